@@ -1,0 +1,16 @@
+//! The words everything else is written in: calls, replies, failures, names and units.
+//!
+//! Imports nothing of ours; knows neither HTTP nor processes nor the clock.
+
+pub mod call;
+pub mod failure;
+pub mod ids;
+pub mod parameter;
+pub mod pattern;
+pub mod template;
+pub mod units;
+
+pub use call::{Call, Outcome, Question, Reply, ReplyForm, Timing};
+pub use failure::Failure;
+pub use ids::{CallId, RouteId, WorkerId};
+pub use units::ByteSize;

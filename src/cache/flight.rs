@@ -1,0 +1,1 @@
+//! Callers with the same key share one run.

@@ -1,0 +1,117 @@
+//! How bytes are cut into messages and how answers find their calls, as the operator names them.
+//!
+//! Pure. `wire` makes codecs of these; `front` asks here which values may not be sent.
+
+use regex::bytes::Regex;
+
+/// How bytes are cut into messages, one way.
+#[derive(Clone, Debug)]
+pub enum Framing {
+    /// Bytes up to LF; a CR before it is dropped.
+    Line,
+    /// Bytes up to NUL.
+    Nul,
+    /// Exactly this many lines; 1 or more.
+    Lines(usize),
+    /// Lines up to an empty line.
+    Block,
+    /// Bytes up to this text, in which `{nonce}` stands for the nonce of the call.
+    Until(String),
+    /// Lines up to and with the first that matches.
+    LastLine(Regex),
+    /// A length of two bytes, big-endian, then that many bytes.
+    U16,
+    /// A length of four bytes, big-endian.
+    U32,
+    /// A length of four bytes, little-endian.
+    U32le,
+    /// `3:abc,`.
+    Netstring,
+    /// Header lines with `Content-Length`, an empty line, that many bytes.
+    ContentLength,
+}
+
+/// The framing of each way.
+#[derive(Clone, Debug)]
+pub struct Framings {
+    /// Of questions.
+    pub send: Framing,
+    /// Of answers.
+    pub reply: Framing,
+}
+
+/// How an answer finds its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// The oldest call in that worker.
+    Order,
+    /// The call whose question it repeats.
+    Echo,
+    /// The call whose tag it begins with.
+    Tag,
+    /// The call with that JSON `id`.
+    JsonId,
+}
+
+impl Framing {
+    /// Why this value may not be part of a question in this framing; `None`: it may.
+    ///
+    /// Only values that callers choose are checked; the operator's own literals may hold
+    /// anything. CR is refused in lines because several languages end a line there.
+    pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
+        match self {
+            Self::Line | Self::Lines(_) | Self::Block | Self::LastLine(_) => {
+                let found = value.iter().find(|byte| matches!(byte, b'\n' | b'\r' | 0))?;
+                Some(match found {
+                    b'\n' => "a line feed",
+                    b'\r' => "a carriage return",
+                    _ => "a NUL byte",
+                })
+            }
+            Self::Nul => value.contains(&0).then_some("a NUL byte"),
+            Self::Until(sentinel) => {
+                let nonce_guards = sentinel.contains("{nonce}");
+                let forged =
+                    !nonce_guards && memchr::memmem::find(value, sentinel.as_bytes()).is_some();
+                forged.then_some("the text that ends a message")
+            }
+            Self::U16 | Self::U32 | Self::U32le | Self::Netstring | Self::ContentLength => None,
+        }
+    }
+}
+
+impl Framings {
+    /// Why this value may not be part of a question, in either way: a value that the program
+    /// repeats must not end its answer early either.
+    pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
+        let forges_answer = match &self.reply {
+            until @ Framing::Until(_) => until.unsendable(value),
+            _ => None,
+        };
+        self.send.unsendable(value).or(forges_answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_a_line_is_not_sent_in_one() {
+        for value in ["1\n2", "1\r2", "1\r\n2", "1\x002", "\n"] {
+            assert!(Framing::Line.unsendable(value.as_bytes()).is_some(), "{value:?}");
+        }
+        assert_eq!(Framing::Line.unsendable("a b\u{2028}c".as_bytes()), None);
+    }
+
+    #[test]
+    fn a_sentinel_is_not_sent_unless_a_nonce_guards_it() {
+        assert!(Framing::Until("> ".to_owned()).unsendable(b"a> b").is_some());
+        assert_eq!(Framing::Until("{nonce}\n".to_owned()).unsendable(b"a\nb"), None);
+    }
+
+    #[test]
+    fn length_prefixes_carry_anything() {
+        assert_eq!(Framing::U32.unsendable(b"\0\n\r"), None);
+    }
+}

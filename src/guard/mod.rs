@@ -1,0 +1,1 @@
+//! Rules that guard a pool: deadlines, back-off, retries.

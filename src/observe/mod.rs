@@ -1,0 +1,4 @@
+//! What operators see: metrics and the log.
+
+pub mod log;
+pub mod metrics;

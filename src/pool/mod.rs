@@ -1,0 +1,1 @@
+//! Which worker gets a call, and how many workers there are.

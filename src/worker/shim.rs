@@ -1,0 +1,1 @@
+//! What the spawned copy of our binary does before it becomes the program.

@@ -1,0 +1,1 @@
+//! What a process uses, read from the kernel's files.
