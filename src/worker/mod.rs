@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod guard;
+pub mod pipes;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
