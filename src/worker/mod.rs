@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod guard;
+pub mod kill;
+pub mod reaper;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
