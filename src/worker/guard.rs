@@ -71,10 +71,7 @@ impl Guard {
 
     /// Starts a worker and puts its group on the list. Both under the lock, so that
     /// [`Guard::reap_stranger`] never sees a worker before the list has it.
-    pub(super) fn register(
-        &self,
-        start: impl FnOnce() -> io::Result<Child>,
-    ) -> io::Result<Pid> {
+    pub(super) fn register(&self, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Pid> {
         let mut state = self.lock();
         let id = Pid::from_child(&start()?);
         state.groups.insert(id);

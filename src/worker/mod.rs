@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod guard;
+pub mod kill;
 pub mod pipes;
+pub mod reaper;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;

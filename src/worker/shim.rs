@@ -8,6 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -80,7 +81,6 @@ fn become_program(
         let text = format!("cannot enter the directory `{}`: {}", dir.display(), in_words(&error));
         return Reason { text, code: NOT_RUNNABLE };
     }
-    // Empties the signal mask too, and restores SIGPIPE, which Rust's start had ignored.
     let error = command(program).arg0(name).args(arguments).exec();
     let missing = error.kind() == io::ErrorKind::NotFound;
     let reason = if missing && program.exists() {
@@ -107,13 +107,20 @@ fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// Back to what a program expects, whatever the server was started with.
-#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
+/// Back to what a program expects, whatever the server was started with: nothing ignored,
+/// nothing blocked.
+#[expect(unsafe_code, reason = "no safe call sets dispositions and the mask")]
 fn reset_signals() {
     for signal in 1..=64 {
         // SAFETY: no handler is installed, only the default restored. Numbers that cannot be
-        // changed (KILL, STOP, the C library's own) are refused, which does no harm.
+        // changed (KILL, STOP, the two of the C library's own) are refused, which does no harm.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: the set is made by the first call before the second reads it.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }
 }
 
