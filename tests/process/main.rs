@@ -5,4 +5,5 @@
 
 mod birth;
 mod death;
+mod stderr;
 mod support;
