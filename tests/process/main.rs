@@ -5,5 +5,6 @@
 
 mod birth;
 mod death;
+mod leaving;
 mod stderr;
 mod support;
