@@ -1,17 +1,13 @@
 //! Takes connections from a listener within the limit, and never gives up.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Accepted, Drain, Listener};
+use super::{Drain, Listener, Stream};
 
 /// How long to wait when the system has nothing left to make a connection of.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -55,32 +51,22 @@ impl Drop for Slot {
 
 /// Hands each new connection to `sink`, until the server is told to stop.
 ///
-/// While all slots are taken nothing is accepted: callers wait in the kernel's backlog. When
-/// the system is out of descriptors or memory it waits, says so once, and goes on. The only
-/// error is a listener that cannot be watched, at the start.
+/// While all slots are taken it accepts one more connection and keeps that waiting; the others
+/// wait in the kernel's backlog. When the system is out of descriptors or memory it waits, says
+/// so once, and goes on. The only error is a listener that cannot be watched, at the start.
+///
+/// The stream belongs to this thread; [`Stream::detach`] gives it to another one.
 pub async fn accept(
     listener: Listener,
     slots: Slots,
     drain: Drain,
-    sink: impl FnMut(Accepted, Slot),
+    sink: impl FnMut(Stream, Slot),
 ) -> io::Result<()> {
-    let by_tcp = listener.tcp_address().is_some();
     let address = listener.local();
-    let listener = &AsyncFd::with_interest(listener, Interest::READABLE)?;
-    // The slot is taken between "somebody is there" and the accept: a listener that nobody
-    // connects to must not sit on a slot that another one needs.
-    let next = async || {
-        loop {
-            let mut ready = listener.readable().await?;
-            let slot = slots.take().await;
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let accepted =
-                ready.try_io(|socket| Ok(rustix::net::accept_with(socket.get_ref(), flags)?));
-            if let Ok(accepted) = accepted {
-                return accepted.map(|socket| (Accepted::new(socket, by_tcp), slot));
-            }
-        }
-    };
+    let listener = &listener.open()?;
+    let slots = &slots;
+    // The slot comes second: a listener that nobody connects to must not sit on one.
+    let next = async || Ok((listener.accept().await?, slots.take().await));
     tokio::select! {
         biased;
         () = drain.begun() => {}
@@ -89,8 +75,8 @@ pub async fn accept(
     Ok(())
 }
 
-async fn accept_from<T, F: Future<Output = io::Result<(T, Slot)>>>(
-    mut next: impl FnMut() -> F,
+async fn accept_from<T>(
+    mut next: impl AsyncFnMut() -> io::Result<(T, Slot)>,
     address: &str,
     mut sink: impl FnMut(T, Slot),
 ) {
@@ -152,7 +138,6 @@ fn outage_hint(error: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::os::fd::AsFd;
     use std::rc::Rc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -218,8 +203,8 @@ mod tests {
         let sink = {
             let drain = drain.clone();
             move |stream, _slot| {
-                let Accepted::Tcp(stream) = stream else { panic!("{stream:?}") };
-                assert!(rustix::net::sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+                let Stream::Tcp(stream) = stream else { panic!("{stream:?}") };
+                assert!(stream.nodelay().unwrap());
                 drain.begin();
             }
         };

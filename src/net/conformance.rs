@@ -27,9 +27,10 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
 
 /// Only the characters that a host and a port can be written with; it may be empty.
 fn is_host(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(|byte| {
-        byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte)
-    })
+    value
+        .as_bytes()
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte))
 }
 
 fn check_target(head: &Parts) -> Result<(), &'static str> {

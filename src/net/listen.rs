@@ -6,13 +6,14 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
+use super::Stream;
 use crate::config::ListenAddress;
 
 /// How many connections the kernel holds until they are accepted; it caps this at
@@ -75,17 +76,34 @@ impl Listener {
             Local::Unix(_) => None,
         }
     }
-}
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// Gives it to the runtime of the current thread.
+    pub(super) fn open(self) -> io::Result<OpenListener> {
+        Ok(match self.local {
+            Local::Tcp(_) => {
+                OpenListener::Tcp(tokio::net::TcpListener::from_std(self.socket.into())?)
+            }
+            Local::Unix(file) => {
+                OpenListener::Unix(tokio::net::UnixListener::from_std(self.socket.into())?, file)
+            }
+        })
     }
 }
 
-impl std::os::fd::AsRawFd for Listener {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
+/// A listener on the runtime of the current thread.
+#[derive(Debug)]
+pub(super) enum OpenListener {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener, #[expect(dead_code, reason = "kept for its drop")] SocketFile),
+}
+
+impl OpenListener {
+    /// Waits for the next connection.
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
+            Self::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
+        })
     }
 }
 
@@ -127,7 +145,7 @@ fn tcp_problem(address: SocketAddr, error: &io::Error) -> ListenError {
 
 /// The file of a Unix socket; removed on drop if it is still the one that was made.
 #[derive(Debug)]
-struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
@@ -187,8 +205,7 @@ fn make_room(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError> {
 
 /// Does somebody listen there? Without an answer to be sure of, yes.
 fn is_live(address: &SocketAddrUnix) -> bool {
-    let Ok(socket) =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
+    let Ok(socket) = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
     else {
         return true;
     };

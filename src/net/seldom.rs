@@ -45,6 +45,11 @@ impl<F: Future + Unpin> Seldom<F> {
         Self { inner, bell, waker }
     }
 
+    /// Has it polled next time although nothing woke it.
+    pub(super) fn ring(&self) {
+        self.bell.rung.store(true, Ordering::Release);
+    }
+
     /// Polls the future if it was woken since; else it is still pending.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         if !self.bell.rung.load(Ordering::Acquire) {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -20,11 +19,6 @@ pub enum Accepted {
 }
 
 impl Accepted {
-    /// Wraps a socket that does not block.
-    pub(super) fn new(socket: OwnedFd, by_tcp: bool) -> Self {
-        if by_tcp { Self::Tcp(socket.into()) } else { Self::Unix(socket.into()) }
-    }
-
     /// Gives the connection to the runtime of the current thread.
     pub fn open(self) -> io::Result<Stream> {
         Ok(match self {
@@ -44,6 +38,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Takes the connection from its runtime, for another thread.
+    pub fn detach(self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(stream) => Accepted::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Accepted::Unix(stream.into_std()?),
+        })
+    }
+
     /// Both directions, for several owners on one thread.
     pub(super) fn split(self) -> (Rc<RefCell<Reader>>, Rc<Writer>) {
         let (reader, writer) = match self {

@@ -21,11 +21,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn of(limits: &LimitSettings) -> Self {
-        Self {
-            head: limits.header_timeout,
-            idle: limits.idle_timeout,
-            write: limits.write_timeout,
-        }
+        Self { head: limits.header_timeout, idle: limits.idle_timeout, write: limits.write_timeout }
     }
 
     /// No phase that begins after now ends before this has passed.
