@@ -56,6 +56,8 @@ enum End {
     Left,
     /// A limit was passed.
     Overdue(Overdue),
+    /// It was idle when the server ended.
+    Idle,
 }
 
 /// Serves one connection to its end.
@@ -97,7 +99,7 @@ where
     };
     tracing::trace!(?end, "a connection ended");
     match end {
-        End::Left => {}
+        End::Left | End::Idle => {}
         End::Served(Err(error)) if error.is_parse() => {
             // Of an HTTP/2 preface hyper says nothing itself.
             last_words(&watch, &writer, BAD_REQUEST);
@@ -146,18 +148,21 @@ async fn attend<C: Serving>(
         }
         Poll::Pending
     }));
+    let mut closes = false;
     poll_fn(|context| {
         loop {
             // First what is here: a caller that sent nonsense and left still gets its 400.
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
-                return Poll::Ready(End::Served(result));
+                return Poll::Ready(if closes { End::Idle } else { End::Served(result) });
             }
+            closes = false;
             match aside.poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Aside::End(end)) => return Poll::Ready(end),
                 Poll::Ready(Aside::Close) => {
                     connection.as_mut().close_when_idle();
                     aside.ring();
+                    closes = true;
                 }
             }
         }
