@@ -216,6 +216,7 @@ mod tests {
         let slots = Slots::new(1, |_| {});
         let began = Instant::now();
         let taken = Rc::new(RefCell::new(Vec::new()));
+        // Read from its end.
         let script = RefCell::new(vec![
             Ok(7),
             Err(Errno::CONNABORTED),
@@ -223,10 +224,13 @@ mod tests {
             Err(Errno::MFILE),
             Err(Errno::MFILE),
         ]);
-        let next = async || match script.borrow_mut().pop() {
-            Some(Ok(number)) => Ok((number, slots.take().await)),
-            Some(Err(error)) => Err(error.into()),
-            None => std::future::pending().await,
+        let next = async || {
+            let step = script.borrow_mut().pop();
+            match step {
+                Some(Ok(number)) => Ok((number, slots.take().await)),
+                Some(Err(error)) => Err(error.into()),
+                None => std::future::pending().await,
+            }
         };
         let sink = |number, _slot| taken.borrow_mut().push((number, began.elapsed()));
         let endless = accept_from(next, "test", sink);

@@ -99,7 +99,6 @@ where
     };
     tracing::trace!(?end, "a connection ended");
     match end {
-        End::Left | End::Idle => {}
         End::Served(Err(error)) if error.is_parse() => {
             // Of an HTTP/2 preface hyper says nothing itself.
             last_words(&watch, &writer, BAD_REQUEST);
@@ -110,7 +109,8 @@ where
             linger(reader, writer).await;
         }
         End::Served(Ok(())) if !watch.has_ended() => linger(reader, writer).await,
-        End::Served(_) | End::Overdue(_) => {}
+        End::Overdue(Overdue::Write) => writer.give_up(),
+        End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle => {}
     }
 }
 

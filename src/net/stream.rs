@@ -118,6 +118,16 @@ impl Writer {
         }
     }
 
+    /// Has the connection break when it is dropped, instead of the kernel holding what was
+    /// written for a caller that does not read.
+    pub(super) fn give_up(&self) {
+        if let Self::Tcp(half) = self
+            && let Err(error) = AsRef::<TcpStream>::as_ref(half).set_zero_linger()
+        {
+            tracing::debug!(%error, "cannot break a connection");
+        }
+    }
+
     /// Waits until the caller has closed its side, or the connection is broken. Sees this
     /// even while bytes that came before are still unread.
     pub(super) async fn peer_left(&self) {

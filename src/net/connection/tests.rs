@@ -1,6 +1,7 @@
 //! Connections over real sockets: what hostile bytes meet, and how each limit ends one.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -174,9 +175,12 @@ fn local<F: Future>(test: F) -> F::Output {
         .block_on(test)
 }
 
+/// What it is, the bytes, the statuses that come back, and what the service saw.
+type Row<'a> = (&'a str, &'a [u8], &'a [&'a str], &'a [&'a str]);
+
 /// Sends each request with another one after it, and compares the statuses that come back
 /// and what the service saw.
-fn table(rows: &[(&str, &[u8], &[&str], &[&str])]) {
+fn table(rows: &[Row]) {
     local(async {
         for (name, bytes, expected, saw) in rows {
             let server = Server::start(limits()).await;
@@ -321,7 +325,7 @@ fn too_much_head_is_refused() {
     let head = |target: usize, headers: usize, value: usize| {
         let mut head = format!("GET /{} HTTP/1.1\r\nHost: a\r\n", "t".repeat(target));
         for index in 0..headers {
-            head += &format!("X{index}: {}\r\n", "v".repeat(value));
+            write!(head, "X{index}: {}\r\n", "v".repeat(value)).unwrap();
         }
         (head + "\r\n").into_bytes()
     };
@@ -393,7 +397,7 @@ fn pipelined_requests_are_answered_in_order() {
             bytes += "POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
             expected.push("POST /unread".to_owned());
         } else {
-            bytes += &format!("GET /{index} HTTP/1.1\r\nHost: a\r\n\r\n");
+            write!(bytes, "GET /{index} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
             expected.push(format!("GET /{index}"));
         }
     }
@@ -541,9 +545,9 @@ fn a_caller_that_does_not_read_is_given_up() {
         server.seen.until(|seen| !seen.requests.borrow().is_empty()).await;
         assert_eq!(server.drain.finish(Duration::from_secs(10)).await, 0);
         let mut got = Vec::new();
-        match stream.read_to_end(&mut got).await {
-            Ok(_) | Err(_) => assert!(got.len() < BIG, "{} bytes", got.len()),
-        }
+        let error = stream.read_to_end(&mut got).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(got.len() < BIG, "{} bytes", got.len());
     });
 }
 
@@ -592,4 +596,38 @@ fn a_refusal_reaches_a_caller_that_is_still_sending() {
         stream.write_all(&vec![b'x'; 600_000]).await.unwrap();
         assert_eq!(statuses(&read_all(&mut stream).await), ["400"]);
     });
+}
+
+#[test]
+fn a_unix_socket_and_another_thread_serve_the_same() {
+    use crate::config::ListenAddress;
+    use crate::net::{Listener, Slots, accept};
+
+    let name = format!("httpipe-connection-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let listener = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap();
+    let drain = Drain::new();
+    let (sender, accepted) = std::sync::mpsc::channel();
+    let accepting = std::thread::spawn({
+        let drain = drain.clone();
+        move || {
+            local(accept::accept(listener, Slots::new(9, |_| {}), drain, |stream, slot| {
+                sender.send((stream.detach().unwrap(), slot)).unwrap();
+            }))
+        }
+    });
+    let asking = std::thread::spawn(move || {
+        let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+        std::io::Write::write_all(&mut stream, LAST.as_bytes()).unwrap();
+        std::io::read_to_string(stream).unwrap()
+    });
+    let (stream, _slot) = accepted.recv().unwrap();
+    local(async {
+        let seen = Seen::default();
+        let service = async |request, _| answer(request, &seen).await;
+        serve(stream.open().unwrap(), &limits(), service, drain.clone()).await;
+    });
+    assert!(asking.join().unwrap().ends_with("GET /last "));
+    drain.begin();
+    accepting.join().unwrap().unwrap();
 }
