@@ -82,23 +82,24 @@ struct Waiting<T> {
 impl<T> Correlator<T> {
     /// The empty books of a new worker of this pool.
     pub fn new(pool: &PoolSettings) -> Self {
-        let rule = match pool.matching {
+        let reply = match &pool.reply {
+            ReplyShape::Pattern(pattern) => Some(pattern),
+            ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
+        };
+        Self::matching(pool.matching, pool.error.iter().chain(reply))
+    }
+
+    /// Empty books for this matching. `shapes`: the patterns that answers have; those with
+    /// `{input}` show under `echo` whose answer one is.
+    pub fn matching<'a>(matching: Matching, shapes: impl Iterator<Item = &'a Pattern>) -> Self {
+        let rule = match matching {
             Matching::Order => Rule::Order,
             Matching::Echo => {
-                let reply = match &pool.reply {
-                    ReplyShape::Pattern(pattern) => Some(pattern),
-                    ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
-                };
-                let shapes = pool.error.iter().chain(reply).filter(|shape| shape.has_input());
-                Rule::Echo(shapes.cloned().collect())
+                Rule::Echo(shapes.filter(|shape| shape.has_input()).cloned().collect())
             }
             Matching::Tag => Rule::Tag,
             Matching::JsonId => Rule::JsonId,
         };
-        Self::with_rule(rule)
-    }
-
-    fn with_rule(rule: Rule) -> Self {
         Self { rule, calls: VecDeque::new(), last_tag: 0 }
     }
 
