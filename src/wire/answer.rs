@@ -41,11 +41,12 @@ pub enum Verdict {
 impl Judge {
     /// A judge for this pool.
     pub fn new(pool: &PoolSettings) -> Self {
-        Self {
-            reply: pool.reply.clone(),
-            error: pool.error.clone(),
-            error_status: pool.error_status,
-        }
+        Self::of(pool.reply.clone(), pool.error.clone(), pool.error_status)
+    }
+
+    /// A judge for answers of these shapes; `error_status` as in the pool's settings.
+    pub fn of(reply: ReplyShape, error: Option<Pattern>, error_status: u16) -> Self {
+        Self { reply, error, error_status }
     }
 
     /// Judges the answer to `question`. `proven`: the message itself showed that it is for this
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn judge(reply: ReplyShape, error: Option<&str>) -> Judge {
-        Judge { reply, error: error.map(pattern), error_status: 422 }
+        Judge::of(reply, error.map(pattern), 422)
     }
 
     /// `question -> answer` as the judge sees it, the pairing not proven otherwise.

@@ -150,7 +150,7 @@ impl<T> Correlator<T> {
                 Err(reason) => Received::Mismatch(reason.to_owned()),
             },
             Rule::Tag => self.received_tagged(&message),
-            Rule::JsonId => self.received_json(message),
+            Rule::JsonId => self.received_json(&message),
         }
     }
 
@@ -208,8 +208,8 @@ impl<T> Correlator<T> {
         }
     }
 
-    fn received_json(&mut self, message: Bytes) -> Received<T> {
-        let read = match json_id::read(&message) {
+    fn received_json(&mut self, message: &Bytes) -> Received<T> {
+        let read = match json_id::read(message) {
             Ok(read) => read,
             Err(reason) => return Received::Mismatch(reason.to_owned()),
         };
@@ -221,7 +221,7 @@ impl<T> Correlator<T> {
             (false, None) => Received::Mismatch("its message has no `id`".to_owned()),
             (false, Some(id)) => match self.place_of(&message[id.value.clone()]) {
                 Some(place) => {
-                    let text = json_id::restore(&message, id, &self.calls[place].own_id);
+                    let text = json_id::restore(message, id, &self.calls[place].own_id);
                     self.answered(place, text, true)
                 }
                 None => Received::Mismatch("the `id` of its message is of no call".to_owned()),

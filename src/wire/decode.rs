@@ -87,7 +87,7 @@ pub(super) struct Sentinel {
     /// What stands around each `{nonce}`.
     pieces: Vec<Vec<u8>>,
     /// Of a sentinel without a nonce.
-    finder: Option<Finder<'static>>,
+    finder: Option<Box<Finder<'static>>>,
 }
 
 impl Decoder {
@@ -258,7 +258,7 @@ impl Sentinel {
     pub(super) fn new(text: &str) -> Self {
         let pieces: Vec<_> = text.split("{nonce}").map(|piece| piece.as_bytes().to_vec()).collect();
         let finder = match pieces.as_slice() {
-            [whole] => Some(Finder::new(whole).into_owned()),
+            [whole] => Some(Box::new(Finder::new(whole).into_owned())),
             _ => None,
         };
         Self { pieces, finder }

@@ -339,18 +339,18 @@ mod tests {
         assert_eq!(value_of(r#"{"\u0069\u0064":1}"#, "id"), Some("1"));
         assert_eq!(value_of(r#"{"\\id":1}"#, "id"), None);
         let twice = members(br#"{"id":1,"i\u0064":2}"#, ["id"]);
-        assert_eq!(twice.unwrap_err(), Fault::Twice);
+        assert_eq!(twice.err(), Some(Fault::Twice));
     }
 
     #[test]
     fn what_is_no_object_is_told_from_what_is_no_json() {
         for text in ["[]", "1", "\"id\"", " null ", "[{\"id\":1}]"] {
-            assert_eq!(members(text.as_bytes(), ["id"]).unwrap_err(), Fault::NotObject, "{text}");
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotObject), "{text}");
         }
         for text in
             ["", "{", "[", "{\"id\":1", "{\"id\":1}x", "{\"id\":1,}", "{\"id\" 1}", "{id:1}"]
         {
-            assert_eq!(members(text.as_bytes(), ["id"]).unwrap_err(), Fault::NotJson, "{text}");
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotJson), "{text}");
         }
     }
 
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf_8_are_no_json() {
         assert!(!is_json(b"\"\xff\""));
-        assert_eq!(members(b"{\"id\":\"\xff\"}", ["id"]).unwrap_err(), Fault::NotJson);
+        assert_eq!(members(b"{\"id\":\"\xff\"}", ["id"]).err(), Some(Fault::NotJson));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

@@ -33,18 +33,14 @@ pub(super) fn replace(question: &Bytes, id: u64) -> Result<(Bytes, OwnId), &'sta
     })?;
     let mut number = itoa::Buffer::new();
     let number = number.format(id).as_bytes();
-    match &object.members[0] {
-        Some(member) => {
-            let (before, value, after) = around(question, member);
-            let text = [before, number, after].concat().into();
-            Ok((text, OwnId::Text(question.slice_ref(value))))
-        }
-        None => {
-            let (before, after) = question.split_at(object.open + 1);
-            let comma: &[u8] = if object.is_empty { b"" } else { b"," };
-            Ok(([before, b"\"id\":", number, comma, after].concat().into(), OwnId::Absent))
-        }
-    }
+    let Some(member) = &object.members[0] else {
+        let (before, after) = question.split_at(object.open + 1);
+        let comma: &[u8] = if object.is_empty { b"" } else { b"," };
+        let text = [before, b"\"id\":", number, comma, after].concat();
+        return Ok((text.into(), OwnId::Absent));
+    };
+    let (before, value, after) = around(question, member);
+    Ok(([before, number, after].concat().into(), OwnId::Text(question.slice_ref(value))))
 }
 
 /// Reads a worker's message; the error says what is wrong, for the operator.
