@@ -1,1 +1,4 @@
 //! One request from start to end.
+
+pub mod problem;
+pub mod routes;
