@@ -130,6 +130,9 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         }
         Failure::UriTooLong => "the target of the request is longer than is read".into(),
         Failure::HeadersTooLarge => "the header of the request is larger than is read".into(),
+        Failure::ProgramError { message, .. } if message.is_empty() => {
+            "the program cannot answer this question".into()
+        }
         Failure::ProgramError { message, .. } => Cow::Borrowed(message),
         Failure::Poisonous => {
             "this question has ended several workers and is refused for a while".into()
@@ -139,14 +142,19 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("the program ended before it answered: {exit}").into()
         }
         Failure::QueueTimeout { waited, .. } => {
-            format!("no worker was free within {}", show_duration(*waited)).into()
+            format!("no worker was free within {}", shown(*waited)).into()
         }
         Failure::NoWorker { .. } => "no worker is running, and none can be started now".into(),
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after } => {
-            format!("the program did not answer within {}", show_duration(*after)).into()
+            format!("the program did not answer within {}", shown(*after)).into()
         }
     }
+}
+
+/// In whole milliseconds: nobody is helped by more.
+fn shown(time: Duration) -> String {
+    show_duration(Duration::from_millis(time.as_millis().try_into().unwrap_or(u64::MAX)))
 }
 
 fn whole_seconds(time: Duration) -> u64 {
