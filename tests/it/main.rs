@@ -18,7 +18,6 @@ mod kill;
 mod late;
 mod mapping;
 mod one_liner;
-
 mod orphans;
 mod program_errors;
 mod queue;

@@ -279,7 +279,7 @@ pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) 
         text.push_str("\r\n");
     }
     if !body.is_empty() || method == "POST" {
-        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     text.push_str("\r\n");
     text.push_str(body);

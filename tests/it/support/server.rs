@@ -206,7 +206,8 @@ impl Drop for Server {
             let gone = || processes::marked(&mark).is_empty().then_some(());
             let left = || {
                 let ids = processes::marked(&mark);
-                ids.iter().map(|id| format!("\n{id} {:?}", processes::arguments(*id))).collect()
+                let words = ids.iter().map(|id| format!("\n{id} {:?}", processes::arguments(*id)));
+                words.collect::<Vec<_>>().concat()
             };
             eventually("every process of the server has gone", gone, left);
         }
@@ -239,7 +240,7 @@ impl Plan {
         } else {
             "pool = \"main\"\n"
         };
-        self.routes.push_str(&format!("[[route]]\n{pool}{keys}\n"));
+        self.routes.extend(["[[route]]\n", pool, keys, "\n"]);
         self
     }
 
@@ -313,7 +314,7 @@ impl Plan {
             std::fs::write(&path, self.configuration()).expect("a file can be written");
             arguments.push(path.to_string_lossy().into_owned());
         }
-        let given = self.arguments.iter().map(|word| self.resolved(word));
+        let given = self.arguments.iter().map(|word| resolved(word));
         let (options, program): (Vec<_>, Vec<_>) = {
             let all: Vec<String> = given.collect();
             let split = all.iter().position(|word| word == "--").unwrap_or(all.len());
@@ -331,13 +332,9 @@ impl Plan {
         (dir, arguments)
     }
 
-    fn resolved(&self, text: &str) -> String {
-        text.replace("$httpipe", env!("CARGO_BIN_EXE_httpipe"))
-    }
-
     fn configuration(&self) -> String {
         if let Some(whole) = &self.whole {
-            return self.resolved(whole);
+            return resolved(whole);
         }
         let routes = if self.routes.is_empty() {
             "[[route]]\nmatch = \"POST /\"\npool = \"main\"\n\n\
@@ -383,7 +380,11 @@ fn send_signal(id: u32, name: &str) {
     };
     let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process has an id");
     // It may have gone meanwhile, which is what was wanted of it.
-    drop(kill_process(id, signal));
+    kill_process(id, signal).ok();
+}
+
+fn resolved(text: &str) -> String {
+    text.replace("$httpipe", env!("CARGO_BIN_EXE_httpipe"))
 }
 
 fn new_mark() -> String {
