@@ -4,7 +4,14 @@
 //! rest of the server sees only the second, and each room only its own struct of it.
 //! Everything here is valid by construction: `check` makes it or reports [`Problem`]s.
 
+pub mod file;
 pub mod framing;
+pub mod problem;
+pub mod reference;
+pub mod scalar;
+pub mod schema;
+pub mod shape;
+pub mod tree;
 
 use std::path::PathBuf;
 use std::sync::Arc;
