@@ -130,10 +130,11 @@ pub struct CacheFile {
 /// One program and how its workers are run and asked.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["command"]))]
 pub struct PoolFile {
     /// The program and its arguments. No shell reads it. A program without a slash is looked up
     /// in `PATH`; one with a slash is relative to `dir`.
-    #[schemars(required, length(min = 1), extend("examples" = [["python3", "worker.py"]]))]
+    #[schemars(length(min = 1), extend("examples" = [["python3", "worker.py"]]))]
     pub command: Vec<String>,
     /// Workers kept ready, and most under load: `"2..8"`; `4` is `"4..4"`. If absent, as many
     /// as there are CPUs that this process may use.
@@ -293,12 +294,13 @@ pub struct RecycleFile {
 /// Which requests become which calls.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["match"]))]
 pub struct RouteFile {
     /// The method and the path, and the parameters with their types:
     /// `"GET /fib?num={num:int}"`, `"PUT /words/{word}"`. `/*` at the end takes the rest of the
     /// path. Types are `text` (if none is given), `int`, `float`, `bool` and `json`.
     #[serde(rename = "match")]
-    #[schemars(required, length(min = 1), extend("examples" = ["GET /path?key={key}"]))]
+    #[schemars(length(min = 1), extend("examples" = ["GET /path?key={key}"]))]
     pub match_text: String,
     /// The pool that is asked. May be left out where there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]

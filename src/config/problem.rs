@@ -84,7 +84,20 @@ impl Problems {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for problem in &self.list {
-            text.push_str(&renderer.render(&self.report(problem)));
+            let mut report = vec![self.first_part(problem)];
+            let hint = Level::HELP.with_name("hint");
+            if let Some(words) = &problem.hint {
+                let hint = Group::with_title(hint.secondary_title(words.as_str()));
+                if self.snippet_of(problem).is_some() {
+                    report.push(hint);
+                } else {
+                    // Without a snippet there is nothing that a margin could continue.
+                    text.push_str(&renderer.render(&report));
+                    text.push('\n');
+                    report = vec![hint];
+                }
+            }
+            text.push_str(&renderer.render(&report));
             text.push_str("\n\n");
         }
         text
@@ -98,25 +111,24 @@ impl Problems {
         }
     }
 
-    fn report<'a>(&'a self, problem: &'a Problem) -> Vec<Group<'a>> {
+    fn first_part<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
         let title = Level::ERROR.primary_title(problem.message.as_str());
-        let first = match (&problem.place, &self.source) {
-            (Place::File(span), Some(source)) => {
-                let length = source.text.len();
-                let span = span.start.min(length)..span.end.min(length);
+        match self.snippet_of(problem) {
+            Some((source, span)) => {
                 let snippet = Snippet::source(source.text.as_str())
                     .path(source.path.as_str())
                     .annotation(AnnotationKind::Primary.span(span));
                 title.element(snippet)
             }
-            _ => Group::with_title(title),
-        };
-        let hint = Level::HELP.with_name("hint");
-        let second = problem
-            .hint
-            .as_ref()
-            .map(|text| Group::with_title(hint.secondary_title(text.as_str())));
-        std::iter::once(first).chain(second).collect()
+            None => Group::with_title(title),
+        }
+    }
+
+    fn snippet_of(&self, problem: &Problem) -> Option<(&SourceText, Range<usize>)> {
+        let source = self.source.as_ref()?;
+        let Place::File(span) = &problem.place else { return None };
+        let length = source.text.len();
+        Some((source, span.start.min(length)..span.end.min(length)))
     }
 }
 

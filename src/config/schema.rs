@@ -17,11 +17,6 @@ pub fn schema() -> Value {
     schema
 }
 
-/// What a value of this schema is when it is absent.
-pub fn default_of(schema: &Value) -> Option<&Value> {
-    schema.get("default")
-}
-
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -43,6 +38,13 @@ fn tidy_object(fields: &mut Map<String, Value>) {
     }
     if fields.get("default").is_some_and(|default| default.is_null()) {
         fields.remove("default");
+    }
+    if let Some(Value::Array(required)) = fields.get("required").cloned() {
+        for key in required.iter().filter_map(Value::as_str) {
+            if let Some(Value::Object(schema)) = fields["properties"].get_mut(key) {
+                schema.remove("default");
+            }
+        }
     }
     if let Some(Value::Array(types)) = fields.get_mut("type") {
         types.retain(|name| name != "null");

@@ -164,7 +164,8 @@ impl Checker<'_> {
         if let (Some(unit), Value::Integer(_) | Value::Float(_)) = (unit, value) {
             return self.wrong_unit(path, &UnitProblem::NoUnit(value.to_string(), unit));
         }
-        let kinds: Vec<&str> = expected.iter().map(kind_of).collect();
+        let mut kinds: Vec<&str> = expected.iter().map(kind_of).collect();
+        kinds.dedup();
         let hint = match value {
             Value::String(text) if kinds.contains(&"a number") && text.parse::<i64>().is_ok() => {
                 Some(format!("write {text} without quotes"))

@@ -118,6 +118,11 @@ impl Places {
         }
     }
 
+    /// Was anything written there, or only further up?
+    pub fn is_written(&self, path: &KeyPath) -> bool {
+        self.origins.contains_key(path)
+    }
+
     /// Where the key of the value is.
     pub fn key(&self, path: &KeyPath) -> Place {
         match self.origins.get(path) {
@@ -162,19 +167,27 @@ impl Tree {
     /// Puts an option's value over whatever the file says there, making the tables on the way.
     /// What is in the way and is no table stays, for the check of shapes to complain about.
     pub fn put(&mut self, path: &KeyPath, value: Value, option: &str) {
-        let mut table = &mut self.values;
-        let Some((last, way)) = path.0.split_last() else { return };
-        for step in way {
-            let Step::Key(key) = step else { return };
-            let next =
-                table.entry(key.as_str()).or_insert_with(|| Value::Table(toml::Table::new()));
-            let Value::Table(next) = next else { return };
-            table = next;
-        }
-        let Step::Key(key) = last else { return };
-        table.insert(key.clone(), value);
+        let Some((Step::Key(last), way)) = path.0.split_last() else { return };
+        let Some(table) = step_into(&mut self.values, way) else { return };
+        table.insert(last.clone(), value);
         self.places.origins.retain(|known, _| !known.0.starts_with(&path.0));
         self.places.origins.insert(path.clone(), Origin::Option(option.to_owned()));
+    }
+}
+
+fn step_into<'a>(table: &'a mut toml::Table, way: &[Step]) -> Option<&'a mut toml::Table> {
+    match way {
+        [] => Some(table),
+        [Step::Key(key), Step::Index(index), rest @ ..] => {
+            let item = table.get_mut(key)?.as_array_mut()?.get_mut(*index)?;
+            step_into(item.as_table_mut()?, rest)
+        }
+        [Step::Key(key), rest @ ..] => {
+            let empty = || Value::Table(toml::Table::new());
+            let next = table.entry(key.as_str()).or_insert_with(empty);
+            step_into(next.as_table_mut()?, rest)
+        }
+        [Step::Index(_), ..] => None,
     }
 }
 
