@@ -3,9 +3,12 @@
 //! Pure. Where a value comes from (path, query, form, JSON) is `front`'s business; here it is
 //! a text that either is of its type or is refused with words for the caller.
 
+use std::cmp::Ordering;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use regex::Regex;
+use serde_json::value::RawValue;
 
 /// One declared parameter.
 #[derive(Clone, Debug)]
@@ -57,6 +60,9 @@ pub enum ParameterKind {
     Json,
 }
 
+/// How deep a `json` value may be nested; most programs' own readers stop near it.
+pub const JSON_DEPTH_MAX: usize = 128;
+
 impl ParameterKind {
     /// The value as it is sent and cached: an `int` without leading zeros, `json` compact,
     /// everything else as it came.
@@ -64,7 +70,303 @@ impl ParameterKind {
     /// # Errors
     ///
     /// What was expected, in words for the caller; never repeats the value.
-    pub fn read(&self, _value: &str) -> Result<String, String> {
-        todo!()
+    pub fn read(&self, value: &str) -> Result<String, String> {
+        match self {
+            Self::Text { max_length, pattern, one_of } => {
+                read_text(value, *max_length, pattern.as_ref(), one_of)
+            }
+            Self::Int { min, max } => {
+                let canonical = canonical_int(value).ok_or("must be a whole number, such as 42")?;
+                let low = min.as_deref().is_some_and(|min| compare_ints(&canonical, min).is_lt());
+                let high = max.as_deref().is_some_and(|max| compare_ints(&canonical, max).is_gt());
+                if low || high {
+                    return Err(out_of_bounds("a whole number", min.as_ref(), max.as_ref()));
+                }
+                Ok(canonical)
+            }
+            Self::Float { min, max } => {
+                if !is_json_number(value.as_bytes()) {
+                    return Err("must be a number, such as 1.5".to_owned());
+                }
+                let number: f64 = value.parse().expect("JSON's grammar is part of Rust's");
+                let low = min.is_some_and(|min| number < min);
+                let high = max.is_some_and(|max| number > max);
+                if low || high {
+                    return Err(out_of_bounds("a number", min.as_ref(), max.as_ref()));
+                }
+                Ok(value.to_owned())
+            }
+            Self::Bool if matches!(value, "true" | "false") => Ok(value.to_owned()),
+            Self::Bool => Err("must be `true` or `false`".to_owned()),
+            Self::Json => compact_json(value).map_err(str::to_owned),
+        }
+    }
+}
+
+fn read_text(
+    value: &str,
+    max_length: usize,
+    pattern: Option<&Regex>,
+    one_of: &[String],
+) -> Result<String, String> {
+    // Characters are at least a byte each, so counting them is rarely needed.
+    if value.len() > max_length && value.chars().count() > max_length {
+        return Err(format!("must have at most {max_length} characters"));
+    }
+    if !one_of.is_empty() && !one_of.iter().any(|allowed| allowed == value) {
+        let allowed = one_of.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>();
+        return Err(format!("must be one of {}", allowed.join(", ")));
+    }
+    match pattern {
+        Some(pattern) if !pattern.is_match(value) => {
+            Err(format!("must match `{}`", pattern.as_str()))
+        }
+        _ => Ok(value.to_owned()),
+    }
+}
+
+fn out_of_bounds<T: Display>(what: &str, min: Option<T>, max: Option<T>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) => format!("must be {what} from {min} to {max}"),
+        (Some(min), None) => format!("must be {what} of at least {min}"),
+        (None, Some(max)) => format!("must be {what} of at most {max}"),
+        (None, None) => format!("must be {what}"),
+    }
+}
+
+/// A whole number as it is compared and sent: no leading zeros, `-0` is `0`. `None`: it is not
+/// `-?[0-9]+`.
+pub fn canonical_int(text: &str) -> Option<String> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match digits.trim_start_matches('0') {
+        "" => Some("0".to_owned()),
+        digits if negative => Some(format!("-{digits}")),
+        digits => Some(digits.to_owned()),
+    }
+}
+
+/// Compares two whole numbers in canonical form, of any number of digits.
+pub fn compare_ints(left: &str, right: &str) -> Ordering {
+    match (left.strip_prefix('-'), right.strip_prefix('-')) {
+        (None, None) => compare_digits(left, right),
+        (Some(left), Some(right)) => compare_digits(right, left),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+    }
+}
+
+fn compare_digits(left: &str, right: &str) -> Ordering {
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+}
+
+/// Is it a number by JSON's grammar: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`?
+pub fn is_json_number(text: &[u8]) -> bool {
+    let Some(rest) = after_json_int(text) else { return false };
+    let rest = match rest {
+        [b'.', rest @ ..] => match after_digits(rest) {
+            Some(rest) => rest,
+            None => return false,
+        },
+        rest => rest,
+    };
+    match rest {
+        [] => true,
+        [b'e' | b'E', b'+' | b'-', rest @ ..] | [b'e' | b'E', rest @ ..] => {
+            after_digits(rest).is_some_and(<[u8]>::is_empty)
+        }
+        _ => false,
+    }
+}
+
+/// Is it a whole number by JSON's grammar: `-?(0|[1-9][0-9]*)`?
+pub fn is_json_int(text: &[u8]) -> bool {
+    after_json_int(text).is_some_and(<[u8]>::is_empty)
+}
+
+fn after_json_int(text: &[u8]) -> Option<&[u8]> {
+    match text.strip_prefix(b"-").unwrap_or(text) {
+        [b'0', rest @ ..] => Some(rest),
+        digits => after_digits(digits),
+    }
+}
+
+/// What follows one or more digits.
+fn after_digits(text: &[u8]) -> Option<&[u8]> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0).then(|| &text[digits..])
+}
+
+/// One JSON text without the blanks between its tokens; strings and digits stay as they are.
+///
+/// # Errors
+///
+/// What was expected, in words for the caller.
+pub fn compact_json(text: &str) -> Result<String, &'static str> {
+    let valid = serde_json::from_str::<&RawValue>(text).map_err(|_| "must be a JSON value")?;
+    let mut compact = String::with_capacity(valid.get().len());
+    let mut rest = valid.get();
+    let mut depth = 0_usize;
+    while let Some(at) =
+        rest.find(|c: char| matches!(c, '"' | '[' | '{' | ']' | '}' | ' ' | '\t' | '\n' | '\r'))
+    {
+        compact.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let first = rest.as_bytes()[0];
+        let length = if first == b'"' { string_length(rest.as_bytes()) } else { 1 };
+        match first {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth > JSON_DEPTH_MAX {
+            return Err("must be a JSON value that is nested less deeply");
+        }
+        if !first.is_ascii_whitespace() {
+            compact.push_str(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    compact.push_str(rest);
+    Ok(compact)
+}
+
+/// The length of the JSON string at the beginning, with both its quotes.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 1;
+    while text[at] != b'"' {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(min: Option<&str>, max: Option<&str>) -> ParameterKind {
+        ParameterKind::Int { min: min.map(str::to_owned), max: max.map(str::to_owned) }
+    }
+
+    #[test]
+    fn an_int_is_sent_without_leading_zeros() {
+        let huge = "9".repeat(400);
+        for (text, sent) in
+            [("0", "0"), ("-0", "0"), ("007", "7"), ("-010", "-10"), (&huge, &huge), ("00", "0")]
+        {
+            assert_eq!(int(None, None).read(text), Ok(sent.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_python_would_take_for_an_int_is_refused() {
+        for text in ["", "-", "+10", "1_0", " 10", "10 ", "1.0", "1e3", "0x10", "١", "--1", "1\n"]
+        {
+            assert!(int(None, None).read(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_an_int_hold_beyond_every_machine_word() {
+        let (least, most) = ("-100000000000000000000", "100000000000000000000");
+        let bounded = int(Some(least), Some(most));
+        for text in [least, most, "0", "-99999999999999999999", "000100000000000000000000"] {
+            assert!(bounded.read(text).is_ok(), "{text}");
+        }
+        for text in ["100000000000000000001", "-100000000000000000001", "1000000000000000000000"] {
+            let said = bounded.read(text).expect_err("out of bounds");
+            assert_eq!(said, format!("must be a whole number from {least} to {most}"));
+        }
+    }
+
+    #[test]
+    fn a_float_is_what_json_calls_a_number_and_stays_as_written() {
+        let any = ParameterKind::Float { min: None, max: None };
+        for text in
+            ["0", "-0.0", "1.50", "1e3", "1E+05", "-1.5e-7", "123456789012345678901234567890"]
+        {
+            assert_eq!(any.read(text), Ok(text.to_owned()));
+        }
+        for text in
+            ["", "-", ".5", "1.", "01", "+1", "1e", "1e+", "NaN", "inf", "1_0", " 1", "0x1p3"]
+        {
+            assert!(any.read(text).is_err(), "{text:?}");
+        }
+        let bounded = ParameterKind::Float { min: Some(0.5), max: Some(2.0) };
+        assert!(bounded.read("0.5").is_ok() && bounded.read("2").is_ok());
+        assert!(bounded.read("0.49").is_err() && bounded.read("1e999").is_err());
+    }
+
+    #[test]
+    fn a_text_keeps_to_its_length_its_pattern_and_its_choice() {
+        let text = |max_length, pattern: Option<&str>, one_of: &[&str]| ParameterKind::Text {
+            max_length,
+            pattern: pattern.map(|pattern| Regex::new(pattern).expect("a pattern")),
+            one_of: one_of.iter().map(|&one| one.to_owned()).collect(),
+        };
+        assert_eq!(text(4, None, &[]).read("äöüß"), Ok("äöüß".to_owned()));
+        assert!(text(4, None, &[]).read("äöüß!").is_err());
+        assert_eq!(text(4, None, &[]).read(""), Ok(String::new()));
+        assert!(text(9, Some("^(?:a+)$"), &[]).read("aab").is_err());
+        let said = text(9, None, &["red", "blue"]).read("green");
+        assert_eq!(said, Err("must be one of `red`, `blue`".to_owned()));
+    }
+
+    #[test]
+    fn a_bool_is_one_of_two_words() {
+        assert_eq!(ParameterKind::Bool.read("true"), Ok("true".to_owned()));
+        for text in ["True", "1", "", "yes"] {
+            assert!(ParameterKind::Bool.read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_is_sent_compact_with_its_digits_untouched() {
+        for (text, sent) in [
+            (" { \"a b\" : [ 1.0 , 2e+01,\t-0 ] }\r\n", r#"{"a b":[1.0,2e+01,-0]}"#),
+            (r#" "q \" \\" "#, r#""q \" \\""#),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            (r#""\ud800""#, r#""\ud800""#),
+        ] {
+            assert_eq!(ParameterKind::Json.read(text), Ok(sent.to_owned()), "{text}");
+        }
+        for text in ["", "{", "1 2", "nul", "\"a\nb\"", "{\"a\":}", "[1,]"] {
+            assert!(ParameterKind::Json.read(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deeply_nested_json_is_refused_before_it_costs_a_stack() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(ParameterKind::Json.read(&nested(JSON_DEPTH_MAX)).is_ok());
+        assert!(ParameterKind::Json.read(&nested(JSON_DEPTH_MAX + 1)).is_err());
+        assert!(ParameterKind::Json.read(&nested(100_000)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ints_compare_as_numbers_do(left: i64, right: i64) {
+            let order = compare_ints(&left.to_string(), &right.to_string());
+            proptest::prop_assert_eq!(order, left.cmp(&right));
+        }
+
+        #[test]
+        fn compact_json_means_the_same(text in "[\\[\\]{}:,\"\\\\ a-c0-2.e-]{0,24}") {
+            let before = serde_json::from_str::<serde_json::Value>(&text).ok();
+            let after = compact_json(&text).ok();
+            let read = after.and_then(|compact| serde_json::from_str(&compact).ok());
+            proptest::prop_assert_eq!(before, read);
+        }
+
+        #[test]
+        fn a_float_is_accepted_exactly_where_json_does(text in "[-+0-9.eE]{0,8}") {
+            let json = serde_json::from_str::<serde_json::Number>(&text).is_ok();
+            proptest::prop_assert_eq!(is_json_number(text.as_bytes()), json);
+        }
     }
 }

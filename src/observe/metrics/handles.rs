@@ -1,0 +1,243 @@
+//! The numbers behind the metrics: atomics that a handle finds without a look-up or a lock.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::{ExitReason, WorkerCounts};
+
+/// Upper bounds of the histograms' buckets: as a number of nanoseconds, and in seconds as the
+/// text format writes them. Calls of microseconds and of minutes are both worth telling apart.
+pub(crate) const BOUNDS: [(u64, &str); 20] = [
+    (50_000, "0.00005"),
+    (100_000, "0.0001"),
+    (250_000, "0.00025"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (25_000_000, "0.025"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (250_000_000, "0.25"),
+    (500_000_000, "0.5"),
+    (1_000_000_000, "1"),
+    (2_500_000_000, "2.5"),
+    (5_000_000_000, "5"),
+    (10_000_000_000, "10"),
+    (30_000_000_000, "30"),
+    (60_000_000_000, "60"),
+    (300_000_000_000, "300"),
+];
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
+    pub(super) fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that is set.
+#[derive(Debug, Default)]
+pub(super) struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(super) fn set(&self, value: usize) {
+        self.0.store(value as u64, Relaxed);
+    }
+
+    pub(super) fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How often each duration was seen. The count is the sum of the buckets, so that one scrape
+/// never shows a count that contradicts its buckets.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    /// One for each bound and a last one for what is above; not cumulated.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// 584 years fit.
+    sum_nanos: AtomicU64,
+}
+
+impl Histogram {
+    pub(super) fn observe(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.sum_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    /// How many observations were at most each bound, `+Inf` last.
+    pub(super) fn cumulated(&self) -> [u64; BOUNDS.len() + 1] {
+        let mut below = 0;
+        std::array::from_fn(|bucket| {
+            below += self.buckets[bucket].load(Relaxed);
+            below
+        })
+    }
+
+    pub(super) fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_nanos.load(Relaxed))
+    }
+}
+
+/// Lowest and highest status that is told apart.
+const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
+
+/// One counter for each status; 4 KB a route buys a look-up that is one subtraction.
+#[derive(Debug)]
+pub(super) struct StatusCounters(Box<[Counter]>);
+
+impl Default for StatusCounters {
+    fn default() -> Self {
+        Self(STATUSES.map(|_| Counter::default()).collect())
+    }
+}
+
+impl StatusCounters {
+    /// Counts a status; what is outside of 100 to 599 is counted as the nearest inside.
+    pub(super) fn count(&self, status: u16) {
+        let status = status.clamp(*STATUSES.start(), *STATUSES.end());
+        self.0[usize::from(status - STATUSES.start())].add(1);
+    }
+
+    /// Every status that was seen.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (u16, u64)> {
+        STATUSES.zip(&self.0).map(|(status, counter)| (status, counter.value())).filter(|s| s.1 > 0)
+    }
+}
+
+/// `ok`, `abandoned`, and room for more failure codes than there are (20).
+const OUTCOMES: usize = 32;
+
+/// One counter for each outcome, in the order in which they were first seen; `ok` is first,
+/// so that finding it is one comparison. What finds no room is counted as `other`.
+#[derive(Debug)]
+pub(super) struct OutcomeCounters {
+    places: [(OnceLock<&'static str>, Counter); OUTCOMES],
+    other: Counter,
+}
+
+impl Default for OutcomeCounters {
+    fn default() -> Self {
+        let counters =
+            Self { places: std::array::from_fn(|_| <_>::default()), other: <_>::default() };
+        counters.places[0].0.get_or_init(|| "ok");
+        counters
+    }
+}
+
+impl OutcomeCounters {
+    pub(super) fn count(&self, outcome: &'static str) {
+        let place = self.places.iter().find(|(name, _)| *name.get_or_init(|| outcome) == outcome);
+        place.map_or(&self.other, |(_, counter)| counter).add(1);
+    }
+
+    /// Every outcome that was seen, and `ok`.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = self.places.iter().map_while(|(name, counter)| Some((*name.get()?, counter)));
+        let other = (self.other.value() > 0).then_some(("other", &self.other));
+        named.chain(other).map(|(name, counter)| (name, counter.value()))
+    }
+}
+
+/// The numbers of one pool.
+#[derive(Debug, Default)]
+pub(super) struct PoolSeries {
+    pub(super) name: String,
+    pub(super) queue: Histogram,
+    pub(super) work: Histogram,
+    pub(super) queue_length: Gauge,
+    /// In the order of [`WorkerCounts::by_state`].
+    pub(super) workers: [Gauge; 4],
+    pub(super) starts: Counter,
+    /// In the order of [`ExitReason::ALL`].
+    pub(super) exits: [Counter; ExitReason::ALL.len()],
+}
+
+impl PoolSeries {
+    pub(super) fn worker_counts(&self) -> WorkerCounts {
+        let [starting, ready, busy, leaving] =
+            self.workers.each_ref().map(|gauge| usize::try_from(gauge.value()).unwrap_or(0));
+        WorkerCounts { starting, ready, busy, leaving }
+    }
+}
+
+/// The numbers of one route that do not depend on its pool.
+#[derive(Debug, Default)]
+pub(super) struct RouteSeries {
+    pub(super) label: String,
+    pub(super) statuses: StatusCounters,
+    pub(super) seconds: Histogram,
+    /// In the order of [`super::CacheResult::ALL`].
+    pub(super) cache: [Counter; 3],
+}
+
+/// The calls of one route in one pool. Apart from [`RouteSeries`], because a reload may give
+/// the route another pool while its requests go on being counted in one series.
+#[derive(Debug, Default)]
+pub(super) struct CallSeries {
+    pub(super) pool: String,
+    pub(super) route: String,
+    pub(super) outcomes: OutcomeCounters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_falls_in_the_bucket_whose_bound_it_does_not_pass() {
+        let at = |bound: usize| BOUNDS[bound].0;
+        for (nanos, bucket) in
+            [(0, 0), (at(0), 0), (at(0) + 1, 1), (at(19), 19), (at(19) + 1, 20), (u64::MAX, 20)]
+        {
+            let histogram = Histogram::default();
+            histogram.observe(Duration::from_nanos(nanos));
+            let first = histogram.cumulated().iter().position(|count| *count == 1);
+            assert_eq!(first, Some(bucket), "{nanos} ns");
+            assert_eq!(histogram.sum(), Duration::from_nanos(nanos));
+        }
+    }
+
+    #[test]
+    fn bounds_grow_and_their_texts_say_the_same() {
+        assert!(BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
+        for (nanos, text) in BOUNDS {
+            let seconds: f64 = text.parse().expect("a number");
+            assert_eq!(nanos, (seconds * 1e9).round() as u64, "{text}");
+        }
+        assert_eq!((BOUNDS[0].1, BOUNDS[19].1), ("0.00005", "300"));
+    }
+
+    #[test]
+    fn a_status_beyond_the_range_counts_as_the_nearest() {
+        let statuses = StatusCounters::default();
+        for status in [0, 100, 200, 200, 599, 999] {
+            statuses.count(status);
+        }
+        assert_eq!(statuses.seen().collect::<Vec<_>>(), [(100, 2), (200, 2), (599, 2)]);
+    }
+
+    #[test]
+    fn outcomes_beyond_the_table_are_counted_together() {
+        let outcomes = OutcomeCounters::default();
+        for number in 0..OUTCOMES + 3 {
+            outcomes.count(Box::leak(format!("code_{number}").into_boxed_str()));
+        }
+        let seen: Vec<_> = outcomes.seen().collect();
+        assert_eq!(seen.len(), OUTCOMES + 1);
+        assert_eq!((seen[0], seen[1]), (("ok", 0), ("code_0", 1)));
+        assert_eq!(seen[OUTCOMES], ("other", 4));
+    }
+}
