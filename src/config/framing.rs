@@ -103,7 +103,10 @@ impl Framing {
             (name, _) => {
                 let near = super::shape::nearest(name, NAMES.iter().copied());
                 let all = || format!("write one of {}", NAMES.join(", "));
-                return refuse(text, &near.map_or_else(all, |near| format!("did you mean \"{near}\"?")));
+                return refuse(
+                    text,
+                    &near.map_or_else(all, |near| format!("did you mean \"{near}\"?")),
+                );
             }
         };
         Ok(framing)

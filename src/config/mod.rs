@@ -4,10 +4,15 @@
 //! rest of the server sees only the second, and each room only its own struct of it.
 //! Everything here is valid by construction: `check` makes it or reports [`Problem`]s.
 
+pub mod check;
+mod check_parameter;
+mod check_pool;
+mod check_route;
 pub mod file;
 pub mod framing;
 pub mod problem;
 pub mod reference;
+pub mod route_text;
 pub mod scalar;
 pub mod schema;
 pub mod shape;
