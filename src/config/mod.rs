@@ -9,7 +9,10 @@ mod check_parameter;
 mod check_pool;
 mod check_route;
 pub mod file;
+pub mod flags;
 pub mod framing;
+pub mod launch;
+pub mod load;
 pub mod problem;
 pub mod reference;
 pub mod route_text;
@@ -30,6 +33,8 @@ use crate::base::template::Template;
 use crate::base::{ByteSize, RouteId};
 
 pub use framing::{Framing, Framings, Matching};
+pub use load::ConfigSource;
+pub use problem::{Problem, Problems};
 
 /// Everything one server is told.
 #[derive(Clone, Debug)]
