@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod guard;
+pub mod kill;
+pub mod pipes;
+pub mod ready;
+pub mod reaper;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
