@@ -32,9 +32,6 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
-    /// A worker with faults that can be switched on, for trying things out
-    #[command(hide = true, disable_help_flag = true)]
-    DemoWorker(DemoWorkerArguments),
 }
 
 /// What `run` and `check` take.
@@ -222,14 +219,6 @@ pub struct ReloadArguments {
 pub struct CompletionsArguments {
     /// The shell to complete in
     pub shell: clap_complete::Shell,
-}
-
-/// What `demo-worker` takes: whatever it reads itself.
-#[derive(Debug, Args)]
-pub struct DemoWorkerArguments {
-    /// Its arguments, as they are
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
 }
 
 /// One option that was typed.
