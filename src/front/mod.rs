@@ -326,3 +326,6 @@ async fn unless_panic<F: Future>(future: F) -> Option<F::Output> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -340,3 +340,164 @@ fn bad_request(detail: &'static str) -> Failure {
 fn unsendable(name: &str, what: &'static str) -> Failure {
     Failure::Unsendable { parameter: Arc::from(name), detail: what.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::super::parameters::Body;
+    use super::super::parameters::tests::{int, route, text};
+    use super::super::tests::{call, pool};
+    use super::*;
+
+    struct Try<'a> {
+        framing: Framing,
+        parameters: &'a [(&'a str, ParameterKind)],
+        send: &'a str,
+        query: &'a str,
+        body: &'a [u8],
+    }
+
+    const LINE: Try<'static> =
+        Try { framing: Framing::Line, parameters: &[], send: "", query: "", body: b"" };
+
+    fn ask_for(it: &Try<'_>, nonce: &str) -> Result<Asked, Failure> {
+        let route = route("GET /f", it.parameters);
+        let mut headers = HeaderMap::new();
+        for value in ["a", "b"] {
+            headers.append("x-mode", HeaderValue::from_static(value));
+            headers.append("cookie", HeaderValue::from_static(value));
+        }
+        let body = Bytes::copy_from_slice(it.body);
+        let sources = Sources { path: "/f%20", query: it.query, body: Body::Nothing };
+        let material =
+            Material { route: &route, method: "GET", sources, headers: &headers, body: &body };
+        ask(&call(it.send, &route), &pool(it.framing.clone()), material, nonce)
+    }
+
+    fn rendered(it: &Try<'_>) -> String {
+        let asked = ask_for(it, "").expect("a question");
+        String::from_utf8(asked.question.text.to_vec()).expect("UTF-8")
+    }
+
+    fn refused(it: &Try<'_>) -> String {
+        match ask_for(it, "").expect_err("a failure") {
+            Failure::Unsendable { parameter, .. } => parameter.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_slot_is_filled_from_its_place() {
+        let send =
+            "{method} {path} {header.x-mode} {header.cookie} {header.none}|{body}|{n}{q:json}";
+        let parameters = [("n", int()), ("q", text())];
+        let query = "n=007&q=%22%0A";
+        let it = Try { parameters: &parameters, send, query, body: b"x\r\n", ..LINE };
+        assert_eq!(rendered(&it), "GET /f%20 a, b a; b |x|7\"\\\"\\n\"");
+    }
+
+    #[test]
+    fn declared_parameters_become_an_object_by_their_types() {
+        let parameters = [
+            ("n", int()),
+            ("f", ParameterKind::Float { min: None, max: None }),
+            ("t", text()),
+            ("b", ParameterKind::Bool),
+            ("j", ParameterKind::Json),
+        ];
+        let query = "t=1%0A&n=-0&f=1.50&b=true&j=[1,+%22%5Cn%22]";
+        let it = Try { parameters: &parameters, send: "json", query, ..LINE };
+        assert_eq!(rendered(&it), r#"{"n":0,"f":1.50,"t":"1\n","b":true,"j":[1,"\n"]}"#);
+        assert_eq!(
+            rendered(&Try { send: "json", query: "b=%22&a=1", ..LINE }),
+            r#"{"b":"\"","a":"1"}"#
+        );
+        assert_eq!(rendered(&Try { send: "json", ..LINE }), "{}");
+    }
+
+    #[test]
+    fn a_whole_request_is_one_line_of_json() {
+        let it = Try { send: "http", query: "a=%0A", body: b"1\n2\n", ..LINE };
+        assert_eq!(
+            rendered(&it),
+            concat!(
+                r#"{"method":"GET","path":"/f%20","query":"a=%0A","#,
+                r#""headers":{"x-mode":"a, b","cookie":"a; b"},"body":"1\n2\n"}"#
+            )
+        );
+        let it = Try { body: b"\xff", ..it };
+        assert!(rendered(&it).ends_with(r#""body_base64":"/w=="}"#));
+    }
+
+    #[test]
+    fn a_nonce_is_in_the_question_and_not_in_its_key() {
+        let send = "{body} {nonce}";
+        let framing = Framing::Until("{nonce}\n".to_owned());
+        let asked = ask_for(&Try { send, framing, body: b"a\nb\n", ..LINE }, "c0ffee");
+        let asked = asked.expect("a question");
+        assert_eq!(asked.question.text, "a\nb c0ffee");
+        assert_eq!(asked.question.nonce, Some(Bytes::from_static(b"c0ffee")));
+        assert_eq!(asked.key, "a\nb ");
+    }
+
+    #[test]
+    fn a_value_cannot_end_its_message_alone_or_with_the_text_around_it() {
+        let two = [("a", text()), ("b", text())];
+        let until = |sentinel: &str| Framing::Until(sentinel.to_owned());
+        for (framing, send, query, name) in [
+            (until("> "), "{a}", "a=1%3E%20&b", "a"),
+            (until("> "), "{a}{b}", "a=1%3E&b=%20", "a"),
+            (until("> "), "{a} {b}", "a=1%3E&b=x", "a"),
+            (until("\n.\n"), "{a}", "a=x%0A.&b", "a"),
+            (until("abab"), "{a}", "a=xab&b", "a"),
+            (Framing::Block, "{a}\n{b}", "a=x&b=", "b"),
+            (Framing::Block, "{a}\n{b}", "a=&b=x", "a"),
+            (Framing::Block, "x\n{a}\ny", "a=&b", "a"),
+        ] {
+            let it = Try { framing, parameters: &two, send, query, ..LINE };
+            assert_eq!(refused(&it), name, "{send} {query}");
+        }
+        for (framing, send, query) in [
+            (until("> "), "a> b {a}", "a=x&b"),
+            (until("> "), "{a}", "a=x%3E&b"),
+            (until("abab"), "{a}", "a=xba&b"),
+            (Framing::Block, "x {a}\n{b}", "a=&b=1"),
+            (Framing::Block, "{a}", "a=&b"),
+            (Framing::Block, "{a}\n\n{b}", "a=1&b=2"),
+        ] {
+            let it = Try { framing, parameters: &two, send, query, ..LINE };
+            assert!(ask_for(&it, "").is_ok(), "{send} {query}");
+        }
+    }
+
+    #[test]
+    fn a_body_alone_is_held_against_the_framing_too() {
+        let it = Try { send: "{body}", framing: Framing::Until("EOF\n".to_owned()), ..LINE };
+        assert_eq!(refused(&Try { body: b"xEOF\nEOF", ..it }), "body");
+    }
+
+    #[test]
+    fn a_question_longer_than_a_message_is_refused() {
+        let long = &[b'a'; 1025];
+        for send in ["{body}", "{body}{body}"] {
+            let asked = ask_for(&Try { send, body: long, ..LINE }, "");
+            assert_eq!(asked, Err(Failure::BodyTooLarge { limit: 1024 }), "{send}");
+        }
+        assert!(ask_for(&Try { send: "{body}", body: &long[1..], ..LINE }, "").is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_is_always_one_line(value in "[\\x00-\\x20a{}\u{85}\u{2028}]{0,8}", body in "[\\x00-\\x20a]{0,8}") {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", &value).finish();
+            let parameters = [("q", text())];
+            let body = body.as_bytes();
+            let it = Try { parameters: &parameters, send: "{q} {body}", query: &query, body, ..LINE };
+            if let Ok(asked) = ask_for(&it, "") {
+                let text = &asked.question.text;
+                proptest::prop_assert!(!text.iter().any(|byte| b"\n\r\0".contains(byte)));
+            }
+        }
+    }
+}
