@@ -227,9 +227,10 @@ impl Front {
         let sources = Sources {
             path: head.uri.path(),
             query: head.uri.query().unwrap_or_default(),
-            body: match uses_body {
-                true => Body::Nothing,
-                false => Body::of(request::content_type(&head.headers), &bytes),
+            body: if uses_body {
+                Body::Nothing
+            } else {
+                Body::of(request::content_type(&head.headers), &bytes)
             },
         };
         let (method, headers) = (head.method.as_str(), &head.headers);

@@ -181,17 +181,15 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
-    let text = match plus_is_space && text.contains('+') {
-        true => Cow::Owned(text.replace('+', " ")),
-        false => Cow::Borrowed(text),
-    };
+    let has_spaces = plus_is_space && text.contains('+');
+    let text = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     if !text.contains('%') {
         return Ok(text);
     }
-    let after_each = text.split('%').skip(1);
+    let mut after_each = text.split('%').skip(1);
     let is_hex =
         |after: &str| after.len() >= 2 && after.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
-    if !after_each.map(is_hex).all(|hex| hex) {
+    if !after_each.all(is_hex) {
         return Err("holds a `%` without two hexadecimal digits");
     }
     let decoded = percent_decode_str(&text).decode_utf8().map_err(|_| "is not UTF-8")?;

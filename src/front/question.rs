@@ -182,9 +182,10 @@ impl<'a> Rendering<'a> {
             match slot {
                 Slot::Parameter { index, as_json } => {
                     let parameter = &material.route.parameters[*index];
-                    let value = match as_json {
-                        true => as_json_value(&parameter.kind, &values[*index]),
-                        false => Cow::Borrowed(&*values[*index]),
+                    let value = if *as_json {
+                        as_json_value(&parameter.kind, &values[*index])
+                    } else {
+                        Cow::Borrowed(&*values[*index])
                     };
                     self.value(&parameter.name, value.as_bytes())?;
                 }
@@ -211,13 +212,14 @@ impl<'a> Rendering<'a> {
     /// The parameters as a JSON object.
     fn object(&mut self, material: Material<'_>, values: &[String]) -> Result<(), Failure> {
         let declared = &material.route.parameters;
-        let members = match declared.is_empty() {
-            true => parameters::undeclared(material.sources)?,
-            false => declared
+        let members = if declared.is_empty() {
+            parameters::undeclared(material.sources)?
+        } else {
+            declared
                 .iter()
                 .zip(values)
                 .map(|(it, value)| (it.name.to_string(), as_json_value(&it.kind, value).into()))
-                .collect(),
+                .collect()
         };
         self.literal(b"{");
         for (index, (name, json)) in members.iter().enumerate() {
