@@ -1,0 +1,553 @@
+//! Whose answer a message is, for one worker.
+//!
+//! Pure. Calls stay in the books until their answer comes, also those that nobody waits for any
+//! more: a late answer must find its own call, or it would meet another's.
+//!
+//! Memory: one entry for each call in the worker; how many there are is up to the pool.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::encode::{Encoder, TooLong};
+use super::json_id::{self, OwnId};
+use crate::base::Question;
+use crate::base::pattern::{Match, Pattern};
+use crate::config::{Matching, PoolSettings, ReplyShape};
+
+/// The calls in one worker, each known to the caller as a `T`.
+#[derive(Debug)]
+pub struct Correlator<T> {
+    rule: Rule,
+    /// Oldest first, so tags ascend.
+    calls: VecDeque<Waiting<T>>,
+    last_tag: u64,
+}
+
+/// Why a question was not asked. Nothing was written and nothing noted down.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Longer than `message_max` or the framing allows: `body_too_large`.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// `json-id` cannot put its `id` in: `bad_request`. Says what was expected.
+    #[error("{0}")]
+    Unfit(&'static str),
+}
+
+/// What a message is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// The answer to this call, which is out of the books now.
+    Answer {
+        /// The call.
+        token: T,
+        /// The answer without its tag, or with the caller's own `id`.
+        text: Bytes,
+        /// The question as the caller put it.
+        question: Bytes,
+        /// The message itself showed which call it is for (all but `order`).
+        proven: bool,
+    },
+    /// The worker said something that belongs to no call and asks for nothing (`json-id`).
+    Notification,
+    /// The worker asked something of its own (`json-id`).
+    WorkerAsks {
+        /// The answer to write back, before framing: "method not found".
+        reply: Bytes,
+    },
+    /// The worker is out of step and must be stopped. Says why, for the operator.
+    Mismatch(String),
+}
+
+#[derive(Debug)]
+enum Rule {
+    Order,
+    /// The shapes in which an answer may repeat its question.
+    Echo(Vec<Pattern>),
+    Tag,
+    JsonId,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    token: T,
+    question: Question,
+    /// What we put before the question or into it.
+    tag: u64,
+    /// The caller's `id` (`json-id`).
+    own_id: OwnId,
+}
+
+impl<T> Correlator<T> {
+    /// The empty books of a new worker of this pool.
+    pub fn new(pool: &PoolSettings) -> Self {
+        let reply = match &pool.reply {
+            ReplyShape::Pattern(pattern) => Some(pattern),
+            ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
+        };
+        Self::matching(pool.matching, pool.error.iter().chain(reply))
+    }
+
+    /// Empty books for this matching. `shapes`: the patterns that answers have; those with
+    /// `{input}` show under `echo` whose answer one is.
+    pub fn matching<'a>(matching: Matching, shapes: impl Iterator<Item = &'a Pattern>) -> Self {
+        let rule = match matching {
+            Matching::Order => Rule::Order,
+            Matching::Echo => {
+                Rule::Echo(shapes.filter(|shape| shape.has_input()).cloned().collect())
+            }
+            Matching::Tag => Rule::Tag,
+            Matching::JsonId => Rule::JsonId,
+        };
+        Self { rule, calls: VecDeque::new(), last_tag: 0 }
+    }
+
+    /// Notes a call down and writes its question, framed, to the end of `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; nothing was noted or written.
+    pub fn ask(
+        &mut self,
+        token: T,
+        question: &Question,
+        encoder: &Encoder,
+        out: &mut BytesMut,
+    ) -> Result<(), Refused> {
+        let nonce = question.nonce.as_deref();
+        let tag = self.last_tag + 1;
+        let mut own_id = OwnId::Absent;
+        match self.rule {
+            Rule::Order | Rule::Echo(_) => encoder.encode(b"", &question.text, nonce, out)?,
+            Rule::Tag => {
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(tag).as_bytes();
+                let mut prefix = [b' '; 21];
+                prefix[..digits.len()].copy_from_slice(digits);
+                encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
+            }
+            Rule::JsonId => {
+                let text;
+                (text, own_id) = json_id::replace(&question.text, tag).map_err(Refused::Unfit)?;
+                encoder.encode(b"", &text, nonce, out)?;
+            }
+        }
+        self.last_tag = tag;
+        self.calls.push_back(Waiting { token, question: question.clone(), tag, own_id });
+        Ok(())
+    }
+
+    /// Says what a message is. An answered call leaves the books.
+    pub fn received(&mut self, message: Bytes) -> Received<T> {
+        if self.calls.is_empty() && !matches!(self.rule, Rule::JsonId) {
+            return Received::Mismatch("it wrote a message while nothing was asked".to_owned());
+        }
+        match &self.rule {
+            Rule::Order => self.answered(0, message, false),
+            Rule::Echo(shapes) => match find_echo(&self.calls, shapes, &message) {
+                Ok(place) => self.answered(place, message, true),
+                Err(reason) => Received::Mismatch(reason.to_owned()),
+            },
+            Rule::Tag => self.received_tagged(&message),
+            Rule::JsonId => self.received_json(&message),
+        }
+    }
+
+    /// May the worker speak while nothing is asked (`json-id`: notifications)?
+    pub fn may_speak(&self) -> bool {
+        matches!(self.rule, Rule::JsonId)
+    }
+
+    /// The call that was asked first of those without an answer.
+    pub fn oldest(&self) -> Option<&T> {
+        self.calls.front().map(|call| &call.token)
+    }
+
+    /// The nonce of that call, for [`super::Decoder::next`].
+    pub fn oldest_nonce(&self) -> Option<&[u8]> {
+        self.calls.front()?.question.nonce.as_deref()
+    }
+
+    /// How many calls have no answer yet.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Is every call answered?
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The calls without an answer, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.calls.iter().map(|call| &call.token)
+    }
+
+    /// Empties the books: what a lost worker leaves behind, oldest first.
+    pub fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
+        std::mem::take(&mut self.calls).into_iter().map(|call| call.token)
+    }
+
+    #[inline]
+    fn answered(&mut self, place: usize, text: Bytes, proven: bool) -> Received<T> {
+        let call = self.calls.remove(place).expect("the place was found in the books");
+        Received::Answer { token: call.token, text, question: call.question.text, proven }
+    }
+
+    fn place_of(&self, tag: &[u8]) -> Option<usize> {
+        // A text that is not exactly how we write the number is not ours.
+        let number: u64 = std::str::from_utf8(tag).ok()?.parse().ok()?;
+        let place = self.calls.binary_search_by_key(&number, |call| call.tag).ok()?;
+        (itoa::Buffer::new().format(number).as_bytes() == tag).then_some(place)
+    }
+
+    fn received_tagged(&mut self, message: &Bytes) -> Received<T> {
+        let end = memchr::memchr(b' ', message).unwrap_or(message.len());
+        match self.place_of(&message[..end]) {
+            Some(place) => {
+                let text = message.slice((end + 1).min(message.len())..);
+                self.answered(place, text, true)
+            }
+            None => Received::Mismatch("its message begins with no tag of a call".to_owned()),
+        }
+    }
+
+    fn received_json(&mut self, message: &Bytes) -> Received<T> {
+        let read = match json_id::read(message) {
+            Ok(read) => read,
+            Err(reason) => return Received::Mismatch(reason.to_owned()),
+        };
+        match (read.has_method, &read.id) {
+            (true, None) => Received::Notification,
+            (true, Some(id)) => Received::WorkerAsks {
+                reply: json_id::method_not_found(&message[id.value.clone()]),
+            },
+            (false, None) => Received::Mismatch("its message has no `id`".to_owned()),
+            (false, Some(id)) => match self.place_of(&message[id.value.clone()]) {
+                Some(place) => {
+                    let text = json_id::restore(message, id, &self.calls[place].own_id);
+                    self.answered(place, text, true)
+                }
+                None => Received::Mismatch("the `id` of its message is of no call".to_owned()),
+            },
+        }
+    }
+}
+
+/// The oldest call whose question the answer repeats. Where the answer fits several different
+/// questions it is of none: which was meant cannot be known.
+fn find_echo<T>(
+    calls: &VecDeque<Waiting<T>>,
+    shapes: &[Pattern],
+    answer: &Bytes,
+) -> Result<usize, &'static str> {
+    let echoes: Vec<_> = shapes.iter().map(|shape| (shape, shape.echoed(answer))).collect();
+    for wholly in [true, false] {
+        let mut found: Option<usize> = None;
+        for (place, call) in calls.iter().enumerate() {
+            let question = &call.question.text;
+            if found.is_some_and(|found| calls[found].question.text == *question)
+                || !repeats(&echoes, question, answer, wholly)
+            {
+                continue;
+            }
+            if found.replace(place).is_some() {
+                return Err("its message repeats more than one question");
+            }
+        }
+        if let Some(place) = found {
+            return Ok(place);
+        }
+    }
+    Err("its message repeats the question of no call")
+}
+
+/// Does the answer fit one of the shapes wholly, or (`wholly` not set) at least show that it is
+/// for this question? Where a shape leaves only one reading, other questions are not tried: a
+/// long answer would be searched again for each.
+fn repeats(
+    echoes: &[(&Pattern, Option<&[u8]>)],
+    question: &Bytes,
+    answer: &Bytes,
+    wholly: bool,
+) -> bool {
+    echoes.iter().filter(|(_, echo)| echo.is_none_or(|echo| echo == question)).any(|(shape, _)| {
+        match shape.fit(question, answer) {
+            Match::Fits(_) => true,
+            Match::ProvenButUnfit(_) => !wholly,
+            Match::Doubtful => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Framing;
+
+    /// The books of one worker, with what was written to it.
+    struct Books {
+        correlator: Correlator<u32>,
+        written: BytesMut,
+    }
+
+    impl Books {
+        fn new(matching: Matching, shapes: &[&str]) -> Self {
+            let shapes: Vec<_> =
+                shapes.iter().map(|shape| Pattern::parse(shape).expect("a pattern")).collect();
+            let correlator = Correlator::matching(matching, shapes.iter());
+            Self { correlator, written: BytesMut::new() }
+        }
+
+        fn try_ask(&mut self, token: u32, question: &str) -> Result<(), Refused> {
+            let encoder = Encoder::new(&Framing::Line, 100);
+            let question = Question::plain(question.to_owned());
+            self.correlator.ask(token, &question, &encoder, &mut self.written)
+        }
+
+        /// Asks and says what was written.
+        fn ask(&mut self, token: u32, question: &str) -> String {
+            self.try_ask(token, question).expect("a good question");
+            String::from_utf8(self.written.split().to_vec()).expect("text")
+        }
+
+        fn receive(&mut self, message: &str) -> Received<u32> {
+            self.correlator.received(Bytes::copy_from_slice(message.as_bytes()))
+        }
+
+        fn is_out_of_step(&mut self, message: &str) {
+            let before = self.correlator.len();
+            let received = self.receive(message);
+            assert!(matches!(received, Received::Mismatch(_)), "{message}: {received:?}");
+            assert_eq!(self.correlator.len(), before, "a mismatch answers nobody");
+        }
+    }
+
+    fn answer(token: u32, text: &str, question: &str, proven: bool) -> Received<u32> {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        Received::Answer { token, text: bytes(text), question: bytes(question), proven }
+    }
+
+    #[test]
+    fn in_order_an_answer_is_for_the_oldest_call_and_proves_nothing() {
+        let mut books = Books::new(Matching::Order, &[]);
+        assert_eq!(books.ask(1, "a"), "a\n");
+        assert_eq!(books.ask(2, "b"), "b\n");
+        assert_eq!(books.correlator.oldest(), Some(&1));
+        assert_eq!(books.receive("x"), answer(1, "x", "a", false));
+        assert_eq!(books.receive("y"), answer(2, "y", "b", false));
+        assert!(books.correlator.is_empty());
+    }
+
+    #[test]
+    fn a_message_while_nothing_is_asked_is_out_of_step() {
+        for matching in [Matching::Order, Matching::Echo, Matching::Tag] {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            books.is_out_of_step("1|1");
+            books.ask(1, "1");
+            assert!(
+                matches!(books.receive("1|1"), Received::Answer { .. })
+                    || matching == Matching::Tag
+            );
+        }
+        Books::new(Matching::JsonId, &[]).is_out_of_step(r#"{"id":1,"result":0}"#);
+    }
+
+    #[test]
+    fn a_tag_stands_before_the_question_and_comes_off_the_answer() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        assert_eq!(books.ask(1, "http://a"), "1 http://a\n");
+        assert_eq!(books.ask(2, "http://b"), "2 http://b\n");
+        assert_eq!(books.ask(3, ""), "3 \n");
+        assert_eq!(books.receive("3"), answer(3, "", "", true));
+        assert_eq!(books.receive("2  OK x"), answer(2, " OK x", "http://b", true));
+        assert_eq!(books.receive("1 "), answer(1, "", "http://a", true));
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_tag_of_a_call_is_out_of_step() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        books.ask(1, "a");
+        for message in [
+            "",
+            "ERR",
+            "2 ERR",
+            "01 ERR",
+            "+1 ERR",
+            " 1 ERR",
+            "1\tERR",
+            "1x",
+            "-1 x",
+            "0 x",
+            "18446744073709551617 x",
+        ] {
+            books.is_out_of_step(message);
+        }
+        assert_eq!(books.receive("1 ERR"), answer(1, "ERR", "a", true));
+        books.ask(2, "b");
+        books.is_out_of_step("1 ERR");
+    }
+
+    #[test]
+    fn json_answers_come_back_with_the_callers_own_id() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        assert_eq!(books.ask(1, r#"{"id":"x","q":1}"#), "{\"id\":1,\"q\":1}\n");
+        assert_eq!(books.ask(2, r#"{"id":"x","q":2}"#), "{\"id\":2,\"q\":2}\n");
+        assert_eq!(books.ask(3, r#"{"q":3}"#), "{\"id\":3,\"q\":3}\n");
+        let second = answer(2, r#"{"r":4,"id":"x"}"#, r#"{"id":"x","q":2}"#, true);
+        assert_eq!(books.receive(r#"{"r":4,"id":2}"#), second);
+        assert_eq!(books.receive(r#"{"r":9,"id":3}"#), answer(3, r#"{"r":9}"#, r#"{"q":3}"#, true));
+        assert_eq!(books.correlator.oldest(), Some(&1));
+    }
+
+    #[test]
+    fn a_message_with_a_method_is_no_answer_even_with_the_id_of_a_call() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.ask(1, "{}");
+        assert_eq!(books.receive(r#"{"method":"log","params":{"id":1}}"#), Received::Notification);
+        let Received::WorkerAsks { reply } = books.receive(r#"{"id":1,"method":"ask"}"#) else {
+            panic!("it asks");
+        };
+        assert!(reply.starts_with(br#"{"jsonrpc":"2.0","id":1,"error""#));
+        let said = r#"{"id":1,"result":{"method":"x"}}"#;
+        assert_eq!(books.receive(said), answer(1, r#"{"result":{"method":"x"}}"#, "{}", true));
+    }
+
+    #[test]
+    fn json_that_answers_no_call_is_out_of_step() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.ask(1, "{}");
+        for message in [
+            "",
+            "nope",
+            "[]",
+            "{",
+            "{}",
+            r#"{"id":2}"#,
+            r#"{"id":"1"}"#,
+            r#"{"id":1.0}"#,
+            r#"{"id":null}"#,
+            r#"{"id":-1}"#,
+            r#"{"id":1,"id":1}"#,
+            r#"{"result":{"id":1}}"#,
+            r#"[{"id":1}]"#,
+            r#"{"id":1}{"id":1}"#,
+        ] {
+            books.is_out_of_step(message);
+        }
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_asked_leaves_no_trace() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        for question in ["[]", "x", r#"{"id":1,"id":2}"#] {
+            assert!(matches!(books.try_ask(1, question), Err(Refused::Unfit(_))), "{question}");
+        }
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
+        assert_eq!(books.try_ask(1, &long), Err(Refused::TooLong(TooLong { limit: 100 })));
+        assert!(books.correlator.is_empty() && books.written.is_empty());
+    }
+
+    #[test]
+    fn an_echo_finds_its_call_in_any_order() {
+        let mut books =
+            Books::new(Matching::Echo, &["e|{input}|{message}", "{input}|{result:int}"]);
+        for (token, question) in [(1, "a"), (2, "b"), (3, "a"), (4, "c")] {
+            assert_eq!(books.ask(token, question), format!("{question}\n"));
+        }
+        assert_eq!(books.receive("b|2"), answer(2, "b|2", "b", true));
+        assert_eq!(books.receive("e|c|no"), answer(4, "e|c|no", "c", true));
+        assert_eq!(books.receive("a|1"), answer(1, "a|1", "a", true));
+        books.is_out_of_step("b|2");
+        books.is_out_of_step("a");
+        assert_eq!(books.receive("a|x"), answer(3, "a|x", "a", true));
+    }
+
+    #[test]
+    fn an_echo_that_could_be_of_two_questions_is_of_none() {
+        let mut books = Books::new(Matching::Echo, &["{input}|{result}"]);
+        books.ask(1, "a");
+        books.ask(2, "a|b");
+        books.is_out_of_step("a|b|5");
+        assert_eq!(books.receive("a|b"), answer(1, "a|b", "a", true));
+        assert_eq!(books.receive("a|b|5"), answer(2, "a|b|5", "a|b", true));
+    }
+
+    #[test]
+    fn a_whole_fit_is_better_than_half_of_one() {
+        let mut books = Books::new(Matching::Echo, &["{input}|{result:int}"]);
+        books.ask(1, "a");
+        books.ask(2, "a|b");
+        assert_eq!(books.receive("a|b|5"), answer(2, "a|b|5", "a|b", true));
+    }
+
+    #[test]
+    fn the_oldest_call_says_which_nonce_ends_its_answer() {
+        let mut books = Books::new(Matching::Order, &[]);
+        assert_eq!(books.correlator.oldest_nonce(), None);
+        let question = Question { text: "a".into(), nonce: Some("n1".into()) };
+        let encoder = Encoder::new(&Framing::Line, 100);
+        let asked = books.correlator.ask(1, &question, &encoder, &mut books.written);
+        assert_eq!(asked, Ok(()));
+        assert_eq!(books.correlator.oldest_nonce(), Some(&b"n1"[..]));
+    }
+
+    #[test]
+    fn a_lost_worker_leaves_its_calls_oldest_first() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        for token in 1..=3 {
+            books.ask(token, "x");
+        }
+        assert!(matches!(books.receive("2 y"), Received::Answer { token: 2, .. }));
+        assert_eq!(books.correlator.take_all().collect::<Vec<_>>(), [1, 3]);
+        assert!(books.correlator.is_empty());
+    }
+
+    /// What a faultless program answers to what was written to it.
+    fn program(matching: Matching, line: &str) -> String {
+        let line = line.trim_end_matches('\n');
+        match matching {
+            Matching::Order | Matching::Echo => format!("{line}|{line}"),
+            Matching::Tag => line.to_owned(),
+            Matching::JsonId => line.replace("\"q\":", "\"a\":"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_caller_gets_the_answer_to_its_own_question(
+            matching in prop::sample::select(vec![Matching::Echo, Matching::Tag, Matching::JsonId]),
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..60),
+        ) {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            let mut inside: Vec<(u32, String, String)> = Vec::new();
+            let mut next = 0;
+            for (asks, pick) in steps {
+                if asks || inside.is_empty() {
+                    next += 1;
+                    let question = match matching {
+                        Matching::JsonId => format!("{{\"q\":{next},\"id\":{}}}", next % 3),
+                        _ => format!("q{next}"),
+                    };
+                    let answer = program(matching, &books.ask(next, &question));
+                    inside.push((next, question, answer));
+                    continue;
+                }
+                let (token, question, message) = inside.remove(pick.index(inside.len()));
+                let expected = match matching {
+                    Matching::JsonId => question.replace("\"q\"", "\"a\""),
+                    Matching::Tag => question.clone(),
+                    _ => format!("{question}|{question}"),
+                };
+                prop_assert_eq!(books.receive(&message), answer(token, &expected, &question, true));
+                // The same answer again is nobody's.
+                prop_assert!(matches!(books.receive(&message), Received::Mismatch(_)));
+                prop_assert_eq!(books.correlator.len(), inside.len());
+                prop_assert_eq!(books.correlator.oldest(), inside.first().map(|call| &call.0));
+            }
+        }
+    }
+}

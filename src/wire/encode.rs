@@ -1,0 +1,156 @@
+//! Questions to bytes.
+//!
+//! Pure. What may stand in a question was checked before (`Framing::unsendable`); here only the
+//! length can still be wrong.
+
+use bytes::{BufMut, BytesMut};
+
+use super::decode::Sentinel;
+use crate::config::Framing;
+
+/// Frames questions for one pool.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    frame: Frame,
+    limit: usize,
+}
+
+/// A question is longer than the framing or `message_max` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the question is longer than {limit} bytes")]
+pub struct TooLong {
+    /// Most bytes of a question, its tag or id included.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Frame {
+    /// The question, then these bytes.
+    Ended(&'static [u8]),
+    /// The question's lines, then an empty one.
+    Block,
+    /// The question, then the sentinel.
+    Until(Sentinel),
+    U16,
+    U32,
+    U32le,
+    Netstring,
+    ContentLength,
+}
+
+impl Encoder {
+    /// An encoder for `framing.send` of a pool with this `message_max`, in bytes.
+    pub fn new(framing: &Framing, message_max: usize) -> Self {
+        let (frame, most) = match framing {
+            Framing::Line | Framing::Lines(_) | Framing::LastLine(_) => {
+                (Frame::Ended(b"\n"), usize::MAX)
+            }
+            Framing::Nul => (Frame::Ended(b"\0"), usize::MAX),
+            Framing::Block => (Frame::Block, usize::MAX),
+            Framing::Until(text) => (Frame::Until(Sentinel::new(text)), usize::MAX),
+            Framing::U16 => (Frame::U16, usize::from(u16::MAX)),
+            Framing::U32 => (Frame::U32, u32::MAX as usize),
+            Framing::U32le => (Frame::U32le, u32::MAX as usize),
+            Framing::Netstring => (Frame::Netstring, usize::MAX),
+            Framing::ContentLength => (Frame::ContentLength, usize::MAX),
+        };
+        Self { frame, limit: message_max.min(most) }
+    }
+
+    /// Most bytes of one question, tag or id included.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Writes one question, `prefix` and then `text`, to the end of `out`. `nonce` is what
+    /// `{nonce}` in an `until:` sentinel stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`]; nothing was written.
+    pub fn encode(
+        &self,
+        prefix: &[u8],
+        text: &[u8],
+        nonce: Option<&[u8]>,
+        out: &mut BytesMut,
+    ) -> Result<(), TooLong> {
+        let length = prefix.len() + text.len();
+        if length > self.limit {
+            return Err(TooLong { limit: self.limit });
+        }
+        out.reserve(length + 32);
+        self.begin(length, out);
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(text);
+        match &self.frame {
+            Frame::Ended(end) => out.extend_from_slice(end),
+            Frame::Block => out.extend_from_slice(if length == 0 { b"\n" } else { b"\n\n" }),
+            Frame::Until(sentinel) => sentinel.write(nonce.unwrap_or_default(), out),
+            Frame::Netstring => out.put_u8(b','),
+            Frame::U16 | Frame::U32 | Frame::U32le | Frame::ContentLength => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&self, length: usize, out: &mut BytesMut) {
+        const CHECKED: &str = "the limit is no more than the prefix can say";
+        match &self.frame {
+            Frame::Ended(_) | Frame::Block | Frame::Until(_) => {}
+            Frame::U16 => out.put_u16(u16::try_from(length).expect(CHECKED)),
+            Frame::U32 => out.put_u32(u32::try_from(length).expect(CHECKED)),
+            Frame::U32le => out.put_u32_le(u32::try_from(length).expect(CHECKED)),
+            Frame::Netstring => {
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                out.put_u8(b':');
+            }
+            Frame::ContentLength => {
+                out.extend_from_slice(b"Content-Length: ");
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                out.extend_from_slice(b"\r\n\r\n");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(framing: &Framing, prefix: &str, text: &str) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        let encoder = Encoder::new(framing, 1000);
+        encoder.encode(prefix.as_bytes(), text.as_bytes(), Some(b"n0"), &mut out).expect("short");
+        out.to_vec()
+    }
+
+    #[test]
+    fn questions_are_written_as_programs_read_them() {
+        use Framing::{Block, ContentLength, Line, Lines, Netstring, Nul, U16, U32, U32le, Until};
+        assert_eq!(encoded(&Line, "17 ", "a b"), b"17 a b\n");
+        assert_eq!(encoded(&Lines(2), "", "10 km\nmiles"), b"10 km\nmiles\n");
+        assert_eq!(encoded(&Nul, "", "a"), b"a\0");
+        assert_eq!(encoded(&Block, "", "a\nb"), b"a\nb\n\n");
+        assert_eq!(encoded(&Block, "", ""), b"\n");
+        assert_eq!(encoded(&Until("<{nonce}>\n".to_owned()), "", "a"), b"a<n0>\n");
+        assert_eq!(encoded(&U16, "1 ", "ab"), b"\0\x041 ab");
+        assert_eq!(encoded(&U32, "", "ab"), b"\0\0\0\x02ab");
+        assert_eq!(encoded(&U32le, "", "ab"), b"\x02\0\0\0ab");
+        assert_eq!(encoded(&Netstring, "7 ", "hello"), b"7:7 hello,");
+        assert_eq!(encoded(&ContentLength, "", "{}"), b"Content-Length: 2\r\n\r\n{}");
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_writes_nothing() {
+        let long = vec![b'a'; 65_536];
+        let mut out = BytesMut::from(&b"before"[..]);
+        let u16 = Encoder::new(&Framing::U16, 1 << 20);
+        let refused = u16.encode(b"", &long, None, &mut out);
+        assert_eq!(refused, Err(TooLong { limit: 65_535 }));
+        assert_eq!(u16.encode(b"1", &long[1..], None, &mut out), refused);
+        let line = Encoder::new(&Framing::Line, 3);
+        assert_eq!(line.encode(b"1 ", b"ab", None, &mut out), Err(TooLong { limit: 3 }));
+        assert_eq!(out, "before");
+        assert_eq!(u16.encode(b"", &long[1..], None, &mut out), Ok(()));
+    }
+}

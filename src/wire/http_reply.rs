@@ -1,0 +1,221 @@
+//! `reply = "http"`: an answer that chooses status, headers and body of the response.
+//!
+//! Pure. The program is trusted with what the response says, not with how it is framed: nothing
+//! it writes can change the connection, smuggle a header or a second response.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::base::{Reply, ReplyForm};
+
+/// Headers that say how the response is framed or belong to the connection (RFC 9110, 7.6.1),
+/// and the one by which callers tell our failures from the program's.
+const NOT_THE_PROGRAMS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "httpipe-failure",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Most headers of one answer, and most bytes of their names and values together.
+const HEADERS_MOST: usize = 100;
+const HEADER_BYTES_MOST: usize = 32 * 1024;
+
+#[derive(Deserialize)]
+struct HttpAnswer<'a> {
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Headers,
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    body_base64: Option<Cow<'a, str>>,
+}
+
+#[derive(Default)]
+struct Headers(Vec<(String, String)>);
+
+/// A header's value: one text, or one for each time the header is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Reads and checks an answer; the error says what is wrong without repeating any of it.
+pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
+    let read: HttpAnswer<'_> = serde_json::from_slice(answer).map_err(|problem| {
+        let place = problem.column();
+        format!("the answer is not a JSON object with `status`, `headers` and `body` (at {place})")
+    })?;
+    let status = read.status.unwrap_or(200);
+    if !(200..=599).contains(&status) {
+        return Err("the answer's `status` is not from 200 to 599".to_owned());
+    }
+    let body = match (read.body, read.body_base64) {
+        (Some(_), Some(_)) => return Err("the answer has both `body` and `body_base64`".to_owned()),
+        (Some(text), None) => Bytes::from(text.into_owned()),
+        (None, Some(text)) => STANDARD
+            .decode(text.as_bytes())
+            .map_err(|_| "the answer's `body_base64` is not base64".to_owned())?
+            .into(),
+        (None, None) => Bytes::new(),
+    };
+    let headers = check_headers(read.headers.0)?;
+    if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+        return Err(format!("the answer has a body, which status {status} cannot have"));
+    }
+    Ok(Reply { body, form: ReplyForm::Http { status, headers } })
+}
+
+fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, String> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if headers.len() > HEADERS_MOST || bytes > HEADER_BYTES_MOST {
+        return Err("the answer has too many headers".to_owned());
+    }
+    headers.into_iter().map(|(name, value)| check_header(&name, value)).collect()
+}
+
+fn check_header(name: &str, value: String) -> Result<(String, String), String> {
+    if name.is_empty() || !name.bytes().all(is_name_byte) {
+        return Err("the answer has a header whose name is none".to_owned());
+    }
+    let name = name.to_ascii_lowercase();
+    if NOT_THE_PROGRAMS.contains(&name.as_str()) {
+        return Err(format!("the answer sets the header `{name}`, which is the server's"));
+    }
+    // HTAB is the only control character that a value may hold; CR and LF would end it.
+    if value.bytes().any(|byte| byte != b'\t' && (byte < 0x20 || byte == 0x7f)) {
+        return Err(format!("the answer's header `{name}` holds a control character"));
+    }
+    Ok((name, value))
+}
+
+/// `token` of RFC 9110.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(HeadersVisitor)
+    }
+}
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = Headers;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object of headers")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+        let mut headers = Vec::new();
+        while let Some((name, values)) = map.next_entry::<String, Values>()? {
+            match values {
+                Values::One(value) => headers.push((name, value)),
+                Values::Several(values) => {
+                    headers.extend(values.into_iter().map(|value| (name.clone(), value)));
+                }
+            }
+        }
+        Ok(Headers(headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(answer: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
+        let reply = read(answer.as_bytes()).expect("a good answer");
+        let ReplyForm::Http { status, headers } = reply.form else { panic!("{:?}", reply.form) };
+        (status, headers, reply.body.to_vec())
+    }
+
+    #[test]
+    fn the_program_chooses_status_headers_and_body() {
+        let answer =
+            r#"{"status":201,"headers":{"X-A":"b","Set-Cookie":["a=1","b=2"]},"body":"é"}"#;
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers =
+            vec![header("x-a", "b"), header("set-cookie", "a=1"), header("set-cookie", "b=2")];
+        assert_eq!(form(answer), (201, headers, "é".as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        assert_eq!(form("{}"), (200, Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn a_body_may_be_base64() {
+        assert_eq!(form(r#"{"body_base64":"AP8="}"#).2, [0, 255]);
+    }
+
+    #[test]
+    fn members_that_mean_nothing_are_ignored_however_deep() {
+        let deep = format!(r#"{{"x":{}{},"body":"b"}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(form(&deep).2, b"b");
+    }
+
+    #[test]
+    fn nothing_the_program_writes_frames_the_response() {
+        let bad = [
+            r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#,
+            r#"{"headers":{"X":"a\nb"}}"#,
+            r#"{"headers":{"X":"\u0000"}}"#,
+            r#"{"headers":{"X: a\r\nY":"b"}}"#,
+            r#"{"headers":{"X ":"b"}}"#,
+            r#"{"headers":{"":"b"}}"#,
+            r#"{"headers":{"Content-Length":"3"}}"#,
+            r#"{"headers":{"TRANSFER-ENCODING":"chunked"}}"#,
+            r#"{"headers":{"Connection":"close"}}"#,
+            r#"{"headers":{"Httpipe-Failure":"timeout"}}"#,
+            r#"{"headers":{"X":1}}"#,
+            r#"{"headers":["X"]}"#,
+            r#"{"status":99}"#,
+            r#"{"status":101}"#,
+            r#"{"status":600}"#,
+            r#"{"status":"200"}"#,
+            r#"{"status":200,"status":201}"#,
+            r#"{"status":204,"body":"x"}"#,
+            r#"{"body":"x","body_base64":"eA=="}"#,
+            r#"{"body_base64":"=="}"#,
+            r#"{"body":{}}"#,
+            "[]",
+            "{",
+            "",
+        ];
+        for answer in bad {
+            assert!(read(answer.as_bytes()).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_too_many_headers_is_refused() {
+        let many: Vec<_> = (0..=HEADERS_MOST).map(|n| format!(r#""x-{n}":"""#)).collect();
+        let answer = format!(r#"{{"headers":{{{}}}}}"#, many.join(","));
+        let said = read(answer.as_bytes()).expect_err("too many");
+        assert_eq!(said, "the answer has too many headers");
+    }
+
+    #[test]
+    fn what_is_said_of_a_bad_answer_does_not_repeat_it() {
+        let said = read(br#"{"status":"secret"}"#).expect_err("not a number");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
