@@ -157,7 +157,10 @@ impl Front {
                 Said::Failure(None, Failure::Internal)
             })
         };
-        let close = draining || !read_whole;
+        // Draining may have begun meanwhile; then this was the last answer here.
+        let close = self.draining.load(Ordering::Acquire)
+            || !read_whole
+            || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
         self.finish(&head, &said, manner, received)
     }
@@ -328,5 +331,7 @@ async fn unless_panic<F: Future>(future: F) -> Option<F::Output> {
     .await
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<Strin
             (Some(value), _) => parameter
                 .kind
                 .read(&value)
-                .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.name))),
+                .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.key))),
             (None, Some(default)) => Ok(default.clone()),
             (None, None) => Err(missing(parameter)),
         })
@@ -139,10 +139,9 @@ impl<'a> Given<'a> {
         value: Result<Cow<'a, str>, &'static str>,
     ) -> Result<(), Failure> {
         let parameter = &self.parameters[index];
-        let value =
-            value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.name)))?;
+        let value = value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.key)))?;
         match self.values[index].replace(value) {
-            Some(_) => Err(bad(parameter, &format!("`{}` is given twice", parameter.name))),
+            Some(_) => Err(bad(parameter, &format!("`{}` is given twice", parameter.key))),
             None => Ok(()),
         }
     }
@@ -256,7 +255,7 @@ impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for
 fn missing(parameter: &Parameter) -> Failure {
     let detail = match &parameter.missing {
         Some(detail) => detail.clone(),
-        None => format!("`{}` is missing", parameter.name).into(),
+        None => format!("`{}` is missing", parameter.key).into(),
     };
     Failure::BadParameter { parameter: parameter.name.clone(), detail }
 }

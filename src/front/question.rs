@@ -349,7 +349,7 @@ mod tests {
 
     use super::super::parameters::Body;
     use super::super::parameters::tests::{int, route, text};
-    use super::super::tests::{call, pool};
+    use super::super::testing::{call, pool};
     use super::*;
 
     struct Try<'a> {

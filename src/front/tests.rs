@@ -2,79 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::task::Context;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::parameters::tests::{int, route, text};
 use super::routes::tests::fixed;
+use super::testing::{call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
-use crate::base::template::Template;
-use crate::base::{ByteSize, Reply, ReplyForm};
+use crate::base::{Reply, ReplyForm};
 use crate::cache::Stored;
-use crate::config::{
-    AdminSettings, CacheSettings, Framing, Framings, InFlight, LaunchSettings, LogFormat,
-    LogSettings, Matching, QueueSettings, RecycleSettings, ReplyShape,
-};
-
-/// A pool whose questions are framed so.
-pub(super) fn pool(framing: Framing) -> PoolSettings {
-    PoolSettings {
-        name: "fib".to_owned(),
-        launch: LaunchSettings {
-            program: PathBuf::from("/bin/true"),
-            name: "true".to_owned(),
-            arguments: vec![],
-            dir: PathBuf::from("/"),
-            env: vec![],
-            tty: false,
-        },
-        workers_least: 1,
-        workers_most: 1,
-        in_flight: InFlight::Fixed(1),
-        framing: Framings { send: framing.clone(), reply: framing },
-        matching: Matching::Order,
-        reply: ReplyShape::Plain,
-        error: None,
-        error_status: 422,
-        timeout: Duration::from_secs(30),
-        abandoned: Duration::from_secs(10),
-        queue: QueueSettings {
-            length: 1024,
-            bytes: ByteSize(64 << 20),
-            wait: Duration::from_secs(5),
-        },
-        retries: 1,
-        start_timeout: Duration::from_secs(30),
-        ready: None,
-        hello: vec![],
-        probe: None,
-        stop_grace: Duration::from_secs(2),
-        message_max: 1024,
-        recycle: RecycleSettings::default(),
-    }
-}
-
-/// A call whose question is made from this template over the route's parameters.
-pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
-    let names = route.parameters.iter().map(|it| Arc::clone(&it.name)).collect::<Vec<_>>();
-    let send = match send {
-        "json" => SendShape::Json,
-        "http" => SendShape::Http,
-        text => SendShape::Template(Template::parse(text, &names).expect("a template")),
-    };
-    CallSettings {
-        pool: 0,
-        send,
-        cache: None,
-        idempotent: true,
-        content_type: "text/plain; charset=utf-8".to_owned(),
-    }
-}
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
     let mut route = route(path, parameters);
@@ -90,26 +31,7 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
 }
 
 fn front(routes: Vec<RouteSettings>) -> Front {
-    let config = Config {
-        listen: vec![],
-        admin: AdminSettings { address: None, explicit: false, token: None },
-        threads: 1,
-        drain: Duration::from_secs(30),
-        log: LogSettings { format: LogFormat::Json, level: "info".to_owned(), access: false },
-        limits: LimitSettings {
-            header: ByteSize(32 << 10),
-            body: ByteSize(2048),
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(75),
-            connections: 100,
-        },
-        pools: vec![Arc::new(pool(Framing::Line))],
-        routes,
-        cache: CacheSettings { memory: ByteSize(1 << 20) },
-    };
-    Front::new(&config, &Metrics::new(), AccessLog::off())
+    Front::new(&config(routes), &Metrics::new(), AccessLog::off())
 }
 
 /// Answers calls with the questions themselves, and remembers them.
@@ -492,6 +414,84 @@ async fn a_program_may_choose_status_and_headers() {
     assert_eq!((told.status, told.header("content-type")), (201, "text/html"));
     assert_eq!(told.headers.get_all(header::SET_COOKIE).iter().count(), 2);
     assert_ne!(told.header("x-request-id"), "forged");
+}
+
+#[tokio::test]
+async fn every_request_is_counted_under_its_route() {
+    let metrics = Metrics::new();
+    let routes = vec![cached(calling("GET /fib", &[("num", int())], "{num}"))];
+    let front = Front::new(&config(routes), &metrics, AccessLog::off());
+    let cache = Some(CacheUse::Collapsed(None));
+    let told = Answer { result: Err(Failure::Poisonous), timing: Timing::default(), cache };
+    let calls = Echo { told: Some(told), ..Echo::default() };
+    for request in ["GET /fib?num=1", "GET /fib?num=1", "GET /fib?num=x", "GET /none", "PUT /fib"] {
+        ask(&front, &calls, request).await;
+    }
+    let shown = metrics.render();
+    for line in [
+        "httpipe_requests_total{route=\"GET /fib\",status=\"422\"} 2",
+        "httpipe_requests_total{route=\"GET /fib\",status=\"400\"} 1",
+        "httpipe_requests_total{route=\"none\",status=\"404\"} 1",
+        "httpipe_requests_total{route=\"none\",status=\"405\"} 1",
+        "httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"} 2",
+    ] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn over_a_connection_an_unread_body_is_never_taken_for_a_request() {
+    let said = converse(
+        "POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n\
+         GET /fib?num=1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    let said = said.await;
+    assert!(said.starts_with("HTTP/1.1 405 "), "{said}");
+    assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn over_a_connection_nothing_is_invited_that_would_be_refused() {
+    let said = converse(
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9999\r\n\r\n",
+    );
+    let said = said.await;
+    assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+    assert!(said.contains("connection: close\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn over_a_connection_pipelined_requests_are_answered_in_their_order() {
+    let said = converse(
+        "GET /fib?num=1 HTTP/1.1\r\nHost: a\r\n\r\n\
+         POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody\
+         HEAD /fib?num=3 HTTP/1.1\r\nHost: a\r\n\r\n\
+         GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    let said = said.await;
+    let bodies = said.split("HTTP/1.1 200 OK\r\n").skip(1);
+    let bodies = bodies.map(|one| one.split_once("\r\n\r\n").expect("a head").1);
+    assert_eq!(bodies.collect::<Vec<_>>(), ["fib 1", "body", "", "Ok"]);
+    assert_eq!(said.matches("content-length: 5\r\n").count(), 2, "{said}");
+}
+
+/// Says this over one connection of hyper's, and gives back what came until its end.
+async fn converse(requests: &str) -> String {
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (front, calls) = (fib(), Echo::default());
+    let service = hyper::service::service_fn(|request| async {
+        Ok::<_, std::convert::Infallible>(front.handle(&calls, request, Instant::now()).await)
+    });
+    let io = hyper_util::rt::TokioIo::new(theirs);
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+    let talking = async {
+        ours.write_all(requests.as_bytes()).await.expect("the server reads");
+        let mut said = String::new();
+        ours.read_to_string(&mut said).await.expect("the server answers in UTF-8");
+        said
+    };
+    let (_, said) = tokio::join!(serving, talking);
+    said
 }
 
 #[test]
