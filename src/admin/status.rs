@@ -134,7 +134,6 @@ impl Status {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
 fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
 }
@@ -198,7 +197,7 @@ pub(super) mod tests {
             state: WorkerState::Busy,
             calls: 7,
             in_flight: 1,
-            age: Duration::from_secs(60),
+            age: Duration::from_mins(1),
         });
         status.pools[0].queue =
             QueueStatus { length: 1, bytes: 9, oldest_wait: Some(Duration::from_millis(250)) };

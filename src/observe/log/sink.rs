@@ -175,12 +175,12 @@ fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
             Err(_) => break,
         }
     }
-    let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+    let lost = memchr::memchr_iter(b'\n', rest).count();
     if lost > 0 && !rest.is_empty() && rest.len() < batch.len() {
         // The next batch begins on a line of its own, if the output recovers by then.
         let ends_whole = batch[batch.len() - rest.len() - 1] == b'\n';
         if !ends_whole {
-            output.write(b"\n").ok();
+            output.write_all(b"\n").ok();
         }
     }
     lost as u64
