@@ -20,6 +20,9 @@ const WRITE_AFTER: Duration = Duration::from_millis(100);
 /// Most bytes held, those that are being written included.
 pub(super) const HOLD_MOST: usize = 1 << 20;
 
+/// Fewer bytes than nearly every line has.
+const SHORT_LINE: usize = 64;
+
 /// The buffer before one output. Ends, with a last attempt to write, when it is dropped.
 #[derive(Debug)]
 pub struct Sink {
@@ -81,8 +84,9 @@ impl Sink {
         let mut state = self.shared.lock();
         let before = state.lines.len();
         let State { lines, clock, writing, .. } = &mut *state;
-        // What is over is seen when the line is there: its length is not known before.
-        if before + *writing < HOLD_MOST {
+        // What is over is seen when the line is there: its length is not known before. But where
+        // hardly any line would fit, none is made.
+        if before + *writing + SHORT_LINE < HOLD_MOST {
             write(lines, clock, since_epoch);
         }
         if lines.len() == before || lines.len() + *writing > HOLD_MOST {
@@ -140,7 +144,7 @@ impl Shared {
             }
             batch.clear();
             // One burst must not hold its memory for ever.
-            batch.shrink_to(2 * WRITE_AT);
+            batch.shrink_to(4 * WRITE_AT);
             self.lock().writing = 0;
             self.done.notify_all();
         }
