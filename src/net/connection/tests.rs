@@ -331,8 +331,9 @@ fn a_refusal_reaches_a_caller_that_is_still_sending() {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.readable().await.unwrap();
         // A connection that is broken instead of ended fails the second of these.
+        let part = vec![b'x'; 60_000];
         for _ in 0..10 {
-            stream.write_all(&[b'x'; 60_000]).await.unwrap();
+            stream.write_all(&part).await.unwrap();
         }
         assert_eq!(statuses(&read_all(&mut stream).await), ["400"]);
     });
