@@ -489,6 +489,37 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_a_message_does_not_count_as_part_of_it() {
+        let streams: [(Framing, &[u8]); 7] = [
+            (Framing::Line, b"OK345678\r\n"),
+            (Framing::Lines(1), b"OK345678\r\n"),
+            (last_line("^OK"), b"OK345678\r\n"),
+            (Framing::Block, b"OK345678\r\n\r\n"),
+            (until("12345678"), b"OK34567812345678"),
+            (Framing::Netstring, b"8:OK345678,"),
+            (Framing::ContentLength, b"Content-Length: 8\r\nX: 12345678\r\n\r\nOK345678"),
+        ];
+        for (framing, stream) in streams {
+            let expected = (vec![b"OK345678".to_vec()], None);
+            assert_eq!(cut(&framing, 8, stream.chunks(1)), expected, "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_may_not_be_endless_in_one_piece_or_in_many() {
+        let line = b"X: 0123456789\r\n";
+        let header =
+            |lines: usize| [&line.repeat(lines)[..], b"Content-Length: 0\r\n\r\n"].concat();
+        let (good, bad) = (header(500), header(600));
+        for size in [1, 100, bad.len()] {
+            let framing = Framing::ContentLength;
+            assert_eq!(cut(&framing, 8, good.chunks(size)), (vec![Vec::new()], None));
+            let (messages, broken) = cut(&framing, 8, bad.chunks(size));
+            assert!(messages.is_empty() && broken.is_some(), "in pieces of {size}");
+        }
+    }
+
+    #[test]
     fn an_endless_message_is_stopped_soon_after_the_limit() {
         for framing in all_framings().into_iter().take(9) {
             assert_eq!(

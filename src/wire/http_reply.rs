@@ -59,6 +59,9 @@ pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
         let place = problem.column();
         format!("the answer is not a JSON object with `status`, `headers` and `body` (at {place})")
     })?;
+    if read.status.is_none() && read.body.is_none() && read.body_base64.is_none() {
+        return Err("the answer has neither `status` nor `body`".to_owned());
+    }
     let status = read.status.unwrap_or(200);
     if !(200..=599).contains(&status) {
         return Err("the answer's `status` is not from 200 to 599".to_owned());
@@ -157,8 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_default() {
-        assert_eq!(form("{}"), (200, Vec::new(), Vec::new()));
+    fn a_status_or_a_body_is_enough() {
+        assert_eq!(form(r#"{"status":204}"#), (204, Vec::new(), Vec::new()));
+        assert_eq!(form(r#"{"body":""}"#), (200, Vec::new(), Vec::new()));
     }
 
     #[test]
@@ -172,30 +176,51 @@ mod tests {
         assert_eq!(form(&deep).2, b"b");
     }
 
+    fn with_headers(headers: &str) -> Result<Reply, String> {
+        read(format!(r#"{{"status":200,"headers":{headers}}}"#).as_bytes())
+    }
+
     #[test]
     fn nothing_the_program_writes_frames_the_response() {
         let bad = [
-            r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#,
-            r#"{"headers":{"X":"a\nb"}}"#,
-            r#"{"headers":{"X":"\u0000"}}"#,
-            r#"{"headers":{"X: a\r\nY":"b"}}"#,
-            r#"{"headers":{"X ":"b"}}"#,
-            r#"{"headers":{"":"b"}}"#,
-            r#"{"headers":{"Content-Length":"3"}}"#,
-            r#"{"headers":{"TRANSFER-ENCODING":"chunked"}}"#,
-            r#"{"headers":{"Connection":"close"}}"#,
-            r#"{"headers":{"Httpipe-Failure":"timeout"}}"#,
-            r#"{"headers":{"X":1}}"#,
-            r#"{"headers":["X"]}"#,
+            r#"{"X":"a\r\nSet-Cookie: b"}"#,
+            r#"{"X":["a","a\nb"]}"#,
+            r#"{"X":"\u0000"}"#,
+            r#"{"X":"\u007f"}"#,
+            r#"{"X: a\r\nY":"b"}"#,
+            r#"{"X ":"b"}"#,
+            r#"{"é":"b"}"#,
+            r#"{"":"b"}"#,
+            r#"{"Content-Length":"3"}"#,
+            r#"{"TRANSFER-ENCODING":"chunked"}"#,
+            r#"{"Connection":"close"}"#,
+            r#"{"Httpipe-Failure":"timeout"}"#,
+            r#"{"X":1}"#,
+            r#"["X"]"#,
+        ];
+        for headers in bad {
+            assert!(with_headers(headers).is_err(), "{headers}");
+        }
+        assert!(with_headers(r#"{"X":"a\tb é","Set-Cookie":"c"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_makes_no_response_is_refused() {
+        let bad = [
             r#"{"status":99}"#,
             r#"{"status":101}"#,
             r#"{"status":600}"#,
+            r#"{"status":-200}"#,
             r#"{"status":"200"}"#,
             r#"{"status":200,"status":201}"#,
             r#"{"status":204,"body":"x"}"#,
             r#"{"body":"x","body_base64":"eA=="}"#,
             r#"{"body_base64":"=="}"#,
             r#"{"body":{}}"#,
+            r#"{"body":"\ud800"}"#,
+            r#"{"body":"x"}{}"#,
+            r#"{"result":5}"#,
+            "{}",
             "[]",
             "{",
             "",
@@ -207,10 +232,15 @@ mod tests {
 
     #[test]
     fn an_answer_of_too_many_headers_is_refused() {
-        let many: Vec<_> = (0..=HEADERS_MOST).map(|n| format!(r#""x-{n}":"""#)).collect();
-        let answer = format!(r#"{{"headers":{{{}}}}}"#, many.join(","));
-        let said = read(answer.as_bytes()).expect_err("too many");
+        let headers = |count: usize| {
+            let many: Vec<_> = (0..count).map(|n| format!(r#""x-{n}":"""#)).collect();
+            with_headers(&format!("{{{}}}", many.join(",")))
+        };
+        assert!(headers(HEADERS_MOST).is_ok());
+        let said = headers(HEADERS_MOST + 1).expect_err("too many");
         assert_eq!(said, "the answer has too many headers");
+        let long = "x".repeat(HEADER_BYTES_MOST);
+        assert!(with_headers(&format!(r#"{{"X":"{long}"}}"#)).is_err());
     }
 
     #[test]
