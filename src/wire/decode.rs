@@ -1,6 +1,6 @@
 //! Bytes to answers: cuts the next message off the front of what a worker wrote.
 //!
-//! Pure. Messages are cut without copying, and no byte is searched twice however small the
+//! Pure: messages are cut without copying, and no byte is searched twice however small the
 //! pieces are in which it comes: a message of 16 MiB in pieces of one byte costs as much as in
 //! one (`until:` looks at one sentinel's length again for each piece).
 //!

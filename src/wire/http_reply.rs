@@ -1,6 +1,6 @@
 //! `reply = "http"`: an answer that chooses status, headers and body of the response.
 //!
-//! Pure. The program is trusted with what the response says, not with how it is framed: nothing
+//! Pure: the program is trusted with what the response says, not with how it is framed: nothing
 //! it writes can change the connection, smuggle a header or a second response.
 
 use std::borrow::Cow;
