@@ -154,6 +154,11 @@ impl<T> Correlator<T> {
         }
     }
 
+    /// May the worker speak while nothing is asked (`json-id`: notifications)?
+    pub fn may_speak(&self) -> bool {
+        matches!(self.rule, Rule::JsonId)
+    }
+
     /// The call that was asked first of those without an answer.
     pub fn oldest(&self) -> Option<&T> {
         self.calls.front().map(|call| &call.token)

@@ -1,1 +1,180 @@
 //! What the spawned copy of our binary does before it becomes the program.
+//!
+//! `httpipe __exec TOKEN SERVER DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
+//! binary, on one thread. It gives the program the surroundings that design promises: it dies
+//! with the server, has no descriptors but 0, 1 and 2, and no signal is ignored or blocked.
+//! What cannot be run is reported in one line on stderr that holds the TOKEN, and by code 127
+//! (not found) or 126.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use super::spawn::command;
+
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+/// Becomes the program that `arguments` name (those after `__exec`); returns only if it cannot.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut next = || arguments.next();
+    let (Some(token), Some(server), Some(dir), Some(program), Some(name)) =
+        (next(), next(), next(), next(), next())
+    else {
+        return ExitCode::from(NOT_RUNNABLE);
+    };
+    let reason = match die_with(&server) {
+        Ok(()) => {
+            reset_signals();
+            close_inherited_on_exec();
+            become_program(Path::new(&dir), Path::new(&program), &name, arguments)
+        }
+        Err(error) => Reason {
+            text: format!("cannot be tied to the server: {}", in_words(&error)),
+            code: NOT_RUNNABLE,
+        },
+    };
+    // If nobody reads it, nobody wants to know.
+    io::stderr().write_all(marked_line(&token, &reason.text).as_bytes()).ok();
+    ExitCode::from(reason.code)
+}
+
+/// Why there is no program.
+struct Reason {
+    text: String,
+    code: u8,
+}
+
+/// The line for the text, one line whatever is in it.
+fn marked_line(token: &OsStr, text: &str) -> String {
+    let text = text.replace(char::is_control, "?");
+    format!("{}{text}\n", mark(&token.to_string_lossy()))
+}
+
+/// What the line begins with.
+pub(super) fn mark(token: &str) -> String {
+    format!("httpipe {token}: ")
+}
+
+/// Has the kernel kill us when the server's thread that started us ends.
+fn die_with(server: &OsStr) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A server that had died before that call has sent us to another parent.
+    if getppid().map(Pid::as_raw_pid) != server.to_str().and_then(|text| text.parse().ok()) {
+        return Err(io::Error::other("it has gone"));
+    }
+    Ok(())
+}
+
+fn become_program(
+    dir: &Path,
+    program: &Path,
+    name: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+) -> Reason {
+    if let Err(error) = std::env::set_current_dir(dir) {
+        let text = format!("cannot enter the directory `{}`: {}", dir.display(), in_words(&error));
+        return Reason { text, code: NOT_RUNNABLE };
+    }
+    let error = command(program).arg0(name).args(arguments).exec();
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    let reason = if missing && program.exists() {
+        "the interpreter or loader that it names does not exist".to_owned()
+    } else {
+        in_words(&error)
+    };
+    let text = format!("cannot run `{}`: {reason}", program.display());
+    Reason { text, code: if missing { NOT_FOUND } else { NOT_RUNNABLE } }
+}
+
+/// An error without its number.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::ArgumentListTooLong => {
+            "its arguments and environment are too long together".to_owned()
+        }
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        }
+    }
+}
+
+/// Back to what a program expects, whatever the server was started with: nothing ignored,
+/// nothing blocked.
+#[expect(unsafe_code, reason = "no safe call sets dispositions and the mask")]
+fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: no handler is installed, only the default restored. Numbers that cannot be
+        // changed (KILL, STOP, the two of the C library's own) are refused, which does no harm.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: the set is made by the first call before the second reads it.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Makes the guard deaf to what ends servers, so that it outlives this one.
+#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
+pub(super) fn ignore_endings() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
+        // SAFETY: no handler is installed, the signals are only ignored.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Descriptors that our starter had left open for us are not for the program.
+fn close_inherited_on_exec() {
+    above_stderr(libc::CLOSE_RANGE_CLOEXEC);
+}
+
+/// The same for a process of ours that does not exec.
+pub(super) fn close_inherited() {
+    above_stderr(0);
+}
+
+#[expect(unsafe_code, reason = "no safe call treats all descriptors at once")]
+fn above_stderr(flags: libc::c_uint) {
+    // SAFETY: called at the start of a process that owns no descriptor above stderr yet.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
+    if result == 0 {
+        return;
+    }
+    // Kernels before 5.11, and sandboxes that do not know the call.
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for number in numbers.filter(|number: &libc::c_int| *number > 2) {
+        // SAFETY: marks only; a number that has been closed meanwhile is refused.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marked_line_is_one_line_whatever_a_path_holds() {
+        let line = marked_line(OsStr::new("t0"), "cannot run `a\nb\u{1b}[0m`");
+        assert_eq!(line, "httpipe t0: cannot run `a?b?[0m`\n");
+    }
+
+    #[test]
+    fn errors_are_words_without_numbers() {
+        let words = |raw| in_words(&io::Error::from_raw_os_error(raw));
+        assert_eq!(words(libc::ENOENT), "it does not exist");
+        assert_eq!(words(libc::EACCES), "permission denied");
+        assert_eq!(words(libc::ENOEXEC), "exec format error");
+        assert_eq!(words(libc::ELOOP), "too many levels of symbolic links");
+    }
+}

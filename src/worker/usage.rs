@@ -1,1 +1,76 @@
 //! What a process uses, read from the kernel's files.
+//!
+//! Of the process itself, not of others that it started.
+
+use std::io;
+use std::time::Duration;
+
+use crate::base::ByteSize;
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident memory, the parts shared with other processes included.
+    pub memory: ByteSize,
+    /// Time on a CPU since its start, to the hundredth of a second.
+    pub cpu: Duration,
+}
+
+/// Of a process that has not been reaped; a zombie uses no memory. Fails if there is none.
+pub fn of(id: u32) -> io::Result<Usage> {
+    let read = |file| std::fs::read(format!("/proc/{id}/{file}"));
+    let (status, stat) = (read("status")?, read("stat")?);
+    let cpu = cpu_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Usage { memory: ByteSize(resident_bytes(&status)), cpu })
+}
+
+/// `VmRSS` of a `status` file; a zombie's has none.
+fn resident_bytes(status: &[u8]) -> u64 {
+    let kibibytes = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"VmRSS:"))
+        .and_then(|rest| std::str::from_utf8(rest).ok())
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0).saturating_mul(1024)
+}
+
+/// Fields 14 and 15 of a `stat` file. The second, the name, may hold spaces and parentheses.
+fn cpu_time(stat: &[u8]) -> Option<Duration> {
+    // What the kernel tells programs is in hundredths whatever its own clock is.
+    const TICKS_A_SECOND: u64 = 100;
+    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let text = std::str::from_utf8(&stat[after_name..]).ok()?;
+    // The third field is the first that is left.
+    let mut fields = text.split_ascii_whitespace().skip(14 - 3);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis(user.saturating_add(system).saturating_mul(1000 / TICKS_A_SECOND)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_the_resident_set_in_bytes() {
+        let status = b"Name:\tVmRSS: 7 kB\nVmHWM:\t  99 kB\nVmRSS:\t    2048 kB\nRssAnon:\t 8 kB\n";
+        assert_eq!(resident_bytes(status), 2048 * 1024);
+        assert_eq!(resident_bytes(b"Name:\tzombie\nState:\tZ (zombie)\n"), 0);
+        assert_eq!(resident_bytes(b"VmRSS:\t 99999999999999999999 kB\n"), 0);
+    }
+
+    #[test]
+    fn cpu_time_is_found_behind_any_name() {
+        let stat = b"7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 250 17 900 900 20 0 1 0 5 6 7";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(2670)));
+        assert_eq!(cpu_time(b"7 (short) S 1 7"), None);
+        assert_eq!(cpu_time(b""), None);
+    }
+
+    #[test]
+    fn our_own_process_uses_something() {
+        let usage = of(std::process::id()).expect("we are there");
+        assert!(usage.memory.0 > 100 * 1024, "{usage:?}");
+        assert!(of(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! The calls that wait for a worker: bounded, oldest first.
+//!
+//! Pure. A call that leaves from the middle stays in the line as a mark that is passed over
+//! when it is reached; marks are swept before they outnumber the calls that still wait.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::base::CallId;
+
+/// The marks that may stand in line before a sweep, whatever the length.
+const MARKS_FREE: usize = 64;
+
+/// The waiting line of one pool. The caller says which ids still wait; see [`Line::front`].
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    order: VecDeque<CallId>,
+    deadlines: VecDeque<(Instant, CallId)>,
+    waiting: usize,
+    bytes: u64,
+}
+
+impl Line {
+    /// Calls that wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Bytes of the questions that wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A call joins at the end. Its deadline is never before that of one that joined earlier.
+    pub(super) fn push_back(&mut self, id: CallId, bytes: usize, deadline: Instant) {
+        self.order.push_back(id);
+        self.joined(id, bytes, deadline);
+    }
+
+    /// A call that had a worker already comes back, ahead of all others.
+    pub(super) fn push_front(&mut self, id: CallId, bytes: usize, deadline: Instant) {
+        self.order.push_front(id);
+        self.joined(id, bytes, deadline);
+    }
+
+    fn joined(&mut self, id: CallId, bytes: usize, deadline: Instant) {
+        self.deadlines.push_back((deadline, id));
+        self.waiting += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// A call that waited does so no more; it may still stand in line as a mark.
+    pub(super) fn left(&mut self, bytes: usize, waits: impl Fn(CallId) -> bool) {
+        self.waiting -= 1;
+        self.bytes -= bytes as u64;
+        if self.order.len() > 2 * self.waiting + MARKS_FREE {
+            self.order.retain(|id| waits(*id));
+        }
+        if self.deadlines.len() > 2 * self.waiting + MARKS_FREE {
+            self.deadlines.retain(|(_, id)| waits(*id));
+        }
+    }
+
+    /// The oldest call that waits; `waits` tells calls from marks.
+    pub(super) fn front(&mut self, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
+        while let Some(id) = self.order.front() {
+            if waits(*id) {
+                return Some(*id);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// The first deadline among those that wait, with its call. `deadline_of` gives the
+    /// deadline of a call that waits, `None` for a mark; an id whose deadline is another by now
+    /// has joined again and stands further back.
+    pub(super) fn first_deadline(
+        &mut self,
+        deadline_of: impl Fn(CallId) -> Option<Instant>,
+    ) -> Option<(Instant, CallId)> {
+        while let Some((deadline, id)) = self.deadlines.front() {
+            if deadline_of(*id) == Some(*deadline) {
+                return Some((*deadline, *id));
+            }
+            self.deadlines.pop_front();
+        }
+        None
+    }
+
+    /// How many of the calls that wait joined at least `age` ago, counted up to `most`.
+    pub(super) fn older_than(
+        &self,
+        age: Duration,
+        now: Instant,
+        most: usize,
+        accepted: impl Fn(CallId) -> Option<Instant>,
+    ) -> usize {
+        let old =
+            |id: &CallId| accepted(*id).map(|since| now.saturating_duration_since(since) >= age);
+        self.order.iter().filter_map(old).take_while(|is_old| *is_old).take(most).count()
+    }
+
+    /// All that stands in line, marks included, for a sweep at the end.
+    pub(super) fn drain(&mut self) -> VecDeque<CallId> {
+        std::mem::take(&mut self.order)
+    }
+}

@@ -1,0 +1,55 @@
+//! The numbers a pool's books go by.
+//!
+//! Pure: the part of the settings that decides, without what only the shell needs.
+
+use std::time::Duration;
+
+use crate::config::{InFlight, Matching, PoolSettings};
+
+/// What decides in a pool; a reload may replace it while calls run.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Workers kept ready.
+    pub least: usize,
+    /// Most workers under load.
+    pub most: usize,
+    /// Calls in one worker at once.
+    pub in_flight: InFlight,
+    /// Answers come in the order of the questions.
+    pub in_order: bool,
+    /// Of one call inside a worker.
+    pub timeout: Duration,
+    /// How long a call that nobody waits for may run on.
+    pub abandoned: Duration,
+    /// Most calls that wait.
+    pub queue_length: usize,
+    /// Most bytes of questions that wait.
+    pub queue_bytes: u64,
+    /// Longest wait for the first hand-over.
+    pub queue_wait: Duration,
+    /// How often a call is tried again after its worker was lost.
+    pub retries: u32,
+    /// A worker is replaced after so many calls.
+    pub recycle_calls: Option<u64>,
+    /// A worker is replaced at this age.
+    pub recycle_age: Option<Duration>,
+}
+
+impl From<&PoolSettings> for Rules {
+    fn from(settings: &PoolSettings) -> Self {
+        Self {
+            least: settings.workers_least,
+            most: settings.workers_most,
+            in_flight: settings.in_flight,
+            in_order: settings.matching == Matching::Order,
+            timeout: settings.timeout,
+            abandoned: settings.abandoned,
+            queue_length: settings.queue.length,
+            queue_bytes: settings.queue.bytes.0,
+            queue_wait: settings.queue.wait,
+            retries: settings.retries,
+            recycle_calls: settings.recycle.calls,
+            recycle_age: settings.recycle.age,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How many workers there are: kept ready, added under load, replaced, let go.
+//!
+//! Pure: the part of [`State`] that starts and stops workers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::actions::{Action, StopReason};
+use super::books::{Phase, WorkerBook};
+use super::state::State;
+use crate::base::WorkerId;
+use crate::guard::backoff::unit;
+
+/// With no worker free for so long, one more is started; a call that has waited longer asks
+/// for one of its own.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// A worker above the least leaves after being idle for so long.
+const IDLE_MOST: Duration = Duration::from_secs(30);
+/// Limits that recycle are drawn from the last tenth, so that workers do not leave together.
+const JITTER: f64 = 0.1;
+
+/// Workers by what they are doing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census {
+    /// All that are kept: not leaving, not to be replaced.
+    counted: usize,
+    starting: usize,
+    serving: usize,
+}
+
+impl<P> State<P> {
+    /// Compares the number of workers with what is wanted.
+    pub(super) fn scale(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        let census = self.census();
+        if census.counted > self.rules.most {
+            self.let_go(now, census.counted - self.rules.most);
+            return;
+        }
+        let missing = self.rules.least.saturating_sub(census.counted);
+        let room = self.rules.most - census.counted;
+        let wanted = missing.max(self.spares(now, census)).min(room);
+        if wanted == 0 {
+            return;
+        }
+        if let Some(until) = self.backoff.blocked_until(now) {
+            return self.note(until);
+        }
+        let probing = self.backoff.is_failing() && census.serving == 0;
+        let starts = match (probing, census.starting) {
+            (false, _) => wanted,
+            (true, 0) => 1,
+            (true, _) => 0,
+        };
+        (0..starts).for_each(|_| self.start(now));
+    }
+
+    /// Workers to add although nothing is missing.
+    fn spares(&mut self, now: Instant, census: Census) -> usize {
+        let Some(since) = self.no_free_since else { return 0 };
+        if census.counted >= self.rules.most {
+            return 0;
+        }
+        if now < since + PATIENCE {
+            self.note(since + PATIENCE);
+            return 0;
+        }
+        let accepted = |id| self.calls.get(id).filter(|_| self.calls.waits(id)).map(|c| c.accepted);
+        let patient = self.line.older_than(PATIENCE, now, self.rules.most, accepted);
+        if self.line.len() > 0 {
+            self.note(now + PATIENCE);
+        }
+        let for_nobody = usize::from(census.starting == 0);
+        patient.saturating_sub(census.starting).max(for_nobody)
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.worker_serial += 1;
+        let id = WorkerId(self.worker_serial);
+        let early = 1.0 - JITTER * unit(&mut self.seed);
+        let calls_most = self.rules.recycle_calls.unwrap_or(u64::MAX);
+        let calls_due = match self.rules.recycle_calls {
+            Some(calls) => ((calls as f64 * early) as u64).max(1),
+            None => u64::MAX,
+        };
+        let due_at = self.rules.recycle_age.map(|age| now + age.mul_f64(early));
+        if let Some(due_at) = due_at {
+            self.note(due_at);
+        }
+        self.workers.insert(
+            id,
+            WorkerBook {
+                id,
+                phase: Phase::Starting,
+                started: now,
+                held: VecDeque::new(),
+                head_since: now,
+                idle_since: now,
+                given: 0,
+                calls_most,
+                calls_due,
+                due_at,
+                is_due: false,
+                proven: false,
+                overdue: false,
+            },
+        );
+        self.push(Action::Start(id));
+    }
+
+    fn census(&self) -> Census {
+        let mut census = Census::default();
+        for book in self.workers.values() {
+            census.counted += usize::from(book.counts());
+            census.starting += usize::from(book.phase == Phase::Starting);
+            census.serving += usize::from(book.phase == Phase::Serving);
+        }
+        census
+    }
+
+    /// Stops so many workers of those that are free now; the others follow as they get free.
+    fn let_go(&mut self, now: Instant, surplus: usize) {
+        let free: Vec<WorkerId> = self.free.iter().take(surplus).copied().collect();
+        free.into_iter().for_each(|id| self.stop_worker(now, id, StopReason::ScaledDown));
+    }
+
+    /// Stops workers above the least that have been idle for long.
+    pub(super) fn check_idle(&mut self, now: Instant) {
+        let mut surplus = self.census().counted.saturating_sub(self.rules.least);
+        for id in self.free.clone() {
+            let Some(book) = self.workers.get(&id).filter(|book| book.counts()) else { continue };
+            let leaves_at = book.idle_since + IDLE_MOST;
+            if surplus == 0 {
+                return;
+            }
+            if leaves_at > now {
+                return self.note(leaves_at);
+            }
+            surplus -= 1;
+            self.stop_worker(now, id, StopReason::ScaledDown);
+        }
+    }
+
+    /// A worker became free: it may have to leave some time.
+    pub(super) fn note_idle(&mut self, now: Instant) {
+        if self.rules.most > self.rules.least {
+            self.note(now + IDLE_MOST);
+        }
+    }
+
+    /// No worker is free any more: one may have to be added soon.
+    pub(super) fn note_elastic(&mut self, now: Instant) {
+        if self.rules.most > self.rules.least {
+            self.note(now + PATIENCE);
+        }
+    }
+
+    /// Marks a worker that is old enough; one at a time.
+    pub(super) fn check_age(&mut self, now: Instant, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        let Some(due_at) = book.due_at.filter(|_| book.counts()) else { return };
+        if due_at > now {
+            return self.note(due_at);
+        }
+        self.recycle(now, worker);
+        if self.workers.get(&worker).is_some_and(WorkerBook::counts) {
+            self.note(now + Duration::from_secs(1));
+        }
+    }
+
+    /// Stops workers that are to be replaced and hold nothing, as soon as enough others serve.
+    pub(super) fn retire_due(&mut self, now: Instant) {
+        let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
+        if self.workers.values().filter(is_fresh).count() < self.rules.least {
+            return;
+        }
+        let is_due = |id: &WorkerId| self.workers.get(id).is_some_and(|book| book.is_due);
+        let due: Vec<WorkerId> = self.free.iter().copied().filter(is_due).collect();
+        due.into_iter().for_each(|id| self.stop_worker(now, id, StopReason::Recycled));
+    }
+}

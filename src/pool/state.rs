@@ -1,0 +1,512 @@
+//! What the pool decides: who gets the next call, when a call has waited or run long enough,
+//! what becomes of the calls of a worker that is lost.
+//!
+//! Pure: events come in with the time at which they happened, [`Action`]s come out. The shell
+//! (`driver`) carries the actions out and reports back. Because nothing here reads a clock or
+//! touches a process, `tests/sim` can run days of crashes and bursts in a second and replay
+//! any of it from its seed.
+//!
+//! An event first changes the books; [`State::settle`] then draws the consequences, in this
+//! order: free workers are given calls, oldest call first; the number of workers is compared
+//! with what is wanted; a pool that cannot get a worker refuses those who wait.
+//!
+//! Invariants, checked by [`State::check`] after every event of the simulation
+//! - A call is answered exactly once: it is in the books until then and not after.
+//! - A call is in the queue, or held by a worker, or (after a rescue) both; never neither.
+//! - A worker that leaves holds nothing; one that starts holds nothing.
+//! - No worker holds more than its window; the workers that count are at most `most`.
+//! - While a worker is free, nothing waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::actions::{Action, Ended, Loss, NewCall, StopReason};
+use super::books::{CallBook, Calls, Held, Phase, WorkerBook};
+use super::estimate::Estimate;
+use super::queue::Line;
+use super::rules::Rules;
+use crate::base::{CallId, Failure, Timing, WorkerId};
+use crate::config::InFlight;
+use crate::guard::Backoff;
+
+/// The books of one pool. `P` is what the shell keeps with each call.
+#[derive(Debug)]
+pub struct State<P> {
+    pub(super) rules: Rules,
+    pub(super) calls: Calls<P>,
+    pub(super) line: Line,
+    pub(super) workers: BTreeMap<WorkerId, WorkerBook>,
+    /// Workers that serve and hold nothing; the last is the one used last.
+    pub(super) free: Vec<WorkerId>,
+    /// Since when `free` is empty.
+    pub(super) no_free_since: Option<Instant>,
+    pub(super) backoff: Backoff,
+    pub(super) estimate: Estimate,
+    pub(super) seed: u64,
+    pub(super) worker_serial: u64,
+    pub(super) stopping: bool,
+    pub(super) caller_deadlines: BTreeSet<(Instant, CallId)>,
+    /// No deadline is before this; it may be that none is at it.
+    earliest: Option<Instant>,
+    actions: Vec<Action<P>>,
+}
+
+impl<P> State<P> {
+    /// The books of a pool that has no worker yet; [`State::settle`] starts the first ones.
+    pub fn new(rules: Rules, seed: u64) -> Self {
+        Self {
+            rules,
+            calls: Calls::new(),
+            line: Line::default(),
+            workers: BTreeMap::new(),
+            free: Vec::new(),
+            no_free_since: None,
+            backoff: Backoff::new(seed),
+            estimate: Estimate::default(),
+            seed: !seed,
+            worker_serial: 0,
+            stopping: false,
+            caller_deadlines: BTreeSet::new(),
+            earliest: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// What is to be done, oldest first; empty afterwards.
+    pub fn take_actions(&mut self) -> Vec<Action<P>> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`State::tick`] should be called at the latest; it may find nothing to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// What the shell kept with a call that is still in the books.
+    pub fn payload(&self, id: CallId) -> Option<&P> {
+        self.calls.get(id).map(|call| &call.payload)
+    }
+
+    /// A call arrives. It is in the books from here on, or it is refused.
+    ///
+    /// # Errors
+    ///
+    /// The payload comes back with `queue_full`, `no_worker` or `draining`.
+    pub fn arrive(&mut self, now: Instant, call: NewCall<P>) -> Result<CallId, (P, Failure)> {
+        if let Some(refusal) = self.refusal(now, call.bytes, call.idempotent) {
+            return Err((call.payload, refusal));
+        }
+        let deadline = now + self.rules.queue_wait;
+        let id = self.calls.insert(|id| CallBook {
+            id,
+            payload: call.payload,
+            bytes: call.bytes,
+            idempotent: call.idempotent,
+            accepted: now,
+            waits_until: Some(deadline),
+            caller_deadline: call.caller_deadline,
+            given: None,
+            holders: 0,
+            retries: 0,
+            abandoned: None,
+        });
+        self.line.push_back(id, call.bytes, deadline);
+        self.note(deadline);
+        if let Some(deadline) = call.caller_deadline {
+            self.caller_deadlines.insert((deadline, id));
+            self.note(deadline);
+        }
+        Ok(id)
+    }
+
+    fn refusal(&self, now: Instant, bytes: usize, idempotent: bool) -> Option<Failure> {
+        if self.stopping {
+            return Some(Failure::Draining);
+        }
+        if self.has_no_prospect() {
+            return Some(self.no_worker(now));
+        }
+        if self.line.len() == 0 && self.pick(idempotent).is_some() {
+            return None;
+        }
+        let detail = if self.line.len() >= self.rules.queue_length {
+            let limit = self.rules.queue_length;
+            format!("{} calls are waiting and the limit is {limit}", self.line.len())
+        } else if self.line.bytes() + bytes as u64 > self.rules.queue_bytes {
+            let limit = self.rules.queue_bytes;
+            format!("{} bytes are waiting and the limit is {limit}", self.line.bytes())
+        } else {
+            return None;
+        };
+        Some(Failure::QueueFull { detail: detail.into(), retry_after: self.retry_after() })
+    }
+
+    /// Nobody waits for this call any more. A call that only waited leaves the books and its
+    /// payload comes back; one that a worker holds runs on, abandoned.
+    pub fn caller_left(&mut self, now: Instant, id: CallId) -> Option<Ended<P>> {
+        self.leave_line(id);
+        let call = self.calls.get_mut(id)?;
+        if call.holders == 0 {
+            return self.end(now, id, true);
+        }
+        if call.abandoned.is_none() {
+            call.abandoned = Some(now);
+            self.note(now + self.rules.abandoned);
+        }
+        None
+    }
+
+    /// A worker can take calls.
+    pub fn ready(&mut self, now: Instant, worker: WorkerId) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        if book.phase != Phase::Starting {
+            return;
+        }
+        book.phase = Phase::Serving;
+        self.becomes_free(now, worker);
+        self.retire_due(now);
+    }
+
+    /// A worker answered a call it held. A good answer shows that the program works. Gives the
+    /// call back to be answered, unless it was answered elsewhere already.
+    pub fn answered(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        id: CallId,
+        good: bool,
+    ) -> Option<Ended<P>> {
+        let book = self.workers.get_mut(&worker)?;
+        let was_overdue = book.overdue;
+        let released = book.release(id, now)?;
+        book.proven |= good;
+        let is_free = book.held.is_empty();
+        if good {
+            self.backoff.forget();
+        }
+        if released.was_head || !self.rules.in_order {
+            self.estimate.took(now.saturating_duration_since(released.ran_since));
+        }
+        if is_free {
+            self.becomes_free(now, worker);
+        } else if was_overdue && released.was_head {
+            self.end_rescue(worker);
+        }
+        let call = self.calls.get_mut(id)?;
+        call.holders -= 1;
+        self.leave_line(id);
+        self.end(now, id, false)
+    }
+
+    /// A worker is no use any more, for a reason found outside the books. Its calls are
+    /// answered, tried again or failed; of the newest `unwritten` ones it has read nothing.
+    pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        if !book.proven && book.phase != Phase::Leaving {
+            self.backoff.failed(now);
+        }
+        let suspects = match loss {
+            Loss::BadAnswer { calls, .. } => *calls,
+            Loss::Ended(_) => 1,
+            Loss::UnaskedOutput | Loss::StartFailed => 0,
+        };
+        let lost = match loss {
+            Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
+            _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
+        };
+        let failure = match loss {
+            Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
+            _ => lost.clone(),
+        };
+        let suspect = |place, _| (place < suspects).then(|| failure.clone());
+        self.clear(now, worker, unwritten, &lost, suspect);
+    }
+
+    /// The process of a worker has been reaped; its name is not used again.
+    pub fn gone(&mut self, worker: WorkerId) {
+        self.workers.remove(&worker);
+        self.free.retain(|free| *free != worker);
+    }
+
+    /// A worker should be replaced soon, for a reason found outside the books (its memory).
+    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
+    pub fn recycle(&mut self, now: Instant, worker: WorkerId) {
+        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
+            return;
+        }
+        if let Some(book) = self.workers.get_mut(&worker) {
+            book.is_due = true;
+        }
+        self.retire_due(now);
+    }
+
+    /// Other rules hold from now on; nobody is restarted for it.
+    pub fn set_rules(&mut self, now: Instant, rules: Rules) {
+        self.rules = rules;
+        self.note(now);
+    }
+
+    /// The pool ends: whatever is in the books fails as `draining`, all workers stop.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.stop_worker(now, worker, StopReason::Stopped);
+            self.clear(now, worker, 0, &Failure::Draining, |_, _| Some(Failure::Draining));
+        }
+        for id in self.line.drain() {
+            if self.calls.waits(id) {
+                self.fail(now, id, Failure::Draining);
+            }
+        }
+    }
+
+    /// Draws the consequences of what happened; see the module's head.
+    pub fn settle(&mut self, now: Instant) {
+        self.dispatch(now);
+        self.scale(now);
+        self.refuse_if_hopeless(now);
+    }
+
+    /// Time has passed: whatever is due is done. Followed by [`State::settle`].
+    pub fn tick(&mut self, now: Instant) {
+        self.earliest = None;
+        self.expire_waits(now);
+        self.expire_callers(now);
+        let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for worker in workers {
+            self.check_times(now, worker);
+            self.check_age(now, worker);
+            self.check_head(now, worker);
+        }
+        self.check_idle(now);
+    }
+
+    fn dispatch(&mut self, now: Instant) {
+        while let Some(id) = self.line.front(|id| self.calls.waits(id)) {
+            let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);
+            let Some(worker) = self.pick(idempotent) else { break };
+            self.give(now, id, worker);
+        }
+    }
+
+    /// Who takes the next call: the free worker used last, else the one that holds least and
+    /// may hold more.
+    fn pick(&self, idempotent: bool) -> Option<WorkerId> {
+        if let Some(worker) = self.free.last() {
+            return Some(*worker);
+        }
+        let window = match self.rules.in_flight {
+            InFlight::Fixed(calls) => calls,
+            InFlight::Auto if idempotent => self.estimate.window(),
+            InFlight::Auto => 1,
+        };
+        if window == 1 {
+            return None;
+        }
+        let roomy = |book: &&WorkerBook| {
+            book.takes_calls() && !book.overdue && book.held.len() < window as usize
+        };
+        let books = self.workers.values().filter(roomy);
+        books.min_by_key(|book| book.held.len()).map(|book| book.id)
+    }
+
+    fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
+        self.leave_line(id);
+        let (Some(call), Some(book)) = (self.calls.get_mut(id), self.workers.get_mut(&worker))
+        else {
+            return;
+        };
+        call.given = Some(now);
+        call.holders += 1;
+        let was_free = book.held.is_empty();
+        if was_free {
+            book.head_since = now;
+        }
+        book.held.push_back(Held { id, given: now });
+        book.given += 1;
+        book.is_due |= book.given >= book.calls_due;
+        let abandoned = call.abandoned.map(|since| since + self.rules.abandoned);
+        self.note(abandoned.unwrap_or(now + self.rules.timeout).min(now + self.rules.timeout));
+        if was_free {
+            self.free.retain(|free| *free != worker);
+            self.note_no_free(now);
+        } else if self.rules.in_flight == InFlight::Auto {
+            self.note(now + self.estimate.overdue_after());
+        }
+        self.actions.push(Action::Give { worker, call: id });
+    }
+
+    fn note_no_free(&mut self, now: Instant) {
+        if self.free.is_empty() && self.no_free_since.is_none() {
+            self.no_free_since = Some(now);
+            self.note_elastic(now);
+        }
+    }
+
+    pub(super) fn becomes_free(&mut self, now: Instant, worker: WorkerId) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        book.idle_since = now;
+        if book.phase != Phase::Serving {
+            return;
+        }
+        if !book.takes_calls() {
+            self.stop_worker(now, worker, StopReason::Recycled);
+            return;
+        }
+        let is_due = book.is_due;
+        self.free.push(worker);
+        self.no_free_since = None;
+        self.note_idle(now);
+        if is_due {
+            self.retire_due(now);
+        }
+    }
+
+    /// The head that ran over is done: what was behind it is being worked on here now, and
+    /// gives up its place in the queue if nobody has taken it yet.
+    fn end_rescue(&mut self, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
+        held.into_iter().for_each(|id| self.leave_line(id));
+    }
+
+    /// Takes a call that waits out of the queue's count; it stays in the books.
+    pub(super) fn leave_line(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if call.waits_until.take().is_some() {
+            let bytes = call.bytes;
+            self.line.left(bytes, |id| self.calls.waits(id));
+        }
+    }
+
+    /// Puts a call back, ahead of all that wait; the clock of its wait starts again.
+    pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
+        let deadline = now + self.rules.queue_wait;
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if call.waits_until.is_none() {
+            call.waits_until = Some(deadline);
+            self.line.push_front(id, call.bytes, deadline);
+            self.note(deadline);
+        }
+    }
+
+    /// Takes all calls out of a worker that is no use any more. `suspect` says which of them
+    /// fails and how, by its place and id; of the rest, those that may run twice, or were not
+    /// read, are put back in their order, the others are lost.
+    pub(super) fn clear(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        unwritten: usize,
+        lost: &Failure,
+        suspect: impl Fn(usize, CallId) -> Option<Failure>,
+    ) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        book.phase = Phase::Leaving;
+        let held = std::mem::take(&mut book.held);
+        self.free.retain(|free| *free != worker);
+        self.note_no_free(now);
+        let read = held.len() - unwritten.min(held.len());
+        let mut again = Vec::new();
+        for (place, Held { id, .. }) in held.into_iter().enumerate() {
+            let Some(call) = self.calls.get_mut(id) else { continue };
+            call.holders -= 1;
+            if call.holders > 0 || call.waits_until.is_some() {
+                continue;
+            }
+            let is_abandoned = call.abandoned.is_some();
+            let goes_back = call.idempotent || place >= read;
+            let failure = suspect(place, id).filter(|_| place < read);
+            let again_anyway = failure.is_none() && goes_back;
+            let failure = failure.unwrap_or_else(|| lost.clone());
+            if !is_abandoned && (again_anyway || self.tries_again(id, &failure)) {
+                again.push(id);
+            } else {
+                self.fail(now, id, failure);
+            }
+        }
+        again.into_iter().rev().for_each(|id| self.rejoin(now, id));
+    }
+
+    /// Only a lost worker is a reason to try again, only for a call that may run twice, and
+    /// only so often.
+    fn tries_again(&mut self, id: CallId, failure: &Failure) -> bool {
+        let retries = self.rules.retries;
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        let again = matches!(failure, Failure::WorkerLost { .. })
+            && call.idempotent
+            && call.retries < retries;
+        call.retries += u32::from(again);
+        again
+    }
+
+    pub(super) fn fail(&mut self, now: Instant, id: CallId, failure: Failure) {
+        self.leave_line(id);
+        if let Some(ended) = self.end(now, id, false) {
+            self.actions.push(Action::Fail(ended, failure));
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Instant, id: CallId, left: bool) -> Option<Ended<P>> {
+        let call = self.calls.remove(id)?;
+        if let Some(deadline) = call.caller_deadline {
+            self.caller_deadlines.remove(&(deadline, id));
+        }
+        let given = call.given.unwrap_or(now);
+        let timing = Timing {
+            queue: given.saturating_duration_since(call.accepted),
+            work: now.saturating_duration_since(given),
+        };
+        Some(Ended { payload: call.payload, timing, abandoned: left || call.abandoned.is_some() })
+    }
+
+    pub(super) fn stop_worker(&mut self, now: Instant, worker: WorkerId, reason: StopReason) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        if book.phase == Phase::Leaving {
+            return;
+        }
+        book.phase = Phase::Leaving;
+        self.free.retain(|free| *free != worker);
+        self.note_no_free(now);
+        self.actions.push(Action::Stop(worker, reason));
+    }
+
+    pub(super) fn push(&mut self, action: Action<P>) {
+        self.actions.push(action);
+    }
+
+    /// A deadline was made: [`State::next_deadline`] is not after it.
+    pub(super) fn note(&mut self, deadline: Instant) {
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    fn refuse_if_hopeless(&mut self, now: Instant) {
+        if !self.has_no_prospect() || self.stopping {
+            return;
+        }
+        for id in self.line.drain() {
+            if self.calls.waits(id) {
+                let failure = self.no_worker(now);
+                self.fail(now, id, failure);
+            }
+        }
+    }
+
+    /// No worker serves, and the last starts came to nothing.
+    fn has_no_prospect(&self) -> bool {
+        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
+    }
+
+    fn no_worker(&self, now: Instant) -> Failure {
+        let until = self.backoff.blocked_until(now).unwrap_or(now);
+        Failure::NoWorker { retry_after: until - now }
+    }
+
+    /// When the queue as it is now will have been worked off, as far as was measured.
+    pub(super) fn retry_after(&self) -> Duration {
+        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
+        let service = self.estimate.service().unwrap_or_default();
+        service * self.line.len().max(1) as u32 / serving.max(1) as u32
+    }
+}

@@ -1,0 +1,220 @@
+//! The pipes of one running worker: what is still to be written, what was read, and which
+//! calls it owes an answer.
+//!
+//! Everything that waits to be written goes out in one write, and everything that can be read
+//! comes in with one read and is handed out together.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+
+use crate::base::{CallId, Question};
+use crate::config::PoolSettings;
+use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused};
+
+/// Room for the next read; what a pipe holds at most comes in one.
+const READ_ROOM: usize = 64 << 10;
+/// With less room than this left, a new buffer is taken.
+const READ_ROOM_LEAST: usize = 4 << 10;
+
+/// The pipes of one worker.
+#[derive(Debug)]
+pub struct Pipes {
+    stdin: pipe::Sender,
+    stdout: pipe::Receiver,
+    encoder: Encoder,
+    decoder: Decoder,
+    correlator: Correlator<CallId>,
+    outgoing: BytesMut,
+    incoming: BytesMut,
+    /// Bytes that were ever put into `outgoing`, and that ever left it.
+    asked: u64,
+    written: u64,
+    /// Where in that count the calls begin of which nothing was written.
+    unwritten: VecDeque<u64>,
+}
+
+/// An answer that found its call; not yet judged.
+#[derive(Debug)]
+pub struct Heard {
+    /// Whose it is.
+    pub call: CallId,
+    /// What the worker said.
+    pub answer: Bytes,
+    /// What it had been asked.
+    pub question: Bytes,
+    /// The answer itself showed whose it is.
+    pub proven: bool,
+}
+
+/// The worker broke the agreement and must be stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OutOfStep {
+    /// It said something while nothing was asked.
+    Unasked(String),
+    /// What it said belongs to no call, or is no message.
+    Mismatch(String),
+    /// A message was longer than `message_max`.
+    TooBig(String),
+}
+
+/// What an idle worker was found doing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Nothing, as agreed.
+    Kept,
+    /// It said this while nothing was asked.
+    Broken(Bytes),
+    /// It has closed its output.
+    Closed,
+}
+
+impl Pipes {
+    /// Takes over the streams of a process just started.
+    pub fn new(
+        stdin: AsyncFd<OwnedFd>,
+        stdout: AsyncFd<OwnedFd>,
+        settings: &PoolSettings,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            stdin: pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?,
+            // Unchecked, because it may be a pseudo-terminal.
+            stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
+            encoder: Encoder::new(&settings.framing.send, settings.message_max),
+            decoder: Decoder::new(&settings.framing.reply, settings.message_max),
+            correlator: Correlator::new(settings),
+            outgoing: BytesMut::new(),
+            incoming: BytesMut::new(),
+            asked: 0,
+            written: 0,
+            unwritten: VecDeque::new(),
+        })
+    }
+
+    /// Asks a question; it is written by the next [`Pipes::poll_flush`].
+    pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
+        let before = self.outgoing.len();
+        self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
+        self.unwritten.push_back(self.asked);
+        self.asked += (self.outgoing.len() - before) as u64;
+        Ok(())
+    }
+
+    /// Says something that is not answered.
+    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
+        let before = self.outgoing.len();
+        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
+        self.asked += (self.outgoing.len() - before) as u64;
+        Ok(())
+    }
+
+    /// Does it owe no answer?
+    pub fn is_idle(&self) -> bool {
+        self.correlator.is_empty()
+    }
+
+    /// How many of its newest calls it cannot have read anything of.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.len()
+    }
+
+    /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
+    /// before its next question, or what it said would pass for the answer.
+    pub fn silence(&mut self) -> Silence {
+        if !self.incoming.is_empty() {
+            return Silence::Broken(self.incoming.split().freeze());
+        }
+        let mut bytes = [0; 512];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes)) {
+            Ok(0) => Silence::Closed,
+            Ok(count) => Silence::Broken(Bytes::copy_from_slice(&bytes[..count])),
+            Err(rustix::io::Errno::WOULDBLOCK) => Silence::Kept,
+            Err(_) => Silence::Closed,
+        }
+    }
+
+    /// Writes what waits to be written; ready when nothing does.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let stdin = Pin::new(&mut self.stdin);
+            let count = ready!(stdin.poll_write(context, &self.outgoing))?;
+            self.outgoing.advance(count);
+            self.written += count as u64;
+            while self.unwritten.front().is_some_and(|begin| *begin < self.written) {
+                self.unwritten.pop_front();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once; ready with 0 at the end of the worker's output.
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.incoming.capacity() - self.incoming.len() < READ_ROOM_LEAST {
+            self.incoming.reserve(READ_ROOM);
+        }
+        let stdout = Pin::new(&mut self.stdout);
+        tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming)
+    }
+
+    /// Reads once what there is, with a system call, whatever the runtime knows; for a worker
+    /// that has ended. Says whether there was anything.
+    pub fn read_now(&mut self) -> bool {
+        let mut bytes = vec![0; READ_ROOM];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
+        let count = read.unwrap_or(0);
+        self.incoming.extend_from_slice(&bytes[..count]);
+        count > 0
+    }
+
+    /// Cuts what was read into answers and finds their calls.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfStep`], after the answers before it were put into `heard`.
+    pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), OutOfStep> {
+        while !self.incoming.is_empty() {
+            let nonce = self.correlator.oldest_nonce();
+            let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
+            let was_idle = self.correlator.is_empty();
+            match self.correlator.received(message) {
+                Received::Answer { token, text, question, proven } => {
+                    heard.push(Heard { call: token, answer: text, question, proven });
+                }
+                Received::Notification => tracing::debug!("a worker's notification was dropped"),
+                Received::WorkerAsks { reply } => {
+                    // Our own "method not found" is short; a framing that refuses it is no loss.
+                    self.say(&reply).ok();
+                }
+                Received::Mismatch(reason) if was_idle => return Err(OutOfStep::Unasked(reason)),
+                Received::Mismatch(reason) => return Err(OutOfStep::Mismatch(reason)),
+            }
+        }
+        // With `json-id` a notification may be half read while nothing is asked.
+        if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
+            let begun = "it began a message while nothing was asked".to_owned();
+            return Err(OutOfStep::Unasked(begun));
+        }
+        Ok(())
+    }
+
+    /// What was read and not yet cut, for those who look for a banner.
+    pub fn unread(&mut self) -> &mut BytesMut {
+        &mut self.incoming
+    }
+}
+
+impl From<Broken> for OutOfStep {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::TooBig { .. } => Self::TooBig(broken.to_string()),
+            Broken::Malformed { .. } => Self::Mismatch(broken.to_string()),
+        }
+    }
+}

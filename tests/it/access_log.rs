@@ -1,0 +1,45 @@
+//! One line in the log for each request.
+
+use crate::support::Server;
+
+#[test]
+fn each_request_has_a_line_with_its_id_route_and_status() {
+    let server = Server::with("workers = 1").start();
+    server.client().request("POST", "/", &["X-Request-Id: the-one"], "hello");
+    let line = server.wait_for_log("the-one");
+    assert!(line.contains("POST /"), "{line}");
+    assert!(line.contains("200"), "{line}");
+    let json: Result<serde_json::Value, _> = serde_json::from_str(&line);
+    assert!(json.is_ok(), "{line}");
+}
+
+#[test]
+fn a_failure_has_its_code_in_the_line() {
+    let server = Server::with("workers = 1\nretries = 0").start();
+    server.client().request("POST", "/", &["X-Request-Id: doomed"], "crash");
+    let line = server.wait_for_log("doomed");
+    assert!(line.contains("worker_lost") && line.contains("502"), "{line}");
+}
+
+#[test]
+fn a_caller_cannot_write_lines_of_its_own() {
+    let server = Server::with("workers = 1").start();
+    server.client().get("/%0a%7B%22message%22:%22forged%22%7D");
+    server.client().request("GET", "/x", &["X-Request-Id: \u{1b}[31mred"], "");
+    server.client().request("GET", "/x", &["X-Request-Id: last"], "");
+    server.wait_for_log("last");
+    for line in server.log_lines() {
+        let json: Result<serde_json::Value, _> = serde_json::from_str(&line);
+        assert!(json.is_ok_and(|json| json["message"] != "forged"), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let server = Server::with("workers = 1").top("log = { access = false }").start();
+    server.client().request("POST", "/", &["X-Request-Id: silent"], "hello");
+    server.client().post("/", "stderr marker");
+    server.wait_for_log("marker");
+    assert!(server.log_lines().iter().all(|line| !line.contains("silent")));
+}

@@ -1,0 +1,90 @@
+//! What operators ask.
+
+use crate::support::Server;
+
+#[test]
+fn it_lives_and_is_ready() {
+    let server = Server::with("workers = 1").start();
+    assert_eq!(server.admin().get("/live").status, 200);
+    assert_eq!(server.admin().get("/ready").status, 200);
+    assert_eq!(server.admin().get("/nowhere").status, 404);
+}
+
+#[test]
+fn a_busy_pool_is_ready_too() {
+    let server = Server::with("workers = 1").start();
+    let running = server.client().post_later("/", "sleep 300 a");
+    server.wait_until("it is busy", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    assert_eq!(server.admin().get("/ready").status, 200);
+    assert_eq!(running.answer().status, 200);
+}
+
+#[test]
+fn the_metrics_have_their_names() {
+    let server = Server::with("workers = 1")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    assert_eq!(server.client().get("/?input=a").status, 200);
+    assert_eq!(server.client().get("/nowhere").status, 404);
+    let text = server.admin().get("/metrics").body;
+    for name in [
+        "httpipe_requests_total{",
+        "httpipe_calls_total{",
+        "httpipe_request_seconds_bucket{",
+        "httpipe_queue_seconds_count{",
+        "httpipe_work_seconds_sum{",
+        "httpipe_queue_length{",
+        "httpipe_workers{",
+        "httpipe_worker_starts_total{",
+        "httpipe_cache_total{",
+        "httpipe_cache_bytes",
+        "httpipe_connections",
+        "httpipe_log_dropped_total",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "no {name} in\n{text}");
+    }
+    let route = "route=\"GET /?input={input}\"";
+    assert!(
+        text.contains(&format!("httpipe_requests_total{{{route},status=\"200\"}} 1")),
+        "{text}"
+    );
+    assert_eq!(server.metric("httpipe_requests_total{route=\"none\",status=\"404\"}"), 1.0);
+    assert!(server.metric("httpipe_cache_bytes") > 0.0);
+}
+
+/// A scraper must not be able to fill the metrics with series by asking for many paths.
+#[test]
+fn paths_that_no_route_has_share_one_series() {
+    let server = Server::with("workers = 1").start();
+    for number in 0..50 {
+        server.client().get(&format!("/nowhere/{number}"));
+    }
+    let text = server.admin().get("/metrics").body;
+    let series = text.lines().filter(|line| line.starts_with("httpipe_requests_total{"));
+    assert_eq!(series.count(), 1, "{text}");
+}
+
+#[test]
+fn the_status_has_every_pool_and_worker() {
+    let server = Server::with("workers = 2").start();
+    let status = server.status().to_string();
+    assert!(status.contains("main"), "{status}");
+    for worker in server.workers() {
+        assert!(status.contains(&worker.to_string()), "{worker} in {status}");
+    }
+}
+
+#[test]
+fn operators_pages_are_not_on_the_callers_listener() {
+    let server = Server::with("workers = 1").start();
+    for path in ["/metrics", "/status.json", "/live", "/ready"] {
+        assert_eq!(server.client().get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn what_changes_things_needs_the_header_of_operators() {
+    let server = Server::with("workers = 1").start();
+    let plain = server.admin().request("POST", "/reload", &[], "");
+    assert!((400..500).contains(&plain.status), "{plain:?}");
+}

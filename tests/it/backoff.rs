@@ -1,0 +1,38 @@
+//! Programs that cannot start cost neither the machine nor the server.
+
+use std::time::Duration;
+
+use crate::support::{Server, pause};
+
+#[test]
+fn a_program_that_dies_at_once_is_started_ever_more_rarely() {
+    let server = Server::with("workers = 2").worker("demo-worker --exit-at-once 3").start_unready();
+    server.wait_until("it was tried again", |s| s.metric("httpipe_worker_starts_total") >= 4.0);
+    pause(Duration::from_millis(1500));
+    let starts = server.metric("httpipe_worker_starts_total");
+    assert!(starts <= 14.0, "{starts} starts in about two seconds are a storm");
+    assert!(server.workers().len() <= 2);
+}
+
+#[test]
+fn meanwhile_callers_are_told_when_to_come_back_and_operators_why() {
+    let server = Server::with("workers = 1").worker("demo-worker --exit-at-once 3").start_unready();
+    server.wait_until("it was tried", |s| s.metric("httpipe_worker_exits_total") >= 1.0);
+    let answer = server.answers("hello");
+    assert_eq!((answer.status, answer.code().as_str()), (503, "no_worker"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(server.admin().get("/ready").status, 503);
+    assert_eq!(server.admin().get("/live").status, 200);
+    server.wait_for_log("told to exit at once");
+    assert!(!answer.body.contains("told to exit"), "stderr is never shown to callers");
+}
+
+#[test]
+fn a_program_that_was_mended_comes_back_by_itself() {
+    let server = Server::with("workers = 1")
+        .worker("sh program")
+        .file("program", "if mkdir first 2>&-; then exit 1; fi; exec cat")
+        .start();
+    assert_eq!(server.answers("hello").body, "hello");
+    assert!(server.metric("httpipe_worker_starts_total") >= 2.0);
+}

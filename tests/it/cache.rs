@@ -1,0 +1,107 @@
+//! Answers that are kept, and callers who share one run.
+
+use crate::support::{Pending, Plan, Server};
+
+fn cached() -> Plan {
+    Server::with("workers = 2\nretries = 0")
+        .worker("demo-worker --journal seen")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+}
+
+#[test]
+fn a_repeated_question_is_answered_from_what_was_kept() {
+    let server = cached().start();
+    let first = server.client().get("/?input=a");
+    let second = server.client().get("/?input=a");
+    assert_eq!(first.header("cache-status"), "httpipe; fwd=miss; stored");
+    assert!(second.header("cache-status").starts_with("httpipe; hit; ttl="), "{second:?}");
+    assert_eq!(second.header("cache-control"), "max-age=3600");
+    assert!(!second.header("age").is_empty());
+    assert_eq!((first.body.as_str(), second.body.as_str()), ("a", "a"));
+    assert_eq!(server.seen(), ["a"]);
+    assert_eq!(server.metric("httpipe_cache_total{result=\"hit\"}"), 1.0);
+    assert_eq!(server.metric("httpipe_cache_total{result=\"miss\"}"), 1.0);
+}
+
+#[test]
+fn another_question_is_another_entry() {
+    let server = cached().start();
+    for _ in 0..2 {
+        for text in ["a", "b", "A", "a%20"] {
+            let expected = text.replace("%20", " ");
+            assert_eq!(server.client().get(&format!("/?input={text}")).body, expected);
+        }
+    }
+    assert_eq!(server.seen(), ["a", "b", "A", "a "]);
+}
+
+#[test]
+fn callers_at_the_same_time_share_one_run() {
+    let server = cached().start();
+    let client = server.client();
+    let callers: Vec<_> = (0..10).map(|_| client.get_later("/?input=sleep+300+a")).collect();
+    let answers: Vec<_> = callers.into_iter().map(Pending::answer).collect();
+    assert!(answers.iter().all(|answer| answer.body == "sleep 300 a"));
+    assert_eq!(server.seen().len(), 1);
+    let shared = answers.iter().filter(|a| a.header("cache-status").contains("collapsed"));
+    assert!(shared.count() >= 5);
+}
+
+#[test]
+fn whoever_leaves_does_not_take_the_others_answer_away() {
+    let server = cached().start();
+    let client = server.client();
+    let first = client.get_later("/?input=sleep+300+a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    let second = client.get_later("/?input=sleep+300+a");
+    first.leave();
+    assert_eq!(second.answer().body, "sleep 300 a");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_failure_is_shared_but_not_kept() {
+    let server = Server::with("workers = 1\nretries = 0")
+        .worker("demo-worker --once first --sleep 200 --crash --journal seen")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let client = server.client();
+    let callers: Vec<_> = (0..5).map(|_| client.get_later("/?input=a")).collect();
+    for caller in callers {
+        assert_eq!(caller.answer().code(), "worker_lost");
+    }
+    assert_eq!(server.seen().len(), 1);
+    let again = client.get("/?input=a");
+    assert_eq!((again.status, again.body.as_str()), (200, "a"), "{again:?}");
+}
+
+#[test]
+fn whoever_has_it_already_is_told_so() {
+    let server = cached().start();
+    let first = server.client().get("/?input=a");
+    let tag = first.header("etag");
+    assert!(tag.starts_with('"') && tag.ends_with('"'), "a strong tag: {first:?}");
+    let condition = format!("If-None-Match: {tag}");
+    let second = server.client().request("GET", "/?input=a", &[&condition], "");
+    assert_eq!((second.status, second.body.as_str()), (304, ""));
+    assert_eq!(second.header("etag"), tag);
+    let other = server.client().request("GET", "/?input=a", &["If-None-Match: \"x\""], "");
+    assert_eq!((other.status, other.body.as_str()), (200, "a"));
+}
+
+#[test]
+fn head_and_get_share_an_entry_and_no_cache_changes_nothing() {
+    let server = cached().start();
+    assert_eq!(server.client().request("HEAD", "/?input=a", &[], "").status, 200);
+    let hit = server.client().request("GET", "/?input=a", &["Cache-Control: no-cache"], "");
+    assert!(hit.header("cache-status").contains("hit"), "{hit:?}");
+    assert_eq!(server.seen(), ["a"]);
+}
+
+#[test]
+fn without_cache_every_question_is_asked() {
+    let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
+    assert_eq!(server.client().get("/?input=a").header("cache-status"), "");
+    assert_eq!(server.client().get("/?input=a").body, "a");
+    assert_eq!(server.seen(), ["a", "a"]);
+}

@@ -1,0 +1,32 @@
+//! Black-box tests: the real binary, real sockets, real workers, one behaviour a file.
+
+#![allow(clippy::float_cmp, reason = "metrics are read as numbers, and these are whole")]
+
+mod abandoned;
+mod access_log;
+mod admin;
+mod backoff;
+mod cache;
+mod crash;
+mod deadlines;
+mod drain;
+mod first_request;
+mod flood;
+mod hostile_callers;
+mod hygiene;
+mod kill;
+mod late;
+mod mapping;
+mod one_liner;
+mod orphans;
+mod program_errors;
+mod queue;
+mod readiness;
+mod retry;
+mod scaling;
+mod startup;
+mod stderr;
+mod stress;
+mod support;
+mod two_pools;
+mod unasked;

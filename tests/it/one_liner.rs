@@ -1,0 +1,55 @@
+//! Any line program served by one command, without a configuration file.
+
+use crate::support::{Server, shell};
+
+#[test]
+fn a_line_program_is_served_by_one_command() {
+    let server = Server::args(&["--", "sed", "-u", "s/a/X/"]).start();
+    let posted = server.client().post("/", "a b");
+    assert_eq!((posted.status, posted.body.trim_end()), (200, "X b"), "{posted:?}");
+    let got = server.client().get("/?input=a%20c");
+    assert_eq!((got.status, got.body.trim_end()), (200, "X c"), "{got:?}");
+}
+
+#[test]
+fn the_curl_line_it_prints_works() {
+    let server = Server::args(&["--", "sed", "-u", "s/a/X/"]).start();
+    let line = server.wait_for_log("curl ");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("the log is JSON here");
+    let command = texts(&line)
+        .into_iter()
+        .find_map(|text| text.find("curl ").map(|start| text[start..].to_owned()))
+        .expect("some field has the line");
+    assert!(command.contains(&server.url()), "{command}");
+    let (code, output) = shell(&command);
+    assert_eq!(code, 0, "{command}: {output}");
+    server.wait_until("that was an answered call", |s| {
+        s.metric("httpipe_calls_total{outcome=\"ok\"}") == 1.0
+    });
+}
+
+#[test]
+fn route_and_reply_can_be_given_on_the_command_line() {
+    let server = Server::args(&[
+        "--route",
+        "GET /fib?num={num:int}",
+        "--reply",
+        "{input}|{result}",
+        "--",
+        "$httpipe",
+        "demo-worker",
+        "--pair",
+    ])
+    .start();
+    let answer = server.client().get("/fib?num=10");
+    assert_eq!(answer.json()["result"], "10");
+}
+
+/// Every text in a JSON value.
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::String(text) => vec![text.clone()],
+        serde_json::Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,64 @@
+//! When a worker counts as ready: banner, hello, probe.
+
+use std::time::Duration;
+
+use crate::support::Server;
+
+#[test]
+fn a_banner_that_was_announced_is_no_answer() {
+    let server = Server::with("workers = 1\nready = \"Welcome.*\"")
+        .worker("demo-worker --banner 'Welcome to the worker'")
+        .start();
+    assert_eq!(server.answers("hello").body, "hello");
+    assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
+}
+
+#[test]
+fn hello_is_said_once_to_each_worker_before_any_call() {
+    let server = Server::with("workers = 1\nhello = [{ send = \"hi\" }, { send = \"there\" }]")
+        .worker("demo-worker --journal seen")
+        .start();
+    assert_eq!(server.answers("a").body, "a");
+    assert_eq!(server.answers("b").body, "b");
+    assert_eq!(server.seen(), ["hi", "there", "a", "b"]);
+}
+
+#[test]
+fn a_worker_is_ready_when_it_answered_the_probe() {
+    let server = Server::with("workers = 1\nprobe = { send = \"1\", reply = \"1\" }")
+        .worker("demo-worker --slow-start 400ms --journal seen")
+        .start_unready();
+    let early = server.client().post("/", "early");
+    assert_eq!((early.status, early.body.as_str()), (200, "early"), "it waits in the queue");
+    assert_eq!(server.seen(), ["1", "early"]);
+}
+
+#[test]
+fn a_worker_with_a_wrong_answer_to_the_probe_gets_no_call() {
+    let server = Server::with(
+        "workers = 1\nprobe = { send = \"1\", reply = \"2\" }\nqueue = { wait = \"500ms\" }",
+    )
+    .worker("demo-worker --journal seen")
+    .start_unready();
+    let answer = server.answers("hello");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(server.metric("httpipe_worker_exits_total{reason=\"start_failed\"}") >= 1.0);
+    assert!(server.seen().iter().all(|line| line == "1"), "{:?}", server.seen());
+}
+
+#[test]
+fn a_worker_that_is_never_ready_is_given_up() {
+    let server = Server::with(
+        "workers = 1\nprobe = { send = \"1\" }\nstart_timeout = \"200ms\"\n\
+         stop_grace = \"50ms\"\nqueue = { wait = \"1s\" }",
+    )
+    .worker("demo-worker --never-reads")
+    .start_unready();
+    let answer = server.answers("hello");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.took < Duration::from_secs(3), "{answer:?}");
+    server.wait_until("it was given up", |s| {
+        s.metric("httpipe_worker_exits_total{reason=\"start_failed\"}") >= 1.0
+    });
+    assert_eq!(server.admin().get("/ready").status, 503);
+}

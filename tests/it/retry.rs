@@ -1,0 +1,41 @@
+//! A lost call is tried again only where running it twice does no harm.
+
+use crate::support::Server;
+
+#[test]
+fn an_idempotent_call_survives_the_loss_of_its_worker() {
+    let server =
+        Server::with("workers = 1\nretries = 1").worker("demo-worker --once first --crash").start();
+    let answer = server.client().get("/?input=hello");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"), "{answer:?}");
+    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+}
+
+#[test]
+fn another_call_is_never_run_twice() {
+    let server = Server::with("workers = 1\nretries = 5")
+        .worker("demo-worker --once first --crash --journal seen")
+        .start();
+    assert_eq!(server.client().post("/", "hello").code(), "worker_lost");
+    assert_eq!(server.seen(), ["hello"]);
+}
+
+#[test]
+fn a_question_that_kills_every_worker_is_tried_only_so_often() {
+    let server =
+        Server::with("workers = 2\nretries = 2").worker("demo-worker --journal seen").start();
+    assert_eq!(server.answers("good").status, 200);
+    let answer = server.client().get("/?input=crash");
+    assert!(answer.status >= 422, "{answer:?}");
+    assert!((2..=3).contains(&server.seen().iter().filter(|line| *line == "crash").count()));
+}
+
+#[test]
+fn a_timeout_is_not_tried_again() {
+    let server =
+        Server::with("workers = 1\nretries = 3\ntimeout = \"100ms\"\nstop_grace = \"50ms\"")
+            .worker("demo-worker --journal seen")
+            .start();
+    assert_eq!(server.client().get("/?input=hang").code(), "timeout");
+    assert_eq!(server.seen(), ["hang"]);
+}

@@ -1,0 +1,78 @@
+//! What it refuses to start with, and what it says then. Nothing is half started.
+
+use crate::support::Server;
+
+fn is_refused(plan: crate::support::Plan, words: &[&str]) {
+    let ended = plan.refused();
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in\n{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let first = Server::with("workers = 1").start();
+    let address = first.url().replace("http://", "");
+    let ended = Server::with("workers = 1").top(&format!("listen = \"{address}\"")).refused();
+    assert!(matches!(ended.code, 1 | 2), "{ended:?}");
+    assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+    assert_eq!(first.answers("still here").body, "still here");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    is_refused(Server::with("").worker("no-such-program-at-all"), &["no-such-program-at-all"]);
+    is_refused(Server::with("").worker("./missing"), &["missing"]);
+}
+
+#[test]
+fn a_program_that_may_not_be_run_is_named() {
+    is_refused(Server::with("").worker("./plain").file("plain", "no program"), &["plain"]);
+    is_refused(Server::with("").worker("/tmp"), &["/tmp"]);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    is_refused(Server::with("dir = \"nowhere\""), &["nowhere"]);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
+    is_refused(Server::with("workrs = 4"), &["workrs", "workers", "httpipe.toml"]);
+}
+
+#[test]
+fn all_problems_are_said_at_once() {
+    is_refused(
+        Server::with("workrs = 4\ntimeout = 30").top("drain = \"soon\""),
+        &["workrs", "timeout", "drain"],
+    );
+}
+
+#[test]
+fn numbers_need_units_and_workers_are_at_least_one() {
+    is_refused(Server::with("timeout = 30"), &["timeout", "unit"]);
+    is_refused(Server::with("workers = 0"), &["workers"]);
+    is_refused(Server::with("workers = \"4..2\""), &["workers"]);
+}
+
+#[test]
+fn a_route_that_can_never_match_is_a_problem() {
+    is_refused(
+        Server::with("").route("match = \"GET /a\"").route("match = \"GET /a\""),
+        &["GET /a"],
+    );
+}
+
+#[test]
+fn a_cache_on_a_route_that_is_not_idempotent_is_a_problem() {
+    is_refused(Server::with("").route("match = \"POST /\"\ncache = \"1h\""), &["cache"]);
+}
+
+#[test]
+fn nothing_to_run_is_a_usage_error() {
+    is_refused(Server::args(&["no-such-file.toml"]), &["no-such-file.toml"]);
+    is_refused(Server::args(&["--no-such-flag", "--", "cat"]), &["--no-such-flag"]);
+}

@@ -1,0 +1,287 @@
+//! A small blocking HTTP/1.1 client that can also misbehave: raw bytes, half a request, slow
+//! bytes, an early close. Every read has a bound.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, pause};
+
+/// A caller; each request has a connection of its own unless [`Client::connect`] is used.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    address: String,
+}
+
+/// One kept connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+/// A request that was sent and whose answer was not read yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    connection: Connection,
+    method: String,
+    sent: Instant,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The body, as text.
+    pub(crate) body: String,
+    /// From the end of the request to the end of the answer.
+    pub(crate) took: Duration,
+    headers: Vec<(String, String)>,
+}
+
+impl Client {
+    /// A caller of the listener at this address, as `127.0.0.1:3000`.
+    pub(super) fn of(address: &str) -> Self {
+        Self { address: address.to_owned() }
+    }
+
+    /// A connection to keep and to misuse.
+    pub(crate) fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(&self.address).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a bound can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a bound can be set");
+        stream.set_nodelay(true).expect("a socket has this option");
+        Connection { stream: BufReader::new(stream) }
+    }
+
+    /// Is anybody there?
+    pub(crate) fn is_refused(&self) -> bool {
+        TcpStream::connect(&self.address).is_err()
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.get_later(target).answer()
+    }
+
+    pub(crate) fn get_later(&self, target: &str) -> Pending {
+        self.later("GET", target, &[], "")
+    }
+
+    pub(crate) fn post(&self, target: &str, body: &str) -> Answer {
+        self.post_later(target, body).answer()
+    }
+
+    pub(crate) fn post_later(&self, target: &str, body: &str) -> Pending {
+        self.later("POST", target, &[], body)
+    }
+
+    /// Any request, with header lines as `X-Timeout: 1s`.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Answer {
+        self.later(method, target, headers, body).answer()
+    }
+
+    /// The same, its answer read later.
+    pub(crate) fn later(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Pending {
+        let mut connection = self.connect();
+        connection.send(&request(method, target, headers, body));
+        Pending { connection, method: method.to_owned(), sent: Instant::now() }
+    }
+}
+
+impl Pending {
+    pub(crate) fn answer(mut self) -> Answer {
+        let mut answer = self.connection.answer_to(&self.method);
+        answer.took = self.sent.elapsed();
+        answer
+    }
+
+    /// The caller goes away without its answer.
+    pub(crate) fn leave(self) {
+        self.connection.close();
+    }
+}
+
+impl Connection {
+    /// One request and its answer; the connection stays.
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
+        self.send(&request("GET", target, &[], ""));
+        self.answer()
+    }
+
+    pub(crate) fn post(&mut self, target: &str, body: &str) -> Answer {
+        self.send(&request("POST", target, &[], body));
+        self.answer()
+    }
+
+    /// One request and its answer, unless the server closed the connection instead.
+    pub(crate) fn try_post(&mut self, target: &str, body: &str) -> Option<Answer> {
+        let bytes = request("POST", target, &[], body);
+        self.stream.get_mut().write_all(&bytes).ok()?;
+        self.try_answer()
+    }
+
+    /// The next answer, unless the server closed the connection instead.
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
+        let is_open = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        is_open.then(|| self.answer())
+    }
+
+    /// These bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).expect("the server reads");
+    }
+
+    /// These bytes one by one with a pause, until the server has had enough of it.
+    pub(crate) fn send_slowly(&mut self, bytes: &[u8], between: Duration) {
+        for byte in bytes {
+            if self.stream.get_mut().write_all(&[*byte]).is_err() {
+                return;
+            }
+            pause(between);
+        }
+    }
+
+    /// The next answer, of a request that was not HEAD.
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.answer_to("GET")
+    }
+
+    /// Everything up to the server's close, as text.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        // A reset says as plainly as an end that the server closed.
+        let result = self.stream.read_to_end(&mut bytes);
+        let timed_out = result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!timed_out, "the server neither answered nor closed: {bytes:?}");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// No more questions; answers are still read.
+    pub(crate) fn finish_sending(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("a socket has two halves");
+    }
+
+    /// Gone at once.
+    pub(crate) fn close(self) {
+        drop(self);
+    }
+
+    fn answer_to(&mut self, method: &str) -> Answer {
+        let started = Instant::now();
+        let mut line = self.line();
+        while line.starts_with("HTTP/1.1 100") {
+            self.line();
+            line = self.line();
+        }
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status: u16 = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: String::new(), took: Duration::ZERO };
+        let has_body = method != "HEAD" && !matches!(status, 204 | 304);
+        if has_body {
+            answer.body = String::from_utf8_lossy(&self.body(&answer)).into_owned();
+        }
+        answer.took = started.elapsed();
+        answer
+    }
+
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
+        let mut body = Vec::new();
+        if answer.header("transfer-encoding") == "chunked" {
+            loop {
+                let size = self.line();
+                let size = usize::from_str_radix(&size, 16).expect("a chunk has a size");
+                let start = body.len();
+                body.resize(start + size, 0);
+                self.stream.read_exact(&mut body[start..]).expect("a chunk is whole");
+                self.line();
+                if size == 0 {
+                    return body;
+                }
+            }
+        }
+        match answer.header("content-length").parse() {
+            Ok(length) => {
+                body.resize(length, 0);
+                self.stream.read_exact(&mut body).expect("the body is whole");
+            }
+            Err(_) => {
+                self.stream.read_to_end(&mut body).expect("the body ends with the connection");
+            }
+        }
+        body
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        let length = read.unwrap_or_else(|error| panic!("no answer within {PATIENCE:?}: {error}"));
+        assert!(length > 0, "the server closed the connection instead of answering");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Answer {
+    /// The value of a header, in any case; empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let wanted = name.to_ascii_lowercase();
+        let found = self.headers.iter().find(|(name, _)| *name == wanted);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {} {:?}", self.status, self.body))
+    }
+
+    /// The failure's code as the body has it; the header must say the same. Empty: no failure.
+    pub(crate) fn code(&self) -> String {
+        if self.status < 400 {
+            return String::new();
+        }
+        let problem = self.json();
+        let code = problem["code"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(self.header("httpipe-failure"), code, "header and body agree: {self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        code
+    }
+
+    /// The failure's words for its caller.
+    pub(crate) fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The bytes of a request.
+pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n");
+    for line in headers {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    if !body.is_empty() || method == "POST" {
+        text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    text.into_bytes()
+}

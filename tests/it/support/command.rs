@@ -1,0 +1,60 @@
+//! The binary run to its end: usage errors, checks, generated files.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::eventually;
+use super::output::Output;
+
+/// How a run of the binary ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; -1 where a signal ended it.
+    pub(crate) code: i32,
+    /// What it wrote on stdout.
+    pub(crate) stdout: String,
+    /// What it wrote on stderr.
+    pub(crate) stderr: String,
+}
+
+/// Runs the binary with these arguments in this directory until it ends by itself.
+pub(super) fn httpipe(dir: &Path, arguments: &[&str]) -> Ended {
+    let mut child = binary(dir).args(arguments).spawn().expect("the binary can be run");
+    let (mut stdout, mut stderr) = outputs(&mut child);
+    let status = eventually(
+        "it ended",
+        || child.try_wait().expect("a child can be waited for"),
+        || format!("\nstdout: {:#?}\nstderr: {:#?}", stdout.lines(), stderr.lines()),
+    );
+    let code = status.code().unwrap_or(-1);
+    Ended { code, stdout: stdout.all(), stderr: stderr.all() }
+}
+
+/// The binary under test, with an environment that the machine's own settings do not reach.
+#[expect(clippy::disallowed_methods, reason = "tests start the server as its users do")]
+pub(super) fn binary(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httpipe"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HTTPIPE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("PYTHONUNBUFFERED").current_dir(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Its two streams, collected.
+pub(super) fn outputs(child: &mut Child) -> (Output, Output) {
+    let stdout = child.stdout.take().expect("stdout is a pipe");
+    let stderr = child.stderr.take().expect("stderr is a pipe");
+    (Output::of(stdout), Output::of(stderr))
+}
+
+/// Runs a line as a shell would; exit code and what it wrote.
+#[expect(clippy::disallowed_methods, reason = "tests do what a reader of the log would do")]
+pub(crate) fn shell(line: &str) -> (i32, String) {
+    let output = Command::new("sh").args(["-c", line]).output().expect("there is a shell");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+}

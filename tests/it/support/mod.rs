@@ -1,0 +1,41 @@
+//! The language of the black-box tests: a real server with real workers, and callers of it.
+//!
+//! Ports, paths and process ids stay in here; so does every wait, and each has a bound.
+
+mod client;
+mod command;
+mod output;
+mod processes;
+mod server;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Client, Pending, request};
+pub(crate) use command::shell;
+pub(crate) use server::{Plan, Server};
+
+/// The longest that anything is waited for; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks again every few milliseconds until there is something, or panics with `what` and what
+/// `context` says.
+fn eventually<T>(
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+    context: impl FnOnce() -> String,
+) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain until {what}{}", context());
+        pause(Duration::from_millis(3));
+    }
+}
+
+/// Lets time pass where the absence of something is to be seen.
+#[expect(clippy::disallowed_methods, reason = "the one place where tests wait for a clock")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,58 @@
+//! Output that nobody asked for never becomes an answer where the answer proves its call, and is
+//! caught before the next question otherwise.
+
+use crate::support::Server;
+
+const PAIR: &str = "workers = 1\nretries = 0\nreply = \"{input}|{result}\"";
+
+#[test]
+fn two_answers_at_once_end_the_worker_and_meet_nobody() {
+    let server = Server::with("workers = 1").start();
+    server.answers("twice a");
+    server.wait_until("the worker was replaced", |s| {
+        s.metric("httpipe_worker_exits_total{reason=\"unasked_output\"}") == 1.0
+    });
+    for round in 0..5 {
+        let next = server.answers(&format!("next {round}"));
+        assert_eq!((next.status, next.body), (200, format!("next {round}")));
+    }
+}
+
+#[test]
+fn what_a_worker_says_while_idle_ends_it() {
+    let server = Server::with("workers = 1").start();
+    let answer = server.answers("unasked 30 a");
+    assert_eq!(answer.body, "unasked 30 a");
+    server.wait_until("the worker was replaced", |s| {
+        s.metric("httpipe_worker_exits_total{reason=\"unasked_output\"}") == 1.0
+    });
+    assert_eq!(server.answers("next").body, "next");
+}
+
+/// Whenever the extra output comes, an answer that must repeat its question cannot be another's.
+#[test]
+fn where_the_answer_repeats_its_question_nobody_gets_anothers() {
+    let server = Server::with(PAIR).worker("demo-worker --pair").start();
+    for round in 0..30 {
+        server.answers(&format!("again {} first {round}", round % 4));
+        let next = server.answers(&format!("next {round}"));
+        if next.status == 200 {
+            assert_eq!(next.json()["result"], format!("next {round}"));
+        } else {
+            assert!(matches!(next.code().as_str(), "worker_lost" | "bad_answer"), "{next:?}");
+        }
+    }
+}
+
+#[test]
+fn a_banner_that_nobody_announced_is_never_an_answer() {
+    let server = Server::with(&format!("{PAIR}\nqueue = {{ wait = \"500ms\" }}"))
+        .worker("demo-worker --pair --banner Welcome")
+        .start_unready();
+    for _ in 0..3 {
+        let answer = server.answers("hello");
+        assert!(answer.status >= 500, "{answer:?}");
+        assert!(!answer.body.contains("Welcome"), "{answer:?}");
+    }
+    server.wait_for_log("ready");
+}

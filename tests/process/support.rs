@@ -1,0 +1,133 @@
+//! The words of these tests: programs to launch, what came of them, and bounded waiting.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use httpipe::config::LaunchSettings;
+use httpipe::worker::guard::Guard;
+use httpipe::worker::spawn::{Exit, Process};
+use tokio::io::unix::AsyncFd;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_httpipe");
+
+pub(crate) fn guard() -> Guard {
+    Guard::start(BINARY).expect("the guard starts")
+}
+
+/// A shell that runs this script in `/` with nothing but a PATH.
+pub(crate) fn shell(script: &str) -> LaunchSettings {
+    LaunchSettings {
+        program: PathBuf::from("/bin/sh"),
+        name: "sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        dir: PathBuf::from("/"),
+        env: vec![(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))],
+        tty: false,
+    }
+}
+
+/// What came of a program that was given no input.
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) exit: Exit,
+}
+
+/// Runs a program to its end.
+pub(crate) async fn run(launch: &LaunchSettings) -> Outcome {
+    let (process, streams) = Process::spawn(launch, &guard()).expect("the shim starts");
+    drop(streams.stdin);
+    let stdout = read_to_end(&streams.stdout).await;
+    let stderr = read_to_end(&streams.stderr).await;
+    process.ended().await;
+    Outcome { stdout, stderr, exit: process.reap() }
+}
+
+/// All that is written up to the end of the stream.
+pub(crate) async fn read_to_end(stream: &AsyncFd<OwnedFd>) -> String {
+    let mut all = Vec::new();
+    while let Some(part) = read(stream).await {
+        all.extend(part);
+    }
+    String::from_utf8(all).expect("text")
+}
+
+/// The next bytes up to and with a line end.
+pub(crate) async fn read_line(stream: &AsyncFd<OwnedFd>) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.extend(read(stream).await.expect("a line before the end"));
+    }
+    String::from_utf8(line).expect("text")
+}
+
+async fn read(stream: &AsyncFd<OwnedFd>) -> Option<Vec<u8>> {
+    let mut buffer = [0; 4096];
+    loop {
+        let mut ready = stream.readable().await.expect("a runtime");
+        match ready.try_io(|stream| Ok(rustix::io::read(stream.get_ref(), &mut buffer)?)) {
+            // So says the kernel when the other end of a pseudo-terminal has gone.
+            Ok(Err(error)) if error.raw_os_error() == Some(5) => return None,
+            Ok(read) => {
+                let length = read.expect("readable");
+                return (length > 0).then(|| buffer[..length].to_vec());
+            }
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// Looks until it is so; panics after ten seconds.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what} has not happened");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// The state letter of a process, or `None` if there is none.
+pub(crate) fn state(id: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Is there such a process, and does it still run? A zombie that its own parent has not reaped
+/// yet counts as gone.
+pub(crate) fn runs(id: u32) -> bool {
+    state(id).is_some_and(|state| state != 'Z')
+}
+
+/// This test binary once more.
+pub(crate) struct Helper(pub(crate) Child);
+
+const ROLE: &str = "HTTPIPE_TEST_ROLE";
+
+/// Runs one test of this binary as a process of its own, which can be killed, starved, or made
+/// the parent of orphans. That test does nothing unless it finds that it [`is_role`].
+pub(crate) fn helper(role: &str) -> Helper {
+    let child = Command::new(std::env::current_exe().expect("our path"))
+        .args(["--exact", role, "--nocapture"])
+        .env(ROLE, role)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this binary starts");
+    Helper(child)
+}
+
+pub(crate) fn is_role(role: &str) -> bool {
+    std::env::var_os(ROLE).is_some_and(|wanted| wanted == *role)
+}
+
+impl Helper {
+    /// Waits for its end; panics with what it wrote if it failed.
+    pub(crate) fn succeeds(self) {
+        let output = self.0.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+}
