@@ -24,6 +24,9 @@ pub struct Decoder {
 }
 
 /// Why a worker's output cannot be cut into messages any further. The worker must be stopped.
+///
+/// What it says of itself may be told to callers: it repeats nothing of what the worker wrote,
+/// which may be the answer to somebody else. Operators should be shown [`Broken::found`] too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// A message is longer than `message_max`, or says that it will be.
@@ -33,11 +36,11 @@ pub enum Broken {
         limit: usize,
     },
     /// The bytes do not follow the framing.
-    #[error("expected {expected}, got {found}")]
+    #[error("expected {expected}, got something else")]
     Malformed {
         /// What had to come, in words.
         expected: &'static str,
-        /// What came instead, escaped and cut short. For the operator only.
+        /// What came instead, escaped and cut short. Not for callers.
         found: String,
     },
 }
@@ -88,6 +91,16 @@ pub(super) struct Sentinel {
     pieces: Vec<Vec<u8>>,
     /// Of a sentinel without a nonce.
     finder: Option<Box<Finder<'static>>>,
+}
+
+impl Broken {
+    /// What the worker wrote instead, escaped and cut short. For the log, never for callers.
+    pub fn found(&self) -> Option<&str> {
+        match self {
+            Self::TooBig { .. } => None,
+            Self::Malformed { found, .. } => Some(found),
+        }
+    }
 }
 
 impl Decoder {
@@ -569,8 +582,9 @@ mod tests {
             let broken = breaks(&framing, 1 << 20, stream);
             assert!(matches!(broken, Broken::Malformed { .. }), "{broken}");
         }
-        let said = breaks(&Framing::ContentLength, 99, b"Debug: \x1b[0m\n\n").to_string();
-        assert_eq!(said, r#"expected a `Content-Length`, got "Debug: \x1b[0m\n\n""#);
+        let broken = breaks(&Framing::ContentLength, 99, b"Debug: \x1b[0m\n\n");
+        assert_eq!(broken.to_string(), "expected a `Content-Length`, got something else");
+        assert_eq!(broken.found(), Some(r#""Debug: \x1b[0m\n\n""#));
     }
 
     #[test]

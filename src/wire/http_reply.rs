@@ -56,8 +56,11 @@ enum Values {
 /// Reads and checks an answer; the error says what is wrong without repeating any of it.
 pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
     let read: HttpAnswer<'_> = serde_json::from_slice(answer).map_err(|problem| {
-        let place = problem.column();
-        format!("the answer is not a JSON object with `status`, `headers` and `body` (at {place})")
+        let (line, column) = (problem.line(), problem.column());
+        format!(
+            "the answer is not a JSON object with `status`, `headers` and `body` (line {line}, \
+             column {column})"
+        )
     })?;
     if read.status.is_none() && read.body.is_none() && read.body_base64.is_none() {
         return Err("the answer has neither `status` nor `body`".to_owned());
@@ -100,7 +103,7 @@ fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     }
     // HTAB is the only control character that a value may hold; CR and LF would end it.
     if value.bytes().any(|byte| byte != b'\t' && (byte < 0x20 || byte == 0x7f)) {
-        return Err(format!("the answer's header `{name}` holds a control character"));
+        return Err("a header of the answer holds a control character".to_owned());
     }
     Ok((name, value))
 }
