@@ -1,4 +1,8 @@
-//! Kept answers.
+//! Kept answers, bounded in bytes.
+//!
+//! The key is compared in full, so two questions never share an answer, whatever their hashes.
+//! What is over its time is dropped when it is asked for; what is never asked for again leaves
+//! when its room is needed.
 
 pub mod flight;
 
@@ -6,8 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use quick_cache::sync::{Cache as Store, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::base::{Reply, RouteId};
+use crate::base::{Reply, ReplyForm, RouteId};
 use crate::config::CacheSettings;
 
 /// What makes two calls the same: route, generation of the pool, the rendered question with an
@@ -37,33 +43,220 @@ pub struct Stored {
 
 /// Kept answers, bounded in bytes, shared by all threads.
 #[derive(Debug)]
-pub struct Cache {}
+pub struct Cache {
+    store: Store<Key, Arc<Stored>, Bytewise>,
+}
+
+/// Beside its text, each kept answer costs about this many bytes: key, counts, times, tag, its
+/// places in the table, and what the allocator rounds up.
+const OVERHEAD: u64 = 512;
+
+/// What one header of a kept `reply = "http"` costs beside its text.
+const HEADER_OVERHEAD: u64 = 64;
+
+#[derive(Clone, Debug)]
+struct Bytewise;
+
+impl Weighter<Key, Arc<Stored>> for Bytewise {
+    fn weight(&self, key: &Key, stored: &Arc<Stored>) -> u64 {
+        let headers = match &stored.reply.form {
+            ReplyForm::Plain | ReplyForm::Json => 0,
+            ReplyForm::Http { headers, .. } => headers
+                .iter()
+                .map(|(name, value)| (name.len() + value.len()) as u64 + HEADER_OVERHEAD)
+                .sum(),
+        };
+        OVERHEAD + key.question.len() as u64 + stored.reply.body.len() as u64 + headers
+    }
+}
 
 impl Stored {
-    /// An answer to keep, with the tag of its body.
-    pub fn new(_reply: Reply, _since: Instant, _ttl: Duration) -> Self {
-        todo!()
+    /// An answer to keep, with the tag of its body. The body is copied: it may be a small part
+    /// of a large buffer, all of which would live as long as the answer.
+    pub fn new(reply: Reply, since: Instant, ttl: Duration) -> Self {
+        let body = Bytes::copy_from_slice(&reply.body);
+        let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body)).into_boxed_str();
+        Self { reply: Reply { body, ..reply }, etag, since, ttl }
+    }
+
+    /// How long it has been kept, for the `Age` header.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    /// How long it may still be served; zero: not any more.
+    pub fn time_left(&self, now: Instant) -> Duration {
+        self.ttl.saturating_sub(self.age(now))
     }
 }
 
 impl Cache {
     /// An empty cache.
-    pub fn new(_settings: &CacheSettings) -> Self {
-        todo!()
+    pub fn new(settings: &CacheSettings) -> Self {
+        let capacity = settings.memory.0;
+        // One shard: with several, each would refuse what is larger than its part.
+        let options = OptionsBuilder::new()
+            .shards(1)
+            .weight_capacity(capacity)
+            .estimated_items_capacity(usize::try_from(capacity / (2 * OVERHEAD)).unwrap_or(0))
+            .build()
+            .expect("capacity and estimate are given");
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self { store: Store::with_options(options, Bytewise, hasher, lifecycle) }
     }
 
     /// The kept answer, unless it is older than its time.
-    pub fn get(&self, _key: &Key, _now: Instant) -> Option<Arc<Stored>> {
-        todo!()
+    pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Stored>> {
+        let stored = self.store.get(key)?;
+        if stored.time_left(now) > Duration::ZERO {
+            return Some(stored);
+        }
+        // Only this one: another thread may have put a fresh one in its place by now.
+        self.store.remove_if(key, |kept| Arc::ptr_eq(kept, &stored));
+        None
     }
 
-    /// Keeps an answer; what is larger than the whole cache is not kept.
-    pub fn put(&self, _key: Key, _stored: Arc<Stored>) {
-        todo!()
+    /// Keeps an answer, in place of an older one with its key. What is larger than the whole
+    /// cache, less a few percent of it, is not kept.
+    pub fn put(&self, key: Key, stored: Arc<Stored>) {
+        // Copied for the same reason as the body.
+        let question = Bytes::copy_from_slice(&key.question);
+        self.store.insert(Key { question, ..key }, stored);
     }
 
     /// Bytes held now, keys and book-keeping included.
     pub fn bytes(&self) -> u64 {
-        todo!()
+        self.store.weight()
+    }
+
+    /// Answers held now, those over their time included.
+    pub fn entries(&self) -> usize {
+        self.store.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ByteSize;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn cache(bytes: u64) -> Cache {
+        Cache::new(&CacheSettings { memory: ByteSize(bytes) })
+    }
+
+    fn key(question: impl Into<Bytes>) -> Key {
+        Key { route: RouteId(0), generation: 0, question: question.into() }
+    }
+
+    fn stored(body: impl Into<Bytes>, since: Instant, ttl: Duration) -> Arc<Stored> {
+        let reply = Reply { body: body.into(), form: ReplyForm::Plain };
+        Arc::new(Stored::new(reply, since, ttl))
+    }
+
+    #[test]
+    fn an_answer_is_served_until_its_time_is_over_and_then_dropped() {
+        let (cache, start) = (cache(1 << 20), Instant::now());
+        cache.put(key("q"), stored("a", start, HOUR));
+        let just_before = start + HOUR.checked_sub(Duration::from_nanos(1)).expect("positive");
+        let kept = cache.get(&key("q"), just_before).expect("still fresh");
+        assert_eq!((&kept.reply.body[..], kept.age(just_before)), (&b"a"[..], just_before - start));
+        assert_eq!(kept.time_left(start), HOUR);
+        assert!(cache.get(&key("q"), start + HOUR).is_none());
+        assert_eq!((cache.entries(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn every_part_of_the_key_tells_answers_apart() {
+        let (cache, now) = (cache(1 << 20), Instant::now());
+        cache.put(key("q"), stored("a", now, HOUR));
+        let others = [
+            key("Q"),
+            key("q "),
+            Key { route: RouteId(1), ..key("q") },
+            Key { generation: 1, ..key("q") },
+        ];
+        assert!(cache.get(&key("q"), now).is_some());
+        for other in others {
+            assert!(cache.get(&other, now).is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_stay_under_the_bound() {
+        let (cache, now) = (cache(1 << 20), Instant::now());
+        let mut most = 0;
+        for number in 0..100_000_u32 {
+            cache.put(key(number.to_string()), stored(vec![b'x'; 100], now, HOUR));
+            most = most.max(cache.bytes());
+        }
+        assert!(most <= 1 << 20, "{most}");
+        assert!(most > 1 << 19, "the room is used: {most}");
+        let found = (0..100_000_u32).filter(|n| cache.get(&key(n.to_string()), now).is_some());
+        assert_eq!(found.count(), cache.entries());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out() {
+        let (cache, now) = (cache(64 << 10), Instant::now());
+        cache.put(key("small"), stored("a", now, HOUR));
+        cache.put(key("large"), stored(vec![0; 64 << 10], now, HOUR));
+        assert!(cache.get(&key("large"), now).is_none());
+        assert!(cache.get(&key("small"), now).is_some());
+    }
+
+    #[test]
+    fn what_nearly_fills_the_cache_is_kept() {
+        let (cache, now) = (cache(64 << 10), Instant::now());
+        cache.put(key("large"), stored(vec![0; 60 << 10], now, HOUR));
+        assert!(cache.get(&key("large"), now).is_some());
+    }
+
+    #[test]
+    fn a_new_answer_that_is_too_large_does_not_leave_the_old_one() {
+        let (cache, now) = (cache(64 << 10), Instant::now());
+        cache.put(key("q"), stored("old", now, HOUR));
+        cache.put(key("q"), stored(vec![0; 64 << 10], now, HOUR));
+        assert!(cache.get(&key("q"), now).is_none());
+    }
+
+    #[test]
+    fn a_newer_answer_takes_the_place_of_the_older() {
+        let (cache, now) = (cache(1 << 20), Instant::now());
+        cache.put(key("q"), stored("first", now, HOUR));
+        let bytes = cache.bytes();
+        cache.put(key("q"), stored("later", now, HOUR));
+        assert_eq!(cache.get(&key("q"), now).expect("kept").reply.body, "later");
+        assert_eq!(cache.bytes(), bytes);
+    }
+
+    #[test]
+    fn headers_of_an_answer_count_too() {
+        let (cache, now) = (cache(1 << 20), Instant::now());
+        let headers = vec![("x-long".to_owned(), "v".repeat(1_000))];
+        let form = ReplyForm::Http { status: 200, headers };
+        let reply = Reply { body: Bytes::from_static(b"b"), form };
+        cache.put(key("q"), Arc::new(Stored::new(reply, now, HOUR)));
+        assert_eq!(cache.bytes(), OVERHEAD + HEADER_OVERHEAD + 1 + 1 + 6 + 1_000);
+    }
+
+    #[test]
+    fn the_tag_is_strong_quoted_and_over_the_body_alone() {
+        let now = Instant::now();
+        let (one, same, other) =
+            (stored("a", now, HOUR), stored("a", now + HOUR, HOUR), stored("b", now, HOUR));
+        assert_eq!(one.etag, same.etag);
+        assert_ne!(one.etag, other.etag);
+        // XXH3 with 128 bits of nothing, from its specification.
+        assert_eq!(&*stored("", now, HOUR).etag, "\"99aa06d3014798d86001c324468d497f\"");
+    }
+
+    #[test]
+    fn a_kept_answer_does_not_hold_the_buffer_it_was_read_into() {
+        let buffer = Bytes::from(vec![b'x'; 64 << 10]);
+        let kept = stored(buffer.slice(..1), Instant::now(), HOUR);
+        assert!(buffer.is_unique(), "the answer still refers to it");
+        assert_eq!(kept.reply.body, "x");
     }
 }

@@ -1,14 +1,226 @@
 //! Which worker gets a call, and how many workers there are.
 //!
-//! `state` decides and is pure; `driver` carries out what it decides.
+//! `state` decides and is pure. The rest is the thin shell around it: [`Pool`] takes calls in
+//! and hands outcomes out, `driver` carries out what was decided, `attend` lives with one
+//! worker from its start to its end.
 
 pub mod actions;
 pub mod books;
+pub mod check;
+pub mod pending;
 pub mod rules;
 pub mod state;
 
-pub mod check;
+mod attend;
 mod deadlines;
+mod driver;
 mod estimate;
 mod queue;
 mod scale;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::base::{Call, Question, WorkerId};
+use crate::config::PoolSettings;
+use crate::observe::metrics::{ExitReason, Metrics, PoolMetrics, RouteMetrics, WorkerCounts};
+use crate::wire::Judge;
+use crate::worker::guard::Guard;
+
+use actions::NewCall;
+use attend::Link;
+use books::Phase;
+use check::Summary;
+use pending::{Pending, Slot};
+use rules::Rules;
+use state::State;
+
+/// What every pool of a server shares.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Tasks are started on it, so that stopping can wait for them.
+    pub tasks: TaskTracker,
+    /// Knows the process groups.
+    pub guard: Guard,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The workers of one program and the queue before them. Lives on one thread.
+#[derive(Debug)]
+pub struct Pool {
+    settings: RefCell<Arc<PoolSettings>>,
+    judge: Judge,
+    /// An answer shows by itself which call it is for.
+    proves: bool,
+    state: RefCell<State<Ticket>>,
+    links: RefCell<HashMap<WorkerId, Rc<Link>>>,
+    surroundings: Surroundings,
+    metrics: PoolMetrics,
+    /// When the timer will look at the books, and how it is told to look earlier.
+    armed: Cell<Option<Instant>>,
+    timer: Notify,
+    /// What every stop of a worker is counted as once the pool ends.
+    ending: Cell<Option<ExitReason>>,
+    ended: Notify,
+    first_ready: Notify,
+}
+
+/// What is kept with each call.
+#[derive(Debug)]
+struct Ticket {
+    question: Question,
+    slot: Rc<Slot>,
+    route: Arc<RouteMetrics>,
+}
+
+/// What operators are told of one pool.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its name.
+    pub name: String,
+    /// What its books say.
+    pub summary: Summary,
+    /// The process ids of its workers.
+    pub processes: HashMap<WorkerId, u32>,
+}
+
+impl Pool {
+    /// Starts the workers of a program. Must be called on a thread that lives as long as the
+    /// server does, inside its runtime.
+    pub fn start(settings: Arc<PoolSettings>, surroundings: Surroundings) -> Rc<Self> {
+        let seed = fastrand::u64(..);
+        let metrics = surroundings.metrics.pool(&settings.name);
+        let pool = Rc::new(Self {
+            judge: Judge::new(&settings),
+            proves: driver::proves(&settings),
+            state: RefCell::new(State::new(Rules::from(&*settings), seed)),
+            settings: RefCell::new(settings),
+            links: RefCell::default(),
+            surroundings,
+            metrics,
+            armed: Cell::new(None),
+            timer: Notify::new(),
+            ending: Cell::new(None),
+            ended: Notify::new(),
+            first_ready: Notify::new(),
+        });
+        pool.settle(Instant::now());
+        pool.surroundings.tasks.spawn_local(driver::keep_time(Rc::clone(&pool)));
+        pool
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.settings.borrow().name.clone()
+    }
+
+    /// What it was started with, or told since.
+    pub fn settings(&self) -> Arc<PoolSettings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Takes a call in. The future gives its one outcome; dropping it means that the caller
+    /// left.
+    pub fn submit(self: &Rc<Self>, call: Call, route: Arc<RouteMetrics>) -> Pending {
+        let now = Instant::now();
+        let slot = Rc::new(Slot::default());
+        let new = NewCall {
+            bytes: call.question.text.len(),
+            idempotent: call.idempotent,
+            caller_deadline: call.caller_deadline,
+            payload: Ticket { question: call.question, slot: Rc::clone(&slot), route },
+        };
+        let arrived = self.state.borrow_mut().arrive(now, new);
+        let id = match arrived {
+            Ok(id) => {
+                self.settle(now);
+                Some(id)
+            }
+            Err((ticket, failure)) => {
+                driver::refuse(&ticket, failure);
+                None
+            }
+        };
+        Pending::new(Rc::clone(self), id, slot)
+    }
+
+    /// Replaces what may change without a new program: numbers of workers, times, limits.
+    pub fn adjust(self: &Rc<Self>, settings: Arc<PoolSettings>) {
+        let now = Instant::now();
+        self.state.borrow_mut().set_rules(now, Rules::from(&*settings));
+        *self.settings.borrow_mut() = settings;
+        self.settle(now);
+    }
+
+    /// Has it a worker that is ready or busy?
+    pub fn is_ready(&self) -> bool {
+        let counts = self.worker_counts();
+        counts.ready + counts.busy > 0
+    }
+
+    /// Waits until a worker is ready for the first time since this was asked.
+    pub async fn becomes_ready(&self) {
+        let ready = self.first_ready.notified();
+        if !self.is_ready() {
+            ready.await;
+        }
+    }
+
+    /// Calls that were accepted and are not answered.
+    pub fn calls_open(&self) -> usize {
+        self.state.borrow().calls_open()
+    }
+
+    /// Answers what is open with `draining`, stops all workers and waits until they have gone.
+    pub async fn stop(self: &Rc<Self>, reason: ExitReason) {
+        let now = Instant::now();
+        self.ending.set(Some(reason));
+        self.state.borrow_mut().stop(now);
+        self.settle(now);
+        self.timer.notify_one();
+        loop {
+            let ended = self.ended.notified();
+            if self.links.borrow().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// What operators are told.
+    pub fn report(&self) -> Report {
+        let links = self.links.borrow();
+        let processes = links.iter().filter_map(|(id, link)| Some((*id, link.process()?)));
+        Report {
+            name: self.name(),
+            summary: self.state.borrow().summary(Instant::now()),
+            processes: processes.collect(),
+        }
+    }
+
+    /// Brings the gauges up to date.
+    pub fn publish(&self) {
+        self.metrics.queue_length(self.state.borrow().queue_length());
+        self.metrics.workers(self.worker_counts());
+    }
+
+    fn worker_counts(&self) -> WorkerCounts {
+        let mut counts = WorkerCounts::default();
+        for worker in self.state.borrow().summary(Instant::now()).workers {
+            match worker.phase {
+                Phase::Starting => counts.starting += 1,
+                Phase::Serving if worker.holds == 0 => counts.ready += 1,
+                Phase::Serving => counts.busy += 1,
+                Phase::Leaving => counts.leaving += 1,
+            }
+        }
+        counts
+    }
+}

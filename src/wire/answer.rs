@@ -41,11 +41,12 @@ pub enum Verdict {
 impl Judge {
     /// A judge for this pool.
     pub fn new(pool: &PoolSettings) -> Self {
-        Self {
-            reply: pool.reply.clone(),
-            error: pool.error.clone(),
-            error_status: pool.error_status,
-        }
+        Self::of(pool.reply.clone(), pool.error.clone(), pool.error_status)
+    }
+
+    /// A judge for answers of these shapes; `error_status` as in the pool's settings.
+    pub fn of(reply: ReplyShape, error: Option<Pattern>, error_status: u16) -> Self {
+        Self { reply, error, error_status }
     }
 
     /// Judges the answer to `question`. `proven`: the message itself showed that it is for this
@@ -57,7 +58,7 @@ impl Judge {
                 Match::Fits(_) => {
                     return Verdict::ProgramError(self.program_error(error, question, &answer));
                 }
-                Match::ProvenButUnfit(detail) => unfit = Some(detail),
+                Match::ProvenButUnfit(why) => unfit = Some(misfit("error", &why)),
                 Match::Doubtful => {}
             }
         }
@@ -67,7 +68,9 @@ impl Judge {
             ReplyShape::Pattern(pattern) => match pattern.fit(question, &answer) {
                 Match::Fits(body) if pattern.has_fields() => (body, ReplyForm::Json),
                 Match::Fits(body) => (body, ReplyForm::Plain),
-                Match::ProvenButUnfit(detail) => return Verdict::Unfit { detail },
+                Match::ProvenButUnfit(why) => {
+                    return Verdict::Unfit { detail: misfit("reply", &why) };
+                }
                 Match::Doubtful => {
                     let other = || "the answer does not have the shape of `reply`".to_owned();
                     return distrust(proven, unfit.unwrap_or_else(other));
@@ -92,4 +95,111 @@ impl Judge {
 
 fn distrust(proven: bool, detail: String) -> Verdict {
     if proven { Verdict::Unfit { detail } } else { Verdict::Doubtful { detail } }
+}
+
+fn misfit(key: &str, why: &str) -> String {
+    format!("the answer does not fit `{key}`: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).expect("a pattern")
+    }
+
+    fn judge(reply: ReplyShape, error: Option<&str>) -> Judge {
+        Judge::of(reply, error.map(pattern), 422)
+    }
+
+    /// `question -> answer` as the judge sees it, the pairing not proven otherwise.
+    fn unproven(judge: &Judge, question: &str, answer: &str) -> Verdict {
+        judge.judge(question.as_bytes(), Bytes::copy_from_slice(answer.as_bytes()), false)
+    }
+
+    fn proven(judge: &Judge, question: &str, answer: &str) -> Verdict {
+        judge.judge(question.as_bytes(), Bytes::copy_from_slice(answer.as_bytes()), true)
+    }
+
+    fn good(body: &'static str, form: ReplyForm) -> Verdict {
+        Verdict::Good(Reply { body: Bytes::from_static(body.as_bytes()), form })
+    }
+
+    fn fib() -> Judge {
+        judge(ReplyShape::Pattern(pattern("{input}|{result:int}")), Some("e|{input}|{message}"))
+    }
+
+    #[test]
+    fn an_answer_of_the_agreed_shape_is_good() {
+        assert_eq!(unproven(&fib(), "10", "10|55"), good(r#"{"result":55}"#, ReplyForm::Json));
+        let checks = judge(ReplyShape::Pattern(pattern("{input}=ok")), None);
+        assert_eq!(unproven(&checks, "a", "a=ok"), good("a=ok", ReplyForm::Plain));
+        let plain = judge(ReplyShape::Plain, None);
+        assert_eq!(unproven(&plain, "a", ""), good("", ReplyForm::Plain));
+        let json = judge(ReplyShape::Json, None);
+        assert_eq!(unproven(&json, "a", "[1.50, 2]"), good("[1.50, 2]", ReplyForm::Json));
+        let http = judge(ReplyShape::Http, None);
+        let form = ReplyForm::Http { status: 201, headers: Vec::new() };
+        assert_eq!(unproven(&http, "a", r#"{"status":201,"body":"b"}"#), good("b", form));
+    }
+
+    #[test]
+    fn the_programs_own_error_is_tried_first() {
+        let failure = Failure::ProgramError { status: 422, message: "too big".into() };
+        assert_eq!(unproven(&fib(), "99", "e|99|too big"), Verdict::ProgramError(failure));
+        let json = judge(ReplyShape::Json, Some("null"));
+        let failure = Failure::ProgramError { status: 422, message: "null".into() };
+        assert_eq!(unproven(&json, "a", "null"), Verdict::ProgramError(failure));
+    }
+
+    #[test]
+    fn an_answer_for_another_question_is_doubtful() {
+        for answer in ["11|89", "", "10", "1|0|55", "e|11|too big", "e|1"] {
+            let verdict = unproven(&fib(), "10", answer);
+            assert!(matches!(verdict, Verdict::Doubtful { .. }), "{answer}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_repeats_its_question_may_be_unfit_without_doubt() {
+        let detail = "the answer does not fit `reply`: `result` is not a whole number".to_owned();
+        assert_eq!(unproven(&fib(), "10", "10|x"), Verdict::Unfit { detail });
+    }
+
+    #[test]
+    fn an_error_that_repeats_its_question_takes_the_doubt_away() {
+        let judge = judge(ReplyShape::Json, Some("e|{input}|{code:int}"));
+        assert!(matches!(unproven(&judge, "10", "e|10|x"), Verdict::Unfit { .. }));
+        assert!(matches!(unproven(&judge, "10", "e|11|x"), Verdict::Doubtful { .. }));
+    }
+
+    #[test]
+    fn without_a_proof_what_has_not_the_shape_is_doubtful() {
+        let shapes = [
+            (ReplyShape::Json, "{"),
+            (ReplyShape::Json, ""),
+            (ReplyShape::Json, "\"\u{1}\""),
+            (ReplyShape::Http, "[]"),
+            (ReplyShape::Http, r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#),
+            (ReplyShape::Pattern(pattern("ok {n:int}")), "ok x"),
+        ];
+        for (reply, answer) in shapes {
+            let judge = judge(reply, None);
+            assert!(matches!(unproven(&judge, "a", answer), Verdict::Doubtful { .. }), "{answer}");
+            assert!(matches!(proven(&judge, "a", answer), Verdict::Unfit { .. }), "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_detail_does_not_repeat_the_answer() {
+        for judge in [fib(), judge(ReplyShape::Json, None), judge(ReplyShape::Http, None)] {
+            match unproven(&judge, "10", "10|secret") {
+                Verdict::Unfit { detail } | Verdict::Doubtful { detail } => {
+                    assert!(!detail.contains("secret"), "{detail}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

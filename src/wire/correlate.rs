@@ -82,23 +82,24 @@ struct Waiting<T> {
 impl<T> Correlator<T> {
     /// The empty books of a new worker of this pool.
     pub fn new(pool: &PoolSettings) -> Self {
-        let rule = match pool.matching {
+        let reply = match &pool.reply {
+            ReplyShape::Pattern(pattern) => Some(pattern),
+            ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
+        };
+        Self::matching(pool.matching, pool.error.iter().chain(reply))
+    }
+
+    /// Empty books for this matching. `shapes`: the patterns that answers have; those with
+    /// `{input}` show under `echo` whose answer one is.
+    pub fn matching<'a>(matching: Matching, shapes: impl Iterator<Item = &'a Pattern>) -> Self {
+        let rule = match matching {
             Matching::Order => Rule::Order,
             Matching::Echo => {
-                let reply = match &pool.reply {
-                    ReplyShape::Pattern(pattern) => Some(pattern),
-                    ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
-                };
-                let shapes = pool.error.iter().chain(reply).filter(|shape| shape.has_input());
-                Rule::Echo(shapes.cloned().collect())
+                Rule::Echo(shapes.filter(|shape| shape.has_input()).cloned().collect())
             }
             Matching::Tag => Rule::Tag,
             Matching::JsonId => Rule::JsonId,
         };
-        Self::with_rule(rule)
-    }
-
-    fn with_rule(rule: Rule) -> Self {
         Self { rule, calls: VecDeque::new(), last_tag: 0 }
     }
 
@@ -120,9 +121,11 @@ impl<T> Correlator<T> {
         match self.rule {
             Rule::Order | Rule::Echo(_) => encoder.encode(b"", &question.text, nonce, out)?,
             Rule::Tag => {
-                let mut prefix = itoa::Buffer::new().format(tag).as_bytes().to_vec();
-                prefix.push(b' ');
-                encoder.encode(&prefix, &question.text, nonce, out)?;
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(tag).as_bytes();
+                let mut prefix = [b' '; 21];
+                prefix[..digits.len()].copy_from_slice(digits);
+                encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
             Rule::JsonId => {
                 let text;
@@ -147,7 +150,7 @@ impl<T> Correlator<T> {
                 Err(reason) => Received::Mismatch(reason.to_owned()),
             },
             Rule::Tag => self.received_tagged(&message),
-            Rule::JsonId => self.received_json(message),
+            Rule::JsonId => self.received_json(&message),
         }
     }
 
@@ -210,8 +213,8 @@ impl<T> Correlator<T> {
         }
     }
 
-    fn received_json(&mut self, message: Bytes) -> Received<T> {
-        let read = match json_id::read(&message) {
+    fn received_json(&mut self, message: &Bytes) -> Received<T> {
+        let read = match json_id::read(message) {
             Ok(read) => read,
             Err(reason) => return Received::Mismatch(reason.to_owned()),
         };
@@ -223,7 +226,7 @@ impl<T> Correlator<T> {
             (false, None) => Received::Mismatch("its message has no `id`".to_owned()),
             (false, Some(id)) => match self.place_of(&message[id.value.clone()]) {
                 Some(place) => {
-                    let text = json_id::restore(&message, id, &self.calls[place].own_id);
+                    let text = json_id::restore(message, id, &self.calls[place].own_id);
                     self.answered(place, text, true)
                 }
                 None => Received::Mismatch("the `id` of its message is of no call".to_owned()),
@@ -239,12 +242,13 @@ fn find_echo<T>(
     shapes: &[Pattern],
     answer: &Bytes,
 ) -> Result<usize, &'static str> {
-    for wanted in [true, false] {
+    let echoes: Vec<_> = shapes.iter().map(|shape| (shape, shape.echoed(answer))).collect();
+    for wholly in [true, false] {
         let mut found: Option<usize> = None;
         for (place, call) in calls.iter().enumerate() {
             let question = &call.question.text;
             if found.is_some_and(|found| calls[found].question.text == *question)
-                || !repeats(shapes, question, answer, wanted)
+                || !repeats(&echoes, question, answer, wholly)
             {
                 continue;
             }
@@ -260,11 +264,290 @@ fn find_echo<T>(
 }
 
 /// Does the answer fit one of the shapes wholly, or (`wholly` not set) at least show that it is
-/// for this question?
-fn repeats(shapes: &[Pattern], question: &[u8], answer: &Bytes, wholly: bool) -> bool {
-    shapes.iter().any(|shape| match shape.fit(question, answer) {
-        Match::Fits(_) => true,
-        Match::ProvenButUnfit(_) => !wholly,
-        Match::Doubtful => false,
+/// for this question? Where a shape leaves only one reading, other questions are not tried: a
+/// long answer would be searched again for each.
+fn repeats(
+    echoes: &[(&Pattern, Option<&[u8]>)],
+    question: &Bytes,
+    answer: &Bytes,
+    wholly: bool,
+) -> bool {
+    echoes.iter().filter(|(_, echo)| echo.is_none_or(|echo| echo == question)).any(|(shape, _)| {
+        match shape.fit(question, answer) {
+            Match::Fits(_) => true,
+            Match::ProvenButUnfit(_) => !wholly,
+            Match::Doubtful => false,
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Framing;
+
+    /// The books of one worker, with what was written to it.
+    struct Books {
+        correlator: Correlator<u32>,
+        written: BytesMut,
+    }
+
+    impl Books {
+        fn new(matching: Matching, shapes: &[&str]) -> Self {
+            let shapes: Vec<_> =
+                shapes.iter().map(|shape| Pattern::parse(shape).expect("a pattern")).collect();
+            let correlator = Correlator::matching(matching, shapes.iter());
+            Self { correlator, written: BytesMut::new() }
+        }
+
+        fn try_ask(&mut self, token: u32, question: &str) -> Result<(), Refused> {
+            let encoder = Encoder::new(&Framing::Line, 100);
+            let question = Question::plain(question.to_owned());
+            self.correlator.ask(token, &question, &encoder, &mut self.written)
+        }
+
+        /// Asks and says what was written.
+        fn ask(&mut self, token: u32, question: &str) -> String {
+            self.try_ask(token, question).expect("a good question");
+            String::from_utf8(self.written.split().to_vec()).expect("text")
+        }
+
+        fn receive(&mut self, message: &str) -> Received<u32> {
+            self.correlator.received(Bytes::copy_from_slice(message.as_bytes()))
+        }
+
+        fn is_out_of_step(&mut self, message: &str) {
+            let before = self.correlator.len();
+            let received = self.receive(message);
+            assert!(matches!(received, Received::Mismatch(_)), "{message}: {received:?}");
+            assert_eq!(self.correlator.len(), before, "a mismatch answers nobody");
+        }
+    }
+
+    fn answer(token: u32, text: &str, question: &str, proven: bool) -> Received<u32> {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        Received::Answer { token, text: bytes(text), question: bytes(question), proven }
+    }
+
+    #[test]
+    fn in_order_an_answer_is_for_the_oldest_call_and_proves_nothing() {
+        let mut books = Books::new(Matching::Order, &[]);
+        assert_eq!(books.ask(1, "a"), "a\n");
+        assert_eq!(books.ask(2, "b"), "b\n");
+        assert_eq!(books.correlator.oldest(), Some(&1));
+        assert_eq!(books.receive("x"), answer(1, "x", "a", false));
+        assert_eq!(books.receive("y"), answer(2, "y", "b", false));
+        assert!(books.correlator.is_empty());
+    }
+
+    #[test]
+    fn a_message_while_nothing_is_asked_is_out_of_step() {
+        for matching in [Matching::Order, Matching::Echo, Matching::Tag] {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            books.is_out_of_step("1|1");
+            books.ask(1, "1");
+            assert!(
+                matches!(books.receive("1|1"), Received::Answer { .. })
+                    || matching == Matching::Tag
+            );
+        }
+        Books::new(Matching::JsonId, &[]).is_out_of_step(r#"{"id":1,"result":0}"#);
+    }
+
+    #[test]
+    fn a_tag_stands_before_the_question_and_comes_off_the_answer() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        assert_eq!(books.ask(1, "http://a"), "1 http://a\n");
+        assert_eq!(books.ask(2, "http://b"), "2 http://b\n");
+        assert_eq!(books.ask(3, ""), "3 \n");
+        assert_eq!(books.receive("3"), answer(3, "", "", true));
+        assert_eq!(books.receive("2  OK x"), answer(2, " OK x", "http://b", true));
+        assert_eq!(books.receive("1 "), answer(1, "", "http://a", true));
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_tag_of_a_call_is_out_of_step() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        books.ask(1, "a");
+        for message in [
+            "",
+            "ERR",
+            "2 ERR",
+            "01 ERR",
+            "+1 ERR",
+            " 1 ERR",
+            "1\tERR",
+            "1x",
+            "-1 x",
+            "0 x",
+            "18446744073709551617 x",
+        ] {
+            books.is_out_of_step(message);
+        }
+        assert_eq!(books.receive("1 ERR"), answer(1, "ERR", "a", true));
+        books.ask(2, "b");
+        books.is_out_of_step("1 ERR");
+    }
+
+    #[test]
+    fn json_answers_come_back_with_the_callers_own_id() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        assert_eq!(books.ask(1, r#"{"id":"x","q":1}"#), "{\"id\":1,\"q\":1}\n");
+        assert_eq!(books.ask(2, r#"{"id":"x","q":2}"#), "{\"id\":2,\"q\":2}\n");
+        assert_eq!(books.ask(3, r#"{"q":3}"#), "{\"id\":3,\"q\":3}\n");
+        let second = answer(2, r#"{"r":4,"id":"x"}"#, r#"{"id":"x","q":2}"#, true);
+        assert_eq!(books.receive(r#"{"r":4,"id":2}"#), second);
+        assert_eq!(books.receive(r#"{"r":9,"id":3}"#), answer(3, r#"{"r":9}"#, r#"{"q":3}"#, true));
+        assert_eq!(books.correlator.oldest(), Some(&1));
+    }
+
+    #[test]
+    fn a_message_with_a_method_is_no_answer_even_with_the_id_of_a_call() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.ask(1, "{}");
+        assert_eq!(books.receive(r#"{"method":"log","params":{"id":1}}"#), Received::Notification);
+        let Received::WorkerAsks { reply } = books.receive(r#"{"id":1,"method":"ask"}"#) else {
+            panic!("it asks");
+        };
+        assert!(reply.starts_with(br#"{"jsonrpc":"2.0","id":1,"error""#));
+        let said = r#"{"id":1,"result":{"method":"x"}}"#;
+        assert_eq!(books.receive(said), answer(1, r#"{"result":{"method":"x"}}"#, "{}", true));
+    }
+
+    #[test]
+    fn json_that_answers_no_call_is_out_of_step() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.ask(1, "{}");
+        for message in [
+            "",
+            "nope",
+            "[]",
+            "{",
+            "{}",
+            r#"{"id":2}"#,
+            r#"{"id":"1"}"#,
+            r#"{"id":1.0}"#,
+            r#"{"id":null}"#,
+            r#"{"id":-1}"#,
+            r#"{"id":1,"id":1}"#,
+            r#"{"result":{"id":1}}"#,
+            r#"[{"id":1}]"#,
+            r#"{"id":1}{"id":1}"#,
+        ] {
+            books.is_out_of_step(message);
+        }
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_asked_leaves_no_trace() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        for question in ["[]", "x", r#"{"id":1,"id":2}"#] {
+            assert!(matches!(books.try_ask(1, question), Err(Refused::Unfit(_))), "{question}");
+        }
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
+        assert_eq!(books.try_ask(1, &long), Err(Refused::TooLong(TooLong { limit: 100 })));
+        assert!(books.correlator.is_empty() && books.written.is_empty());
+    }
+
+    #[test]
+    fn an_echo_finds_its_call_in_any_order() {
+        let mut books =
+            Books::new(Matching::Echo, &["e|{input}|{message}", "{input}|{result:int}"]);
+        for (token, question) in [(1, "a"), (2, "b"), (3, "a"), (4, "c")] {
+            assert_eq!(books.ask(token, question), format!("{question}\n"));
+        }
+        assert_eq!(books.receive("b|2"), answer(2, "b|2", "b", true));
+        assert_eq!(books.receive("e|c|no"), answer(4, "e|c|no", "c", true));
+        assert_eq!(books.receive("a|1"), answer(1, "a|1", "a", true));
+        books.is_out_of_step("b|2");
+        books.is_out_of_step("a");
+        assert_eq!(books.receive("a|x"), answer(3, "a|x", "a", true));
+    }
+
+    #[test]
+    fn an_echo_that_could_be_of_two_questions_is_of_none() {
+        let mut books = Books::new(Matching::Echo, &["{input}|{result}"]);
+        books.ask(1, "a");
+        books.ask(2, "a|b");
+        books.is_out_of_step("a|b|5");
+        assert_eq!(books.receive("a|b"), answer(1, "a|b", "a", true));
+        assert_eq!(books.receive("a|b|5"), answer(2, "a|b|5", "a|b", true));
+    }
+
+    #[test]
+    fn a_whole_fit_is_better_than_half_of_one() {
+        let mut books = Books::new(Matching::Echo, &["{input}|{result:int}"]);
+        books.ask(1, "a");
+        books.ask(2, "a|b");
+        assert_eq!(books.receive("a|b|5"), answer(2, "a|b|5", "a|b", true));
+    }
+
+    #[test]
+    fn the_oldest_call_says_which_nonce_ends_its_answer() {
+        let mut books = Books::new(Matching::Order, &[]);
+        assert_eq!(books.correlator.oldest_nonce(), None);
+        let question = Question { text: "a".into(), nonce: Some("n1".into()) };
+        let encoder = Encoder::new(&Framing::Line, 100);
+        let asked = books.correlator.ask(1, &question, &encoder, &mut books.written);
+        assert_eq!(asked, Ok(()));
+        assert_eq!(books.correlator.oldest_nonce(), Some(&b"n1"[..]));
+    }
+
+    #[test]
+    fn a_lost_worker_leaves_its_calls_oldest_first() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        for token in 1..=3 {
+            books.ask(token, "x");
+        }
+        assert!(matches!(books.receive("2 y"), Received::Answer { token: 2, .. }));
+        assert_eq!(books.correlator.take_all().collect::<Vec<_>>(), [1, 3]);
+        assert!(books.correlator.is_empty());
+    }
+
+    /// What a faultless program answers to what was written to it.
+    fn program(matching: Matching, line: &str) -> String {
+        let line = line.trim_end_matches('\n');
+        match matching {
+            Matching::Order | Matching::Echo => format!("{line}|{line}"),
+            Matching::Tag => line.to_owned(),
+            Matching::JsonId => line.replace("\"q\":", "\"a\":"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_caller_gets_the_answer_to_its_own_question(
+            matching in prop::sample::select(vec![Matching::Echo, Matching::Tag, Matching::JsonId]),
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..60),
+        ) {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            let mut inside: Vec<(u32, String, String)> = Vec::new();
+            let mut next = 0;
+            for (asks, pick) in steps {
+                if asks || inside.is_empty() {
+                    next += 1;
+                    let question = match matching {
+                        Matching::JsonId => format!("{{\"q\":{next},\"id\":{}}}", next % 3),
+                        _ => format!("q{next}"),
+                    };
+                    let answer = program(matching, &books.ask(next, &question));
+                    inside.push((next, question, answer));
+                    continue;
+                }
+                let (token, question, message) = inside.remove(pick.index(inside.len()));
+                let expected = match matching {
+                    Matching::JsonId => question.replace("\"q\"", "\"a\""),
+                    Matching::Tag => question.clone(),
+                    _ => format!("{question}|{question}"),
+                };
+                prop_assert_eq!(books.receive(&message), answer(token, &expected, &question, true));
+                // The same answer again is nobody's.
+                prop_assert!(matches!(books.receive(&message), Received::Mismatch(_)));
+                prop_assert_eq!(books.correlator.len(), inside.len());
+                prop_assert_eq!(books.correlator.oldest(), inside.first().map(|call| &call.0));
+            }
+        }
+    }
 }

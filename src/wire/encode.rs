@@ -112,3 +112,45 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(framing: &Framing, prefix: &str, text: &str) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        let encoder = Encoder::new(framing, 1000);
+        encoder.encode(prefix.as_bytes(), text.as_bytes(), Some(b"n0"), &mut out).expect("short");
+        out.to_vec()
+    }
+
+    #[test]
+    fn questions_are_written_as_programs_read_them() {
+        use Framing::{Block, ContentLength, Line, Lines, Netstring, Nul, U16, U32, U32le, Until};
+        assert_eq!(encoded(&Line, "17 ", "a b"), b"17 a b\n");
+        assert_eq!(encoded(&Lines(2), "", "10 km\nmiles"), b"10 km\nmiles\n");
+        assert_eq!(encoded(&Nul, "", "a"), b"a\0");
+        assert_eq!(encoded(&Block, "", "a\nb"), b"a\nb\n\n");
+        assert_eq!(encoded(&Block, "", ""), b"\n");
+        assert_eq!(encoded(&Until("<{nonce}>\n".to_owned()), "", "a"), b"a<n0>\n");
+        assert_eq!(encoded(&U16, "1 ", "ab"), b"\0\x041 ab");
+        assert_eq!(encoded(&U32, "", "ab"), b"\0\0\0\x02ab");
+        assert_eq!(encoded(&U32le, "", "ab"), b"\x02\0\0\0ab");
+        assert_eq!(encoded(&Netstring, "7 ", "hello"), b"7:7 hello,");
+        assert_eq!(encoded(&ContentLength, "", "{}"), b"Content-Length: 2\r\n\r\n{}");
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_writes_nothing() {
+        let long = vec![b'a'; 65_536];
+        let mut out = BytesMut::from(&b"before"[..]);
+        let u16 = Encoder::new(&Framing::U16, 1 << 20);
+        let refused = u16.encode(b"", &long, None, &mut out);
+        assert_eq!(refused, Err(TooLong { limit: 65_535 }));
+        assert_eq!(u16.encode(b"1", &long[1..], None, &mut out), refused);
+        let line = Encoder::new(&Framing::Line, 3);
+        assert_eq!(line.encode(b"1 ", b"ab", None, &mut out), Err(TooLong { limit: 3 }));
+        assert_eq!(out, "before");
+        assert_eq!(u16.encode(b"", &long[1..], None, &mut out), Ok(()));
+    }
+}

@@ -13,19 +13,18 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::base::{Reply, ReplyForm};
 
-/// Headers that belong to the connection or that the server writes itself (RFC 9110, 7.6.1).
-const NOT_THE_PROGRAMS: [&str; 11] = [
+/// Headers that say how the response is framed or belong to the connection (RFC 9110, 7.6.1),
+/// and the one by which callers tell our failures from the program's.
+const NOT_THE_PROGRAMS: [&str; 9] = [
     "connection",
     "content-length",
-    "date",
+    "httpipe-failure",
     "keep-alive",
-    "proxy-authenticate",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "http2-settings",
 ];
 
 /// Most headers of one answer, and most bytes of their names and values together.
@@ -134,5 +133,89 @@ impl<'de> Visitor<'de> for HeadersVisitor {
             }
         }
         Ok(Headers(headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(answer: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
+        let reply = read(answer.as_bytes()).expect("a good answer");
+        let ReplyForm::Http { status, headers } = reply.form else { panic!("{:?}", reply.form) };
+        (status, headers, reply.body.to_vec())
+    }
+
+    #[test]
+    fn the_program_chooses_status_headers_and_body() {
+        let answer =
+            r#"{"status":201,"headers":{"X-A":"b","Set-Cookie":["a=1","b=2"]},"body":"é"}"#;
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers =
+            vec![header("x-a", "b"), header("set-cookie", "a=1"), header("set-cookie", "b=2")];
+        assert_eq!(form(answer), (201, headers, "é".as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        assert_eq!(form("{}"), (200, Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn a_body_may_be_base64() {
+        assert_eq!(form(r#"{"body_base64":"AP8="}"#).2, [0, 255]);
+    }
+
+    #[test]
+    fn members_that_mean_nothing_are_ignored_however_deep() {
+        let deep = format!(r#"{{"x":{}{},"body":"b"}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(form(&deep).2, b"b");
+    }
+
+    #[test]
+    fn nothing_the_program_writes_frames_the_response() {
+        let bad = [
+            r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#,
+            r#"{"headers":{"X":"a\nb"}}"#,
+            r#"{"headers":{"X":"\u0000"}}"#,
+            r#"{"headers":{"X: a\r\nY":"b"}}"#,
+            r#"{"headers":{"X ":"b"}}"#,
+            r#"{"headers":{"":"b"}}"#,
+            r#"{"headers":{"Content-Length":"3"}}"#,
+            r#"{"headers":{"TRANSFER-ENCODING":"chunked"}}"#,
+            r#"{"headers":{"Connection":"close"}}"#,
+            r#"{"headers":{"Httpipe-Failure":"timeout"}}"#,
+            r#"{"headers":{"X":1}}"#,
+            r#"{"headers":["X"]}"#,
+            r#"{"status":99}"#,
+            r#"{"status":101}"#,
+            r#"{"status":600}"#,
+            r#"{"status":"200"}"#,
+            r#"{"status":200,"status":201}"#,
+            r#"{"status":204,"body":"x"}"#,
+            r#"{"body":"x","body_base64":"eA=="}"#,
+            r#"{"body_base64":"=="}"#,
+            r#"{"body":{}}"#,
+            "[]",
+            "{",
+            "",
+        ];
+        for answer in bad {
+            assert!(read(answer.as_bytes()).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_too_many_headers_is_refused() {
+        let many: Vec<_> = (0..=HEADERS_MOST).map(|n| format!(r#""x-{n}":"""#)).collect();
+        let answer = format!(r#"{{"headers":{{{}}}}}"#, many.join(","));
+        let said = read(answer.as_bytes()).expect_err("too many");
+        assert_eq!(said, "the answer has too many headers");
+    }
+
+    #[test]
+    fn what_is_said_of_a_bad_answer_does_not_repeat_it() {
+        let said = read(br#"{"status":"secret"}"#).expect_err("not a number");
+        assert!(!said.contains("secret"), "{said}");
     }
 }

@@ -305,3 +305,150 @@ fn is_key(key: &[u8], name: &str) -> bool {
     inner.len() <= name.len() * 6
         && serde_json::from_slice::<String>(key).is_ok_and(|decoded| decoded == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+        let [member] = members(text.as_bytes(), [name]).expect("an object").members;
+        Some(&text[member?.value])
+    }
+
+    #[test]
+    fn only_members_of_the_outermost_object_are_found() {
+        let text = r#" { "a" : {"id":1} , "b":["id",{"id":2}], "s":"\"id\":3" , "id" : 4 }"#;
+        assert_eq!(value_of(text, "id"), Some("4"));
+        assert_eq!(value_of(r#"{"a":{"id":1}}"#, "id"), None);
+        assert_eq!(value_of("{}", "id"), None);
+    }
+
+    #[test]
+    fn a_value_is_found_byte_for_byte() {
+        for value in ["null", "1e3", "\"1\"", "-0.0E+7", "[1, 2 ]", "{\"id\": 1}", "\"\\u0031\""] {
+            let text = format!("{{\"id\":{value}\t,\"b\":1}}");
+            assert_eq!(value_of(&text, "id"), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_key_with_escapes_is_the_key_it_means() {
+        assert_eq!(value_of(r#"{"\u0069\u0064":1}"#, "id"), Some("1"));
+        assert_eq!(value_of(r#"{"\\id":1}"#, "id"), None);
+        let twice = members(br#"{"id":1,"i\u0064":2}"#, ["id"]);
+        assert_eq!(twice.err(), Some(Fault::Twice));
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_from_what_is_no_json() {
+        for text in ["[]", "1", "\"id\"", " null ", "[{\"id\":1}]"] {
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotObject), "{text}");
+        }
+        for text in
+            ["", "{", "[", "{\"id\":1", "{\"id\":1}x", "{\"id\":1,}", "{\"id\" 1}", "{id:1}"]
+        {
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotJson), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_overflows_no_stack() {
+        let depth = 1_000_000;
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(is_json(deep.as_bytes()));
+        assert!(!is_json(&deep.as_bytes()[..2 * depth - 1]));
+        let mixed = format!("{}1{}", "{\"a\":[".repeat(depth), "]}".repeat(depth));
+        assert!(is_json(mixed.as_bytes()));
+        let inside = format!("{{\"a\":{deep},\"id\":7}}");
+        assert_eq!(value_of(&inside, "id"), Some("7"));
+    }
+
+    #[test]
+    fn brackets_close_what_they_opened() {
+        for text in ["[}", "{]", "[{\"a\":1]}", "{\"a\":[1}]", "[1]]", "[,]", "[1,]", "{,}"] {
+            assert!(!is_json(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_no_json() {
+        assert!(!is_json(b"\"\xff\""));
+        assert_eq!(members(b"{\"id\":\"\xff\"}", ["id"]).err(), Some(Fault::NotJson));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "(id|[a\"\\\\\u{0}é\u{1f600}]{0,4})".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(("id|method|[a-z\"]{0,2}", inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn agrees(text: &[u8]) -> Result<(), TestCaseError> {
+        let theirs = std::str::from_utf8(text)
+            .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        prop_assert_eq!(is_json(text), theirs);
+        // Reading members accepts and refuses the very same texts.
+        let refused = matches!(members(text, ["id"]), Err(Fault::NotJson));
+        prop_assert_eq!(refused, !theirs);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde_json_about_json(
+            json in any_json(), pretty: bool, at: prop::sample::Index, byte: u8, how in 0..3,
+        ) {
+            let to_text = if pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
+            let mut text = to_text(&json).expect("a value is JSON");
+            agrees(&text)?;
+            let at = at.index(text.len());
+            match how {
+                0 => text[at] = byte,
+                1 => text.insert(at, b"{}[],:\"\\0e-.tn u"[usize::from(byte) % 16]),
+                _ => drop(text.remove(at)),
+            }
+            agrees(&text)?;
+        }
+
+        #[test]
+        fn it_agrees_with_serde_json_about_noise(text in "[\\[\\]{}\",:0-9eE+.\\\\u a\n-]{0,12}") {
+            agrees(text.as_bytes())?;
+        }
+
+        #[test]
+        fn it_finds_the_members_that_serde_json_finds(json in any_json(), pretty: bool) {
+            let to_text = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+            let text = to_text(&json).expect("a value is JSON");
+            let Value::Object(theirs) = json else { return Ok(()) };
+            let ours = members(text.as_bytes(), ["id", "method"]).expect("an object");
+            prop_assert_eq!(ours.is_empty, theirs.is_empty());
+            for (member, name) in ours.members.iter().zip(["id", "method"]) {
+                let ours = member.as_ref().map(|member| {
+                    serde_json::from_str::<Value>(&text[member.value.clone()]).expect("a value")
+                });
+                prop_assert_eq!(ours.as_ref(), theirs.get(name));
+            }
+            if let [Some(id), _] = &ours.members {
+                let mut without = text.clone();
+                without.replace_range(id.with_comma.clone(), "");
+                let mut expected = theirs.clone();
+                expected.shift_remove("id");
+                prop_assert_eq!(
+                    serde_json::from_str::<Value>(&without).ok(), Some(Value::Object(expected)));
+            }
+        }
+    }
+}

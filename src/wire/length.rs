@@ -67,10 +67,10 @@ pub(super) fn find_content_length(
 ) -> Result<Option<Cut>, Broken> {
     while progress.body.is_none() {
         let Some((end, next)) = next_line(buffer, progress) else {
-            return match buffer.len() > HEADER_MOST {
-                true => Err(malformed("a header of at most 8 KiB", buffer)),
-                false => Ok(None),
-            };
+            if buffer.len() > HEADER_MOST {
+                return Err(malformed("a header of at most 8 KiB", buffer));
+            }
+            return Ok(None);
         };
         if next > HEADER_MOST {
             return Err(malformed("a header of at most 8 KiB", buffer));

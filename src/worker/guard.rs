@@ -125,10 +125,8 @@ impl Guard {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !state.groups.is_empty() {
-            if let Some(line) = &mut state.line {
-                line.left = true;
-            }
+        if let Some(line) = &mut state.line {
+            line.left = !state.groups.is_empty();
         }
     }
 }
@@ -205,7 +203,9 @@ mod tests {
 
     fn groups_after(lines: &[&str]) -> Vec<i32> {
         let mut groups = HashSet::new();
-        lines.iter().for_each(|line| note(&mut groups, line));
+        for line in lines {
+            note(&mut groups, line);
+        }
         let mut numbers: Vec<_> = groups.into_iter().map(Pid::as_raw_pid).collect();
         numbers.sort_unstable();
         numbers

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod guard;
 pub mod kill;
 pub mod pipes;
+pub mod ready;
 pub mod reaper;
 pub mod shim;
 pub mod spawn;

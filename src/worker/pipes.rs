@@ -163,6 +163,16 @@ impl Pipes {
         tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming)
     }
 
+    /// Reads once what there is, with a system call, whatever the runtime knows; for a worker
+    /// that has ended. Says whether there was anything.
+    pub fn read_now(&mut self) -> bool {
+        let mut bytes = vec![0; READ_ROOM];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
+        let count = read.unwrap_or(0);
+        self.incoming.extend_from_slice(&bytes[..count]);
+        count > 0
+    }
+
     /// Cuts what was read into answers and finds their calls.
     ///
     /// # Errors

@@ -217,14 +217,12 @@ fn reap(id: Pid, guard: &Guard) -> Exit {
     // First without taking it away: the guard's lock is held only for what does not block.
     let seen = wait(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     let status = guard.release(id, || seen.and(wait(id, WaitIdOptions::EXITED)));
-    match status {
-        Ok(Some(status)) => exit_of(&status),
-        // Only possible if somebody else reaps our children, which `reaper` is there to prevent.
-        Ok(None) | Err(_) => {
-            tracing::error!(pid = id.as_raw_pid(), "the end of a worker was not seen");
-            Exit::Signal(Signal::KILL.as_raw())
-        }
+    if let Ok(Some(status)) = status {
+        return exit_of(&status);
     }
+    // Only possible if somebody else reaps our children, which `reaper` is there to prevent.
+    tracing::error!(pid = id.as_raw_pid(), "the end of a worker was not seen");
+    Exit::Signal(Signal::KILL.as_raw())
 }
 
 fn has_ended(id: Pid) -> bool {

@@ -1,1 +1,340 @@
 //! A worker's complaints: into our log under its name, rate limited, the last lines kept.
+//!
+//! Whatever a program writes there, it is always read, for an undrained pipe would stop the
+//! program; it never becomes more than one line of the log a line; and it never becomes control
+//! characters on somebody's terminal.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+use super::shim;
+use super::spawn::{Exit, Process};
+use crate::base::WorkerId;
+
+/// Longest line that is shown, in bytes as the program wrote them; what is behind is cut off.
+const LINE_MAX: usize = 4096;
+/// Lines a second that one worker may write into our log for long.
+const LINES_A_SECOND: u32 = 100;
+/// Lines at once, after silence.
+const BURST: u32 = 200;
+/// How often the count of suppressed lines is written while they go on.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Lines kept for the report of a crash.
+const KEPT_LINES: usize = 20;
+/// And what they may take together, in bytes.
+const KEPT_BYTES: usize = 8 * 1024;
+
+/// The last lines a worker wrote to its stderr, to be read at any time, best after the pump
+/// has come to the end. Clones are the same lines.
+#[derive(Clone, Debug)]
+pub struct LastWords {
+    shared: Arc<Mutex<Words>>,
+    pool: Arc<str>,
+    worker: WorkerId,
+}
+
+#[derive(Debug)]
+struct Words {
+    cutter: Cutter,
+    /// How the shim's own line begins.
+    mark: String,
+    not_run: Option<String>,
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+/// Cuts bytes into lines of limited length.
+#[derive(Debug, Default)]
+struct Cutter {
+    line: Vec<u8>,
+    /// The line was longer; what comes up to its end is passed over.
+    over: bool,
+}
+
+/// How many lines may still be written.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    since: Instant,
+    suppressed: u64,
+}
+
+impl LastWords {
+    /// For one process. `pool` and `worker` are what the log calls it.
+    pub fn new(pool: Arc<str>, worker: WorkerId, process: &Process) -> Self {
+        Self::with_token(pool, worker, process.token().as_str())
+    }
+
+    fn with_token(pool: Arc<str>, worker: WorkerId, token: &str) -> Self {
+        let words = Words {
+            cutter: Cutter::default(),
+            mark: shim::mark(token),
+            not_run: None,
+            lines: VecDeque::new(),
+            bytes: 0,
+        };
+        Self { shared: Arc::new(Mutex::new(words)), pool, worker }
+    }
+
+    /// The last lines, oldest first, fit to be shown: at most 20, and an unfinished one.
+    pub fn lines(&self) -> Vec<String> {
+        let words = self.lock();
+        let unfinished = (!words.cutter.line.is_empty()).then(|| shown(&words.cutter.line, false));
+        words.lines.iter().cloned().chain(unfinished).collect()
+    }
+
+    /// The exit, or why there never was a program: only the shim's message can tell a program
+    /// that ended with 127 from one that was not found.
+    pub fn explain(&self, exit: Exit) -> Exit {
+        match &self.lock().not_run {
+            Some(reason) => Exit::NotRun(reason.clone()),
+            None => exit,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was read, and logs the lines that are whole.
+    fn take(&self, bytes: &[u8], allowance: &mut Allowance) {
+        let words = &mut *self.lock();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (line, behind) = words.cutter.next(rest);
+            rest = behind;
+            let Some(line) = line.and_then(|line| words.keep(line)) else { continue };
+            let now = Instant::now();
+            if allowance.take(now) {
+                self.report(allowance);
+                self.log(line);
+            }
+        }
+    }
+
+    /// Takes the end: a last line needs no line end.
+    fn finish(&self, allowance: &mut Allowance) {
+        let words = &mut *self.lock();
+        if let Some(line) = words.cutter.finish().and_then(|line| words.keep(line)) {
+            self.log(line);
+        }
+        self.report(allowance);
+    }
+
+    fn log(&self, line: &str) {
+        tracing::info!(target: "worker", pool = &*self.pool, worker = self.worker.0, line);
+    }
+
+    fn report(&self, allowance: &mut Allowance) {
+        let lines = std::mem::take(&mut allowance.suppressed);
+        if lines > 0 {
+            tracing::warn!(
+                target: "worker",
+                pool = &*self.pool,
+                worker = self.worker.0,
+                lines,
+                "lines on stderr were left out, more than {LINES_A_SECOND} a second"
+            );
+        }
+    }
+}
+
+/// Reads a worker's stderr to its end, into the log and into `words`.
+///
+/// The end comes when every process that holds it has gone, which may be long after the
+/// worker. So: give it a moment after the end of the worker, then drop it; that is safe at any
+/// time and loses no line that was read.
+pub async fn pump(stderr: AsyncFd<OwnedFd>, words: LastWords) {
+    let mut allowance = Allowance::full(Instant::now());
+    // The smaller it is, the sooner others have their turn beside a worker that floods it.
+    let mut buffer = [0; 8 * 1024];
+    loop {
+        let readable = tokio::select! {
+            readable = stderr.readable() => readable,
+            () = tokio::time::sleep(REPORT_EVERY), if allowance.suppressed > 0 => {
+                words.report(&mut allowance);
+                continue;
+            }
+        };
+        let Ok(mut ready) = readable else { return };
+        match ready.try_io(|stderr| Ok(rustix::io::read(stderr.get_ref(), &mut buffer)?)) {
+            Ok(Ok(0) | Err(_)) => return words.finish(&mut allowance),
+            Ok(Ok(length)) => words.take(&buffer[..length], &mut allowance),
+            Err(_would_block) => {}
+        }
+    }
+}
+
+impl Words {
+    /// Keeps a line and returns it for the log, unless it is the shim's.
+    fn keep(&mut self, line: String) -> Option<&str> {
+        if let Some(reason) = line.strip_prefix(&self.mark) {
+            self.not_run = Some(reason.to_owned());
+            return None;
+        }
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > KEPT_LINES || (self.bytes > KEPT_BYTES && self.lines.len() > 1) {
+            self.bytes -= self.lines.pop_front().map_or(0, |gone| gone.len());
+        }
+        self.lines.back().map(String::as_str)
+    }
+}
+
+impl Cutter {
+    /// Takes bytes up to the next line end. Returns the line if there is one, or its beginning
+    /// as soon as it is too long, and the bytes behind.
+    fn next<'a>(&mut self, bytes: &'a [u8]) -> (Option<String>, &'a [u8]) {
+        let end = memchr::memchr(b'\n', bytes);
+        let (part, behind) = match end {
+            Some(end) => (&bytes[..end], &bytes[end + 1..]),
+            None => (bytes, &[][..]),
+        };
+        if self.over {
+            self.over = end.is_none();
+            return (None, behind);
+        }
+        let room = LINE_MAX - self.line.len();
+        if part.len() > room {
+            self.line.extend_from_slice(&part[..room]);
+            self.over = end.is_none();
+            return (Some(self.give(true)), behind);
+        }
+        self.line.extend_from_slice(part);
+        (end.map(|_| self.give(false)), behind)
+    }
+
+    /// The last line if it had no end.
+    fn finish(&mut self) -> Option<String> {
+        (!self.line.is_empty()).then(|| self.give(false))
+    }
+
+    fn give(&mut self, cut: bool) -> String {
+        let text = shown(&self.line, cut);
+        self.line.clear();
+        text
+    }
+}
+
+/// Bytes of a program as text that does nothing to a terminal.
+fn shown(line: &[u8], cut: bool) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut text = String::with_capacity(line.len());
+    for character in String::from_utf8_lossy(line).chars() {
+        if character == '\t' {
+            text.push(' ');
+        } else if character.is_control() || reorders(character) {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    if cut {
+        text.push_str(" … (cut)");
+    }
+    text
+}
+
+/// Characters that are no control characters by name but make a line read as another.
+fn reorders(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl Allowance {
+    fn full(now: Instant) -> Self {
+        Self { left: f64::from(BURST), since: now, suppressed: 0 }
+    }
+
+    /// May one more line be written? If not, it is counted.
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = (now - self.since).as_secs_f64() * f64::from(LINES_A_SECOND);
+        self.left = (self.left + gained).min(f64::from(BURST));
+        self.since = now;
+        let may = self.left >= 1.0;
+        if may {
+            self.left -= 1.0;
+        } else {
+            self.suppressed += 1;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> LastWords {
+        LastWords::with_token("calc".into(), WorkerId(7), "t0")
+    }
+
+    /// What is kept of these parts, each read on its own.
+    fn kept(parts: &[&[u8]]) -> Vec<String> {
+        let words = words();
+        let mut allowance = Allowance::full(Instant::now());
+        for part in parts {
+            words.take(part, &mut allowance);
+        }
+        words.lines()
+    }
+
+    #[test]
+    fn lines_are_cut_at_line_ends_however_they_were_read() {
+        assert_eq!(kept(&[b"one\ntwo\r\n\nfour\n"]), ["one", "two", "", "four"]);
+        assert_eq!(kept(&[b"o", b"ne", b"\ntw", b"o"]), ["one", "two"]);
+    }
+
+    #[test]
+    fn what_would_move_a_terminal_is_escaped() {
+        assert_eq!(kept(&[b"\x1b[31mred\x07\ta\x00b\rc"]), [r"\u{1b}[31mred\u{7} a\u{0}b\rc"]);
+        assert_eq!(kept(&["\u{202e}evil \u{9b}31m é".as_bytes()]), [r"\u{202e}evil \u{9b}31m é"]);
+        assert_eq!(kept(&[b"\xff\xfe ok\n"]), ["\u{fffd}\u{fffd} ok"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_once_and_its_rest_passed_over() {
+        let part = [b'x'; 3000];
+        let lines = kept(&[&part, &part, &part, b"tail\nnext\n"]);
+        assert_eq!(lines, ["x".repeat(LINE_MAX) + " … (cut)", "next".to_owned()]);
+        let exact = [&[b'y'; LINE_MAX][..], b"\nnext\n"].concat();
+        assert_eq!(kept(&[&exact]), ["y".repeat(LINE_MAX), "next".to_owned()]);
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        let many = (0..50).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
+        let lines = kept(&[many.as_bytes()]);
+        assert_eq!((lines.len(), &*lines[0], &*lines[19]), (20, "30", "49"));
+        let wide = [&[b'w'; 3000][..], b"\n"].concat().repeat(9);
+        assert_eq!(kept(&[&wide]).len(), 2, "bytes are limited too");
+    }
+
+    #[test]
+    fn only_the_line_with_the_token_means_that_nothing_was_run() {
+        let words = words();
+        let mut allowance = Allowance::full(Instant::now());
+        words.take(b"httpipe t1: cannot run `x`\n", &mut allowance);
+        assert_eq!(words.explain(Exit::Code(127)), Exit::Code(127));
+        words.take(b"httpipe t0: cannot run `x`: it does not exist\n", &mut allowance);
+        let exit = Exit::NotRun("cannot run `x`: it does not exist".into());
+        assert_eq!(words.explain(Exit::Code(127)), exit);
+        assert_eq!(words.lines(), ["httpipe t1: cannot run `x`"]);
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_silence_gives_room_again() {
+        let start = Instant::now();
+        let mut allowance = Allowance::full(start);
+        let written = (0..1000).filter(|_| allowance.take(start)).count();
+        assert_eq!((written, allowance.suppressed), (200, 800));
+        let later = start + Duration::from_millis(505);
+        assert_eq!((0..1000).filter(|_| allowance.take(later)).count(), 50);
+        let much_later = start + Duration::from_hours(1);
+        assert_eq!((0..1000).filter(|_| allowance.take(much_later)).count(), 200);
+    }
+}

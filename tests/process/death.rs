@@ -3,15 +3,17 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use httpipe::worker::guard::Guard;
 use httpipe::worker::spawn::{Exit, Process};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use crate::support::{guard, read_line, run, runs, shell, state, wait_until};
+use crate::support::{guard, helper, is_role, read_line, run, runs, shell, state, wait_until};
 
-const ROLE: &str = "HTTPIPE_TEST_ROLE";
+const WITH_ONE_WORKER: &str = "death::role_of_a_server_with_one_worker";
+const LOST_ITS_GUARD: &str = "death::role_of_a_server_that_lost_its_guard";
+const WITHOUT_DESCRIPTORS: &str = "death::role_of_a_server_without_descriptors";
 
 #[tokio::test]
 async fn the_exit_is_the_code_or_the_signal() {
@@ -54,31 +56,16 @@ async fn reaping_kills_what_is_left_of_the_group() {
     wait_until("the end of its child", || !runs(other));
 }
 
-/// This test binary once more, to be a server that can be killed or starved. It runs only the
-/// named role below.
-fn helper(role: &str) -> Child {
-    Command::new(std::env::current_exe().expect("our path"))
-        .args(["--exact", &format!("death::{role}"), "--nocapture"])
-        .env(ROLE, role)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this binary starts")
-}
-
-fn is_role(role: &str) -> bool {
-    std::env::var_os(ROLE).is_some_and(|wanted| wanted == *role)
-}
-
 #[tokio::test]
 async fn role_of_a_server_with_one_worker() {
-    if is_role("role_of_a_server_with_one_worker") {
+    if is_role(WITH_ONE_WORKER) {
         serve(|_| {}).await;
     }
 }
 
 #[tokio::test]
 async fn role_of_a_server_that_lost_its_guard() {
-    if !is_role("role_of_a_server_that_lost_its_guard") {
+    if !is_role(LOST_ITS_GUARD) {
         return;
     }
     serve(|guard| {
@@ -109,12 +96,12 @@ async fn serve(then: impl FnOnce(&Guard)) {
 }
 
 fn server_with_one_worker() -> (Child, [u32; 3]) {
-    server_in_role("role_of_a_server_with_one_worker")
+    server_in_role(WITH_ONE_WORKER)
 }
 
 /// A running server, and the ids of its worker, its guard and the worker's child.
 fn server_in_role(role: &str) -> (Child, [u32; 3]) {
-    let mut server = helper(role);
+    let mut server = helper(role).0;
     let stdout = BufReader::new(server.stdout.take().expect("piped"));
     let line = stdout
         .lines()
@@ -177,8 +164,7 @@ fn the_guard_is_deaf_to_what_ends_servers_and_holds_none_of_its_descriptors() {
 
 #[test]
 fn a_guard_that_died_is_replaced_and_told_everything() {
-    let (mut server, [worker, guard, other]) =
-        server_in_role("role_of_a_server_that_lost_its_guard");
+    let (mut server, [worker, guard, other]) = server_in_role(LOST_ITS_GUARD);
     server.kill().expect("killed");
     wait_until("the end of the worker", || !runs(worker));
     wait_until("the end of the worker's child", || !runs(other));
@@ -188,7 +174,7 @@ fn a_guard_that_died_is_replaced_and_told_everything() {
 
 #[tokio::test]
 async fn role_of_a_server_without_descriptors() {
-    if !is_role("role_of_a_server_without_descriptors") {
+    if !is_role(WITHOUT_DESCRIPTORS) {
         return;
     }
     let guard = guard();
@@ -234,7 +220,5 @@ fn children() -> Vec<u32> {
 
 #[test]
 fn a_start_that_fails_halfway_leaves_nothing_behind() {
-    let server = helper("role_of_a_server_without_descriptors");
-    let output = server.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    helper(WITHOUT_DESCRIPTORS).succeeds();
 }

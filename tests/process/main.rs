@@ -5,4 +5,6 @@
 
 mod birth;
 mod death;
+mod leaving;
+mod stderr;
 mod support;

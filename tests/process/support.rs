@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use httpipe::config::LaunchSettings;
@@ -99,4 +100,34 @@ pub(crate) fn state(id: u32) -> Option<char> {
 /// yet counts as gone.
 pub(crate) fn runs(id: u32) -> bool {
     state(id).is_some_and(|state| state != 'Z')
+}
+
+/// This test binary once more.
+pub(crate) struct Helper(pub(crate) Child);
+
+const ROLE: &str = "HTTPIPE_TEST_ROLE";
+
+/// Runs one test of this binary as a process of its own, which can be killed, starved, or made
+/// the parent of orphans. That test does nothing unless it finds that it [`is_role`].
+pub(crate) fn helper(role: &str) -> Helper {
+    let child = Command::new(std::env::current_exe().expect("our path"))
+        .args(["--exact", role, "--nocapture"])
+        .env(ROLE, role)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this binary starts");
+    Helper(child)
+}
+
+pub(crate) fn is_role(role: &str) -> bool {
+    std::env::var_os(ROLE).is_some_and(|wanted| wanted == *role)
+}
+
+impl Helper {
+    /// Waits for its end; panics with what it wrote if it failed.
+    pub(crate) fn succeeds(self) {
+        let output = self.0.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
 }

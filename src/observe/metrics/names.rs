@@ -187,14 +187,14 @@ pub fn reference() -> String {
     );
     for metric in ALL {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        page.push_str(&format!(
-            "| `{}` | {} | {} | {} | {} |\n",
-            metric.name,
+        let cells = [
+            &format!("`{}`", metric.name),
             metric.kind.word(),
             metric.unit,
-            labels.join(", "),
+            &labels.join(", "),
             metric.help,
-        ));
+        ];
+        page.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     page.push_str("\nThe upper bounds of the histograms' buckets, in seconds: ");
     let bounds: Vec<&str> = super::handles::BOUNDS.iter().map(|(_, text)| *text).collect();

@@ -1,7 +1,7 @@
 //! Prometheus' text format, version 0.0.4.
 //!
 //! Pure: writes into a text. It is written here because the client libraries at hand write
-//! OpenMetrics, whose `# TYPE` lines name counters without `_total`; a server that reads 0.0.4
+//! `OpenMetrics`, whose `# TYPE` lines name counters without `_total`; a server that reads 0.0.4
 //! takes such counters for untyped.
 
 use std::fmt::Write as _;
@@ -52,7 +52,7 @@ impl Page {
         }
         self.name(metric, "_sum", values, None);
         let sum = histogram.sum();
-        write!(self.0, "{}.{:09}\n", sum.as_secs(), sum.subsec_nanos())
+        writeln!(self.0, "{}.{:09}", sum.as_secs(), sum.subsec_nanos())
             .expect("a text takes all that is written");
         self.name(metric, "_count", values, None);
         self.0.push_str(itoa::Buffer::new().format(counts[BOUNDS.len()]));

@@ -1,0 +1,492 @@
+//! The values of a route's parameters, from wherever the request has them.
+//!
+//! Pure. Each source is read once from start to end, whatever stands in it, and only declared
+//! names are kept; so a request with a hundred thousand parameters costs no more than its bytes.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::routes::path_values;
+use crate::base::Failure;
+use crate::base::parameter::{Parameter, ParameterKind, compact_json};
+use crate::config::RouteSettings;
+
+/// Most parameters of a request whose route declares none and passes all of them on.
+pub const UNDECLARED_MAX: usize = 10_000;
+
+/// Where a request may have its parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The path, as it came.
+    pub path: &'a str,
+    /// The query, as it came; empty where there is none.
+    pub query: &'a str,
+    /// The body.
+    pub body: Body<'a>,
+}
+
+/// A body as far as parameters can be read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// It is empty, or is not to be read for parameters.
+    Nothing,
+    /// `application/x-www-form-urlencoded`.
+    Form(&'a [u8]),
+    /// `application/json`.
+    Json(&'a [u8]),
+    /// Something else.
+    Other,
+}
+
+impl<'a> Body<'a> {
+    /// A body by its content type; parameters of the type (`; charset=utf-8`) do not matter.
+    pub fn of(content_type: Option<&str>, bytes: &'a [u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::Nothing;
+        }
+        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        match kind.to_ascii_lowercase().as_str() {
+            "application/x-www-form-urlencoded" => Self::Form(bytes),
+            "application/json" => Self::Json(bytes),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The values of all declared parameters, checked and as they are sent, in their order.
+pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
+    let mut given = Given { parameters: &route.parameters, values: vec![] };
+    given.values.resize(route.parameters.len(), None);
+    for (index, segment) in path_values(route, sources.path) {
+        given.take(index, decode(segment, false))?;
+    }
+    if !route.parameters.is_empty() {
+        given.take_pairs(sources.query)?;
+        match sources.body {
+            Body::Form(bytes) => given.take_pairs(form_text(bytes)?)?,
+            Body::Json(bytes) => given.take_members(bytes)?,
+            Body::Nothing | Body::Other => {}
+        }
+    }
+    let missing = |parameter: &Parameter| match sources.body {
+        Body::Other if !parameter.in_path => unsupported_body(),
+        _ => missing(parameter),
+    };
+    let found = route.parameters.iter().zip(given.values);
+    found
+        .map(|(parameter, value)| match (value, &parameter.default) {
+            (Some(value), _) => parameter
+                .kind
+                .read(&value)
+                .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.name))),
+            (None, Some(default)) => Ok(default.clone()),
+            (None, None) => Err(missing(parameter)),
+        })
+        .collect()
+}
+
+/// All parameters of a request as the members of a JSON object, in the order in which they
+/// came: from query and form as strings, from a JSON body as they are.
+pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut members = Vec::new();
+    let mut names = HashSet::new();
+    let mut add = |name: &str, json: String| {
+        if !names.insert(name.to_owned()) {
+            return Err(bad_request("a parameter is given twice"));
+        }
+        if names.len() > UNDECLARED_MAX {
+            return Err(bad_request("the request has too many parameters"));
+        }
+        members.push((name.to_owned(), json));
+        Ok(())
+    };
+    let form = match sources.body {
+        Body::Form(bytes) => form_text(bytes)?,
+        _ => "",
+    };
+    for (name, value) in pairs(sources.query).chain(pairs(form)) {
+        let name = decode(name, true).map_err(|_| unreadable_name())?;
+        let value = decode(value, true)
+            .map_err(|what| bad_request(format!("the value of a parameter {what}")))?;
+        add(&name, serde_json::Value::from(&*value).to_string())?;
+    }
+    match sources.body {
+        Body::Json(bytes) => for_each_member(bytes, |name, value| {
+            let compact = compact_json(value.get());
+            add(name, compact.map_err(|what| bad_request(format!("a value in the body {what}")))?)
+        })?,
+        Body::Other => return Err(unsupported_body()),
+        Body::Nothing | Body::Form(_) => {}
+    }
+    Ok(members)
+}
+
+/// What was found so far.
+struct Given<'a> {
+    parameters: &'a [Parameter],
+    values: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Given<'a> {
+    fn take(
+        &mut self,
+        index: usize,
+        value: Result<Cow<'a, str>, &'static str>,
+    ) -> Result<(), Failure> {
+        let parameter = &self.parameters[index];
+        let value =
+            value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.name)))?;
+        match self.values[index].replace(value) {
+            Some(_) => Err(bad(parameter, &format!("`{}` is given twice", parameter.name))),
+            None => Ok(()),
+        }
+    }
+
+    fn index_of(&self, key: &str) -> Option<usize> {
+        self.parameters.iter().position(|parameter| *parameter.key == *key)
+    }
+
+    fn take_pairs(&mut self, text: &'a str) -> Result<(), Failure> {
+        for (key, value) in pairs(text) {
+            let key = decode(key, true).map_err(|_| unreadable_name())?;
+            if let Some(index) = self.index_of(&key) {
+                self.take(index, decode(value, true))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_members(&mut self, body: &'a [u8]) -> Result<(), Failure> {
+        for_each_member(body, |key, value| match self.index_of(key) {
+            Some(index) => self.take(index, value_as_text(&self.parameters[index].kind, value)),
+            None => Ok(()),
+        })
+    }
+}
+
+/// The pairs of a query or a form, not yet decoded. A name without `=` has an empty value.
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Decodes `%41`, and `+` as a space where it is one.
+///
+/// # Errors
+///
+/// What is wrong, as the end of a sentence about the value.
+fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
+    let text = match plus_is_space && text.contains('+') {
+        true => Cow::Owned(text.replace('+', " ")),
+        false => Cow::Borrowed(text),
+    };
+    if !text.contains('%') {
+        return Ok(text);
+    }
+    let after_each = text.split('%').skip(1);
+    let is_hex =
+        |after: &str| after.len() >= 2 && after.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
+    if !after_each.map(is_hex).all(|hex| hex) {
+        return Err("holds a `%` without two hexadecimal digits");
+    }
+    let decoded = percent_decode_str(&text).decode_utf8().map_err(|_| "is not UTF-8")?;
+    Ok(Cow::Owned(decoded.into_owned()))
+}
+
+fn form_text(bytes: &[u8]) -> Result<&str, Failure> {
+    str::from_utf8(bytes).map_err(|_| bad_request("the body is not UTF-8"))
+}
+
+/// A value of a JSON body as the text that a parameter of this kind is read from.
+fn value_as_text<'a>(
+    kind: &ParameterKind,
+    value: &'a RawValue,
+) -> Result<Cow<'a, str>, &'static str> {
+    let text = value.get();
+    if matches!(kind, ParameterKind::Json) {
+        return Ok(Cow::Borrowed(text));
+    }
+    match text.as_bytes()[0] {
+        b'"' => serde_json::from_str(text)
+            .map(Cow::Owned)
+            .map_err(|_| "holds half of a surrogate pair, which is no character"),
+        b'[' | b'{' | b'n' => Err("must be a string, a number, `true` or `false`"),
+        _ => Ok(Cow::Borrowed(text)),
+    }
+}
+
+/// Reads a JSON object member by member; values are checked for their grammar, not built.
+fn for_each_member<'a>(
+    body: &'a [u8],
+    take: impl FnMut(&str, &'a RawValue) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let text = str::from_utf8(body).map_err(|_| bad_request("the body is not UTF-8"))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = reader.deserialize_map(Members(take)).and_then(|taken| {
+        reader.end()?;
+        Ok(taken)
+    });
+    read.unwrap_or_else(|_| Err(bad_request("the body is not a JSON object")))
+}
+
+struct Members<F>(F);
+
+impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for Members<F> {
+    type Value = Result<(), Failure>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<Self::Value, M::Error> {
+        let mut taken = Ok(());
+        // After a first failure the rest is still read: a broken body is broken anyhow.
+        while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
+            if taken.is_ok() {
+                taken = (self.0)(&name, value);
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn missing(parameter: &Parameter) -> Failure {
+    let detail = match &parameter.missing {
+        Some(detail) => detail.clone(),
+        None => format!("`{}` is missing", parameter.name).into(),
+    };
+    Failure::BadParameter { parameter: parameter.name.clone(), detail }
+}
+
+fn bad(parameter: &Parameter, detail: &str) -> Failure {
+    Failure::BadParameter { parameter: parameter.name.clone(), detail: detail.into() }
+}
+
+fn bad_request(detail: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::BadRequest { detail: detail.into() }
+}
+
+fn unreadable_name() -> Failure {
+    bad_request("the name of a parameter is not percent-encoded UTF-8")
+}
+
+fn unsupported_body() -> Failure {
+    let detail = "parameters are read from `application/x-www-form-urlencoded` and \
+                  `application/json`, and the body is neither";
+    Failure::UnsupportedMediaType { detail: detail.into() }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::front::routes::tests::fixed;
+
+    /// Any text.
+    pub(crate) fn text() -> ParameterKind {
+        ParameterKind::Text { max_length: 4096, pattern: None, one_of: vec![] }
+    }
+
+    /// Any whole number.
+    pub(crate) fn int() -> ParameterKind {
+        ParameterKind::Int { min: None, max: None }
+    }
+
+    /// A route with these parameters; the first ones are those of its path.
+    pub(crate) fn route(path: &str, parameters: &[(&str, ParameterKind)]) -> RouteSettings {
+        let mut route = fixed(path);
+        let in_path = route.path.iter().filter(|part| **part != literal_like(part)).count();
+        let declared = parameters.iter().enumerate().map(|(index, (name, kind))| Parameter {
+            name: (*name).into(),
+            key: (*name).into(),
+            in_path: index < in_path,
+            kind: kind.clone(),
+            default: None,
+            missing: None,
+        });
+        route.parameters = declared.collect();
+        route
+    }
+
+    fn literal_like(part: &crate::config::PathPart) -> crate::config::PathPart {
+        match part {
+            crate::config::PathPart::Literal(_) => part.clone(),
+            crate::config::PathPart::Parameter(_) => {
+                crate::config::PathPart::Literal(String::new())
+            }
+        }
+    }
+
+    fn sources(query: &'static str) -> Sources<'static> {
+        Sources { path: "/f", query, body: Body::Nothing }
+    }
+
+    fn read(
+        parameters: &[(&str, ParameterKind)],
+        sources: Sources<'_>,
+    ) -> Result<Vec<String>, Failure> {
+        declared(&route("GET /f", parameters), sources)
+    }
+
+    fn code(result: Result<Vec<String>, Failure>) -> &'static str {
+        result.expect_err("a failure").code()
+    }
+
+    fn values(texts: &[&str]) -> Result<Vec<String>, Failure> {
+        Ok(texts.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    #[test]
+    fn values_come_from_path_query_form_and_json() {
+        let route = route("POST /f/{a}", &[("a", text()), ("b", text()), ("c", int())]);
+        for body in [
+            Body::Form(b"c=007&d=1"),
+            Body::Json(br#"{"c": 7, "d": null}"#),
+            Body::Json(br#"{"c": "007"}"#),
+        ] {
+            let sources = Sources { path: "/f/x%20+", query: "b=%C3%A9+1&z", body };
+            assert_eq!(declared(&route, sources), values(&["x +", "é 1", "7"]), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_given_twice_is_refused_wherever_it_stands() {
+        let num = [("num", int())];
+        let both = |query, body| read(&num, Sources { path: "/f", query, body });
+        assert_eq!(code(read(&num, sources("num=1&num=1"))), "bad_parameter");
+        assert_eq!(code(read(&num, sources("num=1&%6eum=2"))), "bad_parameter");
+        assert_eq!(code(both("num=1", Body::Form(b"num=1"))), "bad_parameter");
+        assert_eq!(code(both("num=1", Body::Json(br#"{"num":1}"#))), "bad_parameter");
+        assert_eq!(code(both("", Body::Json(br#"{"num":1,"num":1}"#))), "bad_parameter");
+        let in_path = Sources { path: "/f/1", query: "num=1", body: Body::Nothing };
+        assert_eq!(code(declared(&route("GET /f/{num}", &num), in_path)), "bad_parameter");
+        assert_eq!(read(&num, sources("x=1&num=5&x=2")), values(&["5"]));
+    }
+
+    #[test]
+    fn what_is_not_percent_encoded_utf8_is_refused() {
+        for query in ["q=%zz", "q=%", "q=%4", "q=a%", "q=%ff", "q=%C0%AF", "q=%ED%A0%80", "q=%€€"]
+        {
+            assert_eq!(code(read(&[("q", text())], sources(query))), "bad_parameter", "{query}");
+        }
+        assert_eq!(code(read(&[("q", text())], sources("%zz=1&q=1"))), "bad_request");
+        assert_eq!(read(&[("q", text())], sources("other=%zz&q=%25+%2B")), values(&["% +"]));
+    }
+
+    #[test]
+    fn an_empty_text_is_a_value_and_an_absent_one_is_not() {
+        assert_eq!(read(&[("q", text())], sources("q=")), values(&[""]));
+        assert_eq!(read(&[("q", text())], sources("q")), values(&[""]));
+        assert_eq!(read(&[("q", text())], sources("q=a=b")), values(&["a=b"]));
+        assert_eq!(code(read(&[("q", int())], sources("q="))), "bad_parameter");
+        assert_eq!(code(read(&[("q", text())], sources("Q=1"))), "bad_parameter");
+    }
+
+    #[test]
+    fn who_leaves_a_parameter_out_reads_the_sentence_of_the_operator() {
+        let mut route = route("GET /fib", &[("num", int())]);
+        route.parameters[0].missing = Some("include a number with /fib?num=x".into());
+        let told = Failure::BadParameter {
+            parameter: "num".into(),
+            detail: "include a number with /fib?num=x".into(),
+        };
+        assert_eq!(declared(&route, sources("")), Err(told));
+        route.parameters[0].default = Some("12".to_owned());
+        assert_eq!(declared(&route, sources("")), values(&["12"]));
+    }
+
+    #[test]
+    fn numbers_of_a_json_body_never_pass_through_a_float() {
+        let huge = "123456789012345678901234567890";
+        let body = format!(r#"{{"n":{huge},"f":1.50,"j":{{"a": 1e2}},"t":1.0,"b":true}}"#);
+        let kinds = [
+            ("n", int()),
+            ("f", ParameterKind::Float { min: None, max: None }),
+            ("j", ParameterKind::Json),
+            ("t", text()),
+            ("b", ParameterKind::Bool),
+        ];
+        let body = Body::Json(body.as_bytes());
+        let read = read(&kinds, Sources { path: "/f", query: "", body });
+        assert_eq!(read, values(&[huge, "1.50", r#"{"a":1e2}"#, "1.0", "true"]));
+    }
+
+    #[test]
+    fn hostile_json_bodies_are_refused_without_harm() {
+        let deep = format!(r#"{{"q":{}}}"#, "[".repeat(100_000) + &"]".repeat(100_000));
+        for (body, failure) in [
+            (&b"[1]"[..], "bad_request"),
+            (b"", "bad_parameter"),
+            (b"{\"q\":\"\xff\"}", "bad_request"),
+            (b"{\"q\":1} x", "bad_request"),
+            (b"{\"q\":1", "bad_request"),
+            (br#"{"q":"\ud800"}"#, "bad_parameter"),
+            (br#"{"q":null}"#, "bad_parameter"),
+            (br#"{"q":{}}"#, "bad_parameter"),
+            (deep.as_bytes(), "bad_parameter"),
+        ] {
+            let body = Body::of(Some("application/json; charset=utf-8"), body);
+            let read = read(&[("q", text())], Sources { path: "/f", query: "", body });
+            assert_eq!(code(read), failure, "{body:?}");
+        }
+        let body = Body::Json(deep.as_bytes());
+        let read = read(&[("q", ParameterKind::Json)], Sources { path: "/f", query: "", body });
+        assert_eq!(code(read), "bad_parameter");
+    }
+
+    #[test]
+    fn another_kind_of_body_is_refused_only_where_it_would_be_needed() {
+        let other = Body::of(Some("text/plain"), b"num=1");
+        let both = |query| read(&[("num", int())], Sources { path: "/f", query, body: other });
+        assert_eq!(code(both("")), "unsupported_media_type");
+        assert_eq!(both("num=1"), values(&["1"]));
+        assert_eq!(Body::of(None, b"x"), Body::Other);
+        assert_eq!(Body::of(Some("TEXT/plain"), b""), Body::Nothing);
+    }
+
+    #[test]
+    fn a_hundred_thousand_parameters_are_read_once() {
+        let query = "num=1&".repeat(100_000);
+        let body = Body::Form(query.as_bytes());
+        let many = Sources { path: "/f", query: "", body };
+        assert_eq!(code(read(&[("num", int())], many)), "bad_parameter");
+        let query = (0..100_000).map(|n| format!("n{n}={n}&")).collect::<String>();
+        let many = Sources { path: "/f", query: &query, body: Body::Nothing };
+        assert_eq!(read(&[("n99999", int())], many), values(&["99999"]));
+        assert!(undeclared(many).is_err());
+    }
+
+    #[test]
+    fn without_declared_parameters_all_there_are_become_members() {
+        let body = Body::Json(br#"{"c": [1.0, {"d" : "e"}]}"#);
+        let all = undeclared(Sources { path: "/f", query: "a=1&b=%22", body });
+        let pair = |name: &str, json: &str| (name.to_owned(), json.to_owned());
+        let members =
+            vec![pair("a", "\"1\""), pair("b", r#""\"""#), pair("c", r#"[1.0,{"d":"e"}]"#)];
+        assert_eq!(all, Ok(members));
+        let twice = Sources { path: "/f", query: "a=1&a=2", body: Body::Nothing };
+        assert!(undeclared(twice).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(query in "[ -~é&=%+]{0,60}") {
+            let read = read(&[("a", text())], Sources { path: "/f", query: &query, body: Body::Nothing });
+            let said = read.is_ok_and(|values| values.len() == 1);
+            let absent = !query.contains('a') && !query.contains('%');
+            proptest::prop_assert!(!(said && absent));
+        }
+
+        #[test]
+        fn a_form_gives_back_what_was_encoded(value in ".{0,40}") {
+            let form = form_urlencoded::Serializer::new(String::new()).append_pair("a", &value).finish();
+            let body = Body::Form(form.as_bytes());
+            let read = read(&[("a", text())], Sources { path: "/f", query: "", body });
+            proptest::prop_assert_eq!(read, Ok(vec![value]));
+        }
+    }
+}

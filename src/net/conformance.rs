@@ -1,0 +1,124 @@
+//! What RFC 9112 says must not be served, but the parser lets through.
+//!
+//! Pure. The parser itself refuses what is no HTTP/1 at all, and closes after a request with
+//! both `Transfer-Encoding` and `Content-Length` (of which it shows only the first).
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderValue, Method, Version};
+
+/// Is this head one that may be answered? If not, the answer is 400 with the returned detail
+/// and the connection ends, since its two ends may read it differently.
+pub fn check(head: &Parts) -> Result<(), &'static str> {
+    check_host(head)?;
+    check_target(head)?;
+    check_transfer_encoding(head)
+}
+
+fn check_host(head: &Parts) -> Result<(), &'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version >= Version::HTTP_11 => Err("the request has no Host header"),
+        (Some(_), Some(_)) => Err("the request has more than one Host header"),
+        (Some(host), None) if !is_host(host) => Err("the Host header is not a host"),
+        _ => Ok(()),
+    }
+}
+
+/// Only the characters that a host and a port can be written with; it may be empty.
+fn is_host(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte))
+}
+
+fn check_target(head: &Parts) -> Result<(), &'static str> {
+    let path = head.uri.path();
+    if head.method == Method::CONNECT {
+        // Its target is an authority, without a path.
+        return Ok(());
+    }
+    match path.as_bytes().first() {
+        Some(b'/') => Ok(()),
+        Some(b'*') if head.method == Method::OPTIONS && path == "*" => Ok(()),
+        _ => Err("the request target is not a path"),
+    }
+}
+
+fn check_transfer_encoding(head: &Parts) -> Result<(), &'static str> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("the only transfer coding known here is chunked, once"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn there_is_exactly_one_host_and_it_looks_like_one() {
+        for (hosts, good) in [
+            (&[("host", "a.example:3000")][..], true),
+            (&[("host", "[::1]:3000")], true),
+            (&[("host", "")], true),
+            (&[], false),
+            (&[("host", "a"), ("host", "a")], false),
+            (&[("host", "a, b")], false),
+            (&[("host", "a/b")], false),
+            (&[("host", "user@a")], false),
+        ] {
+            assert_eq!(check(&head("GET", "/", hosts)).is_ok(), good, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn http_1_0_needs_no_host() {
+        let mut old = head("GET", "/", &[]);
+        old.version = Version::HTTP_10;
+        assert_eq!(check(&old), Ok(()));
+    }
+
+    #[test]
+    fn a_target_is_a_path_but_for_options_and_connect() {
+        for (method, target, good) in [
+            ("GET", "/a?b", true),
+            ("GET", "http://a.example/b", true),
+            ("OPTIONS", "*", true),
+            ("GET", "*", false),
+            ("GET", "a.example:80", false),
+            ("CONNECT", "a.example:80", true),
+        ] {
+            let head = head(method, target, &[("host", "a")]);
+            assert_eq!(check(&head).is_ok(), good, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding() {
+        for (codings, good) in [
+            (&["chunked"][..], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["chunked, chunked"], false),
+        ] {
+            let mut headers = vec![("host", "a")];
+            headers.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
+            assert_eq!(check(&head("POST", "/", &headers)).is_ok(), good, "{codings:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How connections end when the server stops: no new ones, then no idle ones, then none.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
+
+/// The stopping of one server, shared by all its threads and connections.
+///
+/// Three steps: running; after [`begin`](Self::begin) nothing new is accepted, while open
+/// connections are served on; [`finish`](Self::finish) closes those that are idle, lets the
+/// others end with the response they are at, and waits for them.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    begun: CancellationToken,
+    closing: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Drain {
+    /// A server that runs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the accept loops. Connections stay; their new requests are the service's to refuse.
+    pub fn begin(&self) {
+        self.begun.cancel();
+    }
+
+    /// Was the server told to stop?
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Waits until the server is told to stop.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// Runs a connection on the current thread's local runtime, and waits for it in
+    /// [`finish`](Self::finish).
+    pub fn spawn_local<F>(&self, connection: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.connections.spawn_local(connection)
+    }
+
+    /// Closes idle connections and waits until all have ended, at most for `patience`.
+    /// Returns how many are left then; they end with their runtimes.
+    pub async fn finish(&self, patience: Duration) -> usize {
+        self.begun.cancel();
+        self.closing.cancel();
+        self.connections.close();
+        match tokio::time::timeout(patience, self.connections.wait()).await {
+            Ok(()) => 0,
+            Err(_) => self.connections.len(),
+        }
+    }
+
+    /// Waits until connections are to end.
+    pub(super) fn closing(&self) -> WaitForCancellationFutureOwned {
+        self.closing.clone().cancelled_owned()
+    }
+}

@@ -1,0 +1,96 @@
+//! A future that costs nothing while another one on the same task is busy.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Polls the future inside only after it was woken itself, not at every wake of its task.
+///
+/// A connection's task is woken for each request, its limits once in ten seconds: looking at
+/// their timers, tokens and sockets each time would take locks for nothing.
+#[derive(Debug)]
+pub(super) struct Seldom<F> {
+    inner: F,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl<F: Future + Unpin> Seldom<F> {
+    /// To be polled by one task only: the first that polls it is the one that is woken.
+    pub(super) fn new(inner: F) -> Self {
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(None) });
+        let waker = Waker::from(Arc::clone(&bell));
+        Self { inner, bell, waker }
+    }
+
+    /// Has it polled next time although nothing woke it.
+    pub(super) fn ring(&self) {
+        self.bell.rung.store(true, Ordering::Release);
+    }
+
+    /// Polls the future if it was woken since; else it is still pending.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+        if !self.bell.rung.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        let mut task = self.bell.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.is_none() {
+            *task = Some(context.waker().clone());
+        }
+        drop(task);
+        // Before the poll: a wake during it must not be lost.
+        self.bell.rung.store(false, Ordering::Release);
+        Pin::new(&mut self.inner).poll(&mut Context::from_waker(&self.waker))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn only_its_own_wakes_count() {
+        let polls = Cell::new(0);
+        let inside: RefCell<Option<Waker>> = RefCell::new(None);
+        let mut seldom = Seldom::new(poll_fn(|context| {
+            polls.set(polls.get() + 1);
+            *inside.borrow_mut() = Some(context.waker().clone());
+            if polls.get() < 3 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        let mut outer = Context::from_waker(Waker::noop());
+        for _ in 0..5 {
+            assert!(seldom.poll(&mut outer).is_pending());
+        }
+        assert_eq!(polls.get(), 1);
+        inside.borrow().as_ref().unwrap().wake_by_ref();
+        assert!(seldom.poll(&mut outer).is_pending());
+        assert_eq!(polls.get(), 2);
+        inside.borrow().as_ref().unwrap().wake_by_ref();
+        assert!(seldom.poll(&mut outer).is_ready());
+    }
+}

@@ -1,0 +1,147 @@
+//! The two kinds of byte stream that callers come by, as one.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+/// A connection that no runtime owns yet, so that any thread may take it.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Came by TCP.
+    Tcp(std::net::TcpStream),
+    /// Came by a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Gives the connection to the runtime of the current thread.
+    pub fn open(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+/// A connection on the runtime of the current thread.
+#[derive(Debug)]
+pub enum Stream {
+    /// Came by TCP.
+    Tcp(TcpStream),
+    /// Came by a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Takes the connection from its runtime, for another thread.
+    pub fn detach(self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(stream) => Accepted::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Accepted::Unix(stream.into_std()?),
+        })
+    }
+
+    /// Both directions, for several owners on one thread.
+    pub(super) fn split(self) -> (Rc<RefCell<Reader>>, Rc<Writer>) {
+        let (reader, writer) = match self {
+            Self::Tcp(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+            Self::Unix(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Unix(reader), Writer::Unix(writer))
+            }
+        };
+        (Rc::new(RefCell::new(reader)), Rc::new(writer))
+    }
+}
+
+/// What the caller sends.
+#[derive(Debug)]
+pub(super) enum Reader {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Unix(half) => Pin::new(half).poll_read(context, buffer),
+        }
+    }
+}
+
+/// What the caller receives. It writes through a shared reference, so that a connection's
+/// watcher can look at the socket too. Dropping it tells the caller that no more will come.
+#[derive(Debug)]
+pub(super) enum Writer {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+}
+
+impl Writer {
+    /// Writes at once what the kernel takes.
+    pub(super) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self, parts) {
+            (Self::Tcp(half), [one]) => half.try_write(one),
+            (Self::Tcp(half), _) => half.try_write_vectored(parts),
+            (Self::Unix(half), [one]) => half.try_write(one),
+            (Self::Unix(half), _) => half.try_write_vectored(parts),
+        }
+    }
+
+    pub(super) fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(match self {
+                Self::Tcp(half) => AsRef::<TcpStream>::as_ref(half).poll_write_ready(context),
+                Self::Unix(half) => AsRef::<UnixStream>::as_ref(half).poll_write_ready(context),
+            })?;
+            match self.try_write(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Has the connection break when it is dropped, instead of the kernel holding what was
+    /// written for a caller that does not read.
+    pub(super) fn give_up(&self) {
+        if let Self::Tcp(half) = self
+            && let Err(error) = AsRef::<TcpStream>::as_ref(half).set_zero_linger()
+        {
+            tracing::debug!(%error, "cannot break a connection");
+        }
+    }
+
+    /// Waits until the caller has closed its side, or the connection is broken. Sees this
+    /// even while bytes that came before are still unread.
+    pub(super) async fn peer_left(&self) {
+        // "Priority" also stands for "the reading side was closed", and, unlike "readable",
+        // it is not set by bytes that wait.
+        let waited = match self {
+            Self::Tcp(half) => half.ready(Interest::PRIORITY).await,
+            Self::Unix(half) => half.ready(Interest::PRIORITY).await,
+        };
+        match waited {
+            Ok(ready) if ready.is_read_closed() => {}
+            // Urgent data: nobody sends it for a reason; then only reads see the end.
+            Ok(_) => std::future::pending().await,
+            Err(error) => tracing::debug!(%error, "cannot watch a connection"),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Events of `tracing` as lines of the log.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use super::line::{Format, Line};
+use super::sink::Sink;
+
+/// Writes every event it sees into a sink. Spans add nothing: each line stands for itself.
+#[derive(Debug)]
+pub(super) struct EventLayer {
+    sink: Arc<Sink>,
+    format: Format,
+}
+
+impl EventLayer {
+    pub(super) fn new(sink: Arc<Sink>, format: Format) -> Self {
+        Self { sink, format }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for EventLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = *event.metadata().level();
+        // A value that formats itself may log; so it is asked before the sink is locked.
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.sink.line(level <= Level::WARN, |to, clock, since_epoch| {
+            let mut line = Line::begin(to, self.format, clock, since_epoch, word(level));
+            if let Some(message) = &fields.message {
+                line.message(message);
+            }
+            for (name, value) in &fields.others {
+                value.write(&mut line, name);
+            }
+            line.end();
+        });
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: Option<String>,
+    others: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    Text(String),
+    Unsigned(u64),
+    Signed(i64),
+    Fraction(f64),
+    Truth(bool),
+}
+
+impl Value {
+    fn write(&self, line: &mut Line<'_>, name: &str) {
+        match self {
+            Self::Text(value) => line.text(name, value),
+            Self::Unsigned(value) => line.number(name, *value),
+            Self::Signed(value) => line.number(name, *value),
+            Self::Fraction(value) => line.fraction(name, *value),
+            Self::Truth(value) => line.truth(name, *value),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.push((field.name(), Value::Unsigned(value)));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), Value::Signed(value)));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.others.push((field.name(), Value::Fraction(value)));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), Value::Truth(value)));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = Some(value.to_owned());
+        } else {
+            self.others.push((field.name(), Value::Text(value.to_owned())));
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut text = String::new();
+        if write!(text, "{value:?}").is_err() {
+            text.push_str("(a value that cannot be shown)");
+        }
+        self.record_str(field, &text);
+    }
+}

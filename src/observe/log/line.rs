@@ -1,0 +1,343 @@
+//! One line of the log, as text for people or as a JSON object.
+//!
+//! Pure: writes bytes into a buffer; the time is an argument. Whatever a user may have put into
+//! a value is escaped here, in both formats, so that no value can begin a line of its own or
+//! talk to a terminal.
+
+use std::time::Duration;
+
+/// How lines look; which one `auto` means is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `2026-11-22T10:00:00.000Z  INFO request method=GET`
+    Text,
+    /// `{"time":"2026-11-22T10:00:00.000Z","level":"info","message":"request","method":"GET"}`
+    Json,
+}
+
+/// Writes one line into a buffer.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    to: &'a mut Vec<u8>,
+    format: Format,
+}
+
+/// The date and time of day, whose text is made once a second.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: u64,
+    /// `2026-11-22T10:00:00`; empty before the first use.
+    text: Vec<u8>,
+}
+
+impl Clock {
+    /// Writes a time since 1970 as RFC 3339 in UTC with milliseconds.
+    pub(super) fn write(&mut self, to: &mut Vec<u8>, since_epoch: Duration) {
+        let second = since_epoch.as_secs();
+        if self.second != second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            write_second(&mut self.text, second);
+        }
+        to.extend_from_slice(&self.text);
+        to.push(b'.');
+        write_padded(to, u64::from(since_epoch.subsec_millis()), 3);
+        to.push(b'Z');
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line; `level` is in lower case.
+    pub(super) fn begin(
+        to: &'a mut Vec<u8>,
+        format: Format,
+        clock: &mut Clock,
+        since_epoch: Duration,
+        level: &str,
+    ) -> Self {
+        match format {
+            Format::Text => {
+                clock.write(to, since_epoch);
+                to.extend(std::iter::repeat_n(b' ', 6_usize.saturating_sub(level.len())));
+                to.extend(level.bytes().map(|byte| byte.to_ascii_uppercase()));
+            }
+            Format::Json => {
+                to.extend_from_slice(b"{\"time\":\"");
+                clock.write(to, since_epoch);
+                to.extend_from_slice(b"\",\"level\":\"");
+                to.extend_from_slice(level.as_bytes());
+                to.push(b'"');
+            }
+        }
+        Self { to, format }
+    }
+
+    /// What happened; comes before the fields.
+    pub(super) fn message(&mut self, text: &str) {
+        match self.format {
+            Format::Text => {
+                self.to.push(b' ');
+                escape(self.to, text);
+            }
+            Format::Json => {
+                self.to.extend_from_slice(b",\"message\":\"");
+                escape(self.to, text);
+                self.to.push(b'"');
+            }
+        }
+    }
+
+    /// A field whose value is text. In the text format it is quoted where it could be misread.
+    pub(super) fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+        if self.format == Format::Text && !value.is_empty() && value.bytes().all(bare) {
+            self.to.extend_from_slice(value.as_bytes());
+        } else {
+            self.to.push(b'"');
+            escape(self.to, value);
+            self.to.push(b'"');
+        }
+    }
+
+    /// A field whose value is a whole number.
+    pub(super) fn number(&mut self, name: &str, value: impl itoa::Integer) {
+        self.name(name);
+        self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// A field whose value is a fraction; JSON knows no infinity, so it is text there.
+    pub(super) fn fraction(&mut self, name: &str, value: f64) {
+        let text = value.to_string();
+        if value.is_finite() {
+            self.name(name);
+            self.to.extend_from_slice(text.as_bytes());
+        } else {
+            self.text(name, &text);
+        }
+    }
+
+    /// A field whose value is yes or no.
+    pub(super) fn truth(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.to.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A field whose value is a duration, in milliseconds with three decimals.
+    pub(super) fn millis(&mut self, name: &str, value: Duration) {
+        self.name(name);
+        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.to.extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
+        self.to.push(b'.');
+        write_padded(self.to, micros % 1_000, 3);
+    }
+
+    /// Ends the line.
+    pub(super) fn end(self) {
+        if self.format == Format::Json {
+            self.to.push(b'}');
+        }
+        self.to.push(b'\n');
+    }
+
+    /// Field names are ours: they need no escape.
+    fn name(&mut self, name: &str) {
+        match self.format {
+            Format::Text => {
+                self.to.push(b' ');
+                self.to.extend_from_slice(name.as_bytes());
+                self.to.push(b'=');
+            }
+            Format::Json => {
+                self.to.extend_from_slice(b",\"");
+                self.to.extend_from_slice(name.as_bytes());
+                self.to.extend_from_slice(b"\":");
+            }
+        }
+    }
+}
+
+/// Writes text so that it stays inside its line and quotes, by the rules of JSON. Characters
+/// that control a terminal or turn the direction of writing are escaped too.
+fn escape(to: &mut Vec<u8>, text: &str) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(plain) {
+        to.extend_from_slice(text.as_bytes());
+        return;
+    }
+    for char in text.chars() {
+        match char {
+            '"' => to.extend_from_slice(b"\\\""),
+            '\\' => to.extend_from_slice(b"\\\\"),
+            '\n' => to.extend_from_slice(b"\\n"),
+            '\r' => to.extend_from_slice(b"\\r"),
+            '\t' => to.extend_from_slice(b"\\t"),
+            char if char.is_control() || misleads(char) => write_unicode_escape(to, char),
+            char => to.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// Separators that some readers take for a line end, and marks that reorder what is shown.
+fn misleads(char: char) -> bool {
+    matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `\u001b`; all characters escaped so are of four hexadecimal digits.
+fn write_unicode_escape(to: &mut Vec<u8>, char: char) {
+    to.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = (u32::from(char) >> shift) & 0xf;
+        to.push(b"0123456789abcdef"[digit as usize]);
+    }
+}
+
+/// `2026-11-22T10:00:00` of a second since 1970.
+fn write_second(to: &mut Vec<u8>, second: u64) {
+    let (year, month, day) = date(second / 86_400);
+    let of_day = second % 86_400;
+    let parts = [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (of_day / 3_600, 2, b':'),
+        (of_day / 60 % 60, 2, b':'),
+        (of_day % 60, 2, 0),
+    ];
+    for (number, digits, after) in parts {
+        write_padded(to, number, digits);
+        if after != 0 {
+            to.push(after);
+        }
+    }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Counted from 0000-03-01: a leap day is then the last day of its year, and every 400
+    // years, which are 146 097 days, are alike.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    // From March on, five months are 153 days.
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let after_december = month >= 10;
+    let month = if after_december { month - 9 } else { month + 3 };
+    (era * 400 + year + u64::from(after_december), month, day)
+}
+
+fn write_padded(to: &mut Vec<u8>, number: u64, digits: usize) {
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(number);
+    to.extend(std::iter::repeat_n(b'0', digits.saturating_sub(text.len())));
+    to.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_millis(1_795_344_441_007);
+
+    fn line(format: Format, write: impl FnOnce(&mut Line<'_>)) -> String {
+        let mut to = Vec::new();
+        let mut line = Line::begin(&mut to, format, &mut Clock::default(), TIME, "info");
+        write(&mut line);
+        line.end();
+        String::from_utf8(to).expect("lines are UTF-8")
+    }
+
+    #[test]
+    fn a_line_for_people_has_time_level_message_and_fields() {
+        let line = line(Format::Text, |line| {
+            line.message("worker ended");
+            line.text("pool", "fib");
+            line.number("pid", -3);
+            line.truth("asked", false);
+            line.fraction("load", 0.5);
+            line.millis("after_ms", Duration::from_micros(1_002));
+        });
+        assert_eq!(
+            line,
+            "2026-11-22T10:47:21.007Z  INFO worker ended pool=fib pid=-3 asked=false load=0.5 \
+             after_ms=1.002\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object() {
+        let line = line(Format::Json, |line| {
+            line.message("worker ended");
+            line.text("pool", "fib");
+            line.number("pid", 7);
+            line.truth("asked", true);
+            line.fraction("load", f64::NAN);
+        });
+        assert_eq!(
+            line,
+            "{\"time\":\"2026-11-22T10:47:21.007Z\",\"level\":\"info\",\"message\":\"worker ended\",\
+             \"pool\":\"fib\",\"pid\":7,\"asked\":true,\"load\":\"NaN\"}\n"
+        );
+    }
+
+    #[test]
+    fn no_value_leaves_its_line_in_either_format() {
+        let evil = "a\nb\r\t\0\u{1b}[2J\u{9b}\u{7f}\u{2028}\u{202e}\"\\ é";
+        let text = line(Format::Text, |line| {
+            line.message(evil);
+            line.text("x", evil);
+        });
+        let shown = "a\\nb\\r\\t\\u0000\\u001b[2J\\u009b\\u007f\\u2028\\u202e\\\"\\\\ é";
+        assert_eq!(text, format!("2026-11-22T10:47:21.007Z  INFO {shown} x=\"{shown}\"\n"));
+
+        let json = line(Format::Json, |line| {
+            line.message(evil);
+            line.text("x", evil);
+        });
+        assert_eq!(json.matches('\n').count(), 1);
+        let read: serde_json::Value = serde_json::from_str(&json).expect("one JSON document");
+        assert_eq!((&read["message"], &read["x"]), (&evil.into(), &evil.into()));
+    }
+
+    #[test]
+    fn a_text_value_that_could_be_misread_is_quoted() {
+        for (value, shown) in [("a", "a"), ("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\"")] {
+            let line = line(Format::Text, |line| line.text("x", value));
+            assert!(line.ends_with(&format!(" x={shown}\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days_and_centuries() {
+        for (second, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_399, "2000-02-28T23:59:59"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (951_868_800, "2000-03-01T00:00:00"),
+            (1_709_164_800, "2024-02-29T00:00:00"),
+            (1_735_689_599, "2024-12-31T23:59:59"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+        ] {
+            let mut to = Vec::new();
+            write_second(&mut to, second);
+            assert_eq!(String::from_utf8_lossy(&to), text);
+        }
+    }
+
+    #[test]
+    fn the_clock_goes_on_and_back() {
+        let mut clock = Clock::default();
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (999, "1970-01-01T00:00:00.999Z"),
+            (1_050, "1970-01-01T00:00:01.050Z"),
+            (50, "1970-01-01T00:00:00.050Z"),
+        ] {
+            let mut to = Vec::new();
+            clock.write(&mut to, Duration::from_millis(millis));
+            assert_eq!(String::from_utf8_lossy(&to), text);
+        }
+    }
+}

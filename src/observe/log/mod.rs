@@ -1,0 +1,283 @@
+//! The log: buffered lines on stderr, text or JSON, dropped and counted when stderr blocks.
+//!
+//! Everything but requests is logged through `tracing`, with a lower-case message and its
+//! values as fields. A line for each request is written past it, by [`AccessLog`], because
+//! there are a hundred thousand of them a second.
+
+mod layer;
+mod line;
+mod sink;
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use self::layer::EventLayer;
+use self::line::{Format, Line};
+pub use self::sink::Sink;
+use super::metrics::Metrics;
+use crate::config::{LogFormat, LogSettings};
+
+/// The log of one server.
+#[derive(Clone, Debug)]
+pub struct Log {
+    sink: Arc<Sink>,
+    format: Format,
+    level: LevelFilter,
+    access: bool,
+}
+
+/// Writes one line for each request, or none if that is switched off. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// `None`: switched off.
+    to: Option<(Arc<Sink>, Format)>,
+}
+
+/// What one request was.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLine<'a> {
+    /// The method as it came.
+    pub method: &'a str,
+    /// The path as it came, before decoding.
+    pub path: &'a str,
+    /// The response's status.
+    pub status: u16,
+    /// The match text of the route, or `none`.
+    pub route: &'a str,
+    /// Bytes of the response's body.
+    pub bytes: u64,
+    /// From the end of the request's head to the response.
+    pub duration: Duration,
+    /// How much of that its call waited; `None`: there was no call.
+    pub queue: Option<Duration>,
+    /// How much of that its call was in a worker; `None`: there was no call.
+    pub work: Option<Duration>,
+    /// What the response calls it in `X-Request-Id`.
+    pub request_id: &'a str,
+    /// The failure code; `None`: it did not fail.
+    pub code: Option<&'a str>,
+}
+
+impl Log {
+    /// The log on stderr. Where its thread cannot be started, the error of the system.
+    pub fn stderr(settings: &LogSettings, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        let terminal = io::stderr().is_terminal();
+        Ok(Self::new(settings, terminal, Arc::new(Sink::stderr(metrics)?)))
+    }
+
+    /// The log in `sink`; `terminal` decides what the format `auto` means. A level that is none
+    /// is taken for `info`.
+    pub fn new(settings: &LogSettings, terminal: bool, sink: Arc<Sink>) -> Self {
+        let format = match settings.format {
+            LogFormat::Auto if terminal => Format::Text,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto | LogFormat::Json => Format::Json,
+        };
+        let level = settings.level.parse().unwrap_or(LevelFilter::INFO);
+        Self { sink, format, level, access: settings.access }
+    }
+
+    /// Takes everything that is logged by `tracing` in this process. There can be one such log
+    /// in a process: says `false`, and changes nothing, if there is one already.
+    pub fn take_all(&self) -> bool {
+        tracing::subscriber::set_global_default(self.subscriber()).is_ok()
+    }
+
+    /// What `tracing` needs to log here, for `tracing::subscriber::with_default` in tests.
+    pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
+        let layer = EventLayer::new(Arc::clone(&self.sink), self.format);
+        tracing_subscriber::registry().with(self.level).with(layer)
+    }
+
+    /// The lines of requests. They are of level `info`, so a log of less has none.
+    pub fn access(&self) -> AccessLog {
+        let wanted = self.access && self.level >= LevelFilter::INFO;
+        AccessLog { to: wanted.then(|| (Arc::clone(&self.sink), self.format)) }
+    }
+
+    /// Waits until every line so far is written, at most as long as `patience`; see
+    /// [`Sink::flush`]. To be called before the process ends.
+    pub fn flush(&self, patience: Duration) -> bool {
+        self.sink.flush(patience)
+    }
+}
+
+impl AccessLog {
+    /// A log that writes nothing.
+    pub fn off() -> Self {
+        Self { to: None }
+    }
+
+    /// Is anything written? If not, a caller need not make the line.
+    pub fn is_on(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Writes the line of one request. Never waits.
+    pub fn write(&self, access: &AccessLine<'_>) {
+        let Some((sink, format)) = &self.to else { return };
+        sink.line(false, |to, clock, since_epoch| {
+            let mut line = Line::begin(to, *format, clock, since_epoch, "info");
+            line.message("request");
+            line.text("method", access.method);
+            line.text("path", access.path);
+            line.number("status", access.status);
+            line.text("route", access.route);
+            line.number("bytes", access.bytes);
+            line.millis("duration_ms", access.duration);
+            if let Some(queue) = access.queue {
+                line.millis("queue_ms", queue);
+            }
+            if let Some(work) = access.work {
+                line.millis("work_ms", work);
+            }
+            line.text("request_id", access.request_id);
+            if let Some(code) = access.code {
+                line.text("code", code);
+            }
+            line.end();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sink::tests::Memory;
+    use super::*;
+
+    fn log(format: LogFormat, level: &str, access: bool) -> (Log, Memory) {
+        let memory = Memory::default();
+        let sink = Sink::new(memory.clone(), &Metrics::new()).expect("a thread");
+        let settings = LogSettings { format, level: level.to_owned(), access };
+        (Log::new(&settings, false, Arc::new(sink)), memory)
+    }
+
+    fn written(log: &Log, memory: &Memory) -> String {
+        assert!(log.flush(Duration::from_secs(10)));
+        memory.text()
+    }
+
+    const LINE: AccessLine<'_> = AccessLine {
+        method: "GET",
+        path: "/fib",
+        status: 504,
+        route: "GET /fib",
+        bytes: 15,
+        duration: Duration::from_micros(1_234),
+        queue: Some(Duration::from_micros(5)),
+        work: Some(Duration::from_millis(1)),
+        request_id: "r-1",
+        code: Some("timeout"),
+    };
+
+    #[test]
+    fn a_request_is_one_json_line_with_all_its_fields() {
+        let (log, memory) = log(LogFormat::Json, "info", true);
+        log.access().write(&LINE);
+        let text = written(&log, &memory);
+        let rest = text.split_once("Z\",").expect("a time").1;
+        assert_eq!(
+            rest,
+            "\"level\":\"info\",\"message\":\"request\",\"method\":\"GET\",\"path\":\"/fib\",\
+             \"status\":504,\"route\":\"GET /fib\",\"bytes\":15,\"duration_ms\":1.234,\
+             \"queue_ms\":0.005,\"work_ms\":1.000,\"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
+        );
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    }
+
+    #[test]
+    fn a_request_without_a_call_has_no_times_of_one() {
+        let (log, memory) = log(LogFormat::Text, "info", true);
+        log.access().write(&AccessLine { queue: None, work: None, code: None, ..LINE });
+        let text = written(&log, &memory);
+        let rest = text.split_once('Z').expect("a time").1;
+        assert_eq!(
+            rest,
+            "  INFO request method=GET path=/fib status=504 route=\"GET /fib\" bytes=15 \
+             duration_ms=1.234 request_id=r-1\n"
+        );
+    }
+
+    #[test]
+    fn requests_are_logged_only_where_that_is_wanted() {
+        for (level, access, on) in [
+            ("info", true, true),
+            ("debug", true, true),
+            ("warn", true, false),
+            ("error", true, false),
+            ("info", false, false),
+        ] {
+            let (log, memory) = log(LogFormat::Json, level, access);
+            assert_eq!(log.access().is_on(), on, "{level} {access}");
+            log.access().write(&LINE);
+            assert_eq!(written(&log, &memory).is_empty(), !on, "{level} {access}");
+        }
+        assert!(!AccessLog::off().is_on());
+    }
+
+    #[test]
+    fn auto_means_text_on_a_terminal_and_json_elsewhere() {
+        let settings =
+            LogSettings { format: LogFormat::Auto, level: "info".to_owned(), access: true };
+        for (terminal, format) in [(true, Format::Text), (false, Format::Json)] {
+            let sink = Sink::new(Memory::default(), &Metrics::new()).expect("a thread");
+            assert_eq!(Log::new(&settings, terminal, Arc::new(sink)).format, format);
+        }
+    }
+
+    #[test]
+    fn events_become_lines_with_their_fields_as_they_are() {
+        let (log, memory) = log(LogFormat::Json, "info", true);
+        tracing::subscriber::with_default(log.subscriber(), || {
+            let error = io::Error::other("no\nway");
+            tracing::warn!(
+                pool = "fib",
+                pid = 7,
+                negative = -7_i64,
+                alive = true,
+                half = 0.5,
+                shown = %"a b",
+                debugged = ?Some("x"),
+                error = &error as &dyn std::error::Error,
+                "worker {} ended",
+                3
+            );
+            tracing::debug!("not of this level");
+        });
+        let text = written(&log, &memory);
+        let rest = text.split_once("Z\",").expect("a time").1;
+        assert_eq!(
+            rest,
+            "\"level\":\"warn\",\"message\":\"worker 3 ended\",\"pool\":\"fib\",\"pid\":7,\
+             \"negative\":-7,\"alive\":true,\"half\":0.5,\"shown\":\"a b\",\
+             \"debugged\":\"Some(\\\"x\\\")\",\"error\":\"no\\nway\"}\n"
+        );
+    }
+
+    #[test]
+    fn an_event_for_people_reads_as_a_sentence_with_fields() {
+        let (log, memory) = log(LogFormat::Text, "trace", true);
+        tracing::subscriber::with_default(log.subscriber(), || {
+            tracing::info!(address = "127.0.0.1:3000", "listening on http://127.0.0.1:3000");
+            tracing::trace!(pid = 7);
+        });
+        let text = written(&log, &memory);
+        let mut lines = text.lines().map(|line| line.split_once('Z').expect("a time").1);
+        let first = "  INFO listening on http://127.0.0.1:3000 address=127.0.0.1:3000";
+        assert_eq!((lines.next(), lines.next()), (Some(first), Some(" TRACE pid=7")));
+    }
+
+    #[test]
+    fn two_logs_in_one_process_keep_their_lines_apart() {
+        let ((one, first), (two, second)) =
+            (log(LogFormat::Text, "info", true), log(LogFormat::Text, "info", true));
+        one.access().write(&AccessLine { path: "/one", ..LINE });
+        two.access().write(&AccessLine { path: "/two", ..LINE });
+        assert!(written(&one, &first).contains("/one") && !first.text().contains("/two"));
+        assert!(written(&two, &second).contains("/two") && !second.text().contains("/one"));
+    }
+}

@@ -1,0 +1,257 @@
+//! Lives with one worker from its start to its end.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::Pool;
+use super::actions::Loss;
+use crate::base::WorkerId;
+use crate::config::PoolSettings;
+use crate::observe::metrics::ExitReason;
+use crate::worker::kill;
+use crate::worker::pipes::Pipes;
+use crate::worker::ready::prepare;
+use crate::worker::spawn::{Exit, Process};
+use crate::worker::stderr::{LastWords, pump};
+
+/// How long a worker that closed its pipes may take to end by itself: its exit says more than
+/// the signal that we would send.
+const CLOSING: Duration = Duration::from_millis(200);
+/// How long what it last wrote to stderr is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// What the pool holds of one worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) worker: WorkerId,
+    /// There while calls can be given.
+    pub(super) pipes: RefCell<Option<Pipes>>,
+    order: Cell<Option<ExitReason>>,
+    waker: RefCell<Option<Waker>>,
+    process: Cell<Option<u32>>,
+    /// Why it has to go, for the log.
+    why: RefCell<Option<String>>,
+}
+
+impl Link {
+    pub(super) fn new(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            pipes: RefCell::default(),
+            order: Cell::new(None),
+            waker: RefCell::default(),
+            process: Cell::new(None),
+            why: RefCell::default(),
+        }
+    }
+
+    /// Tells it to leave. The first reason stands.
+    pub(super) fn order(&self, reason: ExitReason) {
+        self.order.set(self.order.get().or(Some(reason)));
+        self.wake();
+    }
+
+    /// There is something to write, or an order.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Keeps for the log why it has to go. The first reason stands.
+    pub(super) fn note(&self, why: String) {
+        self.why.borrow_mut().get_or_insert(why);
+    }
+
+    pub(super) fn unwritten(&self) -> usize {
+        self.pipes.borrow().as_ref().map_or(0, Pipes::unwritten)
+    }
+
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process.get()
+    }
+
+    fn ordered(&self, context: &mut Context<'_>) -> Option<ExitReason> {
+        match &mut *self.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        self.order.get()
+    }
+}
+
+/// What happens to a worker that serves.
+enum Step {
+    Heard,
+    Closed,
+    Ended,
+    Ordered(ExitReason),
+}
+
+/// The whole life of one worker.
+pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
+    let settings = pool.settings();
+    let reason = match Process::spawn(&settings.launch, &pool.surroundings.guard) {
+        Ok((process, streams)) => {
+            link.process.set(Some(process.id()));
+            let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
+            let pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
+            let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
+            let end = match pipes {
+                Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
+                Err(error) => {
+                    link.note(error.to_string());
+                    ExitReason::StartFailed
+                }
+            };
+            let exit = part(&link, &settings, process, end).await;
+            pool.lost(&link, end, &exit);
+            tokio::time::timeout(LAST_WORDS, pump).await.ok();
+            report(&settings, &link, end, &words.explain(exit), &words);
+            end
+        }
+        Err(error) => {
+            link.note(error.to_string());
+            tracing::error!(pool = settings.name, worker = link.worker.0, %error,
+                "a worker could not be started");
+            let now = Instant::now();
+            pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed, 0);
+            ExitReason::StartFailed
+        }
+    };
+    pool.metrics.worker_ended(reason);
+    pool.links.borrow_mut().remove(&link.worker);
+    pool.state.borrow_mut().gone(link.worker);
+    pool.settle(Instant::now());
+    pool.ended.notify_waiters();
+}
+
+/// From the start of the process to the moment it has to leave, or has ended.
+async fn live(
+    pool: &Rc<Pool>,
+    link: &Rc<Link>,
+    settings: &PoolSettings,
+    process: &Process,
+    mut pipes: Pipes,
+) -> ExitReason {
+    let ready = tokio::select! {
+        biased;
+        reason = poll_fn(|context| link.ordered(context).map_or(Poll::Pending, Poll::Ready)) => {
+            return reason;
+        }
+        ready = tokio::time::timeout(settings.start_timeout, prepare(&mut pipes, settings)) => ready,
+        () = process.ended() => {
+            link.note("it ended before it was ready".to_owned());
+            return ExitReason::StartFailed;
+        }
+    };
+    let why = match ready {
+        Ok(Ok(())) => {
+            *link.pipes.borrow_mut() = Some(pipes);
+            return serve(pool, link, process).await;
+        }
+        Ok(Err(not_ready)) => not_ready.to_string(),
+        Err(_) => "it was not ready within `start_timeout`".to_owned(),
+    };
+    link.note(why);
+    ExitReason::StartFailed
+}
+
+async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
+    let now = Instant::now();
+    pool.state.borrow_mut().ready(now, link.worker);
+    pool.settle(now);
+    pool.first_ready.notify_waiters();
+    let mut ended = pin!(process.ended());
+    loop {
+        let step = poll_fn(|context| {
+            if let Some(reason) = link.ordered(context) {
+                return Poll::Ready(Step::Ordered(reason));
+            }
+            let mut pipes = link.pipes.borrow_mut();
+            let Some(pipes) = pipes.as_mut() else { return Poll::Ready(Step::Closed) };
+            if let Poll::Ready(Err(_)) = pipes.poll_flush(context) {
+                return Poll::Ready(Step::Closed);
+            }
+            match pipes.poll_read(context) {
+                Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
+                Poll::Ready(_) => return Poll::Ready(Step::Closed),
+                Poll::Pending => {}
+            }
+            ended.as_mut().poll(context).map(|()| Step::Ended)
+        });
+        match step.await {
+            Step::Heard => {
+                if let Some(reason) = pool.heard(link) {
+                    return reason;
+                }
+            }
+            Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
+            Step::Ordered(_) | Step::Closed => {
+                if tokio::time::timeout(CLOSING, ended).await.is_err() {
+                    link.note("it closed its pipes and did not end".to_owned());
+                }
+                return drain(pool, link);
+            }
+            Step::Ended => return drain(pool, link),
+        }
+    }
+}
+
+/// Reads what a worker wrote before it ended; its last answers count.
+fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
+    while link.pipes.borrow_mut().as_mut().is_some_and(Pipes::read_now) {
+        if let Some(reason) = pool.heard(link) {
+            return reason;
+        }
+    }
+    link.order.get().unwrap_or(ExitReason::Crash)
+}
+
+/// Makes a worker leave; one that has ended is reaped at once.
+async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitReason) -> Exit {
+    if end == ExitReason::Crash {
+        return kill::kill_now(process).await;
+    }
+    // Both pipes go: a program that is stuck writing is freed by it.
+    let pipes = link.pipes.borrow_mut().take();
+    kill::stop(process, pipes, settings.stop_grace).await
+}
+
+impl Pool {
+    /// A worker has ended and is reaped: what it still held is dealt with.
+    fn lost(self: &Rc<Self>, link: &Link, end: ExitReason, exit: &Exit) {
+        let now = Instant::now();
+        let loss = match end {
+            ExitReason::StartFailed => Loss::StartFailed,
+            _ => Loss::Ended(Arc::from(exit.to_string())),
+        };
+        self.state.borrow_mut().lose(now, link.worker, &loss, link.unwritten());
+        *link.pipes.borrow_mut() = None;
+        self.settle(now);
+    }
+}
+
+fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, words: &LastWords) {
+    let pool = settings.name.as_str();
+    let worker = link.worker.0;
+    let why = link.why.borrow();
+    let why = why.as_deref().unwrap_or_default();
+    match end {
+        ExitReason::ScaledDown
+        | ExitReason::Recycled
+        | ExitReason::Reloaded
+        | ExitReason::Stopped => {
+            tracing::info!(pool, worker, reason = end.label(), %exit, "worker left");
+        }
+        _ => {
+            let said = words.lines().join("\n");
+            tracing::warn!(pool, worker, reason = end.label(), why, %exit, said, "worker lost");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! When a worker counts as ready: after its banner, the greetings and the probe.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Buf;
+
+use super::pipes::{Heard, OutOfStep, Pipes};
+use crate::base::{CallId, Question};
+use crate::config::PoolSettings;
+
+/// What the conversation before the first call is known by in the books of the pipes.
+const BEFORE_CALLS: CallId = CallId(0);
+/// How long the end of a banner is waited for once its pattern matches all that was read: the
+/// rest of its line may be on the way.
+const BANNER_REST: Duration = Duration::from_millis(50);
+/// Most bytes of a banner.
+const BANNER_MOST: usize = 1 << 20;
+
+/// Why a worker did not become ready, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It closed its output, or a pipe failed.
+    #[error("it closed its output")]
+    Closed,
+    /// It said what was not agreed.
+    #[error("{0}")]
+    OutOfStep(String),
+    /// The probe was answered otherwise.
+    #[error("the probe was answered with {got}, not with {wanted}")]
+    WrongProbe {
+        /// What it said, escaped.
+        got: String,
+        /// What `probe.reply` says.
+        wanted: String,
+    },
+    /// A greeting or the probe cannot be sent in this framing.
+    #[error("`hello` or `probe` cannot be sent: {0}")]
+    Unsendable(String),
+}
+
+impl From<io::Error> for NotReady {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// Leads a new worker to its first call. Has no time limit of its own.
+pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), NotReady> {
+    if let Some(ready) = &settings.ready {
+        skip_banner(pipes, ready).await?;
+    }
+    for greeting in &settings.hello {
+        if greeting.answer {
+            ask(pipes, &greeting.send).await?;
+        } else {
+            pipes.say(greeting.send.as_bytes()).map_err(|why| unsendable(&why))?;
+            std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
+        }
+    }
+    let Some(probe) = &settings.probe else { return Ok(()) };
+    let heard = ask(pipes, &probe.send).await?;
+    match &probe.reply {
+        Some(wanted) if heard.answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
+            got: format!("\"{}\"", heard.answer.escape_ascii()),
+            wanted: format!("{wanted:?}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+async fn ask(pipes: &mut Pipes, text: &str) -> Result<Heard, NotReady> {
+    let question = Question::plain(text.to_owned());
+    pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
+    std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
+    let mut heard = Vec::new();
+    loop {
+        read(pipes).await?;
+        match pipes.hear(&mut heard) {
+            Ok(()) => {}
+            Err(OutOfStep::Unasked(why) | OutOfStep::Mismatch(why) | OutOfStep::TooBig(why)) => {
+                return Err(NotReady::OutOfStep(why));
+            }
+        }
+        if let Some(answer) = heard.pop() {
+            return Ok(answer);
+        }
+    }
+}
+
+async fn skip_banner(pipes: &mut Pipes, ready: &regex::bytes::Regex) -> Result<(), NotReady> {
+    loop {
+        read(pipes).await?;
+        let Some(mut end) = ready.find(pipes.unread()).map(|found| found.end()) else {
+            if pipes.unread().len() > BANNER_MOST {
+                return Err(NotReady::OutOfStep("its banner does not end".to_owned()));
+            }
+            continue;
+        };
+        while end == pipes.unread().len() {
+            match tokio::time::timeout(BANNER_REST, read(pipes)).await {
+                Ok(more) => more?,
+                Err(_) => break,
+            }
+            end = ready.find(pipes.unread()).map_or(end, |found| found.end());
+        }
+        let unread = pipes.unread();
+        unread.advance(end);
+        let line_end =
+            [&b"\r\n"[..], b"\n"].into_iter().find(|line_end| unread.starts_with(line_end));
+        unread.advance(line_end.map_or(0, <[u8]>::len));
+        return Ok(());
+    }
+}
+
+async fn read(pipes: &mut Pipes) -> Result<(), NotReady> {
+    match std::future::poll_fn(|context| pipes.poll_read(context)).await? {
+        0 => Err(NotReady::Closed),
+        _ => Ok(()),
+    }
+}
+
+fn unsendable(why: &impl ToString) -> NotReady {
+    NotReady::Unsendable(why.to_string())
+}
