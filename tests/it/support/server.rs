@@ -126,6 +126,13 @@ impl Server {
         send_signal(worker, name);
     }
 
+    /// The same where it may have ended meanwhile.
+    pub(crate) fn signal_if_alive(&self, worker: u32, name: &str) {
+        if processes::marked(&self.mark).contains(&worker) {
+            send_signal(worker, name);
+        }
+    }
+
     /// Waits until it has ended by itself; -1 where a signal ended it.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let (child, stderr) = (&mut self.child, &self.stderr);
