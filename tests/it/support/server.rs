@@ -184,6 +184,14 @@ impl Server {
         processes::memory(self.child.id())
     }
 
+    /// Puts other text into its configuration file; it takes a reload for that to matter.
+    pub(crate) fn rewrite(&self, old: &str, new: &str) {
+        let path = self.dir.join("httpipe.toml");
+        let text = std::fs::read_to_string(&path).expect("it was started with a file");
+        assert!(text.contains(old), "no {old:?} in\n{text}");
+        std::fs::write(&path, text.replace(old, new)).expect("the file can be written");
+    }
+
     /// The questions that its workers noted: `demo-worker --journal seen`.
     pub(crate) fn seen(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.dir.join("seen")).unwrap_or_default();
