@@ -15,5 +15,6 @@ pub mod guard;
 pub mod net;
 pub mod observe;
 pub mod pool;
+pub mod server;
 pub mod wire;
 pub mod worker;

@@ -8,5 +8,5 @@ fn main() -> ExitCode {
     if let Some(code) = httpipe::worker::own_process(&arguments) {
         return code;
     }
-    ExitCode::SUCCESS
+    httpipe::cli::main(arguments)
 }

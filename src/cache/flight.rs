@@ -9,14 +9,15 @@ use std::hash::Hash;
 
 /// The runs under way, each with those who wait for it.
 #[derive(Debug)]
-pub struct Flights<K, W> {
-    flights: HashMap<K, Flight<W>>,
+pub struct Flights<K, W, R> {
+    flights: HashMap<K, Flight<W, R>>,
     last_flight: u64,
 }
 
 #[derive(Debug)]
-struct Flight<W> {
+struct Flight<W, R> {
     number: u64,
+    run: R,
     last_seat: u64,
     /// By seat, in the order of their coming.
     waiters: Vec<(u64, W)>,
@@ -44,30 +45,32 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastOne(pub bool);
 
-impl<K, W> Default for Flights<K, W> {
+impl<K, W, R> Default for Flights<K, W, R> {
     fn default() -> Self {
         Self { flights: HashMap::new(), last_flight: 0 }
     }
 }
 
-impl<K: Eq + Hash, W> Flights<K, W> {
+impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
     /// No runs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Waits for the run with this key, which the first to come has to start.
-    pub fn join(&mut self, key: K, waiter: W) -> (Role, Ticket) {
+    /// Waits for the run with this key, which the first to come has to start. `run` is what that
+    /// run is known by; those who follow are given the one of the first.
+    pub fn join(&mut self, key: K, waiter: W, run: R) -> (Role, Ticket, R) {
         let mut role = Role::Follows;
         let last_flight = &mut self.last_flight;
         let flight = self.flights.entry(key).or_insert_with(|| {
             role = Role::Leads;
             *last_flight += 1;
-            Flight { number: *last_flight, last_seat: 0, waiters: Vec::new() }
+            Flight { number: *last_flight, run, last_seat: 0, waiters: Vec::new() }
         });
         flight.last_seat += 1;
         flight.waiters.push((flight.last_seat, waiter));
-        (role, Ticket { flight: flight.number, seat: flight.last_seat })
+        let ticket = Ticket { flight: flight.number, seat: flight.last_seat };
+        (role, ticket, flight.run.clone())
     }
 
     /// The run of the flight that `leader` began is over: all who wait for it, in the order of
@@ -118,31 +121,31 @@ mod tests {
     #[test]
     fn the_first_leads_and_all_land_together_in_order() {
         let mut flights = Flights::new();
-        let (role, leader) = flights.join("q", 1);
+        let (role, leader, ()) = flights.join("q", 1, ());
         assert_eq!(role, Role::Leads);
-        assert_eq!(flights.join("q", 2).0, Role::Follows);
-        assert_eq!(flights.join("other", 9).0, Role::Leads);
-        assert_eq!(flights.join("q", 3).0, Role::Follows);
+        assert_eq!(flights.join("q", 2, ()).0, Role::Follows);
+        assert_eq!(flights.join("other", 9, ()).0, Role::Leads);
+        assert_eq!(flights.join("q", 3, ()).0, Role::Follows);
         assert_eq!(flights.land(&"q", leader), [1, 2, 3]);
         assert_eq!(flights.len(), 1);
-        assert_eq!(flights.join("q", 4).0, Role::Leads, "what landed is over");
+        assert_eq!(flights.join("q", 4, ()).0, Role::Leads, "what landed is over");
     }
 
     #[test]
     fn the_leader_may_leave_without_taking_the_answer_from_others() {
         let mut flights = Flights::new();
-        let (_, leader) = flights.join("q", 1);
-        flights.join("q", 2);
+        let (_, leader, ()) = flights.join("q", 1, ());
+        flights.join("q", 2, ());
         assert_eq!(flights.leave(&"q", leader), LastOne(false));
-        assert_eq!(flights.join("q", 3).0, Role::Follows, "the run goes on");
+        assert_eq!(flights.join("q", 3, ()).0, Role::Follows, "the run goes on");
         assert_eq!(flights.land(&"q", leader), [2, 3]);
     }
 
     #[test]
     fn the_last_to_leave_is_told_so_and_ends_the_flight() {
         let mut flights = Flights::new();
-        let (_, leader) = flights.join("q", 1);
-        let (_, follower) = flights.join("q", 2);
+        let (_, leader, ()) = flights.join("q", 1, ());
+        let (_, follower, ()) = flights.join("q", 2, ());
         assert_eq!(flights.leave(&"q", leader), LastOne(false));
         assert_eq!(flights.leave(&"q", leader), LastOne(false), "it left before");
         assert_eq!(flights.leave(&"q", follower), LastOne(true));
@@ -154,9 +157,9 @@ mod tests {
     #[test]
     fn a_run_that_everybody_left_does_not_land_the_next_one() {
         let mut flights = Flights::new();
-        let (_, first) = flights.join("q", 1);
+        let (_, first, ()) = flights.join("q", 1, ());
         flights.leave(&"q", first);
-        let (role, second) = flights.join("q", 2);
+        let (role, second, ()) = flights.join("q", 2, ());
         assert_eq!(role, Role::Leads);
         assert_eq!(flights.leave(&"q", first), LastOne(false));
         assert_eq!(flights.land(&"q", first), [0; 0]);
@@ -166,8 +169,8 @@ mod tests {
     #[test]
     fn leaving_after_the_landing_changes_nothing() {
         let mut flights = Flights::new();
-        let (_, leader) = flights.join("q", 1);
-        let (_, follower) = flights.join("q", 2);
+        let (_, leader, ()) = flights.join("q", 1, ());
+        let (_, follower, ()) = flights.join("q", 2, ());
         flights.land(&"q", leader);
         assert_eq!(flights.leave(&"q", follower), LastOne(false));
         assert!(flights.is_empty());

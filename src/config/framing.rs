@@ -4,6 +4,20 @@
 
 use regex::bytes::Regex;
 
+const NAMES: [&str; 11] = [
+    "line",
+    "nul",
+    "lines:N",
+    "block",
+    "until:TEXT",
+    "last-line:REGEX",
+    "u16",
+    "u32",
+    "u32le",
+    "netstring",
+    "content-length",
+];
+
 /// How bytes are cut into messages, one way.
 #[derive(Clone, Debug)]
 pub enum Framing {
@@ -54,6 +68,50 @@ pub enum Matching {
 }
 
 impl Framing {
+    /// Reads a framing as an operator writes it: `line`, `lines:3`, `until:> `.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        let (name, argument) = match text.split_once(':') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (text, None),
+        };
+        let framing = match (name, argument) {
+            ("line", None) => Self::Line,
+            ("nul", None) => Self::Nul,
+            ("block", None) => Self::Block,
+            ("u16", None) => Self::U16,
+            ("u32", None) => Self::U32,
+            ("u32le", None) => Self::U32le,
+            ("netstring", None) => Self::Netstring,
+            ("content-length", None) => Self::ContentLength,
+            ("lines", argument) => match argument.and_then(|number| number.parse().ok()) {
+                Some(count @ 1..=1_000_000) => Self::Lines(count),
+                _ => return refuse(text, "say how many lines, as in \"lines:2\""),
+            },
+            ("until", Some(end)) if !end.is_empty() => Self::Until(end.to_owned()),
+            ("until", _) => return refuse(text, "say until what, as in \"until:> \""),
+            ("last-line", Some(pattern)) if !pattern.is_empty() => match Regex::new(pattern) {
+                Ok(regex) => Self::LastLine(regex),
+                Err(error) => return refuse(text, &super::check_pool::regex_hint(&error)),
+            },
+            ("last-line", _) => {
+                return refuse(text, "say what that line matches, as in \"last-line:^EOS$\"");
+            }
+            (name, _) => {
+                let near = super::shape::nearest(name, NAMES.iter().copied());
+                let all = || format!("write one of {}", NAMES.join(", "));
+                return refuse(
+                    text,
+                    &near.map_or_else(all, |near| format!("did you mean \"{near}\"?")),
+                );
+            }
+        };
+        Ok(framing)
+    }
+
     /// Why this value may not be part of a question in this framing; `None`: it may.
     ///
     /// Only values that callers choose are checked; the operator's own literals may hold
@@ -80,6 +138,10 @@ impl Framing {
     }
 }
 
+fn refuse(text: &str, hint: &str) -> Result<Framing, (String, String)> {
+    Err((format!("`{text}` is not a framing"), hint.to_owned()))
+}
+
 impl Framings {
     /// Why this value may not be part of a question, in either way: a value that the program
     /// repeats must not end its answer early either.
@@ -95,6 +157,18 @@ impl Framings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn framings_are_read_as_operators_write_them() {
+        let shown = |text: &str| format!("{:?}", Framing::parse(text).expect("a framing"));
+        assert_eq!(shown("line"), "Line");
+        assert_eq!(shown("lines:3"), "Lines(3)");
+        assert_eq!(shown("until:a:b\n"), r#"Until("a:b\n")"#);
+        assert_eq!(shown("last-line:^EOS$"), r#"LastLine(Regex("^EOS$"))"#);
+        for wrong in ["", "lnie", "line:2", "lines", "lines:0", "until:", "last-line:("] {
+            assert!(Framing::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_would_end_a_line_is_not_sent_in_one() {

@@ -4,7 +4,22 @@
 //! rest of the server sees only the second, and each room only its own struct of it.
 //! Everything here is valid by construction: `check` makes it or reports [`Problem`]s.
 
+pub mod check;
+mod check_parameter;
+mod check_pool;
+mod check_route;
+pub mod file;
+pub mod flags;
 pub mod framing;
+pub mod launch;
+pub mod load;
+pub mod problem;
+pub mod reference;
+pub mod route_text;
+pub mod scalar;
+pub mod schema;
+pub mod shape;
+pub mod tree;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +33,8 @@ use crate::base::template::Template;
 use crate::base::{ByteSize, RouteId};
 
 pub use framing::{Framing, Framings, Matching};
+pub use load::ConfigSource;
+pub use problem::{Problem, Problems};
 
 /// Everything one server is told.
 #[derive(Clone, Debug)]

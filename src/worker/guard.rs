@@ -169,6 +169,8 @@ impl Drop for Line {
 
 /// The guard process itself: `httpipe __guard`. Ends only when its stdin does.
 pub fn main() -> ExitCode {
+    // What lists of processes show; started as `/proc/self/exe` it would be called `exe`.
+    rustix::thread::set_name(c"httpipe-guard").ok();
     shim::ignore_endings();
     shim::close_inherited();
     let mut groups = HashSet::new();

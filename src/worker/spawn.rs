@@ -199,6 +199,7 @@ fn shim_command(binary: &Path, launch: &LaunchSettings, token: &Token) -> Comman
     // The directory is an argument rather than `current_dir` so that the shim can say in words
     // what is wrong with it.
     command
+        .arg0("httpipe")
         .arg("__exec")
         .arg(token.as_str())
         .arg(std::process::id().to_string())
@@ -273,6 +274,7 @@ pub(super) fn guard_command(binary: &Path, stdin: OwnedFd) -> Command {
     // A group of its own keeps it out of reach of Ctrl-C; no stderr of ours, or whoever reads
     // the server's would not see its end; `/` holds no file system busy.
     command
+        .arg0("httpipe")
         .arg("__guard")
         .env_clear()
         .current_dir("/")

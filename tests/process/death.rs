@@ -81,10 +81,11 @@ async fn role_of_a_server_that_lost_its_guard() {
     .await;
 }
 
-/// Runs a worker whose child stays in its group and notices nothing; tells all ids, for ever.
+/// Runs a worker, deaf to the end of its stdin, with a child in its group; tells all ids, and
+/// stays.
 async fn serve(then: impl FnOnce(&Guard)) {
     let guard = guard();
-    let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec cat";
+    let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec sleep 1000";
     let (process, streams) = Process::spawn(&shell(script), &guard).expect("starts");
     let other = read_line(&streams.stdout).await;
     then(&guard);

@@ -46,6 +46,10 @@ fn strangers_are_reaped_and_workers_are_left_to_those_who_wait() {
 
 const ROLE_OF_A_REAPER: &str = "leaving::role_of_a_reaper";
 
+fn pid(id: u32) -> rustix::process::Pid {
+    i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).expect("an id")
+}
+
 /// A subreaper is given the orphans as process 1 is. A process of its own, because it would
 /// reap the children of other tests.
 #[tokio::test]
@@ -65,6 +69,9 @@ async fn role_of_a_reaper() {
     parent.ended().await;
     parent.reap();
     wait_until("the orphan is ours, and dead", || state(orphan) == Some('Z'));
+    let guard_id = guard.id().expect("a guard");
+    rustix::process::kill_process(pid(guard_id), rustix::process::Signal::KILL).expect("there");
+    wait_until("the end of the guard", || !runs(guard_id));
     let reaping = reaper::reap_strangers(guard.clone());
     let seeing = async {
         while state(orphan).is_some() {
@@ -75,7 +82,7 @@ async fn role_of_a_reaper() {
         _ = reaping => panic!("it never ends"),
         gone = tokio::time::timeout(Duration::from_secs(10), seeing) => gone.expect("reaped"),
     }
-    assert!(guard.id().is_some_and(runs), "the guard is no stranger");
+    assert_eq!(state(guard_id), Some('Z'), "the guard is no stranger");
     assert_eq!(worker.reap(), Exit::Code(6));
 }
 

@@ -1,0 +1,16 @@
+//! `httpipe completions`: a script for a shell.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use super::say;
+use crate::config::flags::{CommandLine, CompletionsArguments};
+
+/// Prints the script to stdout.
+pub(super) fn run(arguments: &CompletionsArguments) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "httpipe", &mut script);
+    say(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
+}

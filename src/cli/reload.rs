@@ -1,0 +1,112 @@
+//! `httpipe reload`: asks a running server to read its configuration again.
+//!
+//! A client of a few lines, because it speaks to one server only: our own.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{FAILED, REFUSED, complain, complain_with_hint, say};
+use crate::config::flags::ReloadArguments;
+
+/// New workers must be ready before the server answers, so this is long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than any list of problems has.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Sends `POST /reload` and tells what came back.
+pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
+    let url = arguments.url.trim_end_matches('/');
+    let authority = url.strip_prefix("http://").unwrap_or(url);
+    if authority.is_empty() || authority.contains(['/', ' ']) {
+        let hint = "write it as http://127.0.0.1:3001";
+        complain_with_hint(&format!("`{}` is not an admin address", arguments.url), hint);
+        return ExitCode::from(REFUSED);
+    }
+    let token = arguments.token.as_deref().filter(|token| !token.contains(['\r', '\n']));
+    let answer = match ask(authority, token) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let hint = "is a server running, and is this its `admin` address?";
+            complain_with_hint(&format!("cannot ask {authority}: {error}"), hint);
+            return ExitCode::from(FAILED);
+        }
+    };
+    match read_answer(&answer) {
+        Some((200, _)) => {
+            say("reloaded\n");
+            ExitCode::SUCCESS
+        }
+        Some((409, problems)) => {
+            complain(&format!("{}\n", problems.trim_end()));
+            complain("the server goes on with its old configuration\n");
+            ExitCode::from(FAILED)
+        }
+        Some((status, body)) => {
+            complain(&format!("error: {authority} answered {status}\n{}\n", body.trim_end()));
+            ExitCode::from(FAILED)
+        }
+        None => {
+            let hint = "is this the `admin` address of httpipe?";
+            complain_with_hint(&format!("{authority} did not answer in HTTP"), hint);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn ask(authority: &str, token: Option<&str>) -> io::Result<String> {
+    let mut stream = connect(authority)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nHost: {authority}\r\nHttpipe-Admin: 1\r\n{}\
+         Content-Length: 0\r\nConnection: close\r\n\r\n",
+        token.unwrap_or_default()
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn connect(authority: &str) -> io::Result<TcpStream> {
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in with_port.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Status and body; the body of a problem document is its `detail`.
+fn read_answer(answer: &str) -> Option<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut words = head.split(' ');
+    let is_http = words.next()?.starts_with("HTTP/1.");
+    let status = words.next()?.parse().ok().filter(|_| is_http)?;
+    let document: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let detail = document.as_ref().and_then(|document| document["detail"].as_str());
+    Some((status, detail.unwrap_or(body).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_status_and_a_text() {
+        let said = |answer: &str| read_answer(answer);
+        assert_eq!(said("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), Some((200, String::new())));
+        let problem = "HTTP/1.1 409 Conflict\r\n\r\n{\"detail\":\"error: x\"}";
+        assert_eq!(said(problem), Some((409, "error: x".to_owned())));
+        assert_eq!(said("SSH-2.0\r\n\r\n"), None);
+        assert_eq!(said(""), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! `httpipe run`: serve.
+
+use std::process::ExitCode;
+
+use super::{FAILED, REFUSED, complain, is_terminal, shown};
+use crate::config::ConfigSource;
+
+/// Loads the configuration and serves until told to stop.
+pub(super) fn run(source: &ConfigSource) -> ExitCode {
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(problems) => {
+            complain(&shown(&problems, source, is_terminal(&std::io::stderr())));
+            return ExitCode::from(REFUSED);
+        }
+    };
+    match crate::server::run(config, source.clone()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error}\n"));
+            ExitCode::from(FAILED)
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The rules that no single key shows: what must not be zero, what needs what, what excludes
+//! what. Makes the [`Config`] of what passed.
+//!
+//! Pure. Everything that is wrong is collected; the first error never ends the check. What
+//! must be looked up in the file system (programs, directories) was before, in `launch`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::{File, LimitsFile, LogFormatText, LogLevelText, OneOrMany};
+use super::problem::{Place, Problem};
+use super::scalar::{Size, Time};
+use super::tree::{KeyPath, Places};
+use super::{
+    AdminSettings, CacheSettings, Config, LaunchSettings, LimitSettings, ListenAddress, LogFormat,
+    LogSettings, check_pool, check_route,
+};
+use crate::base::ByteSize;
+
+/// What the check is told besides the file.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The workers of a pool that does not say how many; 1 or more.
+    pub processors: usize,
+    /// What starts the workers of each pool; a pool whose program was refused is missing.
+    pub launches: BTreeMap<String, LaunchSettings>,
+}
+
+/// Collects problems and knows which values had one before.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// Where values were written.
+    pub places: &'a Places,
+    /// What was found so far.
+    pub problems: Vec<Problem>,
+    refused: HashSet<KeyPath>,
+}
+
+/// Checks a file whose shape is right.
+///
+/// # Errors
+///
+/// Everything that is wrong, with what was found before (`problems`). With a problem found
+/// before there is no configuration, but the rest of the file is checked all the same.
+pub fn check(
+    file: &File,
+    places: &Places,
+    surroundings: &Surroundings,
+    problems: Vec<Problem>,
+) -> Result<Config, Vec<Problem>> {
+    let mut findings = Findings { places, problems, refused: HashSet::new() };
+    let listen = listen(&mut findings, &file.listen);
+    let admin = admin(&mut findings, file, &listen);
+    let limits = limits(&mut findings, &file.limits);
+    let mut pool_names: Vec<&String> = file.pool.keys().collect();
+    pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
+    let pools = check_pool::pools(&mut findings, file, &pool_names, surroundings);
+    let routes = check_route::routes(&mut findings, file, &pool_names, &pools);
+    if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
+        let problem = Problem::new(Place::Nowhere, "there is nothing to serve");
+        findings.problems.push(problem.hint("add a pool: `[pool.NAME]` with a `command`"));
+    }
+    let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
+    match pools {
+        Some(pools) if findings.problems.is_empty() => Ok(Config {
+            listen,
+            admin,
+            threads: file.threads,
+            drain: file.drain.0,
+            log: log(file),
+            limits,
+            pools,
+            routes,
+            cache: CacheSettings { memory: file.cache.memory.0 },
+        }),
+        _ => Err(findings.problems),
+    }
+}
+
+impl Findings<'_> {
+    /// Reports a value. Only the first problem of a value counts: what follows from it is not
+    /// a second fault.
+    pub fn refuse(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
+        if self.refused.insert(path.clone()) {
+            let problem = Problem::new(self.places.value(path), message);
+            self.problems.push(problem.hint(hint));
+        }
+    }
+
+    /// Was there a problem with this very value before?
+    pub fn was_refused(&self, path: &KeyPath) -> bool {
+        let place = self.places.value(path);
+        let key = self.places.key(path);
+        self.places.is_written(path)
+            && self.problems.iter().any(|problem| problem.place == place || problem.place == key)
+    }
+
+    /// How to call a value in a message.
+    pub fn name(&self, path: &KeyPath) -> String {
+        self.places.name(path)
+    }
+
+    /// A duration that must not be zero.
+    pub fn positive_time(&mut self, path: &KeyPath, time: Time) -> Duration {
+        if time.0.is_zero() {
+            let message = format!("`{}` cannot be 0", self.name(path));
+            self.refuse(path, message, "write how long, as in \"30s\"");
+        }
+        time.0
+    }
+
+    /// A size that must not be zero.
+    pub fn positive_size(&mut self, path: &KeyPath, size: Size) -> ByteSize {
+        if size.0.0 == 0 {
+            let message = format!("`{}` cannot be 0", self.name(path));
+            self.refuse(path, message, "write how much, as in \"16MiB\"");
+        }
+        size.0
+    }
+}
+
+fn listen(findings: &mut Findings<'_>, listen: &OneOrMany) -> Vec<ListenAddress> {
+    let path = KeyPath::of(&["listen"]);
+    let texts: Vec<(KeyPath, &String)> = match listen {
+        OneOrMany::One(text) => vec![(path, text)],
+        OneOrMany::Many(texts) => {
+            texts.iter().enumerate().map(|(index, text)| (path.index(index), text)).collect()
+        }
+    };
+    let mut addresses = Vec::new();
+    for (path, text) in texts {
+        match address(text) {
+            Ok(address) if addresses.contains(&address) && !takes_any_port(&address) => {
+                findings.refuse(&path, format!("`{text}` is listed twice"), "leave one out");
+            }
+            Ok(address) => addresses.push(address),
+            Err((message, hint)) => findings.refuse(&path, message, hint),
+        }
+    }
+    addresses
+}
+
+fn admin(findings: &mut Findings<'_>, file: &File, listen: &[ListenAddress]) -> AdminSettings {
+    let path = KeyPath::of(&["admin"]);
+    let text = file.admin.as_deref().unwrap_or("127.0.0.1:3001");
+    let explicit = file.admin.is_some();
+    let token = file.admin_token.clone();
+    if text == "off" {
+        return AdminSettings { address: None, explicit, token };
+    }
+    let address = match address(text) {
+        Ok(address) => Some(address),
+        Err((message, hint)) => {
+            findings.refuse(&path, message, format!("{hint}, or \"off\""));
+            None
+        }
+    };
+    let is_open = match &address {
+        Some(ListenAddress::Tcp(address)) => !address.ip().is_loopback(),
+        Some(ListenAddress::Unix(_)) | None => false,
+    };
+    if is_open && token.is_none() && !findings.was_refused(&KeyPath::of(&["admin_token"])) {
+        let message = format!("anybody could reach `admin` at {text}");
+        findings.refuse(&path, message, "set `admin_token`, or listen on 127.0.0.1");
+    }
+    let is_shared = |address: &ListenAddress| !takes_any_port(address) && listen.contains(address);
+    if explicit && address.as_ref().is_some_and(is_shared) {
+        findings.refuse(&path, format!("`listen` has {text} already"), "give it another port");
+    }
+    AdminSettings { address, explicit, token }
+}
+
+fn takes_any_port(address: &ListenAddress) -> bool {
+    matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
+}
+
+/// Reads an address, or says what is wrong and what to write instead.
+fn address(text: &str) -> Result<ListenAddress, (String, String)> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        // The kernel's own limit for the path of a socket.
+        return match path.len() {
+            0 => Err(("a path is missing after `unix:`".to_owned(), "write unix:/path".to_owned())),
+            1..=107 => Ok(ListenAddress::Unix(PathBuf::from(path))),
+            _ => {
+                let message = "the path of a socket has at most 107 bytes".to_owned();
+                Err((message, "choose a shorter one".to_owned()))
+            }
+        };
+    }
+    text.parse().map(ListenAddress::Tcp).map_err(|_| {
+        let hint = match text.rsplit_once(':') {
+            Some(("" | "*", port)) => format!("write 0.0.0.0:{port}, or 127.0.0.1:{port}"),
+            Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
+            _ => "write an IP address and a port, as in 127.0.0.1:3000, or unix:/path".to_owned(),
+        };
+        (format!("`{text}` is not an address to listen on"), hint)
+    })
+}
+
+fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
+    let path = KeyPath::of(&["limits"]);
+    let header = findings.positive_size(&path.key("header"), limits.header);
+    // hyper's own least size of its buffer, which holds the whole head.
+    if (1..8192).contains(&header.0) {
+        findings.refuse(
+            &path.key("header"),
+            format!("`header` cannot be {header}"),
+            "8KiB is the least",
+        );
+    }
+    LimitSettings {
+        header,
+        body: limits.body.0,
+        header_timeout: findings.positive_time(&path.key("header_timeout"), limits.header_timeout),
+        body_timeout: findings.positive_time(&path.key("body_timeout"), limits.body_timeout),
+        write_timeout: findings.positive_time(&path.key("write_timeout"), limits.write_timeout),
+        idle_timeout: findings.positive_time(&path.key("idle_timeout"), limits.idle_timeout),
+        connections: limits.connections,
+    }
+}
+
+fn log(file: &File) -> LogSettings {
+    let level = match file.log.level {
+        LogLevelText::Error => "error",
+        LogLevelText::Warn => "warn",
+        LogLevelText::Info => "info",
+        LogLevelText::Debug => "debug",
+        LogLevelText::Trace => "trace",
+    };
+    LogSettings {
+        format: match file.log.format {
+            LogFormatText::Auto => LogFormat::Auto,
+            LogFormatText::Text => LogFormat::Text,
+            LogFormatText::Json => LogFormat::Json,
+        },
+        level: level.to_owned(),
+        access: file.log.access,
+    }
+}

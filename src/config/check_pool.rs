@@ -1,0 +1,215 @@
+//! The rules of one pool.
+//!
+//! Pure.
+
+use regex::bytes::Regex;
+
+use super::check::{Findings, Surroundings};
+use super::file::{File, FramingFile, MatchingText, PoolFile, RecycleFile};
+use super::scalar::InFlightText;
+use super::tree::KeyPath;
+use super::{
+    Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, QueueSettings,
+    RecycleSettings, ReplyShape,
+};
+use crate::base::pattern::Pattern;
+
+/// The pools in the order of `names`; `None` where one cannot be used.
+pub(super) fn pools(
+    findings: &mut Findings<'_>,
+    file: &File,
+    names: &[&String],
+    surroundings: &Surroundings,
+) -> Vec<Option<PoolSettings>> {
+    names.iter().map(|name| pool(findings, name, &file.pool[*name], surroundings)).collect()
+}
+
+fn pool(
+    findings: &mut Findings<'_>,
+    name: &str,
+    file: &PoolFile,
+    surroundings: &Surroundings,
+) -> Option<PoolSettings> {
+    let path = KeyPath::of(&["pool", name]);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        let message = format!("a pool cannot be called `{}`", name.escape_debug());
+        findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
+    }
+    let reply = reply(findings, &path, file.reply.as_deref());
+    let error = pattern(findings, &path.key("error"), file.error.as_deref());
+    let (workers_least, workers_most) = workers(findings, &path, file, surroundings.processors);
+    let framing = framings(findings, &path, &file.framing);
+    let matching = matching(findings, &path, file.matching, &reply);
+    let retries = file.retries;
+    let start_timeout = findings.positive_time(&path.key("start_timeout"), file.start_timeout);
+    let settings = PoolSettings {
+        name: name.to_owned(),
+        workers_least,
+        workers_most,
+        in_flight: in_flight(file, &reply),
+        framing: framing?,
+        matching,
+        reply,
+        error,
+        error_status: file.error_status,
+        timeout: findings.positive_time(&path.key("timeout"), file.timeout),
+        abandoned: file.abandoned.0,
+        queue: queue(findings, &path.key("queue"), file),
+        retries,
+        start_timeout,
+        ready: file.ready.as_deref().and_then(|text| regex(findings, &path.key("ready"), text)),
+        hello: file
+            .hello
+            .iter()
+            .map(|hello| Greeting { send: hello.send.clone(), answer: hello.answer })
+            .collect(),
+        probe: file
+            .probe
+            .as_ref()
+            .map(|probe| Probe { send: probe.send.clone(), reply: probe.reply.clone() }),
+        stop_grace: file.stop_grace.0,
+        message_max: usize::try_from(
+            findings.positive_size(&path.key("message_max"), file.message_max).0,
+        )
+        .unwrap_or(usize::MAX),
+        recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
+        launch: surroundings.launches.get(name)?.clone(),
+    };
+    Some(settings)
+}
+
+fn workers(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    processors: usize,
+) -> (usize, usize) {
+    let Some(workers) = &file.workers else { return (processors, processors) };
+    workers.bounds().unwrap_or_else(|(message, hint)| {
+        findings.refuse(&path.key("workers"), message, hint);
+        (1, 1)
+    })
+}
+
+fn in_flight(file: &PoolFile, reply: &ReplyShape) -> InFlight {
+    match &file.in_flight {
+        Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
+        Some(InFlightText::Text(_)) => InFlight::Auto,
+        None if proves_question(reply) => InFlight::Auto,
+        None => InFlight::Fixed(1),
+    }
+}
+
+fn proves_question(reply: &ReplyShape) -> bool {
+    matches!(reply, ReplyShape::Pattern(pattern) if pattern.has_input())
+}
+
+fn reply(findings: &mut Findings<'_>, path: &KeyPath, text: Option<&str>) -> ReplyShape {
+    match text {
+        None => ReplyShape::Plain,
+        Some("json") => ReplyShape::Json,
+        Some("http") => ReplyShape::Http,
+        text => pattern(findings, &path.key("reply"), text)
+            .map_or(ReplyShape::Plain, ReplyShape::Pattern),
+    }
+}
+
+fn pattern(findings: &mut Findings<'_>, path: &KeyPath, text: Option<&str>) -> Option<Pattern> {
+    match Pattern::parse(text?) {
+        Ok(pattern) => Some(pattern),
+        Err(problem) => {
+            let message = format!("`{}` is not a pattern", findings.name(path));
+            findings.refuse(path, message, problem.to_string());
+            None
+        }
+    }
+}
+
+fn framings(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    framing: &FramingFile,
+) -> Option<Framings> {
+    let path = path.key("framing");
+    let mut read = |path: &KeyPath, text: &str| match Framing::parse(text) {
+        Ok(framing) => Some(framing),
+        Err((message, hint)) => {
+            findings.refuse(path, message, hint);
+            None
+        }
+    };
+    match framing {
+        FramingFile::Both(text) => {
+            let framing = read(&path, text)?;
+            Some(Framings { send: framing.clone(), reply: framing })
+        }
+        FramingFile::Each(each) => {
+            let send = read(&path.key("send"), &each.send);
+            let reply = read(&path.key("reply"), &each.reply);
+            Some(Framings { send: send?, reply: reply? })
+        }
+    }
+}
+
+fn matching(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    matching: MatchingText,
+    reply: &ReplyShape,
+) -> Matching {
+    match matching {
+        MatchingText::Order => Matching::Order,
+        MatchingText::Tag => Matching::Tag,
+        MatchingText::JsonId => Matching::JsonId,
+        MatchingText::Echo => {
+            if !proves_question(reply) && !findings.was_refused(&path.key("reply")) {
+                findings.refuse(
+                    &path.key("matching"),
+                    "`echo` needs a `reply` that holds `{input}`",
+                    "add `reply = \"{input}|{result}\"`, in the shape of the program's answers",
+                );
+            }
+            Matching::Echo
+        }
+    }
+}
+
+fn queue(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> QueueSettings {
+    QueueSettings {
+        length: file.queue.length,
+        bytes: findings.positive_size(&path.key("bytes"), file.queue.bytes),
+        wait: findings.positive_time(&path.key("wait"), file.queue.wait),
+    }
+}
+
+fn recycle(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: Option<&RecycleFile>,
+) -> RecycleSettings {
+    let Some(file) = file else { return RecycleSettings::default() };
+    RecycleSettings {
+        calls: file.calls,
+        memory: file.memory.map(|size| findings.positive_size(&path.key("memory"), size)),
+        age: file.age.map(|time| findings.positive_time(&path.key("age"), time)),
+    }
+}
+
+fn regex(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<Regex> {
+    match Regex::new(text) {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            let message = format!("`{}` is not a regular expression", findings.name(path));
+            findings.refuse(path, message, regex_hint(&error));
+            None
+        }
+    }
+}
+
+/// What is wrong with a regular expression, in one line.
+pub(super) fn regex_hint(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().next_back().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}

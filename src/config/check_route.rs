@@ -1,0 +1,301 @@
+//! The rules of one route, and of routes among each other.
+//!
+//! Pure.
+
+use std::sync::Arc;
+
+use super::check::Findings;
+use super::check_parameter::parameters;
+use super::file::{File, RouteFile};
+use super::problem::{Place, Problem};
+use super::route_text::{self, RouteText};
+use super::shape::nearest;
+use super::tree::KeyPath;
+use super::{CallSettings, Framing, PathPart, PoolSettings, RouteAction, RouteSettings, SendShape};
+use crate::base::RouteId;
+use crate::base::parameter::Parameter;
+use crate::base::template::{Segment, Slot, Template};
+
+const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The routes that can be used, in file order.
+pub(super) fn routes(
+    findings: &mut Findings<'_>,
+    file: &File,
+    pool_names: &[&String],
+    pools: &[Option<PoolSettings>],
+) -> Vec<RouteSettings> {
+    let list = KeyPath::of(&["route"]);
+    if file.route.is_empty() && file.pool.len() > 1 && !findings.was_refused(&list) {
+        let message = format!("no route asks any of the {} pools", file.pool.len());
+        let hint = "add a `[[route]]` with `match` and `pool` for each of them";
+        findings.problems.push(Problem::new(Place::Nowhere, message).hint(hint));
+    }
+    let mut earlier: Vec<(RouteText, &str)> = Vec::new();
+    let mut routes = Vec::new();
+    for (index, route) in file.route.iter().enumerate() {
+        let mut checker =
+            RouteCheck { findings, path: list.index(index), route, pool_names, pools };
+        let label = route.match_text.as_str();
+        let Some(text) = checker.text() else {
+            checker.rest_of(None);
+            continue;
+        };
+        let shadow = earlier.iter().find(|(earlier, _)| covers(earlier, &text));
+        if let Some((_, shadow)) = shadow {
+            let message = format!("`{label}` can never match: `{shadow}` comes first");
+            let hint = "put the one with the narrower path first";
+            checker.findings.refuse(&checker.path.key("match"), message, hint);
+        }
+        let checked = checker.rest_of(Some(&text));
+        if let (Some((parameters, action)), Ok(id)) = (checked, u16::try_from(index)) {
+            routes.push(RouteSettings {
+                id: RouteId(id),
+                label: Arc::from(label),
+                method: text.method.clone(),
+                path: text.path.clone(),
+                rest: text.rest,
+                parameters,
+                action,
+            });
+        }
+        earlier.push((text, label));
+    }
+    routes
+}
+
+struct RouteCheck<'a, 'b> {
+    findings: &'a mut Findings<'b>,
+    path: KeyPath,
+    route: &'a RouteFile,
+    pool_names: &'a [&'a String],
+    pools: &'a [Option<PoolSettings>],
+}
+
+impl RouteCheck<'_, '_> {
+    /// Its match text, if there is a good one.
+    fn text(&mut self) -> Option<RouteText> {
+        if self.route.match_text.is_empty() {
+            // The check of shapes has said so.
+            return None;
+        }
+        match route_text::parse(&self.route.match_text) {
+            Ok(text) => Some(text),
+            Err((message, hint)) => {
+                self.findings.refuse(&self.path.key("match"), message, hint);
+                None
+            }
+        }
+    }
+
+    /// Everything besides the match text; what depends on it is left out where it is bad.
+    fn rest_of(&mut self, text: Option<&RouteText>) -> Option<(Vec<Parameter>, RouteAction)> {
+        let content_type = self.content_type();
+        if let Some(body) = &self.route.text {
+            self.nothing_beside_text();
+            let action = RouteAction::Text { text: body.clone(), content_type };
+            let parameters = parameters(self.findings, &self.path, self.route, &text?.parameters);
+            return Some((parameters, action));
+        }
+        let pool = self.pool();
+        let parameters =
+            text.map(|text| parameters(self.findings, &self.path, self.route, &text.parameters));
+        let idempotent = self.route.idempotent.unwrap_or_else(|| {
+            text.is_some_and(|text| matches!(text.method.as_str(), "GET" | "HEAD"))
+        });
+        let send = parameters.as_deref().and_then(|parameters| self.send(parameters, pool));
+        if text.is_some() {
+            self.cache(idempotent);
+        }
+        let call = CallSettings {
+            pool: pool?,
+            send: send?,
+            cache: self.route.cache.map(|time| time.0),
+            idempotent,
+            content_type,
+        };
+        Some((parameters?, RouteAction::Call(call)))
+    }
+
+    fn nothing_beside_text(&mut self) {
+        let route = self.route;
+        let others = [
+            ("pool", route.pool.is_some()),
+            ("send", route.send.is_some()),
+            ("cache", route.cache.is_some()),
+            ("idempotent", route.idempotent.is_some()),
+        ];
+        for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
+            let message = format!("`{key}` has no use beside `text`, which is a fixed answer");
+            self.findings.refuse(&self.path.key(key), message, "leave one of them out");
+        }
+    }
+
+    fn content_type(&mut self) -> String {
+        let Some(text) = &self.route.content_type else { return CONTENT_TYPE.to_owned() };
+        let is_shown = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !is_shown || !text.contains('/') {
+            let message = format!("`{}` is not a content type", text.escape_debug());
+            let hint = format!("write it as in \"{CONTENT_TYPE}\"");
+            self.findings.refuse(&self.path.key("content_type"), message, hint);
+        }
+        text.clone()
+    }
+
+    /// The index of the pool.
+    fn pool(&mut self) -> Option<usize> {
+        let path = self.path.key("pool");
+        let Some(name) = &self.route.pool else {
+            match self.pool_names {
+                [_] => return Some(0),
+                _ if self.findings.was_refused(&path) => {}
+                [] => {
+                    let message = "this route has no pool to ask, and no `text`";
+                    let hint = "add a `[pool.NAME]` with a `command`, or `text = \"Ok\"` here";
+                    self.findings.refuse(&path, message, hint);
+                }
+                several => {
+                    let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+                    let hint = format!("add `pool = \"{}\"`", names.join("\"` or `pool = \""));
+                    self.findings.refuse(&path, "this route does not say which pool it asks", hint);
+                }
+            }
+            return None;
+        };
+        let index = self.pool_names.iter().position(|known| *known == name);
+        if index.is_none() {
+            let hint = match nearest(name, self.pool_names.iter().map(|name| name.as_str())) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add `[pool.{name}]` with a `command`"),
+            };
+            self.findings.refuse(&path, format!("there is no pool `{name}`"), hint);
+        }
+        index
+    }
+
+    fn send(&mut self, parameters: &[Parameter], pool: Option<usize>) -> Option<SendShape> {
+        let path = self.path.key("send");
+        let template = match self.route.send.as_deref() {
+            Some("json") => return self.without_nonce(SendShape::Json, pool),
+            Some("http") => return self.without_nonce(SendShape::Http, pool),
+            Some(text) => {
+                let names: Vec<Arc<str>> =
+                    parameters.iter().map(|parameter| Arc::clone(&parameter.name)).collect();
+                match Template::parse(text, &names) {
+                    Ok(template) => template,
+                    Err(problem) => {
+                        let message = format!("`{}` is not a template", self.findings.name(&path));
+                        self.findings.refuse(&path, message, problem.to_string());
+                        return None;
+                    }
+                }
+            }
+            None if self.findings.was_refused(&path) => return None,
+            None => {
+                let slot = match parameters {
+                    [] => Slot::Body { as_json: false },
+                    [_] => Slot::Parameter { index: 0, as_json: false },
+                    several => {
+                        let slots: Vec<String> =
+                            several.iter().map(|one| format!("{{{}}}", one.name)).collect();
+                        let message = "this route has several parameters and no `send`";
+                        let hint = format!("add `send = \"{}\"`, or \"json\"", slots.join(" "));
+                        self.findings.refuse(&path, message, hint);
+                        return None;
+                    }
+                };
+                Template { segments: vec![Segment::Slot(slot)] }
+            }
+        };
+        let has_nonce = template.has_nonce();
+        let shape = SendShape::Template(template);
+        if has_nonce { Some(shape) } else { self.without_nonce(shape, pool) }
+    }
+
+    /// A question without a nonce cannot be asked where the nonce ends the answer.
+    fn without_nonce(&mut self, shape: SendShape, pool: Option<usize>) -> Option<SendShape> {
+        let pool = pool.and_then(|index| self.pools[index].as_ref());
+        let waits_for_nonce = pool.is_some_and(
+            |pool| matches!(&pool.framing.reply, Framing::Until(end) if end.contains("{nonce}")),
+        );
+        if waits_for_nonce {
+            let message =
+                "the answer would end with `{nonce}`, which `send` does not tell the program";
+            let hint = "put {nonce} into `send`, as in \"{body}\\n.print {nonce}\"";
+            self.findings.refuse(&self.path.key("send"), message, hint);
+        }
+        Some(shape)
+    }
+
+    fn cache(&mut self, idempotent: bool) {
+        let Some(time) = self.route.cache else { return };
+        let path = self.path.key("cache");
+        if time.0.is_zero() {
+            self.findings.refuse(&path, "`cache` cannot be 0", "leave it out to keep nothing");
+        } else if !idempotent {
+            let message = "`cache` would answer a second call without running it";
+            let hint = "add `idempotent = true` if a call may be left out, else remove `cache`";
+            self.findings.refuse(&path, message, hint);
+        } else if self.route.send.as_deref() == Some("http") {
+            let message =
+                "`cache` cannot be used with `send = \"http\"`: no two requests are the same";
+            self.findings.refuse(&path, message, "choose the parts that matter with a template");
+        }
+    }
+}
+
+/// Does the earlier route take every request that the later one could?
+fn covers(earlier: &RouteText, later: &RouteText) -> bool {
+    let method =
+        earlier.method == later.method || (earlier.method == "GET" && later.method == "HEAD");
+    let parts =
+        earlier.path.iter().zip(&later.path).all(|(earlier, later)| match (earlier, later) {
+            (PathPart::Parameter(_), PathPart::Literal(text)) => !text.is_empty(),
+            (PathPart::Parameter(_), PathPart::Parameter(_)) => true,
+            (PathPart::Literal(earlier), PathPart::Literal(later)) => earlier == later,
+            (PathPart::Literal(_), PathPart::Parameter(_)) => false,
+        });
+    // `/*` stands for at least one segment, be it empty.
+    let length = match (earlier.rest, later.rest) {
+        (false, rest) => !rest && earlier.path.len() == later.path.len(),
+        (true, false) => later.path.len() > earlier.path.len(),
+        (true, true) => later.path.len() >= earlier.path.len(),
+    };
+    method && parts && length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_shadowed_by_one_that_takes_all_it_could() {
+        let covers = |earlier: &str, later: &str| {
+            let parse = |text: &str| route_text::parse(text).expect("valid");
+            super::covers(&parse(earlier), &parse(later))
+        };
+        for (earlier, later) in [
+            ("GET /a", "GET /a?x={x}"),
+            ("GET /a", "HEAD /a"),
+            ("GET /*", "GET /"),
+            ("GET /*", "GET /a/{b}"),
+            ("GET /a/*", "GET /a/"),
+            ("GET /a/*", "GET /a/b/*"),
+            ("GET /{a}", "GET /b"),
+        ] {
+            assert!(covers(earlier, later), "{earlier} before {later}");
+        }
+        for (earlier, later) in [
+            ("GET /a", "POST /a"),
+            ("HEAD /a", "GET /a"),
+            ("GET /a", "GET /a/"),
+            ("GET /a/*", "GET /a"),
+            ("GET /a/b/*", "GET /a/*"),
+            ("GET /b", "GET /{a}"),
+            ("GET /{a}", "GET /"),
+            ("GET /a", "GET /*"),
+        ] {
+            assert!(!covers(earlier, later), "{earlier} before {later}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The command line: every subcommand and option, and what each option sets.
+//!
+//! Options are not interpreted here. [`Typed`] holds what was typed, as values for the same
+//! tree that the file is read into, so that one check serves both.
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
+use toml::Value;
+
+/// Serves any program that reads questions on stdin and writes answers on stdout as an HTTP
+/// service.
+#[derive(Debug, Parser)]
+#[command(name = "httpipe", version, about, max_term_width = 100, disable_help_subcommand = true)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a program, or what a configuration file says
+    Run(ServeArguments),
+    /// Validate, start one worker of each pool, and say what was seen
+    Check(ServeArguments),
+    /// Write a commented httpipe.toml
+    Init(InitArguments),
+    /// Make a running server read its configuration again, and say how that went
+    Reload(ReloadArguments),
+    /// Print a script that completes commands and options
+    Completions(CompletionsArguments),
+}
+
+/// What `run` and `check` take.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// The configuration file; without it and without a program, ./httpipe.toml
+    pub config: Option<PathBuf>,
+
+    /// The program to serve and its arguments
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+
+    /// Options that mirror keys of the file.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Options that mirror keys of the file. They beat the environment, which beats the file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct Options {
+    /// Where callers connect: 127.0.0.1:3000 or unix:/path; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HTTPIPE_LISTEN",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    listen: Vec<String>,
+    /// Where operators connect: an address, or off
+    #[arg(long, value_name = "ADDRESS", env = "HTTPIPE_ADMIN", hide_env = true)]
+    admin: Option<String>,
+    /// Threads that own connections and pipes
+    #[arg(long, value_name = "NUMBER", env = "HTTPIPE_THREADS", hide_env = true)]
+    threads: Option<String>,
+    /// Format and level of the log: json, debug or both as json,debug
+    #[arg(long, value_name = "WORDS", env = "HTTPIPE_LOG", hide_env = true)]
+    log: Option<String>,
+
+    /// Workers kept ready, and most under load: 4 or 2..8
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        env = "HTTPIPE_WORKERS",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    workers: Option<String>,
+    /// How bytes are cut into messages: line, u32, until:TEXT and others
+    #[arg(
+        long,
+        value_name = "FRAMING",
+        env = "HTTPIPE_FRAMING",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    framing: Option<String>,
+    /// How an answer finds its call: order, echo, tag or json-id
+    #[arg(
+        long,
+        value_name = "MATCHING",
+        env = "HTTPIPE_MATCHING",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    matching: Option<String>,
+    /// Calls in one worker at once: a number, or auto
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "HTTPIPE_IN_FLIGHT",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    in_flight: Option<String>,
+    /// What an answer looks like: '{input}|{result}', json or http
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HTTPIPE_REPLY",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    reply: Option<String>,
+    /// What the program's own error looks like: 'e|{input}|{message}'
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HTTPIPE_ERROR",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    error: Option<String>,
+    /// Longest time of one call inside a worker
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "HTTPIPE_TIMEOUT",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    timeout: Option<String>,
+    /// What may wait for a worker: how many and how long, as 1024,5s
+    #[arg(
+        long,
+        value_name = "LIMITS",
+        env = "HTTPIPE_QUEUE",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    queue: Option<String>,
+    /// The question that shows that a worker works, and its answer: '1=>1|1'
+    #[arg(
+        long,
+        value_name = "PROBE",
+        env = "HTTPIPE_PROBE",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    probe: Option<String>,
+    /// An environment variable of the program; may be repeated
+    #[arg(
+        long = "env",
+        value_name = "K=V",
+        env = "HTTPIPE_ENV",
+        hide_env = true,
+        help_heading = "Pool"
+    )]
+    variables: Vec<String>,
+    /// The directory the program runs in
+    #[arg(long, value_name = "PATH", env = "HTTPIPE_DIR", hide_env = true, help_heading = "Pool")]
+    dir: Option<String>,
+
+    /// Which requests become calls: 'GET /fib?num={num:int}'; may be repeated
+    #[arg(
+        long,
+        value_name = "MATCH",
+        env = "HTTPIPE_ROUTE",
+        hide_env = true,
+        help_heading = "Routes"
+    )]
+    route: Vec<String>,
+    /// What the question is made of: '{num}', json or http
+    #[arg(
+        long,
+        value_name = "TEMPLATE",
+        env = "HTTPIPE_SEND",
+        hide_env = true,
+        help_heading = "Routes"
+    )]
+    send: Option<String>,
+    /// How long a good answer to GET is kept
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "HTTPIPE_CACHE",
+        hide_env = true,
+        help_heading = "Routes"
+    )]
+    cache: Option<String>,
+}
+
+/// What `init` takes.
+#[derive(Debug, Args)]
+pub struct InitArguments {
+    /// The program to put in, and its arguments
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+}
+
+/// What `reload` takes.
+#[derive(Debug, Args)]
+pub struct ReloadArguments {
+    /// The admin listener of the server
+    #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:3001")]
+    pub url: String,
+    /// The token of an admin listener that needs one
+    #[arg(long, env = "HTTPIPE_ADMIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell to complete in
+    pub shell: clap_complete::Shell,
+}
+
+/// One option that was typed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Typed {
+    /// `--timeout`, or `HTTPIPE_TIMEOUT`.
+    pub name: String,
+    /// What it sets.
+    pub target: Target,
+    /// To what.
+    pub value: Value,
+}
+
+/// What an option sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A key at the top, by its path.
+    Server(&'static [&'static str]),
+    /// A key of the only pool, by its path in there.
+    Pool(&'static [&'static str]),
+    /// One variable of the only pool's environment: `K=V`.
+    Variable,
+    /// All routes: a list of match texts.
+    Routes,
+    /// `send` of the routes.
+    Send,
+    /// `cache` of the routes that may be kept.
+    Cache,
+}
+
+impl Options {
+    /// What was typed, by which name. `matches` are the ones these options were read from.
+    pub fn typed(&self, matches: &ArgMatches) -> Vec<Typed> {
+        let name = |id: &str| {
+            let upper = id.to_ascii_uppercase();
+            match matches.value_source(id) {
+                Some(ValueSource::EnvVariable) if id == "variables" => "HTTPIPE_ENV".to_owned(),
+                Some(ValueSource::EnvVariable) => format!("HTTPIPE_{upper}"),
+                _ if id == "variables" => "--env".to_owned(),
+                _ => format!("--{}", id.replace('_', "-")),
+            }
+        };
+        let mut typed = Vec::new();
+        let mut add = |id: &str, target: Target, value: Value| {
+            typed.push(Typed { name: name(id), target, value });
+        };
+        let singles: [(&str, &Option<String>, Target, fn(&str) -> Value); 14] = [
+            ("admin", &self.admin, Target::Server(&["admin"]), text),
+            ("threads", &self.threads, Target::Server(&["threads"]), number_or_text),
+            ("workers", &self.workers, Target::Pool(&["workers"]), number_or_text),
+            ("framing", &self.framing, Target::Pool(&["framing"]), text),
+            ("matching", &self.matching, Target::Pool(&["matching"]), text),
+            ("in_flight", &self.in_flight, Target::Pool(&["in_flight"]), number_or_text),
+            ("reply", &self.reply, Target::Pool(&["reply"]), text),
+            ("error", &self.error, Target::Pool(&["error"]), text),
+            ("timeout", &self.timeout, Target::Pool(&["timeout"]), text),
+            ("probe", &self.probe, Target::Pool(&["probe"]), probe),
+            ("dir", &self.dir, Target::Pool(&["dir"]), absolute),
+            ("send", &self.send, Target::Send, text),
+            ("cache", &self.cache, Target::Cache, text),
+            ("queue", &None, Target::Pool(&["queue"]), text),
+        ];
+        if !self.listen.is_empty() {
+            add("listen", Target::Server(&["listen"]), list(&self.listen));
+        }
+        for (id, value, target, read) in singles {
+            if let Some(value) = value {
+                add(id, target, read(value));
+            }
+        }
+        for part in self.queue.iter().flat_map(|queue| queue.split(',')) {
+            let (key, value) = queue_part(part.trim());
+            add("queue", Target::Pool(key), value);
+        }
+        for part in self.log.iter().flat_map(|log| log.split(',')) {
+            let is_format = matches!(part.trim(), "auto" | "text" | "json");
+            let key: &[&str] = if is_format { &["log", "format"] } else { &["log", "level"] };
+            add("log", Target::Server(key), text(part.trim()));
+        }
+        for variable in &self.variables {
+            add("variables", Target::Variable, text(variable));
+        }
+        if !self.route.is_empty() {
+            add("route", Target::Routes, list(&self.route));
+        }
+        typed
+    }
+}
+
+fn text(value: &str) -> Value {
+    Value::String(value.to_owned())
+}
+
+fn list(values: &[String]) -> Value {
+    Value::Array(values.iter().map(|value| text(value)).collect())
+}
+
+fn number_or_text(value: &str) -> Value {
+    value.parse().map_or_else(|_| text(value), Value::Integer)
+}
+
+/// `1=>1|1`: the question and its answer; without `=>`, any answer will do.
+fn probe(value: &str) -> Value {
+    let mut table = toml::Table::new();
+    let (send, reply) = match value.split_once("=>") {
+        Some((send, reply)) => (send, Some(reply)),
+        None => (value, None),
+    };
+    table.insert("send".to_owned(), text(send));
+    table.extend(reply.map(|reply| ("reply".to_owned(), text(reply))));
+    Value::Table(table)
+}
+
+/// A directory on the command line is relative to where that was typed, not to the file.
+fn absolute(value: &str) -> Value {
+    let path = std::path::absolute(value).ok();
+    text(path.as_deref().and_then(std::path::Path::to_str).unwrap_or(value))
+}
+
+/// Tells a length, a size and a wait by their looks.
+fn queue_part(part: &str) -> (&'static [&'static str], Value) {
+    if let Ok(length) = part.parse() {
+        (&["queue", "length"], Value::Integer(length))
+    } else if part.ends_with('B') {
+        (&["queue", "bytes"], text(part))
+    } else {
+        (&["queue", "wait"], text(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    fn typed(arguments: &[&str]) -> Vec<String> {
+        let matches = CommandLine::command().get_matches_from(arguments);
+        let line = CommandLine::from_arg_matches(&matches).expect("valid");
+        let Command::Run(serve) = line.command else { panic!("not run") };
+        let (_, matches) = matches.subcommand().expect("run");
+        let shown = |typed: Typed| format!("{} {:?} {}", typed.name, typed.target, typed.value);
+        serve.options.typed(matches).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn options_become_values_of_the_tree() {
+        let line = [
+            "httpipe",
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "2..8",
+            "--in-flight",
+            "4",
+            "--queue",
+            "10,5s,1MiB",
+            "--probe",
+            "1=>1|1",
+            "--log",
+            "json,debug",
+            "--env",
+            "A=b=c",
+            "--route",
+            "GET /",
+            "--cache",
+            "1h",
+            "--",
+            "sed",
+            "-u",
+            "s/a/b/",
+        ];
+        insta::assert_snapshot!(typed(&line).join("\n"), @"");
+    }
+}

@@ -1,0 +1,279 @@
+//! Finds the program of a pool and makes its environment, before anything is started.
+//!
+//! The only part of the check that looks into the file system. What it finds is absolute, so
+//! that starting a worker again needs no look-up; what it does not find is told with the exact
+//! path and the kernel's words.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::LaunchSettings;
+use super::file::PoolFile;
+use super::problem::Problem;
+use super::tree::{KeyPath, Places};
+
+/// An environment, in the order it was found.
+pub type Environment = Vec<(OsString, OsString)>;
+
+/// Where programs are looked for if the environment has no `PATH`.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How much of a script is read to find its interpreter; the kernel reads no more.
+const FIRST_LINE_MAX: u64 = 256;
+
+/// Resolves what starts the workers of one pool.
+///
+/// `base` is the absolute directory that `dir` is relative to; `inherited` the environment the
+/// server was started with.
+///
+/// # Errors
+///
+/// All of what would keep the program from running.
+pub fn resolve(
+    pool: &PoolFile,
+    path: &KeyPath,
+    places: &Places,
+    base: &Path,
+    inherited: &Environment,
+) -> Result<LaunchSettings, Vec<Problem>> {
+    let mut problems = check_texts(pool, path, places);
+    let dir = base.join(&pool.dir);
+    let dir = dir.canonicalize().or_else(|error| {
+        // What is missing is told below, under the path as it was written.
+        std::fs::metadata(&dir).map(|_| dir.clone()).map_err(|_| error)
+    });
+    let dir = match dir.and_then(|dir| usable_dir(&dir).map(|()| dir)) {
+        Ok(dir) => dir,
+        Err(error) => {
+            let shown = clean(&base.join(&pool.dir));
+            let message = format!("cannot run in `{}`: {}", shown.display(), reason(&error));
+            let place = places.value(&path.key("dir"));
+            let hint = "`dir` is relative to the directory of the configuration file";
+            problems.push(Problem::new(place, message).hint(hint));
+            return Err(problems);
+        }
+    };
+    let env = environment(pool, inherited);
+    let command = path.key("command");
+    let Some((name, arguments)) = pool.command.split_first().filter(|_| problems.is_empty()) else {
+        return Err(problems);
+    };
+    match find(name, &dir, search_path(&env)) {
+        Ok(program) => Ok(LaunchSettings {
+            program,
+            name: name.clone(),
+            arguments: arguments.to_vec(),
+            dir,
+            env,
+            tty: pool.tty,
+        }),
+        Err((message, hint)) => {
+            let first = command.index(0);
+            let at = if places.is_written(&first) { first } else { command };
+            Err(vec![Problem::new(places.value(&at), message).hint(hint)])
+        }
+    }
+}
+
+/// What no process can be given.
+fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |path: &KeyPath, message: String, hint: &str| {
+        problems.push(Problem::new(places.value(path), message).hint(hint));
+    };
+    let command = path.key("command");
+    for (index, text) in pool.command.iter().enumerate() {
+        if text.contains('\0') {
+            let message = "an argument cannot hold a NUL byte".to_owned();
+            refuse(&command.index(index), message, "write it in a way the program undoes");
+        }
+    }
+    if pool.command.first().is_some_and(String::is_empty) {
+        let hint = "write the program first, as in [\"python3\", \"worker.py\"]";
+        refuse(&command, "the name of the program is empty".to_owned(), hint);
+    }
+    for (name, value) in &pool.env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            let message = format!("`{}` cannot be put into an environment", name.escape_debug());
+            let hint = "a name is not empty and holds no `=`; neither it nor its value holds NUL";
+            refuse(&path.key("env").key(name), message, hint);
+        }
+    }
+    problems
+}
+
+fn usable_dir(dir: &Path) -> io::Result<()> {
+    if !std::fs::metadata(dir)?.is_dir() {
+        return Err(rustix::io::Errno::NOTDIR.into());
+    }
+    Ok(access(dir, Access::EXEC_OK)?)
+}
+
+/// The environment of the pool's workers.
+fn environment(pool: &PoolFile, inherited: &Environment) -> Environment {
+    const UNBUFFERED: &str = "PYTHONUNBUFFERED";
+    let is_kept = |name: &OsStr| {
+        let is_ours = name.as_bytes().starts_with(b"HTTPIPE_");
+        let is_replaced = name == UNBUFFERED || pool.env.keys().any(|key| name == OsStr::new(key));
+        !pool.clear_env && !is_ours && !is_replaced
+    };
+    let mut env: Environment =
+        inherited.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
+    if !pool.env.contains_key(UNBUFFERED) {
+        env.push((UNBUFFERED.into(), "1".into()));
+    }
+    for (name, value) in &pool.env {
+        if name != UNBUFFERED || !value.is_empty() {
+            env.push((name.into(), value.into()));
+        }
+    }
+    env
+}
+
+fn search_path(env: &Environment) -> &OsStr {
+    let found = env.iter().find(|(name, _)| name == "PATH");
+    found.map_or(OsStr::new(PATH), |(_, value)| value.as_os_str())
+}
+
+/// The absolute path of a program, or what is wrong and what to do.
+fn find(name: &str, dir: &Path, search: &OsStr) -> Result<PathBuf, (String, String)> {
+    if name.contains('/') {
+        let program = clean(&dir.join(name));
+        let cannot = |error: io::Error| {
+            let message = format!("cannot run `{}`: {}", program.display(), reason(&error));
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => format!("try `chmod +x {}`", program.display()),
+                _ => "a program with a slash is relative to `dir`".to_owned(),
+            };
+            (message, hint)
+        };
+        runnable(&program).map_err(cannot)?;
+        check_first_line(&program, dir, search)?;
+        return Ok(program);
+    }
+    let mut refused = None;
+    for folder in std::env::split_paths(search) {
+        let program = dir.join(folder).join(name);
+        match runnable(&program) {
+            Ok(()) => {
+                check_first_line(&program, dir, search)?;
+                return Ok(program);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                refused = refused.or(Some((program, error)));
+            }
+            Err(_) => {}
+        }
+    }
+    match refused {
+        Some((program, error)) => {
+            let message = format!("cannot run `{}`: {}", program.display(), reason(&error));
+            Err((message, format!("try `chmod +x {}`", program.display())))
+        }
+        None if dir.join(name).is_file() => {
+            let message = format!("there is no program `{name}` in PATH");
+            Err((message, format!("write \"./{name}\" for the file in `dir`")))
+        }
+        None => {
+            let message = format!("there is no program `{name}` in PATH");
+            Err((message, format!("PATH is {}", search.to_string_lossy())))
+        }
+    }
+}
+
+fn runnable(program: &Path) -> io::Result<()> {
+    if !std::fs::metadata(program)?.is_file() {
+        return Err(rustix::io::Errno::ACCESS.into());
+    }
+    Ok(access(program, Access::EXEC_OK)?)
+}
+
+/// Looks at how a script begins: the kernel's own answer to a missing interpreter is "No such
+/// file or directory", which everybody takes for the script.
+fn check_first_line(program: &Path, dir: &Path, search: &OsStr) -> Result<(), (String, String)> {
+    let mut start = Vec::new();
+    // A program that may be run but not read is no script the kernel could run either.
+    let Ok(file) = File::open(program) else { return Ok(()) };
+    if file.take(FIRST_LINE_MAX).read_to_end(&mut start).is_err() {
+        return Ok(());
+    }
+    let shown = program.display();
+    let Some(line) = start.strip_prefix(b"#!") else {
+        let is_text =
+            start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+        if is_text {
+            let message = format!("`{shown}` is text without a `#!` line");
+            return Err((
+                message,
+                "name the interpreter first, or begin it with #!/bin/sh".to_owned(),
+            ));
+        }
+        return Ok(());
+    };
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    if line.ends_with('\r') {
+        let message = format!("the `#!` line of `{shown}` ends in a carriage return");
+        return Err((message, "save the file with Unix line ends".to_owned()));
+    }
+    let mut words = line.split_whitespace();
+    let interpreter = words.next().unwrap_or_default();
+    let cannot = |name: &str, why: &str| {
+        let message = format!("`{shown}` wants to be run by `{name}`: {why}");
+        (message, "install it, or change the first line of the script".to_owned())
+    };
+    runnable(&dir.join(interpreter)).map_err(|error| cannot(interpreter, &reason(&error)))?;
+    match words.next() {
+        Some(name)
+            if interpreter.ends_with("/env")
+                && !name.starts_with('-')
+                && !name.contains(['=', '/']) =>
+        {
+            let is_there = |folder: PathBuf| runnable(&dir.join(folder).join(name)).is_ok();
+            if std::env::split_paths(search).any(is_there) {
+                return Ok(());
+            }
+            Err(cannot(name, "it is not in PATH"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Without `.` on the way, as people would write it.
+fn clean(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// The kernel's words, without the number that Rust adds.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pool: &str) -> Vec<String> {
+        let pool: PoolFile = toml::from_str(pool).expect("valid");
+        let inherited = ["PATH=/bin", "HTTPIPE_LOG=json", "LANG=C", "PYTHONUNBUFFERED=0"];
+        let inherited = inherited.iter().filter_map(|pair| pair.split_once('='));
+        let inherited = inherited.map(|(name, value)| (name.into(), value.into())).collect();
+        let shown =
+            |(name, value): (OsString, OsString)| format!("{}={}", name.display(), value.display());
+        environment(&pool, &inherited).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn workers_inherit_all_but_our_own_variables() {
+        assert_eq!(env(""), ["PATH=/bin", "LANG=C", "PYTHONUNBUFFERED=1"]);
+        assert_eq!(env("env.LANG = \"de\""), ["PATH=/bin", "PYTHONUNBUFFERED=1", "LANG=de"]);
+        assert_eq!(env("env.PYTHONUNBUFFERED = \"\""), ["PATH=/bin", "LANG=C"]);
+        assert_eq!(env("clear_env = true\nenv.A = \"\""), ["PYTHONUNBUFFERED=1", "A="]);
+    }
+}

@@ -1,0 +1,273 @@
+//! Defaults < file < environment < options: reads all of them and has them checked.
+//!
+//! The only place that reads the file and the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::check::{Surroundings, check};
+use super::file::File;
+use super::flags::{Target, Typed};
+use super::launch::{Environment, reason, resolve};
+use super::problem::{Place, Problem, Problems, SourceText};
+use super::schema::schema;
+use super::tree::{KeyPath, Tree};
+use super::{Config, shape};
+
+/// The file that is taken if none is named.
+pub const DEFAULT_FILE: &str = "httpipe.toml";
+
+/// Where a configuration comes from; loading it again is a reload.
+#[derive(Clone, Debug)]
+pub struct ConfigSource {
+    /// The file; `None`: the options say everything.
+    pub path: Option<PathBuf>,
+    /// The program and its arguments from the command line; empty: the file names it.
+    pub program: Vec<String>,
+    /// What was typed besides.
+    pub options: Vec<Typed>,
+}
+
+impl ConfigSource {
+    /// What `run` and `check` were given: without file and program, `./httpipe.toml`.
+    pub fn new(path: Option<PathBuf>, program: Vec<String>, options: Vec<Typed>) -> Self {
+        let default = || program.is_empty().then(|| PathBuf::from(DEFAULT_FILE));
+        Self { path: path.or_else(default), program, options }
+    }
+
+    /// Reads and checks everything anew. The environment is the one of this process.
+    ///
+    /// # Errors
+    ///
+    /// All problems that could be found; nothing was changed.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let source = match &self.path {
+            Some(path) => Some(self.read(path)?),
+            None => None,
+        };
+        let mut tree = Tree::default();
+        let mut problems = Vec::new();
+        if let Some(source) = &source {
+            match Tree::parse(&source.text) {
+                Ok((read, found)) => (tree, problems) = (read, found),
+                Err(errors) => return Err(Problems::new(Some(source.clone()), errors)),
+            }
+        }
+        problems.extend(self.put_options(&mut tree));
+        problems.extend(shape::check(&mut tree, &schema()));
+        match self.check(tree, problems) {
+            Ok(config) => Ok(config),
+            Err(problems) => Err(Problems::new(source, problems)),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<SourceText, Problems> {
+        let shown = path.display();
+        let bytes = std::fs::read(path).map_err(|error| {
+            let is_default = path == Path::new(DEFAULT_FILE);
+            if is_default && error.kind() == std::io::ErrorKind::NotFound {
+                let hint = "name a program, as in `httpipe run -- python3 worker.py`, or write \
+                            the file with `httpipe init`";
+                return Problems::one("there is no httpipe.toml here", hint);
+            }
+            let hint = "`httpipe init` writes an httpipe.toml to begin with";
+            Problems::one(format!("cannot read `{shown}`: {}", reason(&error)), hint)
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
+            let message = format!("`{shown}` is not UTF-8 in line {line}");
+            Problems::one(message, "save the file as UTF-8")
+        })?;
+        Ok(SourceText { path: shown.to_string(), text })
+    }
+
+    fn check(&self, tree: Tree, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
+        let Tree { values, places } = tree;
+        let file: File = match values.try_into() {
+            Ok(file) => file,
+            Err(error) => {
+                problems.push(Problem::new(Place::Nowhere, error.message()));
+                return Err(problems);
+            }
+        };
+        let base = self.base();
+        let inherited: Environment = std::env::vars_os().collect();
+        let mut launches = BTreeMap::new();
+        for (name, pool) in &file.pool {
+            let path = KeyPath::of(&["pool", name.as_str()]);
+            match resolve(pool, &path, &places, &base, &inherited) {
+                Ok(launch) => {
+                    launches.insert(name.clone(), launch);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        check(&file, &places, &Surroundings { processors, launches }, problems)
+    }
+
+    /// The absolute directory that the file's relative paths begin in.
+    fn base(&self) -> PathBuf {
+        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        here.join(folder)
+    }
+
+    /// Puts the options over the file.
+    fn put_options(&self, tree: &mut Tree) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let pool = self.only_pool(tree);
+        if !self.program.is_empty() {
+            let words = self.program.iter().map(|word| Value::String(word.clone())).collect();
+            let keys = (&["command"][..], Value::Array(words));
+            problems.extend(put_in_pool(tree, &pool, keys.0, keys.1, "-- PROGRAM"));
+        }
+        for typed in &self.options {
+            let (name, value) = (typed.name.as_str(), typed.value.clone());
+            match typed.target {
+                Target::Server(keys) => tree.put(&KeyPath::of(keys), value, name),
+                Target::Pool(keys) => problems.extend(put_in_pool(tree, &pool, keys, value, name)),
+                Target::Variable => {
+                    let text = value.as_str().unwrap_or_default();
+                    match text.split_once('=') {
+                        Some((key, value)) => {
+                            let value = Value::String(value.to_owned());
+                            problems.extend(put_in_pool(tree, &pool, &["env", key], value, name));
+                        }
+                        None => problems.push(
+                            Problem::new(
+                                Place::Option(name.to_owned()),
+                                format!("`{name} {text}` has no `=`"),
+                            )
+                            .hint("write NAME=VALUE"),
+                        ),
+                    }
+                }
+                Target::Routes => put_routes(tree, value, name),
+                Target::Send | Target::Cache => {}
+            }
+        }
+        put_default_routes(tree);
+        for typed in &self.options {
+            match typed.target {
+                Target::Send => problems.extend(self.put_send(tree, typed)),
+                Target::Cache => put_cache(tree, typed),
+                _ => {}
+            }
+        }
+        problems
+    }
+
+    /// The pool that options are for, or how many pools there are.
+    fn only_pool(&self, tree: &Tree) -> Result<String, usize> {
+        let pools = tree.values.get("pool").and_then(Value::as_table);
+        let names: Vec<&String> = pools.into_iter().flat_map(toml::Table::keys).collect();
+        match (names.as_slice(), self.program.first()) {
+            ([only], _) => Ok((*only).clone()),
+            ([], Some(program)) => Ok(pool_name(program)),
+            (several, _) => Err(several.len()),
+        }
+    }
+
+    fn put_send(&self, tree: &mut Tree, typed: &Typed) -> Option<Problem> {
+        let are_typed = self.options.iter().any(|other| other.target == Target::Routes);
+        let calling: Vec<usize> = routes(tree, |route| !route.contains_key("text"));
+        if calling.len() != 1 && !are_typed {
+            let message = format!("`{}` does not say which route it is for", typed.name);
+            let place = Place::Option(typed.name.clone());
+            return Some(Problem::new(place, message).hint("add `--route 'GET /path?key={key}'`"));
+        }
+        for index in calling {
+            let path = KeyPath::of(&["route"]).index(index).key("send");
+            tree.put(&path, typed.value.clone(), &typed.name);
+        }
+        None
+    }
+}
+
+/// A name for the pool of a program from the command line.
+fn pool_name(program: &str) -> String {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_plain = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '_' | '-' | '.');
+    let name: String = name.chars().filter(|byte| is_plain(*byte)).collect();
+    if name.is_empty() { "program".to_owned() } else { name }
+}
+
+fn put_in_pool(
+    tree: &mut Tree,
+    pool: &Result<String, usize>,
+    keys: &[&str],
+    value: Value,
+    name: &str,
+) -> Option<Problem> {
+    let place = Place::Option(name.to_owned());
+    match pool {
+        Ok(pool) => {
+            let path = keys.iter().fold(KeyPath::of(&["pool", pool]), |path, key| path.key(key));
+            tree.put(&path, value, name);
+            None
+        }
+        Err(0) => {
+            let message = format!("`{name}` is for a pool, and there is none");
+            Some(
+                Problem::new(place, message)
+                    .hint("add `-- PROGRAM`, or a `[pool.NAME]` to the file"),
+            )
+        }
+        Err(count) => {
+            let message = format!("`{name}` does not say which of the {count} pools it is for");
+            Some(
+                Problem::new(place, message)
+                    .hint("write it into the file, under its `[pool.NAME]`"),
+            )
+        }
+    }
+}
+
+fn put_routes(tree: &mut Tree, texts: Value, name: &str) {
+    let Value::Array(texts) = texts else { return };
+    let route = |text| Value::Table(toml::Table::from_iter([("match".to_owned(), text)]));
+    let routes = texts.into_iter().map(route).collect();
+    tree.put(&KeyPath::of(&["route"]), Value::Array(routes), name);
+}
+
+/// What one pool is asked by if nothing says how.
+fn put_default_routes(tree: &mut Tree) {
+    let pools = tree.values.get("pool").and_then(Value::as_table).map_or(0, toml::Table::len);
+    if pools != 1 || tree.values.contains_key("route") {
+        return;
+    }
+    let route = |text: &str| {
+        let text = Value::String(text.to_owned());
+        Value::Table(toml::Table::from_iter([("match".to_owned(), text)]))
+    };
+    let routes = vec![route("POST /"), route("GET /?input={input}")];
+    tree.values.insert("route".to_owned(), Value::Array(routes));
+}
+
+fn put_cache(tree: &mut Tree, typed: &Typed) {
+    let may_be_kept = |route: &toml::Table| {
+        let text = route.get("match").and_then(Value::as_str).unwrap_or_default();
+        let is_read = text.starts_with("GET ") || text.starts_with("HEAD ");
+        let idempotent = route.get("idempotent").and_then(Value::as_bool).unwrap_or(is_read);
+        idempotent && !route.contains_key("text")
+    };
+    for index in routes(tree, may_be_kept) {
+        let path = KeyPath::of(&["route"]).index(index).key("cache");
+        tree.put(&path, typed.value.clone(), &typed.name);
+    }
+}
+
+/// The indexes of the routes that are so.
+fn routes(tree: &Tree, is_so: impl Fn(&toml::Table) -> bool) -> Vec<usize> {
+    let list = tree.values.get("route").and_then(Value::as_array);
+    let routes = list.into_iter().flatten().enumerate();
+    routes
+        .filter(|(_, route)| route.as_table().is_some_and(&is_so))
+        .map(|(index, _)| index)
+        .collect()
+}

@@ -1,0 +1,317 @@
+//! Holds what was typed against the schema: unknown keys, wrong types, missing units.
+//!
+//! Pure. What is wrong is reported and taken out, so that one error never hides another and
+//! what is left can always be read into [`File`](super::file::File).
+
+use serde_json::Value as Schema;
+use toml::Value;
+
+use super::problem::{Place, Problem};
+use super::tree::{KeyPath, Places, Step, Tree};
+use crate::base::ByteSize;
+use crate::base::units::{UnitProblem, parse_duration};
+
+/// Takes everything out of the tree that does not fit the schema, and says why.
+pub fn check(tree: &mut Tree, schema: &Schema) -> Vec<Problem> {
+    let mut checker = Checker { places: &tree.places, root: schema, problems: Vec::new() };
+    checker.table(&KeyPath::default(), schema, &mut tree.values);
+    checker.problems
+}
+
+struct Checker<'a> {
+    places: &'a Places,
+    root: &'a Schema,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn table(&mut self, path: &KeyPath, schema: &Schema, table: &mut toml::Table) {
+        let known = &schema["properties"];
+        let others = &schema["additionalProperties"];
+        table.retain(|key, value| {
+            let path = path.key(key);
+            match known.get(key).or_else(|| others.is_object().then_some(others)) {
+                Some(schema) => self.value(&path, schema, value),
+                None => {
+                    self.unknown(&path, known);
+                    false
+                }
+            }
+        });
+        for key in schema["required"].as_array().into_iter().flatten().filter_map(Schema::as_str) {
+            let is_new = || {
+                self.problems
+                    .iter()
+                    .all(|problem| problem.place != self.places.value(&path.key(key)))
+            };
+            if !table.contains_key(key) && is_new() {
+                let problem =
+                    Problem::new(self.places.key(path), format!("`{path}` has no `{key}`"));
+                let example =
+                    known[key]["examples"].get(0).map(|value| format!("add `{key} = {value}`"));
+                self.problems.push(problem.hint(example.unwrap_or_else(|| format!("add `{key}`"))));
+            }
+        }
+    }
+
+    /// Is the value one that may stay?
+    fn value(&mut self, path: &KeyPath, schema: &Schema, value: &mut Value) -> bool {
+        if let Some(alternatives) = schema["anyOf"].as_array() {
+            return match alternatives.iter().find(|schema| fits_type(schema, value)) {
+                Some(schema) => self.value(path, schema, value),
+                None => self.wrong_type(path, alternatives, value),
+            };
+        }
+        if !fits_type(schema, value) {
+            return self.wrong_type(path, std::slice::from_ref(schema), value);
+        }
+        match value {
+            Value::Table(table) => {
+                self.table(path, schema, table);
+                let required = schema["required"].as_array().into_iter().flatten();
+                // A pool or route without what it must have is kept, for its other errors.
+                let incomplete =
+                    required.filter_map(Schema::as_str).any(|key| !table.contains_key(key));
+                !incomplete || matches!(path.steps(), [Step::Key(_), _])
+            }
+            Value::Array(items) => self.list(path, schema, items),
+            Value::String(text) => self.text(path, schema, text),
+            Value::Integer(number) => self.number(path, schema, *number),
+            _ => true,
+        }
+    }
+
+    fn list(&mut self, path: &KeyPath, schema: &Schema, items: &mut Vec<Value>) -> bool {
+        let least = schema["minItems"].as_u64().unwrap_or(0);
+        if (items.len() as u64) < least {
+            return self.refuse(path, |name| format!("`{name}` is empty"), None);
+        }
+        let mut all_fit = true;
+        for (index, item) in items.iter_mut().enumerate() {
+            all_fit &= self.value(&path.index(index), &schema["items"], item);
+        }
+        all_fit
+    }
+
+    fn text(&mut self, path: &KeyPath, schema: &Schema, text: &str) -> bool {
+        if let Some(words) = schema["enum"].as_array() {
+            let words: Vec<&str> = words.iter().filter_map(Schema::as_str).collect();
+            if words.contains(&text) {
+                return true;
+            }
+            let hint = match nearest(text, words.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("write \"{}\"", words.join("\" or \"")),
+            };
+            return self.refuse(path, |name| format!("`{name}` cannot be \"{text}\""), Some(hint));
+        }
+        let unit_problem = match schema["format"].as_str() {
+            Some("httpipe-duration") => parse_duration(text).err(),
+            Some("httpipe-size") => text.parse::<ByteSize>().err(),
+            _ => None,
+        };
+        if let Some(problem) = unit_problem {
+            return self.wrong_unit(path, &problem);
+        }
+        if schema["minLength"].as_u64().unwrap_or(0) > text.len() as u64 {
+            return self.refuse(path, |name| format!("`{name}` is empty"), None);
+        }
+        true
+    }
+
+    fn number(&mut self, path: &KeyPath, schema: &Schema, number: i64) -> bool {
+        let bound = |key: &str| schema[key].as_i64();
+        if let Some(least) = bound("minimum").filter(|least| number < *least) {
+            let message = |name: &str| format!("`{name}` cannot be {number}");
+            return self.refuse(path, message, Some(format!("{least} is the least")));
+        }
+        if let Some(most) = bound("maximum").filter(|most| number > *most) {
+            let message = |name: &str| format!("`{name}` cannot be {number}");
+            return self.refuse(path, message, Some(format!("{most} is the most")));
+        }
+        true
+    }
+
+    fn wrong_unit(&mut self, path: &KeyPath, problem: &UnitProblem) -> bool {
+        match problem {
+            UnitProblem::NoUnit(number, unit) => {
+                let hint = self.quoted(path, &format!("{number}{unit}"));
+                self.refuse(
+                    path,
+                    |name| format!("`{name}` needs a unit"),
+                    Some(format!("write {hint}")),
+                )
+            }
+            UnitProblem::NotOne(text, kind, example) => {
+                let hint =
+                    format!("write a number and a unit, as in {}", self.quoted(path, example));
+                self.refuse(
+                    path,
+                    |name| format!("`{name}` cannot be \"{text}\", which is no {kind}"),
+                    Some(hint),
+                )
+            }
+        }
+    }
+
+    fn wrong_type(&mut self, path: &KeyPath, expected: &[Schema], value: &Value) -> bool {
+        let format = expected.iter().find_map(|schema| schema["format"].as_str());
+        let unit = match format {
+            Some("httpipe-duration") => Some("s"),
+            Some("httpipe-size") => Some("MiB"),
+            _ => None,
+        };
+        if let (Some(unit), Value::Integer(_) | Value::Float(_)) = (unit, value) {
+            return self.wrong_unit(path, &UnitProblem::NoUnit(value.to_string(), unit));
+        }
+        let mut kinds: Vec<&str> = expected.iter().map(kind_of).collect();
+        kinds.dedup();
+        let hint = match value {
+            Value::String(text) if kinds.contains(&"a number") && text.parse::<i64>().is_ok() => {
+                Some(format!("write {text} without quotes"))
+            }
+            Value::String(text)
+                if kinds.contains(&"true or false")
+                    && matches!(text.as_str(), "true" | "false") =>
+            {
+                Some(format!("write {text} without quotes"))
+            }
+            Value::String(text) if kinds == ["a list"] => Some(format!("write [{text:?}]")),
+            Value::Integer(_) | Value::Float(_) if kinds.contains(&"a string") => {
+                Some(format!("write \"{value}\" in quotes"))
+            }
+            _ => None,
+        };
+        let (expected, got) = (kinds.join(" or "), kind_of_value(value));
+        self.refuse(path, |name| format!("`{name}` must be {expected}, not {got}"), hint)
+    }
+
+    fn unknown(&mut self, path: &KeyPath, known: &Schema) {
+        let key = path.last_key();
+        let parent = path.parent().unwrap_or_default();
+        let message = match parent.steps() {
+            [] => format!("unknown key `{key}`"),
+            _ => format!("unknown key `{key}` in `{parent}`"),
+        };
+        let mut problem = Problem::new(self.places.key(path), message);
+        let known = known.as_object().map(|known| known.keys().map(String::as_str));
+        problem.hint = match known.and_then(|known| nearest(key, known)) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => self.home_of(key),
+        };
+        self.problems.push(problem);
+    }
+
+    /// Says where a key would be known.
+    fn home_of(&self, key: &str) -> Option<String> {
+        let root = &self.root["properties"];
+        let homes = [
+            ("at the top of the file", root),
+            ("in `[pool.NAME]`", &root["pool"]["additionalProperties"]["properties"]),
+            ("in `[[route]]`", &root["route"]["items"]["properties"]),
+            ("in `limits`", &root["limits"]["properties"]),
+            (
+                "in `queue`",
+                &root["pool"]["additionalProperties"]["properties"]["queue"]["properties"],
+            ),
+        ];
+        let (home, _) = homes.into_iter().find(|(_, known)| known.get(key).is_some())?;
+        Some(format!("`{key}` belongs {home}"))
+    }
+
+    fn refuse(
+        &mut self,
+        path: &KeyPath,
+        message: impl Fn(&str) -> String,
+        hint: Option<String>,
+    ) -> bool {
+        let mut problem = Problem::new(self.places.value(path), message(&self.places.name(path)));
+        problem.hint = hint;
+        self.problems.push(problem);
+        false
+    }
+
+    /// As it must be typed there: in quotes in a file, without for an option.
+    fn quoted(&self, path: &KeyPath, text: &str) -> String {
+        match self.places.value(path) {
+            Place::Option(_) => text.to_owned(),
+            Place::File(_) | Place::Nowhere => format!("\"{text}\""),
+        }
+    }
+}
+
+/// The known word that was probably meant.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let close = |word: &&str| strsim::damerau_levenshtein(typed, word) <= 1 + word.len() / 5;
+    let likeness = |word: &str| strsim::jaro_winkler(typed, word);
+    let mut near: Vec<&str> = known.filter(|word| close(word) || likeness(word) > 0.9).collect();
+    near.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    near.first().copied()
+}
+
+fn fits_type(schema: &Schema, value: &Value) -> bool {
+    match (schema["type"].as_str(), value) {
+        (Some("string"), Value::String(_))
+        | (Some("integer" | "number"), Value::Integer(_))
+        | (Some("number"), Value::Float(_))
+        | (Some("boolean"), Value::Boolean(_))
+        | (Some("array"), Value::Array(_))
+        | (Some("object"), Value::Table(_)) => true,
+        _ => false,
+    }
+}
+
+fn kind_of(schema: &Schema) -> &'static str {
+    match schema["type"].as_str() {
+        Some("integer" | "number") => "a number",
+        Some("boolean") => "true or false",
+        Some("array") => "a list",
+        Some("object") => "a table",
+        _ => "a string",
+    }
+}
+
+fn kind_of_value(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+        Value::String(_) | Value::Datetime(_) => "a string",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::schema;
+
+    fn said(text: &str) -> Vec<String> {
+        let (mut tree, _) = Tree::parse(text).expect("valid TOML");
+        let problems = check(&mut tree, &schema());
+        problems
+            .into_iter()
+            .map(|problem| match problem.hint {
+                Some(hint) => format!("{} -- {hint}", problem.message),
+                None => problem.message,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_error_never_hides_another() {
+        let text = "threads = 0\ntimeout = 3\nlog = { format = \"jsn\", level = 3 }\n\
+            [pool.fib]\nworkrs = 4\ntimeout = 30\nretries = \"1\"\nerror_status = 200\n\
+            recycle = { memory = 5 }\nstop_grace = \"soon\"\nstream = true\n";
+        insta::assert_snapshot!(said(text).join("\n"), @"");
+    }
+
+    #[test]
+    fn what_remains_can_always_be_read() {
+        let text = "listen = 3\npool = 3\nroute = [3, { match = 4 }]\n[limits]\nbody = []\n";
+        let (mut tree, _) = Tree::parse(text).expect("valid TOML");
+        assert!(!check(&mut tree, &schema()).is_empty());
+        let file = tree.values.try_into::<crate::config::file::File>();
+        assert!(file.is_ok(), "{file:?}");
+    }
+}
