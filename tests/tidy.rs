@@ -136,7 +136,7 @@ fn upward_imports(path: &str, text: &str) -> Vec<String> {
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
         return Vec::new();
     };
-    let code = code_only(without_tests(text));
+    let code = code_only(without_tests(path, text));
     let mut findings = Vec::new();
     for import in imports(&code) {
         if import != module && !allowed.contains(&import.as_str()) {
@@ -146,12 +146,12 @@ fn upward_imports(path: &str, text: &str) -> Vec<String> {
     findings
 }
 
-fn impurities(_: &str, text: &str) -> Vec<String> {
+fn impurities(path: &str, text: &str) -> Vec<String> {
     let header = text.lines().take_while(|line| line.starts_with("//!"));
     if !header.into_iter().any(|line| line.contains("Pure:")) {
         return Vec::new();
     }
-    let code = code_only(without_tests(text));
+    let code = code_only(without_tests(path, text));
     let found = IMPURE.iter().filter(|word| holds_name(&code, word));
     found.map(|word| format!("says it is pure and uses `{word}`")).collect()
 }
@@ -160,7 +160,7 @@ fn http_outside_its_rooms(path: &str, text: &str) -> Vec<String> {
     if !path.starts_with("src/") || HTTP_ROOMS.contains(&module_of(path).as_str()) {
         return Vec::new();
     }
-    let code = code_only(without_tests(text));
+    let code = code_only(without_tests(path, text));
     let found = HTTP.iter().filter(|name| holds_name(&code, name));
     found.map(|name| format!("only {HTTP_ROOMS:?} may name `{name}`")).collect()
 }
@@ -184,7 +184,7 @@ fn long_functions(_: &str, text: &str) -> Vec<String> {
 }
 
 fn long_file(path: &str, text: &str) -> Vec<String> {
-    let length = without_tests(text).lines().count();
+    let length = without_tests(path, text).lines().count();
     let is_named = LONG_FILES.iter().any(|(named, _)| *named == path);
     if length <= FILE_LINES_MAX || is_named {
         return Vec::new();
@@ -267,8 +267,11 @@ fn documents() -> Vec<String> {
     all
 }
 
-/// The part of a file before its inline tests.
-fn without_tests(text: &str) -> &str {
+/// The part of a file before its inline tests; of `tests.rs`, where they are too many, nothing.
+fn without_tests<'a>(path: &str, text: &'a str) -> &'a str {
+    if path.starts_with("src/") && path.ends_with("/tests.rs") {
+        return "";
+    }
     text.find("#[cfg(test)]\nmod tests").map_or(text, |end| &text[..end])
 }
 
@@ -483,6 +486,7 @@ mod tests {
         assert_eq!(long_file("a.rs", &"//! x\n".repeat(501)).len(), 1);
         let tested = format!("//! x\n#[cfg(test)]\nmod tests {{\n{}}}", "\n".repeat(600));
         assert!(long_file("a.rs", &tested).is_empty());
+        assert!(long_file("src/a/tests.rs", &"//! x\n".repeat(600)).is_empty());
     }
 
     #[test]

@@ -16,12 +16,12 @@ fn a_worker_has_three_descriptors() {
 fn a_worker_inherits_the_environment_without_ours() {
     let server = Server::with("workers = 1\nenv = { ADDED = \"yes\", LANG = \"C.UTF-8\" }")
         .env("INHERITED", "too")
-        .env("HTTPIPE_DRAIN", "5s")
+        .env("HTTPIPE_THREADS", "1")
         .start();
     assert_eq!(server.answers("env ADDED").body, "yes");
     assert_eq!(server.answers("env LANG").body, "C.UTF-8");
     assert_eq!(server.answers("env INHERITED").body, "too");
-    assert_eq!(server.answers("env HTTPIPE_DRAIN").body, "-");
+    assert_eq!(server.answers("env HTTPIPE_THREADS").body, "-");
     assert_eq!(server.answers("env PYTHONUNBUFFERED").body, "1");
 }
 

@@ -22,6 +22,8 @@ mod orphans;
 mod program_errors;
 mod queue;
 mod readiness;
+mod recycle;
+mod reload;
 mod retry;
 mod scaling;
 mod startup;

@@ -1,8 +1,9 @@
 //! Many callers, unique questions, workers that fail at random: nobody gets another's answer.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, pause};
 
 const CALLERS: u64 = 64;
 const ROUNDS: u64 = 30;
@@ -33,41 +34,98 @@ const FAULTS: [&str; 20] = [
 
 #[test]
 fn no_answer_is_ever_crossed() {
-    let server = Server::with(
+    let server = misbehaving();
+    let descriptors = server.descriptors();
+    let outcomes = all_callers(&server, |round| round < ROUNDS);
+    assert_eq!(outcomes.values().sum::<u64>(), CALLERS * ROUNDS, "{outcomes:?}");
+    assert!(outcomes.get("ok").is_some_and(|good| *good > CALLERS * ROUNDS / 4), "{outcomes:?}");
+    is_as_before(&server, descriptors);
+}
+
+/// The same for longer, with workers killed from outside and callers that leave besides:
+/// `SOAK_SECONDS=3600 cargo test --release --test it -- --ignored soak`.
+#[test]
+#[ignore = "runs for a minute, or for SOAK_SECONDS"]
+fn soak() {
+    let seconds = std::env::var_os("SOAK_SECONDS").and_then(|text| text.to_str()?.parse().ok());
+    let seconds = seconds.unwrap_or(60);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let server = misbehaving();
+    assert_eq!(server.answers("warm").status, 200);
+    let (descriptors, memory) = (server.descriptors(), server.memory());
+    let outcomes = std::thread::scope(|scope| {
+        scope.spawn(|| disturb(&server, end));
+        all_callers(&server, |_| Instant::now() < end)
+    });
+    assert!(outcomes.contains_key("ok"), "{outcomes:?}");
+    is_as_before(&server, descriptors);
+    let grown = server.memory().saturating_sub(memory);
+    assert!(grown < 32 << 20, "{grown} bytes more after {outcomes:?}");
+}
+
+fn misbehaving() -> Server {
+    Server::with(
         "workers = 4\nreply = \"{input}|{result}\"\ntimeout = \"2s\"\nstop_grace = \"50ms\"",
     )
     .worker("demo-worker --pair")
-    .start();
-    let descriptors = server.descriptors();
+    .start()
+}
+
+/// Lets every caller ask while this says so of the rounds it did; how often each code came.
+fn all_callers(
+    server: &Server,
+    goes_on: impl Fn(u64) -> bool + Copy + Send + 'static,
+) -> BTreeMap<String, u64> {
     let threads: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let client = server.client();
-            std::thread::spawn(move || one_caller(&client, caller))
+            std::thread::spawn(move || one_caller(&client, caller, goes_on))
         })
         .collect();
     let mut outcomes = BTreeMap::new();
     for thread in threads {
-        for outcome in thread.join().expect("no caller saw anything wrong") {
-            *outcomes.entry(outcome).or_insert(0_u64) += 1;
+        for (outcome, count) in thread.join().expect("no caller saw anything wrong") {
+            *outcomes.entry(outcome).or_insert(0) += count;
         }
     }
-    assert_eq!(outcomes.values().sum::<u64>(), CALLERS * ROUNDS, "{outcomes:?}");
-    assert!(outcomes.get("ok").is_some_and(|good| *good > CALLERS * ROUNDS / 4), "{outcomes:?}");
+    outcomes
+}
+
+/// Kills workers and leaves calls, until the end.
+fn disturb(server: &Server, end: Instant) {
+    let mut random = 1_u64;
+    while Instant::now() < end {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let workers = server.workers();
+        if let Some(worker) = workers.get(usize::try_from(random >> 61).expect("small")) {
+            server.signal_if_alive(*worker, "KILL");
+        }
+        server.client().post_later("/", "sleep 5 left").leave();
+        pause(Duration::from_millis(50));
+    }
+}
+
+fn is_as_before(server: &Server, descriptors: usize) {
     server.wait_until("all is as before", |s| {
         s.workers().len() == 4 && s.zombies() == 0 && s.descriptors() <= descriptors + 4
     });
+    server.wait_until("its workers answer again", |s| s.answers("well?").status == 200);
     for number in 0..20 {
         let text = format!("after {number}");
         assert_eq!(server.answers(&text).json()["result"], text);
     }
 }
 
-/// The codes of all answers that one caller got on its kept connection.
-fn one_caller(client: &Client, caller: u64) -> Vec<String> {
+/// How often one caller got each code on its kept connection.
+fn one_caller(
+    client: &Client,
+    caller: u64,
+    goes_on: impl Fn(u64) -> bool,
+) -> BTreeMap<String, u64> {
     let mut random = caller.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut connection = client.connect();
-    let mut outcomes = Vec::new();
-    for round in 0..ROUNDS {
+    let mut outcomes = BTreeMap::new();
+    for round in (0..).take_while(|round| goes_on(*round)) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -85,7 +143,7 @@ fn one_caller(client: &Client, caller: u64) -> Vec<String> {
             assert!(!answer.body.contains("token-"), "a failure that tells too much: {answer:?}");
             answer.code()
         };
-        outcomes.push(outcome);
+        *outcomes.entry(outcome).or_insert(0) += 1;
         if answer.header("connection") == "close" {
             connection = client.connect();
         }

@@ -126,6 +126,13 @@ impl Server {
         send_signal(worker, name);
     }
 
+    /// The same where it may have ended meanwhile.
+    pub(crate) fn signal_if_alive(&self, worker: u32, name: &str) {
+        if processes::marked(&self.mark).contains(&worker) {
+            send_signal(worker, name);
+        }
+    }
+
     /// Waits until it has ended by itself; -1 where a signal ended it.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let (child, stderr) = (&mut self.child, &self.stderr);
@@ -175,6 +182,14 @@ impl Server {
     /// Its resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         processes::memory(self.child.id())
+    }
+
+    /// Puts other text into its configuration file; it takes a reload for that to matter.
+    pub(crate) fn rewrite(&self, old: &str, new: &str) {
+        let path = self.dir.join("httpipe.toml");
+        let text = std::fs::read_to_string(&path).expect("it was started with a file");
+        assert!(text.contains(old), "no {old:?} in\n{text}");
+        std::fs::write(&path, text.replace(old, new)).expect("the file can be written");
     }
 
     /// The questions that its workers noted: `demo-worker --journal seen`.

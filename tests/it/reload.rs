@@ -1,0 +1,47 @@
+//! A new configuration without a lost call; a bad one changes nothing.
+
+use crate::support::Server;
+
+const OPERATOR: &[&str] = &["Httpipe-Admin: 1"];
+
+#[test]
+fn a_good_configuration_rolls_over_without_a_lost_call() {
+    let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    assert_eq!(server.answers("env COLOUR").body, "red");
+    let running = server.client().post_later("/", "sleep 300 a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.rewrite("red", "blue");
+    server.signal("HUP");
+    server.wait_until("new workers answer", |s| {
+        let answer = s.answers("env COLOUR");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body == "blue"
+    });
+    assert_eq!(running.answer().status, 200);
+    server.wait_until("the old ones have gone", |s| s.workers().len() == 1);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_problems_and_nothing_changes() {
+    let server = Server::with("workers = 1").start();
+    let worker = server.workers();
+    server.rewrite("workers = 1", "workrs = 1");
+    let refused = server.admin().later("POST", "/reload", OPERATOR, "").answer();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert!(refused.body.contains("workrs"), "{refused:?}");
+    server.signal("HUP");
+    server.wait_for_log("workrs");
+    assert_eq!(server.answers("hello").body, "hello");
+    assert_eq!(server.workers(), worker);
+}
+
+#[test]
+fn a_program_that_never_becomes_ready_does_not_replace_one_that_works() {
+    let server = Server::with("workers = 1\nstart_timeout = \"500ms\"")
+        .worker("demo-worker --slow-start 0ms")
+        .start();
+    server.rewrite("--slow-start\",\"0ms", "--exit-at-once\",\"1");
+    let refused = server.admin().later("POST", "/reload", OPERATOR, "").answer();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(server.answers("hello").body, "hello");
+}
