@@ -397,6 +397,19 @@ mod tests {
             "-u",
             "s/a/b/",
         ];
-        insta::assert_snapshot!(typed(&line).join("\n"), @"");
+        insta::assert_snapshot!(typed(&line).join("\n"), @r##"
+--listen Server(["listen"]) ["127.0.0.1:0"]
+--workers Pool(["workers"]) "2..8"
+--in-flight Pool(["in_flight"]) 4
+--probe Pool(["probe"]) { reply = "1|1", send = "1" }
+--cache Cache "1h"
+--queue Pool(["queue", "length"]) 10
+--queue Pool(["queue", "wait"]) "5s"
+--queue Pool(["queue", "bytes"]) "1MiB"
+--log Server(["log", "format"]) "json"
+--log Server(["log", "level"]) "debug"
+--env Variable "A=b=c"
+--route Routes ["GET /"]
+"##);
     }
 }

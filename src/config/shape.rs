@@ -177,7 +177,10 @@ impl Checker<'_> {
                 Some(format!("write {text} without quotes"))
             }
             Value::String(text) if kinds == ["a list"] => Some(format!("write [{text:?}]")),
-            Value::Integer(_) | Value::Float(_) if kinds.contains(&"a string") => {
+            Value::Integer(_) | Value::Float(_)
+                if kinds.contains(&"a string")
+                    && expected.iter().all(|one| one["enum"].is_null()) =>
+            {
                 Some(format!("write \"{value}\" in quotes"))
             }
             _ => None,
@@ -303,7 +306,20 @@ mod tests {
         let text = "threads = 0\ntimeout = 3\nlog = { format = \"jsn\", level = 3 }\n\
             [pool.fib]\nworkrs = 4\ntimeout = 30\nretries = \"1\"\nerror_status = 200\n\
             recycle = { memory = 5 }\nstop_grace = \"soon\"\nstream = true\n";
-        insta::assert_snapshot!(said(text).join("\n"), @"");
+        insta::assert_snapshot!(said(text).join("\n"), @r##"
+`format` cannot be "jsn" -- did you mean "json"?
+`level` must be a string, not a number
+`error_status` cannot be 200 -- 400 is the least
+`memory` needs a unit -- write "5MiB"
+`retries` must be a number, not a string -- write 1 without quotes
+`stop_grace` cannot be "soon", which is no duration -- write a number and a unit, as in "30s"
+unknown key `stream` in `[pool.fib]`
+`timeout` needs a unit -- write "30s"
+unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
+`[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`
+`threads` cannot be 0 -- 1 is the least
+unknown key `timeout` -- `timeout` belongs in `[pool.NAME]`
+"##);
     }
 
     #[test]
