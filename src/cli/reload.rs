@@ -12,7 +12,7 @@ use crate::config::flags::ReloadArguments;
 use crate::config::launch::reason;
 
 /// New workers must be ready before the server answers, so this is long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any list of problems has.
 const ANSWER_MAX: u64 = 1 << 20;

@@ -97,7 +97,7 @@ fn reload_without_a_server_fails_with_the_reason() {
     insta::assert_snapshot!(said, @r##"
 exit 1
 --- stderr
-error: cannot ask [address]: Connection refused (os error 111)
+error: cannot ask [address]: Connection refused
 hint: is a server running, and is this its `admin` address?
 "##);
 }

@@ -12,121 +12,25 @@ fn all_problems_of_a_file_are_told_at_once() {
         workrs = 4\n\
         timeout = 30\n\
         matching = \"echo\"\n\
-        ready = \"(\"\n\
-        \n\
+        ready = \"(\"\n";
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @"");
+}
+
+#[test]
+fn all_problems_of_its_routes_are_told_too() {
+    let text = "[pool.fib]\n\
+        command = [\"sed\", \"-u\", \"p\"]\n\
         [[route]]\n\
         match = \"GET /fib?num={num:int}&by={by:int}\"\n\
         params.num = { min = 9, max = 1 }\n\
         params.by = { max = 5, default = 7 }\n\
-        \n\
         [[route]]\n\
         match = \"GET /fib\"\n\
         pool = \"fob\"\n\
-        \n\
         [[route]]\n\
         match = \"POST /\"\n\
         cache = \"1h\"\n";
-    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
-exit 2
---- stderr
-error: `localhost:3000` is not an address to listen on
- --> httpipe.toml:1:10
-  |
-1 | listen = "localhost:3000"
-  |          ^^^^^^^^^^^^^^^^
-  |
-hint: write 127.0.0.1:3000
-
-error: anybody could reach `admin` at 0.0.0.0:3001
- --> httpipe.toml:2:9
-  |
-2 | admin = "0.0.0.0:3001"
-  |         ^^^^^^^^^^^^^^
-  |
-hint: set `admin_token`, or listen on 127.0.0.1
-
-error: unknown key `workrs` in `[pool.fib]`
- --> httpipe.toml:6:1
-  |
-6 | workrs = 4
-  | ^^^^^^
-  |
-hint: did you mean `workers`?
-
-error: `timeout` needs a unit
- --> httpipe.toml:7:11
-  |
-7 | timeout = 30
-  |           ^^
-  |
-hint: write "30s"
-
-error: `echo` needs a `reply` that holds `{input}`
- --> httpipe.toml:8:12
-  |
-8 | matching = "echo"
-  |            ^^^^^^
-  |
-hint: add `reply = "{input}|{result}"`, in the shape of the program's answers
-
-error: `ready` is not a regular expression
- --> httpipe.toml:9:9
-  |
-9 | ready = "("
-  |         ^^^
-  |
-hint: unclosed group
-
-error: this route has several parameters and no `send`
-  --> httpipe.toml:11:1
-   |
-11 | [[route]]
-   | ^^^^^^^^^
-   |
-hint: add `send = "{num} {by}"`, or "json"
-
-error: no value is at least 9 and at most 1
-  --> httpipe.toml:13:22
-   |
-13 | params.num = { min = 9, max = 1 }
-   |                      ^
-   |
-hint: exchange `min` and `max`
-
-error: `default` of `by` must be a whole number of at most 5
-  --> httpipe.toml:14:34
-   |
-14 | params.by = { max = 5, default = 7 }
-   |                                  ^
-   |
-hint: callers could not send it; change the value or the bounds
-
-error: `GET /fib` can never match: `GET /fib?num={num:int}&by={by:int}` comes first
-  --> httpipe.toml:17:9
-   |
-17 | match = "GET /fib"
-   |         ^^^^^^^^^^
-   |
-hint: put the one with the narrower path first
-
-error: there is no pool `fob`
-  --> httpipe.toml:18:8
-   |
-18 | pool = "fob"
-   |        ^^^^^
-   |
-hint: did you mean "fib"?
-
-error: `cache` would answer a second call without running it
-  --> httpipe.toml:22:9
-   |
-22 | cache = "1h"
-   |         ^^^^
-   |
-hint: add `idempotent = true` if a call may be left out, else remove `cache`
-
-12 problems, nothing was started. Test again with `httpipe check httpipe.toml`
-"##);
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @"");
 }
 
 #[test]
@@ -136,10 +40,10 @@ fn errors_of_syntax_are_told_with_their_place() {
 exit 2
 --- stdout
 error: this is not TOML: string values must be quoted, expected literal string
- --> bad.toml:1:10
+ --> bad.toml:1:9
   |
-1 | listen = 
-  |          ^
+1 | listen =
+  |         ^
 
 error: this is not TOML: unclosed table, expected `]`
  --> bad.toml:2:10
@@ -160,7 +64,7 @@ exit 2
 error: there is no httpipe.toml here
 hint: name a program, as in `httpipe run -- python3 worker.py`, or write the file with `httpipe init`
 
-1 problem, nothing was started. Test again with `httpipe check httpipe.toml`
+1 problem, nothing was started.
 "##);
     insta::assert_snapshot!(room.run(&["run", "other.toml"]), @r##"
 exit 2
@@ -168,7 +72,7 @@ exit 2
 error: cannot read `other.toml`: No such file or directory
 hint: `httpipe init` writes an httpipe.toml to begin with
 
-1 problem, nothing was started. Test again with `httpipe check other.toml`
+1 problem, nothing was started.
 "##);
     insta::assert_snapshot!(room.run(&["run", "latin.toml"]), @r##"
 exit 2
@@ -176,7 +80,7 @@ exit 2
 error: `latin.toml` is not UTF-8 in line 2
 hint: save the file as UTF-8
 
-1 problem, nothing was started. Test again with `httpipe check latin.toml`
+1 problem, nothing was started.
 "##);
 }
 
@@ -240,13 +144,16 @@ hint: write NAME=VALUE
 error: `--send` does not say which route it is for
 hint: add `--route 'GET /path?key={key}'`
 
+error: `HTTPIPE_QUEUE` cannot be 0
+hint: 1 is the least
+
 error: `--timeout` needs a unit
 hint: write 30s
 
 error: `--workers` cannot be 0
 hint: 1 is the least
 
-4 problems, nothing was started.
+5 problems, nothing was started.
 "##);
 }
 
