@@ -133,7 +133,7 @@ async fn try_remedies(
         let has_banner = seen.banner.taken.is_some() && held_back.banner.taken.is_none();
         let has_answer = seen.exchanges.len() > held_back.exchanges.len();
         if seen.is_ready() || has_answer || has_banner {
-            tried.worked = Some((remedy.name, remedy.change));
+            tried.worked = Some(remedy);
             break;
         }
         tried.failed.push(remedy.name);

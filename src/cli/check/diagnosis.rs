@@ -6,10 +6,11 @@ use bytes::BytesMut;
 
 use super::finding::{Finding, escaped, row, time};
 use super::framings::{fitting, quoted, ready_for};
+use super::remedy::{Remedy, command, shell_word};
 use super::seen::{End, Exchange, Seen, Silence, Stage};
 use crate::base::pattern::{Match, Pattern};
 use crate::base::units::show_duration;
-use crate::config::{Framing, LaunchSettings, Matching, PoolSettings, ReplyShape};
+use crate::config::{Framing, Matching, PoolSettings, ReplyShape};
 use crate::wire::{Correlator, Decoder, Judge, Received, Verdict};
 use crate::worker::spawn::Exit;
 
@@ -23,8 +24,8 @@ pub(super) struct Place {
 /// What was tried against output that is held back.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// What helped, and the change that it is.
-    pub(super) worked: Option<(String, String)>,
+    /// What helped.
+    pub(super) worked: Option<Remedy>,
     /// What did not.
     pub(super) failed: Vec<String>,
 }
@@ -85,15 +86,20 @@ impl Diagnosis<'_> {
         &self.settings.name
     }
 
-    /// Tells where to write a key of the pool.
-    fn write(&self, change: &str) -> String {
-        let name = self.name();
-        match self.place.command {
-            Some(_) => format!("write `{change}` in `[pool.{name}]`"),
-            None => format!(
-                "write `{change}` in `[pool.{name}]` of a file; `httpipe init -- PROGRAM` makes one"
-            ),
+    /// Tells where to write a key of the pool, or which option says the same.
+    fn write(&self, change: &str, option: Option<&str>) -> String {
+        match (&self.place.command, option) {
+            (Some(_), _) => format!("write `{change}` in `[pool.{}]`", toml_key(self.name())),
+            (None, Some(option)) => format!("write {option}"),
+            (None, None) => {
+                format!("write `{change}` in the pool of a file, which `httpipe init` makes")
+            }
         }
+    }
+
+    fn write_reply(&self, reply: &str) -> String {
+        let option = format!("`--reply {}`", shell_word(reply));
+        self.write(&format!("reply = {}", quoted(reply)), Some(&option))
     }
 
     fn not_ready(&self) -> Finding {
@@ -128,7 +134,7 @@ impl Diagnosis<'_> {
             .row("it wrote", escaped(&banner.bytes));
         Some(match ready_for(&banner.bytes) {
             Some(ready) => {
-                let write = self.write(&format!("ready = {}", quoted(&ready)));
+                let write = self.write(&format!("ready = {}", quoted(&ready)), None);
                 let why = if change == "add" { ", which takes its banner away" } else { "" };
                 finding.hint(format!("{write}{why}"))
             }
@@ -185,8 +191,10 @@ impl Diagnosis<'_> {
             let hint = match std::str::from_utf8(answer) {
                 Ok(answer) => {
                     let reply = quoted(answer);
+                    let option = shell_word(&format!("{}=>{answer}", probe.send));
+                    let option = format!("`--probe {option}`");
                     let probe = format!("probe = {{ send = {send}, reply = {reply} }}");
-                    format!("if that answer is right, {}", self.write(&probe))
+                    format!("if that answer is right, {}", self.write(&probe, Some(&option)))
                 }
                 Err(_) => format!("if that answer is right, leave `reply` out of the probe {send}"),
             };
@@ -239,7 +247,7 @@ impl Diagnosis<'_> {
                     .to_owned()
             }
             ReplyShape::Pattern(_) | ReplyShape::Plain => match pattern_for(question, answer) {
-                Some(reply) => self.write(&format!("reply = {}", quoted(&reply))),
+                Some(reply) => self.write_reply(&reply),
                 None => "its answers do not repeat the question: leave `{input}` out of `reply`, \
                          or make the program print the question with its answer"
                     .to_owned(),
@@ -257,7 +265,7 @@ impl Diagnosis<'_> {
                     quoted(&reply)
                 );
                 let note = if note.is_empty() { String::new() } else { format!(", {note}") };
-                format!("{}{note}", self.write(&both))
+                format!("{}{note}", self.write(&both, None))
             }
             None if !said.ends_with(b"\n") => {
                 "it does not end its answer: make the program print a line end".to_owned()
@@ -303,7 +311,7 @@ impl Diagnosis<'_> {
         }
         let message = format!("pool `{}` ends after its first answer", self.name());
         let finding = self.with_words(Finding::error(message).row("ended", exit.to_string()));
-        let write = self.write("recycle = { calls = 1 }");
+        let write = self.write("recycle = { calls = 1 }", None);
         Some(finding.hint(format!("make it read questions in a loop, or {write}")))
     }
 
@@ -332,9 +340,8 @@ impl Diagnosis<'_> {
             Matching::JsonId => "be JSON objects with the `id` of their question",
             Matching::Order => return "it must write one message a question".to_owned(),
         };
-        format!("its answers must {wants}; if they come in order, {}", {
-            self.write("matching = \"order\"")
-        })
+        let order = self.write("matching = \"order\"", Some("`--matching order`"));
+        format!("its answers must {wants}; if they come in order, {order}")
     }
 
     fn silent(&self, silence: &Silence) -> Finding {
@@ -378,7 +385,9 @@ impl Diagnosis<'_> {
         }
         let finding = self.with_words(finding.row("it wrote", escaped(&silence.said)));
         match ready_for(&silence.said) {
-            Some(ready) => finding.hint(self.write(&format!("ready = {}", quoted(&ready)))),
+            Some(ready) => {
+                finding.hint(self.write(&format!("ready = {}", quoted(&ready)), None))
+            }
             None => finding.hint("`ready` must match what it writes"),
         }
     }
@@ -399,9 +408,10 @@ impl Diagnosis<'_> {
         if !failed.is_empty() {
             finding = finding.row("no help", format!("`{failed}`"));
         }
-        if let Some((name, change)) = &self.tried.worked {
-            finding = finding.row("helps", format!("`{name}`"));
-            let write = self.write(change);
+        if let Some(remedy) = &self.tried.worked {
+            finding = finding.row("helps", format!("`{}`", remedy.name));
+            let option = remedy.command.as_ref().map(|command| format!("`-- {command}`"));
+            let write = self.write(&remedy.change, option.as_deref());
             return finding.hint(format!(
                 "it holds its output back: {write}, or flush after each answer"
             ));
@@ -433,16 +443,10 @@ impl Diagnosis<'_> {
     }
 }
 
-/// The program and its arguments.
-pub(super) fn command(launch: &LaunchSettings) -> String {
-    let words = std::iter::once(&launch.name).chain(&launch.arguments);
-    let mut words = words.map(|word| {
-        let is_plain = |it: char| it.is_alphanumeric() || "-_./=,:+@%".contains(it);
-        let plain = !word.is_empty() && word.chars().all(is_plain);
-        if plain { word.clone() } else { format!("{word:?}") }
-    });
-    let first = words.next().unwrap_or_default();
-    words.fold(first, |line, word| format!("{line} {word}"))
+/// A name as TOML wants it between brackets.
+fn toml_key(name: &str) -> String {
+    let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
+    if is_bare { name.to_owned() } else { quoted(name) }
 }
 
 /// A `reply` that has `{input}` and fits, if the answer begins with the question.

@@ -26,6 +26,8 @@ pub(super) struct Remedy {
     pub(super) name: String,
     /// What to write in the file.
     pub(super) change: String,
+    /// The command line that it makes; `None`: the command stays.
+    pub(super) command: Option<String>,
     /// The program with it.
     pub(super) launch: LaunchSettings,
 }
@@ -40,35 +42,53 @@ pub(super) fn remedies(launch: &LaunchSettings, stdbuf: Option<&Path>) -> Vec<Re
     {
         let mut with = launch.clone();
         with.arguments.splice(0..0, options.iter().map(|option| (*option).to_owned()));
-        remedies.push(Remedy { name: options.join(" "), change: command(&with), launch: with });
+        remedies.push(Remedy::of_command(options.join(" "), with));
     }
     if let Some(stdbuf) = stdbuf {
         let mut with = launch.clone();
         with.program = stdbuf.to_owned();
         with.name = "stdbuf".to_owned();
         with.arguments.splice(0..0, ["-oL".to_owned(), launch.name.clone()]);
-        let name = "stdbuf -oL".to_owned();
-        remedies.push(Remedy { name, change: command(&with), launch: with });
+        remedies.push(Remedy::of_command("stdbuf -oL".to_owned(), with));
     }
     if !launch.tty {
         let mut with = launch.clone();
         with.tty = true;
         let change = "tty = true".to_owned();
-        remedies.push(Remedy { name: change.clone(), change, launch: with });
+        remedies.push(Remedy { name: change.clone(), change, command: None, launch: with });
     }
     remedies
+}
+
+impl Remedy {
+    fn of_command(name: String, launch: LaunchSettings) -> Self {
+        let words = std::iter::once(&launch.name).chain(&launch.arguments);
+        let words: Vec<String> = words.map(|word| quoted(word)).collect();
+        let change = format!("command = [{}]", words.join(", "));
+        Self { name, change, command: Some(command(&launch)), launch }
+    }
+}
+
+/// The program and its arguments, as a shell reads them.
+pub(super) fn command(launch: &LaunchSettings) -> String {
+    let words = std::iter::once(&launch.name).chain(&launch.arguments);
+    let words: Vec<String> = words.map(|word| shell_word(word)).collect();
+    words.join(" ")
+}
+
+/// A text as one word of a shell.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=,:+@%".contains(it);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// `python3.12` is called python.
 fn is_called(file: &str, name: &str) -> bool {
     let version = file.strip_prefix(name);
     version.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
-}
-
-fn command(launch: &LaunchSettings) -> String {
-    let words = std::iter::once(&launch.name).chain(&launch.arguments);
-    let words: Vec<String> = words.map(|word| quoted(word)).collect();
-    format!("command = [{}]", words.join(", "))
 }
 
 #[cfg(test)]

@@ -156,7 +156,9 @@ struct Quiet {
 impl Worker<'_> {
     async fn lead(&mut self, seen: &mut Seen) -> Result<(), Stop> {
         let started = self.settle(&mut seen.banner).await;
-        seen.start = self.born.elapsed();
+        let still_since = self.quiet.waits_since.or(self.quiet.sleeps_since);
+        let started_at = still_since.unwrap_or_else(Instant::now);
+        seen.start = started_at.duration_since(self.born);
         seen.waited = self.quiet.waits_since.is_some();
         started?;
         for (index, greeting) in self.settings.hello.iter().enumerate() {
