@@ -69,8 +69,7 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
 fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<Finding>>> {
     reaper::expect_children();
     let guard = Guard::start(source.own_binary())?;
-    let runtime =
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let places = Places::read(source);
     runtime.block_on(async {
         let (mut interrupt, mut terminate) =

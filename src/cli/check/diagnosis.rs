@@ -169,9 +169,11 @@ impl Diagnosis<'_> {
             let framing = shown(&self.settings.framing.reply);
             let message =
                 format!("pool `{}` writes more than one answer to one question", self.name());
-            let finding = asked(Finding::error(message))
-                .row("it wrote", escaped(&exchange.raw))
-                .row("too much", format!("{}, under framing `{framing}`", escaped(&exchange.extra)));
+            let finding =
+                asked(Finding::error(message)).row("it wrote", escaped(&exchange.raw)).row(
+                    "too much",
+                    format!("{}, under framing `{framing}`", escaped(&exchange.extra)),
+                );
             return vec![finding.hint(self.other_framing(&exchange.raw))];
         }
         match (exchange.stage, &exchange.answer) {
@@ -360,7 +362,8 @@ impl Diagnosis<'_> {
         let finding = asked(self.not_ready());
         if silence.computes() {
             let cpu = time(silence.cpu_lately);
-            let how = format!("it was still computing after {waited} ({cpu} of CPU in the last 1s)");
+            let how =
+                format!("it was still computing after {waited} ({cpu} of CPU in the last 1s)");
             let timeout = show_duration(self.settings.start_timeout);
             let hint = format!("raise `start_timeout` ({timeout}), or ask less in `probe`");
             return self.with_words(finding.row("but", how)).hint(hint);
@@ -385,9 +388,7 @@ impl Diagnosis<'_> {
         }
         let finding = self.with_words(finding.row("it wrote", escaped(&silence.said)));
         match ready_for(&silence.said) {
-            Some(ready) => {
-                finding.hint(self.write(&format!("ready = {}", quoted(&ready)), None))
-            }
+            Some(ready) => finding.hint(self.write(&format!("ready = {}", quoted(&ready)), None)),
             None => finding.hint("`ready` must match what it writes"),
         }
     }
@@ -412,9 +413,8 @@ impl Diagnosis<'_> {
             finding = finding.row("helps", format!("`{}`", remedy.name));
             let option = remedy.command.as_ref().map(|command| format!("`-- {command}`"));
             let write = self.write(&remedy.change, option.as_deref());
-            return finding.hint(format!(
-                "it holds its output back: {write}, or flush after each answer"
-            ));
+            return finding
+                .hint(format!("it holds its output back: {write}, or flush after each answer"));
         }
         finding.hint(if silence.at_end.is_empty() {
             "is the question whole for this program? look at `framing` and at the probe; or its \
@@ -451,7 +451,8 @@ fn toml_key(name: &str) -> String {
 
 /// A `reply` that has `{input}` and fits, if the answer begins with the question.
 fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
-    let (question, answer) = (std::str::from_utf8(question).ok()?, std::str::from_utf8(answer).ok()?);
+    let (question, answer) =
+        (std::str::from_utf8(question).ok()?, std::str::from_utf8(answer).ok()?);
     let rest = answer.strip_prefix(question).filter(|_| !question.is_empty())?;
     let sign = rest.find(|it: char| it.is_alphanumeric() || it == '-').unwrap_or(rest.len());
     let text = format!("{{input}}{}{{result}}", &rest[..sign]);

@@ -74,7 +74,10 @@ fn cuts_one(framing: &str, said: &[u8]) -> bool {
 
 fn lines_of(said: &[u8]) -> Vec<&[u8]> {
     let whole = said.strip_suffix(b"\n").unwrap_or(said);
-    whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .collect()
 }
 
 /// A last line that looks as if it only ended the answer.
@@ -95,7 +98,8 @@ fn prompt_of(said: &[u8]) -> Option<String> {
     let start = text.rfind('\n').map_or(0, |end| end + 1);
     let prompt = &text[start..];
     let last = prompt.trim_end().chars().next_back()?;
-    let is_prompt = prompt.len() <= PROMPT_MOST && matches!(last, '>' | '?' | ':' | '$' | '#' | '%');
+    let is_prompt =
+        prompt.len() <= PROMPT_MOST && matches!(last, '>' | '?' | ':' | '$' | '#' | '%');
     is_prompt.then(|| prompt.to_owned())
 }
 

@@ -42,7 +42,8 @@ pub(super) fn at(leader: u32) -> Look {
             let (stat, call) = (read("stat").unwrap_or_default(), read("syscall").ok());
             look.activity = look.activity.max(activity(&stat, call.as_deref()));
             let children = read("children").unwrap_or_default();
-            let children = children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
+            let children =
+                children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
             processes.extend(children.take(PROCESSES_MAX.saturating_sub(processes.len())));
         }
     }

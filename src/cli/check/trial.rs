@@ -322,7 +322,9 @@ impl Worker<'_> {
     fn drop_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
         let mut buffer = BytesMut::from(&extra[..]);
         while let Ok(Some(message)) = self.decoder.next(&mut buffer, None) {
-            if let Received::Mismatch(_) | Received::Answer { .. } = self.correlator.received(message) {
+            if let Received::Mismatch(_) | Received::Answer { .. } =
+                self.correlator.received(message)
+            {
                 return extra;
             }
         }
@@ -355,8 +357,7 @@ impl Worker<'_> {
         }
         let at_end = self.raw.split_off(said.len().min(self.raw.len()));
         let stage = self.stage;
-        let silence =
-            Silence { stage, question, waited, unread, waits, cpu_lately, said, at_end };
+        let silence = Silence { stage, question, waited, unread, waits, cpu_lately, said, at_end };
         Stop::Other(End::Silent(silence))
     }
 
