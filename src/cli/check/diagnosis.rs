@@ -529,3 +529,6 @@ fn shown(framing: &Framing) -> String {
         Framing::ContentLength => "content-length".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,13 @@ pub(super) fn at(leader: u32) -> Look {
         let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
         for thread in threads.flatten() {
             let read = |file| fs::read_to_string(thread.path().join(file));
-            let (stat, call) = (read("stat").unwrap_or_default(), read("syscall").ok());
-            look.activity = look.activity.max(activity(&stat, call.as_deref()));
+            let stat = read("stat").unwrap_or_default();
+            // Some kernels and sandboxes show only one of the two.
+            let waits = match read("syscall") {
+                Ok(call) => waits_for_input(&call),
+                Err(_) => read("wchan").is_ok_and(|place| place.ends_with("pipe_read")),
+            };
+            look.activity = look.activity.max(activity(&stat, waits));
             let children = read("children").unwrap_or_default();
             let children =
                 children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
@@ -50,11 +55,11 @@ pub(super) fn at(leader: u32) -> Look {
     look
 }
 
-/// Of one thread, from its `stat` and, where the kernel shows it, its `syscall`.
-fn activity(stat: &str, call: Option<&str>) -> Activity {
+/// Of one thread, from its `stat` and from what it `waits` for if it sleeps.
+fn activity(stat: &str, waits: bool) -> Activity {
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     match state {
-        Some('S') if call.is_some_and(waits_for_input) => Activity::Waits,
+        Some('S') if waits => Activity::Waits,
         Some('S' | 'T' | 't') => Activity::Sleeps,
         // One that has ended holds nobody up.
         Some('Z' | 'X') | None => Activity::Waits,
@@ -79,17 +84,22 @@ mod tests {
 
     #[test]
     fn only_who_reads_its_input_waits_for_it() {
-        let asleep = "7 (a) b) S 1 7 7";
-        let reads = format!("{} 0x0 0x1f167b30 0x1000 0x0 0x54 0xd 0x7f 0x7f", libc::SYS_read);
-        let other = format!("{} 0x3 0x1f167b30 0x1000 0x0 0x54 0xd 0x7f 0x7f", libc::SYS_read);
-        let waits = format!("{} 0xffffffff 0x0 0x0 0x0 0x0 0x0 0x7f 0x7f", libc::SYS_wait4);
-        assert_eq!(activity(asleep, Some(&reads)), Activity::Waits);
-        assert_eq!(activity(asleep, Some(&waits)), Activity::Waits);
-        assert_eq!(activity(asleep, Some(&other)), Activity::Sleeps);
-        assert_eq!(activity(asleep, Some("-1 0x7f 0x7f")), Activity::Sleeps);
-        assert_eq!(activity(asleep, None), Activity::Sleeps);
-        assert_eq!(activity("7 (a) R 1 7 7", Some("running")), Activity::Runs);
-        assert_eq!(activity("7 (a) D 1 7 7", Some(&reads)), Activity::Runs);
+        let rest = "0x1f167b30 0x1000 0x0 0x54 0xd 0x7f 0x7f";
+        assert!(waits_for_input(&format!("{} 0x0 {rest}", libc::SYS_read)));
+        assert!(waits_for_input(&format!("{} 0xffffffff {rest}", libc::SYS_wait4)));
+        assert!(!waits_for_input(&format!("{} 0x3 {rest}", libc::SYS_read)));
+        assert!(!waits_for_input(&format!("{} 0x0 {rest}", libc::SYS_futex)));
+        assert!(!waits_for_input("-1 0x7f 0x7f"));
+        assert!(!waits_for_input("running"));
+    }
+
+    #[test]
+    fn a_state_says_how_busy_a_thread_is() {
+        assert_eq!(activity("7 (a) b) S 1 7 7", true), Activity::Waits);
+        assert_eq!(activity("7 (a) b) S 1 7 7", false), Activity::Sleeps);
+        assert_eq!(activity("7 (a) R 1 7 7", true), Activity::Runs);
+        assert_eq!(activity("7 (S) D 1 7 7", true), Activity::Runs);
+        assert_eq!(activity("7 (a) Z 1 7 7", false), Activity::Waits);
     }
 
     #[test]

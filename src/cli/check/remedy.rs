@@ -45,9 +45,8 @@ pub(super) fn remedies(launch: &LaunchSettings, stdbuf: Option<&Path>) -> Vec<Re
         remedies.push(Remedy::of_command(options.join(" "), with));
     }
     if let Some(stdbuf) = stdbuf {
-        let mut with = launch.clone();
-        with.program = stdbuf.to_owned();
-        with.name = "stdbuf".to_owned();
+        let (program, name) = (stdbuf.to_owned(), "stdbuf".to_owned());
+        let mut with = LaunchSettings { program, name, ..launch.clone() };
         with.arguments.splice(0..0, ["-oL".to_owned(), launch.name.clone()]);
         remedies.push(Remedy::of_command("stdbuf -oL".to_owned(), with));
     }

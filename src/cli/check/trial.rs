@@ -87,10 +87,7 @@ pub(super) async fn try_one(
         end: End::Ready,
         words: Vec::new(),
     };
-    let stop = match worker.lead(&mut seen).await {
-        Ok(()) => None,
-        Err(stop) => Some(stop),
-    };
+    let stop = worker.lead(&mut seen).await.err();
     let ended = matches!(stop, Some(Stop::Ended(_)));
     let Worker { process, stdin, stage, .. } = worker;
     let exit = if ended {
@@ -103,7 +100,7 @@ pub(super) async fn try_one(
     seen.end = match stop {
         None => End::Ready,
         Some(Stop::Ended(after)) => End::Ended { exit: words.explain(exit), after, stage },
-        Some(Stop::Other(end)) => end,
+        Some(Stop::Other(end)) => *end,
     };
     Ok(seen)
 }
@@ -112,7 +109,7 @@ pub(super) async fn try_one(
 enum Stop {
     /// It ended by itself, after so long.
     Ended(Duration),
-    Other(End),
+    Other(Box<End>),
 }
 
 /// What happened next.
@@ -244,7 +241,7 @@ impl Worker<'_> {
                 .encode(b"", &question.text, None, &mut self.outgoing)
                 .map_err(|why| why.to_string())
         };
-        result.map_err(|why| Stop::Other(End::Unsendable { stage: self.stage, why }))
+        result.map_err(|why| Stop::Other(Box::new(End::Unsendable { stage: self.stage, why })))
     }
 
     async fn answer(&mut self, question: &Question) -> Result<(Bytes, bool), Stop> {
@@ -277,7 +274,7 @@ impl Worker<'_> {
     fn hear(&mut self) -> Result<Option<(Bytes, bool)>, Stop> {
         let out_of_step = |worker: &Self, why: String| {
             let raw = worker.raw.clone();
-            Stop::Other(End::OutOfStep { stage: worker.stage, why, raw })
+            Stop::Other(Box::new(End::OutOfStep { stage: worker.stage, why, raw }))
         };
         while !self.incoming.is_empty() {
             let message = match self.decoder.next(&mut self.incoming, None) {
@@ -320,15 +317,14 @@ impl Worker<'_> {
 
     /// What is left of output behind an answer once whole notifications are taken out.
     fn drop_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
+        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
         let mut buffer = BytesMut::from(&extra[..]);
-        while let Ok(Some(message)) = self.decoder.next(&mut buffer, None) {
-            if let Received::Mismatch(_) | Received::Answer { .. } =
-                self.correlator.received(message)
-            {
+        while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
+            let received = self.correlator.received(message);
+            if let Received::Mismatch(_) | Received::Answer { .. } = received {
                 return extra;
             }
         }
-        self.decoder.reset();
         buffer.to_vec()
     }
 
@@ -336,7 +332,7 @@ impl Worker<'_> {
     async fn gone(&mut self) -> Stop {
         match tokio::time::timeout(CLOSING, self.process.ended()).await {
             Ok(()) => Stop::Ended(self.born.elapsed()),
-            Err(_) => Stop::Other(End::Closed { stage: self.stage }),
+            Err(_) => Stop::Other(Box::new(End::Closed { stage: self.stage })),
         }
     }
 
@@ -349,7 +345,9 @@ impl Worker<'_> {
         let said = self.raw.clone();
         self.stdin = None;
         self.outgoing.clear();
-        let end = Instant::now() + AT_END;
+        // One that computes would not notice.
+        let is_idle = waits || self.quiet.sleeps_since.is_some();
+        let end = Instant::now() + if is_idle { AT_END } else { Duration::ZERO };
         while Instant::now() < end {
             if let Step::Ended | Step::Closed = self.step().await {
                 break;
@@ -358,7 +356,7 @@ impl Worker<'_> {
         let at_end = self.raw.split_off(said.len().min(self.raw.len()));
         let stage = self.stage;
         let silence = Silence { stage, question, waited, unread, waits, cpu_lately, said, at_end };
-        Stop::Other(End::Silent(silence))
+        Stop::Other(Box::new(End::Silent(silence)))
     }
 
     /// Bytes in its input that it has not read.
