@@ -1,1 +1,358 @@
-//! What operators ask over HTTP.
+//! What operators ask over HTTP: health, metrics, status, and the few things they may tell the
+//! server to do.
+//!
+//! Answers one request from an [`Operator`], which is the rest of the server; the listener and
+//! its connections are `net`'s.
+
+mod access;
+pub mod status;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use self::status::Status;
+use crate::observe::metrics::{Metrics, text};
+
+/// What the server can show and be told. All of it runs on the thread of the admin listener.
+pub trait Operator {
+    /// The server at this moment.
+    fn status(&self) -> Status;
+
+    /// Does what SIGHUP does. Where the new configuration is refused, the old one goes on.
+    ///
+    /// # Errors
+    ///
+    /// The problems, in words for the operator.
+    fn reload(&self) -> impl Future<Output = Result<(), String>>;
+
+    /// Forgets which questions are poisonous, and says how many it were.
+    fn forgive_poisonous(&self) -> usize;
+}
+
+/// Answers the requests of operators.
+#[derive(Debug)]
+pub struct Admin<O> {
+    operator: O,
+    metrics: Arc<Metrics>,
+    token: Option<String>,
+}
+
+type Reply = Response<Full<Bytes>>;
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Reload,
+    Poisonous,
+}
+
+impl Page {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/live" => Self::Live,
+            "/ready" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            "/status.json" => Self::Status,
+            "/reload" => Self::Reload,
+            "/poisonous" => Self::Poisonous,
+            _ => return None,
+        })
+    }
+
+    /// The methods it takes, as `Allow` lists them.
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Reload => "POST",
+            Self::Poisonous => "DELETE",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+impl<O: Operator> Admin<O> {
+    /// Answers for `operator`; where there is a `token`, only to who has it.
+    pub fn new(operator: O, metrics: Arc<Metrics>, token: Option<String>) -> Self {
+        Self { operator, metrics, token }
+    }
+
+    /// Answers one request. Its body is never read.
+    pub async fn handle<B>(&self, request: Request<B>) -> Reply {
+        let page = Page::at(request.uri().path());
+        let may = |token: &String| access::has_token(request.headers(), token);
+        if page != Some(Page::Live) && !self.token.as_ref().is_none_or(may) {
+            let mut reply = problem(StatusCode::UNAUTHORIZED, "send the admin token as a Bearer");
+            reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return reply;
+        }
+        let Some(page) = page else {
+            return problem(
+                StatusCode::NOT_FOUND,
+                "there are /live, /ready, /metrics, /status.json, /reload and /poisonous",
+            );
+        };
+        if !page.takes(request.method()) {
+            let detail = format!("{} takes {}", request.uri().path(), page.allow());
+            let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(page.allow()));
+            return reply;
+        }
+        match page {
+            Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
+            Page::Ready => ready(&self.operator.status()),
+            Page::Metrics => self.metrics(),
+            Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
+            Page::Reload | Page::Poisonous => {
+                if !access::is_deliberate(request.headers(), request.uri()) {
+                    return problem(
+                        StatusCode::FORBIDDEN,
+                        "send the header `Httpipe-Admin: 1`, and a `Host` that is loopback",
+                    );
+                }
+                self.act(page).await
+            }
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        // Everything else is counted where it changes; the cache changes too often for that.
+        self.metrics.cache_bytes(self.operator.status().cache.bytes);
+        reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
+    }
+
+    async fn act(&self, page: Page) -> Reply {
+        if page == Page::Poisonous {
+            let forgiven = self.operator.forgive_poisonous();
+            return json(StatusCode::OK, JSON, &serde_json::json!({ "forgiven": forgiven }));
+        }
+        match self.operator.reload().await {
+            Ok(()) => reply(StatusCode::OK, PLAIN, "reloaded\n"),
+            Err(problems) => problem(StatusCode::CONFLICT, &problems),
+        }
+    }
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+fn ready(status: &Status) -> Reply {
+    match status.not_ready() {
+        None => reply(StatusCode::OK, PLAIN, "ready\n"),
+        Some(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+/// A problem document of RFC 9457. It has no `code`: those are of calls.
+fn problem(status: StatusCode, detail: &str) -> Reply {
+    let document = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Problem"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    json(status, PROBLEM, &document)
+}
+
+fn json(status: StatusCode, content_type: &'static str, body: &impl serde::Serialize) -> Reply {
+    let mut text = serde_json::to_vec(body).expect("numbers, texts and lists of them are JSON");
+    text.push(b'\n');
+    reply(status, content_type, text)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// A server that is told what it is, and notes what it is told to do.
+    struct Fake {
+        status: Status,
+        reload: Result<(), String>,
+        told: RefCell<Vec<&'static str>>,
+    }
+
+    impl Operator for &Fake {
+        fn status(&self) -> Status {
+            self.status.clone()
+        }
+
+        async fn reload(&self) -> Result<(), String> {
+            self.told.borrow_mut().push("reload");
+            self.reload.clone()
+        }
+
+        fn forgive_poisonous(&self) -> usize {
+            self.told.borrow_mut().push("forgive");
+            3
+        }
+    }
+
+    fn fake() -> Fake {
+        let status = status::tests::status(&[("fib", 1, 0)]);
+        Fake { status, reload: Ok(()), told: RefCell::default() }
+    }
+
+    /// One answer, flattened for comparing.
+    #[derive(Debug)]
+    struct Seen {
+        status: u16,
+        content_type: String,
+        allow: Option<String>,
+        body: String,
+    }
+
+    fn ask(fake: &Fake, token: Option<&str>, request: Request<()>) -> Seen {
+        let admin = Admin::new(fake, Metrics::new(), token.map(str::to_owned));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let (head, body) = admin.handle(request).await.into_parts();
+            let body = body.collect().await.expect("cannot fail").to_bytes();
+            let header =
+                |name| head.headers.get(name).map(|v| v.to_str().expect("text").to_owned());
+            Seen {
+                status: head.status.as_u16(),
+                content_type: header(CONTENT_TYPE).expect("always there"),
+                allow: header(ALLOW),
+                body: String::from_utf8(body.to_vec()).expect("UTF-8"),
+            }
+        })
+    }
+
+    /// `METHOD /path`, made on purpose.
+    fn request(line: &str) -> Request<()> {
+        let (method, path) = line.split_once(' ').expect("METHOD /path");
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "localhost:3001").header("httpipe-admin", "1");
+        request.body(()).expect("a request")
+    }
+
+    #[test]
+    fn every_page_takes_its_methods_and_no_other() {
+        for (line, status, content_type) in [
+            ("GET /live", 200, PLAIN),
+            ("HEAD /live", 200, PLAIN),
+            ("GET /ready", 200, PLAIN),
+            ("GET /metrics", 200, text::CONTENT_TYPE),
+            ("GET /status.json", 200, JSON),
+            ("GET /status.json?pretty", 200, JSON),
+            ("POST /reload", 200, PLAIN),
+            ("DELETE /poisonous", 200, JSON),
+            ("POST /live", 405, PROBLEM),
+            ("OPTIONS /reload", 405, PROBLEM),
+            ("GET /reload", 405, PROBLEM),
+            ("POST /poisonous", 405, PROBLEM),
+            ("GET /", 404, PROBLEM),
+            ("GET /live/", 404, PROBLEM),
+            ("GET /Live", 404, PROBLEM),
+        ] {
+            let seen = ask(&fake(), None, request(line));
+            assert_eq!((seen.status, &*seen.content_type), (status, content_type), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        for (line, allow) in
+            [("PUT /ready", "GET, HEAD"), ("GET /reload", "POST"), ("GET /poisonous", "DELETE")]
+        {
+            assert_eq!(ask(&fake(), None, request(line)).allow.as_deref(), Some(allow), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_pool_without_workers_is_named_and_the_server_is_not_ready_but_alive() {
+        let status = status::tests::status(&[("fib", 0, 0), ("good", 1, 0)]);
+        let fake = Fake { status, ..fake() };
+        let seen = ask(&fake, None, request("GET /ready"));
+        assert_eq!(seen.status, 503);
+        assert!(seen.body.contains("`fib`") && !seen.body.contains("good"), "{}", seen.body);
+        assert_eq!(ask(&fake, None, request("GET /live")).status, 200);
+    }
+
+    #[test]
+    fn with_a_token_only_life_is_told_to_those_without_it() {
+        for (line, given, status) in [
+            ("GET /live", None, 200),
+            ("GET /ready", None, 401),
+            ("GET /metrics", None, 401),
+            ("GET /status.json", Some("Bearer wrong"), 401),
+            ("POST /reload", None, 401),
+            ("DELETE /poisonous", None, 401),
+            ("GET /nowhere", None, 401),
+            ("GET /metrics", Some("Bearer secret"), 200),
+            ("POST /reload", Some("Bearer secret"), 200),
+        ] {
+            let mut request = request(line);
+            if let Some(given) = given {
+                let value = given.parse().expect("a header value");
+                request.headers_mut().insert(http::header::AUTHORIZATION, value);
+            }
+            let seen = ask(&fake(), Some("secret"), request);
+            assert_eq!(seen.status, status, "{line} {given:?}");
+            assert!(!seen.body.contains("secret"), "{}", seen.body);
+        }
+    }
+
+    #[test]
+    fn what_a_web_page_could_send_does_nothing() {
+        for line in ["POST /reload", "DELETE /poisonous"] {
+            for header in ["host", "httpipe-admin"] {
+                let fake = fake();
+                let mut request = request(line);
+                request.headers_mut().insert(header, HeaderValue::from_static("evil.example"));
+                assert_eq!(ask(&fake, None, request).status, 403, "{line} {header}");
+                assert!(fake.told.borrow().is_empty(), "{line} {header}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_reload_says_all_problems() {
+        let fake = Fake { reload: Err("unknown key `wrokers`\nsecond".to_owned()), ..fake() };
+        let seen = ask(&fake, None, request("POST /reload"));
+        assert_eq!((seen.status, &*seen.content_type), (409, PROBLEM));
+        let document: serde_json::Value = serde_json::from_str(&seen.body).expect("JSON");
+        assert_eq!(document["detail"], "unknown key `wrokers`\nsecond");
+        assert_eq!(document["status"], 409);
+        assert_eq!(*fake.told.borrow(), ["reload"]);
+    }
+
+    #[test]
+    fn forgiving_says_how_many_questions_it_were() {
+        let fake = fake();
+        let seen = ask(&fake, None, request("DELETE /poisonous"));
+        assert_eq!(seen.body, "{\"forgiven\":3}\n");
+        assert_eq!(*fake.told.borrow(), ["forgive"]);
+    }
+
+    #[test]
+    fn a_scrape_shows_the_cache_as_it_is() {
+        let seen = ask(&fake(), None, request("GET /metrics"));
+        assert!(seen.body.contains("\nhttpipe_cache_bytes 600\n"), "{}", seen.body);
+    }
+}

@@ -212,9 +212,7 @@ pub fn compact_json(text: &str) -> Result<String, &'static str> {
     let mut compact = String::with_capacity(valid.get().len());
     let mut rest = valid.get();
     let mut depth = 0_usize;
-    while let Some(at) =
-        rest.find(|c: char| matches!(c, '"' | '[' | '{' | ']' | '}' | ' ' | '\t' | '\n' | '\r'))
-    {
+    while let Some(at) = rest.find(['"', '[', '{', ']', '}', ' ', '\t', '\n', '\r']) {
         compact.push_str(&rest[..at]);
         rest = &rest[at..];
         let first = rest.as_bytes()[0];

@@ -192,9 +192,8 @@ impl Pattern {
 
     /// Holds one answer against the question it should belong to.
     pub fn fit(&self, question: &[u8], answer: &Bytes) -> Match {
-        let unfit = |proven, why: String| match proven {
-            true => Match::ProvenButUnfit(why),
-            false => Match::Doubtful,
+        let unfit = |proven, why: String| {
+            if proven { Match::ProvenButUnfit(why) } else { Match::Doubtful }
         };
         if !self.has_fields() {
             let fits = self.walk(question, answer, |_, _| ()).is_ok();

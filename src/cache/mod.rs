@@ -118,10 +118,10 @@ impl Cache {
 
     /// Keeps an answer, in place of an older one with its key. What is larger than the whole
     /// cache, less a few percent of it, is not kept.
-    pub fn put(&self, key: Key, stored: Arc<Stored>) {
+    pub fn put(&self, mut key: Key, stored: Arc<Stored>) {
         // Copied for the same reason as the body.
-        let question = Bytes::copy_from_slice(&key.question);
-        self.store.insert(Key { question, ..key }, stored);
+        key.question = Bytes::copy_from_slice(&key.question);
+        self.store.insert(key, stored);
     }
 
     /// Bytes held now, keys and book-keeping included.

@@ -1,5 +1,337 @@
 //! One request from start to end.
+//!
+//! Everything that can be decided without waiting is decided in the pure files beside this one;
+//! here the body is read, the call is made, and what happened is counted and logged.
 
+pub mod access;
 pub mod parameters;
 pub mod problem;
+pub mod question;
+pub mod request;
+pub mod response;
 pub mod routes;
+
+mod body;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Request, Response};
+
+use self::access::{Account, RequestIds};
+use self::parameters::{Body, Sources};
+use self::question::Material;
+pub use self::response::FrontBody;
+use self::response::Manner;
+use self::routes::{Found, RouteTable};
+use crate::base::{Call, Failure, Timing};
+use crate::call::{Answer, CacheUse, Gateway, Keep, Request as Asking};
+use crate::config::{
+    CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
+};
+use crate::observe::log::AccessLog;
+use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
+
+/// Where calls go.
+pub trait Calls {
+    /// A kept answer, if there is one.
+    fn kept(&self, request: &Asking, now: Instant) -> Option<Answer>;
+
+    /// Answers exactly once. Dropping the future means that the caller left.
+    fn call(&self, request: Asking) -> impl Future<Output = Answer>;
+}
+
+impl Calls for Gateway {
+    fn kept(&self, request: &Asking, now: Instant) -> Option<Answer> {
+        Gateway::kept(self, request, now)
+    }
+
+    fn call(&self, request: Asking) -> impl Future<Output = Answer> {
+        Gateway::call(self, request)
+    }
+}
+
+/// What all requests under one configuration share. Nothing in it changes but the switch to
+/// draining, so a reload makes a new one.
+#[derive(Debug)]
+pub struct Front {
+    table: RouteTable,
+    routes: Vec<Served>,
+    pools: Vec<Arc<PoolSettings>>,
+    limits: LimitSettings,
+    /// Counts requests that take no route.
+    none: RouteMetrics,
+    access: AccessLog,
+    ids: RequestIds,
+    draining: AtomicBool,
+}
+
+/// A route with what is prepared for each request that takes it.
+#[derive(Debug)]
+struct Served {
+    settings: RouteSettings,
+    metrics: RouteMetrics,
+    content_type: HeaderValue,
+    /// The fixed answer, of a route that has one.
+    text: Bytes,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+enum Said {
+    Options(Arc<str>),
+    Text(usize),
+    Answer(usize, Answer),
+    Failure(Option<usize>, Failure),
+}
+
+impl Front {
+    /// The front of this configuration. Lines of requests go to `access`.
+    pub fn new(config: &Config, metrics: &Metrics, access: AccessLog) -> Self {
+        let served = config.routes.iter().map(|route| {
+            let (pool, content_type, text) = match &route.action {
+                RouteAction::Text { text, content_type } => (None, content_type, text.clone()),
+                RouteAction::Call(call) => {
+                    (Some(&*config.pools[call.pool].name), &call.content_type, String::new())
+                }
+            };
+            let plain_bytes = HeaderValue::from_static("application/octet-stream");
+            Served {
+                metrics: metrics.route(&route.label, pool),
+                content_type: HeaderValue::from_str(content_type).unwrap_or(plain_bytes),
+                text: text.into(),
+                settings: route.clone(),
+            }
+        });
+        Self {
+            table: RouteTable::new(&config.routes),
+            routes: served.collect(),
+            pools: config.pools.clone(),
+            limits: config.limits.clone(),
+            none: metrics.route("none", None),
+            access,
+            ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on every new request is refused as `draining` and its connection closed. Calls
+    /// that were accepted go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Answers one request; `received` is when its head had been read. Never fails: what goes
+    /// wrong becomes a response.
+    pub async fn handle<B, C>(
+        &self,
+        calls: &C,
+        request: Request<B>,
+        received: Instant,
+    ) -> Response<FrontBody>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        C: Calls,
+    {
+        let (head, body) = request.into_parts();
+        let own_id = request::own_request_id(&head.headers);
+        let made_id = own_id.is_none().then(|| self.ids.next());
+        let request_id = own_id.or(made_id.as_deref()).expect("one of both is there");
+        let draining = self.draining.load(Ordering::Acquire);
+        let mut body = pin!(body);
+        let mut read_whole = body.is_end_stream();
+        let said = if draining {
+            Said::Failure(None, Failure::Draining)
+        } else {
+            let answering = self.answer(calls, &head, body.as_mut(), &mut read_whole, received);
+            unless_panic(answering).await.unwrap_or_else(|| {
+                tracing::error!(request_id, "a request ended in a fault of the server");
+                Said::Failure(None, Failure::Internal)
+            })
+        };
+        // Draining may have begun meanwhile; then this was the last answer here.
+        let close = self.draining.load(Ordering::Acquire)
+            || !read_whole
+            || matches!(said.failure(), Some(Failure::Draining));
+        let manner = Manner { request_id, head: head.method == Method::HEAD, close };
+        self.finish(&head, &said, manner, received)
+    }
+
+    async fn answer<B, C>(
+        &self,
+        calls: &C,
+        head: &Parts,
+        body: Pin<&mut B>,
+        read_whole: &mut bool,
+        received: Instant,
+    ) -> Said
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        C: Calls,
+    {
+        if let Err(failure) = request::check_host(head.version, &head.headers) {
+            return Said::Failure(None, failure);
+        }
+        let index = match self.table.find(head.method.as_str(), head.uri.path()) {
+            Found::Route(index) => index,
+            Found::Options { allow } => return Said::Options(allow),
+            Found::NotAllowed { allow } => {
+                return Said::Failure(None, Failure::MethodNotAllowed { allow });
+            }
+            Found::Nothing => return Said::Failure(None, Failure::NoRoute),
+        };
+        let route = &self.routes[index].settings;
+        let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
+        let asking = self.ask(route, call, head, body, read_whole, received).await;
+        let asking = match asking {
+            Ok(asking) => asking,
+            Err(failure) => return Said::Failure(Some(index), failure),
+        };
+        let kept = match asking.keep {
+            Some(_) => calls.kept(&asking, Instant::now()),
+            None => None,
+        };
+        match kept {
+            Some(answer) => Said::Answer(index, answer),
+            None => Said::Answer(index, calls.call(asking).await),
+        }
+    }
+
+    /// Makes a call of a request.
+    async fn ask<B: hyper::body::Body<Data = Bytes>>(
+        &self,
+        route: &RouteSettings,
+        call: &CallSettings,
+        head: &Parts,
+        body: Pin<&mut B>,
+        read_whole: &mut bool,
+        received: Instant,
+    ) -> Result<Asking, Failure> {
+        let caller_deadline = request::caller_deadline(&head.headers, received)?;
+        let uses_body = question::uses_body(&call.send);
+        let may_hold_parameters =
+            matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
+        let bytes = if (uses_body || may_hold_parameters) && !*read_whole {
+            let limits = body::Limits::new(&self.limits, received, caller_deadline);
+            let bytes = body::read(body, &head.headers, limits).await?;
+            *read_whole = true;
+            bytes
+        } else {
+            Bytes::new()
+        };
+        let sources = Sources {
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or_default(),
+            body: if uses_body {
+                Body::Nothing
+            } else {
+                Body::of(request::content_type(&head.headers), &bytes)
+            },
+        };
+        let (method, headers) = (head.method.as_str(), &head.headers);
+        let material = Material { route, method, sources, headers, body: &bytes };
+        let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
+        let asked = question::ask(call, &self.pools[call.pool], material, &nonce)?;
+        let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
+        let call_of_it = Call {
+            route: route.id,
+            question: asked.question,
+            idempotent: call.idempotent,
+            caller_deadline,
+        };
+        Ok(Asking { pool: call.pool, call: call_of_it, keep })
+    }
+
+    /// Makes the response, and counts and logs it.
+    fn finish(
+        &self,
+        head: &Parts,
+        said: &Said,
+        manner: Manner<'_>,
+        received: Instant,
+    ) -> Response<FrontBody> {
+        let now = Instant::now();
+        let (route, response) = match said {
+            Said::Options(allow) => (None, response::of_options(allow, manner)),
+            Said::Text(index) => {
+                let served = &self.routes[*index];
+                let response = response::of_text(&served.text, &served.content_type, manner);
+                (Some(served), response)
+            }
+            Said::Answer(index, answer) => {
+                let served = &self.routes[*index];
+                let reads = matches!(head.method, Method::GET | Method::HEAD);
+                let conditions = reads.then_some(&head.headers);
+                let kind = &served.content_type;
+                let response = response::of_answer(answer, kind, conditions, now, manner);
+                (Some(served), response)
+            }
+            Said::Failure(index, failure) => {
+                let served = index.map(|index| &self.routes[index]);
+                (served, response::of_failure(failure, Timing::default(), manner))
+            }
+        };
+        let status = response.status().as_u16();
+        let metrics = route.map_or(&self.none, |served| &served.metrics);
+        let duration = now.saturating_duration_since(received);
+        metrics.request(status, duration);
+        if let Said::Answer(_, Answer { cache: Some(cache), .. }) = said {
+            metrics.cache(match cache {
+                CacheUse::Hit(_) => CacheResult::Hit,
+                CacheUse::Miss(_) => CacheResult::Miss,
+                CacheUse::Collapsed(_) => CacheResult::Collapsed,
+            });
+        }
+        if self.access.is_on() {
+            let label = route.map_or("none", |served| &served.settings.label);
+            let account = Account { status, label, duration, bytes: response.body().length() };
+            account.write(&self.access, head, said.call(), said.failure(), manner.request_id);
+        }
+        response
+    }
+}
+
+impl Said {
+    /// What a call cost, if there was one.
+    fn call(&self) -> Option<Timing> {
+        match self {
+            Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
+            Self::Answer(_, answer) => Some(answer.timing),
+            _ => None,
+        }
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failure(_, failure) => Some(failure),
+            Self::Answer(_, answer) => answer.result.as_ref().err(),
+            Self::Options(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+/// What a future gives; `None` where it panics: one request must never take others with it.
+async fn unless_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

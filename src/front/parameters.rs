@@ -83,7 +83,7 @@ pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<Strin
             (Some(value), _) => parameter
                 .kind
                 .read(&value)
-                .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.name))),
+                .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.key))),
             (None, Some(default)) => Ok(default.clone()),
             (None, None) => Err(missing(parameter)),
         })
@@ -139,10 +139,9 @@ impl<'a> Given<'a> {
         value: Result<Cow<'a, str>, &'static str>,
     ) -> Result<(), Failure> {
         let parameter = &self.parameters[index];
-        let value =
-            value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.name)))?;
+        let value = value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.key)))?;
         match self.values[index].replace(value) {
-            Some(_) => Err(bad(parameter, &format!("`{}` is given twice", parameter.name))),
+            Some(_) => Err(bad(parameter, &format!("`{}` is given twice", parameter.key))),
             None => Ok(()),
         }
     }
@@ -181,17 +180,15 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
-    let text = match plus_is_space && text.contains('+') {
-        true => Cow::Owned(text.replace('+', " ")),
-        false => Cow::Borrowed(text),
-    };
+    let has_spaces = plus_is_space && text.contains('+');
+    let text = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     if !text.contains('%') {
         return Ok(text);
     }
-    let after_each = text.split('%').skip(1);
+    let mut after_each = text.split('%').skip(1);
     let is_hex =
         |after: &str| after.len() >= 2 && after.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
-    if !after_each.map(is_hex).all(|hex| hex) {
+    if !after_each.all(is_hex) {
         return Err("holds a `%` without two hexadecimal digits");
     }
     let decoded = percent_decode_str(&text).decode_utf8().map_err(|_| "is not UTF-8")?;
@@ -258,7 +255,7 @@ impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for
 fn missing(parameter: &Parameter) -> Failure {
     let detail = match &parameter.missing {
         Some(detail) => detail.clone(),
-        None => format!("`{}` is missing", parameter.name).into(),
+        None => format!("`{}` is missing", parameter.key).into(),
     };
     Failure::BadParameter { parameter: parameter.name.clone(), detail }
 }

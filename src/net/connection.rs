@@ -8,7 +8,7 @@
 //! - A connection that never sends a byte has `header_timeout`, not `idle_timeout`: it has not
 //!   yet shown that it speaks HTTP.
 //! - hyper's own header timer is off: it counts idle time too. One timer a connection looks at
-//!   a [`Watch`] instead; a request sets no timer.
+//!   a watch of our own instead; a request sets no timer.
 //! - An end that the caller did not ask for is followed by a short time of reading, or the
 //!   kernel would throw away the last response together with what was left unread.
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::Pool;
+use super::{Ending, Pool};
 use super::actions::Loss;
 use crate::base::WorkerId;
 use crate::config::PoolSettings;
@@ -96,7 +96,7 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let reason = match Process::spawn(&settings.launch, &pool.surroundings.guard) {
+    let (reason, how) = match Process::spawn(&settings.launch, &pool.surroundings.guard) {
         Ok((process, streams)) => {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
@@ -112,8 +112,9 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             let exit = part(&link, &settings, process, end).await;
             pool.lost(&link, end, &exit);
             tokio::time::timeout(LAST_WORDS, pump).await.ok();
-            report(&settings, &link, end, &words.explain(exit), &words);
-            end
+            let exit = words.explain(exit);
+            report(&settings, &link, end, &exit, &words);
+            (end, exit.to_string())
         }
         Err(error) => {
             link.note(error.to_string());
@@ -121,9 +122,10 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                 "a worker could not be started");
             let now = Instant::now();
             pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed, 0);
-            ExitReason::StartFailed
+            (ExitReason::StartFailed, error.to_string())
         }
     };
+    pool.remember(Ending { worker: link.worker, reason, how, at: Instant::now() });
     pool.metrics.worker_ended(reason);
     pool.links.borrow_mut().remove(&link.worker);
     pool.state.borrow_mut().gone(link.worker);

@@ -229,6 +229,9 @@ impl Pool {
             self.metrics.worked_for(timing.work);
         }
         ticket.slot.put(Outcome { result, timing });
+        if self.state.try_borrow().is_ok_and(|state| state.calls_open() == 0) {
+            self.emptied.notify_waiters();
+        }
     }
 }
 

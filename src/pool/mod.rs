@@ -19,7 +19,7 @@ mod queue;
 mod scale;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,6 +70,8 @@ pub struct Pool {
     ending: Cell<Option<ExitReason>>,
     ended: Notify,
     first_ready: Notify,
+    emptied: Notify,
+    exits: RefCell<VecDeque<Ending>>,
 }
 
 /// What is kept with each call.
@@ -89,7 +91,27 @@ pub struct Report {
     pub summary: Summary,
     /// The process ids of its workers.
     pub processes: HashMap<WorkerId, u32>,
+    /// Its workers by state.
+    pub counts: WorkerCounts,
+    /// The last workers that ended, the latest last.
+    pub exits: Vec<Ending>,
 }
+
+/// How one worker ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Why.
+    pub reason: ExitReason,
+    /// How, in words that hold nothing the worker wrote.
+    pub how: String,
+    /// When.
+    pub at: Instant,
+}
+
+/// Endings that are kept for operators.
+const ENDINGS_KEPT: usize = 10;
 
 impl Pool {
     /// Starts the workers of a program. Must be called on a thread that lives as long as the
@@ -110,6 +132,8 @@ impl Pool {
             ending: Cell::new(None),
             ended: Notify::new(),
             first_ready: Notify::new(),
+            emptied: Notify::new(),
+            exits: RefCell::default(),
         });
         pool.settle(Instant::now());
         pool.surroundings.tasks.spawn_local(driver::keep_time(Rc::clone(&pool)));
@@ -173,9 +197,15 @@ impl Pool {
         }
     }
 
-    /// Calls that were accepted and are not answered.
-    pub fn calls_open(&self) -> usize {
-        self.state.borrow().calls_open()
+    /// Waits until no call is in its books.
+    pub async fn becomes_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.state.borrow().calls_open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Answers what is open with `draining`, stops all workers and waits until they have gone.
@@ -202,6 +232,8 @@ impl Pool {
             name: self.name(),
             summary: self.state.borrow().summary(Instant::now()),
             processes: processes.collect(),
+            counts: self.worker_counts(),
+            exits: self.exits.borrow().iter().cloned().collect(),
         }
     }
 
@@ -209,6 +241,14 @@ impl Pool {
     pub fn publish(&self) {
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
+    }
+
+    fn remember(&self, ending: Ending) {
+        let mut exits = self.exits.borrow_mut();
+        if exits.len() == ENDINGS_KEPT {
+            exits.pop_front();
+        }
+        exits.push_back(ending);
     }
 
     fn worker_counts(&self) -> WorkerCounts {

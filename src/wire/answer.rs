@@ -1,6 +1,6 @@
 //! What an answer is worth: a reply, the program's own error, or a reason to distrust it.
 //!
-//! Pure. The order is that of the design: `error` is tried first, then `reply`.
+//! Pure: the order is that of the design: `error` is tried first, then `reply`.
 
 use bytes::Bytes;
 
@@ -181,7 +181,7 @@ mod tests {
             (ReplyShape::Json, ""),
             (ReplyShape::Json, "\"\u{1}\""),
             (ReplyShape::Http, "[]"),
-            (ReplyShape::Http, r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#),
+            (ReplyShape::Http, r#"{"status":200,"headers":{"X":"a\r\nSet-Cookie: b"}}"#),
             (ReplyShape::Pattern(pattern("ok {n:int}")), "ok x"),
         ];
         for (reply, answer) in shapes {

@@ -1,6 +1,6 @@
 //! Whose answer a message is, for one worker.
 //!
-//! Pure. Calls stay in the books until their answer comes, also those that nobody waits for any
+//! Pure: calls stay in the books until their answer comes, also those that nobody waits for any
 //! more: a late answer must find its own call, or it would meet another's.
 //!
 //! Memory: one entry for each call in the worker; how many there are is up to the pool.

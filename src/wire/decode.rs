@@ -1,6 +1,6 @@
 //! Bytes to answers: cuts the next message off the front of what a worker wrote.
 //!
-//! Pure. Messages are cut without copying, and no byte is searched twice however small the
+//! Pure: messages are cut without copying, and no byte is searched twice however small the
 //! pieces are in which it comes: a message of 16 MiB in pieces of one byte costs as much as in
 //! one (`until:` looks at one sentinel's length again for each piece).
 //!
@@ -24,6 +24,9 @@ pub struct Decoder {
 }
 
 /// Why a worker's output cannot be cut into messages any further. The worker must be stopped.
+///
+/// What it says of itself may be told to callers: it repeats nothing of what the worker wrote,
+/// which may be the answer to somebody else. Operators should be shown [`Broken::found`] too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// A message is longer than `message_max`, or says that it will be.
@@ -33,11 +36,11 @@ pub enum Broken {
         limit: usize,
     },
     /// The bytes do not follow the framing.
-    #[error("expected {expected}, got {found}")]
+    #[error("expected {expected}, got something else")]
     Malformed {
         /// What had to come, in words.
         expected: &'static str,
-        /// What came instead, escaped and cut short. For the operator only.
+        /// What came instead, escaped and cut short. Not for callers.
         found: String,
     },
 }
@@ -88,6 +91,16 @@ pub(super) struct Sentinel {
     pieces: Vec<Vec<u8>>,
     /// Of a sentinel without a nonce.
     finder: Option<Box<Finder<'static>>>,
+}
+
+impl Broken {
+    /// What the worker wrote instead, escaped and cut short. For the log, never for callers.
+    pub fn found(&self) -> Option<&str> {
+        match self {
+            Self::TooBig { .. } => None,
+            Self::Malformed { found, .. } => Some(found),
+        }
+    }
 }
 
 impl Decoder {
@@ -489,6 +502,37 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_a_message_does_not_count_as_part_of_it() {
+        let streams: [(Framing, &[u8]); 7] = [
+            (Framing::Line, b"OK345678\r\n"),
+            (Framing::Lines(1), b"OK345678\r\n"),
+            (last_line("^OK"), b"OK345678\r\n"),
+            (Framing::Block, b"OK345678\r\n\r\n"),
+            (until("12345678"), b"OK34567812345678"),
+            (Framing::Netstring, b"8:OK345678,"),
+            (Framing::ContentLength, b"Content-Length: 8\r\nX: 12345678\r\n\r\nOK345678"),
+        ];
+        for (framing, stream) in streams {
+            let expected = (vec![b"OK345678".to_vec()], None);
+            assert_eq!(cut(&framing, 8, stream.chunks(1)), expected, "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_may_not_be_endless_in_one_piece_or_in_many() {
+        let line = b"X: 0123456789\r\n";
+        let header =
+            |lines: usize| [&line.repeat(lines)[..], b"Content-Length: 0\r\n\r\n"].concat();
+        let (good, bad) = (header(500), header(600));
+        for size in [1, 100, bad.len()] {
+            let framing = Framing::ContentLength;
+            assert_eq!(cut(&framing, 8, good.chunks(size)), (vec![Vec::new()], None));
+            let (messages, broken) = cut(&framing, 8, bad.chunks(size));
+            assert!(messages.is_empty() && broken.is_some(), "in pieces of {size}");
+        }
+    }
+
+    #[test]
     fn an_endless_message_is_stopped_soon_after_the_limit() {
         for framing in all_framings().into_iter().take(9) {
             assert_eq!(
@@ -538,8 +582,9 @@ mod tests {
             let broken = breaks(&framing, 1 << 20, stream);
             assert!(matches!(broken, Broken::Malformed { .. }), "{broken}");
         }
-        let said = breaks(&Framing::ContentLength, 99, b"Debug: \x1b[0m\n\n").to_string();
-        assert_eq!(said, r#"expected a `Content-Length`, got "Debug: \x1b[0m\n\n""#);
+        let broken = breaks(&Framing::ContentLength, 99, b"Debug: \x1b[0m\n\n");
+        assert_eq!(broken.to_string(), "expected a `Content-Length`, got something else");
+        assert_eq!(broken.found(), Some(r#""Debug: \x1b[0m\n\n""#));
     }
 
     #[test]

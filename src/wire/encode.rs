@@ -1,6 +1,6 @@
 //! Questions to bytes.
 //!
-//! Pure. What may stand in a question was checked before (`Framing::unsendable`); here only the
+//! Pure: what may stand in a question was checked before (`Framing::unsendable`); here only the
 //! length can still be wrong.
 
 use bytes::{BufMut, BytesMut};

@@ -1,6 +1,6 @@
 //! `reply = "http"`: an answer that chooses status, headers and body of the response.
 //!
-//! Pure. The program is trusted with what the response says, not with how it is framed: nothing
+//! Pure: the program is trusted with what the response says, not with how it is framed: nothing
 //! it writes can change the connection, smuggle a header or a second response.
 
 use std::borrow::Cow;
@@ -56,9 +56,15 @@ enum Values {
 /// Reads and checks an answer; the error says what is wrong without repeating any of it.
 pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
     let read: HttpAnswer<'_> = serde_json::from_slice(answer).map_err(|problem| {
-        let place = problem.column();
-        format!("the answer is not a JSON object with `status`, `headers` and `body` (at {place})")
+        let (line, column) = (problem.line(), problem.column());
+        format!(
+            "the answer is not a JSON object with `status`, `headers` and `body` (line {line}, \
+             column {column})"
+        )
     })?;
+    if read.status.is_none() && read.body.is_none() && read.body_base64.is_none() {
+        return Err("the answer has neither `status` nor `body`".to_owned());
+    }
     let status = read.status.unwrap_or(200);
     if !(200..=599).contains(&status) {
         return Err("the answer's `status` is not from 200 to 599".to_owned());
@@ -97,7 +103,7 @@ fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     }
     // HTAB is the only control character that a value may hold; CR and LF would end it.
     if value.bytes().any(|byte| byte != b'\t' && (byte < 0x20 || byte == 0x7f)) {
-        return Err(format!("the answer's header `{name}` holds a control character"));
+        return Err("a header of the answer holds a control character".to_owned());
     }
     Ok((name, value))
 }
@@ -157,8 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_default() {
-        assert_eq!(form("{}"), (200, Vec::new(), Vec::new()));
+    fn a_status_or_a_body_is_enough() {
+        assert_eq!(form(r#"{"status":204}"#), (204, Vec::new(), Vec::new()));
+        assert_eq!(form(r#"{"body":""}"#), (200, Vec::new(), Vec::new()));
     }
 
     #[test]
@@ -172,30 +179,51 @@ mod tests {
         assert_eq!(form(&deep).2, b"b");
     }
 
+    fn with_headers(headers: &str) -> Result<Reply, String> {
+        read(format!(r#"{{"status":200,"headers":{headers}}}"#).as_bytes())
+    }
+
     #[test]
     fn nothing_the_program_writes_frames_the_response() {
         let bad = [
-            r#"{"headers":{"X":"a\r\nSet-Cookie: b"}}"#,
-            r#"{"headers":{"X":"a\nb"}}"#,
-            r#"{"headers":{"X":"\u0000"}}"#,
-            r#"{"headers":{"X: a\r\nY":"b"}}"#,
-            r#"{"headers":{"X ":"b"}}"#,
-            r#"{"headers":{"":"b"}}"#,
-            r#"{"headers":{"Content-Length":"3"}}"#,
-            r#"{"headers":{"TRANSFER-ENCODING":"chunked"}}"#,
-            r#"{"headers":{"Connection":"close"}}"#,
-            r#"{"headers":{"Httpipe-Failure":"timeout"}}"#,
-            r#"{"headers":{"X":1}}"#,
-            r#"{"headers":["X"]}"#,
+            r#"{"X":"a\r\nSet-Cookie: b"}"#,
+            r#"{"X":["a","a\nb"]}"#,
+            r#"{"X":"\u0000"}"#,
+            r#"{"X":"\u007f"}"#,
+            r#"{"X: a\r\nY":"b"}"#,
+            r#"{"X ":"b"}"#,
+            r#"{"é":"b"}"#,
+            r#"{"":"b"}"#,
+            r#"{"Content-Length":"3"}"#,
+            r#"{"TRANSFER-ENCODING":"chunked"}"#,
+            r#"{"Connection":"close"}"#,
+            r#"{"Httpipe-Failure":"timeout"}"#,
+            r#"{"X":1}"#,
+            r#"["X"]"#,
+        ];
+        for headers in bad {
+            assert!(with_headers(headers).is_err(), "{headers}");
+        }
+        assert!(with_headers(r#"{"X":"a\tb é","Set-Cookie":"c"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_makes_no_response_is_refused() {
+        let bad = [
             r#"{"status":99}"#,
             r#"{"status":101}"#,
             r#"{"status":600}"#,
+            r#"{"status":-200}"#,
             r#"{"status":"200"}"#,
             r#"{"status":200,"status":201}"#,
             r#"{"status":204,"body":"x"}"#,
             r#"{"body":"x","body_base64":"eA=="}"#,
             r#"{"body_base64":"=="}"#,
             r#"{"body":{}}"#,
+            r#"{"body":"\ud800"}"#,
+            r#"{"body":"x"}{}"#,
+            r#"{"result":5}"#,
+            "{}",
             "[]",
             "{",
             "",
@@ -207,10 +235,15 @@ mod tests {
 
     #[test]
     fn an_answer_of_too_many_headers_is_refused() {
-        let many: Vec<_> = (0..=HEADERS_MOST).map(|n| format!(r#""x-{n}":"""#)).collect();
-        let answer = format!(r#"{{"headers":{{{}}}}}"#, many.join(","));
-        let said = read(answer.as_bytes()).expect_err("too many");
+        let headers = |count: usize| {
+            let many: Vec<_> = (0..count).map(|n| format!(r#""x-{n}":"""#)).collect();
+            with_headers(&format!("{{{}}}", many.join(",")))
+        };
+        assert!(headers(HEADERS_MOST).is_ok());
+        let said = headers(HEADERS_MOST + 1).expect_err("too many");
         assert_eq!(said, "the answer has too many headers");
+        let long = "x".repeat(HEADER_BYTES_MOST);
+        assert!(with_headers(&format!(r#"{{"X":"{long}"}}"#)).is_err());
     }
 
     #[test]

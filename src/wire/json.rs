@@ -1,6 +1,6 @@
 //! Is a text JSON, and where do some members of its outermost object stand?
 //!
-//! Pure. Reads the whole text once without building anything from it: one bit for each open
+//! Pure: reads the whole text once without building anything from it: one bit for each open
 //! array or object is all it keeps, so depth costs nothing but memory that is an eighth of the
 //! text, and nothing recurses. Accepts what RFC 8259 does; lone surrogates in `\u` escapes pass.
 
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn depth_overflows_no_stack() {
-        let depth = 1_000_000;
+        let depth = 100_000;
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(is_json(deep.as_bytes()));
         assert!(!is_json(&deep.as_bytes()[..2 * depth - 1]));

@@ -1,7 +1,7 @@
 //! The `id` of a JSON object: sets ours in a question, finds it in an answer, and puts the
 //! caller's own back, byte for byte.
 //!
-//! Pure. Works on the text, so nothing else in the message changes.
+//! Pure: works on the text, so nothing else in the message changes.
 
 use bytes::Bytes;
 

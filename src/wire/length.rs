@@ -1,7 +1,7 @@
 //! Framings that say a message's length before its bytes: binary prefixes, netstrings and
 //! `Content-Length` headers.
 //!
-//! Pure. A length above the limit is refused as soon as it was read, before any byte of the
+//! Pure: a length above the limit is refused as soon as it was read, before any byte of the
 //! message is waited for or any memory taken.
 
 use super::decode::{Broken, Cut, Progress, next_line};

@@ -91,7 +91,7 @@ impl<'a> Line<'a> {
     pub(super) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-        if self.format == Format::Text && !value.is_empty() && value.bytes().all(bare) {
+        if self.format == Format::Text && !value.is_empty() && all_bytes(value, bare) {
             self.to.extend_from_slice(value.as_bytes());
         } else {
             self.to.push(b'"');
@@ -161,7 +161,7 @@ impl<'a> Line<'a> {
 /// that control a terminal or turn the direction of writing are escaped too.
 fn escape(to: &mut Vec<u8>, text: &str) {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.bytes().all(plain) {
+    if all_bytes(text, plain) {
         to.extend_from_slice(text.as_bytes());
         return;
     }
@@ -176,6 +176,12 @@ fn escape(to: &mut Vec<u8>, text: &str) {
             char => to.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+}
+
+/// Are all bytes of this kind? Looks at every one of them: without an early end the compiler
+/// takes many at a time, and nearly always all are.
+fn all_bytes(text: &str, kind: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & kind(byte))
 }
 
 /// Separators that some readers take for a line end, and marks that reorder what is shown.

@@ -215,7 +215,7 @@ mod tests {
         assert!(BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
         for (nanos, text) in BOUNDS {
             let seconds: f64 = text.parse().expect("a number");
-            assert_eq!(nanos, (seconds * 1e9).round() as u64, "{text}");
+            assert_eq!(Duration::from_nanos(nanos), Duration::from_secs_f64(seconds), "{text}");
         }
         assert_eq!((BOUNDS[0].1, BOUNDS[19].1), ("0.00005", "300"));
     }

@@ -45,7 +45,7 @@ pub struct RouteMetrics {
 }
 
 /// How many workers of a pool are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct WorkerCounts {
     /// Not yet ready.
     pub starting: usize,

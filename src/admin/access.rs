@@ -1,0 +1,136 @@
+//! Who may ask: the Bearer token, and the marks of a request that no web page can make.
+//!
+//! Pure. A page in the operator's own browser can send requests to a loopback port, and by a
+//! name of its own that resolves to it (DNS rebinding) even read the answers. It cannot make
+//! the browser send another `Host` than that name, nor a header of ours without a preflight,
+//! which is refused.
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, Uri};
+
+/// Does the request carry the token? Takes the same time wherever the two begin to differ.
+pub(super) fn has_token(headers: &HeaderMap, token: &str) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Some((scheme, given)) = value.as_bytes().split_at_checked("Bearer ".len()) else {
+        return false;
+    };
+    scheme.eq_ignore_ascii_case(b"Bearer ") && equal(given.trim_ascii(), token.as_bytes())
+}
+
+/// Was the request made on purpose, by something that is no web page?
+pub(super) fn is_deliberate(headers: &HeaderMap, uri: &Uri) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    host.to_str().is_ok_and(is_loopback)
+        && uri.authority().is_none_or(|authority| is_loopback(authority.as_str()))
+        && headers.get("httpipe-admin").is_some_and(|value| value == "1")
+}
+
+/// Is this `Host`, with or without a port, the machine's name for itself?
+fn is_loopback(host: &str) -> bool {
+    let end = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => {
+            if !host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit()) {
+                return false;
+            }
+            colon
+        }
+        _ => host.len(),
+    };
+    let name = &host[..end];
+    if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    }
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Are the two equal? Looks at all of `given` in any case, so that the time tells only its
+/// length, which who gives it knows.
+fn equal(given: &[u8], expected: &[u8]) -> bool {
+    let mut difference = given.len() ^ expected.len();
+    for (place, byte) in given.iter().enumerate() {
+        let other = expected.get(place).copied().unwrap_or(!*byte);
+        difference = std::hint::black_box(difference | usize::from(byte ^ other));
+    }
+    difference == 0 && !expected.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(*name, value.parse().expect("a header value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        for (value, has) in [
+            ("Bearer secret", true),
+            ("bearer secret", true),
+            ("Bearer  secret", true),
+            ("Bearer secre", false),
+            ("Bearer secrets", false),
+            ("Bearer Secret", false),
+            ("Bearer ", false),
+            ("Bearer", false),
+            ("Basic secret", false),
+            ("secret", false),
+        ] {
+            assert_eq!(has_token(&headers(&[("authorization", value)]), "secret"), has, "{value}");
+        }
+        let twice = [("authorization", "Bearer secret"), ("authorization", "Bearer x")];
+        assert!(!has_token(&headers(&twice), "secret"));
+        assert!(!has_token(&headers(&[]), "secret"));
+        assert!(!has_token(&headers(&[("authorization", "Bearer ")]), ""), "no token is no key");
+    }
+
+    #[test]
+    fn names_of_this_machine_are_loopback_and_nothing_else_is() {
+        for host in ["localhost", "LocalHost:3001", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:3"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            ":3001",
+            "example.org",
+            "localhost.example.org",
+            "127.0.0.1.example.org",
+            "128.0.0.1",
+            "0.0.0.0",
+            "[::2]:3001",
+            "::1",
+            "localhost:x",
+            "user@localhost",
+            "evil:80@127.0.0.1",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_deliberate_request_names_this_machine_everywhere_and_has_our_header() {
+        let ours = ("httpipe-admin", "1");
+        let local = ("host", "127.0.0.1:3001");
+        for (list, uri, deliberate) in [
+            (vec![local, ours], "/reload", true),
+            (vec![local, ours], "http://localhost/reload", true),
+            (vec![local, ours], "http://evil.example/reload", false),
+            (vec![("host", "evil.example"), ours], "/reload", false),
+            (vec![local, ("host", "evil.example"), ours], "/reload", false),
+            (vec![ours], "/reload", false),
+            (vec![local], "/reload", false),
+            (vec![local, ("httpipe-admin", "0")], "/reload", false),
+        ] {
+            let uri: Uri = uri.parse().expect("a URI");
+            assert_eq!(is_deliberate(&headers(&list), &uri), deliberate, "{list:?} {uri}");
+        }
+    }
+}

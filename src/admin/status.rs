@@ -1,0 +1,234 @@
+//! What `/status.json` shows, and what `/ready` makes of it.
+//!
+//! Pure: a picture of one moment. Nothing in it is secret: no environment, no questions, no
+//! answers, nothing a worker wrote. Fields may be added; a change of what one means changes
+//! [`VERSION`].
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::observe::metrics::WorkerCounts;
+
+/// The version of the shape of [`Status`].
+pub const VERSION: u32 = 1;
+
+/// One server at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// Since the start of the server.
+    #[serde(rename = "uptime_seconds", serialize_with = "seconds")]
+    pub uptime: Duration,
+    /// It stops: nothing new is accepted.
+    pub draining: bool,
+    /// Where callers connect, as in `127.0.0.1:3000` or `unix:/path`, with the real ports.
+    pub listen: Vec<String>,
+    /// Connections of callers.
+    pub connections: i64,
+    /// The pools, in file order.
+    pub pools: Vec<PoolStatus>,
+    /// Kept answers.
+    pub cache: CacheStatus,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolStatus {
+    /// The name after `pool.`.
+    pub name: String,
+    /// How many workers are in each state.
+    pub states: WorkerCounts,
+    /// Every worker, in the order of their starts.
+    pub workers: Vec<WorkerStatus>,
+    /// What waits.
+    pub queue: QueueStatus,
+    /// How long a call is expected to be in a worker; `None`: nothing was measured yet.
+    #[serde(rename = "service_seconds", serialize_with = "optional_seconds")]
+    pub service_time: Option<Duration>,
+    /// The last workers that ended, the latest first.
+    pub last_exits: Vec<ExitStatus>,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerState {
+    /// Not yet ready.
+    Starting,
+    /// Free.
+    Ready,
+    /// With at least one call.
+    Busy,
+    /// Told to stop.
+    Leaving,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerStatus {
+    /// The number that log lines know it by.
+    pub id: u64,
+    /// Its process.
+    pub pid: u32,
+    /// What it does.
+    pub state: WorkerState,
+    /// Calls it has answered.
+    pub calls: u64,
+    /// Calls inside it.
+    pub in_flight: usize,
+    /// Since its start.
+    #[serde(rename = "age_seconds", serialize_with = "seconds")]
+    pub age: Duration,
+}
+
+/// What waits before a pool.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct QueueStatus {
+    /// Calls.
+    pub length: usize,
+    /// Bytes of their questions.
+    pub bytes: u64,
+    /// How long the oldest of them has waited; `None`: none waits.
+    #[serde(rename = "oldest_wait_seconds", serialize_with = "optional_seconds")]
+    pub oldest_wait: Option<Duration>,
+}
+
+/// How one worker ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExitStatus {
+    /// The number that log lines knew it by.
+    pub worker: u64,
+    /// Why, as in `httpipe_worker_exits_total`.
+    pub reason: &'static str,
+    /// How, in words: `exit code 1`, `signal 9`. Never what it wrote.
+    pub exit: String,
+    /// Time since then.
+    #[serde(rename = "ago_seconds", serialize_with = "seconds")]
+    pub ago: Duration,
+}
+
+/// Kept answers.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct CacheStatus {
+    /// Bytes, keys and book-keeping included.
+    pub bytes: u64,
+    /// Answers.
+    pub entries: usize,
+}
+
+impl Status {
+    /// Why callers had better be sent elsewhere; `None`: the server is ready.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.draining {
+            return Some("the server is stopping".to_owned());
+        }
+        let without = self.pools.iter().filter(|pool| pool.states.ready + pool.states.busy == 0);
+        let names: Vec<String> = without.map(|pool| format!("`{}`", pool.name)).collect();
+        match names.len() {
+            0 => None,
+            1 => Some(format!("pool {} has no worker that is ready", names[0])),
+            _ => Some(format!("pools {} have no worker that is ready", names.join(", "))),
+        }
+    }
+}
+
+fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
+#[expect(clippy::ref_option, reason = "serde hands references")]
+fn optional_seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(to)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn pool(name: &str, ready: usize, busy: usize) -> PoolStatus {
+        PoolStatus {
+            name: name.to_owned(),
+            states: WorkerCounts { starting: 1, ready, busy, leaving: 2 },
+            workers: Vec::new(),
+            queue: QueueStatus::default(),
+            service_time: None,
+            last_exits: Vec::new(),
+        }
+    }
+
+    /// A server whose pools have these numbers of ready and busy workers.
+    pub(crate) fn status(pools: &[(&str, usize, usize)]) -> Status {
+        Status {
+            version: VERSION,
+            uptime: Duration::from_millis(1_500),
+            draining: false,
+            listen: vec!["127.0.0.1:3000".to_owned()],
+            connections: 2,
+            pools: pools.iter().map(|(name, ready, busy)| pool(name, *ready, *busy)).collect(),
+            cache: CacheStatus { bytes: 600, entries: 1 },
+        }
+    }
+
+    #[test]
+    fn every_pool_needs_a_worker_that_is_ready_or_busy() {
+        let said = |pools: &[(&str, usize, usize)]| status(pools).not_ready();
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&[("a", 1, 0), ("b", 0, 1)]), None);
+        let one = said(&[("a", 1, 0), ("b", 0, 0)]);
+        assert_eq!(one.as_deref(), Some("pool `b` has no worker that is ready"));
+        let two = said(&[("a", 0, 0), ("b", 0, 0)]);
+        assert_eq!(two.as_deref(), Some("pools `a`, `b` have no worker that is ready"));
+    }
+
+    #[test]
+    fn a_server_that_stops_is_not_ready() {
+        let status = Status { draining: true, ..status(&[("a", 1, 0)]) };
+        assert_eq!(status.not_ready().as_deref(), Some("the server is stopping"));
+    }
+
+    #[test]
+    fn the_picture_has_this_shape() {
+        let mut status = status(&[("fib", 0, 1)]);
+        status.pools[0].workers.push(WorkerStatus {
+            id: 3,
+            pid: 42,
+            state: WorkerState::Busy,
+            calls: 7,
+            in_flight: 1,
+            age: Duration::from_mins(1),
+        });
+        status.pools[0].queue =
+            QueueStatus { length: 1, bytes: 9, oldest_wait: Some(Duration::from_millis(250)) };
+        status.pools[0].last_exits.push(ExitStatus {
+            worker: 2,
+            reason: "crash",
+            exit: "signal 9".to_owned(),
+            ago: Duration::from_secs(61),
+        });
+        let shown = serde_json::to_value(&status).expect("JSON");
+        let expected = serde_json::json!({
+            "version": 1,
+            "uptime_seconds": 1.5,
+            "draining": false,
+            "listen": ["127.0.0.1:3000"],
+            "connections": 2,
+            "pools": [{
+                "name": "fib",
+                "states": {"starting": 1, "ready": 0, "busy": 1, "leaving": 2},
+                "workers": [{
+                    "id": 3, "pid": 42, "state": "busy", "calls": 7, "in_flight": 1,
+                    "age_seconds": 60.0
+                }],
+                "queue": {"length": 1, "bytes": 9, "oldest_wait_seconds": 0.25},
+                "service_seconds": null,
+                "last_exits": [
+                    {"worker": 2, "reason": "crash", "exit": "signal 9", "ago_seconds": 61.0}
+                ]
+            }],
+            "cache": {"bytes": 600, "entries": 1}
+        });
+        assert_eq!(shown, expected);
+    }
+}

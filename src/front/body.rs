@@ -1,0 +1,118 @@
+//! Reading the body of a request within its limits, and randomness that nobody can guess.
+
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use hyper::body::Body;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::request::{check_encoding, declared_length};
+use crate::base::Failure;
+use crate::config::LimitSettings;
+
+/// How much of a body is read, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    bytes: u64,
+    until: Instant,
+    /// What it is called when `until` has passed.
+    too_late: TooLate,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TooLate {
+    /// The server does not wait any longer.
+    Server,
+    /// The caller does not, after this time.
+    Caller(std::time::Duration),
+}
+
+impl Limits {
+    /// The limits of a request whose head ended at `received`.
+    pub(super) fn new(
+        limits: &LimitSettings,
+        received: Instant,
+        caller_deadline: Option<Instant>,
+    ) -> Self {
+        let until = received + limits.body_timeout;
+        let bytes = limits.body.0;
+        match caller_deadline {
+            Some(sooner) if sooner < until => {
+                let too_late = TooLate::Caller(sooner.saturating_duration_since(received));
+                Self { bytes, until: sooner, too_late }
+            }
+            _ => Self { bytes, until, too_late: TooLate::Server },
+        }
+    }
+}
+
+/// Reads a whole body. Nothing is read of one that is refused for what the header says, so who
+/// expects `100 Continue` is refused before it sends anything.
+pub(super) async fn read<B: Body<Data = Bytes>>(
+    body: Pin<&mut B>,
+    headers: &HeaderMap,
+    limits: Limits,
+) -> Result<Bytes, Failure> {
+    check_encoding(headers)?;
+    if declared_length(headers).is_some_and(|length| length > limits.bytes) {
+        return Err(Failure::BodyTooLarge { limit: limits.bytes });
+    }
+    let reading = read_to_end(body, limits.bytes);
+    match tokio::time::timeout_at(limits.until.into(), reading).await {
+        Ok(read) => read,
+        Err(_) => Err(match limits.too_late {
+            TooLate::Server => Failure::RequestTimeout,
+            TooLate::Caller(after) => Failure::Timeout { after },
+        }),
+    }
+}
+
+async fn read_to_end<B: Body<Data = Bytes>>(
+    mut body: Pin<&mut B>,
+    limit: u64,
+) -> Result<Bytes, Failure> {
+    // Most bodies come in one piece, which then is not copied.
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let broken =
+            |_| Failure::BadRequest { detail: "the body broke off or is malformed".into() };
+        // Trailers are not part of a question.
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        let so_far = first.len().max(all.len());
+        if (so_far + data.len()) as u64 > limit {
+            return Err(Failure::BodyTooLarge { limit });
+        }
+        if so_far == 0 {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// A fresh text that nobody can guess: 16 bytes of the system's randomness in hexadecimal.
+pub(super) fn nonce() -> String {
+    let bytes: [u8; 16] = random();
+    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all that is written");
+        text
+    })
+}
+
+/// Bytes of the system's randomness.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // Up to 256 bytes come whole, and without waiting once the system is up.
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty());
+    assert!(filled == Ok(N), "the system gives random bytes");
+    bytes
+}

@@ -1,0 +1,505 @@
+//! The question that a request becomes.
+//!
+//! Pure. A template is filled in one pass, and what was put in is never read again as a
+//! template. Before a worker sees anything, every value that a caller chose is held against the
+//! framing of the pool; the operator's own text may hold whatever it likes.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::COOKIE;
+use serde_json::{Map, Value};
+
+use super::parameters::{self, Sources};
+use crate::base::parameter::ParameterKind;
+use crate::base::template::{Segment, Slot, Template};
+use crate::base::{Failure, Question};
+use crate::config::{CallSettings, Framing, PoolSettings, RouteSettings, SendShape};
+
+/// What a question may be made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// The route that the request takes.
+    pub route: &'a RouteSettings,
+    /// The method, as it came.
+    pub method: &'a str,
+    /// Where its parameters may be; holds path and query.
+    pub sources: Sources<'a>,
+    /// The header.
+    pub headers: &'a HeaderMap,
+    /// The whole body.
+    pub body: &'a Bytes,
+}
+
+/// A question, and what it is kept under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The question itself.
+    pub question: Question,
+    /// The question with an empty nonce.
+    pub key: Bytes,
+}
+
+/// Is the body itself part of the question? Then no parameters are looked for in it.
+pub fn uses_body(send: &SendShape) -> bool {
+    match send {
+        SendShape::Template(template) => {
+            let is_body = |segment: &Segment| matches!(segment, Segment::Slot(Slot::Body { .. }));
+            template.segments.iter().any(is_body)
+        }
+        SendShape::Json => false,
+        SendShape::Http => true,
+    }
+}
+
+/// Does a question need a nonce?
+pub fn uses_nonce(send: &SendShape) -> bool {
+    matches!(send, SendShape::Template(template) if template.has_nonce())
+}
+
+/// Makes the question of a request; `nonce` is empty where [`uses_nonce`] says that none is
+/// needed.
+///
+/// # Errors
+///
+/// What is wrong with the request: a parameter, a value that cannot be sent, or the size.
+pub fn ask(
+    call: &CallSettings,
+    pool: &PoolSettings,
+    material: Material<'_>,
+    nonce: &str,
+) -> Result<Asked, Failure> {
+    let values = parameters::declared(material.route, material.sources)?;
+    let render = |nonce| {
+        let mut rendering = Rendering::new(pool);
+        match &call.send {
+            SendShape::Template(template) => {
+                if let Some(body) = whole_body(template, material) {
+                    return rendering.pass_on(body);
+                }
+                rendering.fill(template, material, &values, nonce)?;
+            }
+            SendShape::Json => rendering.object(material, &values)?,
+            SendShape::Http => {
+                rendering.value("request", whole_request(material).to_string().as_bytes())?;
+            }
+        }
+        rendering.finish()
+    };
+    let text = render(nonce)?;
+    if nonce.is_empty() {
+        return Ok(Asked { key: text.clone(), question: Question { text, nonce: None } });
+    }
+    let nonce = Some(Bytes::copy_from_slice(nonce.as_bytes()));
+    Ok(Asked { key: render("")?, question: Question { text, nonce } })
+}
+
+/// The body less one final line end, where it is the whole question: it need not be copied.
+fn whole_body(template: &Template, material: Material<'_>) -> Option<Bytes> {
+    match template.segments[..] {
+        [Segment::Slot(Slot::Body { as_json: false })] => {
+            Some(material.body.slice(..without_line_end(material.body).len()))
+        }
+        _ => None,
+    }
+}
+
+fn without_line_end(body: &[u8]) -> &[u8] {
+    let text = body.strip_suffix(b"\n").unwrap_or(body);
+    if text.len() < body.len() { text.strip_suffix(b"\r").unwrap_or(text) } else { text }
+}
+
+/// A question while it is written.
+struct Rendering<'a> {
+    pool: &'a PoolSettings,
+    text: Vec<u8>,
+    /// Where values stand, in framings whose ends values could forge together with the text
+    /// around them.
+    values: Option<Vec<(Range<usize>, String)>>,
+}
+
+impl<'a> Rendering<'a> {
+    fn new(pool: &'a PoolSettings) -> Self {
+        let forgeable = match &pool.framing.send {
+            Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
+            Framing::Block => true,
+            _ => false,
+        };
+        Self { pool, text: Vec::new(), values: forgeable.then(Vec::new) }
+    }
+
+    /// A question that is one value and nothing else.
+    fn pass_on(mut self, body: Bytes) -> Result<Bytes, Failure> {
+        self.check("body", &body)?;
+        if self.values.is_none() {
+            return self.limited(body);
+        }
+        self.value("body", &body)?;
+        self.finish()
+    }
+
+    fn literal(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
+    }
+
+    fn check(&self, name: &str, value: &[u8]) -> Result<(), Failure> {
+        match self.pool.framing.unsendable(value) {
+            Some(what) => Err(unsendable(name, what)),
+            None => Ok(()),
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &[u8]) -> Result<(), Failure> {
+        self.check(name, value)?;
+        let start = self.text.len();
+        self.text.extend_from_slice(value);
+        if let Some(values) = &mut self.values {
+            values.push((start..self.text.len(), name.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        template: &Template,
+        material: Material<'_>,
+        values: &[String],
+        nonce: &str,
+    ) -> Result<(), Failure> {
+        for segment in &template.segments {
+            let slot = match segment {
+                Segment::Literal(text) => {
+                    self.literal(text);
+                    continue;
+                }
+                Segment::Slot(slot) => slot,
+            };
+            match slot {
+                Slot::Parameter { index, as_json } => {
+                    let parameter = &material.route.parameters[*index];
+                    let value = if *as_json {
+                        as_json_value(&parameter.kind, &values[*index])
+                    } else {
+                        Cow::Borrowed(&*values[*index])
+                    };
+                    self.value(&parameter.name, value.as_bytes())?;
+                }
+                Slot::Body { as_json: false } => {
+                    self.value("body", without_line_end(material.body))?;
+                }
+                Slot::Body { as_json: true } => {
+                    let text = str::from_utf8(without_line_end(material.body));
+                    let text = text.map_err(|_| bad_request("the body is not UTF-8"))?;
+                    self.value("body", json_string(text).as_bytes())?;
+                }
+                Slot::Nonce => self.literal(nonce.as_bytes()),
+                Slot::Header(name) => {
+                    let value = header_value(material.headers, name);
+                    self.value(&format!("header.{name}"), &value)?;
+                }
+                Slot::Method => self.value("method", material.method.as_bytes())?,
+                Slot::Path => self.value("path", material.sources.path.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The parameters as a JSON object.
+    fn object(&mut self, material: Material<'_>, values: &[String]) -> Result<(), Failure> {
+        let declared = &material.route.parameters;
+        let members = if declared.is_empty() {
+            parameters::undeclared(material.sources)?
+        } else {
+            declared
+                .iter()
+                .zip(values)
+                .map(|(it, value)| (it.name.to_string(), as_json_value(&it.kind, value).into()))
+                .collect()
+        };
+        self.literal(b"{");
+        for (index, (name, json)) in members.iter().enumerate() {
+            self.literal(if index == 0 { b"" } else { b"," });
+            self.value(name, json_string(name).as_bytes())?;
+            self.literal(b":");
+            self.value(name, json.as_bytes())?;
+        }
+        self.literal(b"}");
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Bytes, Failure> {
+        if let Some(name) = self.forger() {
+            return Err(unsendable(&name, "what would end the question early"));
+        }
+        let text = std::mem::take(&mut self.text);
+        self.limited(text.into())
+    }
+
+    fn limited(&self, text: Bytes) -> Result<Bytes, Failure> {
+        let limit = self.pool.message_max;
+        if text.len() > limit {
+            return Err(Failure::BodyTooLarge { limit: limit as u64 });
+        }
+        Ok(text)
+    }
+
+    /// The value that ends the message early together with the text around it.
+    fn forger(&mut self) -> Option<String> {
+        let values = self.values.take()?;
+        let touched = |found: Range<usize>| {
+            values.iter().find(|(value, _)| value.start < found.end && found.start < value.end)
+        };
+        let forger = match &self.pool.framing.send {
+            Framing::Until(sentinel) => {
+                // What the framing adds may complete what a value begins.
+                let message = [&self.text[..], sentinel.as_bytes()].concat();
+                let own_end = self.text.len();
+                let mut begins = all_starts(&message, sentinel.as_bytes());
+                begins
+                    .by_ref()
+                    .take_while(|start| *start < own_end)
+                    .find_map(|start| touched(start..start + sentinel.len()))
+            }
+            Framing::Block if !self.text.is_empty() => {
+                // An empty line that is there only because a value is empty.
+                let empty_line = |at: usize| {
+                    let before = at.checked_sub(1).map(|before| self.text[before]);
+                    before.is_none_or(|byte| byte == b'\n')
+                        && self.text.get(at).is_none_or(|byte| *byte == b'\n')
+                };
+                values.iter().find(|(value, _)| value.is_empty() && empty_line(value.start))
+            }
+            _ => None,
+        };
+        forger.map(|(_, name)| name.clone())
+    }
+}
+
+/// Every place where the needle begins, overlapping ones too.
+fn all_starts<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + memchr::memmem::find(text.get(from..)?, needle)?;
+        from = start + 1;
+        Some(start)
+    })
+}
+
+fn as_json_value<'a>(kind: &ParameterKind, value: &'a str) -> Cow<'a, str> {
+    match kind {
+        ParameterKind::Text { .. } => Cow::Owned(json_string(value)),
+        ParameterKind::Int { .. }
+        | ParameterKind::Float { .. }
+        | ParameterKind::Bool
+        | ParameterKind::Json => Cow::Borrowed(value),
+    }
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is always JSON")
+}
+
+/// The whole request as one JSON object in one line.
+fn whole_request(material: Material<'_>) -> Value {
+    let mut headers = Map::new();
+    for name in material.headers.keys() {
+        let value = header_value(material.headers, name.as_str());
+        headers.insert(name.as_str().to_owned(), String::from_utf8_lossy(&value).into());
+    }
+    let (body_name, body) = match str::from_utf8(material.body) {
+        Ok(text) => ("body", text.to_owned()),
+        Err(_) => ("body_base64", BASE64.encode(material.body)),
+    };
+    let members = [
+        ("method", material.method.into()),
+        ("path", material.sources.path.into()),
+        ("query", material.sources.query.into()),
+        ("headers", headers.into()),
+        (body_name, body.into()),
+    ];
+    members.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect()
+}
+
+/// The value of a header, several joined as HTTP has it; empty where it is absent.
+fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().map_or(&b""[..], |value| value.as_bytes());
+    let separator: &[u8] = if name == COOKIE.as_str() { b"; " } else { b", " };
+    values.fold(Cow::Borrowed(first), |joined, value| {
+        Cow::Owned([&joined, separator, value.as_bytes()].concat())
+    })
+}
+
+fn bad_request(detail: &'static str) -> Failure {
+    Failure::BadRequest { detail: detail.into() }
+}
+
+fn unsendable(name: &str, what: &'static str) -> Failure {
+    Failure::Unsendable { parameter: Arc::from(name), detail: what.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::super::parameters::Body;
+    use super::super::parameters::tests::{int, route, text};
+    use super::super::testing::{call, pool};
+    use super::*;
+
+    struct Try<'a> {
+        framing: Framing,
+        parameters: &'a [(&'a str, ParameterKind)],
+        send: &'a str,
+        query: &'a str,
+        body: &'a [u8],
+    }
+
+    const LINE: Try<'static> =
+        Try { framing: Framing::Line, parameters: &[], send: "", query: "", body: b"" };
+
+    fn ask_for(it: &Try<'_>, nonce: &str) -> Result<Asked, Failure> {
+        let route = route("GET /f", it.parameters);
+        let mut headers = HeaderMap::new();
+        for value in ["a", "b"] {
+            headers.append("x-mode", HeaderValue::from_static(value));
+            headers.append("cookie", HeaderValue::from_static(value));
+        }
+        let body = Bytes::copy_from_slice(it.body);
+        let sources = Sources { path: "/f%20", query: it.query, body: Body::Nothing };
+        let material =
+            Material { route: &route, method: "GET", sources, headers: &headers, body: &body };
+        ask(&call(it.send, &route), &pool(it.framing.clone()), material, nonce)
+    }
+
+    fn rendered(it: &Try<'_>) -> String {
+        let asked = ask_for(it, "").expect("a question");
+        String::from_utf8(asked.question.text.to_vec()).expect("UTF-8")
+    }
+
+    fn refused(it: &Try<'_>) -> String {
+        match ask_for(it, "").expect_err("a failure") {
+            Failure::Unsendable { parameter, .. } => parameter.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_slot_is_filled_from_its_place() {
+        let send =
+            "{method} {path} {header.x-mode} {header.cookie} {header.none}|{body}|{n}{q:json}";
+        let parameters = [("n", int()), ("q", text())];
+        let query = "n=007&q=%22%0A";
+        let it = Try { parameters: &parameters, send, query, body: b"x\r\n", ..LINE };
+        assert_eq!(rendered(&it), "GET /f%20 a, b a; b |x|7\"\\\"\\n\"");
+    }
+
+    #[test]
+    fn declared_parameters_become_an_object_by_their_types() {
+        let parameters = [
+            ("n", int()),
+            ("f", ParameterKind::Float { min: None, max: None }),
+            ("t", text()),
+            ("b", ParameterKind::Bool),
+            ("j", ParameterKind::Json),
+        ];
+        let query = "t=1%0A&n=-0&f=1.50&b=true&j=[1,+%22%5Cn%22]";
+        let it = Try { parameters: &parameters, send: "json", query, ..LINE };
+        assert_eq!(rendered(&it), r#"{"n":0,"f":1.50,"t":"1\n","b":true,"j":[1,"\n"]}"#);
+        assert_eq!(
+            rendered(&Try { send: "json", query: "b=%22&a=1", ..LINE }),
+            r#"{"b":"\"","a":"1"}"#
+        );
+        assert_eq!(rendered(&Try { send: "json", ..LINE }), "{}");
+    }
+
+    #[test]
+    fn a_whole_request_is_one_line_of_json() {
+        let it = Try { send: "http", query: "a=%0A", body: b"1\n2\n", ..LINE };
+        assert_eq!(
+            rendered(&it),
+            concat!(
+                r#"{"method":"GET","path":"/f%20","query":"a=%0A","#,
+                r#""headers":{"x-mode":"a, b","cookie":"a; b"},"body":"1\n2\n"}"#
+            )
+        );
+        let it = Try { body: b"\xff", ..it };
+        assert!(rendered(&it).ends_with(r#""body_base64":"/w=="}"#));
+    }
+
+    #[test]
+    fn a_nonce_is_in_the_question_and_not_in_its_key() {
+        let send = "{body} {nonce}";
+        let framing = Framing::Until("{nonce}\n".to_owned());
+        let asked = ask_for(&Try { send, framing, body: b"a\nb\n", ..LINE }, "c0ffee");
+        let asked = asked.expect("a question");
+        assert_eq!(asked.question.text, "a\nb c0ffee");
+        assert_eq!(asked.question.nonce, Some(Bytes::from_static(b"c0ffee")));
+        assert_eq!(asked.key, "a\nb ");
+    }
+
+    #[test]
+    fn a_value_cannot_end_its_message_alone_or_with_the_text_around_it() {
+        let two = [("a", text()), ("b", text())];
+        let until = |sentinel: &str| Framing::Until(sentinel.to_owned());
+        for (framing, send, query, name) in [
+            (until("> "), "{a}", "a=1%3E%20&b", "a"),
+            (until("> "), "{a}{b}", "a=1%3E&b=%20", "a"),
+            (until("> "), "{a} {b}", "a=1%3E&b=x", "a"),
+            (until("\n.\n"), "{a}", "a=x%0A.&b", "a"),
+            (until("abab"), "{a}", "a=xab&b", "a"),
+            (Framing::Block, "{a}\n{b}", "a=x&b=", "b"),
+            (Framing::Block, "{a}\n{b}", "a=&b=x", "a"),
+            (Framing::Block, "x\n{a}\ny", "a=&b", "a"),
+        ] {
+            let it = Try { framing, parameters: &two, send, query, ..LINE };
+            assert_eq!(refused(&it), name, "{send} {query}");
+        }
+        for (framing, send, query) in [
+            (until("> "), "a> b {a}", "a=x&b"),
+            (until("> "), "{a}", "a=x%3E&b"),
+            (until("abab"), "{a}", "a=xba&b"),
+            (Framing::Block, "x {a}\n{b}", "a=&b=1"),
+            (Framing::Block, "{a}", "a=&b"),
+            (Framing::Block, "{a}\n\n{b}", "a=1&b=2"),
+        ] {
+            let it = Try { framing, parameters: &two, send, query, ..LINE };
+            assert!(ask_for(&it, "").is_ok(), "{send} {query}");
+        }
+    }
+
+    #[test]
+    fn a_body_alone_is_held_against_the_framing_too() {
+        let it = Try { send: "{body}", framing: Framing::Until("EOF\n".to_owned()), ..LINE };
+        assert_eq!(refused(&Try { body: b"xEOF\nEOF", ..it }), "body");
+    }
+
+    #[test]
+    fn a_question_longer_than_a_message_is_refused() {
+        let long = &[b'a'; 1025];
+        for send in ["{body}", "{body}{body}"] {
+            let asked = ask_for(&Try { send, body: long, ..LINE }, "");
+            assert_eq!(asked, Err(Failure::BodyTooLarge { limit: 1024 }), "{send}");
+        }
+        assert!(ask_for(&Try { send: "{body}", body: &long[1..], ..LINE }, "").is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_is_always_one_line(value in "[\\x00-\\x20a{}\u{85}\u{2028}]{0,8}", body in "[\\x00-\\x20a]{0,8}") {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", &value).finish();
+            let parameters = [("q", text())];
+            let body = body.as_bytes();
+            let it = Try { parameters: &parameters, send: "{q} {body}", query: &query, body, ..LINE };
+            if let Ok(asked) = ask_for(&it, "") {
+                let text = &asked.question.text;
+                proptest::prop_assert!(!text.iter().any(|byte| b"\n\r\0".contains(byte)));
+            }
+        }
+    }
+}

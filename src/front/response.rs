@@ -1,0 +1,269 @@
+//! The response that an answer, a failure or a fixed text becomes.
+//!
+//! Pure: the time is an argument.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::problem::Problem;
+use crate::base::{Failure, Reply, ReplyForm, Timing};
+use crate::cache::Stored;
+use crate::call::{Answer, CacheUse};
+
+/// The body of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrontBody {
+    /// Nothing, or nothing more.
+    Empty,
+    /// All of it.
+    Full(Bytes),
+}
+
+impl FrontBody {
+    fn whole(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
+    }
+
+    /// How many bytes are still to be sent.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Full(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+impl Body for FrontBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(match std::mem::replace(&mut *self, Self::Empty) {
+            Self::Empty => None,
+            Self::Full(bytes) => Some(Ok(Frame::data(bytes))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        *self == Self::Empty
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length())
+    }
+}
+
+/// What every response carries, and what it leaves out.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// The value of `X-Request-Id`.
+    pub request_id: &'a str,
+    /// It answers HEAD: the header is that of GET, the body stays away.
+    pub head: bool,
+    /// The connection ends with it.
+    pub close: bool,
+}
+
+/// The response to a failure.
+pub fn of_failure(failure: &Failure, timing: Timing, manner: Manner<'_>) -> Response<FrontBody> {
+    let problem = Problem::of(failure);
+    let body = Bytes::from(problem.body(manner.request_id));
+    let mut response = new(problem.status, body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert("httpipe-failure", HeaderValue::from_static(problem.code));
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if let Some(allow) = &problem.allow {
+        headers.insert(header::ALLOW, value(allow));
+    }
+    finish(response, timing, manner)
+}
+
+/// The response to OPTIONS.
+pub fn of_options(allow: &str, manner: Manner<'_>) -> Response<FrontBody> {
+    let mut response = new(204, Bytes::new());
+    response.headers_mut().insert(header::ALLOW, value(allow));
+    finish(response, Timing::default(), manner)
+}
+
+/// The response of a route that always says the same.
+pub fn of_text(
+    text: &Bytes,
+    content_type: &HeaderValue,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    let mut response = new(200, text.clone());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+    finish(response, Timing::default(), manner)
+}
+
+/// The response to a call. `content_type` is that of an answer that is passed on as it is;
+/// `request` is the header of the request, if it may be told that nothing has changed.
+pub fn of_answer(
+    answer: &Answer,
+    content_type: &HeaderValue,
+    request: Option<&HeaderMap>,
+    now: Instant,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    let mut response = match &answer.result {
+        Ok(reply) => of_reply(reply, content_type),
+        Err(failure) => of_failure(failure, answer.timing, manner),
+    };
+    if let Some(cache) = &answer.cache {
+        let stored = add_cache_fields(response.headers_mut(), cache, now);
+        let unchanged = stored.zip(request).is_some_and(|(stored, request)| {
+            response.status() == StatusCode::OK && has_tag(request, &stored.etag)
+        });
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = FrontBody::Empty;
+            response.headers_mut().remove(header::CONTENT_TYPE);
+        }
+    }
+    match answer.result {
+        Ok(_) => finish(response, answer.timing, manner),
+        Err(_) => response,
+    }
+}
+
+fn of_reply(reply: &Reply, content_type: &HeaderValue) -> Response<FrontBody> {
+    let body = reply.body.clone();
+    match &reply.form {
+        ReplyForm::Plain => {
+            let mut response = new(200, body);
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+            response
+        }
+        ReplyForm::Json => {
+            let mut response = new(200, body);
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
+        }
+        ReplyForm::Http { status, headers } => {
+            let mut response = new(*status, body);
+            for (name, text) in headers {
+                // Both were checked with the answer, so neither is expected to fail.
+                if let (Ok(name), Ok(value)) =
+                    (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text))
+                {
+                    response.headers_mut().append(name, value);
+                }
+            }
+            response
+        }
+    }
+}
+
+fn new(status: u16, body: Bytes) -> Response<FrontBody> {
+    let mut response = Response::new(FrontBody::whole(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// Adds what every response has. The length is always said, so that HEAD has it too.
+fn finish(
+    mut response: Response<FrontBody>,
+    timing: Timing,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless || manner.head {
+        let length = response.body().length();
+        *response.body_mut() = FrontBody::Empty;
+        if !bodiless {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert("server-timing", value(&server_timing(timing)));
+    headers.insert("x-request-id", value(manner.request_id));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if manner.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn server_timing(timing: Timing) -> String {
+    let millis = |time: Duration| {
+        let micros = time.as_micros();
+        format!("{}.{:03}", micros / 1000, micros % 1000)
+    };
+    format!("queue;dur={}, work;dur={}", millis(timing.queue), millis(timing.work))
+}
+
+/// Says how the cache had part in it; gives back what is kept, if anything is.
+fn add_cache_fields<'a>(
+    headers: &mut HeaderMap,
+    cache: &'a CacheUse,
+    now: Instant,
+) -> Option<&'a Stored> {
+    let (stored, status) = match cache {
+        CacheUse::Hit(stored) => {
+            let age = now.saturating_duration_since(stored.since);
+            headers.insert(header::AGE, age.as_secs().into());
+            let left = stored.ttl.saturating_sub(age).as_secs();
+            (Some(&**stored), value(&format!("httpipe; hit; ttl={left}")))
+        }
+        CacheUse::Miss(Some(stored)) => {
+            (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))
+        }
+        CacheUse::Miss(None) => (None, HeaderValue::from_static("httpipe; fwd=miss")),
+        CacheUse::Collapsed(stored) => {
+            (stored.as_deref(), HeaderValue::from_static("httpipe; fwd=miss; collapsed"))
+        }
+    };
+    headers.insert("cache-status", status);
+    if let Some(stored) = stored {
+        let max_age = format!("max-age={}", stored.ttl.as_secs());
+        headers.insert(header::CACHE_CONTROL, value(&max_age));
+        headers.insert(header::ETAG, value(&stored.etag));
+    }
+    stored
+}
+
+/// Does `If-None-Match` hold this entity tag, compared weakly?
+fn has_tag(request: &HeaderMap, tag: &str) -> bool {
+    request.get_all(header::IF_NONE_MATCH).iter().any(|value| {
+        let mut rest = value.as_bytes();
+        loop {
+            rest = rest.trim_ascii_start();
+            match rest {
+                [b'*', ..] => return true,
+                [b',', after @ ..] => {
+                    rest = after;
+                    continue;
+                }
+                _ => {}
+            }
+            // A comma may stand inside a tag, so tags are read, not split off.
+            let quoted = rest.strip_prefix(b"W/").unwrap_or(rest);
+            let end = quoted.iter().skip(1).position(|byte| *byte == b'"');
+            let (Some(b'"'), Some(end)) = (quoted.first(), end) else { return false };
+            if quoted[..end + 2] == *tag.as_bytes() {
+                return true;
+            }
+            rest = &quoted[end + 2..];
+        }
+    })
+}
+
+/// A header value of text that was made or checked here.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

@@ -1,0 +1,92 @@
+//! Settings that the tests of this room begin with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ByteSize;
+use crate::base::template::Template;
+use crate::config::{
+    AdminSettings, CacheSettings, CallSettings, Config, Framing, Framings, InFlight,
+    LaunchSettings, LimitSettings, LogFormat, LogSettings, Matching, PoolSettings, QueueSettings,
+    RecycleSettings, ReplyShape, RouteSettings, SendShape,
+};
+
+/// A pool whose questions are framed so.
+pub(super) fn pool(framing: Framing) -> PoolSettings {
+    PoolSettings {
+        name: "fib".to_owned(),
+        launch: LaunchSettings {
+            program: PathBuf::from("/bin/true"),
+            name: "true".to_owned(),
+            arguments: vec![],
+            dir: PathBuf::from("/"),
+            env: vec![],
+            tty: false,
+        },
+        workers_least: 1,
+        workers_most: 1,
+        in_flight: InFlight::Fixed(1),
+        framing: Framings { send: framing.clone(), reply: framing },
+        matching: Matching::Order,
+        reply: ReplyShape::Plain,
+        error: None,
+        error_status: 422,
+        timeout: Duration::from_secs(30),
+        abandoned: Duration::from_secs(10),
+        queue: QueueSettings {
+            length: 1024,
+            bytes: ByteSize(64 << 20),
+            wait: Duration::from_secs(5),
+        },
+        retries: 1,
+        start_timeout: Duration::from_secs(30),
+        ready: None,
+        hello: vec![],
+        probe: None,
+        stop_grace: Duration::from_secs(2),
+        message_max: 1024,
+        recycle: RecycleSettings::default(),
+    }
+}
+
+/// A call whose question is made from this template over the route's parameters.
+pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
+    let names = route.parameters.iter().map(|it| Arc::clone(&it.name)).collect::<Vec<_>>();
+    let send = match send {
+        "json" => SendShape::Json,
+        "http" => SendShape::Http,
+        text => SendShape::Template(Template::parse(text, &names).expect("a template")),
+    };
+    CallSettings {
+        pool: 0,
+        send,
+        cache: None,
+        idempotent: true,
+        content_type: "text/plain; charset=utf-8".to_owned(),
+    }
+}
+
+/// A configuration of these routes over one pool of lines; a body may have 2048 bytes, a
+/// question 1024.
+pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
+    Config {
+        listen: vec![],
+        admin: AdminSettings { address: None, explicit: false, token: None },
+        threads: 1,
+        drain: Duration::from_secs(30),
+        log: LogSettings { format: LogFormat::Json, level: "info".to_owned(), access: false },
+        limits: LimitSettings {
+            header: ByteSize(32 << 10),
+            body: ByteSize(2048),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            connections: 100,
+        },
+        pools: vec![Arc::new(pool(Framing::Line))],
+        routes,
+        cache: CacheSettings { memory: ByteSize(1 << 20) },
+    }
+}

@@ -1,0 +1,280 @@
+//! What a configuration becomes, and how one takes the place of another.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::cache::Cache;
+use crate::call::{Desk, Gateway, RemoteGateway};
+use crate::config::{Config, ConfigSource, PoolSettings, RouteAction};
+use crate::front::Front;
+use crate::observe::log::AccessLog;
+use crate::observe::metrics::{ExitReason, Metrics};
+use crate::pool::{Pool, Surroundings};
+
+/// What requests meet under one configuration.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) front: Arc<Front>,
+    pub(super) gateway: Gateway,
+    desk: Rc<Desk>,
+    generations: Arc<[u64]>,
+    config: Config,
+}
+
+/// The same for another thread.
+#[derive(Clone, Debug)]
+pub(super) struct RemoteApp {
+    pub(super) front: Arc<Front>,
+    pub(super) gateway: RemoteGateway,
+}
+
+/// The running server.
+#[derive(Debug)]
+pub(super) struct Server {
+    current: RefCell<Rc<App>>,
+    remote: watch::Sender<RemoteApp>,
+    surroundings: Surroundings,
+    cache: Arc<Cache>,
+    access: AccessLog,
+    source: ConfigSource,
+    draining: Cell<bool>,
+    last_generation: Cell<u64>,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+}
+
+impl Server {
+    /// Starts the pools of a configuration.
+    pub(super) fn start(
+        config: Config,
+        source: ConfigSource,
+        surroundings: Surroundings,
+        access: AccessLog,
+    ) -> Rc<Self> {
+        let cache = Arc::new(Cache::new(&config.cache));
+        let start = |settings: &Arc<PoolSettings>| {
+            Pool::start(Arc::clone(settings), surroundings.clone())
+        };
+        let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
+        let generations = vec![1; pools.len()].into();
+        let app = App::new(config, pools, generations, &cache, &surroundings, &access);
+        let remote = app.remote(&surroundings.tasks);
+        Rc::new(Self {
+            current: RefCell::new(Rc::new(app)),
+            remote: watch::Sender::new(remote),
+            surroundings,
+            cache,
+            access,
+            source,
+            draining: Cell::new(false),
+            last_generation: Cell::new(1),
+            reloading: Mutex::new(()),
+        })
+    }
+
+    /// What a request meets now.
+    pub(super) fn app(&self) -> Rc<App> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// The same for other threads, as it changes.
+    pub(super) fn remote_apps(&self) -> watch::Receiver<RemoteApp> {
+        self.remote.subscribe()
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.surroundings.tasks
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.surroundings.metrics
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Refuses new requests from now on.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.app().front.drain();
+    }
+
+    /// Stops all pools; what is open in them is refused.
+    pub(super) async fn stop(&self, reason: ExitReason) {
+        let app = self.app();
+        let stops = app.desk.pools().iter().map(|pool| {
+            let pool = Rc::clone(pool);
+            self.tasks().spawn_local(async move { pool.stop(reason).await })
+        });
+        for stop in stops.collect::<Vec<_>>() {
+            stop.await.ok();
+        }
+    }
+
+    /// Loads the configuration again and rolls over to it. Pools whose program stays keep their
+    /// workers; of the others the new workers are ready before the old ones are let go.
+    ///
+    /// # Errors
+    ///
+    /// The problems, in words; everything is as it was.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let Ok(_one) = self.reloading.try_lock() else {
+            return Err("another reload is under way".to_owned());
+        };
+        if self.draining.get() {
+            return Err("the server is stopping".to_owned());
+        }
+        let config = self.source.load().map_err(|problems| problems.to_string())?;
+        let old = self.app();
+        note_unchangeable(&old.config, &config);
+        let mut pools = Vec::new();
+        let mut fresh = Vec::new();
+        for settings in &config.pools {
+            let kept = old.pool_with_program(settings);
+            if kept.is_none() {
+                fresh.push(Pool::start(Arc::clone(settings), self.surroundings.clone()));
+            }
+            pools.push(kept.or_else(|| fresh.last().cloned()).expect("one of both is there"));
+        }
+        if let Err(why) = all_ready(&fresh).await {
+            for pool in fresh {
+                pool.stop(ExitReason::Reloaded).await;
+            }
+            return Err(why);
+        }
+        for (pool, settings) in pools.iter().zip(&config.pools) {
+            pool.adjust(Arc::clone(settings));
+        }
+        self.put_in_place(config, pools, &old);
+        tracing::info!(started = fresh.len(), "reloaded");
+        Ok(())
+    }
+
+    fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<App>) {
+        let same_routes = format!("{:?}", old.config.routes) == format!("{:?}", config.routes);
+        let generation = self.last_generation.get() + 1;
+        self.last_generation.set(generation);
+        let generations = pools.iter().map(|pool| {
+            let place = old.desk.pools().iter().position(|other| Rc::ptr_eq(other, pool));
+            place.filter(|_| same_routes).map_or(generation, |place| old.generations[place])
+        });
+        let generations = generations.collect();
+        let surroundings = &self.surroundings;
+        let app = App::new(config, pools, generations, &self.cache, surroundings, &self.access);
+        self.remote.send_replace(app.remote(self.tasks()));
+        let app = Rc::new(app);
+        *self.current.borrow_mut() = Rc::clone(&app);
+        for pool in old.desk.pools() {
+            if !app.desk.pools().iter().any(|other| Rc::ptr_eq(other, pool)) {
+                let drain = app.config.drain;
+                self.tasks().spawn_local(let_go(Rc::clone(pool), drain));
+            }
+        }
+    }
+}
+
+impl App {
+    fn new(
+        config: Config,
+        pools: Vec<Rc<Pool>>,
+        generations: Arc<[u64]>,
+        cache: &Arc<Cache>,
+        surroundings: &Surroundings,
+        access: &AccessLog,
+    ) -> Self {
+        let metrics = &surroundings.metrics;
+        let routes = config.routes.iter().map(|route| {
+            let pool = match &route.action {
+                RouteAction::Text { .. } => None,
+                RouteAction::Call(call) => Some(config.pools[call.pool].name.as_str()),
+            };
+            Arc::new(metrics.route(&route.label, pool))
+        });
+        let desk = Desk::new(pools, routes.collect(), surroundings.tasks.clone());
+        Self {
+            front: Arc::new(Front::new(&config, metrics, access.clone())),
+            gateway: Gateway::here(
+                Rc::clone(&desk),
+                Arc::clone(cache),
+                Arc::clone(&generations),
+            ),
+            desk,
+            generations,
+            config,
+        }
+    }
+
+    fn remote(&self, tasks: &TaskTracker) -> RemoteApp {
+        let (gateway, serve) = self.gateway.elsewhere();
+        tasks.spawn_local(serve);
+        RemoteApp { front: Arc::clone(&self.front), gateway }
+    }
+
+    pub(super) fn pools(&self) -> &[Rc<Pool>] {
+        self.desk.pools()
+    }
+
+    fn pool_with_program(&self, settings: &PoolSettings) -> Option<Rc<Pool>> {
+        let same = |pool: &&Rc<Pool>| same_program(&pool.settings(), settings);
+        self.desk.pools().iter().find(same).cloned()
+    }
+}
+
+/// Waits until each of these pools has a worker that is ready.
+async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
+    for pool in pools {
+        let patience = pool.settings().start_timeout + Duration::from_secs(1);
+        if tokio::time::timeout(patience, pool.becomes_ready()).await.is_err() {
+            return Err(format!("no worker of the new pool `{}` became ready", pool.name()));
+        }
+    }
+    Ok(())
+}
+
+/// Stops a pool that no configuration names any more, once its calls are answered.
+async fn let_go(pool: Rc<Pool>, patience: Duration) {
+    tokio::time::timeout(patience, pool.becomes_empty()).await.ok();
+    pool.stop(ExitReason::Reloaded).await;
+}
+
+/// Do both run the same program, spoken to in the same way? All else may change under it.
+fn same_program(one: &PoolSettings, other: &PoolSettings) -> bool {
+    let mut one = one.clone();
+    one.workers_least = other.workers_least;
+    one.workers_most = other.workers_most;
+    one.in_flight = other.in_flight;
+    one.timeout = other.timeout;
+    one.abandoned = other.abandoned;
+    one.queue = other.queue.clone();
+    one.retries = other.retries;
+    one.start_timeout = other.start_timeout;
+    one.stop_grace = other.stop_grace;
+    one.recycle = other.recycle.clone();
+    // Compiled patterns have no equality of their own; what they show of themselves is whole.
+    format!("{one:?}") == format!("{other:?}")
+}
+
+/// Some keys are read once.
+fn note_unchangeable(old: &Config, new: &Config) {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("threads", old.threads != new.threads),
+        ("log", old.log != new.log),
+        ("limits", old.limits != new.limits),
+        ("cache.memory", old.cache != new.cache),
+    ];
+    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "changed, but only a restart makes it hold");
+    }
+}

@@ -1,0 +1,236 @@
+//! Builds everything from a configuration, keeps it running, and takes it down again.
+//!
+//! One thread owns the pools, the admin listener and the signals, and connections besides;
+//! further threads own connections only. It lives as long as the server does, because the
+//! kernel ends a worker with the thread that started it.
+
+mod announce;
+mod app;
+mod ends;
+mod operator;
+mod threads;
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::config::{AdminSettings, Config, ConfigSource, LimitSettings, ListenAddress};
+use crate::net::accept::{Slots, accept};
+use crate::net::listen::{ListenError, Listener};
+use crate::net::{Drain, connection};
+use crate::observe::log::Log;
+use crate::observe::metrics::{ExitReason, Metrics};
+use crate::pool::Surroundings;
+use crate::worker::guard::Guard;
+use crate::worker::reaper;
+
+use app::Server;
+use ends::Active;
+use operator::AdminDesk;
+use threads::Threads;
+
+/// How long responses that are ready may take to reach their readers once nothing runs any more.
+const LAST_RESPONSES: Duration = Duration::from_secs(2);
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Operators connect by hand or by a scraper; nobody needs more at once.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Why serving ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system did not give what every server needs.
+    #[error("{what}: {error}\n\nhint: {hint}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+        /// What to look at.
+        hint: &'static str,
+    },
+}
+
+fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError::System { what, error, hint }
+}
+
+/// Serves until told to stop. `source` is what a reload loads again; `binary` is our own.
+///
+/// # Errors
+///
+/// [`ServeError`]; nothing is left running.
+pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
+    reaper::expect_children();
+    let metrics = Metrics::new();
+    let listeners =
+        config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, ListenError>>()?;
+    let admin = bind_admin(&config.admin)?;
+    let few = "see `ulimit -n` and `ulimit -u`";
+    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", few))?;
+    log.take_all();
+    let guard = Guard::start(source.own_binary())
+        .map_err(system("cannot start the guard process", few))?;
+    let runtime = local_runtime().map_err(system("cannot start the runtime", few))?;
+    let result = runtime.block_on(async {
+        let surroundings = Surroundings { tasks: TaskTracker::new(), guard, metrics };
+        serve(config, source, surroundings, listeners, admin, &log).await
+    });
+    drop(runtime);
+    log.flush(LAST_LINES);
+    result
+}
+
+fn local_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+fn bind_admin(settings: &AdminSettings) -> Result<Option<Listener>, ListenError> {
+    let Some(address) = &settings.address else { return Ok(None) };
+    match (Listener::bind(address), address) {
+        (Err(_), ListenAddress::Tcp(tcp)) if !settings.explicit => {
+            let any = std::net::SocketAddr::new(tcp.ip(), 0);
+            Listener::bind(&ListenAddress::Tcp(any)).map(Some)
+        }
+        (bound, _) => bound.map(Some),
+    }
+}
+
+async fn serve(
+    config: Config,
+    source: ConfigSource,
+    surroundings: Surroundings,
+    listeners: Vec<Listener>,
+    admin: Option<Listener>,
+    log: &Log,
+) -> Result<(), ServeError> {
+    let drain = Drain::new();
+    let active = Active::default();
+    let limits = Arc::new(config.limits.clone());
+    let drain_time = config.drain;
+    let metrics = Arc::clone(&surroundings.metrics);
+    if reaper::is_first_process() {
+        let strangers = reaper::reap_strangers(surroundings.guard.clone());
+        surroundings.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
+    }
+    let addresses: Vec<String> = listeners.iter().map(Listener::local).collect();
+    announce::listening(&config, &addresses);
+    if let Some(listener) = &admin {
+        announce::admin(&config.admin, &listener.local());
+    }
+    let token = config.admin.token.clone();
+    let threads_count = config.threads;
+    let server = Server::start(config, source, surroundings.clone(), log.access());
+    let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
+        .map_err(system("cannot start a thread", "see `ulimit -u`"))?;
+    let threads = Rc::new(threads);
+    let slots = Slots::new(limits.connections, {
+        let metrics = Arc::clone(&metrics);
+        move |change| metrics.connections(change)
+    });
+    for listener in listeners {
+        let threads = Rc::clone(&threads);
+        let sink = move |stream, slot| threads.take(stream, slot);
+        let accepting = accept(listener, slots.clone(), drain.clone(), sink);
+        surroundings.tasks.spawn_local(async { report_accepting(accepting.await) });
+    }
+    if let Some(listener) = admin {
+        let desk = AdminDesk::new(Rc::clone(&server), addresses);
+        let admin = Rc::new(Admin::new(desk, metrics, token));
+        surroundings.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
+    }
+    let hint = "this should not happen; please report it";
+    until_told(&server).await.map_err(system("cannot wait for signals", hint))?;
+    tracing::info!("stopping: accepted calls are finished first");
+    drain.begin();
+    server.drain();
+    let second = told_again();
+    tokio::select! {
+        biased;
+        () = second => {
+            tracing::warn!("told to stop again: stopping at once");
+            return Ok(());
+        }
+        () = wind_down(&server, &drain, &active, drain_time) => {}
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Lets what was accepted finish, refuses what is left when the time is over, and stops.
+async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Duration) {
+    if tokio::time::timeout(time, active.none()).await.is_err() {
+        tracing::warn!(left = active.count(), "not everything was finished within `drain`");
+    }
+    server.stop(ExitReason::Stopped).await;
+    drain.finish(LAST_RESPONSES).await;
+}
+
+/// Waits for the order to stop; reloads when that is ordered.
+async fn until_told(server: &Rc<Server>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => {
+                let server = Rc::clone(server);
+                server.clone().tasks().spawn_local(async move {
+                    if let Err(problems) = server.reload().await {
+                        tracing::error!(problems, "not reloaded; the old configuration goes on");
+                    }
+                });
+            }
+        }
+    }
+}
+
+async fn told_again() {
+    let again = async |kind| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = again(SignalKind::terminate()) => {}
+        () = again(SignalKind::interrupt()) => {}
+    }
+}
+
+fn report_accepting(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "an address is not listened on any more");
+    }
+}
+
+async fn serve_admin(
+    listener: Listener,
+    admin: Rc<Admin<AdminDesk>>,
+    limits: Arc<LimitSettings>,
+) {
+    // Health must be answered until the very end, so this drain never begins.
+    let drain = Drain::new();
+    let slots = Slots::new(ADMIN_CONNECTIONS, |_| {});
+    let connections = drain.clone();
+    let sink = move |stream, slot| {
+        let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
+        connections.spawn_local(async move {
+            let service = async |request, _| admin.handle(request).await;
+            connection::serve(stream, &limits, service, drain).await;
+            drop(slot);
+        });
+    };
+    report_accepting(accept(listener, slots, Drain::new(), sink).await);
+}

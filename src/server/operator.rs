@@ -1,0 +1,90 @@
+//! What the server shows to operators, and does for them.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::app::Server;
+use crate::admin::Operator;
+use crate::admin::status::{
+    CacheStatus, ExitStatus, PoolStatus, QueueStatus, Status, VERSION, WorkerState, WorkerStatus,
+};
+use crate::pool::books::Phase;
+use crate::pool::{Pool, Report};
+
+/// The desk of the admin listener.
+#[derive(Debug)]
+pub(super) struct AdminDesk {
+    server: Rc<Server>,
+    listen: Vec<String>,
+    started: Instant,
+}
+
+impl AdminDesk {
+    /// For this server, which listens there.
+    pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
+        Self { server, listen, started: Instant::now() }
+    }
+}
+
+impl Operator for AdminDesk {
+    fn status(&self) -> Status {
+        let app = self.server.app();
+        let cache = self.server.cache();
+        let metrics = self.server.metrics();
+        app.pools().iter().for_each(|pool| pool.publish());
+        metrics.cache_bytes(cache.bytes());
+        Status {
+            version: VERSION,
+            uptime: self.started.elapsed(),
+            draining: self.server.is_draining(),
+            listen: self.listen.clone(),
+            connections: metrics.connections_now(),
+            pools: app.pools().iter().map(|pool| pool_status(pool)).collect(),
+            cache: CacheStatus { bytes: cache.bytes(), entries: cache.len() },
+        }
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        self.server.reload().await
+    }
+
+    fn forgive_poisonous(&self) -> usize {
+        0
+    }
+}
+
+fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
+    let Report { name, summary, processes, counts, exits } = pool.report();
+    let now = Instant::now();
+    let workers = summary.workers.iter().map(|worker| WorkerStatus {
+        id: worker.id.0,
+        pid: processes.get(&worker.id).copied().unwrap_or(0),
+        state: match worker.phase {
+            Phase::Starting => WorkerState::Starting,
+            Phase::Serving if worker.holds == 0 => WorkerState::Ready,
+            Phase::Serving => WorkerState::Busy,
+            Phase::Leaving => WorkerState::Leaving,
+        },
+        calls: worker.calls - worker.holds as u64,
+        in_flight: worker.holds,
+        age: worker.age,
+    });
+    let last_exits = exits.into_iter().rev().map(|exit| ExitStatus {
+        worker: exit.worker.0,
+        reason: exit.reason.label(),
+        exit: exit.how,
+        ago: now.saturating_duration_since(exit.at),
+    });
+    PoolStatus {
+        name,
+        states: counts,
+        workers: workers.collect(),
+        queue: QueueStatus {
+            length: summary.queue_length,
+            bytes: summary.queue_bytes,
+            oldest_wait: (summary.queue_length > 0).then_some(summary.oldest_wait),
+        },
+        service_time: summary.service,
+        last_exits: last_exits.collect(),
+    }
+}
