@@ -38,6 +38,12 @@ impl ConfigSource {
         Self { path: path.or_else(default), program, options }
     }
 
+    /// The path of our own binary, of which guard and workers' shims are made. `HTTPIPE_EXE`
+    /// names another where `/proc/self/exe` is not ours, as under valgrind.
+    pub fn own_binary(&self) -> PathBuf {
+        std::env::var_os("HTTPIPE_EXE").map_or_else(|| "/proc/self/exe".into(), PathBuf::from)
+    }
+
     /// Reads and checks everything anew. The environment is the one of this process.
     ///
     /// # Errors

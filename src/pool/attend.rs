@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Ending, Pool};
 use super::actions::Loss;
+use super::{Ending, Pool};
 use crate::base::WorkerId;
 use crate::config::PoolSettings;
 use crate::observe::metrics::ExitReason;

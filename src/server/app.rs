@@ -57,9 +57,8 @@ impl Server {
         access: AccessLog,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
-        let start = |settings: &Arc<PoolSettings>| {
-            Pool::start(Arc::clone(settings), surroundings.clone())
-        };
+        let start =
+            |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), surroundings.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let generations = vec![1; pools.len()].into();
         let app = App::new(config, pools, generations, &cache, &surroundings, &access);
@@ -203,11 +202,7 @@ impl App {
         let desk = Desk::new(pools, routes.collect(), surroundings.tasks.clone());
         Self {
             front: Arc::new(Front::new(&config, metrics, access.clone())),
-            gateway: Gateway::here(
-                Rc::clone(&desk),
-                Arc::clone(cache),
-                Arc::clone(&generations),
-            ),
+            gateway: Gateway::here(Rc::clone(&desk), Arc::clone(cache), Arc::clone(&generations)),
             desk,
             generations,
             config,

@@ -78,8 +78,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     let few = "see `ulimit -n` and `ulimit -u`";
     let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", few))?;
     log.take_all();
-    let guard = Guard::start(source.own_binary())
-        .map_err(system("cannot start the guard process", few))?;
+    let guard =
+        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", few))?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", few))?;
     let result = runtime.block_on(async {
         let surroundings = Surroundings { tasks: TaskTracker::new(), guard, metrics };
@@ -215,11 +215,7 @@ fn report_accepting(result: io::Result<()>) {
     }
 }
 
-async fn serve_admin(
-    listener: Listener,
-    admin: Rc<Admin<AdminDesk>>,
-    limits: Arc<LimitSettings>,
-) {
+async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Arc<LimitSettings>) {
     // Health must be answered until the very end, so this drain never begins.
     let drain = Drain::new();
     let slots = Slots::new(ADMIN_CONNECTIONS, |_| {});

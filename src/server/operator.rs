@@ -40,7 +40,7 @@ impl Operator for AdminDesk {
             listen: self.listen.clone(),
             connections: metrics.connections_now(),
             pools: app.pools().iter().map(|pool| pool_status(pool)).collect(),
-            cache: CacheStatus { bytes: cache.bytes(), entries: cache.len() },
+            cache: CacheStatus { bytes: cache.bytes(), entries: cache.entries() },
         }
     }
 

@@ -95,9 +95,8 @@ impl Threads {
     /// Gives a connection to the thread that has fewest.
     pub(super) fn take(&self, stream: Stream, slot: Slot) {
         let least = self.others.iter().min_by_key(|other| other.load.load(Ordering::Acquire));
-        let least = least.filter(|other| {
-            other.load.load(Ordering::Acquire) < self.here.load(Ordering::Acquire)
-        });
+        let least = least
+            .filter(|other| other.load.load(Ordering::Acquire) < self.here.load(Ordering::Acquire));
         match least {
             None => self.serve(stream, slot),
             Some(other) => {
