@@ -62,6 +62,15 @@ impl<P> State<P> {
         self.clear(now, worker, 0, &lost, suspect);
     }
 
+    /// Another call came to be the one that runs: nobody may be waiting for it, and its time be
+    /// short.
+    pub(super) fn note_run_deadline(&mut self, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        if let Some((first, _)) = self.run_deadlines(book).min() {
+            self.note(first);
+        }
+    }
+
     /// Until when the calls in a worker may run, of those that it can be working on.
     fn run_deadlines<'a>(
         &'a self,

@@ -36,7 +36,7 @@ impl<P> State<P> {
         }
         let census = self.census();
         if census.counted > self.rules.most {
-            return self.let_go(now, census.counted - self.rules.most);
+            return self.let_go(census.counted - self.rules.most);
         }
         let missing = self.rules.least.saturating_sub(census.counted);
         let room = self.rules.most - census.counted;
@@ -128,7 +128,7 @@ impl<P> State<P> {
 
     /// Parts with so many workers: with those that start or are free at once, with busy ones as
     /// they get free.
-    fn let_go(&mut self, now: Instant, surplus: usize) {
+    fn let_go(&mut self, surplus: usize) {
         let mut kept: Vec<&WorkerBook> =
             self.workers.values().filter(|book| book.counts()).collect();
         kept.sort_by_key(|book| (book.phase, book.held.len(), book.idle_since));
@@ -180,7 +180,7 @@ impl<P> State<P> {
     }
 
     /// Stops workers that are to be replaced and hold nothing, as soon as enough others serve.
-    pub(super) fn retire_due(&mut self, now: Instant) {
+    pub(super) fn retire_due(&mut self) {
         let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
         if self.workers.values().filter(is_fresh).count() < self.rules.least {
             return;

@@ -171,7 +171,7 @@ impl<P> State<P> {
         book.phase = Phase::Serving;
         self.census = None;
         self.becomes_free(now, worker);
-        self.retire_due(now);
+        self.retire_due();
     }
 
     /// A worker answered a call it held. A good answer shows that the program works. Gives the
@@ -196,7 +196,10 @@ impl<P> State<P> {
         }
         if is_free {
             self.becomes_free(now, worker);
-        } else if was_overdue && released.was_head {
+        } else {
+            self.note_run_deadline(worker);
+        }
+        if !is_free && was_overdue && released.was_head {
             self.end_rescue(now, worker);
         }
         let call = self.calls.get_mut(id)?;
@@ -241,7 +244,7 @@ impl<P> State<P> {
 
     /// A worker should be replaced soon, for a reason found outside the books (its memory).
     /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
-    pub fn recycle(&mut self, now: Instant, worker: WorkerId) {
+    pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
         if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
             return;
         }
@@ -249,13 +252,13 @@ impl<P> State<P> {
             book.is_due = true;
         }
         self.census = None;
-        self.retire_due(now);
+        self.retire_due();
     }
 
     /// Other rules hold from now on; nobody is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
         self.rules = rules;
-        self.retire_due(now);
+        self.retire_due();
         self.note(now);
     }
 
@@ -393,7 +396,7 @@ impl<P> State<P> {
         self.free.push(worker);
         self.note_idle(now);
         if is_due {
-            self.retire_due(now);
+            self.retire_due();
         }
     }
 

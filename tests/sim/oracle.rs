@@ -10,8 +10,8 @@ use httpipe::pool::actions::StopReason;
 use httpipe::pool::rules::Rules;
 
 /// The place of a call among all that arrived.
-pub type Serial = usize;
-pub type Verdict = Result<(), String>;
+pub(crate) type Serial = usize;
+pub(crate) type Verdict = Result<(), String>;
 
 const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const WINDOW_MOST: usize = 32;
 
 /// Why a call may fail in this step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
+pub(crate) enum Blame {
     Lost,
     Doubt,
     RanOut,
@@ -27,71 +27,78 @@ pub enum Blame {
 
 /// One call as its caller and the workers see it.
 #[derive(Debug)]
-pub struct Ask {
-    pub id: Option<CallId>,
-    pub idempotent: bool,
-    pub accepted: Instant,
-    pub waits_until: Instant,
-    pub caller_deadline: Option<Instant>,
-    pub was_given: bool,
-    pub holders: Vec<WorkerId>,
-    pub may_be_read: bool,
-    pub suspected: u32,
-    pub alone_since: Option<Instant>,
-    pub told: u32,
-    pub ended: Option<Instant>,
-    pub requeued: (u64, usize),
-    pub blame: Option<(u64, Blame)>,
+pub(crate) struct Ask {
+    pub(crate) id: Option<CallId>,
+    pub(crate) idempotent: bool,
+    pub(crate) accepted: Instant,
+    pub(crate) waits_until: Instant,
+    pub(crate) caller_deadline: Option<Instant>,
+    pub(crate) was_given: bool,
+    pub(crate) holders: Vec<WorkerId>,
+    pub(crate) may_be_read: bool,
+    pub(crate) suspected: u32,
+    pub(crate) alone_since: Option<Instant>,
+    pub(crate) told: u32,
+    pub(crate) ended: Option<Instant>,
+    pub(crate) requeued: (u64, usize),
+    pub(crate) blame: Option<(u64, Blame)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     Starting,
     Serving,
     Leaving,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Inside {
-    pub id: CallId,
-    pub serial: Serial,
-    pub given: Instant,
+pub(crate) struct Inside {
+    pub(crate) id: CallId,
+    pub(crate) serial: Serial,
+    pub(crate) given: Instant,
 }
 
 /// One worker as it sees itself.
 #[derive(Debug)]
-pub struct Model {
-    pub stage: Stage,
-    pub held: Vec<Inside>,
-    pub head_since: Instant,
-    pub idle_since: Instant,
-    pub used: u64,
-    pub calls: u64,
-    pub proven: bool,
+pub(crate) struct Model {
+    pub(crate) stage: Stage,
+    pub(crate) held: Vec<Inside>,
+    pub(crate) head_since: Instant,
+    pub(crate) idle_since: Instant,
+    pub(crate) used: u64,
+    pub(crate) calls: u64,
+    pub(crate) proven: bool,
 }
 
-pub struct Oracle {
-    pub rules: Rules,
-    pub now: Instant,
-    pub step: u64,
-    pub asks: Vec<Ask>,
-    pub open: BTreeSet<Serial>,
-    pub workers: BTreeMap<WorkerId, Model>,
-    pub stopping: bool,
-    pub starts: u64,
+pub(crate) struct Oracle {
+    pub(crate) rules: Rules,
+    pub(crate) now: Instant,
+    pub(crate) step: u64,
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) open: BTreeSet<Serial>,
+    pub(crate) workers: BTreeMap<WorkerId, Model>,
+    pub(crate) stopping: bool,
+    pub(crate) starts: u64,
     /// Deaths before a good answer, since the last good answer.
-    pub unproven_deaths: u32,
-    /// Rules changed or workers were recycled: their numbers may be off for a while.
-    pub is_renewing: bool,
-    pub retries_most: u32,
+    pub(crate) unproven_deaths: u32,
+    /// What was promised under earlier rules may be kept.
+    pub(crate) has_changed_rules: bool,
+    /// Calls sent ahead may have been rescued.
+    pub(crate) may_rescue: bool,
+    /// Workers are replaced: there may be more of them for a while.
+    pub(crate) is_renewing: bool,
+    pub(crate) retries_most: u32,
     no_free_since: Option<Instant>,
 }
 
 impl Oracle {
-    pub fn new(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
         let retries_most = rules.retries;
+        let may_rescue = rules.in_flight == InFlight::Auto;
         Self {
+            has_changed_rules: false,
+            may_rescue,
             rules,
             now,
             step: 0,
@@ -107,7 +114,7 @@ impl Oracle {
         }
     }
 
-    pub fn accepted(&mut self, id: CallId, idempotent: bool, caller: Option<Instant>) {
+    pub(crate) fn accepted(&mut self, id: CallId, idempotent: bool, caller: Option<Instant>) {
         self.open.insert(self.asks.len());
         self.asks.push(Ask {
             id: Some(id),
@@ -127,7 +134,7 @@ impl Oracle {
         });
     }
 
-    pub fn count(&self, stage: Stage) -> usize {
+    pub(crate) fn count(&self, stage: Stage) -> usize {
         self.workers.values().filter(|model| model.stage == stage).count()
     }
 
@@ -144,7 +151,7 @@ impl Oracle {
             .filter(|(_, ask)| ask.holders.is_empty())
     }
 
-    pub fn start(&mut self, worker: WorkerId) -> Verdict {
+    pub(crate) fn start(&mut self, worker: WorkerId) -> Verdict {
         self.starts += 1;
         ensure(!self.stopping, || format!("worker {worker} starts while the pool stops"))?;
         let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
@@ -166,7 +173,7 @@ impl Oracle {
         })
     }
 
-    pub fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
+    pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
         self.judge_call(worker, serial)?;
         self.judge_turn(serial)?;
         self.judge_worker(worker, serial)?;
@@ -195,7 +202,7 @@ impl Oracle {
         ensure(ask.holders.len() <= 1, || format!("{} beside {:?}", call(), ask.holders))?;
         let Some(first) = ask.holders.first() else { return Ok(()) };
         let is_head = self.workers[first].held.first().is_some_and(|head| head.serial == serial);
-        let may = ask.idempotent && self.rules.in_flight == InFlight::Auto && !is_head;
+        let may = ask.idempotent && self.may_rescue && !is_head;
         ensure(may, || format!("{} and still in worker {first}", call()))
     }
 
@@ -204,10 +211,9 @@ impl Oracle {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
             let before = if waits.was_given {
-                let is_rescued = self.rules.in_flight == InFlight::Auto || self.is_renewing;
                 let sooner = waits.requeued.0 > ask.requeued.0
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
-                !ask.was_given || (!is_rescued && sooner)
+                !ask.was_given || (!self.may_rescue && sooner)
             } else {
                 !ask.was_given && other < serial
             };
@@ -236,12 +242,12 @@ impl Oracle {
         ensure(right, || {
             format!("worker {worker} gets call {serial}, {last:?} is free and was used last")
         })?;
-        let calls = self.rules.recycle_calls.filter(|_| !self.is_renewing).unwrap_or(u64::MAX);
+        let calls = self.rules.recycle_calls.filter(|_| !self.has_changed_rules).unwrap_or(u64::MAX);
         ensure(model.calls < calls, || format!("worker {worker} gets more than {calls} calls"))
     }
 
     /// A worker answered: the call is out of it; says whether the caller is owed the answer.
-    pub fn answered(&mut self, worker: WorkerId, id: CallId, good: bool) -> Option<Serial> {
+    pub(crate) fn answered(&mut self, worker: WorkerId, id: CallId, good: bool) -> Option<Serial> {
         let (now, used) = (self.now, self.step);
         let model = self.workers.get_mut(&worker)?;
         let place = model.held.iter().position(|inside| inside.id == id)?;
@@ -264,7 +270,7 @@ impl Oracle {
 
     /// Takes everything out of a worker that is stopped or lost. `blame` says by its place why
     /// a call may fail; of the newest `unwritten` ones nothing was read.
-    pub fn empty(
+    pub(crate) fn empty(
         &mut self,
         worker: WorkerId,
         unwritten: usize,
@@ -296,7 +302,7 @@ impl Oracle {
     }
 
     /// The core stops a worker: is it allowed to?
-    pub fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Verdict {
+    pub(crate) fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Verdict {
         let Some(model) = self.workers.get(&worker) else {
             return Err(format!("worker {worker} is stopped and gone"));
         };
@@ -338,7 +344,7 @@ impl Oracle {
     }
 
     /// A call left the core's books with a failure: may it?
-    pub fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
+    pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
         let (now, step) = (self.now, self.step);
         let ask = &self.asks[serial];
         let blame = ask.blame.filter(|(at, _)| *at == step).map(|(_, blame)| blame);
@@ -369,7 +375,7 @@ impl Oracle {
     }
 
     /// A caller is told that his own deadline passed while a worker holds his call.
-    pub fn expired(&mut self, serial: Serial) -> Verdict {
+    pub(crate) fn expired(&mut self, serial: Serial) -> Verdict {
         let now = self.now;
         let ask = &mut self.asks[serial];
         ensure(ask.caller_deadline == Some(now), || {
@@ -383,7 +389,7 @@ impl Oracle {
     }
 
     /// A call left the core's books.
-    pub fn ended(&mut self, serial: Serial, abandoned: bool) -> Verdict {
+    pub(crate) fn ended(&mut self, serial: Serial, abandoned: bool) -> Verdict {
         let ask = &mut self.asks[serial];
         ensure(ask.ended.is_none(), || format!("call {serial} is answered twice"))?;
         let is_alone = ask.alone_since.is_some();
@@ -397,7 +403,7 @@ impl Oracle {
     }
 
     /// What must hold after every event once the core has drawn the consequences.
-    pub fn judge(&mut self) -> Verdict {
+    pub(crate) fn judge(&mut self) -> Verdict {
         let now = self.now;
         let is_free = self.free().next().is_some();
         for (serial, ask) in self.open.iter().map(|serial| (*serial, &self.asks[*serial])) {

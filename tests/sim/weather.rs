@@ -8,26 +8,26 @@ use httpipe::pool::rules::Rules;
 
 /// How workers and callers behave. Chances are from 0 to 1.
 #[derive(Clone, Debug)]
-pub struct Weather {
-    pub start_fails: f64,
-    pub crash: f64,
-    pub hang: f64,
-    pub bad: f64,
-    pub doubt: f64,
-    pub unasked: f64,
-    pub leaves: f64,
-    pub in_a_hurry: f64,
-    pub idempotent: f64,
-    pub changes_rules: f64,
-    pub recycles: f64,
+pub(crate) struct Weather {
+    pub(crate) start_fails: f64,
+    pub(crate) crash: f64,
+    pub(crate) hang: f64,
+    pub(crate) bad: f64,
+    pub(crate) doubt: f64,
+    pub(crate) unasked: f64,
+    pub(crate) leaves: f64,
+    pub(crate) in_a_hurry: f64,
+    pub(crate) idempotent: f64,
+    pub(crate) changes_rules: f64,
+    pub(crate) recycles: f64,
     /// Least and most microseconds of a call, between calls, and of a start.
-    pub service: (u64, u64),
-    pub gap: (u64, u64),
-    pub start: (u64, u64),
+    pub(crate) service: (u64, u64),
+    pub(crate) gap: (u64, u64),
+    pub(crate) start: (u64, u64),
 }
 
 impl Weather {
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let often = [0.0, 0.0, 0.01, 0.05, 0.3];
         let mut chance = || often[rng.usize(..often.len())];
         let mut weather = Self {
@@ -64,7 +64,7 @@ impl Weather {
     }
 
     /// The same without any fault.
-    pub fn calm(&self) -> Self {
+    pub(crate) fn calm(&self) -> Self {
         let mut calm = self.clone();
         for fault in [
             &mut calm.start_fails,
@@ -81,7 +81,7 @@ impl Weather {
 }
 
 /// Rules for a pool; `in_order` is the program's nature and does not change.
-pub fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
+pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
     let least = rng.usize(1..=3);
     let in_flight = match rng.u8(..3) {
         0 => InFlight::Fixed(1),
@@ -106,7 +106,7 @@ pub fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
 }
 
 /// A number from a range, small ones as likely as large ones.
-pub fn spread(rng: &mut Rng, (least, most): (u64, u64)) -> Duration {
+pub(crate) fn spread(rng: &mut Rng, (least, most): (u64, u64)) -> Duration {
     let low = (least as f64 + 1.0).ln();
     let high = (most as f64 + 1.0).ln();
     Duration::from_micros(((low + (high - low) * rng.f64()).exp() - 1.0).round() as u64)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use httpipe::base::{CallId, Failure, WorkerId};
+use httpipe::config::InFlight;
 use httpipe::pool::actions::{Action, Loss, NewCall};
 use httpipe::pool::state::State;
 
@@ -30,7 +31,7 @@ enum Event {
     Gone(WorkerId),
 }
 
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     state: State<Serial>,
     oracle: Oracle,
@@ -44,7 +45,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, is_traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let in_order = rng.bool();
         let rules = draw_rules(&mut rng, in_order);
@@ -69,12 +70,12 @@ impl World {
         world
     }
 
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.oracle.step
     }
 
     /// So many events.
-    pub fn live(&mut self, steps: u64) -> Verdict {
+    pub(crate) fn live(&mut self, steps: u64) -> Verdict {
         self.consequences()?;
         for _ in 0..steps {
             self.step()?;
@@ -84,7 +85,7 @@ impl World {
 
     /// Nobody calls any more. The pool must come to rest, whatever its workers do, then find
     /// back to its least once they behave, and end.
-    pub fn rest(&mut self) -> Verdict {
+    pub(crate) fn rest(&mut self) -> Verdict {
         self.is_open = false;
         if self.rng.bool() {
             self.until(self.oracle.now + REST)?;
@@ -232,6 +233,7 @@ impl World {
         self.after(gap, Event::Arrival);
         if self.draw(self.weather.changes_rules) {
             self.change_rules();
+            self.consequences()?;
         }
         if self.draw(self.weather.recycles) {
             self.oracle.is_renewing = true;
@@ -281,6 +283,8 @@ impl World {
         let rules = draw_rules(&mut self.rng, self.oracle.rules.in_order);
         self.trace(|| format!("{rules:?}"));
         self.oracle.is_renewing = true;
+        self.oracle.has_changed_rules = true;
+        self.oracle.may_rescue |= rules.in_flight == InFlight::Auto;
         self.oracle.retries_most = self.oracle.retries_most.max(rules.retries);
         self.oracle.rules = rules.clone();
         self.state.set_rules(self.oracle.now, rules);
