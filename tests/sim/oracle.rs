@@ -242,7 +242,8 @@ impl Oracle {
         ensure(right, || {
             format!("worker {worker} gets call {serial}, {last:?} is free and was used last")
         })?;
-        let calls = self.rules.recycle_calls.filter(|_| !self.has_changed_rules).unwrap_or(u64::MAX);
+        let calls =
+            self.rules.recycle_calls.filter(|_| !self.has_changed_rules).unwrap_or(u64::MAX);
         ensure(model.calls < calls, || format!("worker {worker} gets more than {calls} calls"))
     }
 
@@ -403,9 +404,16 @@ impl Oracle {
     }
 
     /// What must hold after every event once the core has drawn the consequences.
-    pub(crate) fn judge(&mut self) -> Verdict {
-        let now = self.now;
+    pub(crate) fn judge(&mut self, is_whole: bool) -> Verdict {
         let is_free = self.free().next().is_some();
+        if is_whole {
+            self.judge_calls(is_free)?;
+        }
+        self.judge_numbers(is_free)
+    }
+
+    fn judge_calls(&self, is_free: bool) -> Verdict {
+        let now = self.now;
         for (serial, ask) in self.open.iter().map(|serial| (*serial, &self.asks[*serial])) {
             let waits = ask.holders.is_empty();
             ensure(!waits || ask.alone_since.is_none(), || {
@@ -426,7 +434,7 @@ impl Oracle {
             let late = self.limits(model).any(|limit| limit < now);
             ensure(!late, || format!("worker {id} runs on past a limit: {model:?}"))?;
         }
-        self.judge_numbers(is_free)
+        Ok(())
     }
 
     /// A pool with no free worker for 5 ms gets one more, and more while many wait.

@@ -18,6 +18,9 @@ use super::weather::{Weather, draw_rules, spread};
 const START_TIMEOUT: Duration = Duration::from_secs(2);
 /// A pool that is left alone must have ended every call after so long.
 const REST: Duration = Duration::from_secs(400);
+/// Books are compared as a whole after every event in some seeds and in every replay, in the
+/// others after each of so many.
+const SPARSE: u64 = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -40,6 +43,7 @@ pub(crate) struct World {
     scheduled: u64,
     is_open: bool,
     is_traced: bool,
+    is_thorough: bool,
     began: Instant,
     ticks_in_vain: u32,
 }
@@ -63,6 +67,7 @@ impl World {
             scheduled: 0,
             is_open: true,
             is_traced,
+            is_thorough: is_traced || seed.is_multiple_of(16),
             began,
             ticks_in_vain: 0,
         };
@@ -156,8 +161,11 @@ impl World {
         for action in self.state.take_actions() {
             self.carry_out(action)?;
         }
-        self.state.check()?;
-        self.oracle.judge()
+        let is_whole = self.is_thorough || self.oracle.step.is_multiple_of(SPARSE);
+        if is_whole {
+            self.state.check()?;
+        }
+        self.oracle.judge(is_whole)
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
