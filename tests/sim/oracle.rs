@@ -88,6 +88,8 @@ pub(crate) struct Oracle {
     /// Workers are replaced: there may be more of them for a while.
     pub(crate) is_renewing: bool,
     pub(crate) retries_most: u32,
+    /// Workers whose calls were taken out of them.
+    emptied: u64,
     no_free_since: Option<Instant>,
 }
 
@@ -110,6 +112,7 @@ impl Oracle {
             unproven_deaths: 0,
             is_renewing,
             retries_most,
+            emptied: 0,
             no_free_since: Some(now),
         }
     }
@@ -284,6 +287,7 @@ impl Oracle {
             self.unproven_deaths += 1;
         }
         model.stage = Stage::Leaving;
+        self.emptied += 1;
         let held = std::mem::take(&mut model.held);
         let read = held.len() - unwritten.min(held.len());
         for (place, inside) in held.into_iter().enumerate() {
@@ -297,7 +301,7 @@ impl Oracle {
             }
             ask.suspected += u32::from(place < suspects && place < read);
             ask.blame = Some((step, if place < read { blame(place) } else { Blame::Lost }));
-            ask.requeued = (step, place);
+            ask.requeued = (self.emptied, place);
             ask.waits_until = now + self.rules.queue_wait;
         }
     }

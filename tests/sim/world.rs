@@ -249,6 +249,7 @@ impl World {
             if let Some(worker) = self.rng.choice(workers) {
                 self.state.recycle(self.oracle.now, worker);
             }
+            self.consequences()?;
         }
         let now = self.oracle.now;
         let serial = self.oracle.asks.len();
