@@ -88,6 +88,7 @@ pub(crate) struct Oracle {
     /// Workers are replaced: there may be more of them for a while.
     pub(crate) is_renewing: bool,
     pub(crate) retries_most: u32,
+    pub(crate) queue_wait_most: Duration,
     /// Workers whose calls were taken out of them.
     emptied: u64,
     no_free_since: Option<Instant>,
@@ -97,6 +98,7 @@ impl Oracle {
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
         let retries_most = rules.retries;
+        let queue_wait_most = rules.queue_wait;
         let may_rescue = rules.in_flight == InFlight::Auto;
         Self {
             has_changed_rules: false,
@@ -112,6 +114,7 @@ impl Oracle {
             unproven_deaths: 0,
             is_renewing,
             retries_most,
+            queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
         }
@@ -302,7 +305,7 @@ impl Oracle {
             ask.suspected += u32::from(place < suspects && place < read);
             ask.blame = Some((step, if place < read { blame(place) } else { Blame::Lost }));
             ask.requeued = (self.emptied, place);
-            ask.waits_until = now + self.rules.queue_wait;
+            ask.waits_until = now + self.queue_wait_most;
         }
     }
 

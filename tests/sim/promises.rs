@@ -93,6 +93,12 @@ impl Story {
         self.arrive(name, true, None)
     }
 
+    fn calls(&mut self, names: &[Name]) {
+        for name in names {
+            self.call(name);
+        }
+    }
+
     fn ready(&mut self, worker: u64) -> Vec<String> {
         self.state.ready(self.now, WorkerId(worker));
         self.settle()
@@ -296,7 +302,7 @@ fn what_waits_behind_a_head_that_runs_over_is_given_to_another_worker() {
 #[test]
 fn after_a_rescue_the_next_head_of_the_same_worker_is_watched_too() {
     let mut story = Story::sending_ahead(2);
-    ["first", "long", "b", "c", "d", "e"].map(|name| story.call(name));
+    story.calls(&["first", "long", "b", "c", "d", "e"]);
     story.leave("b");
     story.leave("d");
     assert_eq!(story.pass(1), [""; 0], "both run over, c and e could go elsewhere");
@@ -353,7 +359,7 @@ fn only_the_oldest_call_of_a_lost_worker_is_suspected_and_only_so_often() {
 fn calls_of_a_lost_worker_go_back_in_their_order_ahead_of_all() {
     let in_flight = InFlight::Fixed(3);
     let mut story = Story::of(Rules { in_flight, ..rules() });
-    ["a", "b", "c", "d"].map(|name| story.call(name));
+    story.calls(&["a", "b", "c", "d"]);
     story.crash(1, 0);
     story.pass(125);
     assert_eq!(story.ready(2), ["give a to 2", "give b to 2", "give c to 2"]);
@@ -363,7 +369,9 @@ fn calls_of_a_lost_worker_go_back_in_their_order_ahead_of_all() {
 fn a_call_that_may_not_run_twice_goes_back_only_if_it_was_not_read() {
     let in_flight = InFlight::Fixed(3);
     let mut story = Story::of(Rules { in_flight, ..rules() });
-    ["a", "b", "c"].map(|name| story.arrive(name, false, None));
+    for name in ["a", "b", "c"] {
+        story.arrive(name, false, None);
+    }
     assert_eq!(story.crash(1, 1), ["fail a worker_lost", "fail b worker_lost"]);
     story.pass(125);
     assert_eq!(story.ready(2), ["give c to 2"]);
@@ -373,7 +381,7 @@ fn a_call_that_may_not_run_twice_goes_back_only_if_it_was_not_read() {
 fn a_doubtful_answer_is_told_to_its_callers_and_not_tried_again() {
     let in_flight = InFlight::Fixed(3);
     let mut story = Story::of(Rules { in_flight, ..rules() });
-    ["a", "b", "c"].map(|name| story.call(name));
+    story.calls(&["a", "b", "c"]);
     let loss = Loss::BadAnswer { detail: "out of step".into(), calls: 2 };
     story.state.lose(story.now, WorkerId(1), &loss, 0);
     assert_eq!(story.settle(), ["fail a bad_answer", "fail b bad_answer"]);
@@ -530,7 +538,7 @@ fn fewer_workers_under_new_rules_are_parted_with_as_they_get_free() {
 #[test]
 fn the_end_answers_everyone_and_stops_everything() {
     let mut story = Story::of(Rules { least: 2, most: 2, ..rules() });
-    ["a", "b", "c"].map(|name| story.call(name));
+    story.calls(&["a", "b", "c"]);
     story.state.stop(story.now);
     let mut said = story.settle();
     said.sort();

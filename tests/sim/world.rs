@@ -294,6 +294,7 @@ impl World {
         self.oracle.is_renewing = true;
         self.oracle.has_changed_rules = true;
         self.oracle.may_rescue |= rules.in_flight == InFlight::Auto;
+        self.oracle.queue_wait_most = self.oracle.queue_wait_most.max(rules.queue_wait);
         self.oracle.retries_most = self.oracle.retries_most.max(rules.retries);
         self.oracle.rules = rules.clone();
         self.state.set_rules(self.oracle.now, rules);
