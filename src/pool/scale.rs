@@ -66,13 +66,35 @@ impl<P> State<P> {
             self.note(since + PATIENCE);
             return 0;
         }
-        let accepted = |id| self.calls.get(id).filter(|_| self.calls.waits(id)).map(|c| c.accepted);
-        let (impatient, next) = self.line.older_than(PATIENCE, now, self.rules.most, accepted);
+        let (impatient, next) = self.impatient(now);
         if let Some(accepted) = next {
             self.note(accepted + PATIENCE);
         }
         let for_nobody = usize::from(census.starting == 0);
         impatient.saturating_sub(census.starting).max(for_nobody)
+    }
+
+    /// How many calls have waited for long, counted up to the most workers, and when the first of
+    /// the others was accepted.
+    fn impatient(&self, now: Instant) -> (usize, Option<Instant>) {
+        let mut impatient = 0;
+        let mut next: Option<Instant> = None;
+        for id in self.line.ids() {
+            let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
+                continue;
+            };
+            if now >= call.accepted + PATIENCE {
+                impatient += 1;
+            } else {
+                next = Some(next.map_or(call.accepted, |first| first.min(call.accepted)));
+            }
+            // Those that never had a worker stand in the order of their acceptance.
+            let are_others_younger = next.is_some() && call.given.is_none();
+            if are_others_younger || impatient >= self.rules.most {
+                break;
+            }
+        }
+        (impatient, next)
     }
 
     fn start(&mut self, now: Instant) {
