@@ -121,7 +121,9 @@ impl<P> State<P> {
         let Some(book) = self.workers.get(&worker) else { return };
         let overdue_at = now + book.patience;
         let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
-        held.into_iter().for_each(|id| self.leave_line(id));
+        for id in held {
+            self.leave_line(id);
+        }
         self.note(overdue_at);
     }
 

@@ -222,7 +222,9 @@ impl<P> State<P> {
         }
         let is_due = |id: &WorkerId| self.workers.get(id).is_some_and(|book| book.is_due);
         let due: Vec<WorkerId> = self.free.iter().copied().filter(is_due).collect();
-        due.into_iter().for_each(|id| self.stop_worker(id, StopReason::Recycled));
+        for id in due {
+            self.stop_worker(id, StopReason::Recycled);
+        }
     }
 
     pub(super) fn refuse_if_hopeless(&mut self, now: Instant) {

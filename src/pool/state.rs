@@ -223,16 +223,16 @@ impl<P> State<P> {
             Loss::Ended(_) => 1,
             Loss::UnaskedOutput | Loss::StartFailed => 0,
         };
-        let lost = match loss {
+        let ended = match loss {
             Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
             _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
         };
         let failure = match loss {
             Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
-            _ => lost.clone(),
+            _ => ended.clone(),
         };
         let suspect = |place, _| (place < suspects).then(|| failure.clone());
-        self.clear(now, worker, unwritten, &lost, suspect);
+        self.clear(now, worker, unwritten, &ended, suspect);
     }
 
     /// The process of a worker has been reaped; its name is not used again.
@@ -266,10 +266,8 @@ impl<P> State<P> {
     /// Draws the consequences of what happened; see the module's head.
     pub fn settle(&mut self, now: Instant) {
         self.dispatch(now);
-        self.no_free_since = match self.free.is_empty() {
-            true => self.no_free_since.or(Some(now)),
-            false => None,
-        };
+        let none_since = self.no_free_since.unwrap_or(now);
+        self.no_free_since = self.free.is_empty().then_some(none_since);
         self.scale(now);
         self.refuse_if_hopeless(now);
     }
