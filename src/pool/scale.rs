@@ -97,6 +97,12 @@ impl<P> State<P> {
         (impatient, next)
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a number of calls, lowered by a chance: near is enough"
+    )]
     fn start(&mut self, now: Instant) {
         self.census = None;
         self.worker_serial += 1;
@@ -250,6 +256,7 @@ impl<P> State<P> {
     }
 
     /// When the queue as it is now will have been worked off, as far as was measured.
+    #[expect(clippy::cast_possible_truncation, reason = "calls and workers are far fewer")]
     pub(super) fn retry_after(&self) -> Duration {
         let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
         let service = self.estimate.service().unwrap_or_default();

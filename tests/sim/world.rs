@@ -354,6 +354,7 @@ impl World {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "one shape for all that can happen")]
     fn lose(
         &mut self,
         worker: WorkerId,
