@@ -61,7 +61,9 @@ impl Pool {
             if actions.is_empty() {
                 break;
             }
-            actions.into_iter().for_each(|action| self.act(now, action));
+            for action in actions {
+                self.act(now, action);
+            }
         }
         let next = self.state.borrow().next_deadline();
         let is_earlier = match (next, self.armed.get()) {
