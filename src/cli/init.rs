@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::{FAILED, REFUSED, complain_with_hint, say};
 use crate::config::flags::InitArguments;
+use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
 
 /// What is written where no program is named: one that is everywhere.
@@ -29,7 +30,7 @@ pub(super) fn run(arguments: &InitArguments) -> ExitCode {
         }
         Err(error) => {
             complain_with_hint(
-                &format!("cannot write httpipe.toml: {error}"),
+                &format!("cannot write httpipe.toml: {}", reason(&error)),
                 "nothing was changed",
             );
             ExitCode::from(FAILED)

@@ -77,7 +77,8 @@ fn shown(problems: &Problems, source: &ConfigSource, is_terminal: bool) -> Strin
     // https://no-color.org: any value but an empty one.
     let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let count = problems.count();
-    let again = match &source.path {
+    // Of a file that could not even be read, the test would say the same.
+    let again = match source.path.as_ref().filter(|_| problems.source.is_some()) {
         Some(path) => format!(" Test again with `httpipe check {}`", path.display()),
         None => String::new(),
     };

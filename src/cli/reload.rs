@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::{FAILED, REFUSED, complain, complain_with_hint, say};
 use crate::config::flags::ReloadArguments;
+use crate::config::launch::reason;
 
 /// New workers must be ready before the server answers, so this is long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any list of problems has.
 const ANSWER_MAX: u64 = 1 << 20;
@@ -30,7 +31,7 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is a server running, and is this its `admin` address?";
-            complain_with_hint(&format!("cannot ask {authority}: {error}"), hint);
+            complain_with_hint(&format!("cannot ask {authority}: {}", reason(&error)), hint);
             return ExitCode::from(FAILED);
         }
     };

@@ -239,3 +239,136 @@ fn log(file: &File) -> LogSettings {
         access: file.log.access,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree::Tree;
+    use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
+
+    fn checked(text: &str) -> Result<Config, Vec<Problem>> {
+        let (mut tree, _) = Tree::parse(text).expect("valid TOML");
+        let problems = shape::check(&mut tree, &schema::schema());
+        let file: File = tree.values.try_into().expect("its shape is right");
+        let launch = LaunchSettings {
+            program: PathBuf::from("/bin/cat"),
+            name: "cat".to_owned(),
+            arguments: Vec::new(),
+            dir: PathBuf::from("/"),
+            env: Vec::new(),
+            tty: false,
+        };
+        let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
+        check(&file, &tree.places, &Surroundings { processors: 3, launches }, problems)
+    }
+
+    /// What is wrong with a file of one pool `a` whose keys come first.
+    fn said(pool: &str, rest: &str) -> String {
+        let text = format!("[pool.a]\ncommand = [\"cat\"]\n{pool}\n{rest}");
+        let problems = checked(&text).expect_err(&text);
+        problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_is_absent_is_as_the_reference_says() {
+        let text = "[pool.b]\ncommand = [\"cat\"]\n[pool.a]\ncommand = [\"cat\"]\n\
+            reply = \"{input}|{result}\"\n[[route]]\nmatch = \"GET /?x={x}\"\npool = \"a\"\n";
+        let config = checked(text).expect("valid");
+        let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"], "pools are in file order");
+        let (plain, echoing) = (&config.pools[0], &config.pools[1]);
+        assert_eq!((plain.workers_least, plain.workers_most), (3, 3));
+        assert_eq!((plain.in_flight, echoing.in_flight), (InFlight::Fixed(1), InFlight::Auto));
+        assert_eq!((plain.retries, plain.error_status, plain.message_max), (1, 422, 16 << 20));
+        assert_eq!(plain.queue.wait, Duration::from_secs(5));
+        assert!(!config.admin.explicit);
+        let RouteAction::Call(call) = &config.routes[0].action else { panic!("no call") };
+        assert_eq!((call.pool, call.idempotent, call.cache), (1, true, None));
+        assert!(
+            matches!(&call.send, SendShape::Template(template) if template.segments.len() == 1)
+        );
+    }
+
+    #[test]
+    fn a_pool_is_refused_what_cannot_work() {
+        let all = [
+            "workers = \"0..3\"",
+            "workers = 20000",
+            "timeout = \"0s\"",
+            "message_max = \"0B\"",
+            "queue = { wait = \"0s\", bytes = \"0B\" }",
+            "recycle = { age = \"0s\" }",
+            "framing = { send = \"line\", reply = \"until:\" }",
+            "framing = \"lien\"",
+            "matching = \"echo\"\nreply = \"{result}\"",
+            "reply = \"{a}{b}\"",
+            "error = \"{a:itn}\"",
+            "ready = \"[\"",
+        ];
+        let all = all.map(|pool| said(pool, "")).join("\n");
+        insta::assert_snapshot!(all, @r##"
+0 workers cannot answer a call
+20000 workers are too many
+`timeout` cannot be 0
+`message_max` cannot be 0
+`bytes` cannot be 0; `wait` cannot be 0
+`age` cannot be 0
+`until:` is not a framing
+`lien` is not a framing
+`echo` needs a `reply` that holds `{input}`
+`reply` is not a pattern
+`error` is not a pattern
+`ready` is not a regular expression
+"##);
+    }
+
+    #[test]
+    fn a_route_is_refused_what_cannot_work() {
+        let all = [
+            "match = \"GET /a/b\"\ntext = \"x\"\npool = \"a\"",
+            "match = \"GET /a/b\"\npool = \"c\"",
+            "match = \"GET /a/b?x={x}&y={y}\"",
+            "match = \"GET /a/b?x={x}\"\nsend = \"{x:int}\"",
+            "match = \"POST /a/b\"\ncache = \"1h\"",
+            "match = \"GET /a/b\"\ncache = \"0s\"",
+            "match = \"GET /a/b\"\ncache = \"1h\"\nsend = \"http\"",
+            "match = \"GET /a/b\"\ncontent_type = \"text\"",
+            "match = \"GET /a/b?x={x}\"\nparams.y = { default = 1 }",
+            "match = \"GET /a/b?x={x}\"\nparams.x = { min = 1 }",
+            "match = \"GET /a/b?x={x}\"\nparams.x = { pattern = \"(\" }",
+            "match = \"GET /a/b?x={x}\"\nparams.x = { pattern = \"a+\", default = \"b\" }",
+            "match = \"GET /a/b?x={x:int}\"\nparams.x = { min = 0.5 }",
+            "match = \"GET /a/b?x={x:bool}\"\nparams.x = { default = \"yes\" }",
+            "match = \"GET /a/{x}\"\nparams.x = { default = \"b\" }",
+        ];
+        let all = all.map(|route| said("", &format!("[[route]]\n{route}"))).join("\n");
+        insta::assert_snapshot!(all, @r##"
+`pool` has no use beside `text`, which is a fixed answer
+there is no pool `c`
+this route has several parameters and no `send`
+`send` is not a template
+`cache` would answer a second call without running it
+`cache` cannot be 0
+`cache` cannot be used with `send = "http"`: no two requests are the same
+`text` is not a content type
+`match` declares no parameter `y`
+`min` says nothing about a parameter of type text
+`pattern` is not a regular expression
+`default` of `x` must match `^(?:a+)$`
+`min` must be a whole number, not 0.5
+`default` of `x` must be `true` or `false`
+a segment of the path is always there, so its `default` is never taken
+"##);
+    }
+
+    #[test]
+    fn a_nonce_that_ends_answers_must_be_asked_for() {
+        let pool = "framing = { send = \"line\", reply = \"until:{nonce}\\n\" }";
+        let route = "[[route]]\nmatch = \"POST /\"\n";
+        assert!(said(pool, route).contains("does not tell the program"));
+        let good = format!(
+            "[pool.a]\ncommand = [\"cat\"]\n{pool}\n{route}send = \"{{body}}\\n.print {{nonce}}\""
+        );
+        assert!(checked(&good).is_ok(), "{good}");
+    }
+}

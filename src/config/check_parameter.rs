@@ -54,12 +54,12 @@ fn parameter(
     let before = findings.problems.len();
     let kind = kind(findings, path, text.kind, file);
     let default = file.default.as_ref().map(Scalar::to_string);
-    if let (Some(default), true) = (&default, before == findings.problems.len()) {
-        if let Err(expected) = kind.read(default) {
-            let message = format!("`default` of `{}` {expected}", text.name);
-            let hint = "callers could not send it; change the value or the bounds";
-            findings.refuse(&path.key("default"), message, hint);
-        }
+    let bounds_are_good = before == findings.problems.len();
+    let read = default.as_ref().filter(|_| bounds_are_good).map(|default| kind.read(default));
+    if let Some(Err(expected)) = read {
+        let message = format!("`default` of `{}` {expected}", text.name);
+        let hint = "callers could not send it; change the value or the bounds";
+        findings.refuse(&path.key("default"), message, hint);
     }
     if text.in_path && default.is_some() {
         let message = "a segment of the path is always there, so its `default` is never taken";
@@ -150,11 +150,11 @@ fn bounds<T: Display>(
     };
     let min = bound("min", file.min.as_ref());
     let max = bound("max", file.max.as_ref());
-    if let (Some(low), Some(high)) = (&min, &max) {
-        if is_above(low, high) {
-            let message = format!("no value is at least {low} and at most {high}");
-            findings.refuse(&path.key("min"), message, "exchange `min` and `max`");
-        }
+    if let (Some(low), Some(high)) = (&min, &max)
+        && is_above(low, high)
+    {
+        let message = format!("no value is at least {low} and at most {high}");
+        findings.refuse(&path.key("min"), message, "exchange `min` and `max`");
     }
     (min, max)
 }

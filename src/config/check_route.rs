@@ -47,8 +47,8 @@ pub(super) fn routes(
             let hint = "put the one with the narrower path first";
             checker.findings.refuse(&checker.path.key("match"), message, hint);
         }
-        let checked = checker.rest_of(Some(&text));
-        if let (Some((parameters, action)), Ok(id)) = (checked, u16::try_from(index)) {
+        let rest = checker.rest_of(Some(&text));
+        if let (Some((parameters, action)), Ok(id)) = (rest, u16::try_from(index)) {
             routes.push(RouteSettings {
                 id: RouteId(id),
                 label: Arc::from(label),
@@ -176,8 +176,10 @@ impl RouteCheck<'_, '_> {
     fn send(&mut self, parameters: &[Parameter], pool: Option<usize>) -> Option<SendShape> {
         let path = self.path.key("send");
         let template = match self.route.send.as_deref() {
-            Some("json") => return self.without_nonce(SendShape::Json, pool),
-            Some("http") => return self.without_nonce(SendShape::Http, pool),
+            Some(word @ ("json" | "http")) => {
+                self.refuse_without_nonce(pool);
+                return Some(if word == "json" { SendShape::Json } else { SendShape::Http });
+            }
             Some(text) => {
                 let names: Vec<Arc<str>> =
                     parameters.iter().map(|parameter| Arc::clone(&parameter.name)).collect();
@@ -207,13 +209,14 @@ impl RouteCheck<'_, '_> {
                 Template { segments: vec![Segment::Slot(slot)] }
             }
         };
-        let has_nonce = template.has_nonce();
-        let shape = SendShape::Template(template);
-        if has_nonce { Some(shape) } else { self.without_nonce(shape, pool) }
+        if !template.has_nonce() {
+            self.refuse_without_nonce(pool);
+        }
+        Some(SendShape::Template(template))
     }
 
     /// A question without a nonce cannot be asked where the nonce ends the answer.
-    fn without_nonce(&mut self, shape: SendShape, pool: Option<usize>) -> Option<SendShape> {
+    fn refuse_without_nonce(&mut self, pool: Option<usize>) {
         let pool = pool.and_then(|index| self.pools[index].as_ref());
         let waits_for_nonce = pool.is_some_and(
             |pool| matches!(&pool.framing.reply, Framing::Until(end) if end.contains("{nonce}")),
@@ -224,7 +227,6 @@ impl RouteCheck<'_, '_> {
             let hint = "put {nonce} into `send`, as in \"{body}\\n.print {nonce}\"";
             self.findings.refuse(&self.path.key("send"), message, hint);
         }
-        Some(shape)
     }
 
     fn cache(&mut self, idempotent: bool) {

@@ -53,7 +53,7 @@ pub struct ServeArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct Options {
-    /// Where callers connect: 127.0.0.1:3000 or unix:/path; may be repeated
+    /// Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -249,6 +249,9 @@ pub enum Target {
     Cache,
 }
 
+/// An option with one value: its id, what was typed, what it sets, how it is read.
+type Single<'a> = (&'static str, &'a Option<String>, Target, fn(&str) -> Value);
+
 impl Options {
     /// What was typed, by which name. `matches` are the ones these options were read from.
     pub fn typed(&self, matches: &ArgMatches) -> Vec<Typed> {
@@ -265,7 +268,7 @@ impl Options {
         let mut add = |id: &str, target: Target, value: Value| {
             typed.push(Typed { name: name(id), target, value });
         };
-        let singles: [(&str, &Option<String>, Target, fn(&str) -> Value); 14] = [
+        let singles: [Single<'_>; 13] = [
             ("admin", &self.admin, Target::Server(&["admin"]), text),
             ("threads", &self.threads, Target::Server(&["threads"]), number_or_text),
             ("workers", &self.workers, Target::Pool(&["workers"]), number_or_text),
@@ -279,7 +282,6 @@ impl Options {
             ("dir", &self.dir, Target::Pool(&["dir"]), absolute),
             ("send", &self.send, Target::Send, text),
             ("cache", &self.cache, Target::Cache, text),
-            ("queue", &None, Target::Pool(&["queue"]), text),
         ];
         if !self.listen.is_empty() {
             add("listen", Target::Server(&["listen"]), list(&self.listen));
@@ -397,6 +399,19 @@ mod tests {
             "-u",
             "s/a/b/",
         ];
-        insta::assert_snapshot!(typed(&line).join("\n"), @"");
+        insta::assert_snapshot!(typed(&line).join("\n"), @r##"
+--listen Server(["listen"]) ["127.0.0.1:0"]
+--workers Pool(["workers"]) "2..8"
+--in-flight Pool(["in_flight"]) 4
+--probe Pool(["probe"]) { reply = "1|1", send = "1" }
+--cache Cache "1h"
+--queue Pool(["queue", "length"]) 10
+--queue Pool(["queue", "wait"]) "5s"
+--queue Pool(["queue", "bytes"]) "1MiB"
+--log Server(["log", "format"]) "json"
+--log Server(["log", "level"]) "debug"
+--env Variable "A=b=c"
+--route Routes ["GET /"]
+"##);
     }
 }

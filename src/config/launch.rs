@@ -250,7 +250,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// The kernel's words, without the number that Rust adds.
-pub(super) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -51,7 +51,7 @@ impl ConfigSource {
     /// All problems that could be found; nothing was changed.
     pub fn load(&self) -> Result<Config, Problems> {
         let source = match &self.path {
-            Some(path) => Some(self.read(path)?),
+            Some(path) => Some(read(path)?),
             None => None,
         };
         let mut tree = Tree::default();
@@ -68,27 +68,6 @@ impl ConfigSource {
             Ok(config) => Ok(config),
             Err(problems) => Err(Problems::new(source, problems)),
         }
-    }
-
-    fn read(&self, path: &Path) -> Result<SourceText, Problems> {
-        let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|error| {
-            let is_default = path == Path::new(DEFAULT_FILE);
-            if is_default && error.kind() == std::io::ErrorKind::NotFound {
-                let hint = "name a program, as in `httpipe run -- python3 worker.py`, or write \
-                            the file with `httpipe init`";
-                return Problems::one("there is no httpipe.toml here", hint);
-            }
-            let hint = "`httpipe init` writes an httpipe.toml to begin with";
-            Problems::one(format!("cannot read `{shown}`: {}", reason(&error)), hint)
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
-            let message = format!("`{shown}` is not UTF-8 in line {line}");
-            Problems::one(message, "save the file as UTF-8")
-        })?;
-        Ok(SourceText { path: shown.to_string(), text })
     }
 
     fn check(&self, tree: Tree, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
@@ -193,6 +172,27 @@ impl ConfigSource {
         }
         None
     }
+}
+
+fn read(path: &Path) -> Result<SourceText, Problems> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let is_default = path == Path::new(DEFAULT_FILE);
+        if is_default && error.kind() == std::io::ErrorKind::NotFound {
+            let hint = "name a program, as in `httpipe run -- python3 worker.py`, or write \
+                        the file with `httpipe init`";
+            return Problems::one("there is no httpipe.toml here", hint);
+        }
+        let hint = "`httpipe init` writes an httpipe.toml to begin with";
+        Problems::one(format!("cannot read `{shown}`: {}", reason(&error)), hint)
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..good]).count();
+        let message = format!("`{shown}` is not UTF-8 in line {line}");
+        Problems::one(message, "save the file as UTF-8")
+    })?;
+    Ok(SourceText { path: shown.to_string(), text })
 }
 
 /// A name for the pool of a program from the command line.

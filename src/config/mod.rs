@@ -263,7 +263,7 @@ pub struct RouteSettings {
     pub label: Arc<str>,
     /// The method in upper case. HEAD is taken by routes of GET.
     pub method: String,
-    /// What the path must be.
+    /// What the path must be, one part for each segment; `/` is one empty literal.
     pub path: Vec<PathPart>,
     /// The last part was `/*`: whatever follows `path` is taken too.
     pub rest: bool,

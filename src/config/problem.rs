@@ -152,6 +152,17 @@ mod tests {
             .hint("did you mean `workers`?");
         let flag = Problem::new(Place::Option("--timeout".to_owned()), "`--timeout` needs a unit")
             .hint("write 30s");
-        insta::assert_snapshot!(Problems::new(Some(source), vec![problem, flag]).render(false), @"");
+        insta::assert_snapshot!(Problems::new(Some(source), vec![problem, flag]).render(false), @r##"
+error: `--timeout` needs a unit
+hint: write 30s
+
+error: unknown key `workrs` in `[pool.fib]`
+ --> httpipe.toml:3:1
+  |
+3 | workrs = 4
+  | ^^^^^^
+  |
+hint: did you mean `workers`?
+"##);
     }
 }

@@ -224,6 +224,24 @@ mod tests {
             "GET /?a={}",
         ];
         let all: Vec<String> = wrong.into_iter().map(said).collect();
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r##"
+`/fib` is not a method and a path -- write it as in "GET /path?key={key}"
+`GET fib` is not a method and a path -- write it as in "GET /path?key={key}"
+`get` is not a method -- write GET
+`GTE` is not a method -- did you mean GET?
+no route can take OPTIONS -- the server answers it by itself
+`{a}b` mixes text and a parameter -- a parameter takes a whole segment: /{name}/
+`*` stands for the rest of the path -- move it to the end, or write {name} for one segment
+`a%20b` cannot be a segment of a path -- write characters as they are, without `%`, `#` and spaces
+`a` declares no parameter -- write key={name} or key={name:int} after the `?`
+`={a}` declares no parameter -- write key={name} or key={name:int} after the `?`
+the key `a` is there twice -- leave one out
+two parameters are called `a` -- give one another name
+a parameter cannot be called `body` -- the request's own values have that name in `send`; choose another
+a parameter cannot be called `header.x` -- the request's own values have that name in `send`; choose another
+a parameter cannot be called `1` -- use letters, digits, `_` and `-`
+`itn` is not a type of parameters -- did you mean {a:int}?
+a parameter cannot be called `` -- use letters, digits, `_` and `-`
+"##);
     }
 }

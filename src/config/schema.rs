@@ -36,7 +36,7 @@ fn tidy_object(fields: &mut Map<String, Value>) {
     if fields.get("format").and_then(Value::as_str).is_some_and(|f| !f.starts_with("httpipe")) {
         fields.remove("format");
     }
-    if fields.get("default").is_some_and(|default| default.is_null()) {
+    if fields.get("default").is_some_and(Value::is_null) {
         fields.remove("default");
     }
     if let Some(Value::Array(required)) = fields.get("required").cloned() {

@@ -30,21 +30,16 @@ impl Checker<'_> {
         let others = &schema["additionalProperties"];
         table.retain(|key, value| {
             let path = path.key(key);
-            match known.get(key).or_else(|| others.is_object().then_some(others)) {
-                Some(schema) => self.value(&path, schema, value),
-                None => {
-                    self.unknown(&path, known);
-                    false
-                }
-            }
+            let schema = known.get(key).or_else(|| others.is_object().then_some(others));
+            let Some(schema) = schema else {
+                self.unknown(&path, known);
+                return false;
+            };
+            self.value(&path, schema, value)
         });
         for key in schema["required"].as_array().into_iter().flatten().filter_map(Schema::as_str) {
-            let is_new = || {
-                self.problems
-                    .iter()
-                    .all(|problem| problem.place != self.places.value(&path.key(key)))
-            };
-            if !table.contains_key(key) && is_new() {
+            // One that was written but did not fit has its problem already.
+            if !table.contains_key(key) && !self.places.is_written(&path.key(key)) {
                 let problem =
                     Problem::new(self.places.key(path), format!("`{path}` has no `{key}`"));
                 let example =
@@ -81,7 +76,7 @@ impl Checker<'_> {
         }
     }
 
-    fn list(&mut self, path: &KeyPath, schema: &Schema, items: &mut Vec<Value>) -> bool {
+    fn list(&mut self, path: &KeyPath, schema: &Schema, items: &mut [Value]) -> bool {
         let least = schema["minItems"].as_u64().unwrap_or(0);
         if (items.len() as u64) < least {
             return self.refuse(path, |name| format!("`{name}` is empty"), None);
@@ -177,7 +172,10 @@ impl Checker<'_> {
                 Some(format!("write {text} without quotes"))
             }
             Value::String(text) if kinds == ["a list"] => Some(format!("write [{text:?}]")),
-            Value::Integer(_) | Value::Float(_) if kinds.contains(&"a string") => {
+            Value::Integer(_) | Value::Float(_)
+                if kinds.contains(&"a string")
+                    && expected.iter().all(|one| one["enum"].is_null()) =>
+            {
                 Some(format!("write \"{value}\" in quotes"))
             }
             _ => None,
@@ -250,15 +248,15 @@ pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<
 }
 
 fn fits_type(schema: &Schema, value: &Value) -> bool {
-    match (schema["type"].as_str(), value) {
+    matches!(
+        (schema["type"].as_str(), value),
         (Some("string"), Value::String(_))
-        | (Some("integer" | "number"), Value::Integer(_))
-        | (Some("number"), Value::Float(_))
-        | (Some("boolean"), Value::Boolean(_))
-        | (Some("array"), Value::Array(_))
-        | (Some("object"), Value::Table(_)) => true,
-        _ => false,
-    }
+            | (Some("integer" | "number"), Value::Integer(_))
+            | (Some("number"), Value::Float(_))
+            | (Some("boolean"), Value::Boolean(_))
+            | (Some("array"), Value::Array(_))
+            | (Some("object"), Value::Table(_))
+    )
 }
 
 fn kind_of(schema: &Schema) -> &'static str {
@@ -303,7 +301,20 @@ mod tests {
         let text = "threads = 0\ntimeout = 3\nlog = { format = \"jsn\", level = 3 }\n\
             [pool.fib]\nworkrs = 4\ntimeout = 30\nretries = \"1\"\nerror_status = 200\n\
             recycle = { memory = 5 }\nstop_grace = \"soon\"\nstream = true\n";
-        insta::assert_snapshot!(said(text).join("\n"), @"");
+        insta::assert_snapshot!(said(text).join("\n"), @r##"
+`format` cannot be "jsn" -- did you mean "json"?
+`level` must be a string, not a number
+`error_status` cannot be 200 -- 400 is the least
+`memory` needs a unit -- write "5MiB"
+`retries` must be a number, not a string -- write 1 without quotes
+`stop_grace` cannot be "soon", which is no duration -- write a number and a unit, as in "30s"
+unknown key `stream` in `[pool.fib]`
+`timeout` needs a unit -- write "30s"
+unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
+`[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`
+`threads` cannot be 0 -- 1 is the least
+unknown key `timeout` -- `timeout` belongs in `[pool.NAME]`
+"##);
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! Settings that the tests of this room begin with.
+//! What the tests of this room begin with: settings, and bodies that come in pieces.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 
 use crate::base::ByteSize;
 use crate::base::template::Template;
@@ -88,5 +94,42 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         pools: vec![Arc::new(pool(Framing::Line))],
         routes,
         cache: CacheSettings { memory: ByteSize(1 << 20) },
+    }
+}
+
+/// A body that comes in these pieces and then ends, or never does.
+pub(super) struct Pieces {
+    pub(super) pieces: VecDeque<&'static [u8]>,
+    pub(super) endless: bool,
+}
+
+impl Pieces {
+    /// A body of these pieces.
+    pub(super) fn of(pieces: &[&'static [u8]]) -> Self {
+        Self { pieces: pieces.iter().copied().collect(), endless: false }
+    }
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.pieces.pop_front() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
+            None if self.endless => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && !self.endless
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
     }
 }

@@ -2,16 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::task::Context;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
-use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::parameters::tests::{int, route, text};
 use super::routes::tests::fixed;
-use super::testing::{call, config};
+use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
 use crate::base::{Reply, ReplyForm};
@@ -25,7 +24,7 @@ fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> Rout
 
 fn cached(mut route: RouteSettings) -> RouteSettings {
     if let RouteAction::Call(call) = &mut route.action {
-        call.cache = Some(Duration::from_secs(3600));
+        call.cache = Some(Duration::from_hours(1));
     }
     route
 }
@@ -58,42 +57,6 @@ impl Calls for Echo {
             Timing { queue: Duration::from_micros(123), work: Duration::from_micros(1234) };
         let result = Ok(Reply { body, form: ReplyForm::Plain });
         self.told.clone().unwrap_or(Answer { result, timing, cache: None })
-    }
-}
-
-/// A body that comes in these pieces and then ends, or never does.
-struct Pieces {
-    pieces: VecDeque<&'static [u8]>,
-    endless: bool,
-}
-
-impl Pieces {
-    fn of(pieces: &[&'static [u8]]) -> Self {
-        Self { pieces: pieces.iter().copied().collect(), endless: false }
-    }
-}
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.pieces.pop_front() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
-            None if self.endless => Poll::Pending,
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && !self.endless
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 
@@ -338,8 +301,8 @@ async fn a_kept_answer_is_served_without_a_call() {
     let stored = Arc::new(Stored {
         reply: Reply { body, form: ReplyForm::Json },
         etag: "\"a,b\"".into(),
-        since: Instant::now().checked_sub(Duration::from_secs(60)).expect("a minute ago"),
-        ttl: Duration::from_secs(3600),
+        since: Instant::now().checked_sub(Duration::from_mins(1)).expect("a minute ago"),
+        ttl: Duration::from_hours(1),
     });
     let kept = Answer {
         result: Ok(stored.reply.clone()),
@@ -490,8 +453,8 @@ async fn converse(requests: &str) -> String {
         ours.read_to_string(&mut said).await.expect("the server answers in UTF-8");
         said
     };
-    let (_, said) = tokio::join!(serving, talking);
-    said
+    let both = async { tokio::join!(serving, talking).1 };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("the connection ends")
 }
 
 #[test]

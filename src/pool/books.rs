@@ -3,7 +3,7 @@
 //! Pure: data and the smallest steps on it; `state` decides.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -106,6 +106,8 @@ pub enum Phase {
 pub(super) struct Held {
     pub(super) id: CallId,
     pub(super) given: Instant,
+    /// Another worker answered it, and nobody waits for this one since then.
+    pub(super) orphaned: Option<Instant>,
 }
 
 /// One worker.
@@ -133,6 +135,8 @@ pub(super) struct WorkerBook {
     pub(super) is_due: bool,
     /// It gave a good answer once.
     pub(super) proven: bool,
+    /// How long a head may run here before it is overdue, foreseen when a call was given last.
+    pub(super) patience: Duration,
     /// Its head runs longer than foreseen: nothing is sent after it.
     pub(super) overdue: bool,
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::books::Phase;
 use super::state::State;
 use crate::base::{CallId, WorkerId};
-use crate::config::InFlight;
 
 /// What the books say at one moment.
 #[derive(Clone, Debug, Default)]
@@ -89,13 +88,6 @@ impl<P> State<P> {
             if book.phase != Phase::Serving && !book.held.is_empty() {
                 return Err(format!("worker {id} holds calls while {:?}", book.phase));
             }
-            let most = match self.rules.in_flight {
-                InFlight::Fixed(calls) => calls as usize,
-                InFlight::Auto => 32,
-            };
-            if book.held.len() > most {
-                return Err(format!("worker {id} holds {} calls", book.held.len()));
-            }
             if book.held.is_empty() == self.is_missing_from_free(book.id, book.phase) {
                 return Err(format!("worker {id} holds nothing and is not free, or the reverse"));
             }
@@ -139,8 +131,12 @@ impl<P> State<P> {
         if self.no_free_since.is_some() && !self.free.is_empty() {
             return Err("a worker is free and the books say none is".to_owned());
         }
-        let counted = self.workers.values().filter(|book| book.counts()).count();
-        if counted > self.rules.most {
+        let census = self.count_workers();
+        let counted = census.counted;
+        if self.census.is_some_and(|known| known != census) {
+            return Err(format!("{:?} workers are known and are {census:?}", self.census));
+        }
+        if counted > self.rules.most && !self.stopping {
             return Err(format!("{counted} workers count and the most is {}", self.rules.most));
         }
         Ok(())

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::actions::{Action, StopReason};
-use super::books::CallBook;
+use super::books::{CallBook, Held, WorkerBook};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 use crate::config::InFlight;
@@ -48,38 +48,48 @@ impl<P> State<P> {
     /// Stops a worker in which a call has run out of time.
     pub(super) fn check_times(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.workers.get(&worker) else { return };
+        let deadlines = self.run_deadlines(book);
+        let Some((first, _)) = deadlines.clone().min() else { return };
+        let is_late = |(deadline, _): &(Instant, CallId)| *deadline <= now;
+        let late: Vec<CallId> = deadlines.filter(is_late).map(|(_, id)| id).collect();
+        if late.is_empty() {
+            return self.note(first);
+        }
+        let failure = Failure::Timeout { after: self.rules.timeout };
+        self.stop_worker(worker, StopReason::Timeout);
+        let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
+        let suspect = |_, id| late.contains(&id).then(|| failure.clone());
+        self.clear(now, worker, 0, &lost, suspect);
+    }
+
+    /// Another call came to be the one that runs: nobody may be waiting for it, and its time be
+    /// short.
+    pub(super) fn note_run_deadline(&mut self, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        if let Some((first, _)) = self.run_deadlines(book).min() {
+            self.note(first);
+        }
+    }
+
+    /// Until when the calls in a worker may run, of those that it can be working on.
+    fn run_deadlines<'a>(
+        &'a self,
+        book: &'a WorkerBook,
+    ) -> impl Iterator<Item = (Instant, CallId)> + Clone + 'a {
         let running = if self.rules.in_order { 1 } else { book.held.len() };
-        let mut first: Option<(Instant, CallId)> = None;
-        for (place, held) in book.held.iter().take(running).enumerate() {
-            let since =
-                if place == 0 && self.rules.in_order { book.head_since } else { held.given };
-            let deadline = self.run_deadline(held.id, since);
-            if first.is_none_or(|(earliest, _)| deadline < earliest) {
-                first = Some((deadline, held.id));
-            }
-        }
-        match first {
-            Some((deadline, late)) if deadline <= now => {
-                let failure = Failure::Timeout { after: self.rules.timeout };
-                self.stop_worker(now, worker, StopReason::Timeout);
-                let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
-                let suspect = |_, id| (id == late).then(|| failure.clone());
-                self.clear(now, worker, 0, &lost, suspect);
-            }
-            Some((deadline, _)) => self.note(deadline),
-            None => {}
-        }
+        book.held.iter().take(running).map(|held| {
+            let since = if self.rules.in_order { book.head_since } else { held.given };
+            (self.run_deadline(held, since), held.id)
+        })
     }
 
     /// Until when a call may run that has run since then: nobody's call not as long as
     /// somebody's.
-    fn run_deadline(&self, id: CallId, since: Instant) -> Instant {
+    fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
         let whole = since + self.rules.timeout;
-        let alone_since = match self.calls.get(id) {
-            Some(call) => call.abandoned.map(|left| left.max(since)),
-            None => Some(since),
-        };
-        alone_since.map_or(whole, |alone| whole.min(alone + self.rules.abandoned))
+        let abandoned = self.calls.get(held.id).and_then(|call| call.abandoned);
+        let alone_since = abandoned.or(held.orphaned);
+        alone_since.map_or(whole, |alone| whole.min(alone.max(since) + self.rules.abandoned))
     }
 
     /// Gives what waits behind a head that runs over to another worker too. Only where the
@@ -89,17 +99,39 @@ impl<P> State<P> {
         if self.rules.in_flight != InFlight::Auto || book.held.len() < 2 || book.overdue {
             return;
         }
-        let overdue_at = book.head_since + self.estimate.overdue_after();
+        let overdue_at = book.head_since + book.patience;
         if overdue_at > now {
             return self.note(overdue_at);
         }
         book.overdue = true;
         let behind: Vec<CallId> = book.held.iter().skip(1).map(|held| held.id).collect();
         for id in behind.into_iter().rev() {
-            let alone = |call: &CallBook<P>| call.holders == 1 && call.abandoned.is_none();
-            if self.calls.get(id).is_some_and(alone) {
+            let may_move = |call: &CallBook<P>| {
+                call.idempotent && call.holders == 1 && call.abandoned.is_none()
+            };
+            if self.calls.get(id).is_some_and(may_move) {
                 self.rejoin(now, id);
             }
         }
+    }
+
+    /// The head that ran over is done: what was behind it is being worked on here now, and
+    /// gives up its place in the queue if nobody has taken it yet.
+    pub(super) fn end_rescue(&mut self, now: Instant, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        let overdue_at = now + book.patience;
+        let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
+        for id in held {
+            self.leave_line(id);
+        }
+        self.note(overdue_at);
+    }
+
+    /// A call was answered by one of its workers: what others make of it is for nobody.
+    pub(super) fn orphan(&mut self, now: Instant, id: CallId) {
+        let since = self.calls.get(id).and_then(|call| call.abandoned).unwrap_or(now);
+        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
+        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
+        self.note(now + self.rules.abandoned);
     }
 }

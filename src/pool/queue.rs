@@ -4,7 +4,7 @@
 //! when it is reached; marks are swept before they outnumber the calls that still wait.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::base::CallId;
 
@@ -31,7 +31,7 @@ impl Line {
         self.bytes
     }
 
-    /// A call joins at the end. Its deadline is never before that of one that joined earlier.
+    /// A call joins at the end.
     pub(super) fn push_back(&mut self, id: CallId, bytes: usize, deadline: Instant) {
         self.order.push_back(id);
         self.joined(id, bytes, deadline);
@@ -44,7 +44,14 @@ impl Line {
     }
 
     fn joined(&mut self, id: CallId, bytes: usize, deadline: Instant) {
-        self.deadlines.push_back((deadline, id));
+        // The last as a rule; not after other rules have made waits shorter.
+        let place = match self.deadlines.back() {
+            Some((last, _)) if *last > deadline => {
+                self.deadlines.partition_point(|(other, _)| *other <= deadline)
+            }
+            _ => self.deadlines.len(),
+        };
+        self.deadlines.insert(place, (deadline, id));
         self.waiting += 1;
         self.bytes += bytes as u64;
     }
@@ -74,7 +81,7 @@ impl Line {
 
     /// The first deadline among those that wait, with its call. `deadline_of` gives the
     /// deadline of a call that waits, `None` for a mark; an id whose deadline is another by now
-    /// has joined again and stands further back.
+    /// has joined again and stands elsewhere.
     pub(super) fn first_deadline(
         &mut self,
         deadline_of: impl Fn(CallId) -> Option<Instant>,
@@ -88,17 +95,9 @@ impl Line {
         None
     }
 
-    /// How many of the calls that wait joined at least `age` ago, counted up to `most`.
-    pub(super) fn older_than(
-        &self,
-        age: Duration,
-        now: Instant,
-        most: usize,
-        accepted: impl Fn(CallId) -> Option<Instant>,
-    ) -> usize {
-        let old =
-            |id: &CallId| accepted(*id).map(|since| now.saturating_duration_since(since) >= age);
-        self.order.iter().filter_map(old).take_while(|is_old| *is_old).take(most).count()
+    /// All that stands in line, marks included, oldest first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = CallId> {
+        self.order.iter().copied()
     }
 
     /// All that stands in line, marks included, for a sweep at the end.

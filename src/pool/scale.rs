@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::actions::{Action, StopReason};
 use super::books::{Phase, WorkerBook};
 use super::state::State;
-use crate::base::WorkerId;
+use crate::base::{Failure, WorkerId};
 use crate::guard::backoff::unit;
 
 /// With no worker free for so long, one more is started; a call that has waited longer asks
@@ -20,10 +20,10 @@ const IDLE_MOST: Duration = Duration::from_secs(30);
 const JITTER: f64 = 0.1;
 
 /// Workers by what they are doing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Census {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Census {
     /// All that are kept: not leaving, not to be replaced.
-    counted: usize,
+    pub(super) counted: usize,
     starting: usize,
     serving: usize,
 }
@@ -36,8 +36,7 @@ impl<P> State<P> {
         }
         let census = self.census();
         if census.counted > self.rules.most {
-            self.let_go(now, census.counted - self.rules.most);
-            return;
+            return self.let_go(census.counted - self.rules.most);
         }
         let missing = self.rules.least.saturating_sub(census.counted);
         let room = self.rules.most - census.counted;
@@ -67,16 +66,45 @@ impl<P> State<P> {
             self.note(since + PATIENCE);
             return 0;
         }
-        let accepted = |id| self.calls.get(id).filter(|_| self.calls.waits(id)).map(|c| c.accepted);
-        let patient = self.line.older_than(PATIENCE, now, self.rules.most, accepted);
-        if self.line.len() > 0 {
-            self.note(now + PATIENCE);
+        let (impatient, next) = self.impatient(now);
+        if let Some(accepted) = next {
+            self.note(accepted + PATIENCE);
         }
         let for_nobody = usize::from(census.starting == 0);
-        patient.saturating_sub(census.starting).max(for_nobody)
+        impatient.saturating_sub(census.starting).max(for_nobody)
     }
 
+    /// How many calls have waited for long, counted up to the most workers, and when the first of
+    /// the others was accepted.
+    fn impatient(&self, now: Instant) -> (usize, Option<Instant>) {
+        let mut impatient = 0;
+        let mut next: Option<Instant> = None;
+        for id in self.line.ids() {
+            let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
+                continue;
+            };
+            if now >= call.accepted + PATIENCE {
+                impatient += 1;
+            } else {
+                next = Some(next.map_or(call.accepted, |first| first.min(call.accepted)));
+            }
+            // Those that never had a worker stand in the order of their acceptance.
+            let are_others_younger = next.is_some() && call.given.is_none();
+            if are_others_younger || impatient >= self.rules.most {
+                break;
+            }
+        }
+        (impatient, next)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a number of calls, lowered by a chance: near is enough"
+    )]
     fn start(&mut self, now: Instant) {
+        self.census = None;
         self.worker_serial += 1;
         let id = WorkerId(self.worker_serial);
         let early = 1.0 - JITTER * unit(&mut self.seed);
@@ -104,13 +132,19 @@ impl<P> State<P> {
                 due_at,
                 is_due: false,
                 proven: false,
+                patience: Duration::ZERO,
                 overdue: false,
             },
         );
         self.push(Action::Start(id));
     }
 
-    fn census(&self) -> Census {
+    fn census(&mut self) -> Census {
+        let known = self.census.unwrap_or_else(|| self.count_workers());
+        *self.census.insert(known)
+    }
+
+    pub(super) fn count_workers(&self) -> Census {
         let mut census = Census::default();
         for book in self.workers.values() {
             census.counted += usize::from(book.counts());
@@ -120,10 +154,20 @@ impl<P> State<P> {
         census
     }
 
-    /// Stops so many workers of those that are free now; the others follow as they get free.
-    fn let_go(&mut self, now: Instant, surplus: usize) {
-        let free: Vec<WorkerId> = self.free.iter().take(surplus).copied().collect();
-        free.into_iter().for_each(|id| self.stop_worker(now, id, StopReason::ScaledDown));
+    /// Parts with so many workers: with those that start or are free at once, with busy ones as
+    /// they get free.
+    fn let_go(&mut self, surplus: usize) {
+        let mut kept: Vec<&WorkerBook> =
+            self.workers.values().filter(|book| book.counts()).collect();
+        kept.sort_by_key(|book| (book.phase, book.held.len(), book.idle_since));
+        let parting: Vec<WorkerId> = kept.iter().take(surplus).map(|book| book.id).collect();
+        for id in parting {
+            match self.workers.get_mut(&id) {
+                Some(book) if !book.held.is_empty() => book.is_due = true,
+                _ => self.stop_worker(id, StopReason::ScaledDown),
+            }
+        }
+        self.census = None;
     }
 
     /// Stops workers above the least that have been idle for long.
@@ -139,7 +183,7 @@ impl<P> State<P> {
                 return self.note(leaves_at);
             }
             surplus -= 1;
-            self.stop_worker(now, id, StopReason::ScaledDown);
+            self.stop_worker(id, StopReason::ScaledDown);
         }
     }
 
@@ -147,13 +191,6 @@ impl<P> State<P> {
     pub(super) fn note_idle(&mut self, now: Instant) {
         if self.rules.most > self.rules.least {
             self.note(now + IDLE_MOST);
-        }
-    }
-
-    /// No worker is free any more: one may have to be added soon.
-    pub(super) fn note_elastic(&mut self, now: Instant) {
-        if self.rules.most > self.rules.least {
-            self.note(now + PATIENCE);
         }
     }
 
@@ -170,14 +207,59 @@ impl<P> State<P> {
         }
     }
 
+    /// A worker should be replaced soon, for a reason found outside the books (its memory).
+    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
+    pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
+        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
+            return;
+        }
+        if let Some(book) = self.workers.get_mut(&worker) {
+            book.is_due = true;
+        }
+        self.census = None;
+        self.retire_due();
+    }
+
     /// Stops workers that are to be replaced and hold nothing, as soon as enough others serve.
-    pub(super) fn retire_due(&mut self, now: Instant) {
+    pub(super) fn retire_due(&mut self) {
         let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
         if self.workers.values().filter(is_fresh).count() < self.rules.least {
             return;
         }
         let is_due = |id: &WorkerId| self.workers.get(id).is_some_and(|book| book.is_due);
         let due: Vec<WorkerId> = self.free.iter().copied().filter(is_due).collect();
-        due.into_iter().for_each(|id| self.stop_worker(now, id, StopReason::Recycled));
+        for id in due {
+            self.stop_worker(id, StopReason::Recycled);
+        }
+    }
+
+    pub(super) fn refuse_if_hopeless(&mut self, now: Instant) {
+        if !self.has_no_prospect() || self.stopping {
+            return;
+        }
+        for id in self.line.drain() {
+            if self.calls.waits(id) {
+                let failure = self.no_worker(now);
+                self.fail(now, id, failure);
+            }
+        }
+    }
+
+    /// No worker serves, and the last starts came to nothing.
+    pub(super) fn has_no_prospect(&self) -> bool {
+        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
+    }
+
+    pub(super) fn no_worker(&self, now: Instant) -> Failure {
+        let until = self.backoff.blocked_until(now).unwrap_or(now);
+        Failure::NoWorker { retry_after: until - now }
+    }
+
+    /// When the queue as it is now will have been worked off, as far as was measured.
+    #[expect(clippy::cast_possible_truncation, reason = "calls and workers are far fewer")]
+    pub(super) fn retry_after(&self) -> Duration {
+        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
+        let service = self.estimate.service().unwrap_or_default();
+        service * self.line.len().max(1) as u32 / serving.max(1) as u32
     }
 }

@@ -14,7 +14,7 @@
 //! - A call is answered exactly once: it is in the books until then and not after.
 //! - A call is in the queue, or held by a worker, or (after a rescue) both; never neither.
 //! - A worker that leaves holds nothing; one that starts holds nothing.
-//! - No worker holds more than its window; the workers that count are at most `most`.
+//! - No worker is given a call beyond its window; the workers that count are at most `most`.
 //! - While a worker is free, nothing waits.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,7 @@ use super::books::{CallBook, Calls, Held, Phase, WorkerBook};
 use super::estimate::Estimate;
 use super::queue::Line;
 use super::rules::Rules;
+use super::scale::Census;
 use crate::base::{CallId, Failure, Timing, WorkerId};
 use crate::config::InFlight;
 use crate::guard::Backoff;
@@ -39,8 +40,11 @@ pub struct State<P> {
     pub(super) workers: BTreeMap<WorkerId, WorkerBook>,
     /// Workers that serve and hold nothing; the last is the one used last.
     pub(super) free: Vec<WorkerId>,
-    /// Since when `free` is empty.
+    /// Since when `free` is empty after each settling: a worker that gets its next call at
+    /// once was not free.
     pub(super) no_free_since: Option<Instant>,
+    /// What was counted last, until a worker changes.
+    pub(super) census: Option<Census>,
     pub(super) backoff: Backoff,
     pub(super) estimate: Estimate,
     pub(super) seed: u64,
@@ -62,6 +66,7 @@ impl<P> State<P> {
             workers: BTreeMap::new(),
             free: Vec::new(),
             no_free_since: None,
+            census: None,
             backoff: Backoff::new(seed),
             estimate: Estimate::default(),
             seed: !seed,
@@ -127,7 +132,7 @@ impl<P> State<P> {
         if self.has_no_prospect() {
             return Some(self.no_worker(now));
         }
-        if self.line.len() == 0 && self.pick(idempotent).is_some() {
+        if self.line.len() == 0 && self.pick(now, idempotent).is_some() {
             return None;
         }
         let detail = if self.line.len() >= self.rules.queue_length {
@@ -164,8 +169,9 @@ impl<P> State<P> {
             return;
         }
         book.phase = Phase::Serving;
+        self.census = None;
         self.becomes_free(now, worker);
-        self.retire_due(now);
+        self.retire_due();
     }
 
     /// A worker answered a call it held. A good answer shows that the program works. Gives the
@@ -190,11 +196,17 @@ impl<P> State<P> {
         }
         if is_free {
             self.becomes_free(now, worker);
-        } else if was_overdue && released.was_head {
-            self.end_rescue(worker);
+        } else {
+            self.note_run_deadline(worker);
+        }
+        if !is_free && was_overdue && released.was_head {
+            self.end_rescue(now, worker);
         }
         let call = self.calls.get_mut(id)?;
         call.holders -= 1;
+        if call.holders > 0 {
+            self.orphan(now, id);
+        }
         self.leave_line(id);
         self.end(now, id, false)
     }
@@ -211,39 +223,29 @@ impl<P> State<P> {
             Loss::Ended(_) => 1,
             Loss::UnaskedOutput | Loss::StartFailed => 0,
         };
-        let lost = match loss {
+        let ended = match loss {
             Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
             _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
         };
         let failure = match loss {
             Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
-            _ => lost.clone(),
+            _ => ended.clone(),
         };
         let suspect = |place, _| (place < suspects).then(|| failure.clone());
-        self.clear(now, worker, unwritten, &lost, suspect);
+        self.clear(now, worker, unwritten, &ended, suspect);
     }
 
     /// The process of a worker has been reaped; its name is not used again.
     pub fn gone(&mut self, worker: WorkerId) {
         self.workers.remove(&worker);
+        self.census = None;
         self.free.retain(|free| *free != worker);
-    }
-
-    /// A worker should be replaced soon, for a reason found outside the books (its memory).
-    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
-    pub fn recycle(&mut self, now: Instant, worker: WorkerId) {
-        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
-            return;
-        }
-        if let Some(book) = self.workers.get_mut(&worker) {
-            book.is_due = true;
-        }
-        self.retire_due(now);
     }
 
     /// Other rules hold from now on; nobody is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
         self.rules = rules;
+        self.retire_due();
         self.note(now);
     }
 
@@ -251,7 +253,7 @@ impl<P> State<P> {
     pub fn stop(&mut self, now: Instant) {
         self.stopping = true;
         for worker in self.workers.keys().copied().collect::<Vec<_>>() {
-            self.stop_worker(now, worker, StopReason::Stopped);
+            self.stop_worker(worker, StopReason::Stopped);
             self.clear(now, worker, 0, &Failure::Draining, |_, _| Some(Failure::Draining));
         }
         for id in self.line.drain() {
@@ -264,6 +266,8 @@ impl<P> State<P> {
     /// Draws the consequences of what happened; see the module's head.
     pub fn settle(&mut self, now: Instant) {
         self.dispatch(now);
+        let none_since = self.no_free_since.unwrap_or(now);
+        self.no_free_since = self.free.is_empty().then_some(none_since);
         self.scale(now);
         self.refuse_if_hopeless(now);
     }
@@ -271,8 +275,6 @@ impl<P> State<P> {
     /// Time has passed: whatever is due is done. Followed by [`State::settle`].
     pub fn tick(&mut self, now: Instant) {
         self.earliest = None;
-        self.expire_waits(now);
-        self.expire_callers(now);
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         for worker in workers {
             self.check_times(now, worker);
@@ -280,19 +282,22 @@ impl<P> State<P> {
             self.check_head(now, worker);
         }
         self.check_idle(now);
+        self.expire_waits(now);
+        // After the workers: a call whose caller is told by `Action::Expire` is in the books yet.
+        self.expire_callers(now);
     }
 
     fn dispatch(&mut self, now: Instant) {
         while let Some(id) = self.line.front(|id| self.calls.waits(id)) {
             let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);
-            let Some(worker) = self.pick(idempotent) else { break };
+            let Some(worker) = self.pick(now, idempotent) else { break };
             self.give(now, id, worker);
         }
     }
 
     /// Who takes the next call: the free worker used last, else the one that holds least and
-    /// may hold more.
-    fn pick(&self, idempotent: bool) -> Option<WorkerId> {
+    /// may hold more. Nothing is sent after a head that runs longer than foreseen already.
+    fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
         if let Some(worker) = self.free.last() {
             return Some(*worker);
         }
@@ -304,8 +309,13 @@ impl<P> State<P> {
         if window == 1 {
             return None;
         }
+        let patience = match self.rules.in_flight {
+            InFlight::Fixed(_) => Duration::MAX,
+            InFlight::Auto => self.estimate.overdue_after(),
+        };
         let roomy = |book: &&WorkerBook| {
-            book.takes_calls() && !book.overdue && book.held.len() < window as usize
+            let is_overdue = book.overdue || now.duration_since(book.head_since) >= patience;
+            book.takes_calls() && !is_overdue && book.held.len() < window as usize
         };
         let books = self.workers.values().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
@@ -323,24 +333,29 @@ impl<P> State<P> {
         if was_free {
             book.head_since = now;
         }
-        book.held.push_back(Held { id, given: now });
+        book.held.push_back(Held { id, given: now, orphaned: None });
         book.given += 1;
-        book.is_due |= book.given >= book.calls_due;
+        if book.given >= book.calls_due && !book.is_due {
+            book.is_due = true;
+            self.census = None;
+        }
+        book.patience = self.estimate.overdue_after();
+        let overdue_at = book.head_since + book.patience;
         let abandoned = call.abandoned.map(|since| since + self.rules.abandoned);
         self.note(abandoned.unwrap_or(now + self.rules.timeout).min(now + self.rules.timeout));
         if was_free {
-            self.free.retain(|free| *free != worker);
-            self.note_no_free(now);
+            self.not_free(worker);
         } else if self.rules.in_flight == InFlight::Auto {
-            self.note(now + self.estimate.overdue_after());
+            self.note(overdue_at);
         }
         self.actions.push(Action::Give { worker, call: id });
     }
 
-    fn note_no_free(&mut self, now: Instant) {
-        if self.free.is_empty() && self.no_free_since.is_none() {
-            self.no_free_since = Some(now);
-            self.note_elastic(now);
+    fn not_free(&mut self, worker: WorkerId) {
+        if self.free.last() == Some(&worker) {
+            self.free.pop();
+        } else {
+            self.free.retain(|free| *free != worker);
         }
     }
 
@@ -351,24 +366,15 @@ impl<P> State<P> {
             return;
         }
         if !book.takes_calls() {
-            self.stop_worker(now, worker, StopReason::Recycled);
+            self.stop_worker(worker, StopReason::Recycled);
             return;
         }
         let is_due = book.is_due;
         self.free.push(worker);
-        self.no_free_since = None;
         self.note_idle(now);
         if is_due {
-            self.retire_due(now);
+            self.retire_due();
         }
-    }
-
-    /// The head that ran over is done: what was behind it is being worked on here now, and
-    /// gives up its place in the queue if nobody has taken it yet.
-    fn end_rescue(&mut self, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
-        let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
-        held.into_iter().for_each(|id| self.leave_line(id));
     }
 
     /// Takes a call that waits out of the queue's count; it stays in the books.
@@ -405,8 +411,8 @@ impl<P> State<P> {
         let Some(book) = self.workers.get_mut(&worker) else { return };
         book.phase = Phase::Leaving;
         let held = std::mem::take(&mut book.held);
-        self.free.retain(|free| *free != worker);
-        self.note_no_free(now);
+        self.census = None;
+        self.not_free(worker);
         let read = held.len() - unwritten.min(held.len());
         let mut again = Vec::new();
         for (place, Held { id, .. }) in held.into_iter().enumerate() {
@@ -461,14 +467,14 @@ impl<P> State<P> {
         Some(Ended { payload: call.payload, timing, abandoned: left || call.abandoned.is_some() })
     }
 
-    pub(super) fn stop_worker(&mut self, now: Instant, worker: WorkerId, reason: StopReason) {
+    pub(super) fn stop_worker(&mut self, worker: WorkerId, reason: StopReason) {
         let Some(book) = self.workers.get_mut(&worker) else { return };
         if book.phase == Phase::Leaving {
             return;
         }
         book.phase = Phase::Leaving;
-        self.free.retain(|free| *free != worker);
-        self.note_no_free(now);
+        self.census = None;
+        self.not_free(worker);
         self.actions.push(Action::Stop(worker, reason));
     }
 
@@ -479,34 +485,5 @@ impl<P> State<P> {
     /// A deadline was made: [`State::next_deadline`] is not after it.
     pub(super) fn note(&mut self, deadline: Instant) {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-    }
-
-    fn refuse_if_hopeless(&mut self, now: Instant) {
-        if !self.has_no_prospect() || self.stopping {
-            return;
-        }
-        for id in self.line.drain() {
-            if self.calls.waits(id) {
-                let failure = self.no_worker(now);
-                self.fail(now, id, failure);
-            }
-        }
-    }
-
-    /// No worker serves, and the last starts came to nothing.
-    fn has_no_prospect(&self) -> bool {
-        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
-    }
-
-    fn no_worker(&self, now: Instant) -> Failure {
-        let until = self.backoff.blocked_until(now).unwrap_or(now);
-        Failure::NoWorker { retry_after: until - now }
-    }
-
-    /// When the queue as it is now will have been worked off, as far as was measured.
-    pub(super) fn retry_after(&self) -> Duration {
-        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
-        let service = self.estimate.service().unwrap_or_default();
-        service * self.line.len().max(1) as u32 / serving.max(1) as u32
     }
 }

@@ -55,7 +55,7 @@ fn soak() {
     let (descriptors, memory) = (server.descriptors(), server.memory());
     let outcomes = std::thread::scope(|scope| {
         scope.spawn(|| disturb(&server, end));
-        all_callers(&server, |_| Instant::now() < end)
+        all_callers(&server, move |_| Instant::now() < end)
     });
     assert!(outcomes.contains_key("ok"), "{outcomes:?}");
     is_as_before(&server, descriptors);

@@ -60,6 +60,14 @@ impl Sink {
     /// A sink that writes to `output`, from a thread that is started here. Where that thread
     /// cannot be started, the error of the system.
     pub fn new(output: impl Write + Send + 'static, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        Self::writing_after(WRITE_AFTER, output, metrics)
+    }
+
+    fn writing_after(
+        delay: Duration,
+        output: impl Write + Send + 'static,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
@@ -69,7 +77,7 @@ impl Sink {
         let writer = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("httpipe-log".to_owned())
-            .spawn(move || writer.write_all(output))?;
+            .spawn(move || writer.write_all(delay, output))?;
         Ok(Self { shared })
     }
 
@@ -135,9 +143,9 @@ impl Shared {
     }
 
     /// The writer's life: take what is there, write it, again.
-    fn write_all(&self, mut output: impl Write) {
+    fn write_all(&self, delay: Duration, mut output: impl Write) {
         let mut batch = Vec::new();
-        while self.take(&mut batch) {
+        while self.take(delay, &mut batch) {
             let lost = write_batch(&mut output, &batch);
             if lost > 0 {
                 self.metrics.log_dropped(lost);
@@ -150,15 +158,15 @@ impl Shared {
         }
     }
 
-    /// Waits for lines worth writing and swaps them into `batch`; `false`: there is nothing
-    /// left, and there will be no more.
-    fn take(&self, batch: &mut Vec<u8>) -> bool {
+    /// Waits for lines worth writing, or `delay` after the first, and swaps them into `batch`;
+    /// `false`: there is nothing left, and there will be no more.
+    fn take(&self, delay: Duration, batch: &mut Vec<u8>) -> bool {
         let nothing = |state: &mut State| state.lines.is_empty() && !state.ending;
         let state = self.work.wait_while(self.lock(), nothing);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         let may_wait =
             |state: &mut State| state.lines.len() < WRITE_AT && !state.at_once && !state.ending;
-        let waited = self.work.wait_timeout_while(state, WRITE_AFTER, may_wait);
+        let waited = self.work.wait_timeout_while(state, delay, may_wait);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.at_once = false;
         std::mem::swap(&mut state.lines, batch);
@@ -265,9 +273,10 @@ pub(super) mod tests {
         }
     }
 
-    fn gate(metrics: &Arc<Metrics>) -> (Sink, Receiver<Vec<u8>>, Sender<()>) {
+    fn gate(delay: Duration, metrics: &Arc<Metrics>) -> (Sink, Receiver<Vec<u8>>, Sender<()>) {
         let ((offered, offers), (opener, open)) = (channel(), channel());
-        (Sink::new(Gate { offered, open }, metrics).expect("a thread"), offers, opener)
+        let sink = Sink::writing_after(delay, Gate { offered, open }, metrics);
+        (sink.expect("a thread"), offers, opener)
     }
 
     fn put(sink: &Sink, at_once: bool, text: &str) {
@@ -278,6 +287,8 @@ pub(super) mod tests {
     }
 
     const SOON: Duration = Duration::from_secs(10);
+    /// Longer than any test waits.
+    const NEVER: Duration = Duration::from_hours(1);
 
     #[test]
     fn lines_come_out_whole_and_in_order() {
@@ -296,7 +307,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_single_line_is_written_without_being_asked_for() {
-        let (sink, offers, opener) = gate(&Metrics::new());
+        let (sink, offers, opener) = gate(WRITE_AFTER, &Metrics::new());
         let since = Instant::now();
         put(&sink, false, "first");
         put(&sink, false, "second");
@@ -308,28 +319,24 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_wrong_is_written_at_once() {
-        let (sink, offers, opener) = gate(&Metrics::new());
-        let since = Instant::now();
+        let (sink, offers, opener) = gate(NEVER, &Metrics::new());
         put(&sink, true, "error");
         offers.recv_timeout(SOON).expect("written");
-        assert!(since.elapsed() < WRITE_AFTER, "it waited for more lines");
         opener.send(()).expect("the writer lives");
     }
 
     #[test]
     fn a_full_batch_is_written_before_its_time() {
-        let (sink, offers, opener) = gate(&Metrics::new());
-        let since = Instant::now();
+        let (sink, offers, opener) = gate(NEVER, &Metrics::new());
         put(&sink, false, &"x".repeat(WRITE_AT));
         assert_eq!(offers.recv_timeout(SOON).expect("written").len(), WRITE_AT + 1);
-        assert!(since.elapsed() < WRITE_AFTER, "it waited for more lines");
         opener.send(()).expect("the writer lives");
     }
 
     #[test]
     fn a_blocked_output_costs_lines_but_no_more_than_a_bounded_memory() {
         let metrics = Metrics::new();
-        let (sink, offers, opener) = gate(&metrics);
+        let (sink, offers, opener) = gate(WRITE_AFTER, &metrics);
         let line = "x".repeat(999);
         put(&sink, true, &line);
         offers.recv_timeout(SOON).expect("the writer is stuck with the first line");

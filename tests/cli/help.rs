@@ -1,0 +1,139 @@
+//! What `--help` says.
+
+use crate::Room;
+
+#[test]
+fn the_commands_are_listed() {
+    insta::assert_snapshot!(Room::new().run(&["--help"]), @r##"
+exit 0
+--- stdout
+Serves any program that reads questions on stdin and writes answers on stdout as an HTTP service
+
+Usage: httpipe <COMMAND>
+
+Commands:
+  run          Serve a program, or what a configuration file says
+  check        Validate, start one worker of each pool, and say what was seen
+  init         Write a commented httpipe.toml
+  reload       Make a running server read its configuration again, and say how that went
+  completions  Print a script that completes commands and options
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+"##);
+}
+
+#[test]
+fn run_lists_its_options() {
+    insta::assert_snapshot!(Room::new().run(&["run", "--help"]), @r##"
+exit 0
+--- stdout
+Serve a program, or what a configuration file says
+
+Usage: httpipe run [OPTIONS] [CONFIG] [-- <PROGRAM>...]
+
+Arguments:
+  [CONFIG]      The configuration file; without it and without a program, ./httpipe.toml
+  [PROGRAM]...  The program to serve and its arguments
+
+Options:
+  -h, --help  Print help
+
+Server:
+      --listen <ADDRESS>  Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
+      --admin <ADDRESS>   Where operators connect: an address, or off
+      --threads <NUMBER>  Threads that own connections and pipes
+      --log <WORDS>       Format and level of the log: json, debug or both as json,debug
+
+Pool:
+      --workers <NUMBERS>    Workers kept ready, and most under load: 4 or 2..8
+      --framing <FRAMING>    How bytes are cut into messages: line, u32, until:TEXT and others
+      --matching <MATCHING>  How an answer finds its call: order, echo, tag or json-id
+      --in-flight <NUMBER>   Calls in one worker at once: a number, or auto
+      --reply <PATTERN>      What an answer looks like: '{input}|{result}', json or http
+      --error <PATTERN>      What the program's own error looks like: 'e|{input}|{message}'
+      --timeout <TIME>       Longest time of one call inside a worker
+      --queue <LIMITS>       What may wait for a worker: how many and how long, as 1024,5s
+      --probe <PROBE>        The question that shows that a worker works, and its answer: '1=>1|1'
+      --env <K=V>            An environment variable of the program; may be repeated
+      --dir <PATH>           The directory the program runs in
+
+Routes:
+      --route <MATCH>    Which requests become calls: 'GET /fib?num={num:int}'; may be repeated
+      --send <TEMPLATE>  What the question is made of: '{num}', json or http
+      --cache <TIME>     How long a good answer to GET is kept
+"##);
+}
+
+#[test]
+fn check_init_reload_and_completions_explain_themselves() {
+    let room = Room::new();
+    let short = |command: &str| {
+        let help = room.run(&[command, "--help"]);
+        help.lines().take(5).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(short("check"), @r##"
+exit 0
+--- stdout
+Validate, start one worker of each pool, and say what was seen
+
+Usage: httpipe check [OPTIONS] [CONFIG] [-- <PROGRAM>...]
+"##);
+    insta::assert_snapshot!(room.run(&["init", "--help"]), @r##"
+exit 0
+--- stdout
+Write a commented httpipe.toml
+
+Usage: httpipe init [-- <PROGRAM>...]
+
+Arguments:
+  [PROGRAM]...  The program to put in, and its arguments
+
+Options:
+  -h, --help  Print help
+"##);
+    insta::assert_snapshot!(room.run(&["reload", "--help"]), @r##"
+exit 0
+--- stdout
+Make a running server read its configuration again, and say how that went
+
+Usage: httpipe reload [OPTIONS] [ADMIN_URL]
+
+Arguments:
+  [ADMIN_URL]  The admin listener of the server [default: http://127.0.0.1:3001]
+
+Options:
+      --token <TOKEN>  The token of an admin listener that needs one [env: HTTPIPE_ADMIN_TOKEN]
+  -h, --help           Print help
+"##);
+    insta::assert_snapshot!(room.run(&["completions", "--help"]), @r##"
+exit 0
+--- stdout
+Print a script that completes commands and options
+
+Usage: httpipe completions <SHELL>
+
+Arguments:
+  <SHELL>  The shell to complete in [possible values: bash, elvish, fish, powershell, zsh]
+
+Options:
+  -h, --help  Print help
+"##);
+}
+
+#[test]
+fn an_unknown_option_is_a_usage_error() {
+    insta::assert_snapshot!(Room::new().run(&["run", "--wrkers", "3", "--", "cat"]), @r##"
+exit 2
+--- stderr
+error: unexpected argument '--wrkers' found
+
+  tip: a similar argument exists: '--workers'
+  tip: to pass '--wrkers' as a value, use '-- --wrkers'
+
+Usage: httpipe run --workers <NUMBERS> [CONFIG] [-- <PROGRAM>...]
+
+For more information, try '--help'.
+"##);
+}

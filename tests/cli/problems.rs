@@ -1,0 +1,291 @@
+//! What is said about configurations that cannot be used. Nothing is ever started.
+
+use crate::Room;
+
+#[test]
+fn all_problems_of_a_file_are_told_at_once() {
+    let text = "listen = \"localhost:3000\"\n\
+        admin = \"0.0.0.0:3001\"\n\
+        \n\
+        [pool.fib]\n\
+        command = [\"sed\", \"-u\", \"p\"]\n\
+        workrs = 4\n\
+        timeout = 30\n\
+        matching = \"echo\"\n\
+        ready = \"(\"\n";
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
+exit 2
+--- stderr
+error: `localhost:3000` is not an address to listen on
+ --> httpipe.toml:1:10
+  |
+1 | listen = "localhost:3000"
+  |          ^^^^^^^^^^^^^^^^
+  |
+hint: write 127.0.0.1:3000
+
+error: anybody could reach `admin` at 0.0.0.0:3001
+ --> httpipe.toml:2:9
+  |
+2 | admin = "0.0.0.0:3001"
+  |         ^^^^^^^^^^^^^^
+  |
+hint: set `admin_token`, or listen on 127.0.0.1
+
+error: unknown key `workrs` in `[pool.fib]`
+ --> httpipe.toml:6:1
+  |
+6 | workrs = 4
+  | ^^^^^^
+  |
+hint: did you mean `workers`?
+
+error: `timeout` needs a unit
+ --> httpipe.toml:7:11
+  |
+7 | timeout = 30
+  |           ^^
+  |
+hint: write "30s"
+
+error: `echo` needs a `reply` that holds `{input}`
+ --> httpipe.toml:8:12
+  |
+8 | matching = "echo"
+  |            ^^^^^^
+  |
+hint: add `reply = "{input}|{result}"`, in the shape of the program's answers
+
+error: `ready` is not a regular expression
+ --> httpipe.toml:9:9
+  |
+9 | ready = "("
+  |         ^^^
+  |
+hint: unclosed group
+
+6 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
+}
+
+#[test]
+fn all_problems_of_its_routes_are_told_too() {
+    let text = "[pool.fib]\n\
+        command = [\"sed\", \"-u\", \"p\"]\n\
+        [[route]]\n\
+        match = \"GET /fib?num={num:int}&by={by:int}\"\n\
+        params.num = { min = 9, max = 1 }\n\
+        params.by = { max = 5, default = 7 }\n\
+        [[route]]\n\
+        match = \"GET /fib\"\n\
+        pool = \"fob\"\n\
+        [[route]]\n\
+        match = \"POST /\"\n\
+        cache = \"1h\"\n";
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
+exit 2
+--- stderr
+error: this route has several parameters and no `send`
+ --> httpipe.toml:3:1
+  |
+3 | [[route]]
+  | ^^^^^^^^^
+  |
+hint: add `send = "{num} {by}"`, or "json"
+
+error: no value is at least 9 and at most 1
+ --> httpipe.toml:5:22
+  |
+5 | params.num = { min = 9, max = 1 }
+  |                      ^
+  |
+hint: exchange `min` and `max`
+
+error: `default` of `by` must be a whole number of at most 5
+ --> httpipe.toml:6:34
+  |
+6 | params.by = { max = 5, default = 7 }
+  |                                  ^
+  |
+hint: callers could not send it; change the value or the bounds
+
+error: `GET /fib` can never match: `GET /fib?num={num:int}&by={by:int}` comes first
+ --> httpipe.toml:8:9
+  |
+8 | match = "GET /fib"
+  |         ^^^^^^^^^^
+  |
+hint: put the one with the narrower path first
+
+error: there is no pool `fob`
+ --> httpipe.toml:9:8
+  |
+9 | pool = "fob"
+  |        ^^^^^
+  |
+hint: did you mean "fib"?
+
+error: `cache` would answer a second call without running it
+  --> httpipe.toml:12:9
+   |
+12 | cache = "1h"
+   |         ^^^^
+   |
+hint: add `idempotent = true` if a call may be left out, else remove `cache`
+
+6 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
+}
+
+#[test]
+fn errors_of_syntax_are_told_with_their_place() {
+    let room = Room::new().file("bad.toml", "listen =\n[pool.fib\n");
+    insta::assert_snapshot!(room.run(&["check", "bad.toml"]), @r##"
+exit 2
+--- stdout
+error: this is not TOML: string values must be quoted, expected literal string
+ --> bad.toml:1:9
+  |
+1 | listen =
+  |         ^
+
+error: this is not TOML: unclosed table, expected `]`
+ --> bad.toml:2:10
+  |
+2 | [pool.fib
+  |          ^
+
+2 problems, nothing was started. Test again with `httpipe check bad.toml`
+"##);
+}
+
+#[test]
+fn a_missing_file_is_told_apart_from_none() {
+    let room = Room::new().file("latin.toml", b"listen = 1\n# \xe9\n");
+    insta::assert_snapshot!(room.run(&["run"]), @r##"
+exit 2
+--- stderr
+error: there is no httpipe.toml here
+hint: name a program, as in `httpipe run -- python3 worker.py`, or write the file with `httpipe init`
+
+1 problem, nothing was started.
+"##);
+    insta::assert_snapshot!(room.run(&["run", "other.toml"]), @r##"
+exit 2
+--- stderr
+error: cannot read `other.toml`: No such file or directory
+hint: `httpipe init` writes an httpipe.toml to begin with
+
+1 problem, nothing was started.
+"##);
+    insta::assert_snapshot!(room.run(&["run", "latin.toml"]), @r##"
+exit 2
+--- stderr
+error: `latin.toml` is not UTF-8 in line 2
+hint: save the file as UTF-8
+
+1 problem, nothing was started.
+"##);
+}
+
+#[test]
+fn a_program_that_cannot_run_is_told_with_the_reason() {
+    let room = Room::new().file("plain", "text").file("script", "#!/usr/bin/nopython\n");
+    insta::assert_snapshot!(room.run(&["run", "--", "no-such-program"]), @r##"
+exit 2
+--- stderr
+error: there is no program `no-such-program` in PATH
+hint: PATH is /usr/bin:/bin
+
+1 problem, nothing was started.
+"##);
+    insta::assert_snapshot!(room.run(&["run", "--", "./missing"]), @r##"
+exit 2
+--- stderr
+error: cannot run `[dir]/missing`: No such file or directory
+hint: a program with a slash is relative to `dir`
+
+1 problem, nothing was started.
+"##);
+    insta::assert_snapshot!(room.run(&["run", "--", "./plain"]), @r##"
+exit 2
+--- stderr
+error: cannot run `[dir]/plain`: Permission denied
+hint: try `chmod +x [dir]/plain`
+
+1 problem, nothing was started.
+"##);
+    insta::assert_snapshot!(room.run(&["run", "--dir", "nowhere", "--", "cat"]), @r##"
+exit 2
+--- stderr
+error: cannot run in `[dir]/nowhere`: No such file or directory
+hint: `dir` is relative to the directory of the configuration file
+
+1 problem, nothing was started.
+"##);
+    make_executable(&room, "script");
+    insta::assert_snapshot!(room.run(&["run", "--", "./script"]), @r##"
+exit 2
+--- stderr
+error: `[dir]/script` wants to be run by `/usr/bin/nopython`: No such file or directory
+hint: install it, or change the first line of the script
+
+1 problem, nothing was started.
+"##);
+}
+
+#[test]
+fn options_are_checked_like_the_file_and_called_by_their_names() {
+    let room = Room::new().variable("HTTPIPE_QUEUE", "0");
+    let line =
+        ["run", "--workers", "0", "--timeout", "30", "--env", "A", "--send", "x", "--", "cat"];
+    insta::assert_snapshot!(room.run(&line), @r##"
+exit 2
+--- stderr
+error: `--env A` has no `=`
+hint: write NAME=VALUE
+
+error: `--send` does not say which route it is for
+hint: add `--route 'GET /path?key={key}'`
+
+error: `HTTPIPE_QUEUE` cannot be 0
+hint: 1 is the least
+
+error: `--timeout` needs a unit
+hint: write 30s
+
+error: `--workers` cannot be 0
+hint: 1 is the least
+
+5 problems, nothing was started.
+"##);
+}
+
+#[test]
+fn pool_options_need_one_pool() {
+    let text = "[pool.a]\ncommand = [\"cat\"]\n[pool.b]\ncommand = [\"cat\"]\n\
+        [[route]]\nmatch = \"POST /\"\n";
+    let room = Room::new().file("httpipe.toml", text);
+    insta::assert_snapshot!(room.run(&["run", "--workers", "2"]), @r##"
+exit 2
+--- stderr
+error: `--workers` does not say which of the 2 pools it is for
+hint: write it into the file, under its `[pool.NAME]`
+
+error: this route does not say which pool it asks
+ --> httpipe.toml:5:1
+  |
+5 | [[route]]
+  | ^^^^^^^^^
+  |
+hint: add `pool = "a"` or `pool = "b"`
+
+2 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
+}
+
+fn make_executable(room: &Room, name: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(room.dir.join(name), mode).expect("our own file");
+}

@@ -1,0 +1,477 @@
+//! What a pool promises, written down a second time: books of calls and workers as seen from
+//! outside, and a judgement on everything the core decides. Knows nothing of the core's books.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use httpipe::base::{CallId, Failure, WorkerId};
+use httpipe::config::InFlight;
+use httpipe::pool::actions::StopReason;
+use httpipe::pool::rules::Rules;
+
+/// The place of a call among all that arrived.
+pub(crate) type Serial = usize;
+pub(crate) type Verdict = Result<(), String>;
+
+const PATIENCE: Duration = Duration::from_millis(5);
+const IDLE_MOST: Duration = Duration::from_secs(30);
+const WINDOW_MOST: usize = 32;
+
+/// Why a call may fail in this step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Lost,
+    Doubt,
+    RanOut,
+}
+
+/// One call as its caller and the workers see it.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) id: Option<CallId>,
+    pub(crate) idempotent: bool,
+    pub(crate) accepted: Instant,
+    pub(crate) waits_until: Instant,
+    pub(crate) caller_deadline: Option<Instant>,
+    pub(crate) was_given: bool,
+    pub(crate) holders: Vec<WorkerId>,
+    pub(crate) may_be_read: bool,
+    pub(crate) suspected: u32,
+    pub(crate) alone_since: Option<Instant>,
+    pub(crate) told: u32,
+    pub(crate) ended: Option<Instant>,
+    pub(crate) requeued: (u64, usize),
+    pub(crate) blame: Option<(u64, Blame)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Starting,
+    Serving,
+    Leaving,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    pub(crate) id: CallId,
+    pub(crate) serial: Serial,
+    pub(crate) given: Instant,
+}
+
+/// One worker as it sees itself.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) stage: Stage,
+    pub(crate) held: Vec<Inside>,
+    pub(crate) head_since: Instant,
+    pub(crate) idle_since: Instant,
+    pub(crate) used: u64,
+    pub(crate) calls: u64,
+    pub(crate) proven: bool,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
+pub(crate) struct Oracle {
+    pub(crate) rules: Rules,
+    pub(crate) now: Instant,
+    pub(crate) step: u64,
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) open: BTreeSet<Serial>,
+    pub(crate) workers: BTreeMap<WorkerId, Model>,
+    pub(crate) stopping: bool,
+    pub(crate) starts: u64,
+    /// Deaths before a good answer, since the last good answer.
+    pub(crate) unproven_deaths: u32,
+    /// What was promised under earlier rules may be kept.
+    pub(crate) has_changed_rules: bool,
+    /// Calls sent ahead may have been rescued.
+    pub(crate) may_rescue: bool,
+    /// Workers are replaced: there may be more of them for a while.
+    pub(crate) is_renewing: bool,
+    pub(crate) retries_most: u32,
+    pub(crate) queue_wait_most: Duration,
+    /// Workers whose calls were taken out of them.
+    emptied: u64,
+    no_free_since: Option<Instant>,
+}
+
+impl Oracle {
+    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+        let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
+        let retries_most = rules.retries;
+        let queue_wait_most = rules.queue_wait;
+        let may_rescue = rules.in_flight == InFlight::Auto;
+        Self {
+            has_changed_rules: false,
+            may_rescue,
+            rules,
+            now,
+            step: 0,
+            asks: Vec::new(),
+            open: BTreeSet::new(),
+            workers: BTreeMap::new(),
+            stopping: false,
+            starts: 0,
+            unproven_deaths: 0,
+            is_renewing,
+            retries_most,
+            queue_wait_most,
+            emptied: 0,
+            no_free_since: Some(now),
+        }
+    }
+
+    pub(crate) fn accepted(&mut self, id: CallId, idempotent: bool, caller: Option<Instant>) {
+        self.open.insert(self.asks.len());
+        self.asks.push(Ask {
+            id: Some(id),
+            idempotent,
+            accepted: self.now,
+            waits_until: self.now + self.rules.queue_wait,
+            caller_deadline: caller,
+            was_given: false,
+            holders: Vec::new(),
+            may_be_read: false,
+            suspected: 0,
+            alone_since: None,
+            told: 0,
+            ended: None,
+            requeued: (0, 0),
+            blame: None,
+        });
+    }
+
+    pub(crate) fn count(&self, stage: Stage) -> usize {
+        self.workers.values().filter(|model| model.stage == stage).count()
+    }
+
+    fn free(&self) -> impl Iterator<Item = (&WorkerId, &Model)> {
+        self.workers
+            .iter()
+            .filter(|(_, model)| model.stage == Stage::Serving && model.held.is_empty())
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (Serial, &Ask)> {
+        self.open
+            .iter()
+            .map(|serial| (*serial, &self.asks[*serial]))
+            .filter(|(_, ask)| ask.holders.is_empty())
+    }
+
+    pub(crate) fn start(&mut self, worker: WorkerId) -> Verdict {
+        self.starts += 1;
+        ensure(!self.stopping, || format!("worker {worker} starts while the pool stops"))?;
+        let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
+        let most = self.rules.most;
+        ensure(self.is_renewing || alive < most, || {
+            format!("worker {worker} is one more than {most}")
+        })?;
+        let model = Model {
+            stage: Stage::Starting,
+            held: Vec::new(),
+            head_since: self.now,
+            idle_since: self.now,
+            used: 0,
+            calls: 0,
+            proven: false,
+        };
+        ensure(self.workers.insert(worker, model).is_none(), || {
+            format!("worker {worker} starts twice")
+        })
+    }
+
+    pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
+        self.judge_call(worker, serial)?;
+        self.judge_turn(serial)?;
+        self.judge_worker(worker, serial)?;
+        let ask = &mut self.asks[serial];
+        ask.was_given = true;
+        ask.may_be_read = true;
+        ask.holders.push(worker);
+        let model = self.workers.get_mut(&worker).expect("judged");
+        if model.held.is_empty() {
+            model.head_since = self.now;
+        }
+        model.calls += 1;
+        model.held.push(Inside { id, serial, given: self.now });
+        Ok(())
+    }
+
+    fn judge_call(&self, worker: WorkerId, serial: Serial) -> Verdict {
+        let ask = &self.asks[serial];
+        let call = || format!("call {serial} given to worker {worker}");
+        ensure(ask.ended.is_none(), || format!("{} after its end", call()))?;
+        ensure(ask.alone_since.is_none(), || format!("{} though nobody waits for it", call()))?;
+        ensure(ask.idempotent || !ask.may_be_read, || {
+            format!("{}, may not run twice and may have", call())
+        })?;
+        ensure(!ask.holders.contains(&worker), || format!("{}, which has it", call()))?;
+        ensure(ask.holders.len() <= 1, || format!("{} beside {:?}", call(), ask.holders))?;
+        let Some(first) = ask.holders.first() else { return Ok(()) };
+        let is_head = self.workers[first].held.first().is_some_and(|head| head.serial == serial);
+        let may = ask.idempotent && self.may_rescue && !is_head;
+        ensure(may, || format!("{} and still in worker {first}", call()))
+    }
+
+    /// Oldest first; before them those that had a worker already, in their order.
+    fn judge_turn(&self, serial: Serial) -> Verdict {
+        let ask = &self.asks[serial];
+        for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
+            let before = if waits.was_given {
+                let sooner = waits.requeued.0 > ask.requeued.0
+                    || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
+                !ask.was_given || (!self.may_rescue && sooner)
+            } else {
+                !ask.was_given && other < serial
+            };
+            ensure(!before, || format!("call {serial} is given before call {other}"))?;
+        }
+        Ok(())
+    }
+
+    fn judge_worker(&self, worker: WorkerId, serial: Serial) -> Verdict {
+        let Some(model) = self.workers.get(&worker) else {
+            return Err(format!("call {serial} is given to worker {worker}, which is gone"));
+        };
+        let stage = model.stage;
+        ensure(stage == Stage::Serving, || {
+            format!("call {serial} given to worker {worker}, {stage:?}")
+        })?;
+        let holds = model.held.len();
+        let most = match self.rules.in_flight {
+            InFlight::Fixed(most) => most as usize,
+            InFlight::Auto if self.asks[serial].idempotent => WINDOW_MOST,
+            InFlight::Auto => 1,
+        };
+        ensure(holds < most, || format!("worker {worker} gets call {serial} and holds {holds}"))?;
+        let last = self.free().max_by_key(|(_, free)| free.used).map(|(id, _)| *id);
+        let right = last.is_none_or(|last| last == worker);
+        ensure(right, || {
+            format!("worker {worker} gets call {serial}, {last:?} is free and was used last")
+        })?;
+        let calls =
+            self.rules.recycle_calls.filter(|_| !self.has_changed_rules).unwrap_or(u64::MAX);
+        ensure(model.calls < calls, || format!("worker {worker} gets more than {calls} calls"))
+    }
+
+    /// A worker answered: the call is out of it; says whether the caller is owed the answer.
+    pub(crate) fn answered(&mut self, worker: WorkerId, id: CallId, good: bool) -> Option<Serial> {
+        let (now, used) = (self.now, self.step);
+        let model = self.workers.get_mut(&worker)?;
+        let place = model.held.iter().position(|inside| inside.id == id)?;
+        let serial = model.held.remove(place).serial;
+        if place == 0 {
+            model.head_since = now;
+        }
+        if model.held.is_empty() {
+            model.idle_since = now;
+            model.used = used;
+        }
+        if good {
+            model.proven = true;
+            self.unproven_deaths = 0;
+        }
+        let ask = &mut self.asks[serial];
+        ask.holders.retain(|holder| *holder != worker);
+        ask.ended.is_none().then_some(serial)
+    }
+
+    /// Takes everything out of a worker that is stopped or lost. `blame` says by its place why
+    /// a call may fail; of the newest `unwritten` ones nothing was read.
+    pub(crate) fn empty(
+        &mut self,
+        worker: WorkerId,
+        unwritten: usize,
+        blame: impl Fn(usize) -> Blame,
+        suspects: usize,
+    ) {
+        let (now, step) = (self.now, self.step);
+        let Some(model) = self.workers.get_mut(&worker) else { return };
+        if model.stage != Stage::Leaving && !model.proven && !self.stopping {
+            self.unproven_deaths += 1;
+        }
+        model.stage = Stage::Leaving;
+        self.emptied += 1;
+        let held = std::mem::take(&mut model.held);
+        let read = held.len() - unwritten.min(held.len());
+        for (place, inside) in held.into_iter().enumerate() {
+            let ask = &mut self.asks[inside.serial];
+            ask.holders.retain(|holder| *holder != worker);
+            if ask.ended.is_some() || !ask.holders.is_empty() {
+                continue;
+            }
+            if place >= read && !ask.idempotent {
+                ask.may_be_read = false;
+            }
+            ask.suspected += u32::from(place < suspects && place < read);
+            ask.blame = Some((step, if place < read { blame(place) } else { Blame::Lost }));
+            ask.requeued = (self.emptied, place);
+            ask.waits_until = now + self.queue_wait_most;
+        }
+    }
+
+    /// The core stops a worker: is it allowed to?
+    pub(crate) fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Verdict {
+        let Some(model) = self.workers.get(&worker) else {
+            return Err(format!("worker {worker} is stopped and gone"));
+        };
+        ensure(model.stage != Stage::Leaving, || format!("worker {worker} is stopped twice"))?;
+        let now = self.now;
+        let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
+        let legal = match reason {
+            StopReason::Timeout => self.limits(model).any(|limit| limit <= now),
+            StopReason::Stopped => self.stopping,
+            StopReason::Recycled => self.is_renewing && model.held.is_empty(),
+            StopReason::ScaledDown => {
+                let is_idle = model.stage == Stage::Serving && now >= model.idle_since + IDLE_MOST;
+                let is_idle = is_idle && alive > self.rules.least;
+                model.held.is_empty() && (is_idle || alive > self.rules.most)
+            }
+        };
+        ensure(legal, || format!("worker {worker} is stopped as {reason:?}: {model:?}"))?;
+        let late: Vec<bool> = self.limits(model).map(|limit| limit <= now).collect();
+        let proven = self.unproven_deaths;
+        let blame = |place: usize| match late.get(place) {
+            Some(true) => Blame::RanOut,
+            _ => Blame::Lost,
+        };
+        self.empty(worker, 0, blame, 0);
+        self.unproven_deaths = proven;
+        Ok(())
+    }
+
+    /// Until when the calls in a worker may run, those that can be running.
+    fn limits<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = Instant> + 'a {
+        let running = if self.rules.in_order { 1 } else { model.held.len() };
+        model.held.iter().take(running).map(move |inside| {
+            let since = if self.rules.in_order { model.head_since } else { inside.given };
+            let ask = &self.asks[inside.serial];
+            let alone = ask.alone_since.into_iter().chain(ask.ended).min();
+            let whole = since + self.rules.timeout;
+            alone.map_or(whole, |alone| whole.min(alone.max(since) + self.rules.abandoned))
+        })
+    }
+
+    /// A call left the core's books with a failure: may it?
+    pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
+        let (now, step) = (self.now, self.step);
+        let ask = &self.asks[serial];
+        let blame = ask.blame.filter(|(at, _)| *at == step).map(|(_, blame)| blame);
+        let is_alone = ask.alone_since.is_some();
+        let may = match failure {
+            Failure::QueueTimeout { .. } if ask.was_given => ask.holders.is_empty(),
+            Failure::QueueTimeout { .. } => ask.waits_until == now,
+            Failure::WorkerLost { .. } => {
+                let is_spent = if ask.idempotent {
+                    ask.suspected > self.rules.retries
+                } else {
+                    ask.may_be_read
+                };
+                matches!(blame, Some(Blame::Lost | Blame::Doubt)) && (is_alone || is_spent)
+            }
+            Failure::BadAnswer { .. } => blame == Some(Blame::Doubt),
+            Failure::Timeout { .. } => {
+                blame == Some(Blame::RanOut) || ask.caller_deadline == Some(now)
+            }
+            Failure::NoWorker { .. } => {
+                self.count(Stage::Serving) == 0 && self.unproven_deaths >= 3
+            }
+            Failure::Draining => self.stopping,
+            _ => false,
+        };
+        ensure(may, || format!("call {serial} fails as {failure:?}, blame {blame:?}: {ask:?}"))?;
+        self.ended(serial, abandoned)
+    }
+
+    /// A caller is told that his own deadline passed while a worker holds his call.
+    pub(crate) fn expired(&mut self, serial: Serial) -> Verdict {
+        let now = self.now;
+        let ask = &mut self.asks[serial];
+        ensure(ask.caller_deadline == Some(now), || {
+            format!("call {serial} expires at the wrong time")
+        })?;
+        ensure(!ask.holders.is_empty(), || format!("call {serial} expires in the queue"))?;
+        ensure(ask.alone_since.is_none(), || format!("call {serial} expires though nobody waits"))?;
+        ask.alone_since = Some(now);
+        ask.told += 1;
+        Ok(())
+    }
+
+    /// A call left the core's books.
+    pub(crate) fn ended(&mut self, serial: Serial, abandoned: bool) -> Verdict {
+        let ask = &mut self.asks[serial];
+        ensure(ask.ended.is_none(), || format!("call {serial} is answered twice"))?;
+        let is_alone = ask.alone_since.is_some();
+        ensure(abandoned == is_alone, || {
+            format!("call {serial}: abandoned is {abandoned}, {ask:?}")
+        })?;
+        ask.ended = Some(self.now);
+        ask.told += u32::from(!abandoned);
+        self.open.remove(&serial);
+        ensure(self.asks[serial].told <= 1, || format!("the caller of {serial} is told twice"))
+    }
+
+    /// What must hold after every event once the core has drawn the consequences.
+    pub(crate) fn judge(&mut self, is_whole: bool) -> Verdict {
+        let is_free = self.free().next().is_some();
+        if is_whole {
+            self.judge_calls(is_free)?;
+        }
+        self.judge_numbers(is_free)
+    }
+
+    fn judge_calls(&self, is_free: bool) -> Verdict {
+        let now = self.now;
+        for (serial, ask) in self.open.iter().map(|serial| (*serial, &self.asks[*serial])) {
+            let waits = ask.holders.is_empty();
+            ensure(!waits || ask.alone_since.is_none(), || {
+                format!("call {serial} waits for nobody")
+            })?;
+            ensure(!waits || !is_free, || format!("call {serial} waits while a worker is free"))?;
+            ensure(!waits || ask.waits_until >= now, || {
+                format!("call {serial} waits too long: {ask:?}")
+            })?;
+            let is_late =
+                ask.caller_deadline.is_some_and(|at| at < now) && ask.alone_since.is_none();
+            ensure(!is_late, || format!("call {serial} is past its caller's deadline"))?;
+            ensure(ask.suspected <= 1 + self.retries_most, || {
+                format!("call {serial} is tried for ever")
+            })?;
+        }
+        for (id, model) in &self.workers {
+            let late = self.limits(model).any(|limit| limit < now);
+            ensure(!late, || format!("worker {id} runs on past a limit: {model:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// A pool with no free worker for 5 ms gets one more, and more while many wait.
+    fn judge_numbers(&mut self, is_free: bool) -> Verdict {
+        let now = self.now;
+        let starting = self.count(Stage::Starting);
+        let alive = starting + self.count(Stage::Serving);
+        if is_free {
+            self.no_free_since = None;
+        } else {
+            self.no_free_since.get_or_insert(now);
+        }
+        if self.stopping || self.unproven_deaths > 0 {
+            return Ok(());
+        }
+        let least = self.rules.least;
+        ensure(alive >= least, || format!("{alive} workers are less than {least}"))?;
+        let busy = self.no_free_since.is_some_and(|since| now > since + PATIENCE);
+        if busy && alive < self.rules.most {
+            let impatient = self.waiting().filter(|(_, ask)| now > ask.accepted + PATIENCE).count();
+            ensure(starting > 0, || format!("none of {alive} workers is free and none starts"))?;
+            ensure(impatient <= starting, || {
+                format!("{impatient} wait and {starting} workers start")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(what()) }
+}
