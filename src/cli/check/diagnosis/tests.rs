@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 
 use super::*;
 use crate::base::ByteSize;
+use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
 use crate::cli::check::seen::Banner;
 use crate::config::{
