@@ -10,7 +10,7 @@ use super::framings::{fitting, quoted, ready_for};
 use super::remedy::{Remedy, command, shell_word};
 use super::seen::{End, Exchange, Seen, Silence, Stage};
 use crate::base::units::show_duration;
-use crate::config::{Framing, Matching, PoolSettings, ReplyShape};
+use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::wire::{Correlator, Decoder, Judge, Received, Verdict};
 use crate::worker::spawn::Exit;
 

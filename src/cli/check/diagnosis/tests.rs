@@ -12,7 +12,7 @@ use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
 use crate::cli::check::seen::Banner;
 use crate::config::{
-    Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
+    Framing, Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
 };
 
 fn settings() -> PoolSettings {
