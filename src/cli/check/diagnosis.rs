@@ -174,7 +174,7 @@ impl Diagnosis<'_> {
                     "too much",
                     format!("{}, under framing `{framing}`", escaped(&exchange.extra)),
                 );
-            return vec![finding.hint(self.other_framing(&exchange.raw))];
+            return vec![finding.hint(self.less_output(exchange))];
         }
         match (exchange.stage, &exchange.answer) {
             (Stage::Probe, Some(answer)) => {
@@ -182,6 +182,24 @@ impl Diagnosis<'_> {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What to do about a first answer with too much behind it.
+    fn less_output(&self, exchange: &Exchange) -> String {
+        if exchange.again.is_empty() || exchange.again == exchange.raw {
+            return self.other_framing(&exchange.raw);
+        }
+        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
+        let mut again = BytesMut::from(&exchange.again[..]);
+        let is_one = matches!(decoder.next(&mut again, None), Ok(Some(_))) && again.is_empty();
+        if is_one {
+            let again = escaped(&exchange.again);
+            return format!(
+                "asked again it wrote only {again}, so what it wrote first is a banner that comes \
+                 late: give it an option that makes it quiet"
+            );
+        }
+        self.other_framing(&exchange.again)
     }
 
     fn answer(&self, exchange: &Exchange, answer: &[u8]) -> Option<Finding> {

@@ -36,7 +36,11 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
     if whole_lines {
         candidates.push(("line".to_owned(), ""));
         candidates.push(("block".to_owned(), ""));
-        if let Some(end) = lines.last().filter(|_| lines.len() > 1).and_then(|it| mark_of(it)) {
+        let last = lines.last().filter(|_| lines.len() > 1);
+        if let Some(end) = last.filter(|line| is_bracketed(line)) {
+            candidates.push((format!("until:{}\n", String::from_utf8_lossy(end)), ""));
+        }
+        if let Some(end) = last.and_then(|it| mark_of(it)) {
             candidates.push((format!("last-line:^{end}$"), ""));
         }
         let note = "if its answers always have so many lines";
@@ -86,6 +90,13 @@ fn mark_of(line: &[u8]) -> Option<String> {
     let is_word = line.len() > 1 && line.bytes().all(|byte| byte.is_ascii_uppercase());
     let is_sign = matches!(line, "." | "ok" | "done" | "end") || is_bar(line);
     (is_word || is_sign).then(|| regex::escape(line))
+}
+
+/// `{ready}`, `<end>`, `[done]`.
+fn is_bracketed(line: &[u8]) -> bool {
+    let [first, inside @ .., last] = line else { return false };
+    let is_pair = matches!((first, last), (b'{', b'}') | (b'<', b'>') | (b'[', b']'));
+    is_pair && !inside.is_empty() && inside.iter().all(u8::is_ascii_alphabetic)
 }
 
 fn is_bar(line: &str) -> bool {
@@ -145,6 +156,7 @@ mod tests {
         assert_eq!(fits(b"a\nb\nc\n"), "lines:3");
         assert_eq!(fits(b"a\nb\nOK\n"), "last-line:^OK$");
         assert_eq!(fits(b"a\n.\n"), r"last-line:^\.$");
+        assert_eq!(fits(b"12.57\n{ready}\n"), "until:{ready}\n");
         assert_eq!(fits(b"3\n> "), "until:> ");
         assert_eq!(fits(b"3:abc,"), "netstring");
         assert_eq!(fits(b"\0\0\0\x02ab"), "u32");
