@@ -2,6 +2,8 @@
 //!
 //! Pure: a guess is only made if the decoder that would be used agrees with it.
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use regex::bytes::Regex;
 
@@ -64,9 +66,23 @@ pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
     candidates.into_iter().find(|pattern| takes_all(pattern, banner))
 }
 
-/// The text as TOML, in the quotes that need least escaping.
+/// The text as TOML on one line, in the quotes that need least escaping.
 pub(super) fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' | '\n' | '\r' | '\t' => quoted.extend(letter.escape_default()),
+            _ if letter.is_control() => {
+                write!(quoted, "\\u{:04x}", u32::from(letter)).expect("a string takes everything");
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn cuts_one(framing: &str, said: &[u8]) -> bool {
@@ -184,9 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_quoted_as_toml() {
+    fn texts_are_quoted_as_toml_on_one_line() {
         assert_eq!(quoted("a.b"), "\"a.b\"");
-        assert_eq!(toml::from_str::<toml::Table>(&format!("a = {}", quoted("\\d '\"\n")))
-            .expect("TOML")["a"].as_str(), Some("\\d '\"\n"));
+        assert_eq!(quoted(r"\d"), r"'\d'");
+        for text in ["\\d '\"\n\u{1b}\t", "{ready}\n", "\u{85}\\'", ""] {
+            let line = format!("a = {}", quoted(text));
+            assert!(!line.contains('\n'), "{line}");
+            let read = toml::from_str::<toml::Table>(&line).expect("TOML");
+            assert_eq!(read["a"].as_str(), Some(text));
+        }
     }
 }
