@@ -219,6 +219,8 @@ impl Worker<'_> {
         let proven = answer.as_ref().is_some_and(|(_, proven)| *proven);
         let answer = answer.map(|(answer, _)| answer);
         let raw = self.raw.clone();
+        let is_again = lingered.is_ok() && self.stage == Stage::Probe && !extra.is_empty();
+        let again = if is_again { self.ask_again(&question).await } else { Vec::new() };
         exchanges.push(Exchange {
             stage: self.stage,
             question: question.text,
@@ -227,8 +229,20 @@ impl Worker<'_> {
             took,
             raw,
             extra,
+            again,
         });
         lingered
+    }
+
+    /// All that comes when it is asked the same again, in whatever messages.
+    async fn ask_again(&mut self, question: &Question) -> Vec<u8> {
+        self.raw.clear();
+        if self.put(question, true).is_ok() {
+            // What it says counts, even if it ends then.
+            self.linger().await.ok();
+        }
+        self.incoming.clear();
+        std::mem::take(&mut self.raw)
     }
 
     fn put(&mut self, question: &Question, answered: bool) -> Result<(), Stop> {
@@ -304,8 +318,9 @@ impl Worker<'_> {
         self.quiet.broken();
         loop {
             let now = Instant::now();
-            let is_quiet =
-                self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP;
+            let is_quiet = self.unread() == 0
+                && self.outgoing.is_empty()
+                && (self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP);
             if is_quiet || now >= end {
                 return Ok(());
             }
