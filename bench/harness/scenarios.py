@@ -235,8 +235,9 @@ def short(options):
 
 
 def short_beside(party, longs, long_num):
+    # Fresh for each, and warmed by one caller only: a busy past would have made it grow.
     with Running(party, "fib") as running:
-        running.check()
+        load.checked_calls(party, "fib", running.port, connections=1, each=20)
         long_calls = load.Burst(party, "fib", running.port, [long_num] * longs)
         time.sleep(HEAD_START)
         took = load.Burst(party, "fib", running.port, [10] * SHORT_CALLS).finish()
