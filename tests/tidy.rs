@@ -45,7 +45,8 @@ const HTTP: &[&str] = &["StatusCode", "http::", "hyper::", "hyper_util::", "http
 const HTTP_ROOMS: &[&str] = &["net", "front", "admin"];
 
 /// Longer than the limit, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] =
+    &[("src/pool/state.rs", "what one event does to the books is followed best in one place")];
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const ARCHITECTURE_LINES_MAX: usize = 300;
@@ -186,7 +187,10 @@ fn long_functions(_: &str, text: &str) -> Vec<String> {
 fn long_file(path: &str, text: &str) -> Vec<String> {
     let length = without_tests(path, text).lines().count();
     let is_named = LONG_FILES.iter().any(|(named, _)| *named == path);
-    if length <= FILE_LINES_MAX || is_named {
+    if is_named && length <= FILE_LINES_MAX {
+        return vec!["is no longer long, and needs no exception".to_owned()];
+    }
+    if is_named || length <= FILE_LINES_MAX {
         return Vec::new();
     }
     vec![format!("{length} lines, {FILE_LINES_MAX} are enough")]

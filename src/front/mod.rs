@@ -37,6 +37,7 @@ use crate::call::{Answer, CacheUse, Gateway, Keep, Request as Asking};
 use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
 };
+use crate::net::conformance;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
 
@@ -148,8 +149,11 @@ impl Front {
         let draining = self.draining.load(Ordering::Acquire);
         let mut body = pin!(body);
         let mut read_whole = body.is_end_stream();
+        let sound = conformance::check(&head);
         let said = if draining {
             Said::Failure(None, Failure::Draining)
+        } else if let Err(detail) = sound {
+            Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
             let answering = self.answer(calls, &head, body.as_mut(), &mut read_whole, received);
             unless_panic(answering).await.unwrap_or_else(|| {
@@ -160,6 +164,7 @@ impl Front {
         // Draining may have begun meanwhile; then this was the last answer here.
         let close = self.draining.load(Ordering::Acquire)
             || !read_whole
+            || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
         self.finish(&head, &said, manner, received)
@@ -177,9 +182,6 @@ impl Front {
         B: hyper::body::Body<Data = Bytes>,
         C: Calls,
     {
-        if let Err(failure) = request::check_host(head.version, &head.headers) {
-            return Said::Failure(None, failure);
-        }
         let index = match self.table.find(head.method.as_str(), head.uri.path()) {
             Found::Route(index) => index,
             Found::Options { allow } => return Said::Options(allow),

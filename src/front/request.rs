@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, Version};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use crate::base::Failure;
 use crate::base::units::parse_duration;
@@ -32,16 +32,6 @@ pub fn caller_deadline(headers: &HeaderMap, head_end: Instant) -> Result<Option<
         return Err(unreadable());
     }
     Ok(Some(head_end + timeout))
-}
-
-/// Since HTTP/1.1 a request names its host, and never twice: what stands between may have
-/// chosen by the other one.
-pub fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Failure> {
-    match headers.get_all(HOST).iter().count() {
-        1 => Ok(()),
-        0 if version < Version::HTTP_11 => Ok(()),
-        _ => Err(bad_request("the request does not name its host once")),
-    }
 }
 
 /// The length of the body, where the head says it.
@@ -110,19 +100,6 @@ mod tests {
         let mut twice = headers(&[("x-timeout", b"1s")]);
         twice.append("x-timeout", HeaderValue::from_static("2s"));
         assert!(caller_deadline(&twice, start).is_err());
-    }
-
-    #[test]
-    fn a_host_is_named_exactly_once() {
-        let none = HeaderMap::new();
-        let one = headers(&[("host", b"a")]);
-        let mut two = one.clone();
-        two.append("host", HeaderValue::from_static("a"));
-        assert!(check_host(Version::HTTP_11, &one).is_ok());
-        assert!(check_host(Version::HTTP_10, &none).is_ok());
-        assert!(check_host(Version::HTTP_11, &none).is_err());
-        assert!(check_host(Version::HTTP_11, &two).is_err());
-        assert!(check_host(Version::HTTP_10, &two).is_err());
     }
 
     #[test]

@@ -453,8 +453,8 @@ async fn converse(requests: &str) -> String {
         ours.read_to_string(&mut said).await.expect("the server answers in UTF-8");
         said
     };
-    let (_, said) = tokio::join!(serving, talking);
-    said
+    let both = async { tokio::join!(serving, talking).1 };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("the connection ends")
 }
 
 #[test]

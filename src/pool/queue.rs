@@ -4,7 +4,7 @@
 //! when it is reached; marks are swept before they outnumber the calls that still wait.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::base::CallId;
 
@@ -95,23 +95,9 @@ impl Line {
         None
     }
 
-    /// How many of the calls that wait were accepted at least `age` ago, counted up to `most`,
-    /// and when the first that was not was accepted.
-    pub(super) fn older_than(
-        &self,
-        age: Duration,
-        now: Instant,
-        most: usize,
-        accepted: impl Fn(CallId) -> Option<Instant>,
-    ) -> (usize, Option<Instant>) {
-        let mut waiting = self.order.iter().filter_map(|id| accepted(*id)).take(most + 1);
-        let mut older = 0;
-        let young = waiting.find(|since| {
-            let is_old = now.saturating_duration_since(*since) >= age;
-            older += usize::from(is_old);
-            !is_old
-        });
-        (older.min(most), young)
+    /// All that stands in line, marks included, oldest first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = CallId> {
+        self.order.iter().copied()
     }
 
     /// All that stands in line, marks included, for a sweep at the end.

@@ -9,10 +9,7 @@ use crate::config::{
 /// Says where callers connect, what is run, and how to try it.
 pub(super) fn listening(config: &Config, addresses: &[String]) {
     for address in addresses {
-        match address.strip_prefix("unix:") {
-            Some(path) => tracing::info!(address, "listening on {path}"),
-            None => tracing::info!(address, "listening on http://{address}"),
-        }
+        tracing::info!(address, "listening on {}", shown(address));
     }
     for pool in &config.pools {
         let launch = &pool.launch;
@@ -49,10 +46,13 @@ pub(super) fn admin(settings: &AdminSettings, address: &str) {
     if wanted != address && !wanted.ends_with(":0") {
         tracing::warn!(wanted, "the admin address is taken; any free port is used instead");
     }
-    match address.strip_prefix("unix:") {
-        Some(path) => tracing::info!(address, "admin listening on {path}"),
-        None => tracing::info!(address, "admin listening on http://{address}"),
-    }
+    tracing::info!(address, "admin listening on {}", shown(address));
+}
+
+/// An address as people open it.
+fn shown(address: &str) -> String {
+    let is_path = address.starts_with("unix:");
+    if is_path { address.to_owned() } else { format!("http://{address}") }
 }
 
 /// What a `curl` line needs besides the address.

@@ -39,7 +39,7 @@ impl Operator for AdminDesk {
             draining: self.server.is_draining(),
             listen: self.listen.clone(),
             connections: metrics.connections_now(),
-            pools: app.pools().iter().map(|pool| pool_status(pool)).collect(),
+            pools: app.pools().iter().map(pool_status).collect(),
             cache: CacheStatus { bytes: cache.bytes(), entries: cache.entries() },
         }
     }

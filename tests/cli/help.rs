@@ -41,7 +41,7 @@ Options:
   -h, --help  Print help
 
 Server:
-      --listen <ADDRESS>  Where callers connect: 127.0.0.1:3000 or unix:/path; may be repeated
+      --listen <ADDRESS>  Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
       --admin <ADDRESS>   Where operators connect: an address, or off
       --threads <NUMBER>  Threads that own connections and pipes
       --log <WORDS>       Format and level of the log: json, debug or both as json,debug

@@ -13,7 +13,59 @@ fn all_problems_of_a_file_are_told_at_once() {
         timeout = 30\n\
         matching = \"echo\"\n\
         ready = \"(\"\n";
-    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @"");
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
+exit 2
+--- stderr
+error: `localhost:3000` is not an address to listen on
+ --> httpipe.toml:1:10
+  |
+1 | listen = "localhost:3000"
+  |          ^^^^^^^^^^^^^^^^
+  |
+hint: write 127.0.0.1:3000
+
+error: anybody could reach `admin` at 0.0.0.0:3001
+ --> httpipe.toml:2:9
+  |
+2 | admin = "0.0.0.0:3001"
+  |         ^^^^^^^^^^^^^^
+  |
+hint: set `admin_token`, or listen on 127.0.0.1
+
+error: unknown key `workrs` in `[pool.fib]`
+ --> httpipe.toml:6:1
+  |
+6 | workrs = 4
+  | ^^^^^^
+  |
+hint: did you mean `workers`?
+
+error: `timeout` needs a unit
+ --> httpipe.toml:7:11
+  |
+7 | timeout = 30
+  |           ^^
+  |
+hint: write "30s"
+
+error: `echo` needs a `reply` that holds `{input}`
+ --> httpipe.toml:8:12
+  |
+8 | matching = "echo"
+  |            ^^^^^^
+  |
+hint: add `reply = "{input}|{result}"`, in the shape of the program's answers
+
+error: `ready` is not a regular expression
+ --> httpipe.toml:9:9
+  |
+9 | ready = "("
+  |         ^^^
+  |
+hint: unclosed group
+
+6 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
 }
 
 #[test]
@@ -30,7 +82,59 @@ fn all_problems_of_its_routes_are_told_too() {
         [[route]]\n\
         match = \"POST /\"\n\
         cache = \"1h\"\n";
-    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @"");
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
+exit 2
+--- stderr
+error: this route has several parameters and no `send`
+ --> httpipe.toml:3:1
+  |
+3 | [[route]]
+  | ^^^^^^^^^
+  |
+hint: add `send = "{num} {by}"`, or "json"
+
+error: no value is at least 9 and at most 1
+ --> httpipe.toml:5:22
+  |
+5 | params.num = { min = 9, max = 1 }
+  |                      ^
+  |
+hint: exchange `min` and `max`
+
+error: `default` of `by` must be a whole number of at most 5
+ --> httpipe.toml:6:34
+  |
+6 | params.by = { max = 5, default = 7 }
+  |                                  ^
+  |
+hint: callers could not send it; change the value or the bounds
+
+error: `GET /fib` can never match: `GET /fib?num={num:int}&by={by:int}` comes first
+ --> httpipe.toml:8:9
+  |
+8 | match = "GET /fib"
+  |         ^^^^^^^^^^
+  |
+hint: put the one with the narrower path first
+
+error: there is no pool `fob`
+ --> httpipe.toml:9:8
+  |
+9 | pool = "fob"
+  |        ^^^^^
+  |
+hint: did you mean "fib"?
+
+error: `cache` would answer a second call without running it
+  --> httpipe.toml:12:9
+   |
+12 | cache = "1h"
+   |         ^^^^
+   |
+hint: add `idempotent = true` if a call may be left out, else remove `cache`
+
+6 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
 }
 
 #[test]

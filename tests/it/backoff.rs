@@ -16,7 +16,10 @@ fn a_program_that_dies_at_once_is_started_ever_more_rarely() {
 
 #[test]
 fn meanwhile_callers_are_told_when_to_come_back_and_operators_why() {
-    let server = Server::with("workers = 1").worker("demo-worker --exit-at-once 3").start_unready();
+    // The probe makes sure that no call is given to a worker that is about to end.
+    let server = Server::with("workers = 1\nprobe = { send = \"1\" }")
+        .worker("demo-worker --exit-at-once 3")
+        .start_unready();
     server.wait_until("it was tried", |s| s.metric("httpipe_worker_exits_total") >= 1.0);
     let answer = server.answers("hello");
     assert_eq!((answer.status, answer.code().as_str()), (503, "no_worker"));

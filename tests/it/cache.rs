@@ -1,6 +1,8 @@
 //! Answers that are kept, and callers who share one run.
 
-use crate::support::{Pending, Plan, Server};
+use std::time::Duration;
+
+use crate::support::{Pending, Plan, Server, pause};
 
 fn cached() -> Plan {
     Server::with("workers = 2\nretries = 0")
@@ -51,11 +53,13 @@ fn callers_at_the_same_time_share_one_run() {
 fn whoever_leaves_does_not_take_the_others_answer_away() {
     let server = cached().start();
     let client = server.client();
-    let first = client.get_later("/?input=sleep+300+a");
+    let first = client.get_later("/?input=sleep+900+a");
     server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
-    let second = client.get_later("/?input=sleep+300+a");
+    let second = client.get_later("/?input=sleep+900+a");
+    // Nothing shows from outside that the second has joined.
+    pause(Duration::from_millis(200));
     first.leave();
-    assert_eq!(second.answer().body, "sleep 300 a");
+    assert_eq!(second.answer().body, "sleep 900 a");
     assert_eq!(server.seen().len(), 1);
 }
 

@@ -37,7 +37,7 @@ fn a_bad_configuration_is_refused_with_its_problems_and_nothing_changes() {
 
 #[test]
 fn a_program_that_never_becomes_ready_does_not_replace_one_that_works() {
-    let server = Server::with("workers = 1\nstart_timeout = \"500ms\"")
+    let server = Server::with("workers = 1\nstart_timeout = \"500ms\"\nprobe = { send = \"1\" }")
         .worker("demo-worker --slow-start 0ms")
         .start();
     server.rewrite("--slow-start\",\"0ms", "--exit-at-once\",\"1");

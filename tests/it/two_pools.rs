@@ -10,6 +10,7 @@ workers = 1
 [pool.bad]
 command = ["$httpipe", "demo-worker", "--exit-at-once", "1"]
 workers = 1
+probe = { send = "1" }
 
 [[route]]
 match = "POST /good"

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod oracle;
+mod promises;
 mod weather;
 mod world;
 

@@ -70,6 +70,7 @@ pub(crate) struct Model {
     pub(crate) proven: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
 pub(crate) struct Oracle {
     pub(crate) rules: Rules,
     pub(crate) now: Instant,
@@ -88,6 +89,9 @@ pub(crate) struct Oracle {
     /// Workers are replaced: there may be more of them for a while.
     pub(crate) is_renewing: bool,
     pub(crate) retries_most: u32,
+    pub(crate) queue_wait_most: Duration,
+    /// Workers whose calls were taken out of them.
+    emptied: u64,
     no_free_since: Option<Instant>,
 }
 
@@ -95,6 +99,7 @@ impl Oracle {
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
         let retries_most = rules.retries;
+        let queue_wait_most = rules.queue_wait;
         let may_rescue = rules.in_flight == InFlight::Auto;
         Self {
             has_changed_rules: false,
@@ -110,6 +115,8 @@ impl Oracle {
             unproven_deaths: 0,
             is_renewing,
             retries_most,
+            queue_wait_most,
+            emptied: 0,
             no_free_since: Some(now),
         }
     }
@@ -284,6 +291,7 @@ impl Oracle {
             self.unproven_deaths += 1;
         }
         model.stage = Stage::Leaving;
+        self.emptied += 1;
         let held = std::mem::take(&mut model.held);
         let read = held.len() - unwritten.min(held.len());
         for (place, inside) in held.into_iter().enumerate() {
@@ -297,8 +305,8 @@ impl Oracle {
             }
             ask.suspected += u32::from(place < suspects && place < read);
             ask.blame = Some((step, if place < read { blame(place) } else { Blame::Lost }));
-            ask.requeued = (step, place);
-            ask.waits_until = now + self.rules.queue_wait;
+            ask.requeued = (self.emptied, place);
+            ask.waits_until = now + self.queue_wait_most;
         }
     }
 

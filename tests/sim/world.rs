@@ -249,6 +249,7 @@ impl World {
             if let Some(worker) = self.rng.choice(workers) {
                 self.state.recycle(self.oracle.now, worker);
             }
+            self.consequences()?;
         }
         let now = self.oracle.now;
         let serial = self.oracle.asks.len();
@@ -293,6 +294,7 @@ impl World {
         self.oracle.is_renewing = true;
         self.oracle.has_changed_rules = true;
         self.oracle.may_rescue |= rules.in_flight == InFlight::Auto;
+        self.oracle.queue_wait_most = self.oracle.queue_wait_most.max(rules.queue_wait);
         self.oracle.retries_most = self.oracle.retries_most.max(rules.retries);
         self.oracle.rules = rules.clone();
         self.state.set_rules(self.oracle.now, rules);
@@ -329,7 +331,7 @@ impl World {
         if in_order && self.draw(self.weather.doubt) {
             let calls = self.rng.usize(1..=holds);
             let loss = Loss::BadAnswer { detail: "out of step".into(), calls };
-            let unwritten = self.rng.usize(..=holds - 1);
+            let unwritten = self.rng.usize(..holds);
             return self.lose(worker, &loss, unwritten, |stage| stage == Stage::Serving);
         }
         let good = !self.draw(self.weather.bad);
@@ -352,6 +354,7 @@ impl World {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "one shape for all that can happen")]
     fn lose(
         &mut self,
         worker: WorkerId,

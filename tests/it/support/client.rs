@@ -273,7 +273,7 @@ impl Answer {
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n");
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
     for line in headers {
         text.push_str(line);
         text.push_str("\r\n");
