@@ -12,6 +12,7 @@ pub mod response;
 pub mod routes;
 
 mod body;
+mod parts;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -271,9 +272,8 @@ impl Front {
             Said::Answer(index, answer) => {
                 let served = &self.routes[*index];
                 let reads = matches!(head.method, Method::GET | Method::HEAD);
-                let conditions = reads.then_some(&head.headers);
                 let kind = &served.content_type;
-                let response = response::of_answer(answer, kind, conditions, now, manner);
+                let response = response::of_answer(answer, kind, &head.headers, reads, now, manner);
                 (Some(served), response)
             }
             Said::Failure(index, failure) => {

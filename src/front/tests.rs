@@ -94,6 +94,7 @@ async fn ask_with(
     let body = match body {
         FrontBody::Empty => Bytes::new(),
         FrontBody::Full(bytes) => bytes,
+        FrontBody::Parts(_) => panic!("these answers come whole"),
     };
     Told {
         status: head.status.as_u16(),

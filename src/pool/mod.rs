@@ -12,11 +12,13 @@ pub mod rules;
 pub mod state;
 
 mod attend;
+mod begun;
 mod deadlines;
 mod driver;
 mod estimate;
 mod queue;
 mod scale;
+mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -27,6 +29,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::base::parts::PartForm;
 use crate::base::{Call, Question, WorkerId};
 use crate::config::PoolSettings;
 use crate::observe::metrics::{ExitReason, Metrics, PoolMetrics, RouteMetrics, WorkerCounts};
@@ -40,6 +43,7 @@ use check::Summary;
 use pending::{Pending, Slot};
 use rules::Rules;
 use state::State;
+use streams::Stream;
 
 /// What every pool of a server shares.
 #[derive(Clone, Debug)]
@@ -59,6 +63,10 @@ pub struct Pool {
     judge: Judge,
     /// An answer shows by itself which call it is for.
     proves: bool,
+    /// What the parts of an answer are.
+    part_form: PartForm,
+    /// Most bytes of parts that wait for one reader.
+    part_limit: usize,
     state: RefCell<State<Ticket>>,
     links: RefCell<HashMap<WorkerId, Rc<Link>>>,
     surroundings: Surroundings,
@@ -82,6 +90,7 @@ struct Ticket {
     question: Question,
     slot: Rc<Slot>,
     route: Arc<RouteMetrics>,
+    stream: RefCell<Stream>,
 }
 
 /// What operators are told of one pool.
@@ -124,6 +133,8 @@ impl Pool {
         let pool = Rc::new(Self {
             judge: Judge::new(&settings),
             proves: driver::proves(&settings),
+            part_form: streams::part_form(&settings),
+            part_limit: settings.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
             state: RefCell::new(State::new(Rules::from(&*settings), seed)),
             settings: RefCell::new(settings),
             links: RefCell::default(),
@@ -163,7 +174,12 @@ impl Pool {
             bytes: call.question.text.len(),
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
-            payload: Ticket { question: call.question, slot: Rc::clone(&slot), route },
+            payload: Ticket {
+                question: call.question,
+                slot: Rc::clone(&slot),
+                route,
+                stream: RefCell::default(),
+            },
         };
         let arrived = self.state.borrow_mut().arrive(now, new);
         let id = match arrived {

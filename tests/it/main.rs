@@ -28,6 +28,7 @@ mod retry;
 mod scaling;
 mod startup;
 mod stderr;
+mod streaming;
 mod stress;
 mod support;
 mod two_pools;
