@@ -23,14 +23,16 @@ pub(super) fn stream(
         Some(("until", end)) if !end.is_empty() => StreamEnd::Until(end.to_owned()),
         _ => {
             let message = format!("`{text}` is not how an answer in parts ends");
-            let hint = "write \"until:END\", END being the message after the last part, or \"more\"";
+            let hint =
+                "write \"until:END\", END being the message after the last part, or \"more\"";
             findings.refuse(&key, message, hint);
             return None;
         }
     };
     let matching = file.matching;
     if matching == MatchingText::Echo {
-        let message = "`stream` cannot be used with `echo`: the end of an answer repeats no question";
+        let message =
+            "`stream` cannot be used with `echo`: the end of an answer repeats no question";
         findings.refuse(&key, message, "use `order`, `tag` or `json-id`");
     } else if matching == MatchingText::JsonId && end != StreamEnd::More {
         let message = "with `json-id` every message is JSON, also the last of an answer";

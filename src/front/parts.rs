@@ -203,7 +203,9 @@ mod tests {
             request.insert(ACCEPT, HeaderValue::from_static(accept));
             Style::of(form, &request)
         };
-        for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.5", "*/*,text/event-stream"] {
+        for accept in
+            ["text/event-stream", "text/html, Text/Event-Stream;q=0.5", "*/*,text/event-stream"]
+        {
             assert_eq!(style(PartForm::Plain, accept), Style::Events, "{accept}");
         }
         for accept in ["*/*", "text/*", "text/event-streams", "text/event-stream;q=0", ""] {
@@ -236,7 +238,10 @@ mod tests {
         let event = String::from_utf8(event.to_vec()).expect("text");
         let data = event.strip_prefix("event: error\ndata: ").expect("an error");
         let problem: serde_json::Value = serde_json::from_str(data.trim_end()).expect("JSON");
-        assert_eq!((&problem["code"], &problem["request_id"]), (&"worker_lost".into(), &"r".into()));
+        assert_eq!(
+            (&problem["code"], &problem["request_id"]),
+            (&"worker_lost".into(), &"r".into())
+        );
         assert!(next(&mut body).is_pending());
         assert_eq!(next(&mut body), Poll::Ready(Some(Err(BrokenOff))));
     }

@@ -25,7 +25,8 @@ impl<P> State<P> {
     /// Who is told what nobody answers: the free worker used last, else the one that holds
     /// least.
     pub(super) fn listener(&self) -> Option<WorkerId> {
-        let serving = |book: &&_| matches!(book, super::books::WorkerBook { phase: Phase::Serving, .. });
+        let serving =
+            |book: &&_| matches!(book, super::books::WorkerBook { phase: Phase::Serving, .. });
         let least = || self.workers.values().filter(serving).min_by_key(|book| book.held.len());
         self.free.last().copied().or_else(|| Some(least()?.id))
     }

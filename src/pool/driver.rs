@@ -215,12 +215,7 @@ impl Pool {
     }
 
     /// Hands answers out; stops at the first that is in doubt, and says why.
-    fn judge_all(
-        self: &Rc<Self>,
-        now: Instant,
-        link: &Link,
-        heard: Vec<Heard>,
-    ) -> Option<String> {
+    fn judge_all(self: &Rc<Self>, now: Instant, link: &Link, heard: Vec<Heard>) -> Option<String> {
         for heard in heard {
             if heard.share != Share::Whole {
                 if let Some(detail) = self.take_part(now, link, heard) {

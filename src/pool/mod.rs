@@ -67,6 +67,8 @@ pub struct Pool {
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.
     part_limit: usize,
+    /// Answers of which parts are being passed on.
+    streaming: Cell<usize>,
     state: RefCell<State<Ticket>>,
     links: RefCell<HashMap<WorkerId, Rc<Link>>>,
     surroundings: Surroundings,
@@ -146,6 +148,7 @@ impl Pool {
             ended: Notify::new(),
             first_ready: Notify::new(),
             emptied: Notify::new(),
+            streaming: Cell::new(0),
             adjusted: Notify::new(),
             exits: RefCell::default(),
         });

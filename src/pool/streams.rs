@@ -134,11 +134,26 @@ impl Pool {
     /// Notices when the caller leaves in the middle of his answer.
     fn watch(self: &Rc<Self>, call: CallId, sender: &Sender) {
         let (pool, gate) = (Rc::clone(self), sender.gate());
+        self.streaming.update(|streams| streams + 1);
         self.surroundings.tasks.spawn_local(async move {
-            if poll_fn(|context| gate.poll_over(context)).await {
+            let has_left = poll_fn(|context| gate.poll_over(context)).await;
+            pool.streaming.update(|streams| streams - 1);
+            pool.emptied.notify_waiters();
+            if has_left {
                 pool.leave(call);
             }
         });
+    }
+
+    /// Waits until no answer is being passed on in parts.
+    pub async fn ends_streams(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.streaming.get() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Tells the worker that nobody waits for this call any more, where that was agreed. The

@@ -15,8 +15,8 @@ use bytes::{Bytes, BytesMut};
 use super::encode::{Encoder, TooLong};
 use super::json_id::{self, OwnId};
 use crate::base::Question;
-use crate::base::pattern::{Match, Pattern};
 use crate::base::json;
+use crate::base::pattern::{Match, Pattern};
 use crate::config::{Matching, PoolSettings, ReplyShape, StreamEnd};
 
 /// Of more calls than this it is not known that they were cancelled; an answer to one before
@@ -456,7 +456,10 @@ mod tests {
         assert_eq!(share(&mut books, r#"{"more" : true,"id":2}"#).2, Share::Part);
         assert_eq!(share(&mut books, r#"{"id":2,"a":{"more":true}}"#).2, Share::Last);
         books.is_out_of_step(r#"{"id":1,"more":true,"more":false}"#);
-        assert_eq!(share(&mut books, r#"{"id":1,"more":false,"s":""more":true"}"#).2, Share::Last);
+        assert_eq!(
+            share(&mut books, r#"{"id":1,"more":false,"s":"\"more\":true"}"#).2,
+            Share::Last
+        );
         let mut books = Books::new(Matching::Order, &[]);
         books.correlator.stream = Some(StreamEnd::More);
         books.ask(1, "q");
