@@ -118,6 +118,19 @@ pub fn of_text(
     finish(response, Timing::default(), manner)
 }
 
+/// The response to a batch of messages.
+pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response<FrontBody> {
+    let mut response = new(200, replies.clone());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    finish(response, timing, manner)
+}
+
+/// The response to what was passed on and is not answered.
+pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
+    finish(new(202, Bytes::new()), Timing::default(), manner)
+}
+
 /// The response to a call. `content_type` is that of an answer that is passed on as it is;
 /// `request` is the header of the request; `reads`: it may be told that nothing has changed.
 pub fn of_answer(

@@ -14,6 +14,7 @@ mod first_request;
 mod flood;
 mod hostile_callers;
 mod hygiene;
+mod json_rpc;
 mod kill;
 mod late;
 mod mapping;
