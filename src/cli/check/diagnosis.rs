@@ -166,7 +166,7 @@ impl Diagnosis<'_> {
                 let finding = asked(Finding::error(message));
                 return vec![finding.row("it wrote", escaped(&exchange.extra)).hint(hint)];
             };
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let message =
                 format!("pool `{}` writes more than one answer to one question", self.name());
             let finding =
@@ -276,6 +276,12 @@ impl Diagnosis<'_> {
     }
 
     fn other_framing(&self, said: &[u8]) -> String {
+        let has_nonce = shown(&self.settings.framing.reply).contains("{nonce}");
+        if has_nonce && said.windows(7).any(|part| part == b"{nonce}") {
+            return "`{nonce}` is fresh for each call of a route, and nothing in `hello` or `probe`: \
+                    leave those out"
+                .to_owned();
+        }
         let send = &self.settings.framing.send;
         match fitting(said) {
             Some((reply, note)) => {
@@ -371,7 +377,7 @@ impl Diagnosis<'_> {
         let waited = time(silence.waited);
         let asked = |finding: Finding| finding.row("asked", escaped(&silence.question));
         if !silence.said.is_empty() {
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&silence.said));
