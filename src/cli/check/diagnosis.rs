@@ -276,12 +276,6 @@ impl Diagnosis<'_> {
     }
 
     fn other_framing(&self, said: &[u8]) -> String {
-        let has_nonce = shown(&self.settings.framing.reply).contains("{nonce}");
-        if has_nonce && said.windows(7).any(|part| part == b"{nonce}") {
-            return "`{nonce}` is fresh for each call of a route, and nothing in `hello` or `probe`: \
-                    leave those out"
-                .to_owned();
-        }
         let send = &self.settings.framing.send;
         match fitting(said) {
             Some((reply, note)) => {

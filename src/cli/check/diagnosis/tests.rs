@@ -137,16 +137,6 @@ fn idling_computing_and_not_reading_are_told_apart() {
 }
 
 #[test]
-fn a_probe_cannot_have_a_nonce() {
-    let mut settings = settings();
-    settings.framing.reply = Framing::Until("{nonce}\n".to_owned());
-    let said = b"1\n{nonce}\n".to_vec();
-    let finding = only(&settings, &seen(End::Silent(Silence { said, ..silence() })));
-    assert!(finding.message.ends_with("never ends under `until:{nonce}\\n`"), "{finding:?}");
-    assert!(finding.hint.is_some_and(|hint| hint.contains("fresh for each call")));
-}
-
-#[test]
 fn a_banner_that_does_not_match_is_told_once() {
     let mut settings = settings();
     settings.ready = Some(Regex::new("Welcome").expect("a pattern"));
