@@ -23,10 +23,6 @@ use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused};
 const READ_ROOM: usize = 64 << 10;
 /// With less room than this left, a new buffer is taken.
 const READ_ROOM_LEAST: usize = 4 << 10;
-/// More beginnings than this are not kept without a look at whether they still matter.
-const BEGINS_MOST: usize = 128;
-/// No pipe holds more, unless root asked for it.
-const PIPE_MOST: u64 = 1 << 20;
 /// Most bytes of what a worker said that the log shows.
 const SHOWN_MOST: usize = 200;
 
@@ -43,8 +39,8 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the newest calls begin.
-    begins: VecDeque<u64>,
+    /// Where in that count the calls begin that it owes an answer.
+    begins: VecDeque<(CallId, u64)>,
     /// The other end of `stdin`.
     unread: OwnedFd,
 }
@@ -123,12 +119,7 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
-        if self.begins.len() >= BEGINS_MOST {
-            // Of calls that far back something was read, if the pipe is as large as any is.
-            let read = self.written.saturating_sub(PIPE_MOST);
-            self.begins.retain(|begin| *begin >= read);
-        }
-        self.begins.push_back(self.asked);
+        self.begins.push_back((call, self.asked));
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
@@ -159,7 +150,7 @@ impl Pipes {
     }
 
     fn begins_from(&self, place: u64) -> usize {
-        self.begins.iter().rev().take_while(|begin| **begin >= place).count()
+        self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
@@ -222,6 +213,7 @@ impl Pipes {
             let said = message.clone();
             match self.correlator.received(message) {
                 Received::Answer { token, text, question, proven } => {
+                    self.forget(token);
                     heard.push(Heard { call: token, answer: text, question, proven });
                 }
                 Received::Notification => tracing::debug!("a worker's notification was dropped"),
@@ -240,6 +232,13 @@ impl Pipes {
             return Err(OutOfStep::unasked(&self.incoming));
         }
         Ok(())
+    }
+
+    fn forget(&mut self, call: CallId) {
+        // Nearly always the first.
+        if let Some(place) = self.begins.iter().position(|(begun, _)| *begun == call) {
+            self.begins.remove(place);
+        }
     }
 
     /// What was read and not yet cut, for those who look for a banner.
