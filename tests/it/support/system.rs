@@ -21,7 +21,7 @@ impl SystemFault {
             .find_map(|(id, name)| (name == thread).then_some(id))
             .unwrap_or_else(|| panic!("no thread {thread:?} in {process}"));
         let strace = Command::new("strace")
-            .args(["-qq", "-o", "/dev/null", "-e", "trace=none", "-e", &format!("inject={what}")])
+            .args(["-qq", "-o", "/dev/null", "-e", &format!("inject={what}")])
             .args(["-p", &thread.to_string()])
             .stdin(Stdio::null())
             .spawn()
