@@ -39,8 +39,8 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the calls begin that it owes an answer.
-    begins: VecDeque<(CallId, u64)>,
+    /// Where in that count the newest calls begin; of as many as are open.
+    begins: VecDeque<u64>,
     /// The other end of `stdin`.
     unread: OwnedFd,
 }
@@ -119,15 +119,20 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
-        self.begins.push_back((call, self.asked));
+        self.begins.push_back(self.asked);
+        // What was answered was read, and so was all that came before it: of the newest calls,
+        // no more than those that are open can be unread.
+        while self.begins.len() > self.correlator.len() {
+            self.begins.pop_front();
+        }
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
 
     /// Says something that is not answered.
-    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
+    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
+        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
@@ -150,7 +155,7 @@ impl Pipes {
     }
 
     fn begins_from(&self, place: u64) -> usize {
-        self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
+        self.begins.iter().rev().take_while(|begin| **begin >= place).count()
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
@@ -213,13 +218,12 @@ impl Pipes {
             let said = message.clone();
             match self.correlator.received(message) {
                 Received::Answer { token, text, question, proven } => {
-                    self.forget(token);
                     heard.push(Heard { call: token, answer: text, question, proven });
                 }
                 Received::Notification => tracing::debug!("a worker's notification was dropped"),
                 Received::WorkerAsks { reply } => {
                     // Our own "method not found" is short; a framing that refuses it is no loss.
-                    self.say(&Question::plain(reply)).ok();
+                    self.say(&reply).ok();
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));
@@ -232,13 +236,6 @@ impl Pipes {
             return Err(OutOfStep::unasked(&self.incoming));
         }
         Ok(())
-    }
-
-    fn forget(&mut self, call: CallId) {
-        // Nearly always the first.
-        if let Some(place) = self.begins.iter().position(|(begun, _)| *begun == call) {
-            self.begins.remove(place);
-        }
     }
 
     /// What was read and not yet cut, for those who look for a banner.
