@@ -9,7 +9,12 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod oracle;
+mod overload;
+mod poison;
 mod promises;
+mod retry_after;
+mod story;
+mod suspicion;
 mod weather;
 mod world;
 

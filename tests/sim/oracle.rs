@@ -9,6 +9,8 @@ use httpipe::config::InFlight;
 use httpipe::pool::actions::StopReason;
 use httpipe::pool::rules::Rules;
 
+use super::suspicion::Suspicion;
+
 /// The place of a call among all that arrived.
 pub(crate) type Serial = usize;
 pub(crate) type Verdict = Result<(), String>;
@@ -16,6 +18,7 @@ pub(crate) type Verdict = Result<(), String>;
 const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
+const TARGET_LEAST: Duration = Duration::from_millis(5);
 
 /// Why a call may fail in this step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub(crate) struct Ask {
     pub(crate) idempotent: bool,
     pub(crate) accepted: Instant,
     pub(crate) waits_until: Instant,
+    pub(crate) latest: Instant,
     pub(crate) caller_deadline: Option<Instant>,
     pub(crate) was_given: bool,
     pub(crate) holders: Vec<WorkerId>,
@@ -93,10 +97,14 @@ pub(crate) struct Oracle {
     /// Workers whose calls were taken out of them.
     emptied: u64,
     no_free_since: Option<Instant>,
+    /// The queue has stood above its target since then, and for a whole interval.
+    above_since: Option<Instant>,
+    stands: bool,
+    pub(crate) suspicion: Suspicion,
 }
 
 impl Oracle {
-    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn new(rules: Rules, now: Instant, kinds: Serial) -> Self {
         let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
         let retries_most = rules.retries;
         let queue_wait_most = rules.queue_wait;
@@ -118,6 +126,9 @@ impl Oracle {
             queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
+            above_since: None,
+            stands: false,
+            suspicion: Suspicion::of(kinds),
         }
     }
 
@@ -128,6 +139,9 @@ impl Oracle {
             idempotent,
             accepted: self.now,
             waits_until: self.now + self.rules.queue_wait,
+            latest: self.now
+                + self.rules.queue_wait
+                + self.rules.timeout * (1 + self.rules.retries),
             caller_deadline: caller,
             was_given: false,
             holders: Vec::new(),
@@ -181,6 +195,8 @@ impl Oracle {
     }
 
     pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
+        self.look();
+        self.suspicion.given(serial, self.now)?;
         self.judge_call(worker, serial)?;
         self.judge_turn(serial)?;
         self.judge_worker(worker, serial)?;
@@ -202,6 +218,7 @@ impl Oracle {
         let call = || format!("call {serial} given to worker {worker}");
         ensure(ask.ended.is_none(), || format!("{} after its end", call()))?;
         ensure(ask.alone_since.is_none(), || format!("{} though nobody waits for it", call()))?;
+        ensure(!ask.was_given || self.now <= ask.latest, || format!("{} too late", call()))?;
         ensure(ask.idempotent || !ask.may_be_read, || {
             format!("{}, may not run twice and may have", call())
         })?;
@@ -213,7 +230,21 @@ impl Oracle {
         ensure(may, || format!("{} and still in worker {first}", call()))
     }
 
-    /// Oldest first; before them those that had a worker already, in their order.
+    /// Of the calls that had no worker yet, has the oldest waited longer than the target, always
+    /// for an interval?
+    fn look(&mut self) {
+        let wait = self.rules.queue_wait;
+        let target = (wait / 10).max(TARGET_LEAST);
+        let fresh = self.waiting().filter(|(_, ask)| !ask.was_given);
+        let above = fresh.map(|(_, ask)| ask.accepted + target).min();
+        let above = above.filter(|above| *above <= self.now);
+        self.above_since = above.map(|above| self.above_since.unwrap_or(above));
+        let is_long = self.above_since.is_some_and(|since| self.now >= since + wait / 2);
+        self.stands = self.above_since.is_some() && (self.stands || is_long);
+    }
+
+    /// Oldest first, or newest where the queue stands; before them those that had a worker
+    /// already, in their order.
     fn judge_turn(&self, serial: Serial) -> Verdict {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
@@ -222,7 +253,7 @@ impl Oracle {
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
                 !ask.was_given || (!self.may_rescue && sooner)
             } else {
-                !ask.was_given && other < serial
+                !ask.was_given && (other < serial) != self.stands
             };
             ensure(!before, || format!("call {serial} is given before call {other}"))?;
         }
@@ -267,23 +298,28 @@ impl Oracle {
             model.idle_since = now;
             model.used = used;
         }
+        let ask = &mut self.asks[serial];
         if good {
             model.proven = true;
             self.unproven_deaths = 0;
+            if ask.ended.is_none() {
+                self.suspicion.acquit(serial);
+            }
         }
-        let ask = &mut self.asks[serial];
         ask.holders.retain(|holder| *holder != worker);
         ask.ended.is_none().then_some(serial)
     }
 
     /// Takes everything out of a worker that is stopped or lost. `blame` says by its place why
-    /// a call may fail; of the newest `unwritten` ones nothing was read.
+    /// a call may fail; of the newest `unwritten` ones nothing was read. Where it is
+    /// certain, the first is what it was lost for.
     pub(crate) fn empty(
         &mut self,
         worker: WorkerId,
         unwritten: usize,
         blame: impl Fn(usize) -> Blame,
         suspects: usize,
+        is_certain: bool,
     ) {
         let (now, step) = (self.now, self.step);
         let Some(model) = self.workers.get_mut(&worker) else { return };
@@ -296,6 +332,9 @@ impl Oracle {
         let read = held.len() - unwritten.min(held.len());
         for (place, inside) in held.into_iter().enumerate() {
             let ask = &mut self.asks[inside.serial];
+            if place == 0 && read > 0 && is_certain && ask.ended.is_none() {
+                self.suspicion.blame(inside.serial, now);
+            }
             ask.holders.retain(|holder| *holder != worker);
             if ask.ended.is_some() || !ask.holders.is_empty() {
                 continue;
@@ -335,7 +374,8 @@ impl Oracle {
             Some(true) => Blame::RanOut,
             _ => Blame::Lost,
         };
-        self.empty(worker, 0, blame, 0);
+        let is_certain = late.iter().filter(|late| **late).count() == 1 && late[0];
+        self.empty(worker, 0, blame, 0, is_certain);
         self.unproven_deaths = proven;
         Ok(())
     }
@@ -355,6 +395,9 @@ impl Oracle {
     /// A call left the core's books with a failure: may it?
     pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
         let (now, step) = (self.now, self.step);
+        if *failure == Failure::Poisonous {
+            self.look();
+        }
         let ask = &self.asks[serial];
         let blame = ask.blame.filter(|(at, _)| *at == step).map(|(_, blame)| blame);
         let is_alone = ask.alone_since.is_some();
@@ -367,6 +410,7 @@ impl Oracle {
                 } else {
                     ask.may_be_read
                 };
+                let is_spent = is_spent || now >= ask.latest;
                 matches!(blame, Some(Blame::Lost | Blame::Doubt)) && (is_alone || is_spent)
             }
             Failure::BadAnswer { .. } => blame == Some(Blame::Doubt),
@@ -377,6 +421,7 @@ impl Oracle {
                 self.count(Stage::Serving) == 0 && self.unproven_deaths >= 3
             }
             Failure::Draining => self.stopping,
+            Failure::Poisonous => ask.holders.is_empty() && self.suspicion.may_refuse(serial, now),
             _ => false,
         };
         ensure(may, || format!("call {serial} fails as {failure:?}, blame {blame:?}: {ask:?}"))?;
@@ -413,6 +458,7 @@ impl Oracle {
 
     /// What must hold after every event once the core has drawn the consequences.
     pub(crate) fn judge(&mut self, is_whole: bool) -> Verdict {
+        self.look();
         let is_free = self.free().next().is_some();
         if is_whole {
             self.judge_calls(is_free)?;
@@ -472,6 +518,6 @@ impl Oracle {
     }
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(what()) }
 }
