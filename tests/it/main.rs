@@ -19,6 +19,8 @@ mod late;
 mod mapping;
 mod one_liner;
 mod orphans;
+mod overload;
+mod poisonous;
 mod program_errors;
 mod queue;
 mod readiness;

@@ -9,70 +9,12 @@ use httpipe::config::InFlight;
 use httpipe::pool::actions::StopReason;
 use httpipe::pool::rules::Rules;
 
+use super::model::{Ask, Blame, Inside, Model, Serial, Stage, Standing, Verdict, ensure};
 use super::suspicion::Suspicion;
-
-/// The place of a call among all that arrived.
-pub(crate) type Serial = usize;
-pub(crate) type Verdict = Result<(), String>;
 
 const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
-const TARGET_LEAST: Duration = Duration::from_millis(5);
-
-/// Why a call may fail in this step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
-    Lost,
-    Doubt,
-    RanOut,
-}
-
-/// One call as its caller and the workers see it.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) id: Option<CallId>,
-    pub(crate) idempotent: bool,
-    pub(crate) accepted: Instant,
-    pub(crate) waits_until: Instant,
-    pub(crate) latest: Instant,
-    pub(crate) caller_deadline: Option<Instant>,
-    pub(crate) was_given: bool,
-    pub(crate) holders: Vec<WorkerId>,
-    pub(crate) may_be_read: bool,
-    pub(crate) suspected: u32,
-    pub(crate) alone_since: Option<Instant>,
-    pub(crate) told: u32,
-    pub(crate) ended: Option<Instant>,
-    pub(crate) requeued: (u64, usize),
-    pub(crate) blame: Option<(u64, Blame)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Starting,
-    Serving,
-    Leaving,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Inside {
-    pub(crate) id: CallId,
-    pub(crate) serial: Serial,
-    pub(crate) given: Instant,
-}
-
-/// One worker as it sees itself.
-#[derive(Debug)]
-pub(crate) struct Model {
-    pub(crate) stage: Stage,
-    pub(crate) held: Vec<Inside>,
-    pub(crate) head_since: Instant,
-    pub(crate) idle_since: Instant,
-    pub(crate) used: u64,
-    pub(crate) calls: u64,
-    pub(crate) proven: bool,
-}
 
 #[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
 pub(crate) struct Oracle {
@@ -97,9 +39,7 @@ pub(crate) struct Oracle {
     /// Workers whose calls were taken out of them.
     emptied: u64,
     no_free_since: Option<Instant>,
-    /// The queue has stood above its target since then, and for a whole interval.
-    above_since: Option<Instant>,
-    stands: bool,
+    standing: Standing,
     pub(crate) suspicion: Suspicion,
 }
 
@@ -126,8 +66,7 @@ impl Oracle {
             queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
-            above_since: None,
-            stands: false,
+            standing: Standing::default(),
             suspicion: Suspicion::of(kinds),
         }
     }
@@ -230,17 +169,10 @@ impl Oracle {
         ensure(may, || format!("{} and still in worker {first}", call()))
     }
 
-    /// Of the calls that had no worker yet, has the oldest waited longer than the target, always
-    /// for an interval?
     fn look(&mut self) {
-        let wait = self.rules.queue_wait;
-        let target = (wait / 10).max(TARGET_LEAST);
         let fresh = self.waiting().filter(|(_, ask)| !ask.was_given);
-        let above = fresh.map(|(_, ask)| ask.accepted + target).min();
-        let above = above.filter(|above| *above <= self.now);
-        self.above_since = above.map(|above| self.above_since.unwrap_or(above));
-        let is_long = self.above_since.is_some_and(|since| self.now >= since + wait / 2);
-        self.stands = self.above_since.is_some() && (self.stands || is_long);
+        let oldest = fresh.map(|(_, ask)| ask.accepted).min();
+        self.standing.look(self.now, oldest, self.rules.queue_wait);
     }
 
     /// Oldest first, or newest where the queue stands; before them those that had a worker
@@ -253,7 +185,7 @@ impl Oracle {
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
                 !ask.was_given || (!self.may_rescue && sooner)
             } else {
-                !ask.was_given && (other < serial) != self.stands
+                !ask.was_given && (other < serial) != self.standing.is_long
             };
             ensure(!before, || format!("call {serial} is given before call {other}"))?;
         }
@@ -516,8 +448,4 @@ impl Oracle {
         }
         Ok(())
     }
-}
-
-pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
-    if holds { Ok(()) } else { Err(what()) }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::oracle::{Serial, Verdict, ensure};
+use super::model::{Serial, Verdict, ensure};
 
 const WINDOW: Duration = Duration::from_mins(10);
 const REFUSED: Duration = Duration::from_mins(10);

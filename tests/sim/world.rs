@@ -12,7 +12,8 @@ use httpipe::guard::Fingerprint;
 use httpipe::pool::actions::{Action, Loss, NewCall};
 use httpipe::pool::state::State;
 
-use super::oracle::{Blame, Oracle, Serial, Stage, Verdict};
+use super::model::{Blame, Serial, Stage, Verdict};
+use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
 /// How long a start may take, as the real shell would allow.
