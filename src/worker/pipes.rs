@@ -23,10 +23,6 @@ use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused};
 const READ_ROOM: usize = 64 << 10;
 /// With less room than this left, a new buffer is taken.
 const READ_ROOM_LEAST: usize = 4 << 10;
-/// More beginnings than this are not kept without a look at whether they still matter.
-const BEGINS_MOST: usize = 128;
-/// No pipe holds more, unless root asked for it.
-const PIPE_MOST: u64 = 1 << 20;
 /// Most bytes of what a worker said that the log shows.
 const SHOWN_MOST: usize = 200;
 
@@ -43,7 +39,7 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the newest calls begin.
+    /// Where in that count the newest calls begin; of as many as are open.
     begins: VecDeque<u64>,
     /// The other end of `stdin`.
     unread: OwnedFd,
@@ -123,20 +119,20 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
-        if self.begins.len() >= BEGINS_MOST {
-            // Of calls that far back something was read, if the pipe is as large as any is.
-            let read = self.written.saturating_sub(PIPE_MOST);
-            self.begins.retain(|begin| *begin >= read);
-        }
         self.begins.push_back(self.asked);
+        // What was answered was read, and so was all that came before it: of the newest calls,
+        // no more than those that are open can be unread.
+        while self.begins.len() > self.correlator.len() {
+            self.begins.pop_front();
+        }
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
 
     /// Says something that is not answered.
-    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
+    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
+        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
@@ -227,7 +223,7 @@ impl Pipes {
                 Received::Notification => tracing::debug!("a worker's notification was dropped"),
                 Received::WorkerAsks { reply } => {
                     // Our own "method not found" is short; a framing that refuses it is no loss.
-                    self.say(&reply).ok();
+                    self.say(&Question::plain(reply)).ok();
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));

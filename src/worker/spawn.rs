@@ -106,8 +106,7 @@ impl Process {
         drop(command);
         // From here on a failure drops the leader, which kills and reaps it.
         let leader = Leader { id, guard: guard.clone(), reaped: false };
-        let pidfd = pidfd_open(id, PidfdFlags::empty())?;
-        let ending = watched(pidfd, Interest::READABLE)?;
+        let ending = watched(end_of(id)?, Interest::READABLE)?;
         Ok((Self { ending, leader, token }, streams))
     }
 
@@ -230,6 +229,26 @@ fn reap(id: Pid, guard: &Guard) -> Exit {
     // Only possible if somebody else reaps our children, which `reaper` is there to prevent.
     tracing::error!(pid = id.as_raw_pid(), "the end of a worker was not seen");
     Exit::Signal(Signal::KILL.as_raw())
+}
+
+/// Becomes readable when this child ends; nothing is reaped by that.
+fn end_of(id: Pid) -> io::Result<OwnedFd> {
+    match pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => end_seen_by_thread(id),
+        opened => Ok(opened?),
+    }
+}
+
+/// The same where there are no pidfds, as under valgrind and in some sandboxes: the end of a
+/// pipe whose other end a thread holds until it has seen the child end.
+fn end_seen_by_thread(id: Pid) -> io::Result<OwnedFd> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    std::thread::Builder::new().name("wait".into()).spawn(move || {
+        // That there is no such child any more is an end as well.
+        wait(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
+        drop(theirs);
+    })?;
+    Ok(ours)
 }
 
 fn has_ended(id: Pid) -> bool {
