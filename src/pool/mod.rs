@@ -15,8 +15,11 @@ mod attend;
 mod deadlines;
 mod driver;
 mod estimate;
+mod losses;
 mod queue;
+mod refusals;
 mod scale;
+mod suspects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -124,7 +127,7 @@ impl Pool {
         let pool = Rc::new(Self {
             judge: Judge::new(&settings),
             proves: driver::proves(&settings),
-            state: RefCell::new(State::new(Rules::from(&*settings), seed)),
+            state: RefCell::new(State::new(Rules::from(&*settings), seed, driver::fingerprints())),
             settings: RefCell::new(settings),
             links: RefCell::default(),
             surroundings,
@@ -247,6 +250,11 @@ impl Pool {
     pub fn publish(&self) {
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
+    }
+
+    /// Forgets which questions are poisonous; says how many were refused.
+    pub fn forgive_poisonous(&self) -> usize {
+        self.state.borrow_mut().forgive_poisonous()
     }
 
     fn remember(&self, ending: Ending) {

@@ -22,6 +22,8 @@ mod many_connections;
 mod mapping;
 mod one_liner;
 mod orphans;
+mod overload;
+mod poisonous;
 mod program_errors;
 mod queue;
 mod readiness;
