@@ -23,6 +23,9 @@ use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused};
 const READ_ROOM: usize = 64 << 10;
 /// With less room than this left, a new buffer is taken.
 const READ_ROOM_LEAST: usize = 4 << 10;
+/// A buffer that held a message above this is not kept for the next: many workers that were each
+/// asked something large once would hold that memory for ever.
+const KEPT_ROOM: usize = 256 << 10;
 
 /// The pipes of one worker.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Pipes {
     decoder: Decoder,
     correlator: Correlator<CallId>,
     outgoing: BytesMut,
+    /// Whether `outgoing` has grown above what is kept.
+    is_outgoing_large: bool,
     incoming: BytesMut,
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
@@ -91,6 +96,7 @@ impl Pipes {
             decoder: Decoder::new(&settings.framing.reply, settings.message_max),
             correlator: Correlator::new(settings),
             outgoing: BytesMut::new(),
+            is_outgoing_large: false,
             incoming: BytesMut::new(),
             asked: 0,
             written: 0,
@@ -102,6 +108,7 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
+        self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.unwritten.push_back(self.asked);
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
@@ -151,6 +158,9 @@ impl Pipes {
                 self.unwritten.pop_front();
             }
         }
+        if std::mem::take(&mut self.is_outgoing_large) {
+            self.outgoing = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -182,6 +192,9 @@ impl Pipes {
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
+            if message.len() > KEPT_ROOM {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
             let was_idle = self.correlator.is_empty();
             match self.correlator.received(message) {
                 Received::Answer { token, text, question, proven } => {
