@@ -18,6 +18,7 @@ mod hostile_requests;
 mod hygiene;
 mod kill;
 mod late;
+mod life_cycle;
 mod many_connections;
 mod mapping;
 mod one_liner;
