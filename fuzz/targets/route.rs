@@ -109,7 +109,8 @@ fuzz_target!(|data: &[u8]| {
                 Failure::BadRequest { .. }
                     | Failure::BadParameter { .. }
                     | Failure::Unsendable { .. }
-                    | Failure::BodyTooLarge
+                    | Failure::BodyTooLarge { .. }
+                    | Failure::UnsupportedMediaType { .. }
             );
             assert!(is_callers, "{failure:?} is no fault of a caller");
         }

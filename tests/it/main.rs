@@ -30,6 +30,7 @@ mod recycle;
 mod reload;
 mod retry;
 mod scaling;
+mod soak;
 mod startup;
 mod stderr;
 mod stress;
