@@ -95,7 +95,8 @@ enum Way {
 #[test]
 #[ignore = "runs for 15 seconds, or for HTTPIPE_SOAK_SECONDS"]
 fn soak() {
-    let seconds = std::env::var("HTTPIPE_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var_os("HTTPIPE_SOAK_SECONDS");
+    let seconds = seconds.and_then(|text| text.to_str()?.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(15));
     let text = CONFIG.replace("FAULTS", FAULTS).replace("KEYS", KEYS);
     let server = Server::config(&text).start();
