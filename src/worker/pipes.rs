@@ -25,6 +25,9 @@ const READ_ROOM: usize = 64 << 10;
 const READ_ROOM_LEAST: usize = 4 << 10;
 /// Most bytes of what a worker said that the log shows.
 const SHOWN_MOST: usize = 200;
+/// A buffer that held a message above this is not kept for the next: many workers that were each
+/// asked something large once would hold that memory for ever.
+const KEPT_ROOM: usize = 256 << 10;
 
 /// The pipes of one worker.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Pipes {
     decoder: Decoder,
     correlator: Correlator<CallId>,
     outgoing: BytesMut,
+    /// Whether `outgoing` has grown above what is kept.
+    is_outgoing_large: bool,
     incoming: BytesMut,
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
@@ -107,6 +112,7 @@ impl Pipes {
             decoder: Decoder::new(&settings.framing.reply, settings.message_max),
             correlator: Correlator::new(settings),
             outgoing: BytesMut::new(),
+            is_outgoing_large: false,
             incoming: BytesMut::new(),
             asked: 0,
             written: 0,
@@ -119,6 +125,7 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
+        self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.begins.push_back(self.asked);
         // What was answered was read, and so was all that came before it: of the newest calls,
         // no more than those that are open can be unread.
@@ -181,6 +188,9 @@ impl Pipes {
             self.outgoing.advance(count);
             self.written += count as u64;
         }
+        if std::mem::take(&mut self.is_outgoing_large) {
+            self.outgoing = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -212,6 +222,9 @@ impl Pipes {
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
+            if message.len() > KEPT_ROOM {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
             if self.correlator.is_empty() && !self.correlator.may_speak() {
                 return Err(OutOfStep::unasked(&message));
             }

@@ -170,11 +170,6 @@ impl Connection {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Has the server closed this connection, without having sent anything?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.stream.get_ref().has_ended()
-    }
-
     /// No more questions; answers are still read.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().finish_sending();
