@@ -1,5 +1,6 @@
 //! `httpipe check`: validate, and try a worker of each pool.
 
+mod advice;
 mod diagnosis;
 mod finding;
 mod framings;

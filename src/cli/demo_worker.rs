@@ -95,6 +95,9 @@ const TABLE: &[Entry] = &[
     }),
     question("exit", "CODE", "ends with this code", |w, _, a| w.exit(a.parse().unwrap_or(0))),
     question("kill-self", "", "ends by KILL", |w, _, _| w.signal_self(Signal::KILL)),
+    question("abort", "", "ends by ABRT, as a failed assertion in C would", |w, _, _| {
+        w.signal_self(Signal::ABORT)
+    }),
     question("stop-self", "", "stops itself, as a debugger would", |w, _, _| {
         w.signal_self(Signal::STOP)
     }),
@@ -163,6 +166,24 @@ const TABLE: &[Entry] = &[
         w.leave_behind(number(a));
         Then::Answer
     }),
+    question(
+        "orphan-and-crash",
+        "",
+        "leaves a process that holds its pipes, and dies",
+        |w, _, _| {
+            w.leave_behind(1);
+            w.exit(CRASHED)
+        },
+    ),
+    question(
+        "orphan-and-hang",
+        "",
+        "leaves a process that holds its pipes, and hangs",
+        |w, _, _| {
+            w.leave_behind(1);
+            w.stay()
+        },
+    ),
     question("stderr", "", "says the question on stderr too", |w, q, _| {
         w.complain(&[q, b"\n"].concat());
         Then::Answer

@@ -130,9 +130,9 @@ impl Pipes {
     }
 
     /// Says something that is not answered.
-    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
+    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
+        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
@@ -223,7 +223,7 @@ impl Pipes {
                 Received::Notification => tracing::debug!("a worker's notification was dropped"),
                 Received::WorkerAsks { reply } => {
                     // Our own "method not found" is short; a framing that refuses it is no loss.
-                    self.say(&reply).ok();
+                    self.say(&Question::plain(reply)).ok();
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));

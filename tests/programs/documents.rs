@@ -12,7 +12,7 @@ fn sqlite3_ends_each_answer_with_a_word_that_nobody_knows() {
     };
     let answer = ask("select 1+1 as x");
     assert_eq!((answer.status, answer.body.trim_end()), (200, r#"[{"x":2}]"#));
-    assert_eq!(ask("select 1 as x; -- a comment").body.trim_end(), r#"[{"x":1}]"#);
+    assert_eq!(ask("select 1 as x -- a comment").body.trim_end(), r#"[{"x":1}]"#);
     assert_eq!(ask("select 1 where 0").body, "", "no rows are an answer too");
     let answer = ask("select nope");
     assert_eq!(answer.code(), "program_error");

@@ -4,13 +4,13 @@
 
 use bytes::BytesMut;
 
+use super::advice::{ending, missing_part, named, pattern_for, said_as, shown, toml_key};
 use super::finding::{Finding, escaped, row, time};
 use super::framings::{fitting, quoted, ready_for};
 use super::remedy::{Remedy, command, shell_word};
 use super::seen::{End, Exchange, Seen, Silence, Stage};
-use crate::base::pattern::{Match, Pattern};
 use crate::base::units::show_duration;
-use crate::config::{Framing, Matching, PoolSettings, ReplyShape};
+use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::wire::{Correlator, Decoder, Judge, Received, Verdict};
 use crate::worker::spawn::Exit;
 
@@ -166,7 +166,7 @@ impl Diagnosis<'_> {
                 let finding = asked(Finding::error(message));
                 return vec![finding.row("it wrote", escaped(&exchange.extra)).hint(hint)];
             };
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let message =
                 format!("pool `{}` writes more than one answer to one question", self.name());
             let finding =
@@ -174,7 +174,7 @@ impl Diagnosis<'_> {
                     "too much",
                     format!("{}, under framing `{framing}`", escaped(&exchange.extra)),
                 );
-            return vec![finding.hint(self.other_framing(&exchange.raw))];
+            return vec![finding.hint(self.less_output(exchange))];
         }
         match (exchange.stage, &exchange.answer) {
             (Stage::Probe, Some(answer)) => {
@@ -182,6 +182,24 @@ impl Diagnosis<'_> {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What to do about a first answer with too much behind it.
+    fn less_output(&self, exchange: &Exchange) -> String {
+        if exchange.again.is_empty() || exchange.again == exchange.raw {
+            return self.other_framing(&exchange.raw);
+        }
+        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
+        let mut again = BytesMut::from(&exchange.again[..]);
+        let is_one = matches!(decoder.next(&mut again, None), Ok(Some(_))) && again.is_empty();
+        if is_one {
+            let again = escaped(&exchange.again);
+            return format!(
+                "asked again it wrote only {again}, so what it wrote first is a banner that comes \
+                 late: give it an option that makes it quiet"
+            );
+        }
+        self.other_framing(&exchange.again)
     }
 
     fn answer(&self, exchange: &Exchange, answer: &[u8]) -> Option<Finding> {
@@ -353,7 +371,7 @@ impl Diagnosis<'_> {
         let waited = time(silence.waited);
         let asked = |finding: Finding| finding.row("asked", escaped(&silence.question));
         if !silence.said.is_empty() {
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&silence.said));
@@ -440,93 +458,6 @@ impl Diagnosis<'_> {
         let hint = "`{input}` in `reply` proves every answer, if the program can print the \
                     question with it; so do `tag` and `json-id`";
         Some(Finding::warning(message).hint(hint))
-    }
-}
-
-/// A name as TOML wants it between brackets.
-fn toml_key(name: &str) -> String {
-    let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
-    if is_bare { name.to_owned() } else { quoted(name) }
-}
-
-/// A `reply` that has `{input}` and fits, if the answer begins with the question.
-fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
-    let (question, answer) =
-        (std::str::from_utf8(question).ok()?, std::str::from_utf8(answer).ok()?);
-    let rest = answer.strip_prefix(question).filter(|_| !question.is_empty())?;
-    let sign = rest.find(|it: char| it.is_alphanumeric() || it == '-').unwrap_or(rest.len());
-    let text = format!("{{input}}{}{{result}}", &rest[..sign]);
-    let pattern = Pattern::parse(&text).ok()?;
-    let answer = bytes::Bytes::copy_from_slice(answer.as_bytes());
-    matches!(pattern.fit(question.as_bytes(), &answer), Match::Fits(_)).then_some(text)
-}
-
-/// What to do about a part of the program that its last words say is missing.
-fn missing_part(words: &[String]) -> Option<String> {
-    let find = |before: &str, after: &[char]| {
-        let line = words.iter().rev().find_map(|line| line.split_once(before))?.1;
-        Some(line.trim_start().split(after).next()?.to_owned())
-    };
-    if let Some(module) = find("No module named '", &['\'']) {
-        return Some(format!(
-            "install `{module}` for this Python, or name the Python that has it in `command`"
-        ));
-    }
-    if find("ImportError", &['\n']).is_some() {
-        return Some("repair this import, or name the Python that can do it in `command`".into());
-    }
-    if let Some(module) = find("Cannot find module '", &['\'']) {
-        return Some(format!("install `{module}` where the program looks for it; see `dir`"));
-    }
-    if let Some(module) = find("cannot load such file -- ", &[' ']) {
-        return Some(format!("install the gem that holds `{module}`"));
-    }
-    if let Some(module) = find("Can't locate ", &[' ']) {
-        return Some(format!("install the Perl module `{module}`"));
-    }
-    if find("can't open file", &['\n']).is_some() || find("No such file", &['\n']).is_some() {
-        return Some("paths in `command` are relative to `dir`".into());
-    }
-    None
-}
-
-fn ending(exit: &Exit, after: &str) -> String {
-    match exit {
-        Exit::NotRun(reason) => reason.clone(),
-        Exit::Code(_) | Exit::Signal(_) => format!("{exit} after {after}"),
-    }
-}
-
-fn named(stage: Stage) -> String {
-    match stage {
-        Stage::Banner => "its start".to_owned(),
-        Stage::Hello(number) => format!("`hello` number {number}"),
-        Stage::Probe => "the probe".to_owned(),
-    }
-}
-
-fn said_as(stage: Stage) -> String {
-    match stage {
-        Stage::Banner => "banner".to_owned(),
-        Stage::Hello(number) => format!("hello {number}"),
-        Stage::Probe => "probe".to_owned(),
-    }
-}
-
-/// A framing as an operator writes it.
-fn shown(framing: &Framing) -> String {
-    match framing {
-        Framing::Line => "line".to_owned(),
-        Framing::Nul => "nul".to_owned(),
-        Framing::Lines(count) => format!("lines:{count}"),
-        Framing::Block => "block".to_owned(),
-        Framing::Until(text) => format!("until:{text}"),
-        Framing::LastLine(regex) => format!("last-line:{regex}"),
-        Framing::U16 => "u16".to_owned(),
-        Framing::U32 => "u32".to_owned(),
-        Framing::U32le => "u32le".to_owned(),
-        Framing::Netstring => "netstring".to_owned(),
-        Framing::ContentLength => "content-length".to_owned(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Pure: a guess is only made if the decoder that would be used agrees with it.
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use regex::bytes::Regex;
 
@@ -36,7 +38,11 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
     if whole_lines {
         candidates.push(("line".to_owned(), ""));
         candidates.push(("block".to_owned(), ""));
-        if let Some(end) = lines.last().filter(|_| lines.len() > 1).and_then(|it| mark_of(it)) {
+        let last = lines.last().filter(|_| lines.len() > 1);
+        if let Some(end) = last.filter(|line| is_bracketed(line)) {
+            candidates.push((format!("until:{}\n", String::from_utf8_lossy(end)), ""));
+        }
+        if let Some(end) = last.and_then(|it| mark_of(it)) {
             candidates.push((format!("last-line:^{end}$"), ""));
         }
         let note = "if its answers always have so many lines";
@@ -60,9 +66,23 @@ pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
     candidates.into_iter().find(|pattern| takes_all(pattern, banner))
 }
 
-/// The text as TOML, in the quotes that need least escaping.
+/// The text as TOML on one line, in the quotes that need least escaping.
 pub(super) fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' | '\n' | '\r' | '\t' => quoted.extend(letter.escape_default()),
+            _ if letter.is_control() => {
+                write!(quoted, "\\u{:04x}", u32::from(letter)).expect("a string takes everything");
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn cuts_one(framing: &str, said: &[u8]) -> bool {
@@ -86,6 +106,13 @@ fn mark_of(line: &[u8]) -> Option<String> {
     let is_word = line.len() > 1 && line.bytes().all(|byte| byte.is_ascii_uppercase());
     let is_sign = matches!(line, "." | "ok" | "done" | "end") || is_bar(line);
     (is_word || is_sign).then(|| regex::escape(line))
+}
+
+/// `{ready}`, `<end>`, `[done]`.
+fn is_bracketed(line: &[u8]) -> bool {
+    let [first, inside @ .., last] = line else { return false };
+    let is_pair = matches!((first, last), (b'{', b'}') | (b'<', b'>') | (b'[', b']'));
+    is_pair && !inside.is_empty() && inside.iter().all(u8::is_ascii_alphabetic)
 }
 
 fn is_bar(line: &str) -> bool {
@@ -145,6 +172,7 @@ mod tests {
         assert_eq!(fits(b"a\nb\nc\n"), "lines:3");
         assert_eq!(fits(b"a\nb\nOK\n"), "last-line:^OK$");
         assert_eq!(fits(b"a\n.\n"), r"last-line:^\.$");
+        assert_eq!(fits(b"12.57\n{ready}\n"), "until:{ready}\n");
         assert_eq!(fits(b"3\n> "), "until:> ");
         assert_eq!(fits(b"3:abc,"), "netstring");
         assert_eq!(fits(b"\0\0\0\x02ab"), "u32");
@@ -172,9 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_quoted_as_toml() {
+    fn texts_are_quoted_as_toml_on_one_line() {
         assert_eq!(quoted("a.b"), "\"a.b\"");
-        assert_eq!(toml::from_str::<toml::Table>(&format!("a = {}", quoted("\\d '\"\n")))
-            .expect("TOML")["a"].as_str(), Some("\\d '\"\n"));
+        assert_eq!(quoted(r"\d"), r"'\d'");
+        for text in ["\\d '\"\n\u{1b}\t", "{ready}\n", "\u{85}\\'", ""] {
+            let line = format!("a = {}", quoted(text));
+            assert!(!line.contains('\n'), "{line}");
+            let read = toml::from_str::<toml::Table>(&line).expect("TOML");
+            assert_eq!(read["a"].as_str(), Some(text));
+        }
     }
 }

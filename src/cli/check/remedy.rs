@@ -81,6 +81,9 @@ pub(super) fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
+    if text.contains(char::is_control) {
+        return format!("$'{}'", text.escape_debug());
+    }
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) raw: Vec<u8>,
     /// What of it is behind the answer.
     pub(super) extra: Vec<u8>,
+    /// Where there was too much: what came when the probe was sent again.
+    pub(super) again: Vec<u8>,
 }
 
 /// Which part of the start it was.

@@ -18,6 +18,7 @@ use crate::config::{LaunchSettings, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
+use crate::worker::ready::question;
 use crate::worker::spawn::{Process, Streams};
 use crate::worker::stderr::{LastWords, pump};
 
@@ -206,7 +207,7 @@ impl Worker<'_> {
         exchanges: &mut Vec<Exchange>,
     ) -> Result<(), Stop> {
         let asked = Instant::now();
-        let question = Question::plain(text.to_owned());
+        let question = question(text);
         self.raw.clear();
         self.put(&question, answered)?;
         let answer = if answered { Some(self.answer(&question).await?) } else { None };
@@ -219,6 +220,8 @@ impl Worker<'_> {
         let proven = answer.as_ref().is_some_and(|(_, proven)| *proven);
         let answer = answer.map(|(answer, _)| answer);
         let raw = self.raw.clone();
+        let is_again = lingered.is_ok() && self.stage == Stage::Probe && !extra.is_empty();
+        let again = if is_again { self.ask_again(&question).await } else { Vec::new() };
         exchanges.push(Exchange {
             stage: self.stage,
             question: question.text,
@@ -227,8 +230,20 @@ impl Worker<'_> {
             took,
             raw,
             extra,
+            again,
         });
         lingered
+    }
+
+    /// All that comes when it is asked the same again, in whatever messages.
+    async fn ask_again(&mut self, question: &Question) -> Vec<u8> {
+        self.raw.clear();
+        if self.put(question, true).is_ok() {
+            // What it says counts, even if it ends then.
+            self.linger().await.ok();
+        }
+        self.incoming.clear();
+        std::mem::take(&mut self.raw)
     }
 
     fn put(&mut self, question: &Question, answered: bool) -> Result<(), Stop> {
@@ -304,8 +319,9 @@ impl Worker<'_> {
         self.quiet.broken();
         loop {
             let now = Instant::now();
-            let is_quiet =
-                self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP;
+            let is_quiet = self.unread() == 0
+                && self.outgoing.is_empty()
+                && (self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP);
             if is_quiet || now >= end {
                 return Ok(());
             }

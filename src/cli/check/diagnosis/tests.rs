@@ -8,10 +8,11 @@ use regex::bytes::Regex;
 
 use super::*;
 use crate::base::ByteSize;
+use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
 use crate::cli::check::seen::Banner;
 use crate::config::{
-    Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
+    Framing, Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
 };
 
 fn settings() -> PoolSettings {
@@ -72,6 +73,7 @@ fn answered(answer: &str) -> Seen {
         took: Duration::from_micros(300),
         raw: format!("{answer}\n").into_bytes(),
         extra: vec![],
+        again: vec![],
     };
     Seen { exchanges: vec![exchange], ..seen(End::Ready) }
 }
@@ -154,6 +156,20 @@ fn a_ready_that_matches_too_early_is_an_error() {
     let finding = only(&settings, &seen);
     assert!(finding.message.contains("more than `ready` takes away"), "{finding:?}");
     assert!(finding.hint.is_some_and(|hint| hint.contains("ready = \"there\"")));
+}
+
+#[test]
+fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
+    let hint = |again: &[u8]| {
+        let mut seen = answered("Calc 1");
+        seen.exchanges[0].raw = b"Calc 1\n2\n".to_vec();
+        seen.exchanges[0].extra = b"2\n".to_vec();
+        seen.exchanges[0].again = again.to_vec();
+        only(&settings(), &seen).hint.expect("there is always one")
+    };
+    assert!(hint(b"2\n").contains("a banner that comes late"));
+    assert!(hint(b"a\nb\nc\n").contains("lines:3"));
+    assert!(hint(b"").contains("lines:2"));
 }
 
 #[test]
