@@ -45,7 +45,7 @@ const KINDS: &[(&str, &str)] =
 
 /// Calls of each kind in every run, and further ones of the kind that is counted.
 const FEW: u32 = 100;
-const MORE: u32 = 1000;
+const MORE: u32 = 2000;
 
 /// A count may differ from the stored one by this many hundredths.
 const TOLERANCE_PERCENT: u64 = 10;
