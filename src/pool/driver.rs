@@ -1,15 +1,19 @@
 //! Carries out what the books decide, and tells them what happened.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use memchr::memmem;
 
 use super::actions::{Action, Ended, Loss, StopReason};
 use super::attend::{Link, attend};
 use super::streams::Stream;
 use super::{Pool, Ticket};
-use crate::base::{CallId, Failure, Outcome, Reply, Timing, WorkerId};
+use crate::base::{CallId, Failure, Outcome, Question, Reply, Timing, WorkerId};
 use crate::config::{Matching, PoolSettings, ReplyShape};
+use crate::guard::Fingerprint;
 use crate::observe::metrics::ExitReason;
 use crate::wire::{Refused, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
@@ -22,6 +26,28 @@ const MEMORY_LOOK: Duration = Duration::from_secs(1);
 pub(super) fn proves(settings: &PoolSettings) -> bool {
     let echoes = matches!(&settings.reply, ReplyShape::Pattern(pattern) if pattern.has_input());
     echoes || settings.matching != Matching::Order
+}
+
+/// Tells questions apart by a hash with a key of its own, drawn at random: nobody can make a
+/// question that is taken for another, nor learn one from its fingerprint. The nonce, different
+/// in each call, is not part of what was asked.
+pub(super) fn fingerprints() -> impl Fn(&Ticket) -> Fingerprint {
+    let key = RandomState::new();
+    move |ticket| {
+        let Question { text, nonce } = &ticket.question;
+        let mut hasher = key.build_hasher();
+        let mut rest = &text[..];
+        if let Some(nonce) = nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
+            for place in memmem::find_iter(text, nonce) {
+                let start = text.len() - rest.len();
+                hasher.write(&text[start..place]);
+                hasher.write_u8(0xff);
+                rest = &text[place + nonce.len()..];
+            }
+        }
+        hasher.write(rest);
+        Fingerprint(hasher.finish())
+    }
 }
 
 /// A call that never got into the books.
@@ -117,6 +143,11 @@ impl Pool {
                 self.metrics.worker_started();
                 self.surroundings.tasks.spawn_local(attend(Rc::clone(self), link));
             }
+            Action::Refuse(question) => {
+                let pool = self.settings.borrow().name.clone();
+                tracing::warn!(pool, question = %question,
+                    "a question that has cost several workers is refused for a while");
+            }
             Action::Stop(worker, reason) => self.order(worker, self.exit_reason(reason)),
         }
     }
@@ -140,9 +171,18 @@ impl Pool {
     fn give(&self, now: Instant, worker: WorkerId, call: CallId) {
         let Some(link) = self.links.borrow().get(&worker).cloned() else { return };
         let mut state = self.state.borrow_mut();
-        let Some(question) = state.payload(call).map(|ticket| ticket.question.clone()) else {
+        let Some(ticket) = state.payload(call) else { return };
+        let question = ticket.question.clone();
+        if ticket.has_begun() {
+            // The worker that was lost had not read all of the question, and answered already.
+            let ended = state.answered(now, worker, call, false);
+            drop(state);
+            if let Some(ended) = ended {
+                let exit = "in the middle of its answer".into();
+                self.finish(ended, Err(Failure::WorkerLost { exit }));
+            }
             return;
-        };
+        }
         let mut pipes = link.pipes.borrow_mut();
         let Some(pipes) = pipes.as_mut() else { return };
         let silence = if pipes.is_idle() { pipes.silence() } else { Silence::Kept };

@@ -16,9 +16,12 @@ mod begun;
 mod deadlines;
 mod driver;
 mod estimate;
+mod losses;
 mod queue;
+mod refusals;
 mod scale;
 mod streams;
+mod suspects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -137,7 +140,7 @@ impl Pool {
             proves: driver::proves(&settings),
             part_form: streams::part_form(&settings),
             part_limit: settings.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
-            state: RefCell::new(State::new(Rules::from(&*settings), seed)),
+            state: RefCell::new(State::new(Rules::from(&*settings), seed, driver::fingerprints())),
             settings: RefCell::new(settings),
             links: RefCell::default(),
             surroundings,
@@ -266,6 +269,11 @@ impl Pool {
     pub fn publish(&self) {
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
+    }
+
+    /// Forgets which questions are poisonous; says how many were refused.
+    pub fn forgive_poisonous(&self) -> usize {
+        self.state.borrow_mut().forgive_poisonous()
     }
 
     fn remember(&self, ending: Ending) {

@@ -23,14 +23,13 @@ use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share
 const READ_ROOM: usize = 64 << 10;
 /// With less room than this left, a new buffer is taken.
 const READ_ROOM_LEAST: usize = 4 << 10;
-/// More beginnings than this are not kept without a look at whether they still matter.
-const BEGINS_MOST: usize = 128;
-/// No pipe holds more, unless root asked for it.
-const PIPE_MOST: u64 = 1 << 20;
 /// With more than this to be written, what is not a call waits no longer: it is refused.
 const BACKLOG_MOST: usize = 1 << 20;
 /// Most bytes of what a worker said that the log shows.
 const SHOWN_MOST: usize = 200;
+/// A buffer that held a message above this is not kept for the next: many workers that were each
+/// asked something large once would hold that memory for ever.
+const KEPT_ROOM: usize = 256 << 10;
 
 /// The pipes of one worker.
 #[derive(Debug)]
@@ -41,11 +40,13 @@ pub struct Pipes {
     decoder: Decoder,
     correlator: Correlator<CallId>,
     outgoing: BytesMut,
+    /// Whether `outgoing` has grown above what is kept.
+    is_outgoing_large: bool,
     incoming: BytesMut,
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the newest calls begin.
+    /// Where in that count the newest calls begin; of as many as are open.
     begins: VecDeque<u64>,
     /// The other end of `stdin`.
     unread: OwnedFd,
@@ -127,6 +128,7 @@ impl Pipes {
             decoder: Decoder::new(&settings.framing.reply, settings.message_max),
             correlator: Correlator::new(settings),
             outgoing: BytesMut::new(),
+            is_outgoing_large: false,
             incoming: BytesMut::new(),
             asked: 0,
             written: 0,
@@ -140,29 +142,30 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
-        if self.begins.len() >= BEGINS_MOST {
-            // Of calls that far back something was read, if the pipe is as large as any is.
-            let read = self.written.saturating_sub(PIPE_MOST);
-            self.begins.retain(|begin| *begin >= read);
-        }
+        self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.begins.push_back(self.asked);
+        // What was answered was read, and so was all that came before it: of the newest calls,
+        // no more than those that are open can be unread.
+        while self.begins.len() > self.correlator.len() {
+            self.begins.pop_front();
+        }
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
 
     /// Says something that is not answered.
-    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
+    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
+        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
 
     /// Says something that is not answered, unless it does not even read what was said before.
-    pub fn tell(&mut self, text: &[u8]) -> Result<bool, Refused> {
+    pub fn tell(&mut self, said: &Question) -> Result<bool, Refused> {
         let has_room = self.outgoing.len() < BACKLOG_MOST;
         if has_room {
-            self.say(text)?;
+            self.say(said)?;
         }
         Ok(has_room)
     }
@@ -173,7 +176,7 @@ impl Pipes {
         let Some(id) = self.correlator.cancel(&call) else { return false };
         // One that does not read is stopped by other calls' time; refused by the framing are
         // only words that break it, which is the operator's own concern.
-        self.tell(words.replace("{id}", &id.to_string()).as_bytes()).ok();
+        self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
     }
 
@@ -230,6 +233,9 @@ impl Pipes {
             self.outgoing.advance(count);
             self.written += count as u64;
         }
+        if std::mem::take(&mut self.is_outgoing_large) {
+            self.outgoing = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -261,6 +267,9 @@ impl Pipes {
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
+            if message.len() > KEPT_ROOM {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
             if self.correlator.is_empty() && !self.correlator.may_speak() {
                 return Err(OutOfStep::unasked(&message));
             }
@@ -277,7 +286,7 @@ impl Pipes {
                     self.dropped.questions += 1;
                     // Our own "method not found" is short; a framing that refuses it is no loss,
                     // nor is it to one that asks and asks and does not read.
-                    self.tell(&reply).ok();
+                    self.tell(&Question::plain(reply)).ok();
                 }
                 Received::Late => {
                     self.dropped.late += 1;

@@ -55,7 +55,7 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
         if greeting.answer {
             ask(pipes, &greeting.send).await?;
         } else {
-            pipes.say(greeting.send.as_bytes()).map_err(|why| unsendable(&why))?;
+            pipes.say(&question(&greeting.send)).map_err(|why| unsendable(&why))?;
             std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
         }
     }
@@ -101,8 +101,8 @@ fn joined(mut heard: Vec<Heard>) -> Bytes {
     }
 }
 
-/// What the operator wrote, with a fresh nonce where it says `{nonce}`.
-fn question(text: &str) -> Question {
+/// What `hello` or `probe` says, with a fresh nonce where it says `{nonce}`.
+pub fn question(text: &str) -> Question {
     if !text.contains("{nonce}") {
         return Question::plain(text.to_owned());
     }

@@ -166,7 +166,7 @@ impl Diagnosis<'_> {
                 let finding = asked(Finding::error(message));
                 return vec![finding.row("it wrote", escaped(&exchange.extra)).hint(hint)];
             };
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let message =
                 format!("pool `{}` writes more than one answer to one question", self.name());
             let finding =
@@ -371,7 +371,7 @@ impl Diagnosis<'_> {
         let waited = time(silence.waited);
         let asked = |finding: Finding| finding.row("asked", escaped(&silence.question));
         if !silence.said.is_empty() {
-            let framing = shown(&self.settings.framing.reply);
+            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&silence.said));

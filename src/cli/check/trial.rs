@@ -18,6 +18,7 @@ use crate::config::{LaunchSettings, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
+use crate::worker::ready::question;
 use crate::worker::spawn::{Process, Streams};
 use crate::worker::stderr::{LastWords, pump};
 
@@ -206,7 +207,7 @@ impl Worker<'_> {
         exchanges: &mut Vec<Exchange>,
     ) -> Result<(), Stop> {
         let asked = Instant::now();
-        let question = Question::plain(text.to_owned());
+        let question = question(text);
         self.raw.clear();
         self.put(&question, answered)?;
         let answer = if answered { Some(self.answer(&question).await?) } else { None };

@@ -2,9 +2,9 @@
 //! bytes, an early close. Every read has a bound.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::socket::Socket;
 use super::{PATIENCE, pause};
 
 /// A caller; each request has a connection of its own unless [`Client::connect`] is used.
@@ -16,7 +16,7 @@ pub(crate) struct Client {
 /// One kept connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Socket>,
 }
 
 /// A request that was sent and whose answer was not read yet.
@@ -40,23 +40,20 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A caller of the listener at this address, as `127.0.0.1:3000`.
+    /// A caller of the listener at this address, as `127.0.0.1:3000` or `unix:/path`.
     pub(super) fn of(address: &str) -> Self {
         Self { address: address.to_owned() }
     }
 
     /// A connection to keep and to misuse.
     pub(crate) fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(&self.address).expect("the server accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a bound can be set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a bound can be set");
-        stream.set_nodelay(true).expect("a socket has this option");
+        let stream = Socket::connect(&self.address).expect("the server accepts");
         Connection { stream: BufReader::new(stream) }
     }
 
     /// Is anybody there?
     pub(crate) fn is_refused(&self) -> bool {
-        TcpStream::connect(&self.address).is_err()
+        Socket::connect(&self.address).is_err()
     }
 
     pub(crate) fn get(&self, target: &str) -> Answer {
@@ -143,6 +140,11 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).expect("the server reads");
     }
 
+    /// The same; false where the server has closed the connection.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
     /// These bytes one by one with a pause, until the server has had enough of it.
     pub(crate) fn send_slowly(&mut self, bytes: &[u8], between: Duration) {
         for byte in bytes {
@@ -170,7 +172,7 @@ impl Connection {
 
     /// No more questions; answers are still read.
     pub(crate) fn finish_sending(&self) {
-        self.stream.get_ref().shutdown(Shutdown::Write).expect("a socket has two halves");
+        self.stream.get_ref().finish_sending();
     }
 
     /// Gone at once.

@@ -31,9 +31,16 @@ pub(super) fn httpipe(dir: &Path, arguments: &[&str]) -> Ended {
 }
 
 /// The binary under test, with an environment that the machine's own settings do not reach.
-#[expect(clippy::disallowed_methods, reason = "tests start the server as its users do")]
 pub(super) fn binary(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_httpipe"));
+    binary_under(&[], dir)
+}
+
+/// The same, started by another program that takes a command line.
+#[expect(clippy::disallowed_methods, reason = "tests start the server as its users do")]
+pub(super) fn binary_under(program: &[String], dir: &Path) -> Command {
+    let mut words = program.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_httpipe")]);
+    let mut command = Command::new(words.next().expect("the binary is the last of them"));
+    command.args(words);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HTTPIPE_") {
             command.env_remove(name);

@@ -5,14 +5,18 @@
 mod client;
 mod command;
 mod output;
+mod plan;
 mod processes;
 mod server;
+mod socket;
+mod system;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Pending, request};
+pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::shell;
-pub(crate) use server::{Plan, Server};
+pub(crate) use plan::Plan;
+pub(crate) use server::Server;
 
 /// The longest that anything is waited for; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,35 +1,25 @@
 //! One running server with its workers, in a directory of its own, gone with the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::client::{Answer, Client};
-use super::command::{Ended, binary, httpipe, outputs};
+use super::command::outputs;
 use super::output::Output;
+use super::plan::Plan;
+use super::system::SystemFault;
 use super::{eventually, processes};
-
-/// A server to be: what its configuration says.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    top: String,
-    pool: String,
-    routes: String,
-    command: Vec<String>,
-    whole: Option<String>,
-    arguments: Vec<String>,
-    files: Vec<(String, String)>,
-    environment: Vec<(String, String)>,
-    dir: Option<PathBuf>,
-}
 
 /// A running server. Dropping it kills it, and fails the test if any process of it survives.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// The server itself, where another program started it.
+    id: u32,
     stdout: Output,
     stderr: Output,
     dir: PathBuf,
@@ -53,6 +43,58 @@ impl Server {
     /// A server that is told everything by arguments of `run`.
     pub(crate) fn args(arguments: &[&str]) -> Plan {
         Plan { arguments: arguments.iter().map(ToString::to_string).collect(), ..Plan::default() }
+    }
+
+    /// The server that this process is, or starts.
+    pub(super) fn of(mut child: Child, dir: PathBuf, mark: String) -> Self {
+        let (stdout, stderr) = outputs(&mut child);
+        let (address, admin) = (String::new(), String::new());
+        Self { id: child.id(), child, stdout, stderr, dir, mark, address, admin }
+    }
+
+    /// Waits until it has said where it listens.
+    pub(super) fn wait_until_announced(&mut self) {
+        let (address, admin) =
+            (self.announced("listening on"), self.announced("admin listening on"));
+        self.is_told(&address, &admin);
+        let is_server = |id: u32| {
+            let words = processes::arguments(id);
+            words.first().is_some_and(|word| word == env!("CARGO_BIN_EXE_httpipe"))
+        };
+        if !is_server(self.id) {
+            let found = processes::children(self.id).into_iter().find(|id| is_server(*id));
+            self.id = found.expect("whoever started it is its parent");
+        }
+    }
+
+    /// It listens here, whether it says so or not.
+    pub(super) fn is_told(&mut self, listen: &str, admin: &str) {
+        let absolute = |address: &str| match address.strip_prefix("unix:") {
+            Some(name) => format!("unix:{}", self.dir.join(name).display()),
+            None => address.to_owned(),
+        };
+        (self.address, self.admin) = (absolute(listen), absolute(admin));
+    }
+
+    /// The directory where it and its workers run.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes system calls of one of its threads fail while the result lives; `what` is as
+    /// `strace -e inject=` takes it. The thread named `httpipe` does all but write the log.
+    pub(crate) fn inject(&self, thread: &str, what: &str) -> SystemFault {
+        SystemFault::new(self.id, thread, what)
+    }
+
+    /// Where its descriptors 0, 1 and 2 lead.
+    pub(crate) fn standard_descriptors(&self) -> Vec<String> {
+        processes::standard_descriptors(self.id)
+    }
+
+    /// The time on a processor that it has used so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        processes::processor_time(self.id)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -117,7 +159,7 @@ impl Server {
 
     /// Sends a signal by its name, as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        send_signal(self.child.id(), name);
+        send_signal(self.id, name);
     }
 
     /// Sends a signal to one of its workers, or to another process of it.
@@ -150,23 +192,20 @@ impl Server {
             // The shim and the guard are our own binary with a word that nobody types.
             processes::arguments(*id).get(1).is_some_and(|word| word.starts_with("__"))
         };
-        let children = processes::children(self.child.id()).into_iter();
+        let children = processes::children(self.id).into_iter();
         children.filter(|id| !is_ours(id) && !processes::is_zombie(*id)).collect()
     }
 
     /// Every other process that it caused to be: workers, what they left behind, its guard.
     pub(crate) fn offspring(&self) -> Vec<u32> {
         let mut all = processes::marked(&self.mark);
-        all.retain(|id| *id != self.child.id());
+        all.retain(|id| *id != self.id);
         all
     }
 
     /// Children of it that ended and were not reaped.
     pub(crate) fn zombies(&self) -> usize {
-        processes::children(self.child.id())
-            .into_iter()
-            .filter(|id| processes::is_zombie(*id))
-            .count()
+        processes::children(self.id).into_iter().filter(|id| processes::is_zombie(*id)).count()
     }
 
     /// Is this process, seen earlier, still there?
@@ -176,12 +215,12 @@ impl Server {
 
     /// How many descriptors it holds.
     pub(crate) fn descriptors(&self) -> usize {
-        processes::descriptors(self.child.id())
+        processes::descriptors(self.id)
     }
 
     /// Its resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        processes::memory(self.child.id())
+        processes::memory(self.id)
     }
 
     /// Puts other text into its configuration file; it takes a reload for that to matter.
@@ -189,7 +228,10 @@ impl Server {
         let path = self.dir.join("httpipe.toml");
         let text = std::fs::read_to_string(&path).expect("it was started with a file");
         assert!(text.contains(old), "no {old:?} in\n{text}");
-        std::fs::write(&path, text.replace(old, new)).expect("the file can be written");
+        // Whole at any moment: a reload may be reading it.
+        let fresh = path.with_extension("fresh");
+        std::fs::write(&fresh, text.replace(old, new)).expect("the file can be written");
+        std::fs::rename(&fresh, &path).expect("a file can be replaced");
     }
 
     /// Puts an empty file into the directory where its workers run.
@@ -240,138 +282,6 @@ impl Drop for Server {
     }
 }
 
-impl Plan {
-    /// The program; `demo-worker` as the first word is the one in the binary under test. Single
-    /// quotes keep words together.
-    pub(crate) fn worker(mut self, command: &str) -> Self {
-        self.command = words(command);
-        if self.command.first().is_some_and(|word| word == "demo-worker") {
-            self.command.insert(0, env!("CARGO_BIN_EXE_httpipe").to_owned());
-        }
-        self
-    }
-
-    /// Keys outside of any table.
-    pub(crate) fn top(mut self, keys: &str) -> Self {
-        self.top.push_str(keys);
-        self.top.push('\n');
-        self
-    }
-
-    /// One more route: the keys of a `[[route]]`, `pool` included where it has none.
-    pub(crate) fn route(mut self, keys: &str) -> Self {
-        let pool = if keys.contains("pool =") || keys.contains("text =") {
-            ""
-        } else {
-            "pool = \"main\"\n"
-        };
-        self.routes.extend(["[[route]]\n", pool, keys, "\n"]);
-        self
-    }
-
-    /// A file in the directory where the server and its workers run.
-    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
-        self.files.push((name.to_owned(), text.to_owned()));
-        self
-    }
-
-    /// One more argument of `run`.
-    pub(crate) fn option(mut self, word: &str) -> Self {
-        self.arguments.push(word.to_owned());
-        self
-    }
-
-    /// A variable in the server's own environment.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Runs in a directory of the project instead of one of its own.
-    pub(crate) fn in_project(mut self) -> Self {
-        self.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-        self
-    }
-
-    /// Starts it and waits until every pool has a worker.
-    pub(crate) fn start(self) -> Server {
-        let server = self.start_unready();
-        server.wait_until_ready();
-        server
-    }
-
-    /// Starts it and waits until it listens.
-    pub(crate) fn start_unready(self) -> Server {
-        let mark = new_mark();
-        let (dir, arguments) = self.prepare(&mark);
-        let mut command = binary(self.dir.as_ref().unwrap_or(&dir));
-        command.args(arguments).env(processes::MARK, &mark);
-        command.envs(self.environment);
-        let mut child = command.spawn().expect("the binary can be run");
-        let (stdout, stderr) = outputs(&mut child);
-        let (address, admin) = (String::new(), String::new());
-        let mut server = Server { child, stdout, stderr, dir, mark, address, admin };
-        server.address = server.announced("listening on");
-        server.admin = server.announced("admin listening on");
-        server
-    }
-
-    /// Runs it where it must refuse to start.
-    pub(crate) fn refused(self) -> Ended {
-        let mark = new_mark();
-        let (dir, arguments) = self.prepare(&mark);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ended = httpipe(&dir, &arguments);
-        drop(std::fs::remove_dir_all(dir));
-        ended
-    }
-
-    /// Writes its files; the arguments that start it.
-    fn prepare(&self, mark: &str) -> (PathBuf, Vec<String>) {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(mark);
-        std::fs::create_dir_all(&dir).expect("the build directory can be written");
-        for (name, text) in &self.files {
-            std::fs::write(dir.join(name), text).expect("a file can be written");
-        }
-        let mut arguments = vec!["run".to_owned()];
-        if self.whole.is_some() || !self.command.is_empty() {
-            let path = dir.join("httpipe.toml");
-            std::fs::write(&path, self.configuration()).expect("a file can be written");
-            arguments.push(path.to_string_lossy().into_owned());
-        }
-        let given = self.arguments.iter().map(|word| resolved(word));
-        let (options, program): (Vec<_>, Vec<_>) = {
-            let all: Vec<String> = given.collect();
-            let split = all.iter().position(|word| word == "--").unwrap_or(all.len());
-            (all[..split].to_vec(), all[split..].to_vec())
-        };
-        arguments.extend(options);
-        for flag in ["--listen", "--admin"] {
-            if !self.configuration().contains(&format!("{} =", &flag[2..]))
-                && !arguments.iter().any(|word| word == flag)
-            {
-                arguments.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
-            }
-        }
-        arguments.extend(program);
-        (dir, arguments)
-    }
-
-    fn configuration(&self) -> String {
-        if let Some(whole) = &self.whole {
-            return resolved(whole);
-        }
-        let routes = if self.routes.is_empty() {
-            "[[route]]\nmatch = \"POST /\"\npool = \"main\"\n\n\
-             [[route]]\nmatch = \"GET /?input={input}\"\npool = \"main\"\n"
-        } else {
-            &self.routes
-        };
-        let command = serde_json::to_string(&self.command).expect("words are JSON, and so TOML");
-        format!("{}\n[pool.main]\ncommand = {command}\n{}\n\n{routes}", self.top, self.pool)
-    }
-}
-
 impl Server {
     /// The address in the log line whose message begins so.
     fn announced(&self, message: &str) -> String {
@@ -393,7 +303,7 @@ fn field(line: &Value, name: &str) -> Option<String> {
     Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
-fn send_signal(id: u32, name: &str) {
+pub(super) fn send_signal(id: u32, name: &str) {
     let signal = match name {
         "TERM" => Signal::TERM,
         "INT" => Signal::INT,
@@ -408,31 +318,9 @@ fn send_signal(id: u32, name: &str) {
     kill_process(id, signal).ok();
 }
 
-fn resolved(text: &str) -> String {
-    text.replace("$httpipe", env!("CARGO_BIN_EXE_httpipe"))
-}
-
-fn new_mark() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("server-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
 #[expect(clippy::print_stderr, reason = "the test runner shows this when a test fails")]
 fn eprintln_lines(title: &str, lines: &[String]) {
     for line in lines {
         eprintln!("{title}: {line}");
     }
-}
-
-/// The words of a command line; single quotes keep words together.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (index, part) in text.split('\'').enumerate() {
-        if index % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
-        }
-    }
-    words
 }

@@ -1,0 +1,214 @@
+//! Each fault of a worker, one after the other in one pool, while somebody else goes on asking:
+//! what its caller sees, what the other sees, what operators see, and that nothing is left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Server, pause};
+
+/// A question that makes a worker misbehave.
+struct Fault {
+    question: &'static str,
+    /// The codes that its caller may see; empty: its own answer.
+    sees: &'static [&'static str],
+    /// The reason that the worker's exit is counted under; empty: it stays.
+    exit: &'static str,
+    /// What the log says.
+    log: &'static str,
+}
+
+const fn fault(
+    question: &'static str,
+    sees: &'static [&'static str],
+    exit: &'static str,
+    log: &'static str,
+) -> Fault {
+    Fault { question, sees, exit, log }
+}
+
+const KEYS: &str = "workers = 2\nretries = 1\ntimeout = \"400ms\"\nstop_grace = \"50ms\"\n\
+                    message_max = \"1MiB\"\nreply = \"{input}|{result}\"\n\
+                    error = \"e|{input}|{message}\"";
+
+/// Tells somebody else to stop, also where a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a pool holds when nothing happens.
+struct Base {
+    offspring: usize,
+    descriptors: usize,
+    memory: u64,
+}
+
+fn suffer(faults: &[Fault]) {
+    let server = Server::with(KEYS).worker("demo-worker --pair").start();
+    for number in 0..4 {
+        assert_eq!(server.answers(&format!("warm {number}")).status, 200);
+    }
+    let base = Base {
+        offspring: server.offspring().len(),
+        descriptors: server.descriptors(),
+        memory: server.memory(),
+    };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| somebody_else(&server, &over));
+        let until_here = Over(&over);
+        for fault in faults {
+            one_fault(&server, fault, &base);
+        }
+        drop(until_here);
+        let answered = other.join().expect("somebody else saw only right answers");
+        assert!(answered > faults.len(), "{answered} answers of somebody else");
+    });
+    server.wait_until("all is as before", |s| {
+        s.offspring().len() == base.offspring && s.descriptors() <= base.descriptors + 1
+    });
+    let grown = server.memory().saturating_sub(base.memory);
+    assert!(grown < 24 << 20, "{grown} bytes more");
+}
+
+/// Asks what may be asked twice until it is over; how often it was answered. All must be right.
+fn somebody_else(server: &Server, over: &AtomicBool) -> usize {
+    let (answered, failed) = somebody_unlucky(server, over);
+    assert_eq!(failed, 0, "others notice nothing");
+    answered
+}
+
+/// The same, where an honest failure is allowed too: answers and failures.
+fn somebody_unlucky(server: &Server, over: &AtomicBool) -> (usize, usize) {
+    let mut connection = server.client().connect();
+    let (mut round, mut failed) = (0, 0);
+    while !over.load(Ordering::Relaxed) {
+        let token = format!("token-{round}");
+        let answer = connection.get(&format!("/?input={token}"));
+        if answer.status == 200 {
+            assert_eq!(answer.json()["result"], token, "another's answer: {answer:?}");
+        } else {
+            assert!(matches!(answer.code().as_str(), "bad_answer" | "worker_lost"), "{answer:?}");
+            failed += 1;
+        }
+        round += 1;
+        pause(Duration::from_millis(2));
+    }
+    (round - failed, failed)
+}
+
+fn one_fault(server: &Server, fault: &Fault, base: &Base) {
+    let exits = format!("httpipe_worker_exits_total{{reason=\"{}\"}}", fault.exit);
+    let (before, all_before) = (server.metric(&exits), server.metric("httpipe_worker_exits_total"));
+    let log_before = server.log_lines().len();
+    let answer = server.answers(fault.question);
+    let code = answer.code();
+    let expected = if fault.sees.is_empty() { &[""] } else { fault.sees };
+    assert!(expected.contains(&code.as_str()), "{}: {answer:?}", fault.question);
+    if code.is_empty() {
+        assert!(answer.body.contains("result"), "{}: {answer:?}", fault.question);
+    } else {
+        assert!(answer.took < Duration::from_secs(3), "{}: {answer:?}", fault.question);
+    }
+    if fault.exit.is_empty() {
+        let all = server.metric("httpipe_worker_exits_total");
+        assert_eq!(all, all_before, "{}: its worker stays", fault.question);
+    } else {
+        server.wait_until(&format!("`{}` was counted", fault.question), |s| {
+            s.metric(&exits) > before
+        });
+    }
+    server.wait_until(&format!("the log tells of `{}`", fault.question), |s| {
+        s.log_lines()[log_before..].iter().any(|line| line.contains(fault.log))
+    });
+    server.wait_until(&format!("the pool is whole after `{}`", fault.question), |s| {
+        s.offspring().len() == base.offspring
+            && s.zombies() == 0
+            && s.metric("httpipe_workers{state=\"starting\"}") == 0.0
+            && s.metric("httpipe_workers{state=\"leaving\"}") == 0.0
+    });
+}
+
+#[test]
+fn workers_that_die() {
+    suffer(&[
+        fault("crash a", &["worker_lost"], "crash", "exit code 101"),
+        fault("crash-during abcdef", &["worker_lost"], "crash", "exit code 101"),
+        fault("crash-after a", &[], "crash", "exit code 101"),
+        fault("exit 0 a", &["worker_lost"], "crash", "exit code 0"),
+        fault("kill-self a", &["worker_lost"], "crash", "signal 9"),
+        fault("abort a", &["worker_lost"], "crash", "signal 6"),
+        fault("close-stdout a", &["worker_lost"], "crash", "worker lost"),
+    ]);
+}
+
+#[test]
+fn workers_that_are_silent_or_late() {
+    suffer(&[
+        fault("hang a", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("spin a", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("stop-self a", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("half-stall abcdef", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("dribble 60 abcdef", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("sleep 600 a", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+    ]);
+}
+
+#[test]
+fn workers_that_write_too_much() {
+    const EXTRA: &[&str] = &["", "worker_lost", "bad_answer"];
+    suffer(&[
+        fault("endless a", &["bad_answer"], "too_big", "\"reason\":\"too_big\""),
+        fault("huge 1GiB", &["bad_answer"], "too_big", "\"reason\":\"too_big\""),
+        fault("twice a", EXTRA, "unasked_output", "\"reason\":\"unasked_output\""),
+    ]);
+}
+
+#[test]
+fn workers_that_write_something_else() {
+    suffer(&[
+        fault("wrong a", &["bad_answer"], "bad_answer", "\"reason\":\"bad_answer\""),
+        fault("garbage a", &["bad_answer"], "bad_answer", "\"reason\":\"bad_answer\""),
+        fault("empty", &["bad_answer"], "bad_answer", "\"reason\":\"bad_answer\""),
+        fault("invalid-utf8 a", &["bad_answer"], "", "\"code\":\"bad_answer\""),
+        fault("error a", &["program_error"], "", "\"code\":\"program_error\""),
+    ]);
+}
+
+/// What they leave behind stays in the group, and goes with it.
+#[test]
+fn workers_that_leave_something_behind() {
+    suffer(&[
+        fault("orphan-and-crash a", &["worker_lost"], "crash", "exit code 101"),
+        fault("orphan-and-hang a", &["timeout"], "timeout", "\"reason\":\"timeout\""),
+        fault("stderr-flood 256KiB", &[], "", "eeeeeeee"),
+    ]);
+}
+
+/// A worker that says more after its answer may do so while somebody else is asked in it. That
+/// one's answer must prove itself: it is right, or an honest failure, and never another's.
+#[test]
+fn workers_that_say_more_later() {
+    let server = Server::with(KEYS).worker("demo-worker --pair").start();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| somebody_unlucky(&server, &over));
+        let until_here = Over(&over);
+        for question in ["again 0 a", "again 2 a", "unasked 0 a", "unasked 2 a"] {
+            for _ in 0..3 {
+                let answer = server.answers(question);
+                assert!(matches!(answer.status, 200 | 502), "{answer:?}");
+                server.wait_until("the pool is whole", |s| {
+                    s.workers().len() == 2 && s.metric("httpipe_workers{state=\"starting\"}") == 0.0
+                });
+            }
+        }
+        drop(until_here);
+        let (answered, failed) = other.join().expect("nobody saw another's answer");
+        assert!(answered > failed, "{answered} answers, {failed} failures");
+    });
+    assert!(server.metric("httpipe_worker_exits_total") >= 4.0);
+}

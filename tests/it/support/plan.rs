@@ -1,0 +1,194 @@
+//! A server to be: its configuration, its files, and how it is started.
+
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::command::{Ended, binary_under, httpipe};
+use super::processes;
+use super::server::Server;
+
+/// A server to be: what its configuration says.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(super) top: String,
+    pub(super) pool: String,
+    pub(super) routes: String,
+    pub(super) command: Vec<String>,
+    pub(super) whole: Option<String>,
+    pub(super) arguments: Vec<String>,
+    pub(super) files: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) under: Vec<String>,
+}
+
+impl Plan {
+    /// The program; `demo-worker` as the first word is the one in the binary under test. Single
+    /// quotes keep words together.
+    pub(crate) fn worker(mut self, command: &str) -> Self {
+        self.command = words(command);
+        if self.command.first().is_some_and(|word| word == "demo-worker") {
+            self.command.insert(0, env!("CARGO_BIN_EXE_httpipe").to_owned());
+        }
+        self
+    }
+
+    /// Keys outside of any table.
+    pub(crate) fn top(mut self, keys: &str) -> Self {
+        self.top.push_str(keys);
+        self.top.push('\n');
+        self
+    }
+
+    /// One more route: the keys of a `[[route]]`, `pool` included where it has none.
+    pub(crate) fn route(mut self, keys: &str) -> Self {
+        let pool = if keys.contains("pool =") || keys.contains("text =") {
+            ""
+        } else {
+            "pool = \"main\"\n"
+        };
+        self.routes.extend(["[[route]]\n", pool, keys, "\n"]);
+        self
+    }
+
+    /// A file in the directory where the server and its workers run.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// One more argument of `run`.
+    pub(crate) fn option(mut self, word: &str) -> Self {
+        self.arguments.push(word.to_owned());
+        self
+    }
+
+    /// A variable in the server's own environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs in a directory of the project instead of one of its own.
+    pub(crate) fn in_project(mut self) -> Self {
+        self.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        self
+    }
+
+    /// Starts it by another program that is given its command line, as `prlimit --nofile=64`.
+    pub(crate) fn under(mut self, command: &str) -> Self {
+        self.under = words(command);
+        self
+    }
+
+    /// Starts it and waits until every pool has a worker.
+    pub(crate) fn start(self) -> Server {
+        let server = self.start_unready();
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start_unready(self) -> Server {
+        let (child, dir, mark) = self.spawn();
+        let mut server = Server::of(child, dir, mark);
+        server.wait_until_announced();
+        server
+    }
+
+    /// Starts it and waits for nothing: it may have no way to say where it listens. `listen` and
+    /// `admin` are where it was told to.
+    pub(crate) fn start_mute(self, listen: &str, admin: &str) -> Server {
+        let (child, dir, mark) = self.spawn();
+        let mut server = Server::of(child, dir, mark);
+        server.is_told(listen, admin);
+        server
+    }
+
+    fn spawn(self) -> (Child, PathBuf, String) {
+        let mark = new_mark();
+        let (dir, arguments) = self.prepare(&mark);
+        let mut command = binary_under(&self.under, self.dir.as_ref().unwrap_or(&dir));
+        command.args(arguments).env(processes::MARK, &mark);
+        command.envs(self.environment);
+        (command.spawn().expect("the binary can be run"), dir, mark)
+    }
+
+    /// Runs it where it must refuse to start.
+    pub(crate) fn refused(self) -> Ended {
+        let mark = new_mark();
+        let (dir, arguments) = self.prepare(&mark);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ended = httpipe(&dir, &arguments);
+        drop(std::fs::remove_dir_all(dir));
+        ended
+    }
+
+    /// Writes its files; the arguments that start it.
+    fn prepare(&self, mark: &str) -> (PathBuf, Vec<String>) {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(mark);
+        std::fs::create_dir_all(&dir).expect("the build directory can be written");
+        for (name, text) in &self.files {
+            std::fs::write(dir.join(name), text).expect("a file can be written");
+        }
+        let mut arguments = vec!["run".to_owned()];
+        if self.whole.is_some() || !self.command.is_empty() {
+            let path = dir.join("httpipe.toml");
+            std::fs::write(&path, self.configuration()).expect("a file can be written");
+            arguments.push(path.to_string_lossy().into_owned());
+        }
+        let given = self.arguments.iter().map(|word| resolved(word));
+        let (options, program): (Vec<_>, Vec<_>) = {
+            let all: Vec<String> = given.collect();
+            let split = all.iter().position(|word| word == "--").unwrap_or(all.len());
+            (all[..split].to_vec(), all[split..].to_vec())
+        };
+        arguments.extend(options);
+        for flag in ["--listen", "--admin"] {
+            if !self.configuration().contains(&format!("{} =", &flag[2..]))
+                && !arguments.iter().any(|word| word == flag)
+            {
+                arguments.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
+            }
+        }
+        arguments.extend(program);
+        (dir, arguments)
+    }
+
+    fn configuration(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return resolved(whole);
+        }
+        let routes = if self.routes.is_empty() {
+            "[[route]]\nmatch = \"POST /\"\npool = \"main\"\n\n\
+             [[route]]\nmatch = \"GET /?input={input}\"\npool = \"main\"\n"
+        } else {
+            &self.routes
+        };
+        let command = serde_json::to_string(&self.command).expect("words are JSON, and so TOML");
+        format!("{}\n[pool.main]\ncommand = {command}\n{}\n\n{routes}", self.top, self.pool)
+    }
+}
+
+fn resolved(text: &str) -> String {
+    text.replace("$httpipe", env!("CARGO_BIN_EXE_httpipe"))
+}
+
+fn new_mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("server-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The words of a command line; single quotes keep words together.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in text.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}

@@ -1,0 +1,152 @@
+//! The system says no: no process, no descriptor, no memory, no room. The server lives, says so,
+//! and recovers by itself.
+
+use std::time::Duration;
+
+use crate::support::{Server, pause};
+
+/// The thread that does everything, and the one that writes the log.
+const MAIN: &str = "httpipe";
+const LOG: &str = "httpipe-log";
+
+/// Short waits, so that a pool without workers says so soon.
+const KEYS: &str = "workers = 1\nretries = 0\nqueue = { wait = \"300ms\" }";
+
+fn no_process_can_be_made(error: &str) {
+    let server = Server::with(KEYS).start();
+    assert_eq!(server.answers("before").body, "before");
+    let fault = server.inject(MAIN, &format!("clone,clone3,vfork,fork:error={error}"));
+    assert_eq!(server.answers("crash").code(), "worker_lost");
+    server.wait_until("callers are told that there is no worker", |s| {
+        let answer = s.answers("meanwhile");
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        answer.status == 503 && !answer.header("retry-after").is_empty()
+    });
+    assert_eq!(server.admin().get("/live").status, 200);
+    assert_eq!(server.admin().get("/ready").status, 503);
+    fault.end();
+    server.wait_until("it has recovered", |s| s.answers("after").body == "after");
+    assert_eq!(server.zombies(), 0);
+}
+
+#[test]
+fn no_more_processes() {
+    no_process_can_be_made("EAGAIN");
+}
+
+#[test]
+fn no_memory_for_a_process() {
+    no_process_can_be_made("ENOMEM");
+}
+
+#[test]
+fn no_pipe_for_a_worker() {
+    let server = Server::with(KEYS).start();
+    let descriptors = server.descriptors();
+    let fault = server.inject(MAIN, "pipe2,socketpair:error=EMFILE");
+    assert_eq!(server.answers("crash").code(), "worker_lost");
+    server.wait_until("there is no worker", |s| s.answers("meanwhile").status == 503);
+    fault.end();
+    server.wait_until("it has recovered", |s| s.answers("after").body == "after");
+    server.wait_until("nothing is left", |s| s.descriptors() <= descriptors + 2);
+}
+
+#[test]
+fn no_descriptor_for_a_connection() {
+    let server = Server::with(KEYS).start();
+    let mut kept = server.client().connect();
+    assert_eq!(kept.post("/", "before").body, "before");
+    let fault = server.inject(MAIN, "accept4:error=EMFILE");
+    let waiting = server.client().post_later("/", "waiting");
+    server.wait_for_log("cannot accept connections for now");
+    let used = server.processor_time();
+    pause(Duration::from_millis(500));
+    let spent = server.processor_time().saturating_sub(used);
+    assert!(spent < Duration::from_millis(250), "it spins while it waits: {spent:?}");
+    assert_eq!(kept.post("/", "others").body, "others", "who is connected is served");
+    fault.end();
+    assert_eq!(waiting.answer().body, "waiting");
+    server.wait_for_log("accepting connections again");
+}
+
+/// A real limit: the connections of one caller use up all descriptors.
+#[test]
+fn few_descriptors_in_all() {
+    let server = Server::with(KEYS).under("prlimit --nofile=64").start();
+    assert_eq!(server.answers("before").body, "before");
+    let mut first = server.client().connect();
+    assert_eq!(first.post("/", "first").body, "first");
+    let kept: Vec<_> = (0..80).map(|_| server.client().connect()).collect();
+    server.wait_for_log("cannot accept connections for now");
+    assert_eq!(first.post("/", "others").body, "others");
+    assert_eq!(first.post("/", "crash").status, 502);
+    drop(kept);
+    server.wait_until("it has recovered", |s| s.answers("after").body == "after");
+}
+
+/// A pipe takes only as much as it holds; the rest must follow, once and whole.
+#[test]
+fn a_full_pipe_takes_a_question_in_parts() {
+    let server = Server::with("workers = 1").start();
+    let worker = server.workers()[0];
+    let text = "abcdefgh".repeat(1 << 17);
+    for round in 0..3 {
+        server.signal_worker(worker, "STOP");
+        let question = format!("{text}{round}");
+        let running = server.client().post_later("/", &question);
+        server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+        server.signal_worker(worker, "CONT");
+        assert!(running.answer().body == question, "round {round}");
+    }
+}
+
+#[test]
+fn a_worker_that_dies_while_it_is_written_to() {
+    let server = Server::with("workers = 1\nretries = 0").start();
+    assert_eq!(server.answers("before").body, "before");
+    let worker = server.workers()[0];
+    server.signal_worker(worker, "STOP");
+    let running = server.client().post_later("/", &"x".repeat(1 << 20));
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.signal_worker(worker, "KILL");
+    assert_eq!(running.answer().code(), "worker_lost");
+    assert_eq!(server.answers("after").body, "after");
+}
+
+/// EPIPE: it lives, and nothing can be written to it any more.
+#[test]
+fn a_worker_that_closed_its_stdin() {
+    let server = Server::with("workers = 1\nretries = 0\nstop_grace = \"50ms\"")
+        .worker("sh -c 'read -r x; echo \"$x\"; exec <&-; sleep 60'")
+        .start();
+    assert_eq!(server.answers("one").body, "one");
+    pause(Duration::from_millis(100));
+    let next = server.answers("two");
+    assert!(next.took < Duration::from_secs(3), "{next:?}");
+    assert!(next.code() == "worker_lost" || next.body == "two", "{next:?}");
+    server.wait_until("another worker answers", |s| s.answers("three").body == "three");
+}
+
+fn a_log_that_cannot_be_written(error: &str) {
+    let server = Server::with("workers = 1").start();
+    assert_eq!(server.answers("before").body, "before");
+    let fault = server.inject(LOG, &format!("write,writev:error={error}"));
+    for round in 0..20 {
+        let text = format!("stderr {round}");
+        assert_eq!(server.answers(&text).body, text);
+    }
+    server.wait_until("what was lost is counted", |s| s.metric("httpipe_log_dropped_total") > 0.0);
+    fault.end();
+    assert_eq!(server.answers("stderr marker").status, 200);
+    server.wait_for_log("marker");
+}
+
+#[test]
+fn no_room_for_the_log() {
+    a_log_that_cannot_be_written("ENOSPC");
+}
+
+#[test]
+fn a_log_that_fails() {
+    a_log_that_cannot_be_written("EIO");
+}
