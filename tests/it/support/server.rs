@@ -234,6 +234,16 @@ impl Server {
         std::fs::rename(&fresh, &path).expect("a file can be replaced");
     }
 
+    /// Puts an empty file into the directory where its workers run.
+    pub(crate) fn put(&self, name: &str) {
+        std::fs::write(self.dir.join(name), "").expect("a file can be written");
+    }
+
+    /// What its workers wrote into a file there; empty where it is not there.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
     /// The questions that its workers noted: `demo-worker --journal seen`.
     pub(crate) fn seen(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.dir.join("seen")).unwrap_or_default();
