@@ -55,8 +55,9 @@ fn a_call_and_its_retry_count_once() {
     let mut story = Story::of(Rules { retries: 1, ..rules() });
     story.call("bad 1");
     story.crash(1, 0);
-    let worker = replace(&mut story);
-    story.crash(worker, 0);
+    story.pass(130);
+    assert_eq!(story.ready(2), ["give bad 1 to 2"]);
+    story.crash(2, 0);
     let worker = replace(&mut story);
     assert_eq!(story.call("bad 2"), [format!("give bad 2 to {worker}")]);
     let mut said = story.crash(worker, 0);
