@@ -141,7 +141,7 @@ fn where_calls_run_side_by_side_none_of_them_is_blamed() {
     let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
     for (first, second) in [("a 1", "b 1"), ("a 2", "b 2"), ("a 3", "b 3")] {
         let worker = replace(&mut story);
-        story.call(first);
+        assert_eq!(story.call(first), [format!("give {first} to {worker}")]);
         assert_eq!(story.call(second), [format!("give {second} to {worker}")]);
         story.crash(worker, 0);
         story.leave(second);
