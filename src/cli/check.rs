@@ -1,29 +1,37 @@
-//! `httpipe check`: validate, and try each pool.
+//! `httpipe check`: validate, and try a worker of each pool.
 
+mod advice;
+mod diagnosis;
+mod finding;
+mod framings;
+mod look;
+mod remedy;
+mod seen;
+mod trial;
+
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use super::{REFUSED, is_terminal, say, shown};
-use crate::config::{Config, ConfigSource};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
 
-/// Something that was seen when a pool was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub weight: Weight,
-    /// What was seen.
-    pub message: String,
-    /// What to change.
-    pub hint: Option<String>,
-}
+use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
+use crate::config::tree::{KeyPath, Tree};
+use crate::config::{Config, ConfigSource, PoolSettings, problem};
+use crate::worker::guard::Guard;
+use crate::worker::reaper;
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// The pool would not work.
-    Error,
-    /// It works, but not as well or as safely as it could.
-    Warning,
-}
+use diagnosis::{Diagnosis, Place, Tried};
+use seen::Seen;
+use trial::{Surroundings, try_one};
+
+pub use finding::{Finding, Weight};
+
+/// What trying remedies may take beyond `start_timeout`.
+const REMEDIES_MOST: Duration = Duration::from_secs(4);
 
 /// Says what is wrong, or that nothing is.
 pub(super) fn run(source: &ConfigSource) -> ExitCode {
@@ -34,27 +42,110 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    let findings = check_pools(&config);
-    for finding in &findings {
-        say(&finding.shown());
-    }
-    let errors = findings.iter().filter(|finding| finding.weight == Weight::Error).count();
-    if errors > 0 {
-        return ExitCode::from(REFUSED);
-    }
-    let warnings = match findings.len() {
+    let findings = match check_pools(&config, source) {
+        Ok(Some(findings)) => findings,
+        Ok(None) => {
+            complain("stopped; not everything was checked\n");
+            return ExitCode::from(FAILED);
+        }
+        Err(error) => {
+            complain(&format!("error: cannot start a worker: {error}\n"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
+    let warnings = match count(Weight::Warning) {
         0 => String::new(),
         count => format!(", {}", counted(count, "warning")),
     };
+    let errors = count(Weight::Error);
     let pools = counted(config.pools.len(), "pool");
     let routes = counted(config.routes.len(), "route");
-    say(&format!("no errors in {pools} and {routes}{warnings}\n"));
-    ExitCode::SUCCESS
+    let said = if errors > 0 { counted(errors, "error") } else { "no errors".to_owned() };
+    say(&format!("{said} in {pools} and {routes}{warnings}\n"));
+    if errors > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
 }
 
-/// Starts one worker of each pool and tells what was seen. Nothing is tried yet.
-fn check_pools(_config: &Config) -> Vec<Finding> {
-    Vec::new()
+/// Starts one worker of each pool and tells what was seen; `None`: it was told to stop.
+fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<Finding>>> {
+    reaper::expect_children();
+    let guard = Guard::start(source.own_binary())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let places = Places::read(source);
+    runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let surroundings = Surroundings { guard, tasks: TaskTracker::new() };
+        let checking = async {
+            let mut findings = Vec::new();
+            for pool in &config.pools {
+                findings.extend(check_pool(pool, &places.of(pool), &surroundings).await?);
+            }
+            Ok(Some(findings))
+        };
+        // What is dropped half way kills its worker.
+        tokio::select! {
+            findings = checking => findings,
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    })
+}
+
+/// Tries one pool and says what was seen.
+async fn check_pool(
+    pool: &PoolSettings,
+    place: &Place,
+    surroundings: &Surroundings,
+) -> io::Result<Vec<Finding>> {
+    let begun = Instant::now();
+    let seen = try_one(pool, &pool.launch, surroundings, begun + pool.start_timeout).await?;
+    let mut tried = Tried::default();
+    if seen.is_held_back() {
+        let end = begun + pool.start_timeout + REMEDIES_MOST;
+        tried = try_remedies(pool, &seen, surroundings, end).await?;
+    }
+    let diagnosis = Diagnosis { settings: pool, place, seen: &seen, tried };
+    say(&format!("{}\n", diagnosis.report()));
+    let findings = diagnosis.findings();
+    for finding in &findings {
+        say(&finding.shown());
+    }
+    Ok(findings)
+}
+
+/// Tries on fresh workers what frees output that is held back, up to the first that helps.
+async fn try_remedies(
+    pool: &PoolSettings,
+    held_back: &Seen,
+    surroundings: &Surroundings,
+    end: Instant,
+) -> io::Result<Tried> {
+    let mut tried = Tried::default();
+    let stdbuf = find_stdbuf(pool);
+    let remedies = remedy::remedies(&pool.launch, stdbuf.as_deref());
+    let count = remedies.len();
+    for (index, remedy) in remedies.into_iter().enumerate() {
+        let now = Instant::now();
+        let left = u32::try_from(count - index).unwrap_or(1);
+        let deadline = now + end.saturating_duration_since(now) / left;
+        let seen = try_one(pool, &remedy.launch, surroundings, deadline).await?;
+        let has_banner = seen.banner.taken.is_some() && held_back.banner.taken.is_none();
+        let has_answer = seen.exchanges.len() > held_back.exchanges.len();
+        if seen.is_ready() || has_answer || has_banner {
+            tried.worked = Some(remedy);
+            break;
+        }
+        tried.failed.push(remedy.name);
+    }
+    Ok(tried)
+}
+
+/// In the `PATH` that the worker has.
+fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
+    let path = &pool.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
+    let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
+    places.map(|place| pool.launch.dir.join(place)).find(|place| place.is_file())
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -62,29 +153,33 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
-impl Finding {
-    fn shown(&self) -> String {
-        let weight = match self.weight {
-            Weight::Error => "error",
-            Weight::Warning => "warning",
-        };
-        let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        format!("{weight}: {}\n{hint}\n", self.message)
-    }
+/// Where the file says what is run.
+struct Places {
+    file: Option<(String, String, Tree)>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_finding_is_shown_with_what_to_change() {
-        let finding = Finding {
-            weight: Weight::Warning,
-            message: "pool `a` holds its output back".to_owned(),
-            hint: Some("add `tty = true`".to_owned()),
+impl Places {
+    /// Reads the file again; that it is good was seen when it was loaded.
+    fn read(source: &ConfigSource) -> Self {
+        let read = || {
+            let path = source.path.as_ref()?;
+            let text = std::fs::read_to_string(path).ok()?;
+            let (tree, _) = Tree::parse(&text).ok()?;
+            Some((path.display().to_string(), text, tree))
         };
-        let shown = "warning: pool `a` holds its output back\nhint: add `tty = true`\n\n";
-        assert_eq!(finding.shown(), shown);
+        Self { file: read() }
+    }
+
+    fn of(&self, pool: &PoolSettings) -> Place {
+        let Some((path, text, tree)) = &self.file else { return Place::default() };
+        let key = KeyPath::of(&["pool", &pool.name, "command"]);
+        let command = match tree.places.value(&key) {
+            problem::Place::File(span) => {
+                let before = text.get(..span.start).unwrap_or_default();
+                format!("{path}:{}", before.matches('\n').count() + 1)
+            }
+            problem::Place::Option(_) | problem::Place::Nowhere => path.clone(),
+        };
+        Place { command: Some(command) }
     }
 }

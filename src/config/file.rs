@@ -256,7 +256,7 @@ pub struct QueueFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelloFile {
-    /// The text, without the end that the framing adds.
+    /// The text, without the end that the framing adds. `{nonce}` in it is fresh each time.
     pub send: String,
     /// Does the worker answer it?
     #[serde(default = "yes")]
@@ -267,7 +267,7 @@ pub struct HelloFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeFile {
-    /// The text, without the end that the framing adds.
+    /// The text, without the end that the framing adds. `{nonce}` in it is fresh each time.
     pub send: String,
     /// The answer it must give; if absent, any will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,8 @@ const PATH_MAX: usize = 1024;
 /// Gives each request without an id of its own one that no other request has.
 #[derive(Debug)]
 pub struct RequestIds {
-    base: u64,
+    /// What all of them begin with.
+    base: String,
     next: AtomicU64,
 }
 
@@ -36,13 +37,17 @@ pub struct Account<'a> {
 impl RequestIds {
     /// Ids that begin with a part of their own.
     pub fn new() -> Self {
-        let base = u64::from_ne_bytes(random());
+        let base = format!("{:016x}-", u64::from_ne_bytes(random()));
         Self { base, next: AtomicU64::new(1) }
     }
 
     /// The next id.
     pub fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.base, self.next.fetch_add(1, Ordering::Relaxed))
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut id = String::with_capacity(self.base.len() + 20);
+        id.push_str(&self.base);
+        id.push_str(itoa::Buffer::new().format(number));
+        id
     }
 }
 

@@ -17,6 +17,11 @@ use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
 
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
+
 /// The body of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrontBody {
@@ -81,7 +86,7 @@ pub fn of_failure(failure: &Failure, timing: Timing, manner: Manner<'_>) -> Resp
     let mut response = new(problem.status, body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert("httpipe-failure", HeaderValue::from_static(problem.code));
+    headers.insert(HTTPIPE_FAILURE, HeaderValue::from_static(problem.code));
     if let Some(seconds) = problem.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
@@ -190,8 +195,8 @@ fn finish(
         }
     }
     let headers = response.headers_mut();
-    headers.insert("server-timing", value(&server_timing(timing)));
-    headers.insert("x-request-id", value(manner.request_id));
+    headers.insert(SERVER_TIMING, server_timing(timing));
+    headers.insert(X_REQUEST_ID, value(manner.request_id));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if manner.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -199,12 +204,40 @@ fn finish(
     response
 }
 
-fn server_timing(timing: Timing) -> String {
-    let millis = |time: Duration| {
-        let micros = time.as_micros();
-        format!("{}.{:03}", micros / 1000, micros % 1000)
-    };
-    format!("queue;dur={}, work;dur={}", millis(timing.queue), millis(timing.work))
+/// A header value put together of text and numbers, without the cost of formatting.
+struct Written(Vec<u8>);
+
+impl Written {
+    fn new() -> Self {
+        Self(Vec::with_capacity(64))
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    /// In milliseconds, with microseconds behind the point.
+    fn millis(self, time: Duration) -> Self {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let part = micros % 1000;
+        let zeros = ["00", "0", ""][usize::from(part >= 10) + usize::from(part >= 100)];
+        self.number(micros / 1000).text(".").text(zeros).number(part)
+    }
+
+    fn value(self) -> HeaderValue {
+        let bytes = Bytes::from(self.0);
+        HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+fn server_timing(timing: Timing) -> HeaderValue {
+    let queue = Written::new().text("queue;dur=").millis(timing.queue);
+    queue.text(", work;dur=").millis(timing.work).value()
 }
 
 /// Says how the cache had part in it; gives back what is kept, if anything is.
@@ -218,7 +251,7 @@ fn add_cache_fields<'a>(
             let age = now.saturating_duration_since(stored.since);
             headers.insert(header::AGE, age.as_secs().into());
             let left = stored.ttl.saturating_sub(age).as_secs();
-            (Some(&**stored), value(&format!("httpipe; hit; ttl={left}")))
+            (Some(&**stored), Written::new().text("httpipe; hit; ttl=").number(left).value())
         }
         CacheUse::Miss(Some(stored)) => {
             (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))
@@ -228,10 +261,10 @@ fn add_cache_fields<'a>(
             (stored.as_deref(), HeaderValue::from_static("httpipe; fwd=miss; collapsed"))
         }
     };
-    headers.insert("cache-status", status);
+    headers.insert(CACHE_STATUS, status);
     if let Some(stored) = stored {
-        let max_age = format!("max-age={}", stored.ttl.as_secs());
-        headers.insert(header::CACHE_CONTROL, value(&max_age));
+        let max_age = Written::new().text("max-age=").number(stored.ttl.as_secs()).value();
+        headers.insert(header::CACHE_CONTROL, max_age);
         headers.insert(header::ETAG, value(&stored.etag));
     }
     stored

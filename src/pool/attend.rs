@@ -14,7 +14,7 @@ use crate::base::WorkerId;
 use crate::config::PoolSettings;
 use crate::observe::metrics::ExitReason;
 use crate::worker::kill;
-use crate::worker::pipes::Pipes;
+use crate::worker::pipes::{Fault, OutOfStep, Pipes};
 use crate::worker::ready::prepare;
 use crate::worker::spawn::{Exit, Process};
 use crate::worker::stderr::{LastWords, pump};
@@ -68,6 +68,21 @@ impl Link {
         self.why.borrow_mut().get_or_insert(why);
     }
 
+    /// The same for a worker out of step, with what it said.
+    pub(super) fn note_out_of_step(&self, out: OutOfStep) {
+        let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
+        let hint = match out.fault {
+            Fault::Unasked => "; if that is its banner, `ready` must match it",
+            Fault::Mismatch | Fault::TooBig => "",
+        };
+        self.note(format!("{}{said}{hint}", out.detail));
+    }
+
+    /// How many of its newest calls it cannot have read anything of, now that it has gone.
+    pub(super) fn unread(&self) -> usize {
+        self.pipes.borrow().as_ref().map_or(0, Pipes::unread)
+    }
+
     pub(super) fn unwritten(&self) -> usize {
         self.pipes.borrow().as_ref().map_or(0, Pipes::unwritten)
     }
@@ -101,7 +116,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
             let pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
-            let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
+            let pipes = Pipes::new(streams.stdin, streams.stdout, streams.unread, &settings);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
                 Err(error) => {
@@ -233,7 +248,7 @@ impl Pool {
             ExitReason::StartFailed => Loss::StartFailed,
             _ => Loss::Ended(Arc::from(exit.to_string())),
         };
-        self.state.borrow_mut().lose(now, link.worker, &loss, link.unwritten());
+        self.state.borrow_mut().lose(now, link.worker, &loss, link.unread());
         *link.pipes.borrow_mut() = None;
         self.settle(now);
     }

@@ -114,4 +114,24 @@ impl<P> State<P> {
             }
         }
     }
+
+    /// The head that ran over is done: what was behind it is being worked on here now, and
+    /// gives up its place in the queue if nobody has taken it yet.
+    pub(super) fn end_rescue(&mut self, now: Instant, worker: WorkerId) {
+        let Some(book) = self.workers.get(&worker) else { return };
+        let overdue_at = now + book.patience;
+        let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
+        for id in held {
+            self.leave_line(id);
+        }
+        self.note(overdue_at);
+    }
+
+    /// A call was answered by one of its workers: what others make of it is for nobody.
+    pub(super) fn orphan(&mut self, now: Instant, id: CallId) {
+        let since = self.calls.get(id).and_then(|call| call.abandoned).unwrap_or(now);
+        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
+        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
+        self.note(now + self.rules.abandoned);
+    }
 }

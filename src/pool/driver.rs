@@ -11,7 +11,11 @@ use crate::base::{CallId, Failure, Outcome, Reply, Timing, WorkerId};
 use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::observe::metrics::ExitReason;
 use crate::wire::{Refused, Verdict};
-use crate::worker::pipes::{Heard, OutOfStep, Silence};
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
+use crate::worker::usage;
+
+/// How often memory is looked at; the kernel tells nobody when it grows.
+const MEMORY_LOOK: Duration = Duration::from_secs(1);
 
 /// Does an answer of this pool show by itself which call it is for?
 pub(super) fn proves(settings: &PoolSettings) -> bool {
@@ -23,6 +27,27 @@ pub(super) fn proves(settings: &PoolSettings) -> bool {
 pub(super) fn refuse(ticket: &Ticket, failure: Failure) {
     ticket.route.call(failure.code());
     ticket.slot.put(Outcome { result: Err(failure), timing: Timing::default() });
+}
+
+/// Looks, now and then, for workers that have grown beyond `recycle.memory`.
+pub(super) async fn watch_memory(pool: Rc<Pool>) {
+    while pool.ending.get().is_none() {
+        let adjusted = pool.adjusted.notified();
+        let Some(limit) = pool.settings().recycle.memory else {
+            adjusted.await;
+            continue;
+        };
+        tokio::time::timeout(MEMORY_LOOK, adjusted).await.ok();
+        let now = Instant::now();
+        let links: Vec<Rc<Link>> = pool.links.borrow().values().cloned().collect();
+        for link in links {
+            let memory = link.process().and_then(|id| usage::of(id).ok()).map(|used| used.memory);
+            if memory.is_some_and(|memory| memory > limit) {
+                pool.state.borrow_mut().recycle(now, link.worker);
+            }
+        }
+        pool.settle(now);
+    }
 }
 
 /// Ticks the books whenever a deadline in them has come.
@@ -126,7 +151,7 @@ impl Pool {
         match silence {
             Silence::Kept => {}
             Silence::Broken(said) => {
-                link.note(format!("\"{}\"", said[..said.len().min(200)].escape_ascii()));
+                link.note_out_of_step(OutOfStep::unasked(&said));
                 state.lose(now, worker, &Loss::UnaskedOutput, 1);
                 return link.order(ExitReason::UnaskedOutput);
             }
@@ -167,7 +192,10 @@ impl Pool {
             // Which of these answers is the one too many cannot be told, so none is given out.
             Err(out) if !self.proves => Some(self.out_of_step(now, link, out, heard.len())),
             step => match self.judge_all(now, link.worker, heard) {
-                Some(detail) => Some(self.out_of_step(now, link, OutOfStep::Mismatch(detail), 1)),
+                Some(detail) => {
+                    let out = OutOfStep { fault: Fault::Mismatch, detail, said: None };
+                    Some(self.out_of_step(now, link, out, 1))
+                }
                 None => step.err().map(|out| self.out_of_step(now, link, out, 1)),
             },
         };
@@ -201,17 +229,17 @@ impl Pool {
         out: OutOfStep,
         doubtful: usize,
     ) -> ExitReason {
-        let (reason, detail) = match out {
-            OutOfStep::Unasked(detail) => (ExitReason::UnaskedOutput, detail),
-            OutOfStep::Mismatch(detail) => (ExitReason::BadAnswer, detail),
-            OutOfStep::TooBig(detail) => (ExitReason::TooBig, detail),
+        let reason = match out.fault {
+            Fault::Unasked => ExitReason::UnaskedOutput,
+            Fault::Mismatch => ExitReason::BadAnswer,
+            Fault::TooBig => ExitReason::TooBig,
         };
-        link.note(detail.clone());
+        let told: Arc<str> = match out.fault {
+            Fault::Unasked => "the program wrote more than was asked for".into(),
+            Fault::Mismatch | Fault::TooBig => out.detail.as_str().into(),
+        };
+        link.note_out_of_step(out);
         let unwritten = link.unwritten();
-        let told: Arc<str> = match reason {
-            ExitReason::UnaskedOutput => "the program wrote more than was asked for".into(),
-            _ => detail.into(),
-        };
         let loss = Loss::BadAnswer { detail: told, calls: doubtful.max(1) };
         self.state.borrow_mut().lose(now, link.worker, &loss, unwritten);
         reason

@@ -40,6 +40,11 @@ impl Estimate {
     }
 
     /// How many calls one worker may hold at once. One until something was measured.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and cut to its most next"
+    )]
     pub(super) fn window(self) -> u32 {
         let Some(seconds) = self.seconds else { return 1 };
         let fits = BUDGET.as_secs_f64() / seconds.max(1e-9);

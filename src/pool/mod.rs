@@ -71,6 +71,8 @@ pub struct Pool {
     ended: Notify,
     first_ready: Notify,
     emptied: Notify,
+    /// The settings are others now, or the pool ends.
+    adjusted: Notify,
     exits: RefCell<VecDeque<Ending>>,
 }
 
@@ -133,10 +135,12 @@ impl Pool {
             ended: Notify::new(),
             first_ready: Notify::new(),
             emptied: Notify::new(),
+            adjusted: Notify::new(),
             exits: RefCell::default(),
         });
         pool.settle(Instant::now());
         pool.surroundings.tasks.spawn_local(driver::keep_time(Rc::clone(&pool)));
+        pool.surroundings.tasks.spawn_local(driver::watch_memory(Rc::clone(&pool)));
         pool
     }
 
@@ -180,6 +184,7 @@ impl Pool {
         let now = Instant::now();
         self.state.borrow_mut().set_rules(now, Rules::from(&*settings));
         *self.settings.borrow_mut() = settings;
+        self.adjusted.notify_one();
         self.settle(now);
     }
 
@@ -215,6 +220,7 @@ impl Pool {
         self.state.borrow_mut().stop(now);
         self.settle(now);
         self.timer.notify_one();
+        self.adjusted.notify_one();
         loop {
             let ended = self.ended.notified();
             if self.links.borrow().is_empty() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::actions::{Action, StopReason};
 use super::books::{Phase, WorkerBook};
 use super::state::State;
-use crate::base::WorkerId;
+use crate::base::{Failure, WorkerId};
 use crate::guard::backoff::unit;
 
 /// With no worker free for so long, one more is started; a call that has waited longer asks
@@ -97,6 +97,12 @@ impl<P> State<P> {
         (impatient, next)
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a number of calls, lowered by a chance: near is enough"
+    )]
     fn start(&mut self, now: Instant) {
         self.census = None;
         self.worker_serial += 1;
@@ -201,6 +207,19 @@ impl<P> State<P> {
         }
     }
 
+    /// A worker should be replaced soon, for a reason found outside the books (its memory).
+    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
+    pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
+        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
+            return;
+        }
+        if let Some(book) = self.workers.get_mut(&worker) {
+            book.is_due = true;
+        }
+        self.census = None;
+        self.retire_due();
+    }
+
     /// Stops workers that are to be replaced and hold nothing, as soon as enough others serve.
     pub(super) fn retire_due(&mut self) {
         let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
@@ -209,6 +228,38 @@ impl<P> State<P> {
         }
         let is_due = |id: &WorkerId| self.workers.get(id).is_some_and(|book| book.is_due);
         let due: Vec<WorkerId> = self.free.iter().copied().filter(is_due).collect();
-        due.into_iter().for_each(|id| self.stop_worker(id, StopReason::Recycled));
+        for id in due {
+            self.stop_worker(id, StopReason::Recycled);
+        }
+    }
+
+    pub(super) fn refuse_if_hopeless(&mut self, now: Instant) {
+        if !self.has_no_prospect() || self.stopping {
+            return;
+        }
+        for id in self.line.drain() {
+            if self.calls.waits(id) {
+                let failure = self.no_worker(now);
+                self.fail(now, id, failure);
+            }
+        }
+    }
+
+    /// No worker serves, and the last starts came to nothing.
+    pub(super) fn has_no_prospect(&self) -> bool {
+        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
+    }
+
+    pub(super) fn no_worker(&self, now: Instant) -> Failure {
+        let until = self.backoff.blocked_until(now).unwrap_or(now);
+        Failure::NoWorker { retry_after: until - now }
+    }
+
+    /// When the queue as it is now will have been worked off, as far as was measured.
+    #[expect(clippy::cast_possible_truncation, reason = "calls and workers are far fewer")]
+    pub(super) fn retry_after(&self) -> Duration {
+        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
+        let service = self.estimate.service().unwrap_or_default();
+        service * self.line.len().max(1) as u32 / serving.max(1) as u32
     }
 }

@@ -223,16 +223,16 @@ impl<P> State<P> {
             Loss::Ended(_) => 1,
             Loss::UnaskedOutput | Loss::StartFailed => 0,
         };
-        let lost = match loss {
+        let ended = match loss {
             Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
             _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
         };
         let failure = match loss {
             Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
-            _ => lost.clone(),
+            _ => ended.clone(),
         };
         let suspect = |place, _| (place < suspects).then(|| failure.clone());
-        self.clear(now, worker, unwritten, &lost, suspect);
+        self.clear(now, worker, unwritten, &ended, suspect);
     }
 
     /// The process of a worker has been reaped; its name is not used again.
@@ -240,19 +240,6 @@ impl<P> State<P> {
         self.workers.remove(&worker);
         self.census = None;
         self.free.retain(|free| *free != worker);
-    }
-
-    /// A worker should be replaced soon, for a reason found outside the books (its memory).
-    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
-    pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
-        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
-            return;
-        }
-        if let Some(book) = self.workers.get_mut(&worker) {
-            book.is_due = true;
-        }
-        self.census = None;
-        self.retire_due();
     }
 
     /// Other rules hold from now on; nobody is restarted for it.
@@ -279,10 +266,8 @@ impl<P> State<P> {
     /// Draws the consequences of what happened; see the module's head.
     pub fn settle(&mut self, now: Instant) {
         self.dispatch(now);
-        self.no_free_since = match self.free.is_empty() {
-            true => self.no_free_since.or(Some(now)),
-            false => None,
-        };
+        let none_since = self.no_free_since.unwrap_or(now);
+        self.no_free_since = self.free.is_empty().then_some(none_since);
         self.scale(now);
         self.refuse_if_hopeless(now);
     }
@@ -374,14 +359,6 @@ impl<P> State<P> {
         }
     }
 
-    /// A call was answered by one of its workers: what others make of it is for nobody.
-    fn orphan(&mut self, now: Instant, id: CallId) {
-        let since = self.calls.get(id).and_then(|call| call.abandoned).unwrap_or(now);
-        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
-        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
-        self.note(now + self.rules.abandoned);
-    }
-
     pub(super) fn becomes_free(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.workers.get_mut(&worker) else { return };
         book.idle_since = now;
@@ -398,16 +375,6 @@ impl<P> State<P> {
         if is_due {
             self.retire_due();
         }
-    }
-
-    /// The head that ran over is done: what was behind it is being worked on here now, and
-    /// gives up its place in the queue if nobody has taken it yet.
-    fn end_rescue(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
-        let overdue_at = now + book.patience;
-        let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
-        held.into_iter().for_each(|id| self.leave_line(id));
-        self.note(overdue_at);
     }
 
     /// Takes a call that waits out of the queue's count; it stays in the books.
@@ -518,34 +485,5 @@ impl<P> State<P> {
     /// A deadline was made: [`State::next_deadline`] is not after it.
     pub(super) fn note(&mut self, deadline: Instant) {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-    }
-
-    fn refuse_if_hopeless(&mut self, now: Instant) {
-        if !self.has_no_prospect() || self.stopping {
-            return;
-        }
-        for id in self.line.drain() {
-            if self.calls.waits(id) {
-                let failure = self.no_worker(now);
-                self.fail(now, id, failure);
-            }
-        }
-    }
-
-    /// No worker serves, and the last starts came to nothing.
-    fn has_no_prospect(&self) -> bool {
-        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
-    }
-
-    fn no_worker(&self, now: Instant) -> Failure {
-        let until = self.backoff.blocked_until(now).unwrap_or(now);
-        Failure::NoWorker { retry_after: until - now }
-    }
-
-    /// When the queue as it is now will have been worked off, as far as was measured.
-    pub(super) fn retry_after(&self) -> Duration {
-        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
-        let service = self.estimate.service().unwrap_or_default();
-        service * self.line.len().max(1) as u32 / serving.max(1) as u32
     }
 }

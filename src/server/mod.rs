@@ -6,6 +6,7 @@
 
 mod announce;
 mod app;
+mod descriptors;
 mod ends;
 mod operator;
 mod threads;
@@ -48,6 +49,9 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Too few files may be open.
+    #[error("{0}\n\nhint: raise `ulimit -n`")]
+    Descriptors(String),
     /// The system did not give what every server needs.
     #[error("{what}: {error}\n\nhint: {hint}")]
     System {
@@ -64,13 +68,14 @@ fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> S
     move |error| ServeError::System { what, error, hint }
 }
 
-/// Serves until told to stop. `source` is what a reload loads again; `binary` is our own.
+/// Serves until told to stop. `source` is what a reload loads again;
 ///
 /// # Errors
 ///
 /// [`ServeError`]; nothing is left running.
 pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     reaper::expect_children();
+    descriptors::provide(&config).map_err(ServeError::Descriptors)?;
     let metrics = Metrics::new();
     let listeners =
         config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, ListenError>>()?;

@@ -26,6 +26,8 @@ const READ_ROOM_LEAST: usize = 4 << 10;
 /// A buffer that held a message above this is not kept for the next: many workers that were each
 /// asked something large once would hold that memory for ever.
 const KEPT_ROOM: usize = 256 << 10;
+/// Most bytes of what a worker said that the log shows.
+const SHOWN_MOST: usize = 200;
 
 /// The pipes of one worker.
 #[derive(Debug)]
@@ -42,8 +44,10 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the calls begin of which nothing was written.
-    unwritten: VecDeque<u64>,
+    /// Where in that count the newest calls begin; of as many as are open.
+    begins: VecDeque<u64>,
+    /// The other end of `stdin`.
+    unread: OwnedFd,
 }
 
 /// An answer that found its call; not yet judged.
@@ -61,13 +65,24 @@ pub struct Heard {
 
 /// The worker broke the agreement and must be stopped.
 #[derive(Debug, PartialEq, Eq)]
-pub enum OutOfStep {
+pub struct OutOfStep {
+    /// In which way.
+    pub fault: Fault,
+    /// What was wrong, in words that may be told to callers.
+    pub detail: String,
+    /// What it said, escaped and cut short, for the operator alone.
+    pub said: Option<String>,
+}
+
+/// In which way a worker broke the agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
     /// It said something while nothing was asked.
-    Unasked(String),
+    Unasked,
     /// What it said belongs to no call, or is no message.
-    Mismatch(String),
+    Mismatch,
     /// A message was longer than `message_max`.
-    TooBig(String),
+    TooBig,
 }
 
 /// What an idle worker was found doing.
@@ -86,6 +101,7 @@ impl Pipes {
     pub fn new(
         stdin: AsyncFd<OwnedFd>,
         stdout: AsyncFd<OwnedFd>,
+        unread: OwnedFd,
         settings: &PoolSettings,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -100,7 +116,8 @@ impl Pipes {
             incoming: BytesMut::new(),
             asked: 0,
             written: 0,
-            unwritten: VecDeque::new(),
+            begins: VecDeque::new(),
+            unread,
         })
     }
 
@@ -109,15 +126,20 @@ impl Pipes {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
-        self.unwritten.push_back(self.asked);
+        self.begins.push_back(self.asked);
+        // What was answered was read, and so was all that came before it: of the newest calls,
+        // no more than those that are open can be unread.
+        while self.begins.len() > self.correlator.len() {
+            self.begins.pop_front();
+        }
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
 
     /// Says something that is not answered.
-    pub fn say(&mut self, text: &[u8]) -> Result<(), Refused> {
+    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", text, None, &mut self.outgoing)?;
+        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
     }
@@ -127,9 +149,20 @@ impl Pipes {
         self.correlator.is_empty()
     }
 
-    /// How many of its newest calls it cannot have read anything of.
+    /// Of how many of its newest calls nothing was written yet.
     pub fn unwritten(&self) -> usize {
-        self.unwritten.len()
+        self.begins_from(self.written)
+    }
+
+    /// Of how many of its newest calls it read nothing; true only once it has gone, with all
+    /// who may have shared its stdin.
+    pub fn unread(&self) -> usize {
+        let left = rustix::io::ioctl_fionread(&self.unread).unwrap_or(0);
+        self.begins_from(self.written.saturating_sub(left))
+    }
+
+    fn begins_from(&self, place: u64) -> usize {
+        self.begins.iter().rev().take_while(|begin| **begin >= place).count()
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
@@ -154,9 +187,6 @@ impl Pipes {
             let count = ready!(stdin.poll_write(context, &self.outgoing))?;
             self.outgoing.advance(count);
             self.written += count as u64;
-            while self.unwritten.front().is_some_and(|begin| *begin < self.written) {
-                self.unwritten.pop_front();
-            }
         }
         if std::mem::take(&mut self.is_outgoing_large) {
             self.outgoing = BytesMut::new();
@@ -195,7 +225,10 @@ impl Pipes {
             if message.len() > KEPT_ROOM {
                 self.incoming = BytesMut::from(&self.incoming[..]);
             }
-            let was_idle = self.correlator.is_empty();
+            if self.correlator.is_empty() && !self.correlator.may_speak() {
+                return Err(OutOfStep::unasked(&message));
+            }
+            let said = message.clone();
             match self.correlator.received(message) {
                 Received::Answer { token, text, question, proven } => {
                     heard.push(Heard { call: token, answer: text, question, proven });
@@ -203,31 +236,48 @@ impl Pipes {
                 Received::Notification => tracing::debug!("a worker's notification was dropped"),
                 Received::WorkerAsks { reply } => {
                     // Our own "method not found" is short; a framing that refuses it is no loss.
-                    self.say(&reply).ok();
+                    self.say(&Question::plain(reply)).ok();
                 }
-                Received::Mismatch(reason) if was_idle => return Err(OutOfStep::Unasked(reason)),
-                Received::Mismatch(reason) => return Err(OutOfStep::Mismatch(reason)),
+                Received::Mismatch(detail) => {
+                    let said = Some(shown(&said));
+                    return Err(OutOfStep { fault: Fault::Mismatch, detail, said });
+                }
             }
         }
         // With `json-id` a notification may be half read while nothing is asked.
         if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
-            let begun = "it began a message while nothing was asked".to_owned();
-            return Err(OutOfStep::Unasked(begun));
+            return Err(OutOfStep::unasked(&self.incoming));
         }
         Ok(())
     }
 
     /// What was read and not yet cut, for those who look for a banner.
-    pub fn unread(&mut self) -> &mut BytesMut {
+    pub fn received(&mut self) -> &mut BytesMut {
         &mut self.incoming
+    }
+}
+
+impl OutOfStep {
+    /// It said this while nothing was asked.
+    pub fn unasked(said: &[u8]) -> Self {
+        let detail = "it wrote something while nothing was asked".to_owned();
+        Self { fault: Fault::Unasked, detail, said: Some(shown(said)) }
     }
 }
 
 impl From<Broken> for OutOfStep {
     fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::TooBig { .. } => Self::TooBig(broken.to_string()),
-            Broken::Malformed { .. } => Self::Mismatch(broken.to_string()),
-        }
+        let fault = match broken {
+            Broken::TooBig { .. } => Fault::TooBig,
+            Broken::Malformed { .. } => Fault::Mismatch,
+        };
+        Self { fault, detail: broken.to_string(), said: broken.found().map(str::to_owned) }
     }
+}
+
+/// Bytes as the log shows them.
+fn shown(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(SHOWN_MOST)];
+    let more = if cut.len() < bytes.len() { " ..." } else { "" };
+    format!("\"{}\"{more}", cut.escape_ascii())
 }

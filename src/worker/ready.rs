@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 
-use super::pipes::{Heard, OutOfStep, Pipes};
+use super::pipes::{Heard, Pipes};
 use crate::base::{CallId, Question};
 use crate::config::PoolSettings;
 
@@ -54,7 +54,7 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
         if greeting.answer {
             ask(pipes, &greeting.send).await?;
         } else {
-            pipes.say(greeting.send.as_bytes()).map_err(|why| unsendable(&why))?;
+            pipes.say(&question(&greeting.send)).map_err(|why| unsendable(&why))?;
             std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
         }
     }
@@ -70,17 +70,15 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
 }
 
 async fn ask(pipes: &mut Pipes, text: &str) -> Result<Heard, NotReady> {
-    let question = Question::plain(text.to_owned());
+    let question = question(text);
     pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
     std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
     let mut heard = Vec::new();
     loop {
         read(pipes).await?;
-        match pipes.hear(&mut heard) {
-            Ok(()) => {}
-            Err(OutOfStep::Unasked(why) | OutOfStep::Mismatch(why) | OutOfStep::TooBig(why)) => {
-                return Err(NotReady::OutOfStep(why));
-            }
+        if let Err(out) = pipes.hear(&mut heard) {
+            let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
+            return Err(NotReady::OutOfStep(format!("{}{said}", out.detail)));
         }
         if let Some(answer) = heard.pop() {
             return Ok(answer);
@@ -88,27 +86,37 @@ async fn ask(pipes: &mut Pipes, text: &str) -> Result<Heard, NotReady> {
     }
 }
 
+/// What `hello` or `probe` says, with a fresh nonce where it says `{nonce}`.
+pub fn question(text: &str) -> Question {
+    if !text.contains("{nonce}") {
+        return Question::plain(text.to_owned());
+    }
+    let nonce = format!("{:032x}", fastrand::u128(..));
+    let text = text.replace("{nonce}", &nonce);
+    Question { text: text.into(), nonce: Some(nonce.into()) }
+}
+
 async fn skip_banner(pipes: &mut Pipes, ready: &regex::bytes::Regex) -> Result<(), NotReady> {
     loop {
         read(pipes).await?;
-        let Some(mut end) = ready.find(pipes.unread()).map(|found| found.end()) else {
-            if pipes.unread().len() > BANNER_MOST {
+        let Some(mut end) = ready.find(pipes.received()).map(|found| found.end()) else {
+            if pipes.received().len() > BANNER_MOST {
                 return Err(NotReady::OutOfStep("its banner does not end".to_owned()));
             }
             continue;
         };
-        while end == pipes.unread().len() {
+        while end == pipes.received().len() {
             match tokio::time::timeout(BANNER_REST, read(pipes)).await {
                 Ok(more) => more?,
                 Err(_) => break,
             }
-            end = ready.find(pipes.unread()).map_or(end, |found| found.end());
+            end = ready.find(pipes.received()).map_or(end, |found| found.end());
         }
-        let unread = pipes.unread();
-        unread.advance(end);
+        let received = pipes.received();
+        received.advance(end);
         let line_end =
-            [&b"\r\n"[..], b"\n"].into_iter().find(|line_end| unread.starts_with(line_end));
-        unread.advance(line_end.map_or(0, <[u8]>::len));
+            [&b"\r\n"[..], b"\n"].into_iter().find(|line_end| received.starts_with(line_end));
+        received.advance(line_end.map_or(0, <[u8]>::len));
         return Ok(());
     }
 }

@@ -61,6 +61,10 @@ pub struct Streams {
     pub stdout: AsyncFd<OwnedFd>,
     /// Its complaints.
     pub stderr: AsyncFd<OwnedFd>,
+    /// The reading end of its stdin, kept for one thing: once the process has gone, to see how
+    /// much of what was written it never read. So a program that closes its stdin is not seen
+    /// doing so; what is asked of it then ends at the call's timeout.
+    pub unread: OwnedFd,
 }
 
 /// What marks the shim's own message on a worker's stderr. Every process has another one, and
@@ -88,7 +92,9 @@ impl Process {
         let (our_stdout, their_stdout) =
             if launch.tty { raw_terminal()? } else { pipe_with(PipeFlags::CLOEXEC)? };
         let (our_stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let unread = rustix::io::fcntl_dupfd_cloexec(&their_stdin, 3)?;
         let streams = Streams {
+            unread,
             stdin: non_blocking(our_stdin, Interest::WRITABLE)?,
             stdout: non_blocking(our_stdout, Interest::READABLE)?,
             stderr: non_blocking(our_stderr, Interest::READABLE)?,
@@ -100,8 +106,7 @@ impl Process {
         drop(command);
         // From here on a failure drops the leader, which kills and reaps it.
         let leader = Leader { id, guard: guard.clone(), reaped: false };
-        let pidfd = pidfd_open(id, PidfdFlags::empty())?;
-        let ending = watched(pidfd, Interest::READABLE)?;
+        let ending = watched(end_of(id)?, Interest::READABLE)?;
         Ok((Self { ending, leader, token }, streams))
     }
 
@@ -224,6 +229,26 @@ fn reap(id: Pid, guard: &Guard) -> Exit {
     // Only possible if somebody else reaps our children, which `reaper` is there to prevent.
     tracing::error!(pid = id.as_raw_pid(), "the end of a worker was not seen");
     Exit::Signal(Signal::KILL.as_raw())
+}
+
+/// Becomes readable when this child ends; nothing is reaped by that.
+fn end_of(id: Pid) -> io::Result<OwnedFd> {
+    match pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => end_seen_by_thread(id),
+        opened => Ok(opened?),
+    }
+}
+
+/// The same where there are no pidfds, as under valgrind and in some sandboxes: the end of a
+/// pipe whose other end a thread holds until it has seen the child end.
+fn end_seen_by_thread(id: Pid) -> io::Result<OwnedFd> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    std::thread::Builder::new().name("wait".into()).spawn(move || {
+        // That there is no such child any more is an end as well.
+        wait(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
+        drop(theirs);
+    })?;
+    Ok(ours)
 }
 
 fn has_ended(id: Pid) -> bool {

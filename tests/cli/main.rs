@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the binary from outside")]
 
+mod check;
 mod commands;
 mod help;
 mod problems;
@@ -36,16 +37,21 @@ impl Room {
         self
     }
 
-    /// Exit code, stdout and stderr, each under its own line; an empty one is left out.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_httpipe"))
+    /// The binary with these arguments, in this directory.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_httpipe"));
+        command
             .args(arguments)
             .current_dir(&self.dir)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .output()
-            .expect("the binary can be run");
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Exit code, stdout and stderr, each under its own line; an empty one is left out.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("the binary can be run");
         let mut shown = format!("exit {}\n", output.status.code().unwrap_or(-1));
         for (name, text) in [("stdout", output.stdout), ("stderr", output.stderr)] {
             let text = String::from_utf8_lossy(&text);

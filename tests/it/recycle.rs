@@ -18,7 +18,6 @@ fn after_so_many_calls_a_worker_is_replaced_without_a_failure() {
 }
 
 #[test]
-#[ignore = "`recycle.memory` is read, and nothing looks at the memory of workers yet"]
 fn a_worker_that_grows_is_replaced_without_a_failure() {
     let server = Server::with("workers = 1\nrecycle = { memory = \"60MiB\" }").start();
     for round in 0..8 {

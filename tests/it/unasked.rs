@@ -57,7 +57,6 @@ fn a_banner_that_nobody_announced_is_never_an_answer() {
 }
 
 #[test]
-#[ignore = "the log does not say yet that `ready` is the key for banners"]
 fn the_log_names_the_key_for_banners() {
     let server = Server::with("workers = 1").worker("demo-worker --banner Welcome").start_unready();
     server.wait_for_log("`ready`");

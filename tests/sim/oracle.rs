@@ -70,6 +70,7 @@ pub(crate) struct Model {
     pub(crate) proven: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
 pub(crate) struct Oracle {
     pub(crate) rules: Rules,
     pub(crate) now: Instant,

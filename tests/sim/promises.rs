@@ -121,7 +121,7 @@ impl Story {
     }
 
     fn leave(&mut self, name: Name) -> Vec<String> {
-        drop(self.state.caller_left(self.now, self.ids[name]));
+        self.state.caller_left(self.now, self.ids[name]);
         self.settle()
     }
 
@@ -265,8 +265,12 @@ fn constant_crashes_are_no_storm_of_starts() {
     let mut starts = 0;
     for _ in 0..60_000 {
         let mut said = Vec::new();
-        living.iter().for_each(|worker| said.extend(story.ready(*worker)));
-        living.drain(..).for_each(|worker| said.extend(story.crash(worker, 0)));
+        for worker in &living {
+            said.extend(story.ready(*worker));
+        }
+        for worker in living.drain(..) {
+            said.extend(story.crash(worker, 0));
+        }
         said.extend(story.pass(1));
         starts += said.len();
         living.extend(

@@ -106,6 +106,12 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
 }
 
 /// A number from a range, small ones as likely as large ones.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "micros of a few seconds"
+)]
 pub(crate) fn spread(rng: &mut Rng, (least, most): (u64, u64)) -> Duration {
     let low = (least as f64 + 1.0).ln();
     let high = (most as f64 + 1.0).ln();

@@ -331,7 +331,7 @@ impl World {
         if in_order && self.draw(self.weather.doubt) {
             let calls = self.rng.usize(1..=holds);
             let loss = Loss::BadAnswer { detail: "out of step".into(), calls };
-            let unwritten = self.rng.usize(..=holds - 1);
+            let unwritten = self.rng.usize(..holds);
             return self.lose(worker, &loss, unwritten, |stage| stage == Stage::Serving);
         }
         let good = !self.draw(self.weather.bad);
@@ -354,6 +354,7 @@ impl World {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "one shape for all that can happen")]
     fn lose(
         &mut self,
         worker: WorkerId,

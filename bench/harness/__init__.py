@@ -1,0 +1,1 @@
+"""What `bench/run` is made of: parties, load, scenarios, report."""

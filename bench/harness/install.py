@@ -1,0 +1,127 @@
+"""Gets what is measured: httpipe and the probes by cargo, peers from PyPI and Debian.
+
+Debian packages are only unpacked below the work directory, so nothing on the machine changes and
+no service starts; wrk, node and valgrind are taken from the machine where they are there.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from harness.places import BENCH, DEBIAN, PROJECT, PYTHON, VENV, WORK
+
+PYPI = ["uvicorn", "uvloop", "httptools", "fastapi", "granian", "mosec", "flask", "gunicorn"]
+DEBIAN_PACKAGES = ["nginx", "uwsgi-core", "uwsgi-plugin-python3"]
+# What those need that a small Debian has not; unpacked beside them.
+DEBIAN_LIBRARIES = ["libnorm1", "libpcre3", "libpgm-5.3-0", "libyajl2", "libzmq5", "libjansson4"]
+LIBRARY_PATHS = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
+
+
+def install(build):
+    """All that is missing. `build`: also compile httpipe and the probes."""
+    WORK.mkdir(exist_ok=True)
+    if build:
+        say("cargo build --release: httpipe and the probes")
+        run(["cargo", "build", "--release", "--locked"], cwd=PROJECT)
+        run(["cargo", "build", "--release", "--locked"], cwd=BENCH / "probes")
+    virtual_environment()
+    debian_packages()
+    wrk()
+    if not shutil.which("node"):
+        sys.exit("node is not there: install Debian's `nodejs`, or leave its two peers out with --only")
+
+
+def virtual_environment():
+    """Peers from PyPI, on Debian's own Python: the one that uwsgi is built for."""
+    stamp = VENV / "installed"
+    wanted = "\n".join(PYPI)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("PyPI: " + " ".join(PYPI))
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run(["/usr/bin/python3", "-m", "venv", VENV], capture_output=True)
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        run([sys.executable, "-m", "venv", VENV])
+    run([PYTHON, "-m", "pip", "install", "--quiet", *PYPI])
+    stamp.write_text(wanted)
+
+
+def debian_packages():
+    """nginx and uwsgi, unpacked and not installed."""
+    if (DEBIAN / "usr/sbin/nginx").exists() and (DEBIAN / "usr/bin/uwsgi-core").exists():
+        return
+    say("Debian: " + " ".join(DEBIAN_PACKAGES))
+    unpack(DEBIAN_PACKAGES + DEBIAN_LIBRARIES)
+
+
+def wrk():
+    """The load generator: the machine's own, else Debian's."""
+    if shutil.which("wrk") or (DEBIAN / "usr/bin/wrk").exists():
+        return
+    say("Debian: wrk")
+    unpack(["wrk", "libluajit-5.1-2"])
+
+
+def unpack(packages):
+    archives = WORK / "archives"
+    archives.mkdir(exist_ok=True)
+    # The sandbox user may not write here.
+    sandbox = ["-o", "APT::Sandbox::User=root"]
+    run(["apt-get", "download", "-qq", *sandbox, *packages], cwd=archives)
+    for archive in archives.glob("*.deb"):
+        run(["dpkg-deb", "--extract", archive, DEBIAN])
+
+
+def environment():
+    """What every party and wrk run in: the same Python first in the path, nothing inherited
+    that would change how it behaves."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TERM") if name in os.environ}
+    path = [VENV / "bin", DEBIAN / "usr/bin", DEBIAN / "usr/sbin", os.environ["PATH"]]
+    libraries = [str(DEBIAN / place) for place in LIBRARY_PATHS]
+    return kept | {
+        "PATH": ":".join(map(str, path)),
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        "PYTHONPATH": str(BENCH / "peers"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def versions():
+    """What was measured, by name."""
+    found = {}
+    listed = output([PYTHON, "-m", "pip", "list", "--format=freeze"])
+    for line in listed.splitlines():
+        name, _, version = line.partition("==")
+        if name.lower() in PYPI:
+            found[name.lower()] = version
+    commands = {
+        "python": [PYTHON, "--version"],
+        "node": ["node", "--version"],
+        "nginx": [DEBIAN / "usr/sbin/nginx", "-v"],
+        "uwsgi": [DEBIAN / "usr/bin/uwsgi-core", "--version"],
+        "wrk": ["wrk", "-v"],
+        "rustc": ["rustc", "--version"],
+        "httpipe commit": ["git", "-C", PROJECT, "describe", "--always", "--dirty"],
+    }
+    for name, command in commands.items():
+        lines = output(command).strip().splitlines()
+        found[name] = lines[0][:60] if lines else "?"
+    return found
+
+
+def output(command):
+    env = os.environ | environment()
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def run(command, cwd=None):
+    done = subprocess.run(list(map(str, command)), cwd=cwd)
+    if done.returncode != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+
+
+def say(text):
+    print(f"== {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,230 @@
+"""Who is measured: how each is started, asked, and what it must answer.
+
+All peers serve `bench/peers/functions.py` with two worker processes (or threads, where that is
+how they work), with their access logs off; httpipe runs as a user would have it, metrics and
+access log on.
+"""
+
+from dataclasses import dataclass, field
+from typing import Callable
+
+from harness import places
+from harness.install import environment
+from harness.places import DEBIAN, PEERS, PROBES, PYTHON, VENV, WORKERS
+from harness.processes import Tree
+
+WORKS = {"echo": 7, "fib": 10}
+FIXED = "55"
+
+
+@dataclass
+class Party:
+    """One server to measure."""
+
+    name: str
+    # (work, port, directory) -> the commands that make it, the server last.
+    commands: Callable
+    # What it must answer instead of the right result; the limits work nothing out.
+    fixed: str | None = None
+    method: str = "GET"
+    # Is it known to answer wrongly? Then that is counted, else it ends the run.
+    is_wrong: bool = False
+    env: dict = field(default_factory=dict)
+    # One of the limits that do no work.
+    is_limit: bool = False
+
+    def start(self, work, port, directory, core=None):
+        directory.mkdir(parents=True, exist_ok=True)
+        commands = self.commands(work, port, directory)
+        return Tree(commands, directory, environment() | self.env, core)
+
+    def request(self, work, num):
+        """Method, path and body of one request."""
+        if self.method == "POST":
+            return "POST", "/inference", '{"num": %d}' % num
+        return "GET", f"/{work}?num={num}", None
+
+    def expected(self, work, num):
+        if self.fixed is not None:
+            return self.fixed
+        return str(num) if work == "echo" else str(fib(num))
+
+
+def fib(n):
+    a, b = 0, 1
+    for _ in range(n):
+        a, b = b, a + b
+    return a
+
+
+# httpipe.
+
+def httpipe(in_flight='"auto"', workers="2", json=False, cache=None, access=True):
+    """httpipe over two plain Python workers; `json`: over workers that speak JSON both ways."""
+
+    def commands(work, port, directory):
+        script = WORKERS / (f"json_{work}.py" if json else f"{work}.py")
+        answer = 'matching = "json-id"\nreply = "json"' if json else 'reply = "{input}|{result}"'
+        route = 'send = "json"' if json else ""
+        if cache:
+            route += f'\ncache = "{cache}"'
+        config = directory / "httpipe.toml"
+        config.write_text(f"""\
+listen = "127.0.0.1:{port}"
+admin = "127.0.0.1:0"
+log = {{ access = {str(access).lower()} }}
+
+[pool.work]
+command = ["python3", "{script}"]
+workers = "{workers}"
+in_flight = {in_flight}
+{answer}
+env = {{ PYTHONUNBUFFERED = "" }}
+timeout = "5m"
+
+[[route]]
+match = "GET /{work}?num={{num:int}}"
+pool = "work"
+{route}
+""")
+        return [[places.HTTPIPE, "run", config]]
+
+    return commands
+
+
+# Python servers.
+
+def uvicorn(module):
+    def commands(_, port, __):
+        options = "--workers 2 --loop uvloop --http httptools --lifespan off --no-access-log"
+        where = ["--host", "127.0.0.1", "--port", port, "--log-level", "warning"]
+        return [[PYTHON, "-m", "uvicorn", f"{module}:app", *options.split(), *where]]
+
+    return commands
+
+
+def granian(interface, module):
+    def commands(_, port, __):
+        options = f"--interface {interface} --workers 2 --host 127.0.0.1 --port {port}"
+        return [[VENV / "bin/granian", *options.split(), "--no-access-log", f"{module}:app"]]
+
+    return commands
+
+
+def gunicorn(*options):
+    def commands(_, port, __):
+        where = ["--bind", f"127.0.0.1:{port}", "--log-level", "warning", "--no-control-socket"]
+        return [[PYTHON, "-m", "gunicorn", "--workers", 2, *options, *where, "flask_app:app"]]
+
+    return commands
+
+
+def mosec(work, port, _):
+    return [[PYTHON, PEERS / "mosec_app.py", work, "--port", port, "--timeout", "60000"]]
+
+
+# nginx.
+
+NGINX = """\
+worker_processes 1;
+daemon off;
+pid {directory}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path {directory};
+    proxy_temp_path {directory};
+    fastcgi_temp_path {directory};
+    uwsgi_temp_path {directory};
+    scgi_temp_path {directory};
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ {location} }}
+    }}
+}}
+"""
+
+UWSGI_PARAMETERS = {
+    "QUERY_STRING": "$query_string",
+    "REQUEST_METHOD": "$request_method",
+    "CONTENT_TYPE": "$content_type",
+    "CONTENT_LENGTH": "$content_length",
+    "REQUEST_URI": "$request_uri",
+    "PATH_INFO": "$document_uri",
+    "SERVER_PROTOCOL": "$server_protocol",
+    "SERVER_PORT": "$server_port",
+    "SERVER_NAME": "$server_name",
+    "REMOTE_ADDR": "$remote_addr",
+}
+
+
+def nginx(port, directory, location):
+    # Its worker is another user where the machine runs as root.
+    directory.chmod(0o755)
+    config = directory / "nginx.conf"
+    config.write_text(NGINX.format(port=port, directory=directory, location=location))
+    return [DEBIAN / "usr/sbin/nginx", "-p", directory, "-e", "stderr", "-c", config]
+
+
+def nginx_return(_, port, directory):
+    body = '{"result":"%s"}' % FIXED
+    return [nginx(port, directory, f"default_type application/json; return 200 '{body}';")]
+
+
+def nginx_uwsgi(_, port, directory):
+    socket = directory / "uwsgi.sock"
+    uwsgi = [
+        DEBIAN / "usr/bin/uwsgi-core",
+        *("--plugins-dir", DEBIAN / "usr/lib/uwsgi/plugins", "--plugin", "python311"),
+        *("--socket", socket, "--chmod-socket=666", "--listen", "100"),
+        *("--master", "--processes", "2", "--die-on-term", "--disable-logging"),
+        *("--need-app", "--chdir", PEERS, "--module", "wsgi"),
+    ]
+    parameters = [f"uwsgi_param {name} {value};" for name, value in UWSGI_PARAMETERS.items()]
+    location = " ".join([*parameters, f"uwsgi_pass unix:{socket};"])
+    return [uwsgi, nginx(port, directory, location)]
+
+
+# Own code.
+
+def node_threads(work, port, _):
+    return [["node", PEERS / "node_threads/index.mjs", port, 2, WORKERS / f"{work}.py"]]
+
+
+def seed(work, port, _):
+    return [["node", PEERS / "seed/index.mjs", port, WORKERS / f"{work}.py"]]
+
+
+def hyper_fixed(_, port, __):
+    return [[PROBES / "hyper-fixed", port]]
+
+
+PARTIES = {
+    "httpipe": Party("httpipe", httpipe()),
+    "httpipe-1": Party("httpipe, one in flight", httpipe(in_flight="1")),
+    "httpipe-json": Party("httpipe, JSON both ways", httpipe(json=True)),
+    "uvicorn": Party("uvicorn, bare ASGI", uvicorn("asgi")),
+    "fastapi": Party("uvicorn + FastAPI", uvicorn("fastapi_app")),
+    "granian-rsgi": Party("granian, RSGI", granian("rsgi", "rsgi")),
+    "granian-asgi": Party("granian, ASGI", granian("asgi", "asgi")),
+    "granian-wsgi": Party("granian, WSGI", granian("wsgi", "wsgi")),
+    "flask": Party("Flask + gunicorn", gunicorn()),
+    "flask-threads": Party(
+        "Flask + gunicorn, threads", gunicorn("--worker-class", "gthread", "--threads", 8)
+    ),
+    "mosec": Party("mosec", mosec, method="POST"),
+    "nginx-uwsgi": Party("nginx + uwsgi", nginx_uwsgi),
+    "node": Party("Node worker threads, a Python each", node_threads),
+    "seed": Party("the seed as written", seed, is_wrong=True),
+    "nginx-return": Party("nginx `return`, no work", nginx_return, fixed=FIXED, is_limit=True),
+    "hyper-fixed": Party("hyper, no work", hyper_fixed, fixed=FIXED, is_limit=True),
+}
+
+# Variants of httpipe that only one scenario has.
+ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
+CACHED = Party("httpipe, cache hit, access log on", httpipe(cache="1h"))
+CACHED_SILENT = Party(
+    "httpipe, cache hit, access log off", httpipe(cache="1h", access=False)
+)

@@ -1,0 +1,82 @@
+//! What the single steps of a call cost, without processes, sockets or a runtime.
+//!
+//! `cargo bench` runs all of them, `cargo bench -- cache` those whose name holds that word. Times
+//! are of one step: the median of several samples and the best one. For the whole server see
+//! `bench/run`, for numbers that repeat exactly `tests/instructions.rs`.
+
+mod cache;
+mod codec;
+mod mapping;
+mod matching;
+mod state;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use httpipe::config::{Config, ConfigSource, PoolSettings};
+
+/// Collects what is asked for and prints a line for each.
+struct Bench {
+    wanted: Vec<String>,
+}
+
+/// One sample takes about this long.
+const SAMPLE: Duration = Duration::from_millis(10);
+const SAMPLES: usize = 15;
+
+fn main() {
+    // Cargo adds options of its own, which begin with a dash.
+    let wanted = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let bench = Bench { wanted };
+    codec::all(&bench);
+    matching::all(&bench);
+    state::all(&bench);
+    mapping::all(&bench);
+    cache::all(&bench);
+}
+
+impl Bench {
+    /// Times `work`, which does `steps` steps each time it is called.
+    #[expect(clippy::print_stdout, reason = "it is what a benchmark is for")]
+    fn run<R>(&self, name: &str, steps: u32, mut work: impl FnMut() -> R) {
+        if !self.wants(name) {
+            return;
+        }
+        let mut time = |rounds: u32| {
+            let start = Instant::now();
+            for _ in 0..rounds {
+                black_box(work());
+            }
+            start.elapsed()
+        };
+        let mut rounds = 1;
+        while time(rounds) < SAMPLE / 2 && rounds < 1 << 28 {
+            rounds *= 2;
+        }
+        let nanoseconds = |took: Duration| took.as_secs_f64() * 1e9 / f64::from(rounds * steps);
+        let mut samples: Vec<f64> = (0..SAMPLES).map(|_| nanoseconds(time(rounds))).collect();
+        samples.sort_by(f64::total_cmp);
+        println!("{name:<52} {:>10.1} ns   best {:>10.1}", samples[SAMPLES / 2], samples[0]);
+    }
+
+    /// Is anything under this name asked for? Saves the making of what it needs.
+    fn wants(&self, name: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|word| name.contains(word.as_str()))
+    }
+}
+
+/// The configuration of the examples' kind, with these keys in its pool and these routes.
+fn config(pool: &str, routes: &str) -> Config {
+    let text = format!("[pool.main]\ncommand = [\"cat\"]\n{pool}\n{routes}");
+    let path = std::env::temp_dir().join(format!("httpipe-bench-{}.toml", std::process::id()));
+    std::fs::write(&path, text).expect("the directory for temporary files can be written");
+    let loaded = ConfigSource::new(Some(path.clone()), vec![], vec![]).load();
+    std::fs::remove_file(path).expect("it was just written");
+    loaded.expect("the configurations here are right")
+}
+
+/// A pool with these keys.
+fn pool(keys: &str) -> Arc<PoolSettings> {
+    Arc::clone(&config(keys, "").pools[0])
+}

@@ -1,0 +1,94 @@
+//! The pool's books: what one call costs them, with few and many workers, calls and waiters.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use httpipe::base::{CallId, WorkerId};
+use httpipe::config::InFlight;
+use httpipe::pool::actions::{Action, NewCall};
+use httpipe::pool::rules::Rules;
+use httpipe::pool::state::State;
+
+use crate::{Bench, pool};
+
+/// A pool whose workers are ready, and a clock that moves.
+struct Pool {
+    state: State<u32>,
+    now: Instant,
+    given: VecDeque<(WorkerId, CallId)>,
+}
+
+impl Pool {
+    fn new(workers: usize, in_flight: InFlight) -> Self {
+        let mut rules = Rules::from(&*pool("reply = \"{input}|{result}\""));
+        rules.least = workers;
+        rules.most = workers;
+        rules.in_flight = in_flight;
+        rules.queue_length = 1 << 20;
+        let mut pool =
+            Self { state: State::new(rules, 1), now: Instant::now(), given: VecDeque::new() };
+        while pool.step() > 0 {}
+        pool
+    }
+
+    /// Settles and does what was decided; says how much that was.
+    fn step(&mut self) -> usize {
+        self.now += Duration::from_micros(1);
+        self.state.settle(self.now);
+        let actions = self.state.take_actions();
+        let count = actions.len();
+        for action in actions {
+            match action {
+                Action::Start(worker) => self.state.ready(self.now, worker),
+                Action::Give { worker, call } => self.given.push_back((worker, call)),
+                Action::Fail(..) | Action::Expire { .. } | Action::Stop(..) => {
+                    unreachable!("nothing fails here")
+                }
+            }
+        }
+        count
+    }
+
+    fn arrive(&mut self) {
+        let call = NewCall { payload: 0_u32, bytes: 2, idempotent: true, caller_deadline: None };
+        assert!(self.state.arrive(self.now, call).is_ok(), "there is room");
+        self.step();
+    }
+
+    fn answer(&mut self) {
+        let (worker, call) = self.given.pop_front().expect("something is being worked on");
+        let ended = self.state.answered(self.now, worker, call, true);
+        assert!(ended.is_some(), "it was open");
+        self.step();
+    }
+}
+
+pub(crate) fn all(bench: &Bench) {
+    for workers in [2, 16, 256] {
+        let mut pool = Pool::new(workers, InFlight::Fixed(1));
+        bench.run(&format!("state: a call, {workers} free workers"), 1, || {
+            pool.arrive();
+            pool.answer();
+        });
+    }
+    for workers in [2, 16, 256] {
+        let mut pool = Pool::new(workers, InFlight::Auto);
+        (0..workers).for_each(|_| pool.arrive());
+        bench.run(&format!("state: a call, auto, {workers} busy workers"), 1, || {
+            pool.arrive();
+            pool.answer();
+        });
+    }
+    for waiting in [1, 1000, 100_000] {
+        let name = format!("state: a call behind {waiting} that wait");
+        if !bench.wants(&name) {
+            continue;
+        }
+        let mut pool = Pool::new(2, InFlight::Fixed(1));
+        (0..waiting + 2).for_each(|_| pool.arrive());
+        bench.run(&name, 1, || {
+            pool.arrive();
+            pool.answer();
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! Words for a diagnosis: names, what is missing, and what would fit instead.
+//!
+//! Pure.
+
+use bytes::Bytes;
+
+use super::framings::quoted;
+use super::seen::Stage;
+use crate::base::pattern::{Match, Pattern};
+use crate::config::Framing;
+use crate::worker::spawn::Exit;
+
+/// A name as TOML wants it between brackets.
+pub(super) fn toml_key(name: &str) -> String {
+    let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
+    if is_bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A `reply` that has `{input}` and fits, if the answer begins with the question.
+pub(super) fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
+    let (question, answer) =
+        (std::str::from_utf8(question).ok()?, std::str::from_utf8(answer).ok()?);
+    let rest = answer.strip_prefix(question).filter(|_| !question.is_empty())?;
+    let sign = rest.find(|it: char| it.is_alphanumeric() || it == '-').unwrap_or(rest.len());
+    let text = format!("{{input}}{}{{result}}", &rest[..sign]);
+    let pattern = Pattern::parse(&text).ok()?;
+    let answer = Bytes::copy_from_slice(answer.as_bytes());
+    matches!(pattern.fit(question.as_bytes(), &answer), Match::Fits(_)).then_some(text)
+}
+
+/// What to do about a part of the program that its last words say is missing.
+pub(super) fn missing_part(words: &[String]) -> Option<String> {
+    let find = |before: &str, after: &[char]| {
+        let line = words.iter().rev().find_map(|line| line.split_once(before))?.1;
+        Some(line.trim_start().split(after).next()?.to_owned())
+    };
+    if let Some(module) = find("No module named '", &['\'']) {
+        return Some(format!(
+            "install `{module}` for this Python, or name the Python that has it in `command`"
+        ));
+    }
+    if find("ImportError", &['\n']).is_some() {
+        return Some("repair this import, or name the Python that can do it in `command`".into());
+    }
+    if let Some(module) = find("Cannot find module '", &['\'']) {
+        return Some(format!("install `{module}` where the program looks for it; see `dir`"));
+    }
+    if let Some(module) = find("cannot load such file -- ", &[' ']) {
+        return Some(format!("install the gem that holds `{module}`"));
+    }
+    if let Some(module) = find("Can't locate ", &[' ']) {
+        return Some(format!("install the Perl module `{module}`"));
+    }
+    if find("can't open file", &['\n']).is_some() || find("No such file", &['\n']).is_some() {
+        return Some("paths in `command` are relative to `dir`".into());
+    }
+    None
+}
+
+pub(super) fn ending(exit: &Exit, after: &str) -> String {
+    match exit {
+        Exit::NotRun(reason) => reason.clone(),
+        Exit::Code(_) | Exit::Signal(_) => format!("{exit} after {after}"),
+    }
+}
+
+pub(super) fn named(stage: Stage) -> String {
+    match stage {
+        Stage::Banner => "its start".to_owned(),
+        Stage::Hello(number) => format!("`hello` number {number}"),
+        Stage::Probe => "the probe".to_owned(),
+    }
+}
+
+pub(super) fn said_as(stage: Stage) -> String {
+    match stage {
+        Stage::Banner => "banner".to_owned(),
+        Stage::Hello(number) => format!("hello {number}"),
+        Stage::Probe => "probe".to_owned(),
+    }
+}
+
+/// A framing as an operator writes it.
+pub(super) fn shown(framing: &Framing) -> String {
+    match framing {
+        Framing::Line => "line".to_owned(),
+        Framing::Nul => "nul".to_owned(),
+        Framing::Lines(count) => format!("lines:{count}"),
+        Framing::Block => "block".to_owned(),
+        Framing::Until(text) => format!("until:{text}"),
+        Framing::LastLine(regex) => format!("last-line:{regex}"),
+        Framing::U16 => "u16".to_owned(),
+        Framing::U32 => "u32".to_owned(),
+        Framing::U32le => "u32le".to_owned(),
+        Framing::Netstring => "netstring".to_owned(),
+        Framing::ContentLength => "content-length".to_owned(),
+    }
+}

@@ -1,0 +1,213 @@
+//! What is said of facts that real programs seldom show, or show only after a long time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use regex::bytes::Regex;
+
+use super::*;
+use crate::base::ByteSize;
+use crate::base::pattern::Pattern;
+use crate::cli::check::finding::Weight;
+use crate::cli::check::seen::Banner;
+use crate::config::{
+    Framing, Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
+};
+
+fn settings() -> PoolSettings {
+    PoolSettings {
+        name: "it".to_owned(),
+        launch: LaunchSettings {
+            program: PathBuf::from("/bin/cat"),
+            name: "cat".to_owned(),
+            arguments: vec!["-".to_owned()],
+            dir: PathBuf::from("/"),
+            env: vec![],
+            tty: false,
+        },
+        workers_least: 1,
+        workers_most: 1,
+        in_flight: InFlight::Fixed(1),
+        framing: Framings { send: Framing::Line, reply: Framing::Line },
+        matching: Matching::Order,
+        reply: ReplyShape::Plain,
+        error: None,
+        error_status: 422,
+        timeout: Duration::from_secs(30),
+        abandoned: Duration::from_secs(10),
+        queue: QueueSettings {
+            length: 1024,
+            bytes: ByteSize(64 << 20),
+            wait: Duration::from_secs(5),
+        },
+        retries: 1,
+        start_timeout: Duration::from_secs(30),
+        ready: None,
+        hello: vec![],
+        probe: Some(Probe { send: "1".to_owned(), reply: None }),
+        stop_grace: Duration::from_secs(2),
+        message_max: 1024,
+        recycle: RecycleSettings::default(),
+    }
+}
+
+fn seen(end: End) -> Seen {
+    Seen {
+        start: Duration::from_millis(40),
+        waited: true,
+        banner: Banner::default(),
+        exchanges: vec![],
+        end,
+        words: vec![],
+    }
+}
+
+fn answered(answer: &str) -> Seen {
+    let text = Bytes::copy_from_slice(answer.as_bytes());
+    let exchange = Exchange {
+        stage: Stage::Probe,
+        question: Bytes::from_static(b"1"),
+        answer: Some(text),
+        proven: false,
+        took: Duration::from_micros(300),
+        raw: format!("{answer}\n").into_bytes(),
+        extra: vec![],
+        again: vec![],
+    };
+    Seen { exchanges: vec![exchange], ..seen(End::Ready) }
+}
+
+fn silence() -> Silence {
+    Silence {
+        stage: Stage::Probe,
+        question: Bytes::from_static(b"1"),
+        waited: Duration::from_secs(30),
+        unread: 0,
+        waits: false,
+        cpu_lately: Duration::ZERO,
+        said: vec![],
+        at_end: vec![],
+    }
+}
+
+fn findings(settings: &PoolSettings, seen: &Seen, tried: Tried) -> Vec<Finding> {
+    let place = Place { command: Some("httpipe.toml:3".to_owned()) };
+    Diagnosis { settings, place: &place, seen, tried }.findings()
+}
+
+fn only(settings: &PoolSettings, seen: &Seen) -> Finding {
+    let mut findings = findings(settings, seen, Tried::default());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings.remove(0)
+}
+
+#[test]
+fn a_worker_that_ends_is_shown_with_command_end_and_last_words() {
+    let end =
+        End::Ended { exit: Exit::Code(1), after: Duration::from_millis(41), stage: Stage::Banner };
+    let words =
+        ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'numpy'"];
+    let seen = Seen { words: words.map(str::to_owned).to_vec(), ..seen(end) };
+    insta::assert_snapshot!(only(&settings(), &seen).shown(), @r"
+    error: no worker of pool `it` became ready
+      command   cat -  (httpipe.toml:3)
+      ended     exit code 1 after 41ms
+      it said   Traceback (most recent call last):
+                ModuleNotFoundError: No module named 'numpy'
+
+    hint: install `numpy` for this Python, or name the Python that has it in `command`
+    ");
+}
+
+#[test]
+fn idling_computing_and_not_reading_are_told_apart() {
+    let hint = |silence: Silence| {
+        only(&settings(), &seen(End::Silent(silence))).hint.expect("there is always one")
+    };
+    assert!(hint(silence()).contains("held back"));
+    let at_end = Silence { at_end: b"1\n".to_vec(), ..silence() };
+    assert!(hint(at_end).contains("only when its input ends"));
+    let busy = Duration::from_millis(900);
+    assert!(hint(Silence { cpu_lately: busy, ..silence() }).contains("`start_timeout` (30s)"));
+    assert!(hint(Silence { unread: 2, ..silence() }).contains("read its questions"));
+    // What it used before it went back to its input does not count.
+    let was_busy = Silence { cpu_lately: busy, waits: true, ..silence() };
+    assert!(hint(was_busy).contains("held back"));
+}
+
+#[test]
+fn a_banner_that_does_not_match_is_told_once() {
+    let mut settings = settings();
+    settings.ready = Some(Regex::new("Welcome").expect("a pattern"));
+    let silence = Silence { stage: Stage::Banner, said: b"Hi 3\n".to_vec(), ..silence() };
+    let mut seen = seen(End::Silent(silence));
+    seen.banner.bytes = b"Hi 3\n".to_vec();
+    let finding = only(&settings, &seen);
+    assert_eq!(finding.hint.as_deref(), Some("write `ready = \"Hi [0-9]+\"` in `[pool.it]`"));
+}
+
+#[test]
+fn a_ready_that_matches_too_early_is_an_error() {
+    let mut settings = settings();
+    settings.ready = Some(Regex::new("Hi").expect("a pattern"));
+    let mut seen = answered("1");
+    seen.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
+    let finding = only(&settings, &seen);
+    assert!(finding.message.contains("more than `ready` takes away"), "{finding:?}");
+    assert!(finding.hint.is_some_and(|hint| hint.contains("ready = \"there\"")));
+}
+
+#[test]
+fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
+    let hint = |again: &[u8]| {
+        let mut seen = answered("Calc 1");
+        seen.exchanges[0].raw = b"Calc 1\n2\n".to_vec();
+        seen.exchanges[0].extra = b"2\n".to_vec();
+        seen.exchanges[0].again = again.to_vec();
+        only(&settings(), &seen).hint.expect("there is always one")
+    };
+    assert!(hint(b"2\n").contains("a banner that comes late"));
+    assert!(hint(b"a\nb\nc\n").contains("lines:3"));
+    assert!(hint(b"").contains("lines:2"));
+}
+
+#[test]
+fn notifications_of_json_rpc_are_no_banner() {
+    let mut settings = settings();
+    settings.matching = Matching::JsonId;
+    let mut seen = answered(r#"{"id":1,"result":1}"#);
+    seen.banner.bytes = b"{\"method\":\"log\"}\n".to_vec();
+    assert_eq!(findings(&settings, &seen, Tried::default()), []);
+    seen.banner.bytes = b"Starting\n".to_vec();
+    assert_eq!(only(&settings, &seen).weight, Weight::Error);
+}
+
+#[test]
+fn a_probe_with_its_own_answer_may_have_another_shape() {
+    let mut settings = settings();
+    settings.reply = ReplyShape::Pattern(Pattern::parse("{input}|{n}").expect("a pattern"));
+    assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Error);
+    settings.probe = Some(Probe { send: "1".to_owned(), reply: Some("readyok".to_owned()) });
+    assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Warning);
+    assert_eq!(only(&settings, &answered("other")).weight, Weight::Error);
+}
+
+#[test]
+fn bare_order_is_warned_of_only_where_nothing_is_worse() {
+    let mut settings = settings();
+    assert_eq!(only(&settings, &answered("1")).weight, Weight::Warning);
+    settings.reply = ReplyShape::Pattern(Pattern::parse("{input}").expect("a pattern"));
+    assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
+    settings.reply = ReplyShape::Plain;
+    settings.matching = Matching::Tag;
+    assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
+}
+
+#[test]
+fn names_and_patterns_are_quoted_where_they_must_be() {
+    assert_eq!(toml_key("fib-2"), "fib-2");
+    assert_eq!(toml_key("a.b"), "\"a.b\"");
+    assert_eq!(pattern_for(b"1", b"1|2").as_deref(), Some("{input}|{result}"));
+    assert_eq!(pattern_for(b"1", b"one"), None);
+}

@@ -1,0 +1,149 @@
+//! What is said about a pool, and how it looks.
+//!
+//! Pure.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Something that was seen when a pool was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub weight: Weight,
+    /// What was seen.
+    pub message: String,
+    /// What it was seen by: names of at most nine letters, and texts that may have many lines.
+    pub rows: Vec<(&'static str, String)>,
+    /// What to change.
+    pub hint: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The pool would not work.
+    Error,
+    /// It works, but not as well or as safely as it could.
+    Warning,
+}
+
+/// Most letters of what a program wrote that are repeated.
+const SHOWN_MOST: usize = 200;
+
+impl Finding {
+    /// The pool would not work.
+    pub(super) fn error(message: impl Into<String>) -> Self {
+        Self { weight: Weight::Error, message: message.into(), rows: Vec::new(), hint: None }
+    }
+
+    /// It works, but not as it could.
+    pub(super) fn warning(message: impl Into<String>) -> Self {
+        Self { weight: Weight::Warning, ..Self::error(message) }
+    }
+
+    pub(super) fn row(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.rows.push((name, text.into()));
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// As it is printed, with a blank line behind.
+    pub(super) fn shown(&self) -> String {
+        let weight = match self.weight {
+            Weight::Error => "error",
+            Weight::Warning => "warning",
+        };
+        let mut shown = format!("{weight}: {}\n", self.message);
+        for (name, text) in &self.rows {
+            shown.push_str(&row(name, text));
+        }
+        if let Some(hint) = &self.hint {
+            let gap = if self.rows.is_empty() { "" } else { "\n" };
+            writeln!(shown, "{gap}hint: {hint}").expect("a string takes everything");
+        }
+        shown.push('\n');
+        shown
+    }
+}
+
+/// A name and its text, further lines under the first.
+pub(super) fn row(name: &str, text: &str) -> String {
+    let mut shown = String::new();
+    for (index, line) in text.lines().enumerate() {
+        let name = if index == 0 { name } else { "" };
+        writeln!(shown, "  {name:<9} {line}").expect("a string takes everything");
+    }
+    shown
+}
+
+/// What a program wrote, in quotes, without control characters, cut short.
+pub(super) fn escaped(bytes: &[u8]) -> String {
+    let mut shown = String::from("\"");
+    let text = String::from_utf8_lossy(bytes);
+    for (count, letter) in text.chars().enumerate() {
+        if count == SHOWN_MOST {
+            write!(shown, "\"… ({} bytes)", bytes.len()).expect("a string takes everything");
+            return shown;
+        }
+        if letter.is_control() || matches!(letter, '"' | '\\') {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown.push('"');
+    shown
+}
+
+/// A time as people read it.
+pub(super) fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds >= 10.0 {
+        format!("{seconds:.1}s")
+    } else if seconds >= 0.01 {
+        format!("{:.0}ms", seconds * 1000.0)
+    } else {
+        format!("{:.1}ms", seconds * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_shown_with_what_to_change() {
+        let finding = Finding::warning("pool `a` holds its output back").hint("add `tty = true`");
+        let shown = "warning: pool `a` holds its output back\nhint: add `tty = true`\n\n";
+        assert_eq!(finding.shown(), shown);
+    }
+
+    #[test]
+    fn rows_are_aligned_and_keep_their_lines() {
+        let finding = Finding::error("no").row("command", "a b").row("it said", "x\n  y").hint("z");
+        insta::assert_snapshot!(finding.shown(), @r"
+        error: no
+          command   a b
+          it said   x
+                      y
+
+        hint: z
+        ");
+    }
+
+    #[test]
+    fn what_a_program_wrote_stays_on_one_line() {
+        assert_eq!(escaped(b"a\n\"\x1b[0m\xc3\xa4"), "\"a\\n\\\"\\u{1b}[0mä\"");
+        assert_eq!(escaped(&[b'x'; 500]), format!("\"{}\"… (500 bytes)", "x".repeat(200)));
+    }
+
+    #[test]
+    fn times_have_a_sensible_number_of_digits() {
+        let shown = [300, 41_300, 1_234_000, 30_000_000].map(|it| time(Duration::from_micros(it)));
+        assert_eq!(shown, ["0.3ms", "41ms", "1234ms", "30.0s"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Which framing, and which `ready`, would fit what a program wrote.
+//!
+//! Pure: a guess is only made if the decoder that would be used agrees with it.
+
+use std::fmt::Write as _;
+
+use bytes::BytesMut;
+use regex::bytes::Regex;
+
+use crate::config::Framing;
+use crate::wire::Decoder;
+
+/// More than anything that is looked at here.
+const LIMIT: usize = 64 << 20;
+/// The longest text at the end of an answer that is taken for a prompt.
+const PROMPT_MOST: usize = 24;
+/// How much of a line is put into a pattern.
+const PATTERN_MOST: usize = 60;
+
+/// The framing, as an operator writes it, under which these bytes are exactly one answer, and
+/// what to know about it; the likeliest.
+pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
+    let mut candidates: Vec<(String, &str)> = Vec::new();
+    let lowered = said.get(..16).unwrap_or_default().to_ascii_lowercase();
+    if lowered.starts_with(b"content-length:") || lowered.starts_with(b"content-type:") {
+        candidates.push(("content-length".to_owned(), ""));
+    }
+    if said.first().is_some_and(u8::is_ascii_digit) {
+        candidates.push(("netstring".to_owned(), ""));
+    }
+    // A length of text is never read as text: its first byte would be a control character.
+    if said.first().is_some_and(|byte| *byte < 9) || said.get(1) == Some(&0) {
+        candidates.extend(["u32", "u32le", "u16"].map(|name| (name.to_owned(), "")));
+    }
+    candidates.push(("nul".to_owned(), ""));
+    let lines = lines_of(said);
+    let whole_lines = said.ends_with(b"\n");
+    if whole_lines {
+        candidates.push(("line".to_owned(), ""));
+        candidates.push(("block".to_owned(), ""));
+        let last = lines.last().filter(|_| lines.len() > 1);
+        if let Some(end) = last.filter(|line| is_bracketed(line)) {
+            candidates.push((format!("until:{}\n", String::from_utf8_lossy(end)), ""));
+        }
+        if let Some(end) = last.and_then(|it| mark_of(it)) {
+            candidates.push((format!("last-line:^{end}$"), ""));
+        }
+        let note = "if its answers always have so many lines";
+        candidates.push((format!("lines:{}", lines.len()), note));
+    } else if let Some(prompt) = prompt_of(said) {
+        candidates.push((format!("until:{prompt}"), ""));
+    }
+    candidates.into_iter().find(|(name, _)| cuts_one(name, said))
+}
+
+/// A `ready` that takes exactly these bytes away and still fits when numbers in them change.
+pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(banner).ok()?;
+    let ended = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+    let body = ended.unwrap_or(text);
+    let last = body.trim_end_matches(['\n', '\r']).rsplit('\n').next()?.trim_end_matches('\r');
+    let empty_lines = &body[body.trim_end_matches(['\n', '\r']).len()..];
+    let first = body.lines().next()?;
+    let end = format!("{}{}", general(last), general(empty_lines));
+    let candidates = [end.clone(), format!("(?s)^{}.*{end}", general(first))];
+    candidates.into_iter().find(|pattern| takes_all(pattern, banner))
+}
+
+/// The text as TOML on one line, in the quotes that need least escaping.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' | '\n' | '\r' | '\t' => quoted.extend(letter.escape_default()),
+            _ if letter.is_control() => {
+                write!(quoted, "\\u{:04x}", u32::from(letter)).expect("a string takes everything");
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn cuts_one(framing: &str, said: &[u8]) -> bool {
+    let Ok(framing) = Framing::parse(framing) else { return false };
+    let mut decoder = Decoder::new(&framing, LIMIT);
+    let mut buffer = BytesMut::from(said);
+    matches!(decoder.next(&mut buffer, None), Ok(Some(_))) && buffer.is_empty()
+}
+
+fn lines_of(said: &[u8]) -> Vec<&[u8]> {
+    let whole = said.strip_suffix(b"\n").unwrap_or(said);
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .collect()
+}
+
+/// A last line that looks as if it only ended the answer.
+fn mark_of(line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(line).ok()?;
+    let is_word = line.len() > 1 && line.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_sign = matches!(line, "." | "ok" | "done" | "end") || is_bar(line);
+    (is_word || is_sign).then(|| regex::escape(line))
+}
+
+/// `{ready}`, `<end>`, `[done]`.
+fn is_bracketed(line: &[u8]) -> bool {
+    let [first, inside @ .., last] = line else { return false };
+    let is_pair = matches!((first, last), (b'{', b'}') | (b'<', b'>') | (b'[', b']'));
+    is_pair && !inside.is_empty() && inside.iter().all(u8::is_ascii_alphabetic)
+}
+
+fn is_bar(line: &str) -> bool {
+    line.len() > 1 && line.bytes().all(|byte| matches!(byte, b'-' | b'=' | b'.' | b'*'))
+}
+
+/// What a program wrote behind its last line, to say that it waits.
+fn prompt_of(said: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(said).ok()?;
+    let start = text.rfind('\n').map_or(0, |end| end + 1);
+    let prompt = &text[start..];
+    let last = prompt.trim_end().chars().next_back()?;
+    let is_prompt =
+        prompt.len() <= PROMPT_MOST && matches!(last, '>' | '?' | ':' | '$' | '#' | '%');
+    is_prompt.then(|| prompt.to_owned())
+}
+
+fn takes_all(pattern: &str, banner: &[u8]) -> bool {
+    let Ok(regex) = Regex::new(pattern) else { return false };
+    let Some(found) = regex.find(banner) else { return false };
+    matches!(&banner[found.end()..], b"" | b"\n" | b"\r\n")
+}
+
+/// A pattern for the text in which every number may be another.
+fn general(text: &str) -> String {
+    let mut pattern = String::new();
+    let mut rest = text;
+    if let Some((cut, _)) = text.char_indices().nth(PATTERN_MOST) {
+        rest = &text[..cut];
+    }
+    let is_cut = rest.len() < text.len();
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        pattern.push_str(&regex::escape(&rest[..start]));
+        pattern.push_str("[0-9]+");
+        rest = rest[start..].trim_start_matches(|letter: char| letter.is_ascii_digit());
+    }
+    pattern.push_str(&regex::escape(rest));
+    if is_cut {
+        pattern.push_str(".*");
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(said: &[u8]) -> String {
+        fitting(said).map_or_else(|| "none".to_owned(), |(framing, _)| framing)
+    }
+
+    #[test]
+    fn the_framing_that_would_end_an_answer_is_found() {
+        assert_eq!(fits(b"42\n"), "line");
+        assert_eq!(fits(b"a\nb\n\n"), "block");
+        assert_eq!(fits(b"a\r\nb\r\n\r\n"), "block");
+        assert_eq!(fits(b"a\nb\nc\n"), "lines:3");
+        assert_eq!(fits(b"a\nb\nOK\n"), "last-line:^OK$");
+        assert_eq!(fits(b"a\n.\n"), r"last-line:^\.$");
+        assert_eq!(fits(b"12.57\n{ready}\n"), "until:{ready}\n");
+        assert_eq!(fits(b"3\n> "), "until:> ");
+        assert_eq!(fits(b"3:abc,"), "netstring");
+        assert_eq!(fits(b"\0\0\0\x02ab"), "u32");
+        assert_eq!(fits(b"\x02\0\0\0ab"), "u32le");
+        assert_eq!(fits(b"\0\x02ab"), "u16");
+        assert_eq!(fits(b"ab\0"), "nul");
+        assert_eq!(fits(b"Content-Length: 2\r\n\r\n{}"), "content-length");
+        assert_eq!(fits(b"42"), "none");
+    }
+
+    #[test]
+    fn a_ready_takes_the_whole_banner_away_whatever_its_numbers() {
+        let ready = |banner: &str| {
+            let pattern = ready_for(banner.as_bytes()).expect("a pattern");
+            assert!(takes_all(&pattern, banner.as_bytes()), "{pattern}");
+            pattern
+        };
+        assert_eq!(ready("Ispell Version 3.1.20\n"), r"Ispell Version [0-9]+\.[0-9]+\.[0-9]+");
+        assert_eq!(ready("hello\nready\n"), "ready");
+        assert_eq!(ready("welcome\n\n"), "welcome\n");
+        assert_eq!(ready("Calc 1.0\nhelp: ?\n> "), "> ");
+        // The prompt alone would match too early.
+        assert_eq!(ready("a > b\n> "), "(?s)^a > b.*> ");
+        assert_eq!(ready_for(b"\xff\n"), None);
+    }
+
+    #[test]
+    fn texts_are_quoted_as_toml_on_one_line() {
+        assert_eq!(quoted("a.b"), "\"a.b\"");
+        assert_eq!(quoted(r"\d"), r"'\d'");
+        for text in ["\\d '\"\n\u{1b}\t", "{ready}\n", "\u{85}\\'", ""] {
+            let line = format!("a = {}", quoted(text));
+            assert!(!line.contains('\n'), "{line}");
+            let read = toml::from_str::<toml::Table>(&line).expect("TOML");
+            assert_eq!(read["a"].as_str(), Some(text));
+        }
+    }
+}

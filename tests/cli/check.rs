@@ -1,0 +1,219 @@
+//! What `check` sees when it tries a worker, and what it says to change.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use crate::Room;
+
+/// Runs `check` with this pool `it`.
+fn checked(room: Room, pool: &str) -> String {
+    let text = format!("[pool.it]\n{pool}\n[[route]]\nmatch = \"POST /\"\n");
+    room.file("httpipe.toml", text).run(&["check"])
+}
+
+#[track_caller]
+fn says(said: &str, code: i32, parts: &[&str]) {
+    assert!(said.starts_with(&format!("exit {code}\n")), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+}
+
+/// May the test go on with this program? Where everything must be there, it has to be.
+fn has(program: &str) -> bool {
+    let found =
+        ["/usr/bin", "/bin"].iter().any(|dir| std::path::Path::new(dir).join(program).exists());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{program} must be installed here");
+        #[expect(clippy::print_stderr, reason = "whoever runs the tests should know")]
+        {
+            eprintln!("SKIPPED: {program} is not installed");
+        }
+    }
+    found
+}
+
+const PYTHON_THAT_HOLDS_BACK: &str =
+    "import sys\nfor line in sys.stdin:\n    print(line.strip() + '|' + line.strip())\n";
+
+#[test]
+fn a_good_program_is_told_with_its_times_and_its_answer() {
+    let said = Room::new()
+        .run(&["check", "--reply", "{input}", "--probe", "a", "--", "sed", "-u", "s/b/c/"]);
+    says(&said, 0, &["pool `sed`: sed -u s/b/c/\n  start     after ", "\"a\" answered after "]);
+    assert!(said.ends_with(": \"a\"\n\nno errors in 1 pool and 2 routes\n"), "{said}");
+}
+
+#[test]
+fn without_a_probe_nothing_is_asked() {
+    let said = checked(Room::new(), "command = [\"cat\"]\nreply = \"{input}\"");
+    says(&said, 0, &["probe     none is configured, so it was asked nothing\n"]);
+}
+
+#[test]
+fn answers_that_do_not_prove_their_call_are_a_warning() {
+    let said = checked(Room::new(), "command = [\"cat\"]");
+    says(
+        &said,
+        0,
+        &["warning: answers of pool `it` do not show which call", "`{input}` in `reply`"],
+    );
+}
+
+#[test]
+fn python_that_holds_its_output_back_is_told_to_run_unbuffered() {
+    let room = Room::new().file("held.py", PYTHON_THAT_HOLDS_BACK);
+    let pool = "command = [\"python3\", \"held.py\"]\nenv = { PYTHONUNBUFFERED = \"\" }\n\
+                probe = { send = \"1\" }";
+    let said = checked(room, pool);
+    says(
+        &said,
+        2,
+        &[
+            "error: no worker of pool `it` became ready\n  command   python3 held.py  (httpipe.toml:2)\n",
+            "it read the question, went idle and wrote nothing",
+            "it wrote  \"1|1\\n\", when its input ended",
+            "hint: it holds its output back: write `command = [\"python3\", \"-u\", \"held.py\"]` in `[pool.it]`",
+        ],
+    );
+}
+
+#[test]
+fn other_programs_that_hold_their_output_back_are_run_by_stdbuf() {
+    let said = Room::new().run(&["check", "--probe", "a", "--", "tr", "a", "b"]);
+    says(&said, 2, &["hint: it holds its output back: write `-- stdbuf -oL tr a b`"]);
+    if has("gawk") {
+        let said =
+            checked(Room::new(), "command = [\"gawk\", \"{print}\"]\nprobe = { send = \"1\" }");
+        says(&said, 2, &["command = [\"stdbuf\", \"-oL\", \"gawk\", \"{print}\"]"]);
+    }
+}
+
+#[test]
+fn a_program_that_stdbuf_cannot_reach_is_given_a_terminal() {
+    // It asks for itself whether anybody could be watching.
+    let script = "import os, sys\nfor line in sys.stdin:\n    if os.isatty(1):\n        \
+                  os.write(1, line.encode())\n";
+    let room = Room::new().file("shy.py", script);
+    let pool = "command = [\"python3\", \"shy.py\"]\nprobe = { send = \"1\" }";
+    says(
+        &checked(room, pool),
+        2,
+        &["no help   `-u`, `stdbuf -oL`\n", "write `tty = true` in `[pool.it]`"],
+    );
+}
+
+#[test]
+fn one_that_answers_at_the_end_of_its_input_cannot_be_helped() {
+    let room = Room::new();
+    let said = checked(room, "command = [\"wc\", \"-c\"]\nprobe = { send = \"1\" }");
+    says(
+        &said,
+        2,
+        &["no help   `stdbuf -oL`, `tty = true`\n", "it answers only when its input ends"],
+    );
+}
+
+#[test]
+fn a_banner_that_nobody_configured_gets_a_ready() {
+    let script = "echo 'Calc 1.2'; while read -r a; do echo $a; done";
+    let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
+    let said = checked(Room::new(), &pool);
+    let ready = r"ready = 'Calc [0-9]+\.[0-9]+'";
+    says(&said, 2, &["writes before it is asked anything", "\"Calc 1.2\\n\"", ready]);
+    // What it recommends works.
+    says(&checked(Room::new(), &format!("{pool}\n{ready}")), 0, &["banner    \"Calc 1.2\\n\""]);
+}
+
+#[test]
+fn an_answer_of_several_lines_gets_a_framing() {
+    let script = "while read -r a; do echo $a; echo more; echo; done";
+    let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
+    let framing = "framing = { send = \"line\", reply = \"block\" }";
+    let said = checked(Room::new(), &pool);
+    says(&said, 2, &["more than one answer to one question", "\"more\\n\\n\"", framing]);
+    says(&checked(Room::new(), &format!("{pool}\n{framing}")), 0, &[": \"1\\nmore\"\n"]);
+}
+
+#[test]
+fn an_answer_that_never_ends_gets_a_framing() {
+    let pool = "command = [\"cat\"]\nprobe = { send = \"1\" }";
+    let framing = "framing = { send = \"line\", reply = \"block\" }";
+    let said = checked(Room::new(), &format!("{pool}\n{framing}"));
+    says(
+        &said,
+        2,
+        &["never ends under `block`", "framing = { send = \"line\", reply = \"line\" }"],
+    );
+}
+
+#[test]
+fn a_prompt_gets_an_until() {
+    let script = "printf '> '; while read -r a; do printf '%s\\\\n> ' $a; done";
+    let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
+    let (ready, framing) =
+        ("ready = \"> \"", "framing = { send = \"line\", reply = \"until:> \" }");
+    says(&checked(Room::new(), &pool), 2, &[ready, framing]);
+    says(&checked(Room::new(), &format!("{pool}\n{ready}\n{framing}")), 0, &[": \"1\\n\"\n"]);
+}
+
+#[test]
+fn a_probe_that_is_answered_otherwise_shows_both() {
+    let said = Room::new().run(&["check", "--probe", "1=>2", "--", "cat"]);
+    says(&said, 2, &["  expected  \"2\"\n  got       \"1\"\n", "write `--probe '1=>1'`"]);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_reply_gets_one_that_does() {
+    let pool = "command = [\"sed\", \"-u\", \"s/.*/& = x/\"]\nprobe = { send = \"1\" }";
+    let said = checked(Room::new(), &format!("{pool}\nreply = \"{{input}}|{{result}}\""));
+    says(&said, 2, &["does not fit", "got       \"1 = x\"", "reply = \"{input} = {result}\""]);
+    let said = checked(Room::new(), &format!("{pool}\nreply = \"json\""));
+    says(&said, 2, &["the answer is not JSON", "remove `reply = \"json\"`"]);
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_told_with_its_last_words() {
+    let room = Room::new().file("crash.py", "import no_such_module\n");
+    let said = checked(room, "command = [\"python3\", \"crash.py\"]");
+    let words = "ModuleNotFoundError: No module named 'no_such_module'\n";
+    says(&said, 2, &["  ended     exit code 1 after ", words, "hint: install `no_such_module`"]);
+}
+
+#[test]
+fn a_program_for_one_question_is_told_to_be_replaced_after_it() {
+    let said =
+        checked(Room::new(), "command = [\"head\", \"-n\", \"1\"]\nprobe = { send = \"1\" }");
+    says(&said, 2, &["ends after its first answer", "recycle = { calls = 1 }"]);
+}
+
+#[test]
+fn one_that_computes_too_long_is_told_from_one_that_does_not_read() {
+    let busy = "import sys\nfor line in sys.stdin:\n    while True: pass\n";
+    let deaf = "import signal\nsignal.pause()\n";
+    let room = |script: &str| Room::new().file("it.py", script);
+    let pool =
+        "command = [\"python3\", \"it.py\"]\nprobe = { send = \"1\" }\nstart_timeout = \"3s\"";
+    says(&checked(room(busy), pool), 2, &["it was still computing", "raise `start_timeout` (3s)"]);
+    says(&checked(room(deaf), pool), 2, &["it never read", "must read its questions from stdin"]);
+}
+
+#[test]
+fn what_was_started_does_not_outlive_an_interrupt() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let port = listener.local_addr().expect("it is bound").port().to_string();
+    let script = "import signal, socket, sys\n\
+                  held = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+                  signal.pause()\n";
+    let room = Room::new().file("it.py", script);
+    let mut command =
+        room.command(&["check", "--probe", "1", "--", "python3", "it.py", port.as_str()]);
+    let mut check = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let (mut worker, _) = listener.accept().expect("the worker calls");
+    let id = rustix::process::Pid::from_child(&check);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it can be told");
+    assert_eq!(check.wait().expect("it ends").code(), Some(1));
+    // The end of its connection is the end of the worker.
+    assert_eq!(worker.read(&mut [0]).expect("the end"), 0);
+}

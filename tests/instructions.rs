@@ -1,0 +1,242 @@
+//! What a call costs the server in instructions, through the real binary, one call after the
+//! other on one connection. Instructions repeat where times do not, so a change that makes the
+//! way of a call a tenth longer is seen here on any machine.
+//!
+//! Callgrind counts the server only, not its workers. What is counted is the difference between
+//! a run with few calls and one with many, so start and end do not matter. The counts to hold
+//! are in `tests/instructions.txt`; `UPDATE=1` writes them anew.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// One worker that needs no start of its own, and a route of each kind.
+const CONFIGURATION: &str = r#"
+listen = "127.0.0.1:0"
+admin = "off"
+
+[pool.main]
+command = ["sed", "-u", "s/.*/&|&/"]
+workers = 1
+reply = "{input}|{result}"
+queue = { wait = "60s" }
+
+[[route]]
+match = "GET /call?num={num:int}"
+pool = "main"
+
+[[route]]
+match = "GET /kept?num={num:int}"
+pool = "main"
+cache = "1h"
+
+[[route]]
+match = "GET /text"
+text = "Ok"
+"#;
+
+/// What is asked, by the name under which its count is stored.
+const KINDS: &[(&str, &str)] =
+    &[("call", "/call?num=10"), ("cache hit", "/kept?num=10"), ("fixed answer", "/text")];
+
+/// Calls of each kind in every run, and further ones of the kind that is counted.
+const FEW: u32 = 100;
+const MORE: u32 = 1000;
+
+/// A count may differ from the stored one by this many hundredths.
+const TOLERANCE_PERCENT: u64 = 10;
+
+#[test]
+#[ignore = "makes a release build: cargo test --test instructions -- --ignored"]
+fn a_call_costs_no_more_instructions_than_it_did() {
+    if !has_valgrind() {
+        say(
+            "SKIPPED: there is no valgrind, so nothing was counted (Debian: apt-get install valgrind)",
+        );
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing where it must not be");
+        return;
+    }
+    let binary = release_binary();
+    let base = instructions_of(&binary, "base", "");
+    let mut counts = BTreeMap::new();
+    for (name, _) in KINDS {
+        let more = instructions_of(&binary, name, name).saturating_sub(base);
+        counts.insert((*name).to_owned(), more / u64::from(MORE));
+    }
+    let text: String = counts.iter().map(|(name, count)| line(name, *count)).collect();
+    say(&format!("instructions of one call in the server:\n{text}"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(stored_path(), text).expect("the file can be written");
+        return;
+    }
+    let stored = std::fs::read_to_string(stored_path()).expect("the counts are stored");
+    let differences = differences(&stored, &counts);
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
+}
+
+#[test]
+fn a_tenth_more_or_less_is_said() {
+    let counts = BTreeMap::from([("call".to_owned(), 1000)]);
+    assert!(differences("call 1000\n", &counts).is_empty());
+    assert!(differences("call 910\n", &counts).is_empty());
+    assert_eq!(differences("call 900\n", &counts).len(), 1, "slower");
+    assert_eq!(differences("call 1120\n", &counts).len(), 1, "faster, and not stored");
+    assert_eq!(differences("text 1000\n", &counts).len(), 1, "not stored at all");
+}
+
+fn differences(stored: &str, counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let stored: BTreeMap<&str, u64> = stored
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    let mut found = Vec::new();
+    for (name, count) in counts {
+        let Some(before) = stored.get(name.as_str()) else {
+            found.push(format!("{name}: {count} instructions, and nothing is stored"));
+            continue;
+        };
+        if count.abs_diff(*before) * 100 > before * TOLERANCE_PERCENT {
+            let advice = if count > before {
+                "find what was added, or say in docs/decisions why it is worth it"
+            } else {
+                "well done; let the test hold it"
+            };
+            found.push(format!(
+                "{name}: {count} instructions, {before} were stored: {advice} (UPDATE=1 stores)"
+            ));
+        }
+    }
+    found
+}
+
+fn line(name: &str, count: u64) -> String {
+    format!("{name} {count}\n")
+}
+
+fn stored_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/instructions.txt")
+}
+
+#[expect(clippy::print_stderr, reason = "it must be seen where the test is run by hand")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "valgrind is no worker")]
+fn has_valgrind() -> bool {
+    let mut command = Command::new("valgrind");
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The server as it is shipped. The one that cargo makes for tests has features of its
+/// dependencies that only tests use.
+#[expect(clippy::disallowed_methods, reason = "cargo is no worker")]
+fn release_binary() -> PathBuf {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--release", "--locked", "--bin", "httpipe"]);
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(status.is_ok_and(|status| status.success()), "the release build failed");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in `target`");
+    target.join("release/httpipe")
+}
+
+/// All instructions of a server that is asked [`FEW`] of each kind, and [`MORE`] of one.
+fn instructions_of(binary: &Path, run: &str, counted: &str) -> u64 {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("instructions-{run}"));
+    std::fs::create_dir_all(&dir).expect("the build directory can be written");
+    let (mut server, address) = start(binary, &dir);
+    let mut caller = Caller::of(&address);
+    for (name, path) in KINDS {
+        let calls = if *name == counted { FEW + MORE } else { FEW };
+        (0..calls).for_each(|_| caller.get(path));
+    }
+    drop(caller);
+    let id = i32::try_from(server.id()).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(id, Signal::TERM).expect("it was not waited for");
+    let status = server.wait().expect("a child can be waited for");
+    assert!(status.success(), "the server ended with {status}");
+    total(&std::fs::read_to_string(dir.join("counted")).expect("callgrind wrote what it counted"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server is started as its users do")]
+fn start(binary: &Path, dir: &Path) -> (Child, String) {
+    std::fs::write(dir.join("httpipe.toml"), CONFIGURATION).expect("a file can be written");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--log-file=valgrind.txt", "--callgrind-out-file=counted"])
+        .arg(binary)
+        .args(["run", "httpipe.toml"])
+        // `/proc/self/exe` is valgrind here.
+        .env("HTTPIPE_EXE", binary)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("valgrind can be run");
+    let mut log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+    let address = announced(&mut log);
+    // The access log goes on; somebody has to read it.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    (child, address)
+}
+
+fn announced(log: &mut impl BufRead) -> String {
+    let mut seen = String::new();
+    loop {
+        let start = seen.len();
+        let length = log.read_line(&mut seen).expect("the log is text");
+        assert!(length > 0, "it never listened:\n{seen}");
+        if let Some((_, rest)) = seen[start..].split_once("listening on http://") {
+            return rest.split('"').next().unwrap_or_default().to_owned();
+        }
+    }
+}
+
+/// The last line that callgrind writes: `totals: 69546245`.
+fn total(counted: &str) -> u64 {
+    let totals = counted.lines().find_map(|line| line.strip_prefix("totals: "));
+    totals.and_then(|text| text.trim().parse().ok()).expect("callgrind wrote its totals")
+}
+
+/// One connection on which one call follows the other.
+struct Caller {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Caller {
+    fn of(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nodelay(true).expect("a connection has options");
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Asks, and reads the whole answer.
+    fn get(&mut self, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).expect("the server reads");
+        self.received.clear();
+        let mut piece = [0; 4096];
+        while !is_whole(&self.received) {
+            let length = self.stream.read(&mut piece).expect("the server answers");
+            assert!(length > 0, "the server closed the connection");
+            self.received.extend_from_slice(&piece[..length]);
+        }
+        let is_good = self.received.starts_with(b"HTTP/1.1 200 ");
+        assert!(is_good, "{}", String::from_utf8_lossy(&self.received));
+    }
+}
+
+fn is_whole(received: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(received).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let mut headers = head.lines();
+    let length = headers.find_map(|line| line.strip_prefix("content-length: "));
+    body.len() == length.and_then(|text| text.parse().ok()).expect("answers have a length")
+}

@@ -1,0 +1,78 @@
+//! The pages of `docs/programs/` hold the files that are run here, and each file is run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_configuration_in_the_cookbook_is_an_example_word_for_word() {
+    let examples: Vec<String> =
+        examples().iter().map(|name| read(&format!("examples/{name}/httpipe.toml"))).collect();
+    for page in pages() {
+        let text = read(&page);
+        for fence in fences(&text, "toml") {
+            let first = fence.lines().next().unwrap_or_default();
+            assert!(examples.contains(&fence), "{page}: `{first}` is not as in its example");
+        }
+    }
+}
+
+#[test]
+fn every_example_has_its_page_and_its_row() {
+    let pages: Vec<String> = pages().iter().map(|page| read(page)).collect();
+    let index = read("docs/programs/README.md");
+    for name in examples() {
+        let text = read(&format!("examples/{name}/httpipe.toml"));
+        let shown = |page: &String| fences(page, "toml").contains(&text);
+        assert!(pages.iter().any(shown), "no page shows examples/{name}/httpipe.toml");
+        assert!(index.contains(&format!("`examples/{name}/`")), "no row for examples/{name}");
+    }
+}
+
+#[test]
+fn every_example_is_started_by_a_test() {
+    let tests: String = files("tests/programs", "rs").iter().map(|path| read(path)).collect();
+    for name in examples() {
+        let calls = [format!("serve(\"{name}\""), format!("serve_with(\"{name}\"")];
+        assert!(calls.iter().any(|call| tests.contains(call)), "nothing starts examples/{name}");
+    }
+}
+
+/// The names of the examples; the one of the README has tests of its own.
+fn examples() -> Vec<String> {
+    let entries = fs::read_dir(root().join("examples")).expect("there are examples");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.retain(|name| name != "fib");
+    names.sort();
+    assert!(names.len() >= 15, "{names:?}");
+    names
+}
+
+fn pages() -> Vec<String> {
+    files("docs/programs", "md")
+}
+
+fn files(dir: &str, ending: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(dir)).expect("the directory can be listed");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == ending))
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    let path: PathBuf = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands in code fences of this language.
+fn fences(text: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    let after = text.split(&opening).skip(1);
+    after.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}

@@ -1,0 +1,59 @@
+//! Input that ends a program, or that it waits behind: it costs its own caller, nobody else.
+
+use crate::serve::{encoded, serve_with, start};
+use crate::support::Server;
+
+/// Callers' texts go to jq as they are, which its example does not do.
+const BARE_JQ: &str = r#"
+[pool.jq]
+command = ["jq", "--unbuffered", "-c", ".a"]
+workers = 1
+timeout = "500ms"
+
+[[route]]
+match = "POST /"
+"#;
+
+#[test]
+fn a_document_that_ends_jq_is_a_502_and_the_next_caller_sees_nothing_of_it() {
+    let Some(server) = start(Server::config(BARE_JQ), &["jq"]) else { return };
+    assert_eq!(server.answers(r#"{"a":[1,2]}"#).body, "[1,2]");
+    assert_eq!(server.answers("{bad").code(), "worker_lost");
+    assert_eq!(server.answers(r#"{"a":3}"#).body, "3");
+    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+}
+
+#[test]
+fn an_unfinished_document_is_a_504_and_swallows_no_other_question() {
+    let Some(server) = start(Server::config(BARE_JQ), &["jq"]) else { return };
+    let poison = server.client().post_later("/", r#"{"a":"#);
+    server.wait_until("jq waits for the rest", |server| {
+        server.metric("httpipe_workers{state=\"busy\"}") == 1.0
+    });
+    // This one waits, and would be the value of the unfinished `a`.
+    let behind = server.client().post_later("/", r#"{"a":4}"#);
+    assert_eq!(poison.answer().code(), "timeout");
+    let answer = behind.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "4"));
+    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 1.0);
+}
+
+#[test]
+fn an_unfinished_quote_in_sql_is_a_504_and_swallows_no_other_question() {
+    let options = ["--workers", "1"];
+    let Some(server) = serve_with("sqlite3", &["sqlite3"], &options) else { return };
+    let client = server.client();
+    let ask = |query: &str| {
+        let form = ["Content-Type: application/x-www-form-urlencoded"];
+        client.later("POST", "/sql", &form, &format!("query={}", encoded(query)))
+    };
+    let poison = ask("select 'abc");
+    server.wait_until("sqlite3 waits for the rest", |server| {
+        server.metric("httpipe_workers{state=\"busy\"}") == 1.0
+    });
+    let behind = ask("select 'behind' as x");
+    assert_eq!(poison.answer().code(), "timeout");
+    let answer = behind.answer();
+    assert_eq!((answer.status, answer.body.trim_end()), (200, r#"[{"x":"behind"}]"#));
+    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 1.0);
+}

@@ -1,0 +1,73 @@
+//! Starts the server of an example, if the programs it needs are installed.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::support::{Plan, Server};
+
+/// A running server of `examples/NAME/httpipe.toml`; `None`: a program is missing, as was said.
+pub(crate) fn serve(name: &str, needs: &[&str]) -> Option<Server> {
+    serve_with(name, needs, &[])
+}
+
+/// The same with more options of `run`.
+pub(crate) fn serve_with(name: &str, needs: &[&str], options: &[&str]) -> Option<Server> {
+    let file = format!("examples/{name}/httpipe.toml");
+    let plan = options.iter().fold(Server::args(&[&file]), |plan, option| plan.option(option));
+    start(plan.in_project(), needs)
+}
+
+/// Starts a server of any configuration, if what it needs is there: commands, or paths below
+/// the directory that `install.sh` fills.
+pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
+    for need in needs {
+        if !is_there(need) {
+            missing(need);
+            return None;
+        }
+    }
+    let python = programs().join("python");
+    Some(plan.env("PATH", &text(search_path())).env("PYTHONPATH", &text(python.into())).start())
+}
+
+/// A value as it is written into a query or a form.
+pub(crate) fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+/// Says so on the real stderr, which the test runner does not keep back.
+fn missing(need: &str) {
+    let hint = "tests/programs/install.sh installs it";
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!is_ci, "{need} is not installed; {hint}");
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    writeln!(std::io::stderr(), "SKIPPED: {test}: {need} is not installed; {hint}")
+        .expect("stderr can be written");
+}
+
+fn is_there(need: &str) -> bool {
+    if need.contains('/') {
+        return programs().join(need).exists();
+    }
+    std::env::split_paths(&search_path()).any(|dir| dir.join(need).is_file())
+}
+
+/// Where `install.sh` puts what comes from npm and from pip.
+fn programs() -> PathBuf {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/programs");
+    std::env::var_os("TEST_PROGRAMS").map_or(ours, PathBuf::from)
+}
+
+fn search_path() -> OsString {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let ours = programs().join("node_modules/.bin");
+    let all = std::iter::once(ours).chain(std::env::split_paths(&inherited));
+    std::env::join_paths(all).expect("no directory has a colon in its name")
+}
+
+fn text(value: OsString) -> String {
+    value.into_string().expect("the paths of a build are text")
+}
