@@ -6,7 +6,7 @@ use crate::support::Server;
 fn a_server_that_is_killed_takes_its_workers_along() {
     let mut server =
         Server::with("workers = 3").worker("demo-worker --ignore-term --ignore-eof").start();
-    assert_eq!(server.workers().len(), 3);
+    server.wait_until("there are three", |s| s.workers().len() == 3);
     server.signal("KILL");
     assert_eq!(server.exit_code(), -1);
     server.wait_until("all have gone", |s| s.offspring().is_empty());
