@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::base::{Call, Failure, Outcome, Reply, RouteId, Timing};
+use crate::base::{Call, Failure, Outcome, Question, Reply, RouteId, Timing};
 use crate::cache::flight::{Flights, LastOne, Role, Ticket};
 use crate::cache::{Cache, Key, Stored};
 use crate::observe::metrics::RouteMetrics;
@@ -91,11 +91,11 @@ pub struct Desk {
     tasks: TaskTracker,
 }
 
-/// A call of another thread.
+/// What another thread sends over.
 #[derive(Debug)]
-struct Sent {
-    request: Request,
-    answer: oneshot::Sender<Answer>,
+enum Sent {
+    Call { request: Request, answer: oneshot::Sender<Answer> },
+    Word { pool: usize, question: Question, told: oneshot::Sender<Result<(), Failure>> },
 }
 
 /// What everybody who waits for a flight gets.
@@ -154,9 +154,17 @@ impl Gateway {
         };
         let here = self.clone();
         let serve = async move {
-            while let Some(Sent { request, mut answer }) = receive.recv().await {
-                let gateway = here.clone();
+            while let Some(sent) = receive.recv().await {
                 let Way::Here(desk) = &here.way else { return };
+                let (request, mut answer) = match sent {
+                    Sent::Call { request, answer } => (request, answer),
+                    Sent::Word { pool, question, told } => {
+                        // A caller who left in this very moment need not know.
+                        told.send(desk.pools[pool].tell(&question)).ok();
+                        continue;
+                    }
+                };
+                let gateway = here.clone();
                 desk.tasks.spawn_local(async move {
                     let answered = tokio::select! {
                         answered = gateway.call(request) => answered,
@@ -187,6 +195,24 @@ impl Gateway {
                 Answer { result, timing, cache: None }
             }
             (Way::Here(desk), Some(key)) => self.share(desk, key, request).await,
+        }
+    }
+
+    /// Passes something on to one worker of this pool; there is no answer to it.
+    ///
+    /// # Errors
+    ///
+    /// Why no worker was told.
+    pub async fn tell(&self, pool: usize, question: Question) -> Result<(), Failure> {
+        match &self.way {
+            Way::Here(desk) => desk.pools[pool].tell(&question),
+            Way::There(send) => {
+                let (told, was_told) = oneshot::channel();
+                if send.send(Sent::Word { pool, question, told }).await.is_err() {
+                    return Err(Failure::Draining);
+                }
+                was_told.await.unwrap_or(Err(Failure::Internal))
+            }
         }
     }
 
@@ -301,7 +327,7 @@ impl From<RemoteGateway> for Gateway {
 async fn send_over(send: &mpsc::Sender<Sent>, request: Request) -> Answer {
     let (answer, answered) = oneshot::channel();
     // Both ends go only when the server does.
-    if send.send(Sent { request, answer }).await.is_err() {
+    if send.send(Sent::Call { request, answer }).await.is_err() {
         return unanswered(Failure::Draining);
     }
     answered.await.unwrap_or_else(|_| unanswered(Failure::Internal))

@@ -44,6 +44,8 @@ pub struct PoolStatus {
     pub workers: Vec<WorkerStatus>,
     /// What waits.
     pub queue: QueueStatus,
+    /// Questions that are refused for the workers they cost.
+    pub poisonous: PoisonousStatus,
     /// How long a call is expected to be in a worker; `None`: nothing was measured yet.
     #[serde(rename = "service_seconds", serialize_with = "optional_seconds")]
     pub service_time: Option<Duration>,
@@ -93,6 +95,17 @@ pub struct QueueStatus {
     /// How long the oldest of them has waited; `None`: none waits.
     #[serde(rename = "oldest_wait_seconds", serialize_with = "optional_seconds")]
     pub oldest_wait: Option<Duration>,
+    /// The queue stands, and the newest call is served first.
+    pub overloaded: bool,
+}
+
+/// Questions that are refused. What was asked is not shown.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PoisonousStatus {
+    /// How many.
+    pub count: usize,
+    /// What the log knows them by; others after a restart.
+    pub fingerprints: Vec<String>,
 }
 
 /// How one worker ended.
@@ -153,6 +166,7 @@ pub(super) mod tests {
             states: WorkerCounts { starting: 1, ready, busy, leaving: 2 },
             workers: Vec::new(),
             queue: QueueStatus::default(),
+            poisonous: PoisonousStatus::default(),
             service_time: None,
             last_exits: Vec::new(),
         }
@@ -199,8 +213,14 @@ pub(super) mod tests {
             in_flight: 1,
             age: Duration::from_mins(1),
         });
-        status.pools[0].queue =
-            QueueStatus { length: 1, bytes: 9, oldest_wait: Some(Duration::from_millis(250)) };
+        status.pools[0].queue = QueueStatus {
+            length: 1,
+            bytes: 9,
+            oldest_wait: Some(Duration::from_millis(250)),
+            overloaded: true,
+        };
+        status.pools[0].poisonous =
+            PoisonousStatus { count: 1, fingerprints: vec!["00000000000000ff".to_owned()] };
         status.pools[0].last_exits.push(ExitStatus {
             worker: 2,
             reason: "crash",
@@ -221,7 +241,8 @@ pub(super) mod tests {
                     "id": 3, "pid": 42, "state": "busy", "calls": 7, "in_flight": 1,
                     "age_seconds": 60.0
                 }],
-                "queue": {"length": 1, "bytes": 9, "oldest_wait_seconds": 0.25},
+                "queue": {"length": 1, "bytes": 9, "oldest_wait_seconds": 0.25, "overloaded": true},
+                "poisonous": {"count": 1, "fingerprints": ["00000000000000ff"]},
                 "service_seconds": null,
                 "last_exits": [
                     {"worker": 2, "reason": "crash", "exit": "signal 9", "ago_seconds": 61.0}

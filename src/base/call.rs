@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::parts::Parts;
 use super::{Failure, RouteId};
 
 /// The text of one question, before framing.
@@ -62,6 +63,8 @@ pub enum ReplyForm {
         /// Names in lower case, with their values.
         headers: Vec<(String, String)>,
     },
+    /// The answer comes in parts, and only the first has come yet; `body` is empty.
+    Parts(Parts),
 }
 
 /// How long one call waited and worked.
@@ -73,7 +76,8 @@ pub struct Timing {
     pub work: Duration,
 }
 
-/// How one call ended. There is exactly one for each accepted call.
+/// How one call ended, or that its parts have begun to come. There is exactly one for each
+/// accepted call.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The answer, or why there is none.

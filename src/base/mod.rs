@@ -5,7 +5,9 @@
 pub mod call;
 pub mod failure;
 pub mod ids;
+pub mod json;
 pub mod parameter;
+pub mod parts;
 pub mod pattern;
 pub mod template;
 pub mod units;

@@ -6,16 +6,17 @@
 //! parser, the dispatcher and the help in one. Synchronous on purpose: one read, all answers of
 //! it in one write, so that a benchmark with it measures the server.
 
+mod acts;
 mod surroundings;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::time::Duration;
 
 use self::surroundings::{descriptors, holds, ignore_term, number, sleep, status, time, write_all};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::Signal;
 
 /// The code it exits with when it crashes on purpose.
 const CRASHED: i32 = 101;
@@ -418,101 +419,6 @@ impl Worker {
     fn line(&mut self, text: &[u8]) {
         self.out.extend_from_slice(text);
         self.out.push(b'\n');
-    }
-
-    fn half(&mut self, line: &[u8]) {
-        self.answer(line);
-        let half = self.out.len() - line.len().div_ceil(2) - 1;
-        self.out.truncate(half);
-        self.flush();
-    }
-
-    fn dribble(&mut self, line: &[u8], pause: Duration) {
-        self.flush();
-        self.answer(line);
-        for byte in std::mem::take(&mut self.out) {
-            write_all(rustix::stdio::stdout(), &[byte]);
-            sleep(pause);
-        }
-    }
-
-    fn flush(&mut self) {
-        write_all(rustix::stdio::stdout(), &self.out);
-        self.out.clear();
-    }
-
-    fn exit(&mut self, code: i32) -> ! {
-        self.flush();
-        std::process::exit(code)
-    }
-
-    fn signal_self(&mut self, signal: Signal) -> Then {
-        self.flush();
-        kill_process(getpid(), signal).expect("a process may signal itself");
-        Then::Answer
-    }
-
-    /// Never comes back.
-    fn stay(&mut self) -> ! {
-        self.flush();
-        loop {
-            sleep(Duration::from_hours(1));
-        }
-    }
-
-    fn spin(&mut self) -> ! {
-        self.flush();
-        loop {
-            std::hint::spin_loop();
-        }
-    }
-
-    fn endless(&mut self) -> ! {
-        self.flush();
-        let part = vec![b'x'; READ_MAX];
-        loop {
-            write_all(rustix::stdio::stdout(), &part);
-        }
-    }
-
-    fn huge(&mut self, line: &[u8], length: usize) {
-        if self.settings.pair {
-            self.out.extend_from_slice(line);
-            self.out.push(b'|');
-        }
-        self.flush();
-        let part = vec![b'x'; READ_MAX];
-        for start in (0..length).step_by(READ_MAX) {
-            write_all(rustix::stdio::stdout(), &part[..READ_MAX.min(length - start)]);
-        }
-        self.line(b"");
-    }
-
-    fn close_stdout(&mut self) -> ! {
-        self.flush();
-        let null = std::fs::File::open("/dev/null").expect("there is a null device");
-        rustix::stdio::dup2_stdout(&null).expect("stdout can be replaced");
-        self.stay()
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a worker, not the server, makes this process")]
-    fn leave_behind(&mut self, count: usize) {
-        for _ in 0..count {
-            let child = Command::new("sleep").arg("3600").stdin(Stdio::inherit()).spawn();
-            self.left_behind.push(child.expect("`sleep` can be run"));
-        }
-    }
-
-    fn complain(&mut self, text: &[u8]) {
-        self.flush();
-        write_all(rustix::stdio::stderr(), text);
-    }
-
-    fn flood(&mut self, length: usize) {
-        let line = [&[b'e'; 99][..], b"\n"].concat();
-        for _ in 0..length.div_ceil(line.len()) {
-            self.complain(&line);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::scalar::InFlightText;
 use super::tree::KeyPath;
 use super::{
     Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, QueueSettings,
-    RecycleSettings, ReplyShape,
+    RecycleSettings, ReplyShape, check_stream,
 };
 use crate::base::pattern::Pattern;
 
@@ -41,13 +41,15 @@ fn pool(
     let (workers_least, workers_most) = workers(findings, &path, file, surroundings.processors);
     let framing = framings(findings, &path, &file.framing);
     let matching = matching(findings, &path, file.matching, &reply);
+    let stream = check_stream::stream(findings, &path, file, &reply);
+    let cancel = check_stream::cancel(findings, &path, file);
     let retries = file.retries;
     let start_timeout = findings.positive_time(&path.key("start_timeout"), file.start_timeout);
     let settings = PoolSettings {
         name: name.to_owned(),
         workers_least,
         workers_most,
-        in_flight: in_flight(file, &reply),
+        in_flight: in_flight(file, &reply, stream.is_some()),
         framing: framing?,
         matching,
         reply,
@@ -74,6 +76,8 @@ fn pool(
         )
         .unwrap_or(usize::MAX),
         recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
+        stream,
+        cancel,
         launch: surroundings.launches.get(name)?.clone(),
     };
     Some(settings)
@@ -92,11 +96,11 @@ fn workers(
     })
 }
 
-fn in_flight(file: &PoolFile, reply: &ReplyShape) -> InFlight {
+fn in_flight(file: &PoolFile, reply: &ReplyShape, streams: bool) -> InFlight {
     match &file.in_flight {
         Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
         Some(InFlightText::Text(_)) => InFlight::Auto,
-        None if proves_question(reply) => InFlight::Auto,
+        None if proves_question(reply) && !streams => InFlight::Auto,
         None => InFlight::Fixed(1),
     }
 }

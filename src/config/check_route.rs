@@ -105,7 +105,7 @@ impl RouteCheck<'_, '_> {
         });
         let send = parameters.as_deref().and_then(|parameters| self.send(parameters, pool));
         if text.is_some() {
-            self.cache(idempotent);
+            self.cache(idempotent, pool);
         }
         let call = CallSettings {
             pool: pool?,
@@ -229,7 +229,7 @@ impl RouteCheck<'_, '_> {
         }
     }
 
-    fn cache(&mut self, idempotent: bool) {
+    fn cache(&mut self, idempotent: bool, pool: Option<usize>) {
         let Some(time) = self.route.cache else { return };
         let path = self.path.key("cache");
         if time.0.is_zero() {
@@ -242,6 +242,12 @@ impl RouteCheck<'_, '_> {
             let message =
                 "`cache` cannot be used with `send = \"http\"`: no two requests are the same";
             self.findings.refuse(&path, message, "choose the parts that matter with a template");
+        } else if pool
+            .and_then(|index| self.pools[index].as_ref())
+            .is_some_and(|pool| pool.stream.is_some())
+        {
+            let message = "`cache` cannot be used with a pool that has `stream`";
+            self.findings.refuse(&path, message, "remove one of them");
         }
     }
 }

@@ -205,6 +205,20 @@ pub struct PoolFile {
     /// When a worker is replaced although nothing is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
+    /// The answer comes in several messages, which are passed on as they come: `until:TEXT`
+    /// (each message is a part, until one is exactly TEXT, which is none) or `more` (each is a
+    /// JSON document, and all but the last have `"more": true` at their top level). If absent,
+    /// an answer is one message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Most bytes of one streamed answer that wait for a slow reader; beyond it the worker's
+    /// output is not read until the reader catches up.
+    pub stream_buffer: Size,
+    /// What a worker is told when nobody waits for one of its calls any more, where `{id}` is
+    /// the call's; only with `matching = "json-id"`. The call has ended then; what still comes
+    /// of its answer is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<String>,
 }
 
 /// How bytes are cut into messages.
@@ -425,6 +439,9 @@ impl Default for PoolFile {
             message_max: Size::mebibytes(16),
             tty: false,
             recycle: None,
+            stream: None,
+            stream_buffer: Size::mebibytes(1),
+            cancel: None,
         }
     }
 }

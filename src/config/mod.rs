@@ -8,6 +8,7 @@ pub mod check;
 mod check_parameter;
 mod check_pool;
 mod check_route;
+mod check_stream;
 pub mod file;
 pub mod flags;
 pub mod framing;
@@ -173,6 +174,11 @@ pub struct PoolSettings {
     pub message_max: usize,
     /// When a worker is replaced for its age.
     pub recycle: RecycleSettings,
+    /// How answers that come in parts end; `None`: an answer is one message.
+    pub stream: Option<StreamSettings>,
+    /// What a worker is told about a call that nobody waits for any more, `{id}` being the
+    /// call's; only with `json-id`.
+    pub cancel: Option<String>,
 }
 
 /// The process behind a worker. Resolved: starting it again needs no look-up.
@@ -252,6 +258,25 @@ pub struct RecycleSettings {
     pub memory: Option<ByteSize>,
     /// After this time.
     pub age: Option<Duration>,
+}
+
+/// Answers that come in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// How the last part is known.
+    pub end: StreamEnd,
+    /// Most bytes of one answer that wait for their reader before the worker is held back; 1 or
+    /// more.
+    pub buffer: usize,
+}
+
+/// How the last part of an answer is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// It is followed by a message that is exactly this text.
+    Until(String),
+    /// It is a JSON document without `"more": true` at its top level.
+    More,
 }
 
 /// Which requests become which calls.

@@ -300,7 +300,7 @@ mod tests {
     fn one_error_never_hides_another() {
         let text = "threads = 0\ntimeout = 3\nlog = { format = \"jsn\", level = 3 }\n\
             [pool.fib]\nworkrs = 4\ntimeout = 30\nretries = \"1\"\nerror_status = 200\n\
-            recycle = { memory = 5 }\nstop_grace = \"soon\"\nstream = true\n";
+            recycle = { memory = 5 }\nstop_grace = \"soon\"\nstreem = true\n";
         insta::assert_snapshot!(said(text).join("\n"), @r##"
 `format` cannot be "jsn" -- did you mean "json"?
 `level` must be a string, not a number
@@ -308,7 +308,7 @@ mod tests {
 `memory` needs a unit -- write "5MiB"
 `retries` must be a number, not a string -- write 1 without quotes
 `stop_grace` cannot be "soon", which is no duration -- write a number and a unit, as in "30s"
-unknown key `stream` in `[pool.fib]`
+unknown key `streem` in `[pool.fib]` -- did you mean `stream`?
 `timeout` needs a unit -- write "30s"
 unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
 `[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`

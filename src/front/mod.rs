@@ -4,7 +4,9 @@
 //! here the body is read, the call is made, and what happened is counted and logged.
 
 pub mod access;
+pub mod json_rpc;
 pub mod parameters;
+pub mod parts;
 pub mod problem;
 pub mod question;
 pub mod request;
@@ -12,6 +14,7 @@ pub mod response;
 pub mod routes;
 
 mod body;
+mod converse;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,12 +30,13 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 
 use self::access::{Account, RequestIds};
+use self::converse::Conversation;
 use self::parameters::{Body, Sources};
 use self::question::Material;
 pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
-use crate::base::{Call, Failure, Timing};
+use crate::base::{Call, Failure, Question, Timing};
 use crate::call::{Answer, CacheUse, Gateway, Keep, Request as Asking};
 use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
@@ -48,6 +52,9 @@ pub trait Calls {
 
     /// Answers exactly once. Dropping the future means that the caller left.
     fn call(&self, request: Asking) -> impl Future<Output = Answer>;
+
+    /// Passes on to a pool what is not answered.
+    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>>;
 }
 
 impl Calls for Gateway {
@@ -57,6 +64,10 @@ impl Calls for Gateway {
 
     fn call(&self, request: Asking) -> impl Future<Output = Answer> {
         Gateway::call(self, request)
+    }
+
+    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>> {
+        Gateway::tell(self, pool, question)
     }
 }
 
@@ -83,6 +94,8 @@ struct Served {
     content_type: HeaderValue,
     /// The fixed answer, of a route that has one.
     text: Bytes,
+    /// Its bodies are JSON-RPC, passed on as they are.
+    json_rpc: bool,
 }
 
 /// What a request is answered with.
@@ -91,6 +104,10 @@ enum Said {
     Options(Arc<str>),
     Text(usize),
     Answer(usize, Answer),
+    /// The answers to a batch.
+    Batch(usize, Bytes, Timing),
+    /// Passed on; there is no answer.
+    Accepted(usize),
     Failure(Option<usize>, Failure),
 }
 
@@ -109,6 +126,8 @@ impl Front {
                 metrics: metrics.route(&route.label, pool),
                 content_type: HeaderValue::from_str(content_type).unwrap_or(plain_bytes),
                 text: text.into(),
+                json_rpc: matches!(&route.action, RouteAction::Call(call)
+                    if converse::is_spoken(call, &config.pools[call.pool])),
                 settings: route.clone(),
             }
         });
@@ -192,23 +211,34 @@ impl Front {
         };
         let route = &self.routes[index].settings;
         let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
-        let asking = self.ask(route, call, head, body, read_whole, received).await;
-        let asking = match asking {
-            Ok(asking) => asking,
+        let read = self.read(route, call, head, body, read_whole, received).await;
+        let (bytes, caller_deadline) = match read {
+            Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
+        if self.routes[index].json_rpc {
+            let with = Conversation { index, route, call, head, caller_deadline };
+            return self.converse(calls, with, &bytes).await;
+        }
+        match self.asking(route, call, head, &bytes, caller_deadline) {
+            Ok(asking) => Said::Answer(index, self.run(calls, asking).await),
+            Err(failure) => Said::Failure(Some(index), failure),
+        }
+    }
+
+    async fn run<C: Calls>(&self, calls: &C, asking: Asking) -> Answer {
         let kept = match asking.keep {
             Some(_) => calls.kept(&asking, Instant::now()),
             None => None,
         };
         match kept {
-            Some(answer) => Said::Answer(index, answer),
-            None => Said::Answer(index, calls.call(asking).await),
+            Some(answer) => answer,
+            None => calls.call(asking).await,
         }
     }
 
-    /// Makes a call of a request.
-    async fn ask<B: hyper::body::Body<Data = Bytes>>(
+    /// Reads the body, if anything of it matters, and when the caller stops waiting.
+    async fn read<B: hyper::body::Body<Data = Bytes>>(
         &self,
         route: &RouteSettings,
         call: &CallSettings,
@@ -216,7 +246,7 @@ impl Front {
         body: Pin<&mut B>,
         read_whole: &mut bool,
         received: Instant,
-    ) -> Result<Asking, Failure> {
+    ) -> Result<(Bytes, Option<Instant>), Failure> {
         let caller_deadline = request::caller_deadline(&head.headers, received)?;
         let uses_body = question::uses_body(&call.send);
         let may_hold_parameters =
@@ -229,17 +259,29 @@ impl Front {
         } else {
             Bytes::new()
         };
+        Ok((bytes, caller_deadline))
+    }
+
+    /// Makes a call of a request with this body.
+    fn asking(
+        &self,
+        route: &RouteSettings,
+        call: &CallSettings,
+        head: &Parts,
+        bytes: &Bytes,
+        caller_deadline: Option<Instant>,
+    ) -> Result<Asking, Failure> {
         let sources = Sources {
             path: head.uri.path(),
             query: head.uri.query().unwrap_or_default(),
-            body: if uses_body {
+            body: if question::uses_body(&call.send) {
                 Body::Nothing
             } else {
-                Body::of(request::content_type(&head.headers), &bytes)
+                Body::of(request::content_type(&head.headers), bytes)
             },
         };
         let (method, headers) = (head.method.as_str(), &head.headers);
-        let material = Material { route, method, sources, headers, body: &bytes };
+        let material = Material { route, method, sources, headers, body: bytes };
         let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
         let asked = question::ask(call, &self.pools[call.pool], material, &nonce)?;
         let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
@@ -271,11 +313,14 @@ impl Front {
             Said::Answer(index, answer) => {
                 let served = &self.routes[*index];
                 let reads = matches!(head.method, Method::GET | Method::HEAD);
-                let conditions = reads.then_some(&head.headers);
                 let kind = &served.content_type;
-                let response = response::of_answer(answer, kind, conditions, now, manner);
+                let response = response::of_answer(answer, kind, &head.headers, reads, now, manner);
                 (Some(served), response)
             }
+            Said::Batch(index, replies, timing) => {
+                (Some(&self.routes[*index]), response::of_batch(replies, *timing, manner))
+            }
+            Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
             Said::Failure(index, failure) => {
                 let served = index.map(|index| &self.routes[index]);
                 (served, response::of_failure(failure, Timing::default(), manner))
@@ -307,6 +352,7 @@ impl Said {
         match self {
             Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
             Self::Answer(_, answer) => Some(answer.timing),
+            Self::Batch(_, _, timing) => Some(*timing),
             _ => None,
         }
     }
@@ -315,7 +361,7 @@ impl Said {
         match self {
             Self::Failure(_, failure) => Some(failure),
             Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Options(_) | Self::Text(_) => None,
+            Self::Options(_) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
         }
     }
 }

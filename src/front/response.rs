@@ -2,7 +2,6 @@
 //!
 //! Pure: the time is an argument.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::Problem;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
@@ -29,6 +29,8 @@ pub enum FrontBody {
     Empty,
     /// All of it.
     Full(Bytes),
+    /// It comes in parts.
+    Parts(PartsBody),
 }
 
 impl FrontBody {
@@ -36,10 +38,10 @@ impl FrontBody {
         if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
     }
 
-    /// How many bytes are still to be sent.
+    /// How many bytes are still to be sent, as far as that is known.
     pub fn length(&self) -> u64 {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Parts(_) => 0,
             Self::Full(bytes) => bytes.len() as u64,
         }
     }
@@ -47,14 +49,18 @@ impl FrontBody {
 
 impl Body for FrontBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Self::Parts(parts) = &mut *self {
+            let next = std::task::ready!(Pin::new(parts).poll_next(context));
+            return Poll::Ready(next.map(|part| part.map(Frame::data)));
+        }
         Poll::Ready(match std::mem::replace(&mut *self, Self::Empty) {
-            Self::Empty => None,
+            Self::Empty | Self::Parts(_) => None,
             Self::Full(bytes) => Some(Ok(Frame::data(bytes))),
         })
     }
@@ -64,7 +70,10 @@ impl Body for FrontBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length())
+        match self {
+            Self::Parts(_) => SizeHint::new(),
+            Self::Empty | Self::Full(_) => SizeHint::with_exact(self.length()),
+        }
     }
 }
 
@@ -114,23 +123,37 @@ pub fn of_text(
     finish(response, Timing::default(), manner)
 }
 
+/// The response to a batch of messages.
+pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response<FrontBody> {
+    let mut response = new(200, replies.clone());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    finish(response, timing, manner)
+}
+
+/// The response to what was passed on and is not answered.
+pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
+    finish(new(202, Bytes::new()), Timing::default(), manner)
+}
+
 /// The response to a call. `content_type` is that of an answer that is passed on as it is;
-/// `request` is the header of the request, if it may be told that nothing has changed.
+/// `request` is the header of the request; `reads`: it may be told that nothing has changed.
 pub fn of_answer(
     answer: &Answer,
     content_type: &HeaderValue,
-    request: Option<&HeaderMap>,
+    request: &HeaderMap,
+    reads: bool,
     now: Instant,
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
     let mut response = match &answer.result {
-        Ok(reply) => of_reply(reply, content_type),
+        Ok(reply) => of_reply(reply, content_type, request, manner),
         Err(failure) => of_failure(failure, answer.timing, manner),
     };
     if let Some(cache) = &answer.cache {
         let stored = add_cache_fields(response.headers_mut(), cache, now);
-        let unchanged = stored.zip(request).is_some_and(|(stored, request)| {
-            response.status() == StatusCode::OK && has_tag(request, &stored.etag)
+        let unchanged = stored.is_some_and(|stored| {
+            reads && response.status() == StatusCode::OK && has_tag(request, &stored.etag)
         });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -144,7 +167,12 @@ pub fn of_answer(
     }
 }
 
-fn of_reply(reply: &Reply, content_type: &HeaderValue) -> Response<FrontBody> {
+fn of_reply(
+    reply: &Reply,
+    content_type: &HeaderValue,
+    request: &HeaderMap,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
     let body = reply.body.clone();
     match &reply.form {
         ReplyForm::Plain => {
@@ -170,6 +198,22 @@ fn of_reply(reply: &Reply, content_type: &HeaderValue) -> Response<FrontBody> {
             }
             response
         }
+        ReplyForm::Parts(parts) => {
+            let style = Style::of(parts.form(), request);
+            let parts = PartsBody::new(parts.clone(), style, manner.request_id);
+            let mut response = Response::new(FrontBody::Parts(parts));
+            let kind = match style {
+                Style::Text => content_type.clone(),
+                Style::JsonLines => HeaderValue::from_static("application/jsonl"),
+                Style::Events => HeaderValue::from_static("text/event-stream"),
+            };
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, kind);
+            if style == Style::Events {
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            }
+            response
+        }
     }
 }
 
@@ -180,7 +224,7 @@ fn new(status: u16, body: Bytes) -> Response<FrontBody> {
     response
 }
 
-/// Adds what every response has. The length is always said, so that HEAD has it too.
+/// Adds what every response has. The length is said where it is known, so that HEAD has it too.
 fn finish(
     mut response: Response<FrontBody>,
     timing: Timing,
@@ -188,9 +232,11 @@ fn finish(
 ) -> Response<FrontBody> {
     let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if bodiless || manner.head {
-        let length = response.body().length();
+        let length = response.body().size_hint().exact();
         *response.body_mut() = FrontBody::Empty;
-        if !bodiless {
+        if let Some(length) = length
+            && !bodiless
+        {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
     }

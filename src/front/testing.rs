@@ -53,6 +53,8 @@ pub(super) fn pool(framing: Framing) -> PoolSettings {
         stop_grace: Duration::from_secs(2),
         message_max: 1024,
         recycle: RecycleSettings::default(),
+        stream: None,
+        cancel: None,
     }
 }
 

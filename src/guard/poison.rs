@@ -12,6 +12,9 @@
 //! A good answer to the same question acquits it: a program that dies by chance would else make
 //! the questions poisonous that are asked most.
 //!
+//! An answer out of step counts only once the program has given a good answer: one that speaks
+//! first, and was not said to, is out of step with every question.
+//!
 //! A `timeout` is the weakest proof, for it is also what a slow machine, an overloaded one or a
 //! stalled disk looks like. It counts only where its caller of [`Poison::ran_over`] saw no
 //! overload, and while no *other* question has timed out since the pool's last good answer:
@@ -70,6 +73,8 @@ pub struct Poison {
     ran_over: Option<Fingerprint>,
     /// Different questions have timed out since the last good answer.
     is_stuck: bool,
+    /// The program has given a good answer.
+    has_worked: bool,
 }
 
 impl Poison {
@@ -130,6 +135,13 @@ impl Poison {
     pub fn answered(&mut self) {
         self.ran_over = None;
         self.is_stuck = false;
+        self.has_worked = true;
+    }
+
+    /// Has the program ever given a good answer? One that never did may be set up wrongly, and
+    /// answer every question out of step.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
     }
 
     /// The program gave a good answer to this question: nothing is held against it any more.
@@ -156,7 +168,7 @@ impl Poison {
     /// Forgets everything; says how many questions were refused.
     pub fn forgive(&mut self) -> usize {
         let refused = self.refused().len();
-        *self = Self::default();
+        *self = Self { has_worked: self.has_worked, ..Self::default() };
         refused
     }
 
@@ -208,7 +220,7 @@ mod tests {
         let mut poison = Poison::default();
         poison.blame(now, Q, CallId(1));
         assert!(!poison.blame(now + minutes(10), Q, CallId(2)));
-        assert!(poison.blame(now + minutes(20) - Duration::from_secs(1), Q, CallId(3)));
+        assert!(poison.blame(now + minutes(19), Q, CallId(3)));
     }
 
     #[test]
@@ -216,8 +228,8 @@ mod tests {
         let now = Instant::now();
         let mut poison = refused_at(now);
         let later = now + minutes(10);
-        assert!(poison.refuses(later - Duration::from_secs(1), Q));
-        assert!(!poison.begin_trial(later - Duration::from_secs(1), Q, CallId(3)));
+        assert!(poison.refuses(now + minutes(9), Q));
+        assert!(!poison.begin_trial(now + minutes(9), Q, CallId(3)));
         assert!(!poison.refuses(later, Q));
         assert!(poison.begin_trial(later, Q, CallId(4)));
         assert!(poison.refuses(later, Q), "one, not all at once");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::{CallId, Failure, Timing, WorkerId};
+use crate::guard::Fingerprint;
 
 /// What the shell must do.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Action<P> {
     },
     /// Start a worker under this name.
     Start(WorkerId),
+    /// This question is refused from now on, for it has cost several workers; for the log.
+    Refuse(Fingerprint),
     /// Stop this worker: it holds nothing any more and gets nothing any more.
     Stop(WorkerId, StopReason),
 }

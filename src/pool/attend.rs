@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::actions::Loss;
 use super::{Ending, Pool};
 use crate::base::WorkerId;
+use crate::base::parts::Gate;
 use crate::config::PoolSettings;
 use crate::observe::metrics::ExitReason;
 use crate::worker::kill;
@@ -36,6 +37,8 @@ pub(super) struct Link {
     process: Cell<Option<u32>>,
     /// Why it has to go, for the log.
     why: RefCell<Option<String>>,
+    /// The readers of its answers that come in parts.
+    gates: RefCell<Vec<Gate>>,
 }
 
 impl Link {
@@ -47,6 +50,7 @@ impl Link {
             waker: RefCell::default(),
             process: Cell::new(None),
             why: RefCell::default(),
+            gates: RefCell::default(),
         }
     }
 
@@ -76,6 +80,19 @@ impl Link {
             Fault::Mismatch | Fault::TooBig => "",
         };
         self.note(format!("{}{said}{hint}", out.detail));
+    }
+
+    /// It is not read while this reader does not keep up.
+    pub(super) fn held_back_by(&self, gate: Gate) {
+        self.gates.borrow_mut().push(gate);
+    }
+
+    /// Ready when all readers keep up.
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut gates = self.gates.borrow_mut();
+        gates.retain(|gate| !gate.is_over());
+        let is_shut = |gate: &Gate| gate.poll_room(context).is_pending();
+        if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// How many of its newest calls it cannot have read anything of, now that it has gone.
@@ -195,10 +212,12 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
             if let Poll::Ready(Err(_)) = pipes.poll_flush(context) {
                 return Poll::Ready(Step::Closed);
             }
-            match pipes.poll_read(context) {
-                Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
-                Poll::Ready(_) => return Poll::Ready(Step::Closed),
-                Poll::Pending => {}
+            if link.poll_room(context).is_ready() {
+                match pipes.poll_read(context) {
+                    Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
+                    Poll::Ready(_) => return Poll::Ready(Step::Closed),
+                    Poll::Pending => {}
+                }
             }
             ended.as_mut().poll(context).map(|()| Step::Ended)
         });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::base::{CallId, WorkerId};
+use crate::guard::Fingerprint;
 
 /// Bits of a [`CallId`] that are the slot; the others count calls, so no id is given twice.
 const SLOT_BITS: u32 = 24;
@@ -23,6 +24,8 @@ pub(super) struct CallBook<P> {
     pub(super) accepted: Instant,
     /// It stands in the queue until then at the latest; `None`: it is not in the queue.
     pub(super) waits_until: Option<Instant>,
+    /// It is not put back into the queue after this.
+    pub(super) latest: Instant,
     pub(super) caller_deadline: Option<Instant>,
     /// The last hand-over; `None` before the first.
     pub(super) given: Option<Instant>,
@@ -31,6 +34,10 @@ pub(super) struct CallBook<P> {
     pub(super) retries: u32,
     /// Nobody waits for it since then.
     pub(super) abandoned: Option<Instant>,
+    /// What its question is known by; `None`: it was not needed yet.
+    pub(super) question: Option<Fingerprint>,
+    /// It shows whether a question that was refused still costs a worker.
+    pub(super) is_trial: bool,
 }
 
 /// The calls of one pool, by id.
@@ -108,6 +115,8 @@ pub(super) struct Held {
     pub(super) given: Instant,
     /// Another worker answered it, and nobody waits for this one since then.
     pub(super) orphaned: Option<Instant>,
+    /// The queue did not stand when it was handed over.
+    pub(super) calm: bool,
 }
 
 /// One worker.
@@ -121,6 +130,8 @@ pub(super) struct WorkerBook {
     pub(super) held: VecDeque<Held>,
     /// Since when the first of `held` is the first.
     pub(super) head_since: Instant,
+    /// Since when it works without having finished a call.
+    pub(super) busy_since: Instant,
     /// Since when it holds nothing.
     pub(super) idle_since: Instant,
     /// Calls it was ever given.
@@ -157,11 +168,12 @@ impl WorkerBook {
         let place = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.remove(place)?;
         let since = if place == 0 { self.head_since } else { held.given };
+        let busy_since = std::mem::replace(&mut self.busy_since, now);
         if place == 0 {
             self.head_since = now;
             self.overdue = false;
         }
-        Some(Released { was_head: place == 0, ran_since: since })
+        Some(Released { was_head: place == 0, ran_since: since, busy_since })
     }
 }
 
@@ -171,4 +183,6 @@ pub(super) struct Released {
     pub(super) was_head: bool,
     /// Since when the worker can have worked on it.
     pub(super) ran_since: Instant,
+    /// Since when the worker had finished nothing else.
+    pub(super) busy_since: Instant,
 }

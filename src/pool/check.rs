@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::books::Phase;
 use super::state::State;
 use crate::base::{CallId, WorkerId};
+use crate::guard::Fingerprint;
 
 /// What the books say at one moment.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,10 @@ pub struct Summary {
     pub service: Option<Duration>,
     /// The last starts came to nothing, and calls are refused until one does not.
     pub is_tripped: bool,
+    /// The queue stands, and the newest call is served first.
+    pub is_overloaded: bool,
+    /// The questions that are refused for the workers they cost.
+    pub poisonous: Vec<Fingerprint>,
     /// The workers.
     pub workers: Vec<WorkerSummary>,
 }
@@ -62,6 +67,8 @@ impl<P> State<P> {
             calls: self.calls.len(),
             service: self.estimate.service(),
             is_tripped: self.backoff.is_tripped(),
+            is_overloaded: self.overload.is_on(),
+            poisonous: self.poison.refused(),
             workers: self.workers.values().map(worker).collect(),
         }
     }

@@ -21,7 +21,7 @@ impl<P> State<P> {
                 self.leave_line(id);
                 continue;
             }
-            let retry_after = self.retry_after();
+            let retry_after = self.retry_after(now);
             let waited = self.rules.queue_wait;
             self.fail(now, id, Failure::QueueTimeout { waited, retry_after });
         }
@@ -56,7 +56,10 @@ impl<P> State<P> {
             return self.note(first);
         }
         let failure = Failure::Timeout { after: self.rules.timeout };
+        // No back-off, even where the worker gave no good answer yet: a pool of workers that all
+        // hang starts each of them once in a `timeout`, and that is no storm.
         self.stop_worker(worker, StopReason::Timeout);
+        self.blame_for_time(now, worker, &late);
         let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
         let suspect = |_, id| late.contains(&id).then(|| failure.clone());
         self.clear(now, worker, 0, &lost, suspect);

@@ -1,16 +1,21 @@
 //! Carries out what the books decide, and tells them what happened.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
+
 use super::actions::{Action, Ended, Loss, StopReason};
 use super::attend::{Link, attend};
+use super::streams::Stream;
 use super::{Pool, Ticket};
-use crate::base::{CallId, Failure, Outcome, Reply, Timing, WorkerId};
+use crate::base::{CallId, Failure, Outcome, Question, Reply, Timing, WorkerId};
 use crate::config::{Matching, PoolSettings, ReplyShape};
+use crate::guard::Fingerprint;
 use crate::observe::metrics::ExitReason;
-use crate::wire::{Refused, Verdict};
+use crate::wire::{Refused, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
 use crate::worker::usage;
 
@@ -21,6 +26,28 @@ const MEMORY_LOOK: Duration = Duration::from_secs(1);
 pub(super) fn proves(settings: &PoolSettings) -> bool {
     let echoes = matches!(&settings.reply, ReplyShape::Pattern(pattern) if pattern.has_input());
     echoes || settings.matching != Matching::Order
+}
+
+/// Tells questions apart by a hash with a key of its own, drawn at random: nobody can make a
+/// question that is taken for another, nor learn one from its fingerprint. The nonce, different
+/// in each call, is not part of what was asked.
+pub(super) fn fingerprints() -> impl Fn(&Ticket) -> Fingerprint {
+    let key = RandomState::new();
+    move |ticket| {
+        let Question { text, nonce } = &ticket.question;
+        let mut hasher = key.build_hasher();
+        let mut rest = &text[..];
+        if let Some(nonce) = nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
+            for place in memmem::find_iter(text, nonce) {
+                let start = text.len() - rest.len();
+                hasher.write(&text[start..place]);
+                hasher.write_u8(0xff);
+                rest = &text[place + nonce.len()..];
+            }
+        }
+        hasher.write(rest);
+        Fingerprint(hasher.finish())
+    }
 }
 
 /// A call that never got into the books.
@@ -107,17 +134,19 @@ impl Pool {
             Action::Give { worker, call } => self.give(now, worker, call),
             Action::Fail(ended, failure) => self.finish(ended, Err(failure)),
             Action::Expire { call, failure } => {
-                let state = self.state.borrow();
-                if let Some(ticket) = state.payload(call) {
-                    let outcome = Outcome { result: Err(failure), timing: Timing::default() };
-                    ticket.slot.put(outcome);
-                }
+                self.break_off(now, call, &failure, Stream::Unwanted);
+                self.cancel(now, call);
             }
             Action::Start(worker) => {
                 let link = Rc::new(Link::new(worker));
                 self.links.borrow_mut().insert(worker, Rc::clone(&link));
                 self.metrics.worker_started();
                 self.surroundings.tasks.spawn_local(attend(Rc::clone(self), link));
+            }
+            Action::Refuse(question) => {
+                let pool = self.settings.borrow().name.clone();
+                tracing::warn!(pool, question = %question,
+                    "a question that has cost several workers is refused for a while");
             }
             Action::Stop(worker, reason) => self.order(worker, self.exit_reason(reason)),
         }
@@ -176,9 +205,12 @@ impl Pool {
     pub(super) fn leave(self: &Rc<Self>, call: CallId) {
         let now = Instant::now();
         let left = self.state.borrow_mut().caller_left(now, call);
-        if let Some(ended) = left {
-            let after = ended.timing.queue;
-            self.finish(ended, Err(Failure::Timeout { after }));
+        match left {
+            Some(ended) => {
+                let after = ended.timing.queue;
+                self.finish(ended, Err(Failure::Timeout { after }));
+            }
+            None => self.cancel(now, call),
         }
         self.settle(now);
     }
@@ -187,11 +219,21 @@ impl Pool {
     pub(super) fn heard(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let now = Instant::now();
         let mut heard = Vec::new();
-        let step = link.pipes.borrow_mut().as_mut().map_or(Ok(()), |pipes| pipes.hear(&mut heard));
+        let step = match link.pipes.borrow_mut().as_mut() {
+            Some(pipes) => {
+                let step = pipes.hear(&mut heard);
+                self.count_dropped(pipes.take_dropped());
+                step
+            }
+            None => Ok(()),
+        };
         let verdict = match step {
             // Which of these answers is the one too many cannot be told, so none is given out.
-            Err(out) if !self.proves => Some(self.out_of_step(now, link, out, heard.len())),
-            step => match self.judge_all(now, link.worker, heard) {
+            Err(out) if !self.proves => {
+                heard.dedup_by_key(|heard| heard.call);
+                Some(self.out_of_step(now, link, out, heard.len()))
+            }
+            step => match self.judge_all(now, link, heard) {
                 Some(detail) => {
                     let out = OutOfStep { fault: Fault::Mismatch, detail, said: None };
                     Some(self.out_of_step(now, link, out, 1))
@@ -204,8 +246,15 @@ impl Pool {
     }
 
     /// Hands answers out; stops at the first that is in doubt, and says why.
-    fn judge_all(&self, now: Instant, worker: WorkerId, heard: Vec<Heard>) -> Option<String> {
-        for Heard { call, answer, question, proven } in heard {
+    fn judge_all(self: &Rc<Self>, now: Instant, link: &Link, heard: Vec<Heard>) -> Option<String> {
+        for heard in heard {
+            if heard.share != Share::Whole {
+                if let Some(detail) = self.take_part(now, link, heard) {
+                    return Some(detail);
+                }
+                continue;
+            }
+            let Heard { call, answer, question, proven, .. } = heard;
             let (good, result) = match self.judge.judge(&question, answer, proven) {
                 Verdict::Good(reply) => (true, Ok(reply)),
                 Verdict::ProgramError(failure) => (true, Err(failure)),
@@ -214,7 +263,7 @@ impl Pool {
                 }
                 Verdict::Doubtful { detail } => return Some(detail),
             };
-            let ended = self.state.borrow_mut().answered(now, worker, call, good);
+            let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
             if let Some(ended) = ended {
                 self.finish(ended, result);
             }
@@ -248,7 +297,9 @@ impl Pool {
     /// Gives a call its one outcome, and counts it.
     pub(super) fn finish(&self, ended: Ended<Ticket>, result: Result<Reply, Failure>) {
         let Ended { payload: ticket, timing, abandoned } = ended;
+        let told = ticket.close(&result);
         let code = match &result {
+            _ if let Some(failure) = &told => failure.code(),
             _ if abandoned => "abandoned",
             Ok(_) => "ok",
             Err(failure) => failure.code(),
@@ -265,7 +316,7 @@ impl Pool {
     }
 }
 
-fn refusal(refused: &Refused) -> Failure {
+pub(super) fn refusal(refused: &Refused) -> Failure {
     match refused {
         Refused::TooLong(too_long) => Failure::BodyTooLarge { limit: too_long.limit as u64 },
         Refused::Unfit(detail) => Failure::BadRequest { detail: (*detail).into() },

@@ -1,6 +1,11 @@
 //! What a call costs a worker, as measured, and how far ahead that lets the pool send.
 //!
-//! Pure. The wake-up of an idle process costs tens of microseconds; a call that itself costs
+//! Pure. Two averages: the *service* time is how long one call is in the works; the *pace* is how
+//! much of a worker's time goes by for each call it finishes, which is less where a worker has
+//! several calls in the works at once. What to send ahead is judged by the first, how long a
+//! queue will take by the second.
+//!
+//! The wake-up of an idle process costs tens of microseconds; a call that itself costs
 //! less than that is best handed over while its worker is still awake. The further ahead, the
 //! longer a call may stand behind one that turns out long, so the window is what fits into a
 //! budget of time, and what stands behind a head that runs over is rescued.
@@ -18,10 +23,18 @@ const OVERDUE_LEAST: Duration = Duration::from_millis(1);
 /// How much of the average one new time is.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// The running average of the time a worker takes for a call.
+/// One time counts as at most so many times the average before it, so that one call that hung
+/// does not make a whole queue look hopeless. Calls that all became slow still show at once:
+/// twenty make the average a thousand times what it was.
+const CLIP: f64 = 8.0;
+/// Averages are not taken for shorter than this when times are clipped.
+const CLIP_FROM: f64 = 100e-6;
+
+/// The running averages of the time that calls take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Estimate {
     seconds: Option<f64>,
+    pace: Option<f64>,
 }
 
 impl Estimate {
@@ -34,7 +47,25 @@ impl Estimate {
         });
     }
 
-    /// The average; `None` before the first call.
+    /// A worker finished a call, good or bad or run over, this long after it had finished the
+    /// one before or begun to work.
+    pub(super) fn finished(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        self.pace = Some(match self.pace {
+            None => seconds,
+            Some(average) => {
+                let counted = seconds.min(average.max(CLIP_FROM) * CLIP);
+                average + (counted - average) * WEIGHT
+            }
+        });
+    }
+
+    /// How much of a worker's time each call takes up; `None` before the first.
+    pub(super) fn pace(self) -> Option<Duration> {
+        self.pace.map(Duration::from_secs_f64)
+    }
+
+    /// The average service time; `None` before the first call.
     pub(super) fn service(self) -> Option<Duration> {
         self.seconds.map(Duration::from_secs_f64)
     }
@@ -78,6 +109,16 @@ mod tests {
         assert_eq!(after(5, 10).window(), 32);
         assert_eq!(after(100, 10).window(), 5);
         assert_eq!(after(300, 10).window(), 1);
+    }
+
+    #[test]
+    fn one_call_that_hung_hardly_slows_the_pace_and_many_do() {
+        let mut estimate = Estimate::default();
+        (0..20).for_each(|_| estimate.finished(Duration::from_millis(1)));
+        estimate.finished(Duration::from_secs(30));
+        assert!(estimate.pace().expect("measured") < Duration::from_millis(2));
+        (0..40).for_each(|_| estimate.finished(Duration::from_secs(1)));
+        assert!(estimate.pace().expect("measured") > Duration::from_millis(500));
     }
 
     #[test]

@@ -12,11 +12,16 @@ pub mod rules;
 pub mod state;
 
 mod attend;
+mod begun;
 mod deadlines;
 mod driver;
 mod estimate;
+mod losses;
 mod queue;
+mod refusals;
 mod scale;
+mod streams;
+mod suspects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -27,6 +32,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::base::parts::PartForm;
 use crate::base::{Call, Question, WorkerId};
 use crate::config::PoolSettings;
 use crate::observe::metrics::{ExitReason, Metrics, PoolMetrics, RouteMetrics, WorkerCounts};
@@ -40,6 +46,7 @@ use check::Summary;
 use pending::{Pending, Slot};
 use rules::Rules;
 use state::State;
+use streams::Stream;
 
 /// What every pool of a server shares.
 #[derive(Clone, Debug)]
@@ -59,6 +66,12 @@ pub struct Pool {
     judge: Judge,
     /// An answer shows by itself which call it is for.
     proves: bool,
+    /// What the parts of an answer are.
+    part_form: PartForm,
+    /// Most bytes of parts that wait for one reader.
+    part_limit: usize,
+    /// Answers of which parts are being passed on.
+    streaming: Cell<usize>,
     state: RefCell<State<Ticket>>,
     links: RefCell<HashMap<WorkerId, Rc<Link>>>,
     surroundings: Surroundings,
@@ -82,6 +95,7 @@ struct Ticket {
     question: Question,
     slot: Rc<Slot>,
     route: Arc<RouteMetrics>,
+    stream: RefCell<Stream>,
 }
 
 /// What operators are told of one pool.
@@ -124,7 +138,9 @@ impl Pool {
         let pool = Rc::new(Self {
             judge: Judge::new(&settings),
             proves: driver::proves(&settings),
-            state: RefCell::new(State::new(Rules::from(&*settings), seed)),
+            part_form: streams::part_form(&settings),
+            part_limit: settings.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
+            state: RefCell::new(State::new(Rules::from(&*settings), seed, driver::fingerprints())),
             settings: RefCell::new(settings),
             links: RefCell::default(),
             surroundings,
@@ -135,6 +151,7 @@ impl Pool {
             ended: Notify::new(),
             first_ready: Notify::new(),
             emptied: Notify::new(),
+            streaming: Cell::new(0),
             adjusted: Notify::new(),
             exits: RefCell::default(),
         });
@@ -163,7 +180,12 @@ impl Pool {
             bytes: call.question.text.len(),
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
-            payload: Ticket { question: call.question, slot: Rc::clone(&slot), route },
+            payload: Ticket {
+                question: call.question,
+                slot: Rc::clone(&slot),
+                route,
+                stream: RefCell::default(),
+            },
         };
         let arrived = self.state.borrow_mut().arrive(now, new);
         let id = match arrived {
@@ -247,6 +269,11 @@ impl Pool {
     pub fn publish(&self) {
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
+    }
+
+    /// Forgets which questions are poisonous; says how many were refused.
+    pub fn forgive_poisonous(&self) -> usize {
+        self.state.borrow_mut().forgive_poisonous()
     }
 
     fn remember(&self, ending: Ending) {

@@ -70,5 +70,7 @@ impl Future for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.abandon();
+        // An answer that nobody picked up holds its worker back no longer.
+        self.slot.outcome.borrow_mut().take();
     }
 }

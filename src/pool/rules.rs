@@ -2,9 +2,12 @@
 //!
 //! Pure: the part of the settings that decides, without what only the shell needs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{InFlight, Matching, PoolSettings};
+
+/// As good as never.
+const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
 /// What decides in a pool; a reload may replace it while calls run.
 #[derive(Clone, Debug)]
@@ -33,6 +36,18 @@ pub struct Rules {
     pub recycle_calls: Option<u64>,
     /// A worker is replaced at this age.
     pub recycle_age: Option<Duration>,
+}
+
+impl Rules {
+    /// When a call that is accepted now is put back into the queue no more: it may have waited
+    /// once and run over, or lost its worker, as often as it may be tried. Without this, calls
+    /// that hang one after the other could drag along what stood behind them, one more wait and
+    /// one more `timeout` for each.
+    pub(super) fn latest(&self, now: Instant) -> Instant {
+        let tries = self.retries.saturating_add(1);
+        let most = self.queue_wait.saturating_add(self.timeout.saturating_mul(tries));
+        now.checked_add(most).unwrap_or(now + CENTURY)
+    }
 }
 
 impl From<&PoolSettings> for Rules {

@@ -83,13 +83,14 @@ impl<P> State<P> {
             let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
                 continue;
             };
-            if now >= call.accepted + PATIENCE {
+            let is_impatient = now >= call.accepted + PATIENCE;
+            if is_impatient {
                 impatient += 1;
             } else {
                 next = Some(next.map_or(call.accepted, |first| first.min(call.accepted)));
             }
             // Those that never had a worker stand in the order of their acceptance.
-            let are_others_younger = next.is_some() && call.given.is_none();
+            let are_others_younger = !is_impatient && call.given.is_none();
             if are_others_younger || impatient >= self.rules.most {
                 break;
             }
@@ -125,6 +126,7 @@ impl<P> State<P> {
                 started: now,
                 held: VecDeque::new(),
                 head_since: now,
+                busy_since: now,
                 idle_since: now,
                 given: 0,
                 calls_most,
@@ -253,13 +255,5 @@ impl<P> State<P> {
     pub(super) fn no_worker(&self, now: Instant) -> Failure {
         let until = self.backoff.blocked_until(now).unwrap_or(now);
         Failure::NoWorker { retry_after: until - now }
-    }
-
-    /// When the queue as it is now will have been worked off, as far as was measured.
-    #[expect(clippy::cast_possible_truncation, reason = "calls and workers are far fewer")]
-    pub(super) fn retry_after(&self) -> Duration {
-        let serving = self.workers.values().filter(|book| book.phase == Phase::Serving).count();
-        let service = self.estimate.service().unwrap_or_default();
-        service * self.line.len().max(1) as u32 / serving.max(1) as u32
     }
 }

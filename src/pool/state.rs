@@ -7,8 +7,9 @@
 //! any of it from its seed.
 //!
 //! An event first changes the books; [`State::settle`] then draws the consequences, in this
-//! order: free workers are given calls, oldest call first; the number of workers is compared
-//! with what is wanted; a pool that cannot get a worker refuses those who wait.
+//! order: free workers are given calls, those that were put back first, then the oldest (the
+//! newest while the queue stands, see `guard::overload`); the number of workers is compared with
+//! what is wanted; a pool that cannot get a worker refuses those who wait.
 //!
 //! Invariants, checked by [`State::check`] after every event of the simulation
 //! - A call is answered exactly once: it is in the books until then and not after.
@@ -18,18 +19,19 @@
 //! - While a worker is free, nothing waits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::actions::{Action, Ended, Loss, NewCall, StopReason};
+use super::actions::{Action, Ended, NewCall, StopReason};
 use super::books::{CallBook, Calls, Held, Phase, WorkerBook};
 use super::estimate::Estimate;
 use super::queue::Line;
+use super::refusals::Promises;
 use super::rules::Rules;
 use super::scale::Census;
+use super::suspects::Fingerprints;
 use crate::base::{CallId, Failure, Timing, WorkerId};
 use crate::config::InFlight;
-use crate::guard::Backoff;
+use crate::guard::{Backoff, Fingerprint, Overload, Poison};
 
 /// The books of one pool. `P` is what the shell keeps with each call.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ pub struct State<P> {
     pub(super) census: Option<Census>,
     pub(super) backoff: Backoff,
     pub(super) estimate: Estimate,
+    pub(super) overload: Overload,
+    pub(super) promises: Promises,
+    pub(super) poison: Poison,
+    pub(super) fingerprints: Fingerprints<P>,
     pub(super) seed: u64,
     pub(super) worker_serial: u64,
     pub(super) stopping: bool,
@@ -58,7 +64,8 @@ pub struct State<P> {
 
 impl<P> State<P> {
     /// The books of a pool that has no worker yet; [`State::settle`] starts the first ones.
-    pub fn new(rules: Rules, seed: u64) -> Self {
+    /// `fingerprint` tells questions apart; it is asked only while some question is suspected.
+    pub fn new(rules: Rules, seed: u64, fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
         Self {
             rules,
             calls: Calls::new(),
@@ -69,6 +76,10 @@ impl<P> State<P> {
             census: None,
             backoff: Backoff::new(seed),
             estimate: Estimate::default(),
+            overload: Overload::default(),
+            promises: Promises::default(),
+            poison: Poison::default(),
+            fingerprints: Fingerprints::new(fingerprint),
             seed: !seed,
             worker_serial: 0,
             stopping: false,
@@ -97,12 +108,14 @@ impl<P> State<P> {
     ///
     /// # Errors
     ///
-    /// The payload comes back with `queue_full`, `no_worker` or `draining`.
+    /// The payload comes back with `queue_full`, `no_worker`, `poisonous` or `draining`.
     pub fn arrive(&mut self, now: Instant, call: NewCall<P>) -> Result<CallId, (P, Failure)> {
-        if let Some(refusal) = self.refusal(now, call.bytes, call.idempotent) {
+        let question = self.question_of(now, &call.payload);
+        if let Some(refusal) = self.refusal(now, question, call.bytes, call.idempotent) {
             return Err((call.payload, refusal));
         }
         let deadline = now + self.rules.queue_wait;
+        let latest = self.rules.latest(now);
         let id = self.calls.insert(|id| CallBook {
             id,
             payload: call.payload,
@@ -110,12 +123,18 @@ impl<P> State<P> {
             idempotent: call.idempotent,
             accepted: now,
             waits_until: Some(deadline),
+            latest,
             caller_deadline: call.caller_deadline,
             given: None,
             holders: 0,
             retries: 0,
             abandoned: None,
+            question,
+            is_trial: false,
         });
+        if let Some(question) = question {
+            self.begin_trial(now, question, id);
+        }
         self.line.push_back(id, call.bytes, deadline);
         self.note(deadline);
         if let Some(deadline) = call.caller_deadline {
@@ -123,28 +142,6 @@ impl<P> State<P> {
             self.note(deadline);
         }
         Ok(id)
-    }
-
-    fn refusal(&self, now: Instant, bytes: usize, idempotent: bool) -> Option<Failure> {
-        if self.stopping {
-            return Some(Failure::Draining);
-        }
-        if self.has_no_prospect() {
-            return Some(self.no_worker(now));
-        }
-        if self.line.len() == 0 && self.pick(now, idempotent).is_some() {
-            return None;
-        }
-        let detail = if self.line.len() >= self.rules.queue_length {
-            let limit = self.rules.queue_length;
-            format!("{} calls are waiting and the limit is {limit}", self.line.len())
-        } else if self.line.bytes() + bytes as u64 > self.rules.queue_bytes {
-            let limit = self.rules.queue_bytes;
-            format!("{} bytes are waiting and the limit is {limit}", self.line.bytes())
-        } else {
-            return None;
-        };
-        Some(Failure::QueueFull { detail: detail.into(), retry_after: self.retry_after() })
     }
 
     /// Nobody waits for this call any more. A call that only waited leaves the books and its
@@ -188,9 +185,12 @@ impl<P> State<P> {
         let released = book.release(id, now)?;
         book.proven |= good;
         let is_free = book.held.is_empty();
+        let busy_for = now.saturating_duration_since(released.busy_since);
         if good {
             self.backoff.forget();
+            self.acquit(id);
         }
+        self.estimate.finished(busy_for);
         if released.was_head || !self.rules.in_order {
             self.estimate.took(now.saturating_duration_since(released.ran_since));
         }
@@ -209,30 +209,6 @@ impl<P> State<P> {
         }
         self.leave_line(id);
         self.end(now, id, false)
-    }
-
-    /// A worker is no use any more, for a reason found outside the books. Its calls are
-    /// answered, tried again or failed; of the newest `unwritten` ones it has read nothing.
-    pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        if !book.proven && book.phase != Phase::Leaving {
-            self.backoff.failed(now);
-        }
-        let suspects = match loss {
-            Loss::BadAnswer { calls, .. } => *calls,
-            Loss::Ended(_) => 1,
-            Loss::UnaskedOutput | Loss::StartFailed => 0,
-        };
-        let ended = match loss {
-            Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
-            _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
-        };
-        let failure = match loss {
-            Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
-            _ => ended.clone(),
-        };
-        let suspect = |place, _| (place < suspects).then(|| failure.clone());
-        self.clear(now, worker, unwritten, &ended, suspect);
     }
 
     /// The process of a worker has been reaped; its name is not used again.
@@ -288,16 +264,25 @@ impl<P> State<P> {
     }
 
     fn dispatch(&mut self, now: Instant) {
-        while let Some(id) = self.line.front(|id| self.calls.waits(id)) {
+        loop {
+            let oldest = self.line.oldest(|id| self.calls.waits(id));
+            let accepted = oldest.and_then(|id| self.calls.get(id)).map(|call| call.accepted);
+            self.overload.look(now, accepted, self.rules.queue_wait);
+            let newest_first = self.overload.is_on();
+            let Some(id) = self.line.next(newest_first, |id| self.calls.waits(id)) else { break };
+            if self.refuse_waiting(now, id) {
+                continue;
+            }
             let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);
             let Some(worker) = self.pick(now, idempotent) else { break };
+            self.line.taken(id);
             self.give(now, id, worker);
         }
     }
 
     /// Who takes the next call: the free worker used last, else the one that holds least and
     /// may hold more. Nothing is sent after a head that runs longer than foreseen already.
-    fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
+    pub(super) fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
         if let Some(worker) = self.free.last() {
             return Some(*worker);
         }
@@ -332,8 +317,10 @@ impl<P> State<P> {
         let was_free = book.held.is_empty();
         if was_free {
             book.head_since = now;
+            book.busy_since = now;
         }
-        book.held.push_back(Held { id, given: now, orphaned: None });
+        let calm = !self.overload.is_on();
+        book.held.push_back(Held { id, given: now, orphaned: None, calm });
         book.given += 1;
         if book.given >= book.calls_due && !book.is_due {
             book.is_due = true;
@@ -351,7 +338,7 @@ impl<P> State<P> {
         self.actions.push(Action::Give { worker, call: id });
     }
 
-    fn not_free(&mut self, worker: WorkerId) {
+    pub(super) fn not_free(&mut self, worker: WorkerId) {
         if self.free.last() == Some(&worker) {
             self.free.pop();
         } else {
@@ -386,67 +373,6 @@ impl<P> State<P> {
         }
     }
 
-    /// Puts a call back, ahead of all that wait; the clock of its wait starts again.
-    pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
-        let deadline = now + self.rules.queue_wait;
-        let Some(call) = self.calls.get_mut(id) else { return };
-        if call.waits_until.is_none() {
-            call.waits_until = Some(deadline);
-            self.line.push_front(id, call.bytes, deadline);
-            self.note(deadline);
-        }
-    }
-
-    /// Takes all calls out of a worker that is no use any more. `suspect` says which of them
-    /// fails and how, by its place and id; of the rest, those that may run twice, or were not
-    /// read, are put back in their order, the others are lost.
-    pub(super) fn clear(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        unwritten: usize,
-        lost: &Failure,
-        suspect: impl Fn(usize, CallId) -> Option<Failure>,
-    ) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        book.phase = Phase::Leaving;
-        let held = std::mem::take(&mut book.held);
-        self.census = None;
-        self.not_free(worker);
-        let read = held.len() - unwritten.min(held.len());
-        let mut again = Vec::new();
-        for (place, Held { id, .. }) in held.into_iter().enumerate() {
-            let Some(call) = self.calls.get_mut(id) else { continue };
-            call.holders -= 1;
-            if call.holders > 0 || call.waits_until.is_some() {
-                continue;
-            }
-            let is_abandoned = call.abandoned.is_some();
-            let goes_back = call.idempotent || place >= read;
-            let failure = suspect(place, id).filter(|_| place < read);
-            let again_anyway = failure.is_none() && goes_back;
-            let failure = failure.unwrap_or_else(|| lost.clone());
-            if !is_abandoned && (again_anyway || self.tries_again(id, &failure)) {
-                again.push(id);
-            } else {
-                self.fail(now, id, failure);
-            }
-        }
-        again.into_iter().rev().for_each(|id| self.rejoin(now, id));
-    }
-
-    /// Only a lost worker is a reason to try again, only for a call that may run twice, and
-    /// only so often.
-    fn tries_again(&mut self, id: CallId, failure: &Failure) -> bool {
-        let retries = self.rules.retries;
-        let Some(call) = self.calls.get_mut(id) else { return false };
-        let again = matches!(failure, Failure::WorkerLost { .. })
-            && call.idempotent
-            && call.retries < retries;
-        call.retries += u32::from(again);
-        again
-    }
-
     pub(super) fn fail(&mut self, now: Instant, id: CallId, failure: Failure) {
         self.leave_line(id);
         if let Some(ended) = self.end(now, id, false) {
@@ -458,6 +384,11 @@ impl<P> State<P> {
         let call = self.calls.remove(id)?;
         if let Some(deadline) = call.caller_deadline {
             self.caller_deadlines.remove(&(deadline, id));
+        }
+        if call.is_trial
+            && let Some(question) = call.question
+        {
+            self.poison.end_trial(question, id);
         }
         let given = call.given.unwrap_or(now);
         let timing = Timing {

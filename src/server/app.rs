@@ -16,6 +16,9 @@ use crate::observe::log::AccessLog;
 use crate::observe::metrics::{ExitReason, Metrics};
 use crate::pool::{Pool, Surroundings};
 
+/// How long a new worker without a probe must run before a reload relies on it.
+const TRIAL: Duration = Duration::from_secs(1);
+
 /// What requests meet under one configuration.
 #[derive(Debug)]
 pub(super) struct App {
@@ -225,12 +228,25 @@ impl App {
     }
 }
 
-/// Waits until each of these pools has a worker that is ready.
+/// Waits until each of these pools has a worker that is ready. One that nothing asks whether it
+/// works counts as ready once it runs, so it must also go on running for a moment.
 async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     for pool in pools {
-        let patience = pool.settings().start_timeout + Duration::from_secs(1);
-        if tokio::time::timeout(patience, pool.becomes_ready()).await.is_err() {
-            return Err(format!("no worker of the new pool `{}` became ready", pool.name()));
+        let settings = pool.settings();
+        let patience = settings.start_timeout + Duration::from_secs(1);
+        let in_time = tokio::time::timeout(patience, pool.becomes_ready()).await.is_ok();
+        let is_asked =
+            settings.probe.is_some() || settings.ready.is_some() || !settings.hello.is_empty();
+        if in_time && !is_asked {
+            tokio::time::sleep(TRIAL.min(patience)).await;
+        }
+        let exits = pool.report().exits;
+        if !in_time || (!is_asked && !exits.is_empty()) {
+            let how = exits.last().map(|exit| format!(" ({})", exit.how)).unwrap_or_default();
+            let name = pool.name();
+            return Err(format!(
+                "no worker of the new pool `{name}` became ready{how}; the log has its last words"
+            ));
         }
     }
     Ok(())

@@ -173,7 +173,14 @@ async fn serve(
 
 /// Lets what was accepted finish, refuses what is left when the time is over, and stops.
 async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Duration) {
-    if tokio::time::timeout(time, active.none()).await.is_err() {
+    let finished = async {
+        active.none().await;
+        // The head of an answer in parts was sent; its parts are still to come.
+        for pool in server.app().pools() {
+            pool.ends_streams().await;
+        }
+    };
+    if tokio::time::timeout(time, finished).await.is_err() {
         tracing::warn!(left = active.count(), "not everything was finished within `drain`");
     }
     server.stop(ExitReason::Stopped).await;

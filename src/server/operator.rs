@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::app::Server;
 use crate::admin::Operator;
 use crate::admin::status::{
-    CacheStatus, ExitStatus, PoolStatus, QueueStatus, Status, VERSION, WorkerState, WorkerStatus,
+    CacheStatus, ExitStatus, PoisonousStatus, PoolStatus, QueueStatus, Status, VERSION,
+    WorkerState, WorkerStatus,
 };
 use crate::pool::books::Phase;
 use crate::pool::{Pool, Report};
@@ -49,7 +50,7 @@ impl Operator for AdminDesk {
     }
 
     fn forgive_poisonous(&self) -> usize {
-        0
+        self.server.app().pools().iter().map(|pool| pool.forgive_poisonous()).sum()
     }
 }
 
@@ -83,6 +84,11 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
             length: summary.queue_length,
             bytes: summary.queue_bytes,
             oldest_wait: (summary.queue_length > 0).then_some(summary.oldest_wait),
+            overloaded: summary.is_overloaded,
+        },
+        poisonous: PoisonousStatus {
+            count: summary.poisonous.len(),
+            fingerprints: summary.poisonous.iter().map(ToString::to_string).collect(),
         },
         service_time: summary.service,
         last_exits: last_exits.collect(),

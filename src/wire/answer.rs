@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::http_reply;
-use super::json;
+use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
 use crate::base::{Failure, Reply, ReplyForm};
 use crate::config::{PoolSettings, ReplyShape};

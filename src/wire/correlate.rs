@@ -3,7 +3,10 @@
 //! Pure: calls stay in the books until their answer comes, also those that nobody waits for any
 //! more: a late answer must find its own call, or it would meet another's.
 //!
-//! Memory: one entry for each call in the worker; how many there are is up to the pool.
+//! Where answers come in parts, a call stays in the books until its last part came.
+//!
+//! Memory: one entry for each call in the worker; how many there are is up to the pool. Of the
+//! calls that were cancelled, the ids of the last [`CANCELLED_MOST`] are known.
 
 use std::collections::VecDeque;
 
@@ -12,8 +15,13 @@ use bytes::{Bytes, BytesMut};
 use super::encode::{Encoder, TooLong};
 use super::json_id::{self, OwnId};
 use crate::base::Question;
+use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
-use crate::config::{Matching, PoolSettings, ReplyShape};
+use crate::config::{Matching, PoolSettings, ReplyShape, StreamEnd};
+
+/// Of more calls than this it is not known that they were cancelled; an answer to one before
+/// them is out of step.
+const CANCELLED_MOST: usize = 1024;
 
 /// The calls in one worker, each known to the caller as a `T`.
 #[derive(Debug)]
@@ -22,6 +30,10 @@ pub struct Correlator<T> {
     /// Oldest first, so tags ascend.
     calls: VecDeque<Waiting<T>>,
     last_tag: u64,
+    /// How the last part of an answer is known; `None`: an answer is one message.
+    stream: Option<StreamEnd>,
+    /// What was put into the questions of calls that were cancelled, oldest first.
+    cancelled: VecDeque<u64>,
 }
 
 /// Why a question was not asked. Nothing was written and nothing noted down.
@@ -38,7 +50,7 @@ pub enum Refused {
 /// What a message is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<T> {
-    /// The answer to this call, which is out of the books now.
+    /// The answer to this call, or a share of it.
     Answer {
         /// The call.
         token: T,
@@ -48,7 +60,11 @@ pub enum Received<T> {
         question: Bytes,
         /// The message itself showed which call it is for (all but `order`).
         proven: bool,
+        /// How much of the answer it is; with the last of it, the call is out of the books.
+        share: Share,
     },
+    /// Something about a call that was cancelled.
+    Late,
     /// The worker said something that belongs to no call and asks for nothing (`json-id`).
     Notification,
     /// The worker asked something of its own (`json-id`).
@@ -58,6 +74,26 @@ pub enum Received<T> {
     },
     /// The worker is out of step and must be stopped. Says why, for the operator.
     Mismatch(String),
+}
+
+/// How much of an answer one message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// A part that others follow.
+    Part,
+    /// The last part.
+    Last,
+    /// No part: it says that the part before was the last.
+    End,
+}
+
+impl Share {
+    /// Does nothing of the answer come after it?
+    pub fn is_last(self) -> bool {
+        self != Self::Part
+    }
 }
 
 #[derive(Debug)]
@@ -79,14 +115,15 @@ struct Waiting<T> {
     own_id: OwnId,
 }
 
-impl<T> Correlator<T> {
+impl<T: Clone> Correlator<T> {
     /// The empty books of a new worker of this pool.
     pub fn new(pool: &PoolSettings) -> Self {
         let reply = match &pool.reply {
             ReplyShape::Pattern(pattern) => Some(pattern),
             ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
         };
-        Self::matching(pool.matching, pool.error.iter().chain(reply))
+        let stream = pool.stream.as_ref().map(|stream| stream.end.clone());
+        Self { stream, ..Self::matching(pool.matching, pool.error.iter().chain(reply)) }
     }
 
     /// Empty books for this matching. `shapes`: the patterns that answers have; those with
@@ -100,7 +137,8 @@ impl<T> Correlator<T> {
             Matching::Tag => Rule::Tag,
             Matching::JsonId => Rule::JsonId,
         };
-        Self { rule, calls: VecDeque::new(), last_tag: 0 }
+        let (calls, cancelled) = (VecDeque::new(), VecDeque::new());
+        Self { rule, calls, last_tag: 0, stream: None, cancelled }
     }
 
     /// Notes a call down and writes its question, framed, to the end of `out`.
@@ -138,7 +176,7 @@ impl<T> Correlator<T> {
         Ok(())
     }
 
-    /// Says what a message is. An answered call leaves the books.
+    /// Says what a message is. A call leaves the books with the last of its answer.
     pub fn received(&mut self, message: Bytes) -> Received<T> {
         if self.calls.is_empty() && !matches!(self.rule, Rule::JsonId) {
             return Received::Mismatch("it wrote a message while nothing was asked".to_owned());
@@ -191,15 +229,49 @@ impl<T> Correlator<T> {
 
     #[inline]
     fn answered(&mut self, place: usize, text: Bytes, proven: bool) -> Received<T> {
+        let share = match &self.stream {
+            None => Share::Whole,
+            Some(StreamEnd::Until(end)) if text == end.as_bytes() => Share::End,
+            Some(StreamEnd::Until(_)) => Share::Part,
+            Some(StreamEnd::More) => match says_more(&text) {
+                Ok(true) => Share::Part,
+                Ok(false) => Share::Last,
+                Err(reason) => return Received::Mismatch(reason.to_owned()),
+            },
+        };
+        if share == Share::Part {
+            let call = &self.calls[place];
+            let (token, question) = (call.token.clone(), call.question.text.clone());
+            return Received::Answer { token, text, question, proven, share };
+        }
         let call = self.calls.remove(place).expect("the place was found in the books");
-        Received::Answer { token: call.token, text, question: call.question.text, proven }
+        Received::Answer { token: call.token, text, question: call.question.text, proven, share }
+    }
+
+    /// Takes a call out of the books whose answer is not wanted any more, and says what it is
+    /// known by on the wire (`json-id`); what still comes for it is [`Received::Late`].
+    pub fn cancel(&mut self, token: &T) -> Option<u64>
+    where
+        T: PartialEq,
+    {
+        let place = self.calls.iter().position(|call| call.token == *token)?;
+        let tag = self.calls.remove(place)?.tag;
+        if self.cancelled.len() == CANCELLED_MOST {
+            self.cancelled.pop_front();
+        }
+        // Calls are not cancelled in the order in which they were asked.
+        let place = self.cancelled.partition_point(|other| *other < tag);
+        self.cancelled.insert(place, tag);
+        Some(tag)
+    }
+
+    fn was_cancelled(&self, tag: &[u8]) -> bool {
+        number(tag).is_some_and(|tag| self.cancelled.binary_search(&tag).is_ok())
     }
 
     fn place_of(&self, tag: &[u8]) -> Option<usize> {
-        // A text that is not exactly how we write the number is not ours.
-        let number: u64 = std::str::from_utf8(tag).ok()?.parse().ok()?;
-        let place = self.calls.binary_search_by_key(&number, |call| call.tag).ok()?;
-        (itoa::Buffer::new().format(number).as_bytes() == tag).then_some(place)
+        let number = number(tag)?;
+        self.calls.binary_search_by_key(&number, |call| call.tag).ok()
     }
 
     fn received_tagged(&mut self, message: &Bytes) -> Received<T> {
@@ -229,9 +301,29 @@ impl<T> Correlator<T> {
                     let text = json_id::restore(message, id, &self.calls[place].own_id);
                     self.answered(place, text, true)
                 }
+                None if self.was_cancelled(&message[id.value.clone()]) => Received::Late,
                 None => Received::Mismatch("the `id` of its message is of no call".to_owned()),
             },
         }
+    }
+}
+
+/// The number that we wrote so; a text that is not exactly how we write it is not ours.
+fn number(text: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
+}
+
+/// Does this part of an answer say that others follow?
+fn says_more(part: &[u8]) -> Result<bool, &'static str> {
+    match json::members(part, ["more"]) {
+        Ok(object) => {
+            let [more] = object.members;
+            Ok(more.is_some_and(|more| part[more.value] == *b"true"))
+        }
+        Err(json::Fault::NotObject) => Ok(false),
+        Err(json::Fault::NotJson) => Err("its message is not JSON"),
+        Err(json::Fault::Twice) => Err("its message has its `more` twice"),
     }
 }
 
@@ -326,9 +418,76 @@ mod tests {
         }
     }
 
+    /// Token, text and share of what is received.
+    fn share(books: &mut Books, message: &str) -> (u32, String, Share) {
+        match books.receive(message) {
+            Received::Answer { token, text, share, .. } => {
+                (token, String::from_utf8(text.to_vec()).expect("text"), share)
+            }
+            other => panic!("{message}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_in_parts_is_over_with_the_text_that_ends_it() {
+        for (matching, tag) in [(Matching::Order, ""), (Matching::Tag, "1 ")] {
+            let mut books = Books::new(matching, &[]);
+            books.correlator.stream = Some(StreamEnd::Until("END".to_owned()));
+            books.ask(7, "q");
+            for part in ["a", "", "END of it"] {
+                let expected = (7, part.to_owned(), Share::Part);
+                assert_eq!(share(&mut books, &format!("{tag}{part}")), expected);
+            }
+            assert_eq!(share(&mut books, &format!("{tag}END")), (7, "END".to_owned(), Share::End));
+            assert!(books.correlator.is_empty());
+            books.is_out_of_step(&format!("{tag}a"));
+        }
+    }
+
+    #[test]
+    fn only_more_at_the_top_of_a_part_says_that_others_follow() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.correlator.stream = Some(StreamEnd::More);
+        books.ask(1, r#"{"id":"x"}"#);
+        books.ask(2, "{}");
+        let part = r#"{"id":1,"more":true}"#;
+        let own = r#"{"id":"x","more":true}"#.to_owned();
+        assert_eq!(share(&mut books, part), (1, own, Share::Part));
+        assert_eq!(share(&mut books, r#"{"more" : true,"id":2}"#).2, Share::Part);
+        assert_eq!(share(&mut books, r#"{"id":2,"a":{"more":true}}"#).2, Share::Last);
+        books.is_out_of_step(r#"{"id":1,"more":true,"more":false}"#);
+        assert_eq!(
+            share(&mut books, r#"{"id":1,"more":false,"s":"\"more\":true"}"#).2,
+            Share::Last
+        );
+        let mut books = Books::new(Matching::Order, &[]);
+        books.correlator.stream = Some(StreamEnd::More);
+        books.ask(1, "q");
+        books.is_out_of_step("no JSON");
+        assert_eq!(share(&mut books, "[{\"more\":true}]").2, Share::Last);
+    }
+
+    #[test]
+    fn what_comes_for_a_cancelled_call_is_late_and_nothing_else_is() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        for token in 1..=3 {
+            books.ask(token, "{}");
+        }
+        assert_eq!(books.correlator.cancel(&3), Some(3));
+        assert_eq!(books.correlator.cancel(&1), Some(1));
+        assert_eq!(books.correlator.cancel(&1), None);
+        for late in [r#"{"id":1}"#, r#"{"id":3}"#, r#"{"id":3}"#] {
+            assert_eq!(books.receive(late), Received::Late);
+        }
+        books.is_out_of_step(r#"{"id":4}"#);
+        books.is_out_of_step(r#"{"id":"1"}"#);
+        assert_eq!(share(&mut books, r#"{"id":2}"#).0, 2);
+    }
+
     fn answer(token: u32, text: &str, question: &str, proven: bool) -> Received<u32> {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        Received::Answer { token, text: bytes(text), question: bytes(question), proven }
+        let (text, question) = (bytes(text), bytes(question));
+        Received::Answer { token, text, question, proven, share: Share::Whole }
     }
 
     #[test]

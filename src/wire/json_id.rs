@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::json::{self, Fault, Member};
+use crate::base::json::{self, Fault, Member};
 
 /// What the caller's question had for an `id`.
 #[derive(Clone, Debug, PartialEq, Eq)]

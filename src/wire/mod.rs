@@ -14,11 +14,10 @@ mod correlate;
 mod decode;
 mod encode;
 mod http_reply;
-mod json;
 mod json_id;
 mod length;
 
 pub use answer::{Judge, Verdict};
-pub use correlate::{Correlator, Received, Refused};
+pub use correlate::{Correlator, Received, Refused, Share};
 pub use decode::{Broken, Decoder};
 pub use encode::{Encoder, TooLong};

@@ -17,14 +17,19 @@ use tokio::net::unix::pipe;
 
 use crate::base::{CallId, Question};
 use crate::config::PoolSettings;
-use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused};
+use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
 
 /// Room for the next read; what a pipe holds at most comes in one.
 const READ_ROOM: usize = 64 << 10;
 /// With less room than this left, a new buffer is taken.
 const READ_ROOM_LEAST: usize = 4 << 10;
+/// With more than this to be written, what is not a call waits no longer: it is refused.
+const BACKLOG_MOST: usize = 1 << 20;
 /// Most bytes of what a worker said that the log shows.
 const SHOWN_MOST: usize = 200;
+/// A buffer that held a message above this is not kept for the next: many workers that were each
+/// asked something large once would hold that memory for ever.
+const KEPT_ROOM: usize = 256 << 10;
 
 /// The pipes of one worker.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct Pipes {
     decoder: Decoder,
     correlator: Correlator<CallId>,
     outgoing: BytesMut,
+    /// Whether `outgoing` has grown above what is kept.
+    is_outgoing_large: bool,
     incoming: BytesMut,
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
@@ -43,6 +50,18 @@ pub struct Pipes {
     begins: VecDeque<u64>,
     /// The other end of `stdin`.
     unread: OwnedFd,
+    dropped: Dropped,
+}
+
+/// Messages of a worker that are no answers to calls, since they were last asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// It said something that asks for nothing.
+    pub notifications: u64,
+    /// It asked something, and was told that there is no such method.
+    pub questions: u64,
+    /// It answered a call that was cancelled.
+    pub late: u64,
 }
 
 /// An answer that found its call; not yet judged.
@@ -56,6 +75,8 @@ pub struct Heard {
     pub question: Bytes,
     /// The answer itself showed whose it is.
     pub proven: bool,
+    /// How much of the answer it is.
+    pub share: Share,
 }
 
 /// The worker broke the agreement and must be stopped.
@@ -107,11 +128,13 @@ impl Pipes {
             decoder: Decoder::new(&settings.framing.reply, settings.message_max),
             correlator: Correlator::new(settings),
             outgoing: BytesMut::new(),
+            is_outgoing_large: false,
             incoming: BytesMut::new(),
             asked: 0,
             written: 0,
             begins: VecDeque::new(),
             unread,
+            dropped: Dropped::default(),
         })
     }
 
@@ -119,6 +142,7 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
+        self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.begins.push_back(self.asked);
         // What was answered was read, and so was all that came before it: of the newest calls,
         // no more than those that are open can be unread.
@@ -135,6 +159,30 @@ impl Pipes {
         self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
+    }
+
+    /// Says something that is not answered, unless it does not even read what was said before.
+    pub fn tell(&mut self, text: &[u8]) -> Result<bool, Refused> {
+        let has_room = self.outgoing.len() < BACKLOG_MOST;
+        if has_room {
+            self.say(&Question::plain(text.to_vec()))?;
+        }
+        Ok(has_room)
+    }
+
+    /// Tells it in these words that a call is not waited for any more, `{id}` being the call's.
+    /// It owes no answer to it then. Says whether the call was its own.
+    pub fn cancel(&mut self, call: CallId, words: &str) -> bool {
+        let Some(id) = self.correlator.cancel(&call) else { return false };
+        // One that does not read is stopped by other calls' time; refused by the framing are
+        // only words that break it, which is the operator's own concern.
+        self.tell(words.replace("{id}", &id.to_string()).as_bytes()).ok();
+        true
+    }
+
+    /// What it said beside answers since this was last asked.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Does it owe no answer?
@@ -159,8 +207,12 @@ impl Pipes {
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
-    /// before its next question, or what it said would pass for the answer.
+    /// before its next question, or what it said would pass for the answer. One that may speak
+    /// unasked is not looked at.
     pub fn silence(&mut self) -> Silence {
+        if self.correlator.may_speak() {
+            return Silence::Kept;
+        }
         if !self.incoming.is_empty() {
             return Silence::Broken(self.incoming.split().freeze());
         }
@@ -180,6 +232,9 @@ impl Pipes {
             let count = ready!(stdin.poll_write(context, &self.outgoing))?;
             self.outgoing.advance(count);
             self.written += count as u64;
+        }
+        if std::mem::take(&mut self.is_outgoing_large) {
+            self.outgoing = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -212,18 +267,30 @@ impl Pipes {
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
+            if message.len() > KEPT_ROOM {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
             if self.correlator.is_empty() && !self.correlator.may_speak() {
                 return Err(OutOfStep::unasked(&message));
             }
             let said = message.clone();
             match self.correlator.received(message) {
-                Received::Answer { token, text, question, proven } => {
-                    heard.push(Heard { call: token, answer: text, question, proven });
+                Received::Answer { token, text, question, proven, share } => {
+                    heard.push(Heard { call: token, answer: text, question, proven, share });
                 }
-                Received::Notification => tracing::debug!("a worker's notification was dropped"),
+                Received::Notification => {
+                    self.dropped.notifications += 1;
+                    tracing::debug!(said = shown(&said), "a worker's notification was dropped");
+                }
                 Received::WorkerAsks { reply } => {
-                    // Our own "method not found" is short; a framing that refuses it is no loss.
-                    self.say(&Question::plain(reply)).ok();
+                    self.dropped.questions += 1;
+                    // Our own "method not found" is short; a framing that refuses it is no loss,
+                    // nor is it to one that asks and asks and does not read.
+                    self.tell(&reply).ok();
+                }
+                Received::Late => {
+                    self.dropped.late += 1;
+                    tracing::debug!("the answer to a cancelled call was dropped");
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
 use super::pipes::{Heard, Pipes};
 use crate::base::{CallId, Question};
 use crate::config::PoolSettings;
+use crate::wire::Share;
 
 /// What the conversation before the first call is known by in the books of the pipes.
 const BEFORE_CALLS: CallId = CallId(0);
@@ -59,29 +60,43 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
         }
     }
     let Some(probe) = &settings.probe else { return Ok(()) };
-    let heard = ask(pipes, &probe.send).await?;
+    let answer = ask(pipes, &probe.send).await?;
     match &probe.reply {
-        Some(wanted) if heard.answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
-            got: format!("\"{}\"", heard.answer.escape_ascii()),
+        Some(wanted) if answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
+            got: format!("\"{}\"", answer.escape_ascii()),
             wanted: format!("{wanted:?}"),
         }),
         _ => Ok(()),
     }
 }
 
-async fn ask(pipes: &mut Pipes, text: &str) -> Result<Heard, NotReady> {
+async fn ask(pipes: &mut Pipes, text: &str) -> Result<Bytes, NotReady> {
     let question = question(text);
     pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
     std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
-    let mut heard = Vec::new();
+    let mut heard: Vec<Heard> = Vec::new();
     loop {
         read(pipes).await?;
         if let Err(out) = pipes.hear(&mut heard) {
             let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
             return Err(NotReady::OutOfStep(format!("{}{said}", out.detail)));
         }
-        if let Some(answer) = heard.pop() {
-            return Ok(answer);
+        if heard.last().is_some_and(|message| message.share.is_last()) {
+            return Ok(joined(heard));
+        }
+    }
+}
+
+/// An answer of several parts as one, a line each.
+fn joined(mut heard: Vec<Heard>) -> Bytes {
+    if heard.last().is_some_and(|message| message.share == Share::End) {
+        heard.pop();
+    }
+    match &heard[..] {
+        [one] => one.answer.clone(),
+        parts => {
+            let parts: Vec<&[u8]> = parts.iter().map(|part| &part.answer[..]).collect();
+            parts.join(&b'\n').into()
         }
     }
 }

@@ -114,7 +114,7 @@ fn thousands_of_idle_connections_cost_little_and_take_nothing_from_others() {
 #[test]
 fn connections_above_the_limit_wait_their_turn() {
     let server = Server::with("workers = 1")
-        .top("limits = { connections = 5, idle_timeout = \"300ms\" }")
+        .top("limits = { connections = 5, header_timeout = \"200ms\", idle_timeout = \"200ms\" }")
         .start();
     let kept: Vec<Connection> = (0..20).map(|_| server.client().connect()).collect();
     // Silent connections time out five at a time.

@@ -1,9 +1,8 @@
 //! Many callers, unique questions, workers that fail at random: nobody gets another's answer.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use crate::support::{Client, Server, pause};
+use crate::support::{Client, Server};
 
 const CALLERS: u64 = 64;
 const ROUNDS: u64 = 30;
@@ -42,27 +41,6 @@ fn no_answer_is_ever_crossed() {
     is_as_before(&server, descriptors);
 }
 
-/// The same for longer, with workers killed from outside and callers that leave besides:
-/// `SOAK_SECONDS=3600 cargo test --release --test it -- --ignored soak`.
-#[test]
-#[ignore = "runs for a minute, or for SOAK_SECONDS"]
-fn soak() {
-    let seconds = std::env::var_os("SOAK_SECONDS").and_then(|text| text.to_str()?.parse().ok());
-    let seconds = seconds.unwrap_or(60);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let server = misbehaving();
-    assert_eq!(server.answers("warm").status, 200);
-    let (descriptors, memory) = (server.descriptors(), server.memory());
-    let outcomes = std::thread::scope(|scope| {
-        scope.spawn(|| disturb(&server, end));
-        all_callers(&server, move |_| Instant::now() < end)
-    });
-    assert!(outcomes.contains_key("ok"), "{outcomes:?}");
-    is_as_before(&server, descriptors);
-    let grown = server.memory().saturating_sub(memory);
-    assert!(grown < 32 << 20, "{grown} bytes more after {outcomes:?}");
-}
-
 fn misbehaving() -> Server {
     Server::with(
         "workers = 4\nreply = \"{input}|{result}\"\ntimeout = \"2s\"\nstop_grace = \"50ms\"",
@@ -89,20 +67,6 @@ fn all_callers(
         }
     }
     outcomes
-}
-
-/// Kills workers and leaves calls, until the end.
-fn disturb(server: &Server, end: Instant) {
-    let mut random = 1_u64;
-    while Instant::now() < end {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let workers = server.workers();
-        if let Some(worker) = workers.get(usize::try_from(random >> 61).expect("small")) {
-            server.signal_if_alive(*worker, "KILL");
-        }
-        server.client().post_later("/", "sleep 5 left").leave();
-        pause(Duration::from_millis(50));
-    }
 }
 
 fn is_as_before(server: &Server, descriptors: usize) {

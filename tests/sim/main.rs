@@ -8,8 +8,14 @@
 #![expect(clippy::disallowed_methods, reason = "the seed is read from the environment")]
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
+mod model;
 mod oracle;
+mod overload;
+mod poison;
 mod promises;
+mod retry_after;
+mod story;
+mod suspicion;
 mod weather;
 mod world;
 

@@ -9,66 +9,12 @@ use httpipe::config::InFlight;
 use httpipe::pool::actions::StopReason;
 use httpipe::pool::rules::Rules;
 
-/// The place of a call among all that arrived.
-pub(crate) type Serial = usize;
-pub(crate) type Verdict = Result<(), String>;
+use super::model::{Ask, Blame, Inside, Model, Serial, Stage, Standing, Verdict, ensure};
+use super::suspicion::Suspicion;
 
 const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
-
-/// Why a call may fail in this step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
-    Lost,
-    Doubt,
-    RanOut,
-}
-
-/// One call as its caller and the workers see it.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) id: Option<CallId>,
-    pub(crate) idempotent: bool,
-    pub(crate) accepted: Instant,
-    pub(crate) waits_until: Instant,
-    pub(crate) caller_deadline: Option<Instant>,
-    pub(crate) was_given: bool,
-    pub(crate) holders: Vec<WorkerId>,
-    pub(crate) may_be_read: bool,
-    pub(crate) suspected: u32,
-    pub(crate) alone_since: Option<Instant>,
-    pub(crate) told: u32,
-    pub(crate) ended: Option<Instant>,
-    pub(crate) requeued: (u64, usize),
-    pub(crate) blame: Option<(u64, Blame)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Starting,
-    Serving,
-    Leaving,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Inside {
-    pub(crate) id: CallId,
-    pub(crate) serial: Serial,
-    pub(crate) given: Instant,
-}
-
-/// One worker as it sees itself.
-#[derive(Debug)]
-pub(crate) struct Model {
-    pub(crate) stage: Stage,
-    pub(crate) held: Vec<Inside>,
-    pub(crate) head_since: Instant,
-    pub(crate) idle_since: Instant,
-    pub(crate) used: u64,
-    pub(crate) calls: u64,
-    pub(crate) proven: bool,
-}
 
 #[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
 pub(crate) struct Oracle {
@@ -93,10 +39,12 @@ pub(crate) struct Oracle {
     /// Workers whose calls were taken out of them.
     emptied: u64,
     no_free_since: Option<Instant>,
+    standing: Standing,
+    pub(crate) suspicion: Suspicion,
 }
 
 impl Oracle {
-    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn new(rules: Rules, now: Instant, kinds: Serial) -> Self {
         let is_renewing = rules.recycle_calls.is_some() || rules.recycle_age.is_some();
         let retries_most = rules.retries;
         let queue_wait_most = rules.queue_wait;
@@ -118,6 +66,8 @@ impl Oracle {
             queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
+            standing: Standing::default(),
+            suspicion: Suspicion::of(kinds),
         }
     }
 
@@ -128,6 +78,9 @@ impl Oracle {
             idempotent,
             accepted: self.now,
             waits_until: self.now + self.rules.queue_wait,
+            latest: self.now
+                + self.rules.queue_wait
+                + self.rules.timeout * (1 + self.rules.retries),
             caller_deadline: caller,
             was_given: false,
             holders: Vec::new(),
@@ -181,6 +134,8 @@ impl Oracle {
     }
 
     pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
+        self.look();
+        self.suspicion.given(serial, self.now)?;
         self.judge_call(worker, serial)?;
         self.judge_turn(serial)?;
         self.judge_worker(worker, serial)?;
@@ -202,6 +157,7 @@ impl Oracle {
         let call = || format!("call {serial} given to worker {worker}");
         ensure(ask.ended.is_none(), || format!("{} after its end", call()))?;
         ensure(ask.alone_since.is_none(), || format!("{} though nobody waits for it", call()))?;
+        ensure(!ask.was_given || self.now <= ask.latest, || format!("{} too late", call()))?;
         ensure(ask.idempotent || !ask.may_be_read, || {
             format!("{}, may not run twice and may have", call())
         })?;
@@ -213,7 +169,14 @@ impl Oracle {
         ensure(may, || format!("{} and still in worker {first}", call()))
     }
 
-    /// Oldest first; before them those that had a worker already, in their order.
+    fn look(&mut self) {
+        let fresh = self.waiting().filter(|(_, ask)| !ask.was_given);
+        let oldest = fresh.map(|(_, ask)| ask.accepted).min();
+        self.standing.look(self.now, oldest, self.rules.queue_wait);
+    }
+
+    /// Oldest first, or newest where the queue stands; before them those that had a worker
+    /// already, in their order.
     fn judge_turn(&self, serial: Serial) -> Verdict {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
@@ -222,7 +185,7 @@ impl Oracle {
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
                 !ask.was_given || (!self.may_rescue && sooner)
             } else {
-                !ask.was_given && other < serial
+                !ask.was_given && (other < serial) != self.standing.is_long
             };
             ensure(!before, || format!("call {serial} is given before call {other}"))?;
         }
@@ -267,23 +230,28 @@ impl Oracle {
             model.idle_since = now;
             model.used = used;
         }
+        let ask = &mut self.asks[serial];
         if good {
             model.proven = true;
             self.unproven_deaths = 0;
+            if ask.ended.is_none() {
+                self.suspicion.acquit(serial);
+            }
         }
-        let ask = &mut self.asks[serial];
         ask.holders.retain(|holder| *holder != worker);
         ask.ended.is_none().then_some(serial)
     }
 
     /// Takes everything out of a worker that is stopped or lost. `blame` says by its place why
-    /// a call may fail; of the newest `unwritten` ones nothing was read.
+    /// a call may fail; of the newest `unwritten` ones nothing was read. Where it is
+    /// certain, the first is what it was lost for.
     pub(crate) fn empty(
         &mut self,
         worker: WorkerId,
         unwritten: usize,
         blame: impl Fn(usize) -> Blame,
         suspects: usize,
+        is_certain: bool,
     ) {
         let (now, step) = (self.now, self.step);
         let Some(model) = self.workers.get_mut(&worker) else { return };
@@ -296,6 +264,9 @@ impl Oracle {
         let read = held.len() - unwritten.min(held.len());
         for (place, inside) in held.into_iter().enumerate() {
             let ask = &mut self.asks[inside.serial];
+            if place == 0 && read > 0 && is_certain && ask.ended.is_none() {
+                self.suspicion.blame(inside.serial, now);
+            }
             ask.holders.retain(|holder| *holder != worker);
             if ask.ended.is_some() || !ask.holders.is_empty() {
                 continue;
@@ -335,7 +306,8 @@ impl Oracle {
             Some(true) => Blame::RanOut,
             _ => Blame::Lost,
         };
-        self.empty(worker, 0, blame, 0);
+        let is_certain = late.iter().filter(|late| **late).count() == 1 && late[0];
+        self.empty(worker, 0, blame, 0, is_certain);
         self.unproven_deaths = proven;
         Ok(())
     }
@@ -355,6 +327,9 @@ impl Oracle {
     /// A call left the core's books with a failure: may it?
     pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
         let (now, step) = (self.now, self.step);
+        if *failure == Failure::Poisonous {
+            self.look();
+        }
         let ask = &self.asks[serial];
         let blame = ask.blame.filter(|(at, _)| *at == step).map(|(_, blame)| blame);
         let is_alone = ask.alone_since.is_some();
@@ -367,6 +342,7 @@ impl Oracle {
                 } else {
                     ask.may_be_read
                 };
+                let is_spent = is_spent || now >= ask.latest;
                 matches!(blame, Some(Blame::Lost | Blame::Doubt)) && (is_alone || is_spent)
             }
             Failure::BadAnswer { .. } => blame == Some(Blame::Doubt),
@@ -377,6 +353,7 @@ impl Oracle {
                 self.count(Stage::Serving) == 0 && self.unproven_deaths >= 3
             }
             Failure::Draining => self.stopping,
+            Failure::Poisonous => ask.holders.is_empty() && self.suspicion.may_refuse(serial, now),
             _ => false,
         };
         ensure(may, || format!("call {serial} fails as {failure:?}, blame {blame:?}: {ask:?}"))?;
@@ -413,6 +390,7 @@ impl Oracle {
 
     /// What must hold after every event once the core has drawn the consequences.
     pub(crate) fn judge(&mut self, is_whole: bool) -> Verdict {
+        self.look();
         let is_free = self.free().next().is_some();
         if is_whole {
             self.judge_calls(is_free)?;
@@ -470,8 +448,4 @@ impl Oracle {
         }
         Ok(())
     }
-}
-
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
-    if holds { Ok(()) } else { Err(what()) }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Weather {
     pub(crate) idempotent: f64,
     pub(crate) changes_rules: f64,
     pub(crate) recycles: f64,
+    /// How many different questions are asked.
+    pub(crate) questions: usize,
     /// Least and most microseconds of a call, between calls, and of a start.
     pub(crate) service: (u64, u64),
     pub(crate) gap: (u64, u64),
@@ -29,6 +31,7 @@ pub(crate) struct Weather {
 impl Weather {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let often = [0.0, 0.0, 0.01, 0.05, 0.3];
+        let questions = [usize::MAX, usize::MAX, 40, 3][rng.usize(..4)];
         let mut chance = || often[rng.usize(..often.len())];
         let mut weather = Self {
             start_fails: chance(),
@@ -42,6 +45,7 @@ impl Weather {
             idempotent: 0.7,
             changes_rules: 0.0,
             recycles: 0.0,
+            questions,
             service: (1, 1),
             gap: (1, 1),
             start: (1, 1),

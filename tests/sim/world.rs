@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use httpipe::base::{CallId, Failure, WorkerId};
 use httpipe::config::InFlight;
+use httpipe::guard::Fingerprint;
 use httpipe::pool::actions::{Action, Loss, NewCall};
 use httpipe::pool::state::State;
 
-use super::oracle::{Blame, Oracle, Serial, Stage, Verdict};
+use super::model::{Blame, Serial, Stage, Verdict};
+use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
 /// How long a start may take, as the real shell would allow.
@@ -54,14 +56,16 @@ impl World {
         let in_order = rng.bool();
         let rules = draw_rules(&mut rng, in_order);
         let weather = Weather::draw(&mut rng);
+        let kinds = weather.questions;
+        let question = move |serial: &Serial| Fingerprint((serial % kinds) as u64);
         let began = Instant::now();
         if is_traced {
             eprintln!("{rules:?}\n{weather:?}");
         }
         let mut world = Self {
             rng,
-            state: State::new(rules.clone(), seed),
-            oracle: Oracle::new(rules, began),
+            state: State::new(rules.clone(), seed, question),
+            oracle: Oracle::new(rules, began, kinds),
             weather,
             events: BinaryHeap::new(),
             scheduled: 0,
@@ -267,11 +271,11 @@ impl World {
                 }
                 Ok(())
             }
-            Err((payload, failure)) => self.refused(payload == serial, &failure),
+            Err((payload, failure)) => self.refused(payload == serial, serial, &failure),
         }
     }
 
-    fn refused(&mut self, is_same: bool, failure: &Failure) -> Verdict {
+    fn refused(&mut self, is_same: bool, serial: Serial, failure: &Failure) -> Verdict {
         self.trace(|| format!("refused: {failure:?}"));
         let oracle = &self.oracle;
         let serving = oracle.count(Stage::Serving);
@@ -283,6 +287,7 @@ impl World {
             Failure::QueueFull { .. } => !is_free,
             Failure::NoWorker { .. } => serving == 0 && oracle.unproven_deaths >= 3,
             Failure::Draining => oracle.stopping,
+            Failure::Poisonous => oracle.suspicion.may_refuse(serial, oracle.now),
             _ => false,
         };
         if may && is_same { Ok(()) } else { Err(format!("a call is refused as {failure:?}")) }
@@ -372,7 +377,10 @@ impl World {
         };
         self.trace(|| format!("lost {worker}: {loss:?}, {unwritten} unwritten"));
         let blame = |place| if place < doubtful { Blame::Doubt } else { Blame::Lost };
-        self.oracle.empty(worker, unwritten, blame, suspects);
+        let holds = self.oracle.workers.get(&worker).map_or(0, |model| model.held.len());
+        let is_alone = self.oracle.rules.in_order || holds.saturating_sub(unwritten) == 1;
+        let is_certain = is_alone && (suspects == 1 || doubtful == 1);
+        self.oracle.empty(worker, unwritten, blame, suspects, is_certain);
         self.state.lose(self.oracle.now, worker, loss, unwritten);
         self.reap(worker);
         Ok(())
@@ -403,6 +411,10 @@ impl World {
                 Ok(())
             }
             Action::Give { worker, call } => self.give(worker, call),
+            Action::Refuse(question) => {
+                let question = usize::try_from(question.0).expect("it was a serial");
+                self.oracle.suspicion.refuse(question, self.oracle.now)
+            }
             Action::Fail(ended, failure) => {
                 self.oracle.failed(ended.payload, &failure, ended.abandoned)
             }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{ExitReason, WorkerCounts};
+use super::{Dropping, ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets: as a number of nanoseconds, and in seconds as the
 /// text format writes them. Calls of microseconds and of minutes are both worth telling apart.
@@ -163,6 +163,8 @@ pub(super) struct PoolSeries {
     pub(super) starts: Counter,
     /// In the order of [`ExitReason::ALL`].
     pub(super) exits: [Counter; ExitReason::ALL.len()],
+    /// In the order of [`Dropping::ALL`].
+    pub(super) dropped: [Counter; Dropping::ALL.len()],
 }
 
 impl PoolSeries {

@@ -126,6 +126,31 @@ impl ExitReason {
     }
 }
 
+/// Why a worker's message was nobody's answer (`httpipe_messages_dropped_total{reason}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dropping {
+    /// It asks for nothing.
+    Notification,
+    /// The worker's own question.
+    Question,
+    /// Nobody waits for it any more.
+    Late,
+}
+
+impl Dropping {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::Notification, Self::Question, Self::Late];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Notification => "notification",
+            Self::Question => "question",
+            Self::Late => "late",
+        }
+    }
+}
+
 /// How a cached route was served (`httpipe_cache_total{result}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheResult {
@@ -284,6 +309,13 @@ impl Series {
                 page.sample(&names::WORKER_EXITS, &[&pool.name, reason.label()], count.value());
             }
         }
+        page.metric(&names::MESSAGES_DROPPED);
+        for pool in &self.pools {
+            for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {
+                let labels = [&*pool.name, reason.label()];
+                page.sample(&names::MESSAGES_DROPPED, &labels, count.value());
+            }
+        }
     }
 
     /// Only routes that asked the cache at least once: others have nothing to say about it.
@@ -361,6 +393,13 @@ impl PoolMetrics {
         self.0.exits[reason as usize].add(1);
     }
 
+    /// A worker said so many things that nobody waited for.
+    pub fn message_dropped(&self, reason: Dropping, messages: u64) {
+        if messages > 0 {
+            self.0.dropped[reason as usize].add(messages);
+        }
+    }
+
     /// How many workers ended so far for this reason.
     pub fn exits_so_far(&self, reason: ExitReason) -> u64 {
         self.0.exits[reason as usize].value()
@@ -412,6 +451,7 @@ mod tests {
         pool.workers(WorkerCounts { starting: 1, ready: 2, busy: 3, leaving: 4 });
         pool.worker_started();
         pool.worker_ended(ExitReason::TooBig);
+        pool.message_dropped(Dropping::Late, 2);
         metrics.connections(3);
         metrics.connections(-1);
         metrics.cache_bytes(77);
@@ -430,6 +470,7 @@ mod tests {
             ("httpipe_worker_starts_total{pool=\"fib\"}", "1"),
             ("httpipe_worker_exits_total{pool=\"fib\",reason=\"too_big\"}", "1"),
             ("httpipe_worker_exits_total{pool=\"fib\",reason=\"stopped\"}", "0"),
+            ("httpipe_messages_dropped_total{pool=\"fib\",reason=\"late\"}", "2"),
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
             ("httpipe_cache_bytes ", "77"),
             ("httpipe_connections ", "2"),
@@ -486,6 +527,10 @@ mod tests {
         assert!(
             CacheResult::ALL.iter().enumerate().all(|(place, result)| *result as usize == place)
         );
+        assert!(Dropping::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+        for reason in Dropping::ALL {
+            assert!(names::MESSAGES_DROPPED.help.contains(&format!("`{}`", reason.label())));
+        }
         for reason in ExitReason::ALL {
             assert!(names::WORKER_EXITS.help.contains(&format!("`{}`", reason.label())));
         }

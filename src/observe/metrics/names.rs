@@ -121,6 +121,17 @@ pub const WORKER_EXITS: Metric = Metric {
            `too_big`, `start_failed`, `recycled`, `scaled_down`, `reloaded` or `stopped`",
 };
 
+/// `httpipe_messages_dropped_total`
+pub const MESSAGES_DROPPED: Metric = Metric {
+    name: "httpipe_messages_dropped_total",
+    kind: Kind::Counter,
+    unit: "messages",
+    labels: &["pool", "reason"],
+    help: "Messages of workers that were no answer to anybody who waits, by reason: \
+           `notification`, `question` (the worker's own; it is told that there is no such \
+           method) or `late` (of a call that was cancelled or left in the middle of its answer)",
+};
+
 /// `httpipe_cache_total`
 pub const CACHE: Metric = Metric {
     name: "httpipe_cache_total",
@@ -169,6 +180,7 @@ pub const ALL: &[Metric] = &[
     WORKERS,
     WORKER_STARTS,
     WORKER_EXITS,
+    MESSAGES_DROPPED,
     CACHE,
     CACHE_BYTES,
     CONNECTIONS,

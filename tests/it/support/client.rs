@@ -170,11 +170,6 @@ impl Connection {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Has the server closed this connection, without having sent anything?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.stream.get_ref().has_ended()
-    }
-
     /// No more questions; answers are still read.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().finish_sending();
@@ -185,8 +180,13 @@ impl Connection {
         drop(self);
     }
 
-    fn answer_to(&mut self, method: &str) -> Answer {
-        let started = Instant::now();
+    /// A request whose answer is read bit by bit.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, headers: &[&str], body: &str) {
+        self.send(&request(method, target, headers, body));
+    }
+
+    /// Status and header of the next answer.
+    pub(crate) fn head(&mut self) -> Answer {
         let mut line = self.line();
         while line.starts_with("HTTP/1.1 100") {
             self.line();
@@ -200,7 +200,26 @@ impl Connection {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: String::new(), took: Duration::ZERO };
+        Answer { status, headers, body: String::new(), took: Duration::ZERO }
+    }
+
+    /// The next chunk of its body, empty at its end; `None` where the connection broke.
+    pub(crate) fn chunk(&mut self) -> Option<String> {
+        let mut size = String::new();
+        if self.stream.read_line(&mut size).ok()? == 0 {
+            return None;
+        }
+        let size = usize::from_str_radix(size.trim_end(), 16).expect("a chunk has a size");
+        let mut chunk = vec![0; size + 2];
+        self.stream.read_exact(&mut chunk).ok()?;
+        chunk.truncate(size);
+        Some(String::from_utf8_lossy(&chunk).into_owned())
+    }
+
+    fn answer_to(&mut self, method: &str) -> Answer {
+        let started = Instant::now();
+        let mut answer = self.head();
+        let status = answer.status;
         let has_body = method != "HEAD" && !matches!(status, 204 | 304);
         if has_body {
             answer.body = String::from_utf8_lossy(&self.body(&answer)).into_owned();

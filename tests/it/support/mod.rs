@@ -17,7 +17,6 @@ pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::shell;
 pub(crate) use plan::Plan;
 pub(crate) use server::Server;
-pub(crate) use system::SystemFault;
 
 /// The longest that anything is waited for; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);

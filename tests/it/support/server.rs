@@ -54,8 +54,9 @@ impl Server {
 
     /// Waits until it has said where it listens.
     pub(super) fn wait_until_announced(&mut self) {
-        self.address = self.announced("listening on");
-        self.admin = self.announced("admin listening on");
+        let (address, admin) =
+            (self.announced("listening on"), self.announced("admin listening on"));
+        self.is_told(&address, &admin);
         let is_server = |id: u32| {
             let words = processes::arguments(id);
             words.first().is_some_and(|word| word == env!("CARGO_BIN_EXE_httpipe"))
@@ -227,7 +228,20 @@ impl Server {
         let path = self.dir.join("httpipe.toml");
         let text = std::fs::read_to_string(&path).expect("it was started with a file");
         assert!(text.contains(old), "no {old:?} in\n{text}");
-        std::fs::write(&path, text.replace(old, new)).expect("the file can be written");
+        // Whole at any moment: a reload may be reading it.
+        let fresh = path.with_extension("fresh");
+        std::fs::write(&fresh, text.replace(old, new)).expect("the file can be written");
+        std::fs::rename(&fresh, &path).expect("a file can be replaced");
+    }
+
+    /// Puts an empty file into the directory where its workers run.
+    pub(crate) fn put(&self, name: &str) {
+        std::fs::write(self.dir.join(name), "").expect("a file can be written");
+    }
+
+    /// What its workers wrote into a file there; empty where it is not there.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 
     /// The questions that its workers noted: `demo-worker --journal seen`.

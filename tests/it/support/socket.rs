@@ -37,24 +37,6 @@ impl Socket {
         }
         .expect("a socket has two halves");
     }
-
-    /// Has the other side closed it, with nothing left to read? Does not wait.
-    pub(super) fn has_ended(&self) -> bool {
-        let mut byte = [0];
-        let peeked = match self {
-            Self::Tcp(stream) => {
-                let is_set = stream.set_nonblocking(true);
-                let peeked = is_set.and_then(|()| stream.peek(&mut byte));
-                stream.set_nonblocking(false).expect("a socket can wait");
-                peeked
-            }
-            Self::Unix(_) => return false,
-        };
-        match peeked {
-            Ok(length) => length == 0,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
-    }
 }
 
 impl Read for Socket {

@@ -49,6 +49,8 @@ fn settings() -> PoolSettings {
         stop_grace: Duration::from_secs(2),
         message_max: 1024,
         recycle: RecycleSettings::default(),
+        stream: None,
+        cancel: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// Why a text is not what was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It is not JSON, or not UTF-8.
     NotJson,
     /// It is JSON, but not an object.
@@ -19,32 +19,32 @@ pub(super) enum Fault {
 
 /// An object, as far as it matters.
 #[derive(Debug)]
-pub(super) struct Object<const N: usize> {
+pub struct Object<const N: usize> {
     /// Where its `{` stands.
-    pub(super) open: usize,
+    pub open: usize,
     /// It has no member at all.
-    pub(super) is_empty: bool,
+    pub is_empty: bool,
     /// The members that were asked for, in that order.
-    pub(super) members: [Option<Member>; N],
+    pub members: [Option<Member>; N],
 }
 
 /// Where one member stands.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub struct Member {
     /// Its value.
-    pub(super) value: Range<usize>,
+    pub value: Range<usize>,
     /// All that must go so that the object is as if it had never been there.
-    pub(super) with_comma: Range<usize>,
+    pub with_comma: Range<usize>,
 }
 
 /// Is this one JSON text and nothing else?
-pub(super) fn is_json(text: &[u8]) -> bool {
+pub fn is_json(text: &[u8]) -> bool {
     let Some(mut scan) = Scan::new(text) else { return false };
     scan.document().is_some()
 }
 
 /// Finds members of the outermost object by their names.
-pub(super) fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N>, Fault> {
+pub fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N>, Fault> {
     let mut scan = Scan::new(text).ok_or(Fault::NotJson)?;
     scan.space();
     let open = scan.at;
@@ -54,6 +54,27 @@ pub(super) fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<O
     let mut object = Object { open, is_empty: true, members: [const { None }; N] };
     let twice = scan.outermost(&names, &mut object).ok_or(Fault::NotJson)?;
     if twice { Err(Fault::Twice) } else { Ok(object) }
+}
+
+/// Where the elements of an array stand; `None`: the text is not one array and nothing else.
+pub fn elements(text: &[u8]) -> Option<Vec<Range<usize>>> {
+    let mut scan = Scan::new(text)?;
+    let mut elements = Vec::new();
+    scan.past(b'[')?;
+    if scan.past(b']').is_none() {
+        loop {
+            scan.space();
+            let start = scan.at;
+            scan.value()?;
+            elements.push(start..scan.at);
+            if scan.past(b']').is_some() {
+                break;
+            }
+            scan.past(b',')?;
+        }
+    }
+    scan.at_end()?;
+    Some(elements)
 }
 
 struct Scan<'a> {
@@ -324,6 +345,20 @@ mod tests {
         assert_eq!(value_of(text, "id"), Some("4"));
         assert_eq!(value_of(r#"{"a":{"id":1}}"#, "id"), None);
         assert_eq!(value_of("{}", "id"), None);
+    }
+
+    #[test]
+    fn the_elements_of_an_array_are_told_apart() {
+        let split = |text: &'static str| {
+            let elements = elements(text.as_bytes())?;
+            Some(elements.into_iter().map(|range| &text[range]).collect::<Vec<_>>())
+        };
+        assert_eq!(split(" [ ] "), Some(vec![]));
+        assert_eq!(split(r#"[1, "a,]" ,{"a":[1,2]},[3]]"#).expect("an array").len(), 4);
+        assert_eq!(split(r#" [ {"a" : 1} ]"#), Some(vec![r#"{"a" : 1}"#]));
+        for text in ["", "1", "{}", "[1", "[1,]", "[,1]", "[1 2]", "[1] 2", "[1}", "[[1]"] {
+            assert_eq!(split(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! Requests of routes that pass JSON-RPC on: a message a request, or a batch in one.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use super::json_rpc::{self, Body, Kind, Message};
+use super::{Calls, Front, Said};
+use crate::base::template::{Segment, Slot};
+use crate::base::{Failure, Timing};
+use crate::call::Answer;
+use crate::config::{CallSettings, Matching, PoolSettings, ReplyShape, RouteSettings, SendShape};
+
+/// Does a route with this call pass JSON-RPC on as it is?
+pub(super) fn is_spoken(call: &CallSettings, pool: &PoolSettings) -> bool {
+    let is_body = match &call.send {
+        SendShape::Template(template) => {
+            matches!(template.segments[..], [Segment::Slot(Slot::Body { as_json: false })])
+        }
+        SendShape::Json | SendShape::Http => false,
+    };
+    let stays_json = matches!(pool.reply, ReplyShape::Plain | ReplyShape::Json);
+    is_body && stays_json && pool.matching == Matching::JsonId
+}
+
+/// What all messages of one request have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Conversation<'a> {
+    pub(super) index: usize,
+    pub(super) route: &'a RouteSettings,
+    pub(super) call: &'a CallSettings,
+    pub(super) head: &'a Parts,
+    pub(super) caller_deadline: Option<Instant>,
+}
+
+/// What one message of a batch came to: what stands in the answer, if anything, and its cost.
+type Replied = (Option<Bytes>, Timing);
+
+impl Front {
+    /// Answers a body that is one message or a batch.
+    pub(super) async fn converse<C: Calls>(
+        &self,
+        calls: &C,
+        with: Conversation<'_>,
+        body: &Bytes,
+    ) -> Said {
+        let index = with.index;
+        let body = match json_rpc::read(body) {
+            Ok(body) => body,
+            Err(failure) => return Said::Failure(Some(index), failure),
+        };
+        match body {
+            Body::One(message) => match message.kind {
+                Kind::Notification => match self.tell(calls, with, &message.text).await {
+                    Ok(()) => Said::Accepted(index),
+                    Err(failure) => Said::Failure(Some(index), failure),
+                },
+                Kind::Call { .. } => match self.put(calls, with, &message.text).await {
+                    Ok(answer) => Said::Answer(index, answer),
+                    Err(failure) => Said::Failure(Some(index), failure),
+                },
+            },
+            Body::Batch(_) if self.pools[with.call.pool].stream.is_some() => {
+                let detail = "these answers come in parts: send one message a request".into();
+                Said::Failure(Some(index), Failure::BadRequest { detail })
+            }
+            Body::Batch(messages) => {
+                let each = messages.iter().map(|message| self.reply(calls, with, message.as_ref()));
+                let (replies, costs): (Vec<_>, Vec<_>) = all(each).await.into_iter().unzip();
+                let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
+                if replies.is_empty() {
+                    return Said::Accepted(index);
+                }
+                Said::Batch(index, json_rpc::joined(&replies), longest(&costs))
+            }
+        }
+    }
+
+    /// What one element of a batch is answered with; nothing for a notification, even one that
+    /// could not be delivered: there is nobody to tell.
+    async fn reply<C: Calls>(
+        &self,
+        calls: &C,
+        with: Conversation<'_>,
+        message: Option<&Message>,
+    ) -> Replied {
+        let Some(Message { text, kind }) = message else {
+            return (Some(json_rpc::invalid()), Timing::default());
+        };
+        match kind {
+            Kind::Notification => {
+                if let Err(failure) = self.tell(calls, with, text).await {
+                    tracing::debug!(code = failure.code(), "a notification was not delivered");
+                }
+                (None, Timing::default())
+            }
+            Kind::Call { id } => match self.put(calls, with, text).await {
+                Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
+                Ok(Answer { result: Err(failure), timing, .. }) => {
+                    (Some(json_rpc::failed(id.as_ref(), &failure)), timing)
+                }
+                Err(failure) => (Some(json_rpc::failed(id.as_ref(), &failure)), Timing::default()),
+            },
+        }
+    }
+
+    /// Makes a call of one message.
+    async fn put<C: Calls>(
+        &self,
+        calls: &C,
+        with: Conversation<'_>,
+        text: &Bytes,
+    ) -> Result<Answer, Failure> {
+        let Conversation { route, call, head, caller_deadline, .. } = with;
+        let text = self.as_it_is_sent(call, text);
+        let asking = self.asking(route, call, head, &text, caller_deadline)?;
+        Ok(self.run(calls, asking).await)
+    }
+
+    /// Passes a message on that is not answered.
+    async fn tell<C: Calls>(
+        &self,
+        calls: &C,
+        with: Conversation<'_>,
+        text: &Bytes,
+    ) -> Result<(), Failure> {
+        let Conversation { route, call, head, .. } = with;
+        let text = self.as_it_is_sent(call, text);
+        let asking = self.asking(route, call, head, &text, None)?;
+        calls.tell(asking.pool, asking.call.question).await
+    }
+
+    /// Line ends between the tokens go, where the framing could not carry them.
+    fn as_it_is_sent(&self, call: &CallSettings, text: &Bytes) -> Bytes {
+        let text = text.slice_ref(text.trim_ascii());
+        let is_carried = self.pools[call.pool].framing.unsendable(&text).is_none();
+        if is_carried { text } else { json_rpc::in_one_line(&text) }
+    }
+}
+
+/// What a batch cost: its messages are worked on side by side.
+fn longest(costs: &[Timing]) -> Timing {
+    let most = |of: fn(&Timing) -> Duration| costs.iter().map(of).max().unwrap_or_default();
+    Timing { queue: most(|cost| cost.queue), work: most(|cost| cost.work) }
+}
+
+/// Runs all futures side by side, begun in their order; gives what they give, in that order.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> =
+        futures.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|context| {
+        let mut is_done = true;
+        for (future, output) in &mut running {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(done) => *output = Some(done),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
+}

@@ -1,0 +1,190 @@
+//! What a body means on a route that passes JSON-RPC on: one message, or a batch of them; a
+//! call, or a notification that nobody answers.
+//!
+//! Pure. Every message is found by reading the top level of its JSON; nothing is built of it.
+
+use bytes::Bytes;
+
+use super::problem::Problem;
+use crate::base::Failure;
+use crate::base::json::{self, Fault};
+
+/// Most messages of one batch.
+pub const BATCH_MOST: usize = 100;
+
+/// A failure of ours, in the range that JSON-RPC leaves to servers.
+const SERVER_ERROR: i32 = -32000;
+const INVALID_REQUEST: i32 = -32600;
+
+/// What a body holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    /// One message.
+    One(Message),
+    /// Several, at least one; what is no message has no place in the batch but its own.
+    Batch(Vec<Option<Message>>),
+}
+
+/// One message of a caller.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// All of it.
+    pub text: Bytes,
+    /// What is to be done with it.
+    pub kind: Kind,
+}
+
+/// What a message is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is answered.
+    Call {
+        /// The text of its `id`, if it has one.
+        id: Option<Bytes>,
+    },
+    /// It has a `method` and no `id`: nobody answers it.
+    Notification,
+}
+
+/// Reads a body.
+///
+/// # Errors
+///
+/// `bad_request` where it is neither a message nor a batch, or a batch of too few or too many.
+pub fn read(body: &Bytes) -> Result<Body, Failure> {
+    match message(body) {
+        Ok(message) => return Ok(Body::One(message)),
+        Err(Fault::NotJson) => return Err(bad_request("the question is not JSON")),
+        Err(Fault::Twice) => {
+            return Err(bad_request("the question has its `id` or `method` twice"));
+        }
+        Err(Fault::NotObject) => {}
+    }
+    let Some(elements) = json::elements(body) else {
+        return Err(bad_request("the question is not a JSON object"));
+    };
+    match elements.len() {
+        0 => Err(bad_request("the batch is empty")),
+        1..=BATCH_MOST => {
+            let messages = elements.into_iter().map(|place| message(&body.slice(place)).ok());
+            Ok(Body::Batch(messages.collect()))
+        }
+        _ => Err(bad_request("a batch may hold 100 messages")),
+    }
+}
+
+fn message(text: &Bytes) -> Result<Message, Fault> {
+    let [id, method] = json::members(text, ["id", "method"])?.members;
+    let kind = match (id, method) {
+        (None, Some(_)) => Kind::Notification,
+        (id, _) => Kind::Call { id: id.map(|id| text.slice(id.value)) },
+    };
+    Ok(Message { text: text.clone(), kind })
+}
+
+/// The same JSON without line ends, which can only stand between its tokens.
+pub fn in_one_line(text: &[u8]) -> Bytes {
+    text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()
+}
+
+/// What stands in the answer to a batch for a call that failed; `id` is the caller's.
+pub fn failed(id: Option<&Bytes>, failure: &Failure) -> Bytes {
+    let problem = Problem::of(failure);
+    let data = serde_json::json!({ "code": problem.code });
+    error(id, SERVER_ERROR, &problem.detail, Some(data))
+}
+
+/// What stands there for an element that is no message.
+pub fn invalid() -> Bytes {
+    error(None, INVALID_REQUEST, "this is not a JSON-RPC message", None)
+}
+
+fn error(id: Option<&Bytes>, code: i32, message: &str, data: Option<serde_json::Value>) -> Bytes {
+    let mut error = serde_json::json!({ "code": code, "message": message });
+    if let Some(data) = data {
+        error["data"] = data;
+    }
+    let id: &[u8] = id.map_or(b"null", |id| id);
+    let error = error.to_string();
+    [br#"{"jsonrpc":"2.0","id":"#, id, br#","error":"#, error.as_bytes(), b"}"].concat().into()
+}
+
+/// The answer to a batch: these texts as a JSON array.
+pub fn joined(replies: &[Bytes]) -> Bytes {
+    let mut text =
+        Vec::with_capacity(replies.iter().map(|reply| reply.len() + 1).sum::<usize>() + 2);
+    text.push(b'[');
+    for (index, reply) in replies.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(reply);
+    }
+    text.push(b']');
+    text.into()
+}
+
+fn bad_request(detail: &'static str) -> Failure {
+    Failure::BadRequest { detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Body, Failure> {
+        read(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn call(id: Option<&'static str>) -> Kind {
+        Kind::Call { id: id.map(|id| Bytes::from_static(id.as_bytes())) }
+    }
+
+    #[test]
+    fn only_a_method_without_an_id_is_a_notification() {
+        for (text, kind) in [
+            (r#"{"method":"m"}"#, Kind::Notification),
+            (r#"{"params":{"id":1},"method":"m"}"#, Kind::Notification),
+            (r#"{"method":"m","id":"x"}"#, call(Some("\"x\""))),
+            (r#"{"method":"m","id":null}"#, call(Some("null"))),
+            (r#"{"id":7}"#, call(Some("7"))),
+            (r#"{"q":{"method":"m"}}"#, call(None)),
+        ] {
+            let Ok(Body::One(message)) = read_text(text) else { panic!("{text}") };
+            assert_eq!((&*message.text, message.kind), (text.as_bytes(), kind));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_split_and_what_is_no_message_keeps_its_place() {
+        let body = read_text(r#" [ {"id":1} , 5, {"method":"m"}, {"id":1,"id":2}, [] ] "#);
+        let Ok(Body::Batch(messages)) = body else { panic!("{body:?}") };
+        let texts: Vec<_> = messages.iter().map(|it| it.as_ref().map(|it| &*it.text)).collect();
+        assert_eq!(
+            texts,
+            [Some(&br#"{"id":1}"#[..]), None, Some(br#"{"method":"m"}"#), None, None]
+        );
+    }
+
+    #[test]
+    fn what_is_neither_message_nor_batch_is_refused() {
+        let many = format!("[{}]", vec!["{}"; BATCH_MOST + 1].join(","));
+        let all = format!("[{}]", vec!["{}"; BATCH_MOST].join(","));
+        assert!(read_text(&all).is_ok());
+        for text in ["", "x", "5", "\"a\"", "[]", "[{]", "{}{}", r#"{"id":1,"id":1}"#, &many] {
+            assert!(matches!(read_text(text), Err(Failure::BadRequest { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_an_error_object_with_the_callers_id() {
+        let id = Bytes::from_static(b"\"a\"");
+        let failed = failed(Some(&id), &Failure::WorkerLost { exit: "exit code 1".into() });
+        let batch = joined(&[failed, invalid()]);
+        let batch: serde_json::Value = serde_json::from_slice(&batch).expect("JSON");
+        assert_eq!(batch[0]["id"], "a");
+        assert_eq!(batch[0]["error"]["code"], -32000);
+        assert_eq!(batch[0]["error"]["data"]["code"], "worker_lost");
+        assert!(batch[1]["id"].is_null() && batch[1]["error"]["code"] == -32600);
+    }
+}

@@ -1,0 +1,102 @@
+//! What becomes of the calls of a worker that is lost.
+//!
+//! Pure: the part of [`State`] that takes calls out of workers and puts them back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::actions::Loss;
+use super::books::{Held, Phase};
+use super::state::State;
+use crate::base::{CallId, Failure, WorkerId};
+
+impl<P> State<P> {
+    /// A worker is no use any more, for a reason found outside the books. Its calls are
+    /// answered, tried again or failed; of the newest `unwritten` ones it has read nothing.
+    pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        if !book.proven && book.phase != Phase::Leaving {
+            self.backoff.failed(now);
+        }
+        self.blame_for(now, worker, loss, unwritten);
+        let suspects = match loss {
+            Loss::BadAnswer { calls, .. } => *calls,
+            Loss::Ended(_) => 1,
+            Loss::UnaskedOutput | Loss::StartFailed => 0,
+        };
+        let ended = match loss {
+            Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
+            _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
+        };
+        let failure = match loss {
+            Loss::BadAnswer { detail, .. } => Failure::BadAnswer { detail: Arc::clone(detail) },
+            _ => ended.clone(),
+        };
+        let suspect = |place, _| (place < suspects).then(|| failure.clone());
+        self.clear(now, worker, unwritten, &ended, suspect);
+    }
+
+    /// Puts a call back, ahead of all that wait; the clock of its wait starts again, but no
+    /// wait ends after the latest time that the call was given when it was accepted.
+    pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let deadline = (now + self.rules.queue_wait).min(call.latest).max(now);
+        if call.waits_until.is_none() {
+            call.waits_until = Some(deadline);
+            self.line.push_front(id, call.bytes, deadline);
+            self.note(deadline);
+        }
+    }
+
+    /// Takes all calls out of a worker that is no use any more. `suspect` says which of them
+    /// fails and how, by its place and id; of the rest, those that may run twice, or were not
+    /// read, are put back in their order, the others are lost. Nothing is put back after its
+    /// latest time.
+    pub(super) fn clear(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        unwritten: usize,
+        lost: &Failure,
+        suspect: impl Fn(usize, CallId) -> Option<Failure>,
+    ) {
+        let Some(book) = self.workers.get_mut(&worker) else { return };
+        book.phase = Phase::Leaving;
+        let held = std::mem::take(&mut book.held);
+        self.census = None;
+        self.not_free(worker);
+        let read = held.len() - unwritten.min(held.len());
+        let mut again = Vec::new();
+        for (place, Held { id, .. }) in held.into_iter().enumerate() {
+            let Some(call) = self.calls.get_mut(id) else { continue };
+            call.holders -= 1;
+            if call.holders > 0 || call.waits_until.is_some() {
+                continue;
+            }
+            let is_abandoned = call.abandoned.is_some();
+            let goes_back = call.idempotent || place >= read;
+            let failure = suspect(place, id).filter(|_| place < read);
+            let again_anyway = failure.is_none() && goes_back && now < call.latest;
+            let failure = failure.unwrap_or_else(|| lost.clone());
+            if !is_abandoned && (again_anyway || self.tries_again(now, id, &failure)) {
+                again.push(id);
+            } else {
+                self.fail(now, id, failure);
+            }
+        }
+        again.into_iter().rev().for_each(|id| self.rejoin(now, id));
+    }
+
+    /// Only a lost worker is a reason to try again, only for a call that may run twice, and
+    /// only so often.
+    fn tries_again(&mut self, now: Instant, id: CallId, failure: &Failure) -> bool {
+        let retries = self.rules.retries;
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        let again = matches!(failure, Failure::WorkerLost { .. })
+            && call.idempotent
+            && now < call.latest
+            && call.retries < retries;
+        call.retries += u32::from(again);
+        again
+    }
+}

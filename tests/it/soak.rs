@@ -1,0 +1,244 @@
+//! Everything at once, for as long as one likes: callers with unique questions and callers who
+//! leave, four pools that find their answers in four ways, workers that fail at random or are
+//! killed from outside, and a new configuration twice a second.
+//!
+//! `HTTPIPE_SOAK_SECONDS=3600 cargo test --release --test it -- --ignored soak`
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Answer, Client, Connection, Server, pause};
+
+const CALLERS: u64 = 48;
+const WORKERS: usize = 12;
+
+/// Each fault has a word that a question holds to ask for it.
+const FAULTS: &str = r#""demo-worker", "--crash-on", "f-crash", "--crash-during-on", "f-during",
+    "--crash-after-on", "f-after", "--sleep-on", "f-sleep", "3ms", "--hang-on", "f-hang",
+    "--twice-on", "f-twice", "--wrong-on", "f-wrong", "--garbage-on", "f-garbage",
+    "--exit-on", "f-exit", "0", "--grandchild-on", "f-child", "--stderr-flood-on", "f-flood", "2KiB""#;
+
+const CONFIG: &str = r#"
+log = { access = false }
+
+[pool.echo]
+command = ["$httpipe", FAULTS, "--pair"]
+reply = "{input}|{result}"
+KEYS
+
+[pool.bare]
+command = ["$httpipe", FAULTS]
+KEYS
+
+[pool.tag]
+command = ["$httpipe", FAULTS]
+matching = "tag"
+in_flight = 8
+KEYS
+
+[pool.json]
+command = ["$httpipe", FAULTS]
+matching = "json-id"
+in_flight = 8
+reply = "json"
+KEYS
+
+[[route]]
+match = "POST /echo"
+pool = "echo"
+idempotent = true
+
+[[route]]
+match = "POST /bare"
+pool = "bare"
+
+[[route]]
+match = "POST /tag"
+pool = "tag"
+
+[[route]]
+match = "POST /json"
+pool = "json"
+"#;
+
+const KEYS: &str = "workers = 3\ntimeout = \"1s\"\nstop_grace = \"50ms\"\n\
+                    env = { COLOUR = \"red\" }\nqueue = { wait = \"3s\" }";
+
+/// What a question asks for besides an answer; most ask for nothing. With bare order a line too
+/// many cannot always be told from an answer, so there only half of them are drawn.
+const WORDS: [&str; 12] = [
+    "f-crash",
+    "f-during",
+    "f-after",
+    "f-exit",
+    "f-sleep",
+    "f-hang",
+    "f-child",
+    "f-flood",
+    "f-twice",
+    "f-wrong",
+    "f-garbage",
+    "f-sleep",
+];
+const HONEST: usize = 8;
+
+#[derive(Clone, Copy)]
+enum Way {
+    Echo,
+    Bare,
+    Tag,
+    Json,
+}
+
+#[test]
+#[ignore = "runs for 15 seconds, or for HTTPIPE_SOAK_SECONDS"]
+fn soak() {
+    let seconds = std::env::var_os("HTTPIPE_SOAK_SECONDS");
+    let seconds = seconds.and_then(|text| text.to_str()?.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(15));
+    let text = CONFIG.replace("FAULTS", FAULTS).replace("KEYS", KEYS);
+    let server = Server::config(&text).start();
+    let client = server.client();
+    for path in ["/echo", "/bare", "/tag"] {
+        assert_eq!(client.post(path, "warm").status, 200);
+    }
+    server.wait_until("all workers are there", |s| s.workers().len() == WORKERS);
+    let (descriptors, offspring) = (server.descriptors(), server.offspring().len());
+    // The first seconds fill what is filled once: buffers, the allocator, metrics.
+    let warm = Instant::now() + Duration::from_secs(3).min(end - Instant::now());
+    let first = everybody(&server, warm);
+    let memory = server.memory();
+    let outcomes = everybody(&server, end);
+
+    server.wait_until("no worker is left over, no descriptor is lost", |s| {
+        s.workers().len() == WORKERS
+            && s.zombies() == 0
+            && s.offspring().len() == offspring
+            && s.descriptors() <= descriptors + 4
+    });
+    let grown = server.memory().saturating_sub(memory);
+    for number in 0..40 {
+        let text = format!("after {number}");
+        for way in [Way::Echo, Way::Bare, Way::Tag, Way::Json] {
+            let mut connection = client.connect();
+            assert_eq!(ask(&mut connection, way, &text, number).0, "ok");
+        }
+    }
+    report(&first, &outcomes, grown);
+    assert!(grown < 32 << 20, "{grown} bytes more after {outcomes:?}");
+    assert!(outcomes.get("ok").is_some_and(|good| *good > 0), "{outcomes:?}");
+}
+
+/// Lets all callers ask until then, and somebody disturb them; how often each code came.
+fn everybody(server: &Server, end: Instant) -> BTreeMap<String, u64> {
+    std::thread::scope(|scope| {
+        scope.spawn(|| disturb(server, end));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let client = server.client();
+                scope.spawn(move || one_caller(&client, caller, end))
+            })
+            .collect();
+        let mut outcomes = BTreeMap::new();
+        for caller in callers {
+            for (code, count) in caller.join().expect("no caller saw anything wrong") {
+                *outcomes.entry(code).or_insert(0) += count;
+            }
+        }
+        outcomes
+    })
+}
+
+/// How often one caller got each code.
+fn one_caller(client: &Client, caller: u64, end: Instant) -> BTreeMap<String, u64> {
+    let mut random = caller.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut connection = client.connect();
+    let mut outcomes = BTreeMap::new();
+    let mut round = 0;
+    while Instant::now() < end {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let way = [Way::Echo, Way::Bare, Way::Tag, Way::Json][(random >> 8) as usize % 4];
+        let words = if matches!(way, Way::Bare) { &WORDS[..HONEST] } else { &WORDS[..] };
+        let drawn = (random >> 16) as usize % (words.len() * 8);
+        let word = words.get(drawn).copied().unwrap_or_default();
+        let question = format!("token-{caller}-{round} {word}").trim_end().to_owned();
+        let (code, closes) = ask(&mut connection, way, &question, round);
+        *outcomes.entry(code).or_insert(0) += 1;
+        if closes {
+            connection = client.connect();
+        }
+        round += 1;
+    }
+    outcomes
+}
+
+/// Asks, and compares what comes; the code, and whether the connection ends.
+fn ask(connection: &mut Connection, way: Way, question: &str, number: u64) -> (String, bool) {
+    let (path, body) = match way {
+        Way::Echo => ("/echo", question.to_owned()),
+        Way::Bare => ("/bare", question.to_owned()),
+        Way::Tag => ("/tag", question.to_owned()),
+        Way::Json => ("/json", json!({ "id": number, "q": question }).to_string()),
+    };
+    let answer = connection.post(path, &body);
+    let closes = answer.header("connection") == "close";
+    if answer.status == 200 {
+        assert_eq!(said(way, &answer), question, "another's answer: {answer:?}");
+        if matches!(way, Way::Json) {
+            assert_eq!(answer.json()["id"], number, "another's id: {answer:?}");
+        }
+        return ("ok".to_owned(), closes);
+    }
+    let code = answer.code();
+    let honest =
+        ["worker_lost", "bad_answer", "timeout", "queue_timeout", "queue_full", "no_worker"];
+    assert!(honest.contains(&code.as_str()), "{answer:?}");
+    assert!(!answer.body.contains("token-"), "a failure that tells too much: {answer:?}");
+    (code, closes)
+}
+
+fn said(way: Way, answer: &Answer) -> String {
+    match way {
+        Way::Echo => answer.json()["result"].as_str().unwrap_or_default().to_owned(),
+        Way::Bare | Way::Tag => answer.body.clone(),
+        Way::Json => answer.json()["q"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Kills workers, leaves calls, and reloads, until the end.
+fn disturb(server: &Server, end: Instant) {
+    let mut random = 1_u64;
+    let (mut colour, mut next) = ("red", "blue");
+    for round in 0_u64.. {
+        if Instant::now() >= end {
+            break;
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if let Some(worker) = server.workers().get((random >> 60) as usize) {
+            server.signal_if_alive(*worker, "KILL");
+        }
+        for path in ["/echo", "/bare", "/tag"] {
+            server.client().post_later(path, "f-sleep left").leave();
+        }
+        if round % 10 == 0 {
+            server.rewrite(&format!("\"{colour}\""), &format!("\"{next}\""));
+            (colour, next) = (next, colour);
+            server.signal("HUP");
+        }
+        pause(Duration::from_millis(50));
+    }
+    if colour != "red" {
+        server.rewrite("\"blue\"", "\"red\"");
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the figures are what a soak is run for")]
+fn report(first: &BTreeMap<String, u64>, then: &BTreeMap<String, u64>, grown: u64) {
+    let all: u64 = first.values().chain(then.values()).sum();
+    eprintln!("{all} calls: wrong or crossed 0, unanswered 0, workers left over 0");
+    eprintln!("memory grown by {} KiB; outcomes {then:?}", grown >> 10);
+}

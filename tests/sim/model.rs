@@ -1,0 +1,87 @@
+//! Calls, workers and the queue as they are seen from outside of a pool.
+
+use std::time::{Duration, Instant};
+
+use httpipe::base::{CallId, WorkerId};
+
+/// The place of a call among all that arrived.
+pub(crate) type Serial = usize;
+pub(crate) type Verdict = Result<(), String>;
+
+const TARGET_LEAST: Duration = Duration::from_millis(5);
+
+/// Why a call may fail in this step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Lost,
+    Doubt,
+    RanOut,
+}
+
+/// One call as its caller and the workers see it.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) id: Option<CallId>,
+    pub(crate) idempotent: bool,
+    pub(crate) accepted: Instant,
+    pub(crate) waits_until: Instant,
+    pub(crate) latest: Instant,
+    pub(crate) caller_deadline: Option<Instant>,
+    pub(crate) was_given: bool,
+    pub(crate) holders: Vec<WorkerId>,
+    pub(crate) may_be_read: bool,
+    pub(crate) suspected: u32,
+    pub(crate) alone_since: Option<Instant>,
+    pub(crate) told: u32,
+    pub(crate) ended: Option<Instant>,
+    pub(crate) requeued: (u64, usize),
+    pub(crate) blame: Option<(u64, Blame)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Starting,
+    Serving,
+    Leaving,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    pub(crate) id: CallId,
+    pub(crate) serial: Serial,
+    pub(crate) given: Instant,
+}
+
+/// One worker as it sees itself.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) stage: Stage,
+    pub(crate) held: Vec<Inside>,
+    pub(crate) head_since: Instant,
+    pub(crate) idle_since: Instant,
+    pub(crate) used: u64,
+    pub(crate) calls: u64,
+    pub(crate) proven: bool,
+}
+
+/// Of the calls that had no worker yet, has the oldest waited longer than the target, always for
+/// a whole interval?
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    above_since: Option<Instant>,
+    pub(crate) is_long: bool,
+}
+
+impl Standing {
+    pub(crate) fn look(&mut self, now: Instant, oldest: Option<Instant>, wait: Duration) {
+        let target = (wait / 10).max(TARGET_LEAST);
+        let above = oldest.map(|accepted| accepted + target).filter(|above| *above <= now);
+        self.above_since = above.map(|above| self.above_since.unwrap_or(above));
+        let is_long = self.above_since.is_some_and(|since| now >= since + wait / 2);
+        self.is_long = self.above_since.is_some() && (self.is_long || is_long);
+    }
+}
+
+pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(what()) }
+}

@@ -1,0 +1,283 @@
+//! Questions that cost workers: who is blamed, and what becomes of them.
+
+use std::time::Duration;
+
+use httpipe::base::WorkerId;
+use httpipe::config::InFlight;
+use httpipe::pool::actions::Loss;
+use httpipe::pool::rules::Rules;
+
+use super::story::{Name, Story, rules};
+
+const TEN_MINUTES: u64 = 600_000;
+
+/// A pool without retries, so that each call costs one worker at most.
+fn pool() -> Story {
+    Story::of(Rules { retries: 0, ..rules() })
+}
+
+/// The worker that serves now; its number goes up with each that is lost.
+fn replace(story: &mut Story) -> u64 {
+    let mut said = story.pass(40_000);
+    said.extend(story.settle());
+    let worker = story.state.summary(story.now).workers.iter().map(|worker| worker.id.0).max();
+    let worker = worker.expect("one at least");
+    story.ready(worker);
+    worker
+}
+
+/// A call of this name costs its worker; says what else the pool decided then.
+fn costs(story: &mut Story, name: Name) -> Vec<String> {
+    let worker = replace(story);
+    assert_eq!(story.arrive(name, false, None), [format!("give {name} to {worker}")]);
+    let mut said = story.crash(worker, 0);
+    said.retain(|said| !said.starts_with("start"));
+    said
+}
+
+fn refused() -> Story {
+    let mut story = pool();
+    assert_eq!(costs(&mut story, "bad 1"), ["fail bad worker_lost".replace("bad", "bad 1")]);
+    assert_eq!(costs(&mut story, "bad 2"), ["refuse from now on", "fail bad 2 worker_lost"]);
+    story
+}
+
+#[test]
+fn a_question_that_cost_two_calls_a_worker_is_refused() {
+    let mut story = refused();
+    let worker = replace(&mut story);
+    assert_eq!(story.call("bad 3"), ["refuse bad 3 poisonous"]);
+    assert_eq!(story.call("good 1"), [format!("give good 1 to {worker}")]);
+}
+
+#[test]
+fn a_call_and_its_retry_count_once() {
+    let mut story = Story::of(Rules { retries: 1, ..rules() });
+    story.call("bad 1");
+    story.crash(1, 0);
+    let worker = replace(&mut story);
+    story.crash(worker, 0);
+    let worker = replace(&mut story);
+    assert_eq!(story.call("bad 2"), [format!("give bad 2 to {worker}")]);
+    let mut said = story.crash(worker, 0);
+    said.retain(|said| !said.starts_with("start"));
+    assert_eq!(said, ["refuse from now on", "fail bad 2 poisonous"], "it is not tried again");
+}
+
+#[test]
+fn a_question_is_tried_again_after_ten_minutes_by_one_call() {
+    let mut story = refused();
+    let worker = replace(&mut story);
+    story.pass(TEN_MINUTES - 41_000);
+    assert_eq!(story.call("bad 3"), ["refuse bad 3 poisonous"]);
+    story.pass(1_000);
+    assert_eq!(story.call("bad 4"), [format!("give bad 4 to {worker}")]);
+    assert_eq!(story.call("bad 5"), ["refuse bad 5 poisonous"]);
+    story.crash(worker, 0);
+    replace(&mut story);
+    assert_eq!(story.call("bad 6"), ["refuse bad 6 poisonous"]);
+}
+
+#[test]
+fn a_trial_that_goes_well_frees_the_question() {
+    let mut story = refused();
+    let worker = replace(&mut story);
+    story.pass(TEN_MINUTES);
+    story.call("bad 3");
+    story.good(worker, "bad 3");
+    assert_eq!(story.call("bad 4"), [format!("give bad 4 to {worker}")]);
+    assert_eq!(story.call("bad 5"), [""; 0], "it waits");
+}
+
+#[test]
+fn a_trial_whose_caller_leaves_the_queue_makes_way_for_the_next() {
+    let mut story = refused();
+    replace(&mut story);
+    story.pass(TEN_MINUTES);
+    story.call("long");
+    story.call("bad 3");
+    assert_eq!(story.call("bad 4"), ["refuse bad 4 poisonous"]);
+    story.leave("bad 3");
+    assert_eq!(story.call("bad 5"), [""; 0], "it waits");
+}
+
+#[test]
+fn a_good_answer_in_between_acquits() {
+    let mut story = pool();
+    costs(&mut story, "bad 1");
+    let worker = replace(&mut story);
+    story.call("bad 2");
+    story.good(worker, "bad 2");
+    assert_eq!(costs(&mut story, "bad 3"), ["fail bad 3 worker_lost"]);
+}
+
+#[test]
+fn what_stood_behind_is_not_blamed() {
+    let in_flight = InFlight::Fixed(3);
+    let mut story = Story::of(Rules { retries: 0, in_flight, ..rules() });
+    for (head, behind) in [("x", "behind 1"), ("y", "behind 2"), ("z", "behind 3")] {
+        let worker = replace(&mut story);
+        story.arrive(head, false, None);
+        assert_eq!(story.arrive(behind, false, None), [format!("give {behind} to {worker}")]);
+        story.crash(worker, 0);
+    }
+}
+
+#[test]
+fn what_was_not_read_is_not_blamed() {
+    let mut story = pool();
+    for name in ["bad 1", "bad 2", "bad 3"] {
+        let worker = replace(&mut story);
+        assert_eq!(story.call(name), [format!("give {name} to {worker}")]);
+        story.crash(worker, 1);
+        story.leave(name);
+    }
+}
+
+#[test]
+fn where_calls_run_side_by_side_none_of_them_is_blamed() {
+    let in_flight = InFlight::Fixed(2);
+    let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
+    for (first, second) in [("a 1", "b 1"), ("a 2", "b 2"), ("a 3", "b 3")] {
+        let worker = replace(&mut story);
+        story.call(first);
+        assert_eq!(story.call(second), [format!("give {second} to {worker}")]);
+        story.crash(worker, 0);
+        story.leave(second);
+    }
+}
+
+/// Is a question refused after two of its calls were answered out of step, the answers of so many
+/// calls in doubt?
+fn is_refused_out_of_step(has_worked: bool, doubtful: usize) -> bool {
+    let in_flight = InFlight::Fixed(2);
+    let mut story = Story::of(Rules { retries: 0, in_flight, ..rules() });
+    if has_worked {
+        story.call("well");
+        story.good(1, "well");
+    }
+    let mut said = Vec::new();
+    for name in ["bad 1", "bad 2"] {
+        let worker = replace(&mut story);
+        story.call(name);
+        let loss = Loss::BadAnswer { detail: "out of step".into(), calls: doubtful };
+        story.state.lose(story.now, WorkerId(worker), &loss, 0);
+        story.state.gone(WorkerId(worker));
+        said = story.settle();
+    }
+    said.contains(&"refuse from now on".to_owned())
+}
+
+#[test]
+fn an_answer_out_of_step_is_blamed_on_the_one_call_it_can_be_for() {
+    assert!(is_refused_out_of_step(true, 1));
+    assert!(!is_refused_out_of_step(true, 2));
+}
+
+#[test]
+fn a_program_that_never_answered_well_may_be_out_of_step_with_every_question() {
+    assert!(!is_refused_out_of_step(false, 1));
+}
+
+#[test]
+fn what_waits_already_when_its_question_is_refused_goes_no_further() {
+    let mut story = pool();
+    costs(&mut story, "bad 1");
+    let worker = replace(&mut story);
+    story.arrive("bad 2", false, None);
+    story.calls(&["bad 3"]);
+    let said = story.crash(worker, 0);
+    assert!(said.contains(&"fail bad 3 poisonous".to_owned()), "{said:?}");
+    let next = replace(&mut story);
+    assert_eq!(story.call("good 2"), [format!("give good 2 to {next}")]);
+}
+
+/// Lets one call run over and says what the pool decided then.
+fn runs_over(story: &mut Story, name: Name) -> Vec<String> {
+    replace(story);
+    story.call(name);
+    let mut said = story.pass(30_000);
+    said.retain(|said| !said.starts_with("start") && !said.starts_with("stop"));
+    said
+}
+
+#[test]
+fn a_question_that_runs_over_twice_is_refused() {
+    let mut story = pool();
+    assert_eq!(runs_over(&mut story, "slow 1"), ["fail slow 1 timeout"]);
+    let said = runs_over(&mut story, "slow 2");
+    assert_eq!(said, ["refuse from now on", "fail slow 2 timeout"]);
+    assert_eq!(story.call("slow 3"), ["refuse slow 3 poisonous"]);
+}
+
+#[test]
+fn where_every_question_runs_over_none_is_blamed() {
+    let mut story = pool();
+    let said: Vec<String> = ["a 1", "b 1", "a 2", "b 2", "a 3"]
+        .iter()
+        .flat_map(|name| runs_over(&mut story, name))
+        .collect();
+    assert!(!said.contains(&"refuse from now on".to_owned()), "{said:?}");
+}
+
+#[test]
+fn a_call_that_nobody_waited_for_is_not_blamed_for_its_time() {
+    let mut story = pool();
+    for name in ["slow 1", "slow 2", "slow 3"] {
+        let worker = replace(&mut story);
+        assert_eq!(story.call(name), [format!("give {name} to {worker}")]);
+        story.leave(name);
+        story.pass(10_000);
+    }
+}
+
+#[test]
+fn what_was_handed_over_in_overload_is_not_blamed_for_its_time() {
+    let mut story = pool();
+    replace(&mut story);
+    // One runs over in peace; the queue stands behind it, and two more of it run over then.
+    story.call("slow 1");
+    story.pass(26_000);
+    story.calls(&["a", "b", "slow 2"]);
+    let said = story.pass(4_000);
+    assert!(said.contains(&"fail slow 1 timeout".to_owned()), "{said:?}");
+    let worker = story.state.summary(story.now).workers.last().expect("the next").id.0;
+    assert_eq!(story.ready(worker), [format!("give slow 2 to {worker}")]);
+    let said = story.pass(30_000);
+    assert!(said.contains(&"fail slow 2 timeout".to_owned()), "{said:?}");
+    assert!(!said.contains(&"refuse from now on".to_owned()), "{said:?}");
+}
+
+#[test]
+fn where_calls_usually_take_long_none_is_blamed_for_its_time() {
+    let mut story = pool();
+    let worker = replace(&mut story);
+    for _ in 0..50 {
+        story.call("usual");
+        story.pass(10_000);
+        story.good(worker, "usual");
+    }
+    for name in ["slow 1", "slow 2", "slow 3"] {
+        let said = runs_over(&mut story, name);
+        assert_eq!(said, [format!("fail {name} timeout")]);
+    }
+}
+
+#[test]
+fn forgiven_questions_are_asked_again() {
+    let mut story = refused();
+    let worker = replace(&mut story);
+    assert_eq!(story.state.summary(story.now).poisonous.len(), 1);
+    assert_eq!(story.state.forgive_poisonous(), 1);
+    assert!(story.state.summary(story.now).poisonous.is_empty());
+    assert_eq!(story.call("bad 3"), [format!("give bad 3 to {worker}")]);
+}
+
+#[test]
+fn accidents_far_apart_are_forgotten() {
+    let mut story = pool();
+    costs(&mut story, "bad 1");
+    replace(&mut story);
+    story.pass(Duration::from_mins(10).as_secs() * 1_000);
+    assert_eq!(costs(&mut story, "bad 2"), ["fail bad 2 worker_lost"]);
+}

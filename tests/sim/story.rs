@@ -1,0 +1,158 @@
+//! A short story told to the core, and what it decides, in words.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+use httpipe::base::{CallId, WorkerId};
+use httpipe::config::InFlight;
+use httpipe::guard::Fingerprint;
+use httpipe::pool::actions::{Action, Loss, NewCall};
+use httpipe::pool::rules::Rules;
+use httpipe::pool::state::State;
+
+pub(crate) type Name = &'static str;
+
+/// A pool's core, its time, and calls with names. What is done to it says what it decides, in
+/// words: `give a to 1`, `start 2`, `fail a worker_lost`. The first word of a name is the question.
+pub(crate) struct Story {
+    pub(crate) state: State<Name>,
+    pub(crate) now: Instant,
+    pub(crate) ids: HashMap<Name, CallId>,
+}
+
+pub(crate) fn rules() -> Rules {
+    Rules {
+        least: 1,
+        most: 1,
+        in_flight: InFlight::Fixed(1),
+        in_order: true,
+        timeout: Duration::from_secs(30),
+        abandoned: Duration::from_secs(10),
+        queue_length: 100,
+        queue_bytes: 1000,
+        queue_wait: Duration::from_secs(5),
+        retries: 1,
+        recycle_calls: None,
+        recycle_age: None,
+    }
+}
+
+impl Story {
+    /// A pool whose least workers are ready.
+    pub(crate) fn of(rules: Rules) -> Self {
+        let least = rules.least as u64;
+        let mut story = Self::before_the_start(rules);
+        story.settle();
+        (1..=least).for_each(|worker| drop(story.ready(worker)));
+        story
+    }
+
+    pub(crate) fn before_the_start(rules: Rules) -> Self {
+        let question = |name: &Name| {
+            let mut hasher = DefaultHasher::new();
+            name.split(' ').next().hash(&mut hasher);
+            Fingerprint(hasher.finish())
+        };
+        Self { state: State::new(rules, 1, question), now: Instant::now(), ids: HashMap::new() }
+    }
+
+    /// A pool with so many workers that has measured calls of 10 µs and sends ahead.
+    pub(crate) fn sending_ahead(workers: usize) -> Self {
+        let in_flight = InFlight::Auto;
+        let mut story = Self::of(Rules { least: workers, most: workers, in_flight, ..rules() });
+        for _ in 0..20 {
+            let worker = story.call("warm")[0].replace("give warm to ", "");
+            story.now += Duration::from_micros(10);
+            story.good(worker.parse().expect("its number"), "warm");
+        }
+        story
+    }
+
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        self.state.settle(self.now);
+        self.state.check().expect("the books hold");
+        self.state.take_actions().into_iter().map(|action| self.words(action)).collect()
+    }
+
+    fn words(&self, action: Action<Name>) -> String {
+        let name = |id| self.state.payload(id).copied().expect("in the books");
+        match action {
+            Action::Give { worker, call } => format!("give {} to {worker}", name(call)),
+            Action::Fail(ended, failure) => format!("fail {} {}", ended.payload, failure.code()),
+            Action::Expire { call, failure } => format!("expire {} {}", name(call), failure.code()),
+            Action::Start(worker) => format!("start {worker}"),
+            Action::Refuse(_) => "refuse from now on".to_owned(),
+            Action::Stop(worker, reason) => format!("stop {worker} {reason:?}"),
+        }
+    }
+
+    pub(crate) fn arrive(
+        &mut self,
+        name: Name,
+        idempotent: bool,
+        deadline: Option<Duration>,
+    ) -> Vec<String> {
+        let caller_deadline = deadline.map(|after| self.now + after);
+        let call = NewCall { payload: name, bytes: 10, idempotent, caller_deadline };
+        match self.state.arrive(self.now, call) {
+            Ok(id) => drop(self.ids.insert(name, id)),
+            Err((_, failure)) => return vec![format!("refuse {name} {}", failure.code())],
+        }
+        self.settle()
+    }
+
+    pub(crate) fn call(&mut self, name: Name) -> Vec<String> {
+        self.arrive(name, true, None)
+    }
+
+    pub(crate) fn calls(&mut self, names: &[Name]) {
+        for name in names {
+            self.call(name);
+        }
+    }
+
+    pub(crate) fn ready(&mut self, worker: u64) -> Vec<String> {
+        self.state.ready(self.now, WorkerId(worker));
+        self.settle()
+    }
+
+    /// A good answer; says first whether a caller gets it.
+    pub(crate) fn good(&mut self, worker: u64, name: Name) -> Vec<String> {
+        let ended = self.state.answered(self.now, WorkerId(worker), self.ids[name], true);
+        let mut said: Vec<String> =
+            ended.iter().map(|ended| format!("answer {}", ended.payload)).collect();
+        said.extend(self.settle());
+        said
+    }
+
+    pub(crate) fn crash(&mut self, worker: u64, unwritten: usize) -> Vec<String> {
+        let loss = Loss::Ended("exit code 1".into());
+        self.state.lose(self.now, WorkerId(worker), &loss, unwritten);
+        self.state.gone(WorkerId(worker));
+        self.settle()
+    }
+
+    pub(crate) fn leave(&mut self, name: Name) -> Vec<String> {
+        self.state.caller_left(self.now, self.ids[name]);
+        self.settle()
+    }
+
+    /// Time passes; the core is only woken when it asked to be.
+    pub(crate) fn pass(&mut self, millis: u64) -> Vec<String> {
+        let end = self.now + Duration::from_millis(millis);
+        let mut said = Vec::new();
+        while let Some(at) = self.state.next_deadline().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.state.tick(self.now);
+            said.extend(self.settle());
+        }
+        self.now = end;
+        said
+    }
+
+    pub(crate) fn change(&mut self, rules: Rules) -> Vec<String> {
+        self.state.set_rules(self.now, rules);
+        self.settle()
+    }
+}
