@@ -58,6 +58,9 @@ struct Inner {
     end: Option<Result<(), Failure>>,
     /// The caller has left.
     left: bool,
+    /// There is no time left to wait for the caller: he is cut off so when he falls behind.
+    hurry: Option<Failure>,
+    cut_off: bool,
     reader: Option<Waker>,
     /// Waits for room.
     room: Option<Waker>,
@@ -88,10 +91,24 @@ impl Shared {
     }
 }
 
+impl Inner {
+    /// Cuts off a caller who has fallen behind when there is no time for that; who is to be
+    /// told of it.
+    fn cut_off(&mut self, limit: usize) -> [Option<Waker>; 2] {
+        if self.bytes < limit || self.end.is_some() || self.left {
+            return [None, None];
+        }
+        let Some(failure) = self.hurry.take() else { return [None, None] };
+        self.cut_off = true;
+        self.end = Some(Err(failure));
+        [self.room.take(), self.over.take()]
+    }
+}
+
 impl Sender {
     /// Puts one part in. Says whether anybody still wants it.
     pub fn push(&self, part: Bytes) -> bool {
-        let reader = {
+        let (reader, others) = {
             let mut inner = self.0.lock();
             if inner.left || inner.end.is_some() {
                 return false;
@@ -100,9 +117,9 @@ impl Sender {
             let part = if is_small { Bytes::copy_from_slice(&part) } else { part };
             inner.bytes += part.len() + PART_OVERHEAD;
             inner.parts.push_back(part);
-            inner.reader.take()
+            (inner.reader.take(), inner.cut_off(self.0.limit))
         };
-        reader.into_iter().for_each(Waker::wake);
+        reader.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
         true
     }
 
@@ -134,15 +151,26 @@ impl Gate {
         Poll::Pending
     }
 
-    /// Ready once the answer has ended (`false`) or its caller has left before (`true`). One
-    /// task waits at a time.
+    /// Ready once the answer has ended (`false`), or its caller has left or was cut off before
+    /// (`true`). One task waits at a time.
     pub fn poll_over(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut inner = self.0.lock();
         if inner.left || inner.end.is_some() {
-            return Poll::Ready(inner.end.is_none());
+            return Poll::Ready(inner.cut_off || inner.end.is_none());
         }
         inner.over = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    /// From now on, a caller who falls behind by the limit is cut off with this failure, as if
+    /// he had left.
+    pub fn hurry(&self, failure: Failure) {
+        let others = {
+            let mut inner = self.0.lock();
+            inner.hurry = Some(failure);
+            inner.cut_off(self.0.limit)
+        };
+        others.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Is no part expected any more, or none wanted?
@@ -317,6 +345,30 @@ mod tests {
         assert_eq!(gate.poll_over(context), Poll::Ready(true));
         assert!(gate.poll_room(context).is_ready(), "what nobody wants is read and dropped");
         assert!(!sender.push(part("b")));
+    }
+
+    #[test]
+    fn in_a_hurry_who_falls_behind_is_cut_off_after_what_he_was_sent() {
+        for full_before in [true, false] {
+            let (sender, parts) = channel(PartForm::Plain, 2 * PART_OVERHEAD);
+            let gate = sender.gate();
+            sender.push(part("a"));
+            if full_before {
+                sender.push(part("b"));
+                gate.hurry(Failure::Draining);
+            } else {
+                gate.hurry(Failure::Draining);
+                assert!(!gate.is_over(), "he keeps up yet");
+                sender.push(part("b"));
+            }
+            let context = &mut Context::from_waker(Waker::noop());
+            assert_eq!(gate.poll_over(context), Poll::Ready(true));
+            assert!(gate.poll_room(context).is_ready());
+            assert!(!sender.push(part("c")));
+            assert_eq!(next(&parts), Poll::Ready(Some(Ok(part("a")))));
+            assert_eq!(next(&parts), Poll::Ready(Some(Ok(part("b")))));
+            assert_eq!(next(&parts), Poll::Ready(Some(Err(Failure::Draining))));
+        }
     }
 
     #[test]

@@ -148,10 +148,12 @@ fn longest(costs: &[Timing]) -> Timing {
     Timing { queue: most(|cost| cost.queue), work: most(|cost| cost.work) }
 }
 
+/// A future, and what it gave.
+type Running<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
+
 /// Runs all futures side by side, begun in their order; gives what they give, in that order.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.map(|future| (Box::pin(future), None)).collect();
+    let mut running: Vec<Running<F>> = futures.map(|future| (Box::pin(future), None)).collect();
     poll_fn(|context| {
         let mut is_done = true;
         for (future, output) in &mut running {

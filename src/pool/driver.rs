@@ -171,9 +171,18 @@ impl Pool {
     fn give(&self, now: Instant, worker: WorkerId, call: CallId) {
         let Some(link) = self.links.borrow().get(&worker).cloned() else { return };
         let mut state = self.state.borrow_mut();
-        let Some(question) = state.payload(call).map(|ticket| ticket.question.clone()) else {
+        let Some(ticket) = state.payload(call) else { return };
+        let question = ticket.question.clone();
+        if ticket.has_begun() {
+            // The worker that was lost had not read all of the question, and answered already.
+            let ended = state.answered(now, worker, call, false);
+            drop(state);
+            if let Some(ended) = ended {
+                let exit = "in the middle of its answer".into();
+                self.finish(ended, Err(Failure::WorkerLost { exit }));
+            }
             return;
-        };
+        }
         let mut pipes = link.pipes.borrow_mut();
         let Some(pipes) = pipes.as_mut() else { return };
         let silence = if pipes.is_idle() { pipes.silence() } else { Silence::Kept };

@@ -64,10 +64,10 @@ impl Pool {
         match verdict {
             None => self.pass_on(now, link, call, None),
             Some(Verdict::Good(reply)) => self.pass_on(now, link, call, Some(reply)),
-            Some(Verdict::ProgramError(failure)) => self.fail_part(now, call, failure),
+            Some(Verdict::ProgramError(failure)) => self.fail_part(now, call, &failure),
             Some(Verdict::Unfit { detail }) => {
                 is_good = false;
-                self.fail_part(now, call, Failure::BadAnswer { detail: detail.into() });
+                self.fail_part(now, call, &Failure::BadAnswer { detail: detail.into() });
             }
             Some(Verdict::Doubtful { detail }) => return Some(detail),
         }
@@ -90,7 +90,7 @@ impl Pool {
         if let (Stream::Before, Some(timing)) = (&*stream, begun) {
             let (sender, parts) = parts::channel(self.part_form, self.part_limit);
             link.held_back_by(sender.gate());
-            self.watch(call, &sender);
+            self.watch(now, call, timing.work, &sender);
             *stream = Stream::Open(sender);
             let reply = Reply { body: Bytes::new(), form: ReplyForm::Parts(parts) };
             ticket.slot.put(Outcome { result: Ok(reply), timing });
@@ -107,8 +107,8 @@ impl Pool {
     }
 
     /// The answer fails here. The rest of it is nobody's.
-    fn fail_part(self: &Rc<Self>, now: Instant, call: CallId, failure: Failure) {
-        self.break_off(now, call, &failure, Stream::Failed(failure.clone()));
+    fn fail_part(self: &Rc<Self>, now: Instant, call: CallId, failure: &Failure) {
+        self.break_off(now, call, failure, Stream::Failed(failure.clone()));
         // Of a call that a worker holds nothing comes back.
         let left = self.state.borrow_mut().caller_left(now, call);
         debug_assert!(left.is_none(), "an answer comes from a worker that holds the call");
@@ -131,12 +131,24 @@ impl Pool {
         *stream = then;
     }
 
-    /// Notices when the caller leaves in the middle of his answer.
-    fn watch(self: &Rc<Self>, call: CallId, sender: &Sender) {
+    /// Notices when the caller leaves in the middle of his answer. One who holds his worker back
+    /// until there is only just time for it to finish is cut off: else whoever reads slowly
+    /// enough could have workers stopped for it.
+    fn watch(self: &Rc<Self>, now: Instant, call: CallId, worked: Duration, sender: &Sender) {
         let (pool, gate) = (Rc::clone(self), sender.gate());
+        let settings = self.settings();
+        let spare = settings.abandoned.min(settings.timeout / 2);
+        let patience = settings.timeout.saturating_sub(worked + spare);
         self.streaming.update(|streams| streams + 1);
         self.surroundings.tasks.spawn_local(async move {
-            let has_left = poll_fn(|context| gate.poll_over(context)).await;
+            let over = || poll_fn(|context| gate.poll_over(context));
+            let in_time = tokio::time::timeout_at((now + patience).into(), over()).await;
+            let has_left = if let Ok(has_left) = in_time {
+                has_left
+            } else {
+                gate.hurry(Failure::Timeout { after: worked + patience });
+                over().await
+            };
             pool.streaming.update(|streams| streams - 1);
             pool.emptied.notify_waiters();
             if has_left {
@@ -189,7 +201,7 @@ impl Pool {
         let listener = self.state.borrow().listener();
         let link = listener.and_then(|worker| self.links.borrow().get(&worker).cloned());
         let Some(link) = link else { return Err(Failure::NoWorker { retry_after: TELL_AGAIN }) };
-        let told = link.pipes.borrow_mut().as_mut().map(|pipes| pipes.tell(&question.text));
+        let told = link.pipes.borrow_mut().as_mut().map(|pipes| pipes.tell(question));
         match told {
             Some(Ok(true)) => {
                 link.wake();
@@ -214,6 +226,11 @@ impl Pool {
 }
 
 impl Ticket {
+    /// Has any part of an answer been seen? Then no other worker may go on with it.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(&*self.stream.borrow(), Stream::Before)
+    }
+
     /// Ends the parts, if there are any, as the call ended. Gives the failure that the caller
     /// was told already.
     pub(super) fn close(&self, result: &Result<Reply, Failure>) -> Option<Failure> {

@@ -158,10 +158,10 @@ impl Pipes {
     }
 
     /// Says something that is not answered, unless it does not even read what was said before.
-    pub fn tell(&mut self, text: &[u8]) -> Result<bool, Refused> {
+    pub fn tell(&mut self, said: &Question) -> Result<bool, Refused> {
         let has_room = self.outgoing.len() < BACKLOG_MOST;
         if has_room {
-            self.say(&Question::plain(text.to_vec()))?;
+            self.say(said)?;
         }
         Ok(has_room)
     }
@@ -172,7 +172,7 @@ impl Pipes {
         let Some(id) = self.correlator.cancel(&call) else { return false };
         // One that does not read is stopped by other calls' time; refused by the framing are
         // only words that break it, which is the operator's own concern.
-        self.tell(words.replace("{id}", &id.to_string()).as_bytes()).ok();
+        self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
     }
 
@@ -283,7 +283,7 @@ impl Pipes {
                     self.dropped.questions += 1;
                     // Our own "method not found" is short; a framing that refuses it is no loss,
                     // nor is it to one that asks and asks and does not read.
-                    self.tell(&reply).ok();
+                    self.tell(&Question::plain(reply)).ok();
                 }
                 Received::Late => {
                     self.dropped.late += 1;

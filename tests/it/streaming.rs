@@ -143,6 +143,20 @@ fn a_slow_reader_holds_back_the_worker_and_nothing_piles_up() {
 }
 
 #[test]
+fn who_does_not_read_is_cut_off_before_it_costs_the_worker() {
+    let keys = "stream_buffer = \"64KiB\"\ntimeout = \"8s\"\nabandoned = \"6s\"";
+    let server = streaming(keys).start();
+    let mut caller = server.client().connect();
+    caller.ask("POST", "/", &[], "2500 flood");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(server.answers("1 next").body, "next0\n");
+    assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the same worker");
+    while let Some(chunk) = caller.chunk() {
+        assert!(!chunk.is_empty(), "what he gets then is seen to be cut off");
+    }
+}
+
+#[test]
 fn who_leaves_in_the_middle_frees_the_worker() {
     let server = streaming("").start();
     let mut caller = server.client().connect();
