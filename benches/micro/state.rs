@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use httpipe::base::{CallId, WorkerId};
 use httpipe::config::InFlight;
+use httpipe::guard::Fingerprint;
 use httpipe::pool::actions::{Action, NewCall};
 use httpipe::pool::rules::Rules;
 use httpipe::pool::state::State;
@@ -25,8 +26,8 @@ impl Pool {
         rules.most = workers;
         rules.in_flight = in_flight;
         rules.queue_length = 1 << 20;
-        let mut pool =
-            Self { state: State::new(rules, 1), now: Instant::now(), given: VecDeque::new() };
+        let state = State::new(rules, 1, |call: &u32| Fingerprint(u64::from(*call)));
+        let mut pool = Self { state, now: Instant::now(), given: VecDeque::new() };
         while pool.step() > 0 {}
         pool
     }
