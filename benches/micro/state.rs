@@ -42,7 +42,7 @@ impl Pool {
             match action {
                 Action::Start(worker) => self.state.ready(self.now, worker),
                 Action::Give { worker, call } => self.given.push_back((worker, call)),
-                Action::Fail(..) | Action::Expire { .. } | Action::Stop(..) => {
+                Action::Fail(..) | Action::Expire { .. } | Action::Refuse(_) | Action::Stop(..) => {
                     unreachable!("nothing fails here")
                 }
             }
