@@ -141,23 +141,40 @@ def questions(work):
     return [10]
 
 
-def wrk(party, work, port, connections, seconds, threads=1, core=None):
-    """One run of wrk: requests/s, latencies in ms, and what went wrong."""
-    asked = [party.request("fib" if work == "mix" else work, num) for num in questions(work)]
-    script = RUNS / f"{work}-{party.method}.lua"
+# The same for numbers from 1 to `count`, too many to be prepared; `step` makes far strides.
+RANGE_SCRIPT = SCRIPT.partition("init = ")[0] + """\
+at = %(first)d
+request = function()
+  at = (at + %(step)d) %% %(count)d
+  return "GET %(path)s" .. (at + 1) .. " HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
+end
+""" + SCRIPT[SCRIPT.index("done = ") :]
+
+
+def script(party, work, nums=None):
+    """A script for wrk that asks these over and over."""
+    asked = [party.request("fib" if work == "mix" else work, n) for n in nums or questions(work)]
     has_body = asked[0][2] is not None
-    script.write_text(
-        SCRIPT
-        % {
-            "method": asked[0][0],
-            "content_type": '"application/json"' if has_body else "nil",
-            "paths": ",".join(f'"{path}"' for _, path, _ in asked),
-            "bodies": ",".join(f"'{body}'" for _, _, body in asked) if has_body else "",
-        }
-    )
+    return SCRIPT % {
+        "method": asked[0][0],
+        "content_type": '"application/json"' if has_body else "nil",
+        "paths": ",".join(f'"{path}"' for _, path, _ in asked),
+        "bodies": ",".join(f"'{body}'" for _, _, body in asked) if has_body else "",
+    }
+
+
+def range_script(path, count, first=0, step=1):
+    return RANGE_SCRIPT % {"path": path, "count": count, "first": first, "step": step}
+
+
+def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None):
+    """One run of wrk: requests/s, latencies in ms, and what went wrong. `text`: its script, if
+    not that of the work."""
+    file = RUNS / "asks.lua"
+    file.write_text(text or script(party, work))
     command = [] if core is None else ["taskset", "-c", str(core)]
     command += ["wrk", "-t", str(min(threads, connections)), "-c", str(connections)]
-    command += ["-d", f"{max(1, round(seconds))}s", "--timeout", "20s", "-s", str(script)]
+    command += ["-d", f"{max(1, round(seconds))}s", "--timeout", "20s", "-s", str(file)]
     command += [f"http://127.0.0.1:{port}/"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     found = re.search(r"^RESULT (.*)$", done.stdout, re.M)

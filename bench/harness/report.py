@@ -304,6 +304,26 @@ def idle(records):
     return f"## While nobody asks\n\n{grid(['', 'CPU ms a second'], rows)}"
 
 
+def growth(records):
+    rows = [
+        [
+            record["what"],
+            f"{record['size']:,}",
+            f"{record['rps']:,.0f}",
+            f"{record['p50_ms']:,.1f} / {record['p99_ms']:,.1f}",
+            f"{record['cpu_us']:,.1f}",
+            f"{record['server_mb']:,.0f}",
+            f"{record['not_ok'] + record['failed']}",
+        ]
+        for record in records
+    ]
+    names = ["what grows", "to", "requests/s", "p50 / p99 ms", "CPU µs", "server MB", "not 200"]
+    return (
+        "## Costs grow as the work does\n\nhttpipe alone, two workers where nothing else is said."
+        " Memory is that of the server itself.\n\n" + grid(names, rows)
+    )
+
+
 SECTIONS = {
     "table": table,
     "short": short,
@@ -312,6 +332,7 @@ SECTIONS = {
     "cache": cache,
     "wire": wire,
     "idle": idle,
+    "growth": growth,
 }
 
 

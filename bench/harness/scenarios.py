@@ -36,7 +36,7 @@ class Running:
     def check(self):
         return load.checked_calls(self.party, self.work, self.port)
 
-    def load(self, connections, options, work=None, core=None, seconds=None):
+    def load(self, connections, options, work=None, core=None, seconds=None, text=None):
         work = work or self.work
         return measured(
             self.tree,
@@ -47,6 +47,7 @@ class Running:
             seconds or options.seconds,
             threads=options.wrk_threads,
             core=core,
+            text=text,
         )
 
     def warm_up(self, options):

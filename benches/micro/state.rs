@@ -1,5 +1,6 @@
 //! The pool's books: what one call costs them, with few and many workers, calls and waiters.
 
+use httpipe::guard::Fingerprint;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,11 @@ impl Pool {
         rules.most = workers;
         rules.in_flight = in_flight;
         rules.queue_length = 1 << 20;
-        let mut pool =
-            Self { state: State::new(rules, 1), now: Instant::now(), given: VecDeque::new() };
+        let mut pool = Self {
+            state: State::new(rules, 1, |_| Fingerprint(0)),
+            now: Instant::now(),
+            given: VecDeque::new(),
+        };
         while pool.step() > 0 {}
         pool
     }
@@ -41,7 +45,7 @@ impl Pool {
             match action {
                 Action::Start(worker) => self.state.ready(self.now, worker),
                 Action::Give { worker, call } => self.given.push_back((worker, call)),
-                Action::Fail(..) | Action::Expire { .. } | Action::Stop(..) => {
+                Action::Fail(..) | Action::Refuse(_) | Action::Expire { .. } | Action::Stop(..) => {
                     unreachable!("nothing fails here")
                 }
             }

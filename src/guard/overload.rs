@@ -2,7 +2,7 @@
 //!
 //! Pure: time comes in as an argument.
 //!
-//! CoDel's rule (Nichols and Jacobson 2012): a burst makes a queue long, overload makes it
+//! The rule of `CoDel` (Nichols and Jacobson 2012): a burst makes a queue long, overload makes it
 //! *stand*. A queue stands when the wait at its head has been above a target at every moment of
 //! a whole interval. Oldest first would then give each worker a call whose caller is about to
 //! give up, and make everybody wait for almost `queue.wait`; newest first answers those who

@@ -133,7 +133,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
             let pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
-            let pipes = Pipes::new(streams.stdin, streams.stdout, streams.unread, &settings);
+            let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
                 Err(error) => {

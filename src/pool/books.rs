@@ -116,7 +116,7 @@ pub(super) struct Held {
     /// Another worker answered it, and nobody waits for this one since then.
     pub(super) orphaned: Option<Instant>,
     /// The queue did not stand when it was handed over.
-    pub(super) calm: bool,
+    pub(super) in_peace: bool,
 }
 
 /// One worker.

@@ -319,8 +319,8 @@ impl<P> State<P> {
             book.head_since = now;
             book.busy_since = now;
         }
-        let calm = !self.overload.is_on();
-        book.held.push_back(Held { id, given: now, orphaned: None, calm });
+        let in_peace = !self.overload.is_on();
+        book.held.push_back(Held { id, given: now, orphaned: None, in_peace });
         book.given += 1;
         if book.given >= book.calls_due && !book.is_due {
             book.is_due = true;

@@ -117,7 +117,7 @@ impl<P> State<P> {
         let is_whole = now >= since + self.rules.timeout;
         let usual = self.estimate.service().unwrap_or_default();
         let is_slow = usual > self.rules.timeout / USUAL_MOST;
-        if is_whole && head.calm && !is_slow {
+        if is_whole && head.in_peace && !is_slow {
             let id = head.id;
             self.blame(id, |state, question| state.poison.ran_over(now, question, id));
         }

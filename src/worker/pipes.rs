@@ -48,8 +48,6 @@ pub struct Pipes {
     written: u64,
     /// Where in that count the newest calls begin; of as many as are open.
     begins: VecDeque<u64>,
-    /// The other end of `stdin`.
-    unread: OwnedFd,
     dropped: Dropped,
 }
 
@@ -117,7 +115,6 @@ impl Pipes {
     pub fn new(
         stdin: AsyncFd<OwnedFd>,
         stdout: AsyncFd<OwnedFd>,
-        unread: OwnedFd,
         settings: &PoolSettings,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -133,7 +130,6 @@ impl Pipes {
             asked: 0,
             written: 0,
             begins: VecDeque::new(),
-            unread,
             dropped: Dropped::default(),
         })
     }
@@ -198,7 +194,8 @@ impl Pipes {
     /// Of how many of its newest calls it read nothing; true only once it has gone, with all
     /// who may have shared its stdin.
     pub fn unread(&self) -> usize {
-        let left = rustix::io::ioctl_fionread(&self.unread).unwrap_or(0);
+        // A pipe tells at either end what stands in it, and keeps that while one end is open.
+        let left = rustix::io::ioctl_fionread(&self.stdin).unwrap_or(0);
         self.begins_from(self.written.saturating_sub(left))
     }
 

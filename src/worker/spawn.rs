@@ -61,10 +61,6 @@ pub struct Streams {
     pub stdout: AsyncFd<OwnedFd>,
     /// Its complaints.
     pub stderr: AsyncFd<OwnedFd>,
-    /// The reading end of its stdin, kept for one thing: once the process has gone, to see how
-    /// much of what was written it never read. So a program that closes its stdin is not seen
-    /// doing so; what is asked of it then ends at the call's timeout.
-    pub unread: OwnedFd,
 }
 
 /// What marks the shim's own message on a worker's stderr. Every process has another one, and
@@ -92,9 +88,7 @@ impl Process {
         let (our_stdout, their_stdout) =
             if launch.tty { raw_terminal()? } else { pipe_with(PipeFlags::CLOEXEC)? };
         let (our_stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-        let unread = rustix::io::fcntl_dupfd_cloexec(&their_stdin, 3)?;
         let streams = Streams {
-            unread,
             stdin: non_blocking(our_stdin, Interest::WRITABLE)?,
             stdout: non_blocking(our_stdout, Interest::READABLE)?,
             stderr: non_blocking(our_stderr, Interest::READABLE)?,

@@ -55,6 +55,7 @@ fn a_number_that_would_never_end_is_refused() {
 #[test]
 fn a_short_question_does_not_wait_for_a_long_one() {
     let server = fib();
+    server.wait_until("two are ready", |s| s.metric("httpipe_workers{state=\"ready\"}") >= 2.0);
     let long = server.client().get_later("/fib?num=45");
     server.wait_until("the long one runs", |s| s.metric("httpipe_workers{state=\"busy\"}") >= 1.0);
     let short = server.client().get("/fib?num=10");

@@ -39,7 +39,7 @@ fn the_whole_group_goes_with_its_worker() {
     let server = Server::with(KEYS).start();
     let before = server.offspring().len();
     assert_eq!(server.answers("fork 5 a").status, 200);
-    assert_eq!(server.offspring().len(), before + 5);
+    server.wait_until("all have begun", |s| s.offspring().len() == before + 5);
     assert_eq!(server.answers("hang").code(), "timeout");
     server.wait_until("what it left behind has gone", |s| s.offspring().len() == before);
 }

@@ -6,7 +6,7 @@ use crate::support::Server;
 fn a_server_that_is_killed_takes_its_workers_along() {
     let mut server =
         Server::with("workers = 3").worker("demo-worker --ignore-term --ignore-eof").start();
-    assert_eq!(server.workers().len(), 3);
+    server.wait_until("there are three", |s| s.workers().len() == 3);
     server.signal("KILL");
     assert_eq!(server.exit_code(), -1);
     server.wait_until("all have gone", |s| s.offspring().is_empty());
@@ -16,7 +16,7 @@ fn a_server_that_is_killed_takes_its_workers_along() {
 fn and_what_the_workers_left_behind() {
     let mut server = Server::with("workers = 1").start();
     assert_eq!(server.answers("fork 3 a").status, 200);
-    assert!(server.offspring().len() >= 4);
+    server.wait_until("all have begun", |s| s.offspring().len() >= 4);
     server.signal("KILL");
     assert_eq!(server.exit_code(), -1);
     server.wait_until("all have gone", |s| s.offspring().is_empty());

@@ -107,7 +107,7 @@ fn before_the_first_part_a_failure_is_an_ordinary_one_and_after_it_the_stream_br
 
 #[test]
 fn an_answer_that_takes_too_long_breaks_off() {
-    let server = streaming("timeout = \"1s\"").start();
+    let server = streaming("timeout = \"1s\"\nprobe = { send = \"1 a\" }").start();
     let mut caller = server.client().connect();
     server.put("go0");
     caller.ask("POST", "/", &[], "step 2 part");

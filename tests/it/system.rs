@@ -12,6 +12,8 @@ const LOG: &str = "httpipe-log";
 /// Short waits, so that a pool without workers says so soon.
 const KEYS: &str = "workers = 1\nretries = 0\nqueue = { wait = \"300ms\" }";
 
+const KEYS_HASTY: &str = "workers = 1\nretries = 0\ntimeout = \"500ms\"\nstop_grace = \"50ms\"";
+
 fn no_process_can_be_made(error: &str) {
     let server = Server::with(KEYS).start();
     assert_eq!(server.answers("before").body, "before");
@@ -100,30 +102,33 @@ fn a_full_pipe_takes_a_question_in_parts() {
     }
 }
 
+/// It never read what was written, so the call may run elsewhere although it may not run twice.
 #[test]
 fn a_worker_that_dies_while_it_is_written_to() {
     let server = Server::with("workers = 1\nretries = 0").start();
     assert_eq!(server.answers("before").body, "before");
     let worker = server.workers()[0];
     server.signal_worker(worker, "STOP");
-    let running = server.client().post_later("/", &"x".repeat(1 << 20));
+    let question = "x".repeat(1 << 20);
+    let running = server.client().post_later("/", &question);
     server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
     server.signal_worker(worker, "KILL");
-    assert_eq!(running.answer().code(), "worker_lost");
+    assert!(running.answer().body == question);
     assert_eq!(server.answers("after").body, "after");
 }
 
-/// EPIPE: it lives, and nothing can be written to it any more.
+/// It lives, and reads nothing any more: EPIPE, or silence where the pipe is held open.
 #[test]
 fn a_worker_that_closed_its_stdin() {
-    let server = Server::with("workers = 1\nretries = 0\nstop_grace = \"50ms\"")
+    let server = Server::with(KEYS_HASTY)
         .worker("sh -c 'read -r x; echo \"$x\"; exec <&-; sleep 60'")
         .start();
     assert_eq!(server.answers("one").body, "one");
     pause(Duration::from_millis(100));
     let next = server.answers("two");
     assert!(next.took < Duration::from_secs(3), "{next:?}");
-    assert!(next.code() == "worker_lost" || next.body == "two", "{next:?}");
+    assert!(matches!(next.status, 200 | 502 | 504), "{next:?}");
+    assert!(next.status != 200 || next.body == "two", "{next:?}");
     server.wait_until("another worker answers", |s| s.answers("three").body == "three");
 }
 

@@ -55,8 +55,9 @@ fn a_call_and_its_retry_count_once() {
     let mut story = Story::of(Rules { retries: 1, ..rules() });
     story.call("bad 1");
     story.crash(1, 0);
-    let worker = replace(&mut story);
-    story.crash(worker, 0);
+    story.pass(130);
+    assert_eq!(story.ready(2), ["give bad 1 to 2"]);
+    story.crash(2, 0);
     let worker = replace(&mut story);
     assert_eq!(story.call("bad 2"), [format!("give bad 2 to {worker}")]);
     let mut said = story.crash(worker, 0);
@@ -140,7 +141,7 @@ fn where_calls_run_side_by_side_none_of_them_is_blamed() {
     let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
     for (first, second) in [("a 1", "b 1"), ("a 2", "b 2"), ("a 3", "b 3")] {
         let worker = replace(&mut story);
-        story.call(first);
+        assert_eq!(story.call(first), [format!("give {first} to {worker}")]);
         assert_eq!(story.call(second), [format!("give {second} to {worker}")]);
         story.crash(worker, 0);
         story.leave(second);

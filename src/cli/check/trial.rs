@@ -62,7 +62,7 @@ pub(super) async fn try_one(
     let born = Instant::now();
     let (process, streams) = Process::spawn(launch, &surroundings.guard)?;
     let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &process);
-    let Streams { stdin, stdout, stderr, unread: _ } = streams;
+    let Streams { stdin, stdout, stderr } = streams;
     let pump = surroundings.tasks.spawn_local(pump(stderr, words.clone()));
     let mut worker = Worker {
         settings,
