@@ -44,7 +44,10 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(correlator.len(), before - 1);
                 answered.push(token);
             }
-            Received::Notification | Received::WorkerAsks { .. } | Received::Mismatch(_) => {
+            Received::Notification
+            | Received::Late
+            | Received::WorkerAsks { .. }
+            | Received::Mismatch(_) => {
                 assert_eq!(correlator.len(), before);
             }
         }
