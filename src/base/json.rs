@@ -464,6 +464,20 @@ mod tests {
         }
 
         #[test]
+        fn it_finds_the_elements_that_serde_json_finds(
+            json in any_json(), pretty: bool, noise in "[\\[\\]{},:1\" ]{0,10}",
+        ) {
+            let to_text = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+            for text in [to_text(&json).expect("a value is JSON"), noise] {
+                let ours = elements(text.as_bytes()).map(|elements| {
+                    let value = |place| serde_json::from_str::<Value>(&text[place]).expect("JSON");
+                    elements.into_iter().map(value).collect::<Vec<_>>()
+                });
+                prop_assert_eq!(ours, serde_json::from_str::<Vec<Value>>(&text).ok());
+            }
+        }
+
+        #[test]
         fn it_finds_the_members_that_serde_json_finds(json in any_json(), pretty: bool) {
             let to_text = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
             let text = to_text(&json).expect("a value is JSON");
