@@ -289,3 +289,25 @@ fn make_executable(room: &Room, name: &str) {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(room.dir.join(name), mode).expect("our own file");
 }
+
+#[test]
+fn what_cannot_go_together_with_parts_is_told() {
+    let text = "[pool.a]\ncommand = [\"sed\"]\nstream = \"until\"\ncancel = \"{id}\"\n\
+        [pool.b]\ncommand = [\"sed\"]\nstream = \"until:END\"\nmatching = \"json-id\"\n\
+        in_flight = \"auto\"\ncancel = '{\"id\":\"{id}}'\n\
+        [pool.c]\ncommand = [\"sed\"]\nstream = \"more\"\nin_flight = 2\nreply = \"http\"\n\
+        [pool.d]\ncommand = [\"sed\"]\nstream = \"more\"\n\
+        [[route]]\nmatch = \"GET /d\"\npool = \"d\"\ncache = \"1s\"\n";
+    let told = Room::new().file("httpipe.toml", text).run(&["check"]);
+    let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("error")).collect();
+    insta::assert_snapshot!(errors.join("\n"), @r##"
+error: `until` is not how an answer in parts ends
+error: `cancel` needs `matching = "json-id"`: other calls have no id to name
+error: with `json-id` every message is JSON, also the last of an answer
+error: `in_flight = "auto"` may run a call twice, which a stream cannot be
+error: `cancel` is not JSON
+error: `reply = "http"` cannot be used with `stream`
+error: with `order` only one streamed answer fits into a worker
+error: `cache` cannot be used with a pool that has `stream`
+"##);
+}

@@ -144,10 +144,11 @@ fn a_slow_reader_holds_back_the_worker_and_nothing_piles_up() {
 
 #[test]
 fn who_does_not_read_is_cut_off_before_it_costs_the_worker() {
-    let keys = "stream_buffer = \"64KiB\"\ntimeout = \"8s\"\nabandoned = \"6s\"";
+    let keys = "stream_buffer = \"64KiB\"\ntimeout = \"8s\"\nabandoned = \"6s\"\n\
+        queue = { wait = \"15s\" }";
     let server = streaming(keys).start();
     let mut caller = server.client().connect();
-    caller.ask("POST", "/", &[], "2500 flood");
+    caller.ask("POST", "/", &[], "1500 flood");
     assert_eq!(caller.head().status, 200);
     assert_eq!(server.answers("1 next").body, "next0\n");
     assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the same worker");
@@ -183,6 +184,38 @@ fn an_answer_that_nobody_reads_any_more_may_run_on_for_so_long() {
     caller.close();
     assert_eq!(server.answers("1 next").body, "next0\n");
     assert_eq!(server.metric("httpipe_worker_starts_total"), 2.0);
+}
+
+#[test]
+fn a_stream_that_is_cancelled_frees_the_worker_at_once() {
+    let program = r#"
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "method" not in message:
+        print(json.dumps({"id": message["id"], "more": True, "n": 0}), flush=True)
+        if message.get("short"):
+            print(json.dumps({"id": message["id"], "n": 1}), flush=True)
+    else:
+        # It did not see in time that it shall stop.
+        print(json.dumps({"id": message["params"], "more": True}), flush=True)
+        print(json.dumps({"id": message["params"]}), flush=True)
+"#;
+    let keys = "workers = 1\nmatching = \"json-id\"\nstream = \"more\"\n\
+        cancel = '{\"method\":\"cancel\",\"params\":{id}}'";
+    let server =
+        Server::with(keys).worker("python3 endless.py").file("endless.py", program).start();
+    let mut caller = server.client().connect();
+    caller.ask("POST", "/", &[], "{\"id\":\"x\"}");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(caller.chunk().as_deref(), Some("{\"id\": \"x\", \"more\": true, \"n\": 0}\n"));
+    caller.close();
+    server.wait_until("the parts after the cancelling were dropped", |server| {
+        server.metric("httpipe_messages_dropped_total{reason=\"late\"}") == 2.0
+    });
+    let next = server.answers("{\"id\":2,\"short\":true}");
+    assert_eq!(next.body.lines().count(), 2, "{next:?}");
+    assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the same worker");
 }
 
 #[test]

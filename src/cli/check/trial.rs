@@ -302,12 +302,10 @@ impl Worker<'_> {
                 }
             };
             match self.correlator.received(message) {
-                Received::Answer { text, proven, share, .. } => {
-                    if share.is_last() {
-                        return Ok(Some((text, proven)));
-                    }
+                Received::Answer { text, proven, share, .. } if share.is_last() => {
+                    return Ok(Some((text, proven)));
                 }
-                Received::Notification | Received::Late => {}
+                Received::Answer { .. } | Received::Notification | Received::Late => {}
                 Received::WorkerAsks { reply } => {
                     self.encoder.encode(b"", &reply, None, &mut self.outgoing).ok();
                 }
