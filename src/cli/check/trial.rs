@@ -155,8 +155,7 @@ impl Worker<'_> {
     async fn lead(&mut self, seen: &mut Seen) -> Result<(), Stop> {
         let started = self.settle(&mut seen.banner).await;
         let still_since = self.quiet.waits_since.or(self.quiet.sleeps_since);
-        let started_at = still_since.unwrap_or_else(Instant::now);
-        seen.start = started_at.duration_since(self.born);
+        seen.start = still_since.unwrap_or_else(Instant::now).duration_since(self.born);
         seen.waited = self.quiet.waits_since.is_some();
         started?;
         for (index, greeting) in self.settings.hello.iter().enumerate() {
@@ -288,8 +287,8 @@ impl Worker<'_> {
     /// Cuts what was read, and takes the answer if it is there.
     fn hear(&mut self) -> Result<Option<(Bytes, bool)>, Stop> {
         let out_of_step = |worker: &Self, why: String| {
-            let raw = worker.raw.clone();
-            Stop::Other(Box::new(End::OutOfStep { stage: worker.stage, why, raw }))
+            let (stage, raw) = (worker.stage, worker.raw.clone());
+            Stop::Other(Box::new(End::OutOfStep { stage, why, raw }))
         };
         while !self.incoming.is_empty() {
             let message = match self.decoder.next(&mut self.incoming, None) {
