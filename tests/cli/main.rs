@@ -56,7 +56,7 @@ impl Room {
         for (name, text) in [("stdout", output.stdout), ("stderr", output.stderr)] {
             let text = String::from_utf8_lossy(&text);
             if !text.is_empty() {
-                shown.push_str(&format!("--- {name}\n{text}"));
+                shown = shown + "--- " + name + "\n" + &text;
             }
         }
         // The path of the build directory is no part of what is said.
