@@ -107,6 +107,7 @@ impl<P> State<P> {
             return self.note(overdue_at);
         }
         book.overdue = true;
+        self.estimate.ran_over();
         let behind: Vec<CallId> = book.held.iter().skip(1).map(|held| held.id).collect();
         for id in behind.into_iter().rev() {
             let may_move = |call: &CallBook<P>| {

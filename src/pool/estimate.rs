@@ -1,9 +1,12 @@
 //! What a call costs a worker, as measured, and how far ahead that lets the pool send.
 //!
-//! Pure. Two averages: the *service* time is how long one call is in the works; the *pace* is how
-//! much of a worker's time goes by for each call it finishes, which is less where a worker has
-//! several calls in the works at once. What to send ahead is judged by the first, how long a
-//! queue will take by the second.
+//! Pure. Three figures. The *service* time is how long one call is in the works on average; the
+//! *pace* is how much of a worker's time goes by for each call it finishes, which is less where a
+//! worker has several calls in the works at once, and says how long a queue will take. The
+//! *least* time is what a call takes when nothing else delays it, and what to send ahead is
+//! judged by that: between an answer and the moment it is read stands whatever else the server
+//! does, so under load the average says more about the server than about the program. It follows
+//! shorter times quickly and longer ones slowly; a head that runs over doubles it.
 //!
 //! The wake-up of an idle process costs tens of microseconds; a call that itself costs
 //! less than that is best handed over while its worker is still awake. The further ahead, the
@@ -23,6 +26,13 @@ const OVERDUE_LEAST: Duration = Duration::from_millis(1);
 /// How much of the average one new time is.
 const WEIGHT: f64 = 1.0 / 16.0;
 
+/// How much nearer the least time comes to a shorter one, ...
+const FALL: f64 = 1.0 / 4.0;
+/// ... and how much it grows at most for a longer one.
+const RISE: f64 = 1.0 / 32.0;
+/// A least time below this doubles from here.
+const RISE_FROM: f64 = 10e-6;
+
 /// One time counts as at most so many times the average before it, so that one call that hung
 /// does not make a whole queue look hopeless. Calls that all became slow still show at once:
 /// twenty make the average a thousand times what it was.
@@ -35,6 +45,9 @@ const CLIP_FROM: f64 = 100e-6;
 pub(super) struct Estimate {
     seconds: Option<f64>,
     pace: Option<f64>,
+    least: Option<f64>,
+    /// Answers that came in one read: the time that went by for all of them, and how many.
+    read: (f64, u32),
 }
 
 impl Estimate {
@@ -45,6 +58,24 @@ impl Estimate {
             None => seconds,
             Some(average) => average + (seconds - average) * WEIGHT,
         });
+        // The first answer of a read has waited for it, the others cost no time of their own.
+        if time.is_zero() && self.read.1 > 0 {
+            self.read.1 += 1;
+            return;
+        }
+        let (together, calls) = std::mem::replace(&mut self.read, (seconds, 1));
+        // Until a second read has come, the first one is all there is.
+        let shortest = if calls == 0 { seconds } else { together / f64::from(calls) };
+        self.least = Some(match self.least {
+            None => shortest,
+            Some(least) if shortest < least => least - (least - shortest) * FALL,
+            Some(least) => shortest.min(least + least.max(RISE_FROM) * RISE),
+        });
+    }
+
+    /// A head ran longer than foreseen while others stood behind it.
+    pub(super) fn ran_over(&mut self) {
+        self.least = self.least.map(|least| least.max(RISE_FROM) * 2.0);
     }
 
     /// A worker finished a call, good or bad or run over, this long after it had finished the
@@ -77,15 +108,15 @@ impl Estimate {
         reason = "positive, and cut to its most next"
     )]
     pub(super) fn window(self) -> u32 {
-        let Some(seconds) = self.seconds else { return 1 };
-        let fits = BUDGET.as_secs_f64() / seconds.max(1e-9);
+        let Some(least) = self.least else { return 1 };
+        let fits = BUDGET.as_secs_f64() / least.max(1e-9);
         (fits as u32).clamp(1, WINDOW_MOST)
     }
 
     /// When a head that has run this long is called overdue.
     pub(super) fn overdue_after(self) -> Duration {
-        let expected = self.service().unwrap_or_default();
-        (expected * OVERDUE_FACTOR).max(OVERDUE_LEAST)
+        let least = self.least.map(Duration::from_secs_f64).unwrap_or_default();
+        (least * OVERDUE_FACTOR).max(OVERDUE_LEAST)
     }
 }
 
@@ -122,11 +153,39 @@ mod tests {
     }
 
     #[test]
-    fn one_long_call_among_short_ones_closes_it_for_a_while() {
+    fn calls_that_become_long_close_the_window() {
         let mut estimate = after(5, 100);
-        estimate.took(Duration::from_millis(600));
+        (0..200).for_each(|_| estimate.took(Duration::from_millis(1)));
         assert_eq!(estimate.window(), 1);
-        (0..300).for_each(|_| estimate.took(Duration::from_micros(5)));
+        (0..30).for_each(|_| estimate.took(Duration::from_micros(5)));
         assert_eq!(estimate.window(), 32);
+    }
+
+    #[test]
+    fn answers_that_are_read_late_do_not_close_the_window() {
+        let mut estimate = Estimate::default();
+        for round in 0..200 {
+            // Whatever else the server does takes from nothing to 3 ms before it reads again.
+            estimate.took(Duration::from_micros(20 + 750 * (round % 5)));
+        }
+        assert!(estimate.window() > 8, "{}", estimate.window());
+    }
+
+    #[test]
+    fn answers_of_one_read_share_its_time() {
+        let mut estimate = Estimate::default();
+        for _ in 0..50 {
+            estimate.took(Duration::from_micros(400));
+            (0..7).for_each(|_| estimate.took(Duration::ZERO));
+        }
+        assert!((9..=10).contains(&estimate.window()), "{}", estimate.window());
+    }
+
+    #[test]
+    fn a_head_that_runs_over_halves_the_window() {
+        let mut estimate = after(50, 100);
+        let before = estimate.window();
+        estimate.ran_over();
+        assert_eq!(estimate.window(), before / 2);
     }
 }
