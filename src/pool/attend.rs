@@ -226,6 +226,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 if let Some(reason) = pool.heard(link) {
                     return reason;
                 }
+                turn().await;
             }
             Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
             Step::Ordered(_) | Step::Closed => {
@@ -290,4 +291,17 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
             tracing::warn!(pool, worker, reason = end.label(), why, %exit, said, "worker lost");
         }
     }
+}
+
+/// Lets the tasks that were woken before run first: the callers who have just been answered.
+async fn turn() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
