@@ -2,7 +2,7 @@
 //!
 //! It answers each line with that line, and does what the tests, the soak and curious operators
 //! ask of it besides. A fault is switched on for every question (`--crash`), for the questions
-//! that hold a word (`--crash-on boom`), or by the question itself (`crash abc`). [`TABLE`] is the
+//! that hold a word (`--crash-on boom`), or by the question itself (`crash abc`). `TABLE` is the
 //! parser, the dispatcher and the help in one. Synchronous on purpose: one read, all answers of
 //! it in one write, so that a benchmark with it measures the server.
 

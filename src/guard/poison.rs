@@ -5,7 +5,7 @@
 //! A question is *blamed* when a worker was lost and this question, and no other, can be the
 //! cause: it was the one being worked on when the worker died or answered out of step, or it
 //! ran for the whole `timeout` while nothing else explains that. Two blames by different calls
-//! within [`WINDOW`] and it is *refused* for [`REFUSED`]; then one call is let through as a
+//! within `WINDOW` and it is *refused* for `REFUSED`; then one call is let through as a
 //! trial, and one more blame refuses it again. A call and its retries are one call, and so are
 //! all callers who share a run.
 //!
