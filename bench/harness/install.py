@@ -19,12 +19,13 @@ LIBRARY_PATHS = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
 
 
 def install(build):
-    """All that is missing. `build`: also compile httpipe and the probes."""
+    """All that is missing, the probes included. `build`: also compile httpipe."""
     WORK.mkdir(exist_ok=True)
     if build:
-        say("cargo build --release: httpipe and the probes")
+        say("cargo build --release: httpipe")
         run(["cargo", "build", "--release", "--locked"], cwd=PROJECT)
-        run(["cargo", "build", "--release", "--locked"], cwd=BENCH / "probes")
+    say("cargo build --release: the probes")
+    run(["cargo", "build", "--release", "--locked"], cwd=BENCH / "probes")
     virtual_environment()
     debian_packages()
     wrk()
