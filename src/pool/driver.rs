@@ -221,7 +221,10 @@ impl Pool {
             }
             None => self.cancel(now, call),
         }
-        self.settle(now);
+        // When the process ends, callers go with their tasks, and nothing may be started for it.
+        if self.ending.get().is_none() {
+            self.settle(now);
+        }
     }
 
     /// What a worker said, in one read. `Some`: the worker must be stopped for it.

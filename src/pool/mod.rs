@@ -252,6 +252,11 @@ impl Pool {
         }
     }
 
+    /// Decides nothing any more: the process is about to end.
+    pub fn cease(&self) {
+        self.ending.set(Some(ExitReason::Stopped));
+    }
+
     /// What operators are told.
     pub fn report(&self) -> Report {
         let links = self.links.borrow();

@@ -1,7 +1,7 @@
 //! What a configuration becomes, and how one takes the place of another.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(super) struct Server {
     source: ConfigSource,
     draining: Cell<bool>,
     last_generation: Cell<u64>,
+    /// Every pool there ever was, as long as anything of it lives.
+    pools: RefCell<Vec<Weak<Pool>>>,
     /// One reload at a time.
     reloading: Mutex<()>,
 }
@@ -64,6 +66,7 @@ impl Server {
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), surroundings.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let generations = vec![1; pools.len()].into();
+        let living = pools.iter().map(Rc::downgrade).collect();
         let app = App::new(config, pools, generations, &cache, &surroundings, &access);
         let remote = app.remote(&surroundings.tasks);
         Rc::new(Self {
@@ -75,6 +78,7 @@ impl Server {
             source,
             draining: Cell::new(false),
             last_generation: Cell::new(1),
+            pools: RefCell::new(living),
             reloading: Mutex::new(()),
         })
     }
@@ -113,14 +117,32 @@ impl Server {
 
     /// Stops all pools; what is open in them is refused.
     pub(super) async fn stop(&self, reason: ExitReason) {
-        let app = self.app();
-        let stops = app.desk.pools().iter().map(|pool| {
-            let pool = Rc::clone(pool);
-            self.tasks().spawn_local(async move { pool.stop(reason).await })
-        });
+        let stops = self
+            .living()
+            .into_iter()
+            .map(|pool| self.tasks().spawn_local(async move { pool.stop(reason).await }));
         for stop in stops.collect::<Vec<_>>() {
             stop.await.ok();
         }
+    }
+
+    /// Nothing is started or handed over any more; what runs goes down with the process.
+    pub(super) fn cease(&self) {
+        self.living().iter().for_each(|pool| pool.cease());
+    }
+
+    /// Every pool that has not gone: those of this configuration, those that a reload has just
+    /// started, and those that are let go.
+    fn living(&self) -> Vec<Rc<Pool>> {
+        self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn start_pool(&self, settings: &Arc<PoolSettings>) -> Rc<Pool> {
+        let pool = Pool::start(Arc::clone(settings), self.surroundings.clone());
+        let mut pools = self.pools.borrow_mut();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Rc::downgrade(&pool));
+        pool
     }
 
     /// Loads the configuration again and rolls over to it. Pools whose program stays keep their
@@ -144,7 +166,7 @@ impl Server {
         for settings in &config.pools {
             let kept = old.pool_with_program(settings);
             if kept.is_none() {
-                fresh.push(Pool::start(Arc::clone(settings), self.surroundings.clone()));
+                fresh.push(self.start_pool(settings));
             }
             pools.push(kept.or_else(|| fresh.last().cloned()).expect("one of both is there"));
         }

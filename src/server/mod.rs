@@ -163,6 +163,7 @@ async fn serve(
         biased;
         () = second => {
             tracing::warn!("told to stop again: stopping at once");
+            server.cease();
             return Ok(());
         }
         () = wind_down(&server, &drain, &active, drain_time) => {}
