@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Server, pause};
+use crate::support::{Server, has_strace, pause};
 
 /// The thread that does everything, and the one that writes the log.
 const MAIN: &str = "httpipe";
@@ -15,6 +15,9 @@ const KEYS: &str = "workers = 1\nretries = 0\nqueue = { wait = \"300ms\" }";
 const KEYS_HASTY: &str = "workers = 1\nretries = 0\ntimeout = \"500ms\"\nstop_grace = \"50ms\"";
 
 fn no_process_can_be_made(error: &str) {
+    if !has_strace() {
+        return;
+    }
     let server = Server::with(KEYS).start();
     assert_eq!(server.answers("before").body, "before");
     let fault = server.inject(MAIN, &format!("clone,clone3,vfork,fork:error={error}"));
@@ -43,6 +46,9 @@ fn no_memory_for_a_process() {
 
 #[test]
 fn no_pipe_for_a_worker() {
+    if !has_strace() {
+        return;
+    }
     let server = Server::with(KEYS).start();
     let descriptors = server.descriptors();
     let fault = server.inject(MAIN, "pipe2,socketpair:error=EMFILE");
@@ -55,6 +61,9 @@ fn no_pipe_for_a_worker() {
 
 #[test]
 fn no_descriptor_for_a_connection() {
+    if !has_strace() {
+        return;
+    }
     let server = Server::with(KEYS).start();
     let mut kept = server.client().connect();
     assert_eq!(kept.post("/", "before").body, "before");
@@ -133,6 +142,9 @@ fn a_worker_that_closed_its_stdin() {
 }
 
 fn a_log_that_cannot_be_written(error: &str) {
+    if !has_strace() {
+        return;
+    }
     let server = Server::with("workers = 1").start();
     assert_eq!(server.answers("before").body, "before");
     let fault = server.inject(LOG, &format!("write,writev:error={error}"));

@@ -1,12 +1,11 @@
 //! Starts the server of an example, if the programs it needs are installed.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::support::{Plan, Server};
+use crate::support::{Plan, Server, skipped};
 
 /// A running server of `examples/NAME/httpipe.toml`; `None`: a program is missing, as was said.
 pub(crate) fn serve(name: &str, needs: &[&str]) -> Option<Server> {
@@ -25,7 +24,7 @@ pub(crate) fn serve_with(name: &str, needs: &[&str], options: &[&str]) -> Option
 pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
     for need in needs {
         if !is_there(need) {
-            missing(need);
+            skipped(&format!("{need} is not installed"), "tests/programs/install.sh installs it");
             return None;
         }
     }
@@ -36,16 +35,6 @@ pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
 /// A value as it is written into a query or a form.
 pub(crate) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
-}
-
-/// Says so on the real stderr, which the test runner does not keep back.
-fn missing(need: &str) {
-    let hint = "tests/programs/install.sh installs it";
-    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!is_ci, "{need} is not installed; {hint}");
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    writeln!(std::io::stderr(), "SKIPPED: {test}: {need} is not installed; {hint}")
-        .expect("stderr can be written");
 }
 
 fn is_there(need: &str) -> bool {

@@ -11,6 +11,7 @@ mod server;
 mod socket;
 mod system;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
@@ -42,4 +43,22 @@ fn eventually<T>(
 #[expect(clippy::disallowed_methods, reason = "the one place where tests wait for a clock")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// The current test cannot run for want of something. On a developer's machine it is passed over,
+/// said on the real stderr, which the test runner does not keep back; in CI it fails.
+pub(crate) fn skipped(want: &str, hint: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!is_ci, "{want}; {hint}");
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    writeln!(std::io::stderr(), "SKIPPED: {test}: {want}; {hint}").expect("stderr can be written");
+}
+
+/// Can system calls be made to fail here ([`Server::inject`])? If not, says so.
+pub(crate) fn has_strace() -> bool {
+    let is_there = shell("strace -V >/dev/null").0 == 0;
+    if !is_there {
+        skipped("strace is not installed", "`apt-get install strace` does it");
+    }
+    is_there
 }
