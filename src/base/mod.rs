@@ -9,6 +9,7 @@ pub mod json;
 pub mod parameter;
 pub mod parts;
 pub mod pattern;
+pub mod seldom;
 pub mod template;
 pub mod units;
 

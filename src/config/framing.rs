@@ -119,14 +119,14 @@ impl Framing {
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
         match self {
             Self::Line | Self::Lines(_) | Self::Block | Self::LastLine(_) => {
-                let found = value.iter().find(|byte| matches!(byte, b'\n' | b'\r' | 0))?;
-                Some(match found {
+                let place = memchr::memchr3(b'\n', b'\r', 0, value)?;
+                Some(match value[place] {
                     b'\n' => "a line feed",
                     b'\r' => "a carriage return",
                     _ => "a NUL byte",
                 })
             }
-            Self::Nul => value.contains(&0).then_some("a NUL byte"),
+            Self::Nul => memchr::memchr(0, value).map(|_| "a NUL byte"),
             Self::Until(sentinel) => {
                 let nonce_guards = sentinel.contains("{nonce}");
                 let forged =

@@ -274,7 +274,7 @@ impl Front {
         let sources = Sources {
             path: head.uri.path(),
             query: head.uri.query().unwrap_or_default(),
-            body: if question::uses_body(&call.send) {
+            body: if bytes.is_empty() || question::uses_body(&call.send) {
                 Body::Nothing
             } else {
                 Body::of(request::content_type(&head.headers), bytes)

@@ -180,6 +180,9 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(text));
+    }
     let has_spaces = plus_is_space && text.contains('+');
     let text = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     if !text.contains('%') {

@@ -74,13 +74,13 @@ pub fn ask(
     material: Material<'_>,
     nonce: &str,
 ) -> Result<Asked, Failure> {
-    let values = parameters::declared(material.route, material.sources)?;
-    let render = |nonce| {
+    let mut values = parameters::declared(material.route, material.sources)?;
+    let mut render = |nonce| {
         let mut rendering = Rendering::new(pool);
         match &call.send {
             SendShape::Template(template) => {
-                if let Some(body) = whole_body(template, material) {
-                    return rendering.pass_on(body);
+                if let Some((name, value)) = whole_value(template, material, &mut values) {
+                    return rendering.pass_on(name, value);
                 }
                 rendering.fill(template, material, &values, nonce)?;
             }
@@ -99,11 +99,21 @@ pub fn ask(
     Ok(Asked { key: render("")?, question: Question { text, nonce } })
 }
 
-/// The body less one final line end, where it is the whole question: it need not be copied.
-fn whole_body(template: &Template, material: Material<'_>) -> Option<Bytes> {
+/// The body less one final line end, or the parameter, that is the whole question, with its
+/// name: it need not be copied.
+fn whole_value<'a>(
+    template: &Template,
+    material: Material<'a>,
+    values: &mut [String],
+) -> Option<(&'a str, Bytes)> {
     match template.segments[..] {
         [Segment::Slot(Slot::Body { as_json: false })] => {
-            Some(material.body.slice(..without_line_end(material.body).len()))
+            let length = without_line_end(material.body).len();
+            Some(("body", material.body.slice(..length)))
+        }
+        [Segment::Slot(Slot::Parameter { index, as_json: false })] => {
+            let value = std::mem::take(&mut values[index]);
+            Some((&material.route.parameters[index].name, value.into()))
         }
         _ => None,
     }
@@ -134,12 +144,12 @@ impl<'a> Rendering<'a> {
     }
 
     /// A question that is one value and nothing else.
-    fn pass_on(mut self, body: Bytes) -> Result<Bytes, Failure> {
-        self.check("body", &body)?;
+    fn pass_on(mut self, name: &str, value: Bytes) -> Result<Bytes, Failure> {
+        self.check(name, &value)?;
         if self.values.is_none() {
-            return self.limited(body);
+            return self.limited(value);
         }
-        self.value("body", &body)?;
+        self.value(name, &value)?;
         self.finish()
     }
 

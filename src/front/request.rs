@@ -5,17 +5,21 @@
 use std::time::Instant;
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 
 use crate::base::Failure;
 use crate::base::units::parse_duration;
+
+/// Names that are made once: looked up as text, they would be read and checked each time.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_TIMEOUT: HeaderName = HeaderName::from_static("x-timeout");
 
 /// Longest `X-Request-Id` that is taken over from a caller.
 const REQUEST_ID_MAX: usize = 64;
 
 /// The caller's own request id, where it is one that may stand in logs and headers.
 pub fn own_request_id(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let sane = (1..=REQUEST_ID_MAX).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     sane.then_some(id)
@@ -23,12 +27,11 @@ pub fn own_request_id(headers: &HeaderMap) -> Option<&str> {
 
 /// When the caller stops waiting, by `X-Timeout`, counted from the end of the head.
 pub fn caller_deadline(headers: &HeaderMap, head_end: Instant) -> Result<Option<Instant>, Failure> {
-    let mut values = headers.get_all("x-timeout").iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = headers.get(X_TIMEOUT) else { return Ok(None) };
     let unreadable = || bad_request("`X-Timeout` is not one duration, such as `800ms`");
     let value = value.to_str().map_err(|_| unreadable())?;
     let timeout = parse_duration(value).map_err(|_| unreadable())?;
-    if values.next().is_some() {
+    if headers.get_all(X_TIMEOUT).iter().nth(1).is_some() {
         return Err(unreadable());
     }
     Ok(Some(head_end + timeout))

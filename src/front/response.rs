@@ -13,14 +13,17 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::Problem;
+use super::request::X_REQUEST_ID;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
+
+/// Fields of most responses: what every one has, its content type, and what the cache adds.
+const FIELDS: usize = 8;
 
 /// The body of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,8 +220,11 @@ fn of_reply(
     }
 }
 
+/// A response with room for the fields of most, those of the cache included: a header map that
+/// grows is filled twice.
 fn new(status: u16, body: Bytes) -> Response<FrontBody> {
     let mut response = Response::new(FrontBody::whole(body));
+    *response.headers_mut() = HeaderMap::with_capacity(FIELDS);
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
@@ -250,16 +256,24 @@ fn finish(
     response
 }
 
-/// A header value put together of text and numbers, without the cost of formatting.
-struct Written(Vec<u8>);
+/// A header value put together of short texts and numbers, without the cost of formatting.
+struct Written {
+    bytes: [u8; WRITTEN_MOST],
+    length: usize,
+}
+
+/// More than two numbers of twenty digits and the words around them.
+const WRITTEN_MOST: usize = 96;
 
 impl Written {
     fn new() -> Self {
-        Self(Vec::with_capacity(64))
+        Self { bytes: [0; WRITTEN_MOST], length: 0 }
     }
 
     fn text(mut self, text: &str) -> Self {
-        self.0.extend_from_slice(text.as_bytes());
+        let end = self.length + text.len();
+        self.bytes[self.length..end].copy_from_slice(text.as_bytes());
+        self.length = end;
         self
     }
 
@@ -268,16 +282,22 @@ impl Written {
     }
 
     /// In milliseconds, with microseconds behind the point.
-    fn millis(self, time: Duration) -> Self {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let part = micros % 1000;
-        let zeros = ["00", "0", ""][usize::from(part >= 10) + usize::from(part >= 100)];
-        self.number(micros / 1000).text(".").text(zeros).number(part)
+    fn millis(mut self, time: Duration) -> Self {
+        self = self.number(
+            time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_millis().into()),
+        );
+        let part = time.subsec_micros() % 1_000;
+        let digits = [100, 10, 1].map(|divisor| b'0' + (part / divisor % 10) as u8);
+        let [first, second, third] = digits;
+        let end = self.length + 4;
+        self.bytes[self.length..end].copy_from_slice(&[b'.', first, second, third]);
+        self.length = end;
+        self
     }
 
     fn value(self) -> HeaderValue {
-        let bytes = Bytes::from(self.0);
-        HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+        HeaderValue::from_bytes(&self.bytes[..self.length])
+            .unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
@@ -311,13 +331,13 @@ fn add_cache_fields<'a>(
     if let Some(stored) = stored {
         let max_age = Written::new().text("max-age=").number(stored.ttl.as_secs()).value();
         headers.insert(header::CACHE_CONTROL, max_age);
-        headers.insert(header::ETAG, value(&stored.etag));
+        headers.insert(header::ETAG, shared(&stored.etag));
     }
     stored
 }
 
 /// Does `If-None-Match` hold this entity tag, compared weakly?
-fn has_tag(request: &HeaderMap, tag: &str) -> bool {
+fn has_tag(request: &HeaderMap, tag: &[u8]) -> bool {
     request.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         let mut rest = value.as_bytes();
         loop {
@@ -334,7 +354,7 @@ fn has_tag(request: &HeaderMap, tag: &str) -> bool {
             let quoted = rest.strip_prefix(b"W/").unwrap_or(rest);
             let end = quoted.iter().skip(1).position(|byte| *byte == b'"');
             let (Some(b'"'), Some(end)) = (quoted.first(), end) else { return false };
-            if quoted[..end + 2] == *tag.as_bytes() {
+            if quoted[..end + 2] == *tag {
                 return true;
             }
             rest = &quoted[end + 2..];
@@ -345,4 +365,10 @@ fn has_tag(request: &HeaderMap, tag: &str) -> bool {
 /// A header value of text that was made or checked here.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The same of text that is kept: it is not copied.
+fn shared(text: &Bytes) -> HeaderValue {
+    let value = HeaderValue::from_maybe_shared(text.clone());
+    value.unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -27,11 +27,24 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
 
 /// Only the characters that a host and a port can be written with; it may be empty.
 fn is_host(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte))
+    value.as_bytes().iter().all(|byte| HOST_CHARACTERS[usize::from(*byte)])
 }
+
+const HOST_CHARACTERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"-._~%!$&'()*+;=:[]";
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < others.len() {
+        table[others[place] as usize] = true;
+        place += 1;
+    }
+    table
+};
 
 fn check_target(head: &Parts) -> Result<(), &'static str> {
     let path = head.uri.path();
@@ -47,9 +60,11 @@ fn check_target(head: &Parts) -> Result<(), &'static str> {
 }
 
 fn check_transfer_encoding(head: &Parts) -> Result<(), &'static str> {
+    if !head.headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(());
+    }
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err("the only transfer coding known here is chunked, once"),
     }

@@ -29,10 +29,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::seldom::Seldom;
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, Verdict, Watch};
 use super::{Drain, Stream};
+use crate::base::seldom::Seldom;
 use crate::config::LimitSettings;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.

@@ -8,7 +8,6 @@ pub mod conformance;
 pub mod connection;
 mod drain;
 pub mod listen;
-mod seldom;
 mod stream;
 mod watch;
 

@@ -12,6 +12,7 @@ use super::actions::Loss;
 use super::{Ending, Pool};
 use crate::base::WorkerId;
 use crate::base::parts::Gate;
+use crate::base::seldom::Seldom;
 use crate::config::PoolSettings;
 use crate::observe::metrics::ExitReason;
 use crate::worker::kill;
@@ -201,7 +202,8 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     pool.state.borrow_mut().ready(now, link.worker);
     pool.settle(now);
     pool.first_ready.notify_waiters();
-    let mut ended = pin!(process.ended());
+    let ended = pin!(process.ended());
+    let mut ended = Seldom::new(ended);
     loop {
         let step = poll_fn(|context| {
             if let Some(reason) = link.ordered(context) {
@@ -219,17 +221,20 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                     Poll::Pending => {}
                 }
             }
-            ended.as_mut().poll(context).map(|()| Step::Ended)
+            ended.poll(context).map(|()| Step::Ended)
         });
         match step.await {
             Step::Heard => {
                 if let Some(reason) = pool.heard(link) {
                     return reason;
                 }
-                turn().await;
+                if link.unwritten() > 0 {
+                    turn().await;
+                }
             }
             Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
             Step::Ordered(_) | Step::Closed => {
+                let ended = poll_fn(|context| ended.poll(context));
                 if tokio::time::timeout(CLOSING, ended).await.is_err() {
                     link.note("it closed its pipes and did not end".to_owned());
                 }
@@ -293,7 +298,8 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
     }
 }
 
-/// Lets the tasks that were woken before run first: the callers who have just been answered.
+/// Lets the tasks that were woken before run first: the callers who have just been answered, whose
+/// next questions then go out in the same write as those that wait already.
 async fn turn() {
     let mut waited = false;
     poll_fn(|context| {

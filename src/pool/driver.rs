@@ -102,21 +102,25 @@ pub(super) async fn keep_time(pool: Rc<Pool>) {
 }
 
 impl Pool {
-    /// Lets the books draw their consequences, and carries them out.
+    /// Lets the books draw their consequences, and carries them out, until nothing follows any
+    /// more.
     pub(super) fn settle(self: &Rc<Self>, now: Instant) {
+        let mut actions = self.actions.take();
         loop {
-            let actions = {
+            {
                 let mut state = self.state.borrow_mut();
                 state.settle(now);
-                state.take_actions()
-            };
-            if actions.is_empty() {
+                state.move_actions(&mut actions);
+            }
+            let mut is_settled = true;
+            for action in actions.drain(..) {
+                is_settled &= !self.act(now, action);
+            }
+            if is_settled {
                 break;
             }
-            for action in actions {
-                self.act(now, action);
-            }
         }
+        self.actions.replace(actions);
         let next = self.state.borrow().next_deadline();
         let is_earlier = match (next, self.armed.get()) {
             (Some(next), Some(armed)) => next < armed,
@@ -129,13 +133,15 @@ impl Pool {
         }
     }
 
-    fn act(self: &Rc<Self>, now: Instant, action: Action<Ticket>) {
+    /// Says whether the books may have changed by it.
+    fn act(self: &Rc<Self>, now: Instant, action: Action<Ticket>) -> bool {
         match action {
-            Action::Give { worker, call } => self.give(now, worker, call),
+            Action::Give { worker, call } => return !self.give(now, worker, call),
             Action::Fail(ended, failure) => self.finish(ended, Err(failure)),
             Action::Expire { call, failure } => {
                 self.break_off(now, call, &failure, Stream::Unwanted);
                 self.cancel(now, call);
+                return true;
             }
             Action::Start(worker) => {
                 let link = Rc::new(Link::new(worker));
@@ -150,6 +156,7 @@ impl Pool {
             }
             Action::Stop(worker, reason) => self.order(worker, self.exit_reason(reason)),
         }
+        false
     }
 
     fn exit_reason(&self, reason: StopReason) -> ExitReason {
@@ -167,46 +174,55 @@ impl Pool {
         }
     }
 
-    /// Asks a worker. One that was idle must have kept silent until this moment.
-    fn give(&self, now: Instant, worker: WorkerId, call: CallId) {
-        let Some(link) = self.links.borrow().get(&worker).cloned() else { return };
+    /// Asks a worker, and says whether it was asked. One that was idle must have kept silent
+    /// until this moment.
+    fn give(&self, now: Instant, worker: WorkerId, call: CallId) -> bool {
+        let Some(link) = self.links.borrow().get(&worker).cloned() else { return false };
         let mut state = self.state.borrow_mut();
-        let Some(ticket) = state.payload(call) else { return };
-        let question = ticket.question.clone();
+        let Some(ticket) = state.payload(call) else { return false };
         if ticket.has_begun() {
             // The worker that was lost had not read all of the question, and answered already.
+            let exit = "in the middle of its answer".into();
             let ended = state.answered(now, worker, call, false);
             drop(state);
-            if let Some(ended) = ended {
-                let exit = "in the middle of its answer".into();
-                self.finish(ended, Err(Failure::WorkerLost { exit }));
-            }
-            return;
+            self.refuse_given(ended, Failure::WorkerLost { exit });
+            return false;
         }
         let mut pipes = link.pipes.borrow_mut();
-        let Some(pipes) = pipes.as_mut() else { return };
+        let Some(pipes) = pipes.as_mut() else { return false };
         let silence = if pipes.is_idle() { pipes.silence() } else { Silence::Kept };
         match silence {
             Silence::Kept => {}
             Silence::Broken(said) => {
                 link.note_out_of_step(OutOfStep::unasked(&said));
                 state.lose(now, worker, &Loss::UnaskedOutput, 1);
-                return link.order(ExitReason::UnaskedOutput);
+                link.order(ExitReason::UnaskedOutput);
+                return false;
             }
             Silence::Closed => {
                 state.lose(now, worker, &Loss::UnaskedOutput, 1);
-                return link.order(ExitReason::Crash);
+                link.order(ExitReason::Crash);
+                return false;
             }
         }
-        match pipes.ask(call, &question) {
-            Ok(()) => link.wake(),
+        match pipes.ask(call, &ticket.question) {
+            Ok(()) => {
+                link.wake();
+                true
+            }
             Err(refused) => {
                 let ended = state.answered(now, worker, call, false);
                 drop(state);
-                if let Some(ended) = ended {
-                    self.finish(ended, Err(refusal(&refused)));
-                }
+                self.refuse_given(ended, refusal(&refused));
+                false
             }
+        }
+    }
+
+    /// Ends a call that its worker could not be asked.
+    fn refuse_given(&self, ended: Option<Ended<Ticket>>, failure: Failure) {
+        if let Some(ended) = ended {
+            self.finish(ended, Err(failure));
         }
     }
 

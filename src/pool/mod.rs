@@ -24,7 +24,7 @@ mod streams;
 mod suspects;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,7 +39,7 @@ use crate::observe::metrics::{ExitReason, Metrics, PoolMetrics, RouteMetrics, Wo
 use crate::wire::Judge;
 use crate::worker::guard::Guard;
 
-use actions::NewCall;
+use actions::{Action, NewCall};
 use attend::Link;
 use books::Phase;
 use check::Summary;
@@ -73,7 +73,9 @@ pub struct Pool {
     /// Answers of which parts are being passed on.
     streaming: Cell<usize>,
     state: RefCell<State<Ticket>>,
-    links: RefCell<HashMap<WorkerId, Rc<Link>>>,
+    /// What the books want done; kept between two settlings for its room alone.
+    actions: RefCell<Vec<Action<Ticket>>>,
+    links: RefCell<BTreeMap<WorkerId, Rc<Link>>>,
     surroundings: Surroundings,
     metrics: PoolMetrics,
     /// When the timer will look at the books, and how it is told to look earlier.
@@ -142,6 +144,7 @@ impl Pool {
             part_limit: settings.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
             state: RefCell::new(State::new(Rules::from(&*settings), seed, driver::fingerprints())),
             settings: RefCell::new(settings),
+            actions: RefCell::default(),
             links: RefCell::default(),
             surroundings,
             metrics,

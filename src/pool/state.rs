@@ -89,6 +89,11 @@ impl<P> State<P> {
         }
     }
 
+    /// Moves what is to be done to the end of `to`, oldest first.
+    pub fn move_actions(&mut self, to: &mut Vec<Action<P>>) {
+        to.append(&mut self.actions);
+    }
+
     /// What is to be done, oldest first; empty afterwards.
     pub fn take_actions(&mut self) -> Vec<Action<P>> {
         std::mem::take(&mut self.actions)

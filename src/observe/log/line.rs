@@ -15,6 +15,52 @@ pub(super) enum Format {
     Json,
 }
 
+/// The name of a field. It is ours, so it needs no escape.
+pub(super) trait Name {
+    /// Writes it with what stands before and after it.
+    fn write(&self, to: &mut Vec<u8>, format: Format);
+}
+
+impl Name for &str {
+    fn write(&self, to: &mut Vec<u8>, format: Format) {
+        let (before, after): (&[u8], &[u8]) = match format {
+            Format::Text => (b" ", b"="),
+            Format::Json => (b",\"", b"\":"),
+        };
+        to.extend_from_slice(before);
+        to.extend_from_slice(self.as_bytes());
+        to.extend_from_slice(after);
+    }
+}
+
+/// A name that is known when the program is compiled, put together then; see [`field`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) text: &'static str,
+    pub(super) json: &'static str,
+}
+
+impl Name for Field {
+    #[inline]
+    fn write(&self, to: &mut Vec<u8>, format: Format) {
+        to.extend_from_slice(match format {
+            Format::Text => self.text.as_bytes(),
+            Format::Json => self.json.as_bytes(),
+        });
+    }
+}
+
+/// The [`Field`] of this name.
+macro_rules! field {
+    ($name:literal) => {
+        $crate::observe::log::line::Field {
+            text: concat!(" ", $name, "="),
+            json: concat!(",\"", $name, "\":"),
+        }
+    };
+}
+pub(super) use field;
+
 /// Writes one line into a buffer.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
@@ -40,8 +86,7 @@ impl Clock {
             write_second(&mut self.text, second);
         }
         to.extend_from_slice(&self.text);
-        to.push(b'.');
-        write_padded(to, u64::from(since_epoch.subsec_millis()), 3);
+        to.extend_from_slice(&thousandths(since_epoch.subsec_millis()));
         to.push(b'Z');
     }
 }
@@ -88,10 +133,10 @@ impl<'a> Line<'a> {
     }
 
     /// A field whose value is text. In the text format it is quoted where it could be misread.
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    pub(super) fn text(&mut self, name: impl Name, value: &str) {
         self.name(name);
-        let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-        if self.format == Format::Text && !value.is_empty() && all_bytes(value, bare) {
+        let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
+        if self.format == Format::Text && !value.is_empty() && value.bytes().all(is_bare) {
             self.to.extend_from_slice(value.as_bytes());
         } else {
             self.to.push(b'"');
@@ -101,13 +146,13 @@ impl<'a> Line<'a> {
     }
 
     /// A field whose value is a whole number.
-    pub(super) fn number(&mut self, name: &str, value: impl itoa::Integer) {
+    pub(super) fn number(&mut self, name: impl Name, value: impl itoa::Integer) {
         self.name(name);
         self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// A field whose value is a fraction; JSON knows no infinity, so it is text there.
-    pub(super) fn fraction(&mut self, name: &str, value: f64) {
+    pub(super) fn fraction(&mut self, name: impl Name, value: f64) {
         let text = value.to_string();
         if value.is_finite() {
             self.name(name);
@@ -118,18 +163,18 @@ impl<'a> Line<'a> {
     }
 
     /// A field whose value is yes or no.
-    pub(super) fn truth(&mut self, name: &str, value: bool) {
+    pub(super) fn truth(&mut self, name: impl Name, value: bool) {
         self.name(name);
         self.to.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A field whose value is a duration, in milliseconds with three decimals.
-    pub(super) fn millis(&mut self, name: &str, value: Duration) {
+    pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
         self.name(name);
-        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        self.to.extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
-        self.to.push(b'.');
-        write_padded(self.to, micros % 1_000, 3);
+        let millis =
+            value.as_secs().saturating_mul(1_000).saturating_add(value.subsec_millis().into());
+        self.to.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
+        self.to.extend_from_slice(&thousandths(value.subsec_micros() % 1_000));
     }
 
     /// Ends the line.
@@ -140,28 +185,16 @@ impl<'a> Line<'a> {
         self.to.push(b'\n');
     }
 
-    /// Field names are ours: they need no escape.
-    fn name(&mut self, name: &str) {
-        match self.format {
-            Format::Text => {
-                self.to.push(b' ');
-                self.to.extend_from_slice(name.as_bytes());
-                self.to.push(b'=');
-            }
-            Format::Json => {
-                self.to.extend_from_slice(b",\"");
-                self.to.extend_from_slice(name.as_bytes());
-                self.to.extend_from_slice(b"\":");
-            }
-        }
+    #[inline]
+    fn name(&mut self, name: impl Name) {
+        name.write(self.to, self.format);
     }
 }
 
 /// Writes text so that it stays inside its line and quotes, by the rules of JSON. Characters
 /// that control a terminal or turn the direction of writing are escaped too.
 fn escape(to: &mut Vec<u8>, text: &str) {
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if all_bytes(text, plain) {
+    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         to.extend_from_slice(text.as_bytes());
         return;
     }
@@ -178,11 +211,16 @@ fn escape(to: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Are all bytes of this kind? Looks at every one of them: without an early end the compiler
-/// takes many at a time, and nearly always all are.
-fn all_bytes(text: &str, kind: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(true, |all, byte| all & kind(byte))
-}
+/// The bytes that stand for themselves between quotes: printable ASCII but for quote and backslash.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        table[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    table
+};
 
 /// Separators that some readers take for a line end, and marks that reorder what is shown.
 fn misleads(char: char) -> bool {
@@ -232,6 +270,12 @@ fn date(days: u64) -> (u64, u64, u64) {
     let after_december = month >= 10;
     let month = if after_december { month - 9 } else { month + 3 };
     (era * 400 + year + u64::from(after_december), month, day)
+}
+
+/// A number below a thousand as what stands behind a whole one: `.007`.
+fn thousandths(number: u32) -> [u8; 4] {
+    let digit = |divisor: u32| b'0' + (number / divisor % 10) as u8;
+    [b'.', digit(100), digit(10), digit(1)]
 }
 
 fn write_padded(to: &mut Vec<u8>, number: u64, digits: usize) {

@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::layer::EventLayer;
-use self::line::{Format, Line};
+use self::line::{Format, Line, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
 use crate::config::{LogFormat, LogSettings};
@@ -29,6 +29,9 @@ pub struct Log {
     level: LevelFilter,
     access: bool,
 }
+
+/// Room for nearly every line of a request, less its path.
+const LINE_ROOM: usize = 320;
 
 /// Writes one line for each request, or none if that is switched off. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -121,23 +124,24 @@ impl AccessLog {
     pub fn write(&self, access: &AccessLine<'_>) {
         let Some((sink, format)) = &self.to else { return };
         sink.line(false, |to, clock, since_epoch| {
+            to.reserve(LINE_ROOM + access.path.len());
             let mut line = Line::begin(to, *format, clock, since_epoch, "info");
             line.message("request");
-            line.text("method", access.method);
-            line.text("path", access.path);
-            line.number("status", access.status);
-            line.text("route", access.route);
-            line.number("bytes", access.bytes);
-            line.millis("duration_ms", access.duration);
+            line.text(field!("method"), access.method);
+            line.text(field!("path"), access.path);
+            line.number(field!("status"), access.status);
+            line.text(field!("route"), access.route);
+            line.number(field!("bytes"), access.bytes);
+            line.millis(field!("duration_ms"), access.duration);
             if let Some(queue) = access.queue {
-                line.millis("queue_ms", queue);
+                line.millis(field!("queue_ms"), queue);
             }
             if let Some(work) = access.work {
-                line.millis("work_ms", work);
+                line.millis(field!("work_ms"), work);
             }
-            line.text("request_id", access.request_id);
+            line.text(field!("request_id"), access.request_id);
             if let Some(code) = access.code {
-                line.text("code", code);
+                line.text(field!("code"), code);
             }
             line.end();
         });

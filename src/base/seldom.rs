@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Polls the future inside only after it was woken itself, not at every wake of its task.
 ///
-/// A connection's task is woken for each request, its limits once in ten seconds: looking at
-/// their timers, tokens and sockets each time would take locks for nothing.
+/// The task of a connection, or of a worker, is woken for each call; its limits, or the end of its
+/// process, once in a long time: looking at their timers, tokens and descriptors each time would
+/// take locks for nothing.
 #[derive(Debug)]
-pub(super) struct Seldom<F> {
+pub struct Seldom<F> {
     inner: F,
     bell: Arc<Bell>,
     waker: Waker,
@@ -39,19 +40,19 @@ impl Wake for Bell {
 
 impl<F: Future + Unpin> Seldom<F> {
     /// To be polled by one task only: the first that polls it is the one that is woken.
-    pub(super) fn new(inner: F) -> Self {
+    pub fn new(inner: F) -> Self {
         let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(None) });
         let waker = Waker::from(Arc::clone(&bell));
         Self { inner, bell, waker }
     }
 
     /// Has it polled next time although nothing woke it.
-    pub(super) fn ring(&self) {
+    pub fn ring(&self) {
         self.bell.rung.store(true, Ordering::Release);
     }
 
     /// Polls the future if it was woken since; else it is still pending.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         if !self.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }
