@@ -221,7 +221,7 @@ def truth(starts):
                 f"{NAMES[key]}: {total['wrong']} wrong and {total['unanswered']} unanswered of"
                 f" {total['asked']} calls from 16 connections."
             )
-    others = "Every answer of all others was checked before and after each visit, and right."
+    others = "The calls of all others that were checked, before and after each visit, were right."
     return "**Wrong answers.** " + " ".join([*words, others])
 
 
