@@ -94,4 +94,6 @@ def share(value, values, is_log):
 
 
 def shown(value):
+    if value < 1:
+        return f"{value:.2f}"
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"

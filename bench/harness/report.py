@@ -15,6 +15,8 @@ NAMES = {key: party.name for key, party in PARTIES.items()} | {"httpipe-elastic"
 # The configuration that the comparisons are about, and its variants.
 OURS = [key for key in NAMES if key.startswith("httpipe")]
 LIMITS = [key for key, party in PARTIES.items() if party.is_limit]
+# Where it stands beside httpipe with more, the number of its workers is its name.
+TWO_WORKERS = {"httpipe": "httpipe, 2 workers"}
 # Peers whose result may be compared: they do the work, and their answers are right.
 PEERS = [key for key, party in PARTIES.items() if key not in OURS + LIMITS and not party.is_wrong]
 
@@ -69,8 +71,10 @@ def pictures(results):
     short = [record for record in results["records"].get("short", []) if record["long"] == 2]
     if short:
         waits = grouped(short, "party", "p50_ms")
+        names = {TWO_WORKERS.get(key, NAMES[key]): wait for key, wait in waits.items()}
         title = "20 short calls beside 2 long ones: median wait of a short one (ms, log scale)"
-        made["short.svg"] = bars(title, named(waits), marked=marked(), is_log=True)
+        ours = marked() | set(TWO_WORKERS.values())
+        made["short.svg"] = bars(title, names, marked=ours, is_log=True)
     if results["records"].get("growth"):
         title = "CPU per request as one thing grows (µs); dashed: what a quadratic cost would be"
         made["growth.svg"] = panels(title, curves(results["records"]["growth"]))
@@ -229,7 +233,7 @@ def short(records):
     longs = sorted({record["long"] for record in records})
     rows = []
     for key in dict.fromkeys(record["party"] for record in records):
-        row = [strong(key)]
+        row = [f"**{TWO_WORKERS[key]}**" if key in TWO_WORKERS else strong(key)]
         for long in longs:
             found = [r for r in records if r["party"] == key and r["long"] == long]
             if not found:
