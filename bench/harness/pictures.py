@@ -42,23 +42,22 @@ def head(title, height):
 ACROSS, PANEL_HEIGHT, MARGIN = 3, 190, 40
 
 
-def panels(title, curves):
+def panels(title, curves, quadratic_power):
     """A small picture for each curve, both axes logarithmic; the dashed line goes up as a
-    quadratic cost would."""
+    quadratic cost would, which is a power of what grows."""
     height = TOP + -(-len(curves) // ACROSS) * PANEL_HEIGHT
     parts = head(title, height)
     for index, (name, points) in enumerate(curves.items()):
         left = index % ACROSS * (WIDTH / ACROSS)
         top = TOP + index // ACROSS * PANEL_HEIGHT
         parts.append(f'<g transform="translate({left:.0f} {top})">')
-        parts += [*panel(name, points), "</g>"]
+        parts += [*panel(name, points, quadratic_power(name)), "</g>"]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def panel(name, points):
+def panel(name, points, power):
     wide, high = WIDTH / ACROSS - 2 * MARGIN, PANEL_HEIGHT - 2 * MARGIN
     (least, first), (most, last) = points[0], points[-1]
-    power = 2 if name.startswith("bytes") else 1
     floor = log10(min(cost for _, cost in points))
     roof = max(floor + 3, log10(max(cost for _, cost in points)) + 0.3)
 

@@ -5,7 +5,7 @@ A full run takes most of an hour; what it found must not be lost or bent on the 
 
 import unittest
 
-from harness import promises, report
+from harness import promises, report, sections
 from harness.parties import CACHED, PARTIES
 from harness.pictures import panels
 from harness.scenarios import PAIRS, PINNED, WIRES
@@ -71,7 +71,7 @@ def everything():
 class TheDocument(unittest.TestCase):
     def test_has_every_section_and_every_promise(self):
         text = report.markdown(everything())
-        self.assertEqual(text.count("\n## "), len(report.SECTIONS) + 5)
+        self.assertEqual(text.count("\n## "), len(sections.SECTIONS) + 5)
         self.assertNotIn(promises.NOT_MEASURED, text)
         self.assertEqual(set(report.pictures(everything())), {"cpu.svg", "short.svg", "growth.svg"})
 
@@ -121,23 +121,23 @@ class APromise(unittest.TestCase):
     def test_compares_short_calls_with_the_best_peer(self):
         records = [burst("httpipe-elastic", 0, 2.0), burst("flask", 0, 90.0)]
         records.append(burst("granian-wsgi", 0, 1.0))
-        rows = list(promises.short(records, report.PEERS))
+        rows = list(promises.short(records, sections.PEERS))
         self.assertEqual((rows[1].values, rows[1].is_kept()), ([2.0], False))
 
 
 class Growth(unittest.TestCase):
     def test_is_quadratic_where_each_request_costs_more_the_more_there_are(self):
         steady = [growing("workers", size, 10.0) for size in [1, 10, 100]]
-        self.assertEqual(report.powers(steady), [["workers", "0.00", "no"]])
+        self.assertEqual(sections.powers(steady), [["workers", "0.00", "no"]])
         # From 10 to 100 only: what comes before must not hide it.
         late = [growing("workers", 1, 10.0), growing("workers", 10, 10.0)]
         late.append(growing("workers", 100, 100.0))
-        self.assertEqual(report.powers(late), [["workers", "1.00", "**yes**"]])
+        self.assertEqual(sections.powers(late), [["workers", "1.00", "**yes**"]])
         in_bytes = [growing("bytes", size, float(size)) for size in [10, 100]]
-        self.assertEqual(report.powers(in_bytes), [["bytes", "1.00", "no"]])
+        self.assertEqual(sections.powers(in_bytes), [["bytes", "1.00", "no"]])
 
     def test_has_a_picture_even_of_one_point(self):
-        self.assertIn("<circle", panels("x", {"workers": [(1, 10.0)]}))
+        self.assertIn("<circle", panels("x", {"workers": [(1, 10.0)]}, lambda _: 1))
 
 
 if __name__ == "__main__":
