@@ -171,7 +171,8 @@ def range_script(path, count, first=0, step=1):
 def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None):
     """One run of wrk: requests/s, latencies in ms, and what went wrong. `text`: its script, if
     not that of the work."""
-    file = RUNS / "asks.lua"
+    # Beside what it asks, so that a second run elsewhere does not change it.
+    file = RUNS / str(port) / "asks.lua"
     file.write_text(text or script(party, work))
     command = [] if core is None else ["taskset", "-c", str(core)]
     command += ["wrk", "-t", str(min(threads, connections)), "-c", str(connections)]
