@@ -9,7 +9,7 @@ from harness import load
 from harness.install import environment, say
 from harness.load import measured
 from harness.parties import CACHED, ELASTIC, PARTIES, THREADED, WORKS
-from harness.places import PROBES, PYTHON, RUNS, WORKERS
+from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
 # What went wrong, in words; the document says it.
@@ -24,8 +24,10 @@ def attempt(what, measure):
         try:
             return measure()
         except (RuntimeError, OSError, load.Wrong, subprocess.SubprocessError) as error:
-            failures.append(f"{what}: {str(error)[:300]}")
             say(f"FAILED: {error}")
+            # For a document: one line, and no directories of this machine.
+            words = " ".join(str(error).replace(str(PROJECT), "…").split())
+            failures.append(f"{what}: {words[:300]}")
     return None
 
 
