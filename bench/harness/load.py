@@ -221,9 +221,10 @@ def checked_under_load(party, work, port, tree):
 
 
 class Burst:
-    """Calls that are sent at once, each on a connection of its own; timed from its opening."""
+    """Calls that are sent at once, or so many seconds `apart`, each on a connection of its own;
+    timed from its opening."""
 
-    def __init__(self, party, work, port, nums):
+    def __init__(self, party, work, port, nums, apart=0):
         self.party, self.work = party, work
         self.selector = selectors.DefaultSelector()
         self.open = {}
@@ -241,6 +242,7 @@ class Burst:
             self.selector.register(connection, selectors.EVENT_READ)
             # An answer that is there already is not to wait for the sending of the others.
             self.take(timeout=0)
+            time.sleep(apart)
 
     def finish(self, patience=60):
         """Waits for the answers, checks them, and gives how long each took."""

@@ -282,7 +282,9 @@ def short_beside(party, longs, long_num):
         # All its workers, not only the one that answered first.
         running.tree.wait_until_quiet(patience=3)
         load.checked_calls(party, "fib", running.port, connections=1, each=20)
-        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs)
+        # One after the other, so that a process that is busy with the first cannot take the
+        # second too, and leave another one free by luck.
+        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs, apart=0.05)
         time.sleep(HEAD_START)
         took = load.Burst(party, "fib", running.port, [10] * SHORT_CALLS).finish()
         long_took = long_calls.finish()

@@ -100,7 +100,8 @@ def short(records):
     names = ["p50 / longest, ms", *(f"{long} long" for long in longs)]
     return (
         f"## Short calls beside long ones\n\n20 times fib(10) at once, half a second after 0, 1 or"
-        f" 2 calls of fib({records[0]['fib']}), on a freshly started server with 2 workers"
+        f" 2 calls of fib({records[0]['fib']}) that came 50 ms apart, on a freshly started server"
+        " with 2 workers"
         " (httpipe also with `2..8`, where it may start more).\n\n" + grid(names, rows)
     )
 
