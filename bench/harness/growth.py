@@ -3,19 +3,27 @@
 Each record is one point: what grows, how far, and what a request costs there.
 """
 
+import os
+import re
 import resource
+import selectors
+import signal
 import socket
+import subprocess
+import time
+from pathlib import Path
 
 from harness import load, places
-from harness.install import say
 from harness.parties import WORKERS, Party
-from harness.scenarios import Running
+from harness.processes import spent
+from harness.scenarios import Running, attempt
 
-CONNECTIONS = [64, 1000, 10_000]
+CONNECTIONS = [1, 8, 64, 1000, 10_000]
 IDLE = [0, 1000, 10_000]
-WORKERS_MOST = [1, 16, 256]
-BODIES = [100, 10_000, 1_000_000, 16_000_000]
-KEPT = [1, 1000, 100_000, 1_000_000]
+WORKERS_MOST = [1, 2, 16, 64, 256]
+BODIES = [100, 1000, 10_000, 100_000, 1_000_000, 16 * 2**20]
+KEPT = [1, 100, 10_000, 1_000_000]
+WAITING = [10, 100, 1000, 10_000]
 
 CONFIG = """\
 listen = "127.0.0.1:{port}"
@@ -68,75 +76,143 @@ def server(work="echo", workers=2, route="", bodies=False):
 def growth(options):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    records = []
-    for measure in [connections, idle_connections, workers, bodies, kept]:
-        for record in measure(options, most):
-            say("growth: {what}, {size}: {cpu_us:.1f} µs a request".format(**record))
-            records.append(record)
-    return records
+    connections = [count for count in CONNECTIONS if count + 100 <= most]
+    for what, sizes, measure in [
+        ("busy connections", connections, busy),
+        ("idle connections beside 64", [n for n in IDLE if n + 200 <= most], beside_idle),
+        ("calls that wait in the queue", [n for n in WAITING if n + 100 <= most], waiting),
+        ("workers, 64 connections", WORKERS_MOST, workers),
+        ("bytes each way, 8 connections", BODIES, bodies),
+        ("kept answers, 64 connections", KEPT[:-1] if options.quick else KEPT, kept),
+    ]:
+        for size in sizes:
+            found = attempt(f"growth: {what}, {size}", lambda: measure(size, options))
+            if found:
+                yield {"what": what, "size": size, **found}
+    yield from attempt("growth: the queue's books alone", books_alone) or []
 
 
-def point(what, size, running, result):
-    return {
-        "what": what,
-        "size": size,
-        **result,
-        "server_mb": running.tree.server_rss_mb(),
-    }
+def ended(running, result):
+    return result | {"server_mb": running.tree.server_rss_mb()}
 
 
-def connections(options, most):
-    """Busy ones; with two workers all but a few of them wait in the queue."""
-    for count in CONNECTIONS:
-        if count + 100 > most:
-            continue
-        with Running(server(), "echo") as running:
-            running.warm_up(options)
-            # Opening so many takes a while too.
-            seconds = max(options.seconds, 10) if count > 1000 else None
-            result = running.load(count, options, seconds=seconds)
-            yield point("busy connections", count, running, result)
+def busy(count, options):
+    """With two workers all but a few of them wait in the queue."""
+    with Running(server(), "echo") as running:
+        running.warm_up()
+        # Opening so many takes a while too.
+        seconds = max(options.seconds, 10) if count > 1000 else None
+        return ended(running, running.load(count, options, seconds=seconds))
 
 
-def idle_connections(options, most):
-    for count in IDLE:
-        if count + 100 > most:
-            continue
-        with Running(server(), "echo") as running:
-            where = ("127.0.0.1", running.port)
-            idle = [socket.create_connection(where, timeout=10) for _ in range(count)]
-            running.warm_up(options)
-            result = running.load(64, options)
-            yield point("idle connections beside 64", count, running, result)
-            for connection in idle:
-                connection.close()
+def beside_idle(count, options):
+    with Running(server(), "echo") as running:
+        where = ("127.0.0.1", running.port)
+        idle = [socket.create_connection(where, timeout=10) for _ in range(count)]
+        running.warm_up()
+        result = ended(running, running.load(64, options))
+        for connection in idle:
+            connection.close()
+    return result
 
 
-def workers(options, _):
-    for count in WORKERS_MOST:
-        with Running(server(workers=count), "echo") as running:
-            running.check()
-            running.warm_up(options)
-            yield point("workers, 64 connections", count, running, running.load(64, options))
+def waiting(count, _):
+    """So many calls arrive while the workers are held still, and are answered once they go on:
+    a place in the queue is taken and left at every length up to this one."""
+    with Running(server(), "echo") as running:
+        running.warm_up()
+        where = ("127.0.0.1", running.port)
+        callers = [socket.create_connection(where, timeout=60) for _ in range(count)]
+        running.tree.wait_until_quiet()
+        held = [pid for pid in running.tree.pids() if is_python(pid)]
+        before = running.tree.cpu()
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for num, caller in enumerate(callers):
+                caller.sendall(b"GET /echo?num=%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % num)
+            running.tree.wait_until_quiet()
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+        since = time.monotonic()
+        not_ok = wrong_answers(callers)
+        took = time.monotonic() - since
+        after = running.tree.cpu()
+        of_server = after[running.tree.server] - before[running.tree.server]
+        result = {
+            "rps": count / took,
+            "p50_ms": None,
+            "p99_ms": None,
+            "cpu_us": spent(before, after) * 1e6 / count,
+            "server_cpu_us": of_server * 1e6 / count,
+            "not_ok": not_ok,
+            "failed": 0,
+        }
+        return ended(running, result)
 
 
-def bodies(options, _):
-    party = server(bodies=True)
-    for size in BODIES:
-        with Running(party, "body") as running:
-            text = load.script(party, "body", nums=[size])
-            result = running.load(8, options, text=text)
-            yield point("bytes each way, 8 connections", size, running, result)
+def is_python(pid):
+    return Path(f"/proc/{pid}/comm").read_text().startswith("python")
 
 
-def kept(options, _):
+def wrong_answers(callers):
+    """Reads an answer from each and counts those that are not what its caller asked for."""
+    wrong = 0
+    with selectors.DefaultSelector() as selector:
+        for num, caller in enumerate(callers):
+            selector.register(caller, selectors.EVENT_READ, num)
+        while selector.get_map():
+            ready = selector.select(timeout=60)
+            if not ready:
+                raise RuntimeError(f"{len(selector.get_map())} calls without an answer")
+            for key, _ in ready:
+                # Such a short answer comes as a whole.
+                text = key.fileobj.recv(65536)
+                is_right = text.startswith(b"HTTP/1.1 200") and b'"%d"' % key.data in text
+                wrong += not is_right
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+    return wrong
+
+
+def books_alone():
+    """What waits in a queue has a connection each, so its whole length is measured without any:
+    the micro-benchmark of the pool's books, one call in and one out at each length."""
+    command = ["cargo", "bench", "--locked", "--", "state: a call behind"]
+    done = subprocess.run(command, cwd=places.PROJECT, capture_output=True, text=True, check=True)
+    nothing = {"p50_ms": None, "p99_ms": None, "server_mb": None, "not_ok": 0, "failed": 0}
+    points = []
+    for size, nanoseconds in re.findall(r"behind (\d+) that wait +([\d.]+) ns", done.stdout):
+        cost = {"cpu_us": float(nanoseconds) / 1000, "server_cpu_us": float(nanoseconds) / 1000}
+        about = {"what": "calls that wait, the pool's books alone", "size": int(size)}
+        points.append(about | nothing | cost | {"rps": 1e9 / float(nanoseconds)})
+    return points
+
+
+def workers(count, options):
+    with Running(server(workers=count), "echo") as running:
+        running.tree.wait_until_quiet()
+        running.warm_up()
+        return ended(running, running.load(64, options))
+
+
+def bodies(size, options):
+    with Running(server(bodies=True), "body") as running:
+        text = load.script(running.party, "body", nums=[size])
+        running.load(8, options, seconds=1, text=text)
+        # The calls that are still under way at the end have cost something too; there must be
+        # many that are not.
+        seconds = max(options.seconds, 10) if size > 1_000_000 else None
+        return ended(running, running.load(8, options, seconds=seconds, text=text))
+
+
+def kept(count, options):
     path = "/echo?num="
-    for count in KEPT:
-        with Running(server(route='cache = "1h"'), "echo") as running:
-            asked = 0
-            while asked < count:
-                text = load.range_script(path, count, first=asked)
-                asked += running.load(64, options, seconds=1, text=text)["requests"]
-            text = load.range_script(path, count, step=7919)
-            result = running.load(64, options, text=text)
-            yield point("kept answers, 64 connections", count, running, result)
+    with Running(server(route='cache = "1h"'), "echo") as running:
+        asked = 0
+        while asked < count:
+            text = load.range_script(path, count, first=asked)
+            asked += running.load(64, options, seconds=1, text=text)["requests"]
+        text = load.range_script(path, count, step=7919)
+        return ended(running, running.load(64, options, text=text))

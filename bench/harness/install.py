@@ -5,6 +5,7 @@ no service starts; wrk, node and valgrind are taken from the machine where they 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def install(build):
     if build:
         say("cargo build --release: httpipe")
         run(["cargo", "build", "--release", "--locked"], cwd=PROJECT)
+        run(["cargo", "bench", "--no-run", "--locked"], cwd=PROJECT)
     say("cargo build --release: the probes")
     run(["cargo", "build", "--release", "--locked"], cwd=BENCH / "probes")
     virtual_environment()
@@ -107,8 +109,8 @@ def versions():
         "httpipe commit": ["git", "-C", PROJECT, "describe", "--always", "--dirty"],
     }
     for name, command in commands.items():
-        lines = output(command).strip().splitlines()
-        found[name] = lines[0][:60] if lines else "?"
+        number = re.search(r"\d+(\.\d+)+|^[0-9a-f]{7,}\S*", output(command))
+        found[name] = number[0] if number else "?"
     return found
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.install import environment
 from harness.places import RUNS
@@ -170,7 +171,8 @@ def range_script(path, count, first=0, step=1):
 def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None):
     """One run of wrk: requests/s, latencies in ms, and what went wrong. `text`: its script, if
     not that of the work."""
-    file = RUNS / "asks.lua"
+    # Beside what it asks, so that a second run elsewhere does not change it.
+    file = RUNS / str(port) / "asks.lua"
     file.write_text(text or script(party, work))
     command = [] if core is None else ["taskset", "-c", str(core)]
     command += ["wrk", "-t", str(min(threads, connections)), "-c", str(connections)]
@@ -197,18 +199,32 @@ def measured(tree, *arguments, **options):
     before = tree.cpu()
     result = wrk(*arguments, **options)
     tree.check_alive()
-    cost = spent(before, tree.cpu())
-    result["cpu_us"] = cost * 1e6 / max(1, result["requests"])
+    after = tree.cpu()
+    each = 1e6 / max(1, result["requests"])
+    result["cpu_us"] = spent(before, after) * each
+    result["server_cpu_us"] = (after[tree.server] - before[tree.server]) * each
     return result
+
+
+def checked_under_load(party, work, port, tree):
+    """Calls that are checked while wrk asks too: a warm-up, and a proof that answers are right
+    when many are under way."""
+    with ThreadPoolExecutor(1) as beside:
+        checking = beside.submit(checked_calls, party, work, port)
+        wrk(party, work, port, 16, 1)
+        counts = checking.result()
+    tree.check_alive()
+    return counts
 
 
 # Short calls beside long ones.
 
 
 class Burst:
-    """Calls that are sent at once, each on a connection of its own."""
+    """Calls that are sent at once, or so many seconds `apart`, each on a connection of its own;
+    timed from its opening."""
 
-    def __init__(self, party, work, port, nums):
+    def __init__(self, party, work, port, nums, apart=0):
         self.party, self.work = party, work
         self.selector = selectors.DefaultSelector()
         self.open = {}
@@ -224,6 +240,9 @@ class Burst:
             connection.setblocking(False)
             self.open[connection] = (num, start, bytearray())
             self.selector.register(connection, selectors.EVENT_READ)
+            # An answer that is there already is not to wait for the sending of the others.
+            self.take(timeout=0)
+            time.sleep(apart)
 
     def finish(self, patience=60):
         """Waits for the answers, checks them, and gives how long each took."""
@@ -231,9 +250,12 @@ class Burst:
         while self.open:
             if time.perf_counter() > until:
                 raise RuntimeError(f"{self.party.name}: {len(self.open)} calls without an answer")
-            for key, _ in self.selector.select(timeout=1):
-                self.read(key.fileobj)
+            self.take(timeout=1)
         return sorted(self.milliseconds)
+
+    def take(self, timeout):
+        for key, _ in self.selector.select(timeout):
+            self.read(key.fileobj)
 
     def read(self, connection):
         num, start, received = self.open[connection]

@@ -59,19 +59,25 @@ def fib(n):
 
 # httpipe.
 
-def httpipe(in_flight='"auto"', workers="2", json=False, cache=None, access=True):
-    """httpipe over two plain Python workers; `json`: over workers that speak JSON both ways."""
+def httpipe(
+    in_flight='"auto"', workers="2", threads=1, json=False, cache=None, text=None, access=True
+):
+    """httpipe over two plain Python workers; `json`: over workers that speak JSON both ways;
+    `text`: with a fixed answer and no worker asked."""
 
     def commands(work, port, directory):
         script = WORKERS / (f"json_{work}.py" if json else f"{work}.py")
         answer = 'matching = "json-id"\nreply = "json"' if json else 'reply = "{input}|{result}"'
-        route = 'send = "json"' if json else ""
+        route = f"text = '{text}'" if text else 'pool = "work"'
+        if json:
+            route += '\nsend = "json"'
         if cache:
             route += f'\ncache = "{cache}"'
         config = directory / "httpipe.toml"
         config.write_text(f"""\
 listen = "127.0.0.1:{port}"
 admin = "127.0.0.1:0"
+threads = {threads}
 log = {{ access = {str(access).lower()} }}
 
 [pool.work]
@@ -84,7 +90,6 @@ timeout = "5m"
 
 [[route]]
 match = "GET /{work}?num={{num:int}}"
-pool = "work"
 {route}
 """)
         return [[places.HTTPIPE, "run", config]]
@@ -224,7 +229,20 @@ PARTIES = {
 
 # Variants of httpipe that only one scenario has.
 ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
-CACHED = Party("httpipe, cache hit, access log on", httpipe(cache="1h"))
-CACHED_SILENT = Party(
-    "httpipe, cache hit, access log off", httpipe(cache="1h", access=False)
-)
+CACHED = {
+    "a fixed hyper answer": PARTIES["hyper-fixed"],
+    "cache hit, access log on": Party("httpipe, cache hit", httpipe(cache="1h")),
+    "cache hit, access log off": Party(
+        "httpipe, cache hit, no access log", httpipe(cache="1h", access=False)
+    ),
+    "fixed answer (`text`), access log on": Party(
+        "httpipe, fixed answer", httpipe(text='{"result":"%s"}' % FIXED), fixed=FIXED
+    ),
+}
+THREADED = {
+    (threads, is_kept): Party(
+        f"httpipe, {threads} threads", httpipe(threads=threads, cache="1h" if is_kept else None)
+    )
+    for threads in [1, 2]
+    for is_kept in [False, True]
+}

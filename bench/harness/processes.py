@@ -63,6 +63,16 @@ class Tree:
         """Resident memory of the server process itself."""
         return memory_mb(self.server, "Rss")
 
+    def wait_until_quiet(self, patience=60):
+        """Until nothing is done any more, as when all workers have started."""
+        until, before = time.monotonic() + patience, self.cpu()
+        while time.monotonic() < until:
+            time.sleep(0.3)
+            now = self.cpu()
+            if spent(before, now) < 0.02:
+                return
+            before = now
+
     def check_alive(self):
         for root in self.roots:
             if root.poll() is not None:

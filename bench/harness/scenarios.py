@@ -1,25 +1,44 @@
-"""What is measured, each a function from options to a list of plain records."""
+"""What is measured: each a function from options that yields plain records."""
 
 import json
+import shutil
 import subprocess
 import time
 
 from harness import load
 from harness.install import environment, say
 from harness.load import measured
-from harness.parties import CACHED, CACHED_SILENT, ELASTIC, PARTIES, WORKS
-from harness.places import PROBES, PYTHON, RUNS, WORKERS
+from harness.parties import CACHED, ELASTIC, PARTIES, THREADED, WORKS
+from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
+
+# What went wrong, in words; the document says it.
+failures = []
+
+
+def attempt(what, measure):
+    """What `measure` gives, at the second attempt if the first fails; then `None`, so that one
+    bad moment does not cost a whole run."""
+    for _ in range(2):
+        say(what)
+        try:
+            return measure()
+        except (RuntimeError, OSError, load.Wrong, subprocess.SubprocessError) as error:
+            say(f"FAILED: {error}")
+            # For a document: one line, and no directories of this machine.
+            words = " ".join(str(error).replace(str(PROJECT), "…").split())
+            failures.append(f"{what}: {words[:300]}")
+    return None
 
 
 class Running:
     """A party that runs and has answered once; gone at the end of the `with`."""
 
     def __init__(self, party, work, core=None):
-        self.party, self.work, self.port = party, work, load.free_port()
+        self.party, self.work, self.core, self.port = party, work, core, load.free_port()
         since = time.monotonic()
-        directory = RUNS / str(self.port)
-        self.tree = party.start(work, self.port, directory, core)
+        self.directory = RUNS / str(self.port)
+        self.tree = party.start(work, self.port, self.directory, core)
         try:
             took = load.wait_for_first_answer(self.tree, party, work, self.port, since)
         except BaseException:
@@ -30,28 +49,31 @@ class Running:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.tree.stop()
+        if kind is None:
+            # An access log of some seconds fills a disk in a run of an hour.
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def check(self):
         return load.checked_calls(self.party, self.work, self.port)
 
-    def load(self, connections, options, work=None, core=None, seconds=None, text=None):
-        work = work or self.work
+    def warm_up(self):
+        """Under load and checked; what came out."""
+        return load.checked_under_load(self.party, self.work, self.port, self.tree)
+
+    def load(self, connections, options, work=None, seconds=None, text=None):
         return measured(
             self.tree,
             self.party,
-            work,
+            work or self.work,
             self.port,
             connections,
             seconds or options.seconds,
             threads=options.wrk_threads,
-            core=core,
+            core=self.core,
             text=text,
         )
-
-    def warm_up(self, options):
-        self.load(16, options, seconds=1)
 
 
 def chosen(options):
@@ -67,41 +89,39 @@ def turned(items, by):
 
 def table(options):
     """Every party, both works, all numbers of connections; one record for each run."""
-    records = []
     for round_ in range(options.rounds):
         for key, party in turned(chosen(options), round_):
-            for work in WORKS:
-                say(f"table {round_ + 1}/{options.rounds}: {party.name}, {work}")
-                records += visit(key, party, work, round_, options)
-    return records
+            # A limit works nothing out, so both works are the same to it.
+            for work in ["echo"] if party.is_limit else WORKS:
+                what = f"table {round_ + 1}/{options.rounds}: {party.name}, {work}"
+                yield from attempt(what, lambda: visit(key, work, round_, options)) or []
 
 
-def visit(key, party, work, round_, options):
-    with Running(party, work) as running:
+def visit(key, work, round_, options):
+    about = {"party": key, "work": work, "round": round_}
+    with Running(PARTIES[key], work) as running:
+        tree = running.tree
         start = {
             "kind": "start",
-            "party": key,
-            "work": work,
-            "round": round_,
+            **about,
             "first_answer_ms": running.first_answer_ms,
-            "server_idle_mb": running.tree.server_rss_mb(),
-            "idle_pss_mb": running.tree.pss_mb(),
-            **running.check(),
+            "server_idle_mb": tree.server_rss_mb(),
+            "idle_pss_mb": tree.pss_mb(),
         }
-        running.warm_up(options)
+        before = running.warm_up()
         runs = []
         for connections in options.connections:
             result = running.load(connections, options)
-            about = {"kind": "run", "party": key, "work": work, "round": round_}
-            runs.append({**about, "connections": connections, **result})
-        start["pss_mb"] = running.tree.pss_mb()
-        start["server_after_mb"] = running.tree.server_rss_mb()
+            runs.append({"kind": "run", **about, "connections": connections, **result})
+        start["pss_mb"] = tree.pss_mb()
+        start["server_after_mb"] = tree.server_rss_mb()
+        start["processes"] = len(tree.pids())
         after = running.check()
-        start |= {name: start[name] + after[name] for name in after}
+        start |= {name: before[name] + after[name] for name in after}
     return [start, *runs]
 
 
-# The peers that have a target, each measured right after httpipe.
+# The peers that have a target, each measured right before or after httpipe.
 PAIRS = [
     ("httpipe", "uvicorn"),
     ("httpipe-json", "uvicorn"),
@@ -116,102 +136,122 @@ PAIRS = [
 
 def pairs(options):
     """httpipe and one peer, one right after the other, echo at 64 connections."""
-    records = []
     for round_ in range(options.pairs):
         for mine, theirs in PAIRS:
             if options.only and theirs not in options.only:
                 continue
-            say(f"pair {round_ + 1}/{options.pairs}: {mine} and {theirs}")
-            order = [mine, theirs] if round_ % 2 == 0 else [theirs, mine]
-            found = {key: one(PARTIES[key], "echo", 64, options) for key in order}
-            records.append(
-                {"mine": mine, "theirs": theirs, "a": found[mine], "b": found[theirs]}
-            )
-    return records
+            what = f"pair {round_ + 1}/{options.pairs}: {mine} and {theirs}"
+            record = attempt(what, lambda: pair(mine, theirs, round_, options))
+            if record:
+                yield record
 
 
-def one(party, work, connections, options, **more):
+def pair(mine, theirs, round_, options):
+    order = [mine, theirs] if round_ % 2 == 0 else [theirs, mine]
+    found = {key: one(PARTIES[key], "echo", 64, options) for key in order}
+    return {"mine": mine, "theirs": theirs, "a": found[mine], "b": found[theirs]}
+
+
+def one(party, work, connections, options, loaded_with=None):
+    """One measured run of a party that was started for it."""
     with Running(party, work) as running:
-        running.check()
-        running.warm_up(options)
-        return running.load(connections, options, **more)
+        running.warm_up()
+        return running.load(connections, options, work=loaded_with)
+
+
+def rounds_of(name, parties, rounds, measure):
+    """Rounds of several parties that are compared; yields those in which all were measured, as
+    records with what `measure` gives for each."""
+    for round_ in range(rounds):
+        record = {}
+        for key, party in turned(list(parties.items()), round_):
+            what = f"{name} {round_ + 1}/{rounds}: {key}"
+            record[key] = attempt(what, lambda: measure(party))
+        if None not in record.values():
+            yield record
 
 
 def cache(options):
     """A cache hit against an answer that nobody had to look up, 64 connections."""
-    parties = {
-        "hyper-fixed": PARTIES["hyper-fixed"],
-        "hit, access log on": CACHED,
-        "hit, access log off": CACHED_SILENT,
-    }
-    records = []
-    for round_ in range(options.pairs):
-        for name, party in turned(list(parties.items()), round_):
-            say(f"cache {round_ + 1}/{options.pairs}: {name}")
-            records.append({"what": name, "round": round_, **one(party, "fib", 64, options)})
-    return records
+    yield from rounds_of("cache", CACHED, options.pairs, lambda it: one(it, "fib", 64, options))
+
+
+def threads(options):
+    """What a second thread brings, 64 connections: calls, and answers that are kept."""
+    for what, is_kept in [("a call", False), ("a cache hit", True)]:
+        parties = {n: party for (n, kept), party in THREADED.items() if kept == is_kept}
+        measure = lambda it: one(it, "fib" if is_kept else "echo", 64, options)  # noqa: E731
+        for record in rounds_of(f"threads, {what}", parties, options.pairs, measure):
+            yield {"what": what, "by_threads": {str(n): found for n, found in record.items()}}
+
+
+PINNED = ["hyper-fixed", "httpipe", "httpipe-1"]
 
 
 def pinned(options):
     """One connection, everybody on one core: what httpipe adds to HTTP and a pipe."""
-    records = []
-    for round_ in range(options.pairs):
-        say(f"pinned {round_ + 1}/{options.pairs}")
-        record = {"round": round_}
-        for key in ["hyper-fixed", "httpipe", "httpipe-1"]:
-            with Running(PARTIES[key], "echo", core=0) as running:
-                running.load(1, options, core=0, seconds=1)
-                result = running.load(1, options, core=0)
-            record[key] = {"p50_us": result["p50_ms"] * 1000, "cpu_us": result["cpu_us"]}
-        record["pipe"] = pipe([PYTHON, WORKERS / "echo.py"], 1, options, core=0)
-        records.append(record)
-    return records
+    parties = {key: PARTIES[key] for key in PINNED} | {"pipe": None}
+    yield from rounds_of("pinned", parties, options.pairs, lambda it: on_one_core(it, options))
 
 
-def pipe(command, in_flight, options, core=None):
-    """Round trips through two pipes, with nothing else."""
+def on_one_core(party, options):
+    if party is None:
+        return pipe([PYTHON, WORKERS / "echo.py"], 1, core=0)
+    with Running(party, "echo", core=0) as running:
+        running.check()
+        running.load(1, options, seconds=1)
+        result = running.load(1, options)
+    return {"p50_us": result["p50_ms"] * 1000, "cpu_us": result["cpu_us"]}
+
+
+def pipe(command, in_flight, core=None, kind="pipe"):
+    """Round trips through two pipes, or a pair of sockets, with nothing else."""
     pin = [] if core is None else ["taskset", "-c", str(core)]
-    probe = [*pin, PROBES / "wire", in_flight, options.seconds, *command]
+    # It is the steadiest of all: a second shows as much as two.
+    probe = [*pin, PROBES / "wire", kind, in_flight, 1, *command]
     done = subprocess.run(
         list(map(str, probe)), env=environment(), capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
 
 
+# What is on the other end, and by what it is reached.
 WIRES = {
-    "native echo (cat)": ["cat"],
-    "Python, `for line in sys.stdin: print(…, flush=True)`": [PYTHON, WORKERS / "wire_print.py"],
-    "Python, `readline`, `write`, `flush` on the buffers": [PYTHON, WORKERS / "wire_buffers.py"],
-    "Python, one `os.read`, one `os.write`": [PYTHON, WORKERS / "wire_batches.py"],
+    "native echo (cat)": ("pipe", ["cat"]),
+    "native echo, pair of sockets": ("socket", ["cat"]),
+    "Python, `for line in sys.stdin: print(…, flush=True)`": (
+        "pipe",
+        [PYTHON, WORKERS / "wire_print.py"],
+    ),
+    "the same, pair of sockets": ("socket", [PYTHON, WORKERS / "wire_print.py"]),
+    "Python, `readline`, `write`, `flush` on the buffers": (
+        "pipe",
+        [PYTHON, WORKERS / "wire_buffers.py"],
+    ),
+    "Python, one `os.read`, one `os.write`": ("pipe", [PYTHON, WORKERS / "wire_batches.py"]),
 }
 
 
 def wire(options):
-    """The pipe alone, free and with both ends on one core."""
-    records = []
+    """The wire alone, free and with both ends on one core."""
     for round_ in range(options.rounds):
-        say(f"wire {round_ + 1}/{options.rounds}")
-        for name, command in WIRES.items():
+        for name, (kind, command) in WIRES.items():
             for in_flight, core in [(1, 0), (1, None), (16, None), (64, None)]:
+                what = f"wire {round_ + 1}/{options.rounds}: {name}, {in_flight} in flight"
+                found = attempt(what, lambda: pipe(command, in_flight, core, kind))
                 about = {"child": name, "in_flight": in_flight, "pinned": core is not None}
-                records.append({**about, **pipe(command, in_flight, options, core)})
-    return records
+                if found:
+                    yield about | found
 
 
 def mix(options):
     """1 call in 500 is a fib(24), 32 connections: what the short ones lose by it."""
-    keys = [key for key in ["httpipe", "httpipe-1", "uvicorn", "granian-rsgi"]
-            if not options.only or key in options.only or key.startswith("httpipe")]
-    records = []
-    for round_ in range(options.pairs):
-        for key in turned(keys, round_):
-            say(f"mix {round_ + 1}/{options.pairs}: {key}")
-            with Running(PARTIES[key], "fib") as running:
-                running.check()
-                running.warm_up(options)
-                result = running.load(32, options, work="mix")
-            records.append({"party": key, "round": round_, **result})
-    return records
+    measure = lambda it: one(it, "fib", 32, options, loaded_with="mix")  # noqa: E731
+    ours = {key: PARTIES[key] for key in ["httpipe", "httpipe-1"]}
+    yield from rounds_of("mix", ours, options.pairs, measure)
+    others = ["uvicorn", "granian-rsgi", "granian-wsgi", "flask-threads"]
+    parties = {key: PARTIES[key] for key in others if key in dict(chosen(options))}
+    yield from rounds_of("mix", parties, options.rounds if parties else 0, measure)
 
 
 SHORT_CALLS = 20
@@ -219,27 +259,32 @@ HEAD_START = 0.5
 
 
 def short(options):
-    """Twenty fib(10) at once, half a second after 0, 1 or 2 long calls."""
+    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 and 1."""
     long_num = long_enough()
-    parties = dict(chosen(options))
-    for limit in [key for key, party in parties.items() if party.is_limit or party.is_wrong]:
-        del parties[limit]
-    parties = {"httpipe-elastic": ELASTIC, **parties}
-    records = []
-    for round_ in range(options.rounds):
-        for key, party in turned(list(parties.items()), round_):
-            say(f"short beside long {round_ + 1}/{options.rounds}: {party.name}")
-            for longs in [0, 1, 2]:
-                found = short_beside(party, longs, long_num)
-                records.append({"party": key, "long": longs, "fib": long_num, **found})
-    return records
+    parties = {"httpipe-elastic": ELASTIC} | {
+        key: party
+        for key, party in chosen(options)
+        if not party.is_limit and not party.is_wrong and key not in ("httpipe-1", "httpipe-json")
+    }
+    for round_ in range(options.pairs):
+        for longs in [0, 1, 2] if round_ < options.rounds else [2]:
+            for key, party in turned(list(parties.items()), round_):
+                what = f"short beside {longs} long {round_ + 1}/{options.pairs}: {party.name}"
+                found = attempt(what, lambda: short_beside(party, longs, long_num))
+                about = {"party": key, "round": round_, "long": longs, "fib": long_num}
+                if found:
+                    yield about | found
 
 
 def short_beside(party, longs, long_num):
     # Fresh for each, and warmed by one caller only: a busy past would have made it grow.
     with Running(party, "fib") as running:
+        # All its workers, not only the one that answered first.
+        running.tree.wait_until_quiet(patience=3)
         load.checked_calls(party, "fib", running.port, connections=1, each=20)
-        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs)
+        # One after the other, so that a process that is busy with the first cannot take the
+        # second too, and leave another one free by luck.
+        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs, apart=0.05)
         time.sleep(HEAD_START)
         took = load.Burst(party, "fib", running.port, [10] * SHORT_CALLS).finish()
         long_took = long_calls.finish()
@@ -250,7 +295,7 @@ def short_beside(party, longs, long_num):
     }
 
 
-def long_enough(seconds=1.5):
+def long_enough(seconds=1.2):
     """The fib that takes this Python at least so long when it is alone."""
     program = (
         "import time; from functions import fib; s = time.perf_counter(); fib(25);"
@@ -267,26 +312,29 @@ def long_enough(seconds=1.5):
 
 def idle_cpu(options):
     """What a party costs while nobody asks, in CPU milliseconds a second."""
-    records = []
     for key, party in chosen(options):
-        say(f"idle: {party.name}")
-        with Running(party, "echo") as running:
-            running.check()
-            time.sleep(0.5)
-            before, since = running.tree.cpu(), time.monotonic()
-            time.sleep(options.seconds)
-            cost = spent(before, running.tree.cpu()) / (time.monotonic() - since)
-        records.append({"party": key, "ms_a_second": cost * 1000})
-    return records
+        cost = attempt(f"idle: {party.name}", lambda: while_nobody_asks(party, options))
+        if cost is not None:
+            yield {"party": key, "ms_a_second": cost * 1000}
+
+
+def while_nobody_asks(party, options):
+    with Running(party, "echo") as running:
+        running.check()
+        time.sleep(0.5)
+        before, since = running.tree.cpu(), time.monotonic()
+        time.sleep(options.seconds)
+        return spent(before, running.tree.cpu()) / (time.monotonic() - since)
 
 
 SCENARIOS = {
-    "table": table,
     "pairs": pairs,
-    "short": short,
-    "mix": mix,
     "pinned": pinned,
     "cache": cache,
+    "mix": mix,
+    "short": short,
+    "table": table,
+    "threads": threads,
     "wire": wire,
     "idle": idle_cpu,
 }

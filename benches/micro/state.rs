@@ -83,7 +83,7 @@ pub(crate) fn all(bench: &Bench) {
             pool.answer();
         });
     }
-    for waiting in [1, 1000, 100_000] {
+    for waiting in [1, 1000, 100_000, 1_000_000] {
         let name = format!("state: a call behind {waiting} that wait");
         if !bench.wants(&name) {
             continue;

@@ -1,44 +1,79 @@
-//! The wire alone: one parent, one child, lines through two pipes, no HTTP.
+//! The wire alone: one parent, one child, lines there and back, no HTTP.
 //!
-//! `wire IN_FLIGHT SECONDS PROGRAM [ARGUMENT...]` keeps so many questions in the child and
-//! prints one JSON object: messages, seconds, and the round trip's p50 and p99 in microseconds.
+//! `wire pipe|socket IN_FLIGHT SECONDS PROGRAM [ARGUMENT...]` keeps so many questions in the child
+//! and prints one JSON object: messages, seconds, the round trip's p50 and p99 in microseconds,
+//! and what a message cost the child in CPU. `socket` is a pair of sockets instead of two pipes.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |what: &str| arguments.next().unwrap_or_else(|| panic!("{what} is missing"));
+    let is_socket = next("pipe|socket") == "socket";
     let in_flight: usize = next("IN_FLIGHT").parse().expect("a number");
     let seconds: f64 = next("SECONDS").parse().expect("a number");
-    let program = next("PROGRAM");
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut questions = child.stdin.take().expect("it is a pipe");
-    let mut answers = child.stdout.take().expect("it is a pipe");
+    let mut command = Command::new(next("PROGRAM"));
+    command.args(arguments);
+    if is_socket {
+        let (mut child, mut questions, mut answers) = over_sockets(command)?;
+        measure(&mut child, in_flight, seconds, &mut questions, &mut answers)?;
+        questions.shutdown(std::net::Shutdown::Write)?;
+        child.wait()?;
+    } else {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut questions = child.stdin.take().expect("it is a pipe");
+        let mut answers = child.stdout.take().expect("it is a pipe");
+        measure(&mut child, in_flight, seconds, &mut questions, &mut answers)?;
+        drop(questions);
+        child.wait()?;
+    }
+    Ok(())
+}
 
-    let warm_up = Duration::from_millis(200);
-    run(in_flight, warm_up, &mut questions, &mut answers)?;
-    let duration = Duration::from_secs_f64(seconds);
-    let (mut trips, took) = run(in_flight, duration, &mut questions, &mut answers)?;
-    drop(questions);
-    child.wait()?;
+/// One pair for both ways, as a server would give its child.
+fn over_sockets(mut command: Command) -> std::io::Result<(Child, UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
+    command.stdout(Stdio::from(OwnedFd::from(theirs)));
+    // The command keeps the child's ends until it is dropped, here.
+    let child = command.spawn()?;
+    Ok((child, ours.try_clone()?, ours))
+}
+
+fn measure(
+    child: &mut Child,
+    in_flight: usize,
+    seconds: f64,
+    questions: &mut impl Write,
+    answers: &mut impl Read,
+) -> std::io::Result<()> {
+    run(in_flight, Duration::from_millis(200), questions, answers)?;
+    let before = cpu_nanoseconds(child.id());
+    let (mut trips, took) = run(in_flight, Duration::from_secs_f64(seconds), questions, answers)?;
+    let cost = cpu_nanoseconds(child.id()) - before;
 
     trips.sort_unstable();
     let at = |share: f64| f64::from(trips[((trips.len() - 1) as f64 * share) as usize]) / 1000.0;
     println!(
-        r#"{{"messages": {}, "seconds": {:.4}, "p50_us": {:.2}, "p99_us": {:.2}}}"#,
+        r#"{{"messages": {}, "seconds": {:.4}, "p50_us": {:.2}, "p99_us": {:.2}, "child_cpu_us": {:.3}}}"#,
         trips.len(),
         took.as_secs_f64(),
         at(0.5),
         at(0.99),
+        cost as f64 / 1000.0 / trips.len() as f64,
     );
     Ok(())
+}
+
+/// How long the first thread of a process was on a CPU: the first number of its `schedstat`.
+fn cpu_nanoseconds(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Asks for so long, then takes the answers that are still to come. Round trips in nanoseconds.

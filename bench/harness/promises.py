@@ -1,0 +1,130 @@
+"""What httpipe promises: each row with the values of all rounds and the limit for their median.
+
+A ratio is always taken within one round, between runs that followed each other; the median is
+taken of the ratios. A row whose scenario did not run says so and is not left out.
+"""
+
+from dataclasses import dataclass
+from statistics import median
+
+from harness.parties import PARTIES
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass
+class Promise:
+    what: str
+    values: list
+    limit: float
+    unit: str = ""
+    is_floor: bool = False
+
+    def is_kept(self):
+        found = median(self.values)
+        return found >= self.limit if self.is_floor else found <= self.limit
+
+    def row(self):
+        promised = f"{'≥' if self.is_floor else '≤'} {self.limit:g}{self.unit}"
+        if not self.values:
+            return [self.what, NOT_MEASURED, "", "0", promised, ""]
+        spread = f"{min(self.values):.3g}–{max(self.values):.3g}"
+        found = f"{median(self.values):.3g}{self.unit}"
+        kept = "yes" if self.is_kept() else "**no**"
+        return [self.what, found, spread, str(len(self.values)), promised, kept]
+
+
+NAMES = ["", "measured", "lowest–highest", "rounds", "promised", "kept"]
+
+
+def promises(records, peers):
+    """All of them, from the records by scenario; `peers` may be compared with."""
+    yield from against_peers(records.get("pairs", []))
+    yield from limits(records.get("pinned", []), records.get("cache", []))
+    yield from short(records.get("short", []), peers)
+    yield from mix(records.get("mix", []))
+    yield from memory(records.get("table", []))
+
+
+def against_peers(pairs):
+    def cpu(theirs, mine="httpipe", value="cpu_us"):
+        fitting = [pair for pair in pairs if (pair["mine"], pair["theirs"]) == (mine, theirs)]
+        return [pair["a"][value] / pair["b"][value] for pair in fitting]
+
+    mode, granian = highest({key: cpu(key) for key in PARTIES if key.startswith("granian")})
+    best = PARTIES[mode].name if mode else "granian, its best mode"
+    yield Promise("CPU per request against uvicorn, bare ASGI", cpu("uvicorn"), 0.75)
+    yield Promise("… with a worker that does JSON both ways", cpu("uvicorn", "httpipe-json"), 0.80)
+    yield Promise(f"… against granian in its best mode ({best})", granian, 0.50)
+    yield Promise("… against mosec", cpu("mosec"), 0.18)
+    yield Promise("… against Flask + gunicorn", cpu("flask"), 0.065)
+    yield Promise("… against a fixed hyper answer", cpu("hyper-fixed"), 2.3)
+    throughput = cpu("uvicorn", value="rps")
+    yield Promise("throughput against uvicorn, bare ASGI", throughput, 1.3, is_floor=True)
+
+
+def limits(pinned, cache):
+    yield Promise(
+        "one connection, one core: p50 against a fixed hyper answer plus a bare pipe round trip",
+        [
+            round_["httpipe"]["p50_us"] / (round_["hyper-fixed"]["p50_us"] + round_["pipe"]["p50_us"])
+            for round_ in pinned
+        ],
+        1.25,
+    )
+    for log, limit in [("off", 1.3), ("on", 1.5)]:
+        values = [
+            round_[f"cache hit, access log {log}"]["cpu_us"] / round_["a fixed hyper answer"]["cpu_us"]
+            for round_ in cache
+        ]
+        what = f"CPU of a cache hit against a fixed hyper answer, access log {log}"
+        yield Promise(what, values, limit)
+
+
+def short(records, peers):
+    by_round = {}
+    for record in records:
+        if record["long"] == 2:
+            by_round.setdefault(record["round"], {})[record["party"]] = record["p50_ms"]
+    rounds = [found for found in by_round.values() if "httpipe-elastic" in found]
+    ours = [found["httpipe-elastic"] for found in rounds]
+    yield Promise("20 short calls beside 2 long ones, 2..8 workers: p50", ours, 5, " ms")
+    ratios = {
+        key: [found["httpipe-elastic"] / found[key] for found in rounds if key in found]
+        for key in peers
+    }
+    nearest, values = highest(ratios)
+    name = PARTIES[nearest].name if nearest else "each"
+    yield Promise(f"… against the best peer ({name})", values, 1)
+
+
+def mix(records):
+    rounds = [record for record in records if "httpipe" in record]
+    for value, kind, limit, is_floor in [
+        ("p99_ms", "p99", 1.5, False),
+        ("rps", "throughput", 1.3, True),
+    ]:
+        values = [round_["httpipe"][value] / round_["httpipe-1"][value] for round_ in rounds]
+        what = f"1 call in 500 a fib(24), 32 connections: {kind} against one in flight"
+        yield Promise(what, values, limit, is_floor=is_floor)
+
+
+def memory(table):
+    ours = [record for record in table if record["party"] == "httpipe"]
+    starts = [record for record in ours if record["kind"] == "start"]
+    most = max((run["connections"] for run in ours if run["kind"] == "run"), default=256)
+    for value, limit, when in [
+        ("server_idle_mb", 10, "idle"),
+        ("server_after_mb", 30, f"after the run with {most} connections"),
+    ]:
+        values = [start[value] for start in starts]
+        yield Promise(f"resident memory of the server process, {when}", values, limit, " MB")
+
+
+def highest(lists):
+    """The name and the values of the list whose median is the highest."""
+    found = {key: values for key, values in lists.items() if values}
+    if not found:
+        return None, []
+    key = max(found, key=lambda name: median(found[name]))
+    return key, found[key]
