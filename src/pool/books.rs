@@ -136,14 +136,14 @@ pub(super) struct WorkerBook {
     pub(super) idle_since: Instant,
     /// Calls it was ever given.
     pub(super) given: u64,
-    /// It takes no call beyond this number, ...
-    pub(super) calls_most: u64,
-    /// ... is to be replaced from this one on, ...
+    /// It is to be replaced from this number of calls on, ...
     pub(super) calls_due: u64,
     /// ... and from this time on.
     pub(super) due_at: Option<Instant>,
     /// It is to be replaced, and does not count among those kept any more.
     pub(super) is_due: bool,
+    /// Enough others serve in its place: it takes no more calls.
+    pub(super) is_parting: bool,
     /// It gave a good answer once.
     pub(super) proven: bool,
     /// How long a head may run here before it is overdue, foreseen when a call was given last.
@@ -160,7 +160,7 @@ impl WorkerBook {
 
     /// May it be given a call when it has room?
     pub(super) fn takes_calls(&self) -> bool {
-        self.phase == Phase::Serving && self.given < self.calls_most
+        self.phase == Phase::Serving && !self.is_parting
     }
 
     /// Takes a call out of what it holds; says whether it was the first.
@@ -173,7 +173,8 @@ impl WorkerBook {
             self.head_since = now;
             self.overdue = false;
         }
-        Some(Released { was_head: place == 0, ran_since: since, busy_since })
+        let given = held.given;
+        Some(Released { was_head: place == 0, ran_since: since, given, busy_since })
     }
 }
 
@@ -183,6 +184,8 @@ pub(super) struct Released {
     pub(super) was_head: bool,
     /// Since when the worker can have worked on it.
     pub(super) ran_since: Instant,
+    /// When the worker was given it.
+    pub(super) given: Instant,
     /// Since when the worker had finished nothing else.
     pub(super) busy_since: Instant,
 }

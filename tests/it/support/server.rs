@@ -239,6 +239,13 @@ impl Server {
         std::fs::write(self.dir.join(name), "").expect("a file can be written");
     }
 
+    /// Puts this text into a file there, whole at any moment.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let fresh = self.dir.join(format!("{name}.fresh"));
+        std::fs::write(&fresh, text).expect("a file can be written");
+        std::fs::rename(&fresh, self.dir.join(name)).expect("a file can be replaced");
+    }
+
     /// What its workers wrote into a file there; empty where it is not there.
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
