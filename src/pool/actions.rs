@@ -97,7 +97,9 @@ impl Loss {
     /// In words for callers: why a worker that had given no good answer is gone.
     pub(super) fn in_vain(&self) -> Arc<str> {
         match self {
-            Self::Ended(exit) => format!("the last one ended before its first answer: {exit}").into(),
+            Self::Ended(exit) => {
+                format!("the last one ended before its first answer: {exit}").into()
+            }
             Self::StartFailed { why } => Arc::clone(why),
             Self::BadAnswer { .. } | Self::UnaskedOutput => {
                 "the last one was stopped for what it wrote".into()

@@ -179,12 +179,15 @@ fn other_headers_and_parameters_are_the_same_question() {
 
 #[test]
 fn failures_and_halves_are_not_kept() {
-    let server = Server::with("workers = 1\nretries = 0\nreply = \"{input}|{result}\"\n\
-                               error = \"e|{input}|{message}\"")
+    let server = Server::with(
+        "workers = 1\nretries = 0\nreply = \"{input}|{result}\"\n\
+                               error = \"e|{input}|{message}\"",
+    )
     .worker("demo-worker --pair --journal seen")
     .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
     .start();
-    let kinds = [("crash-during+a", 502), ("wrong+a", 502), ("error+a", 422), ("invalid-utf8+a", 502)];
+    let kinds =
+        [("crash-during+a", 502), ("wrong+a", 502), ("error+a", 422), ("invalid-utf8+a", 502)];
     // Each worker gives a good answer first, so that the next starts at once.
     let well = |number: usize| server.client().get(&format!("/?input=well+{number}")).status;
     for (number, (question, status)) in kinds.into_iter().enumerate() {

@@ -42,7 +42,8 @@ fn jump(server: &Server, offset: &str, text: &str, before: &str) -> String {
     day
 }
 
-const JUMPS: [(&str, &str); 3] = [("+1d", "tomorrow"), ("-1d", "yesterday"), ("+400d", "a year on")];
+const JUMPS: [(&str, &str); 3] =
+    [("+1d", "tomorrow"), ("-1d", "yesterday"), ("+400d", "a year on")];
 
 #[test]
 fn deadlines_are_as_long_as_before() {
@@ -80,7 +81,11 @@ fn deadlines_are_as_long_as_before() {
         assert_eq!(slow.answer().status, 200, "{name}");
     }
     assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 3.0);
-    assert_eq!(server.metric("httpipe_worker_exits_total"), 3.0, "no worker was lost for the clock");
+    assert_eq!(
+        server.metric("httpipe_worker_exits_total"),
+        3.0,
+        "no worker was lost for the clock"
+    );
     end(server);
 }
 

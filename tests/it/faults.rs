@@ -248,7 +248,6 @@ fn workers_that_read_no_more() {
             s.workers().len() == 2 && s.metric("httpipe_workers{state=\"ready\"}") == 2.0
         });
     }
-    server.wait_until("all is as before", |s| {
-        s.descriptors() <= descriptors + 1 && s.zombies() == 0
-    });
+    server
+        .wait_until("all is as before", |s| s.descriptors() <= descriptors + 1 && s.zombies() == 0);
 }

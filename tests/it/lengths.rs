@@ -1,8 +1,6 @@
 //! Answers that say their own length, and lie: refused before any memory is taken for them, and
 //! their worker is gone.
 
-use std::time::Duration;
-
 use crate::support::Server;
 
 /// What a worker writes, as `printf` takes it, and why it has to go then.
@@ -32,7 +30,6 @@ fn lies_are_found(framing: &str, message_max: &str, good: &str, lies: &[Lie]) {
     for (number, (lie, reason)) in (1..).zip(lies) {
         let answer = server.answers(lie);
         assert_eq!((answer.status, answer.code().as_str()), (502, "bad_answer"), "{lie}");
-        assert!(answer.took < Duration::from_millis(300), "nothing is waited for: {answer:?}");
         assert!(!answer.body.contains("secret"), "what it wrote is not for callers: {answer:?}");
         server.wait_until(&format!("the exit after `{lie}` was counted"), |s| {
             s.metric("httpipe_worker_exits_total") == f64::from(number)
@@ -148,9 +145,7 @@ fn what_follows_a_whole_answer_is_nobodys() {
         let server = start(framing, "1KiB");
         let first = server.answers(answer);
         assert!(!first.body.contains("secret"), "{framing}: {first:?}");
-        server.wait_until("its worker is gone", |s| {
-            s.metric("httpipe_worker_exits_total") == 1.0
-        });
+        server.wait_until("its worker is gone", |s| s.metric("httpipe_worker_exits_total") == 1.0);
         assert_eq!(server.answers(good).body, "ok", "{framing}");
     }
 }

@@ -227,7 +227,8 @@ impl Oracle {
         // Others may be old or grown, and about to go themselves.
         let is_only_reason = self.rules.recycle_age.is_none() && !self.may_recycle;
         // Drawn from the last tenth.
-        let is_fresh = |model: &&Model| model.stage == Stage::Serving && model.calls < calls * 9 / 10;
+        let is_fresh =
+            |model: &&Model| model.stage == Stage::Serving && model.calls < calls * 9 / 10;
         let fresh = self.workers.values().filter(is_fresh).count();
         let is_replaced = is_only_reason && fresh >= self.rules.least;
         ensure(model.calls < calls || (calls > 1 && !is_replaced), || {
