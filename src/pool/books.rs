@@ -108,6 +108,17 @@ pub enum Phase {
     Leaving,
 }
 
+/// Whether a worker is to be replaced. Legal steps: down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stay {
+    /// It stays.
+    Kept,
+    /// It serves until enough others do, and does not count among those kept any more.
+    Due,
+    /// It takes no more calls.
+    Parting,
+}
+
 /// One call inside a worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -140,10 +151,8 @@ pub(super) struct WorkerBook {
     pub(super) calls_due: u64,
     /// ... and from this time on.
     pub(super) due_at: Option<Instant>,
-    /// It is to be replaced, and does not count among those kept any more.
-    pub(super) is_due: bool,
-    /// Enough others serve in its place: it takes no more calls.
-    pub(super) is_parting: bool,
+    /// Whether it is to be replaced.
+    pub(super) stay: Stay,
     /// It gave a good answer once.
     pub(super) proven: bool,
     /// How long a head may run here before it is overdue, foreseen when a call was given last.
@@ -153,14 +162,19 @@ pub(super) struct WorkerBook {
 }
 
 impl WorkerBook {
+    /// Is it to be replaced?
+    pub(super) fn is_due(&self) -> bool {
+        self.stay != Stay::Kept
+    }
+
     /// Does it count towards the workers that a pool wants?
     pub(super) fn counts(&self) -> bool {
-        self.phase != Phase::Leaving && !self.is_due
+        self.phase != Phase::Leaving && !self.is_due()
     }
 
     /// May it be given a call when it has room?
     pub(super) fn takes_calls(&self) -> bool {
-        self.phase == Phase::Serving && !self.is_parting
+        self.phase == Phase::Serving && self.stay != Stay::Parting
     }
 
     /// Takes a call out of what it holds; says whether it was the first.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, StopReason};
-use super::books::{Phase, WorkerBook};
+use super::books::{Phase, Stay, WorkerBook};
 use super::state::State;
 use crate::base::{Failure, WorkerId};
 use crate::guard::backoff::unit;
@@ -130,8 +130,7 @@ impl<P> State<P> {
                 given: 0,
                 calls_due,
                 due_at,
-                is_due: false,
-                is_parting: false,
+                stay: Stay::Kept,
                 proven: false,
                 patience: Duration::ZERO,
                 overdue: false,
@@ -164,7 +163,7 @@ impl<P> State<P> {
         let parting: Vec<WorkerId> = kept.iter().take(surplus).map(|book| book.id).collect();
         for id in parting {
             match self.workers.get_mut(&id) {
-                Some(book) if !book.held.is_empty() => book.is_due = true,
+                Some(book) if !book.held.is_empty() => book.stay = book.stay.max(Stay::Due),
                 _ => self.stop_worker(id, StopReason::ScaledDown),
             }
         }
@@ -212,11 +211,11 @@ impl<P> State<P> {
     /// A worker should be replaced soon, for a reason found outside the books (its memory).
     /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
     pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
-        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
+        if self.workers.values().any(|book| book.is_due() && book.phase != Phase::Leaving) {
             return;
         }
         if let Some(book) = self.workers.get_mut(&worker) {
-            book.is_due = true;
+            book.stay = book.stay.max(Stay::Due);
         }
         self.census = None;
         self.retire_due();
@@ -225,14 +224,14 @@ impl<P> State<P> {
     /// Parts with the workers that are to be replaced, as soon as enough others serve: with those
     /// that hold nothing at once, with busy ones as they get free.
     pub(super) fn retire_due(&mut self) {
-        let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
+        let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due();
         if self.workers.values().filter(is_fresh).count() < self.rules.least {
             return;
         }
         let serving = self.workers.values_mut().filter(|book| book.phase == Phase::Serving);
         let mut free = Vec::new();
-        for book in serving.filter(|book| book.is_due) {
-            book.is_parting = true;
+        for book in serving.filter(|book| book.is_due()) {
+            book.stay = Stay::Parting;
             if book.held.is_empty() {
                 free.push(book.id);
             }

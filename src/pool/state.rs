@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
-use super::books::{CallBook, Calls, Held, Phase, WorkerBook};
+use super::books::{CallBook, Calls, Held, Phase, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::queue::Line;
 use super::refusals::Promises;
@@ -330,10 +330,10 @@ impl<P> State<P> {
         book.held.push_back(Held { id, given: now, orphaned: None, in_peace });
         book.given += 1;
         if book.given >= book.calls_due {
-            is_newly_due = !book.is_due;
-            book.is_due = true;
+            is_newly_due = !book.is_due();
             // Whoever wants a process for each call wants it more than no wait for the next.
-            book.is_parting |= self.rules.recycle_calls == Some(1);
+            let at_once = self.rules.recycle_calls == Some(1);
+            book.stay = book.stay.max(if at_once { Stay::Parting } else { Stay::Due });
         }
         book.patience = self.estimate.overdue_after();
         let overdue_at = book.head_since + book.patience;
@@ -369,7 +369,7 @@ impl<P> State<P> {
             self.stop_worker(worker, StopReason::Recycled);
             return;
         }
-        let is_due = book.is_due;
+        let is_due = book.is_due();
         self.free.push(worker);
         self.note_idle(now);
         if is_due {
