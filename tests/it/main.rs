@@ -16,6 +16,7 @@ mod faults;
 mod first_request;
 mod flood;
 mod hostile_callers;
+mod hostile_questions;
 mod hostile_requests;
 mod hygiene;
 mod json_rpc;

@@ -129,7 +129,7 @@ fn callers_who_leave_at_any_moment_leave_no_answer_to_others() {
         .worker("demo-worker --pair")
         .start();
     let mut random = 7_u64;
-    for round in 0..200 {
+    for round in 0..1000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let question = format!("sleep {} left-{round}", (random >> 60) / 4);
         let leaving = server.client().post_later("/", &question);
