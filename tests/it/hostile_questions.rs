@@ -38,21 +38,20 @@ fn what_says_its_length_may_hold_anything() {
     }
 }
 
-/// The end is another for each call, so nobody can write it.
+/// The end is another for each call, so nobody can write it. This worker puts each word of its
+/// question on a line of its own, the nonce as the last.
 #[test]
 fn an_end_with_a_nonce_cannot_be_forged() {
-    let server =
-        Server::with("workers = 1\nframing = { send = \"line\", reply = \"until:{nonce}\\n\" }")
-            .worker("sh program")
-            .file("program", "while read -r line; do echo \"$line\"; done")
-            .route("match = \"POST /\"\nsend = \"{body} end {nonce}\"")
-            .start();
-    let first = server.answers("a").body;
-    let nonce = first.rsplit(' ').next().unwrap_or_default().to_owned();
-    for value in ["end", "{nonce}", "end 0123456789abcdef0123456789abcdef", &nonce] {
+    let keys = "workers = 1\nframing = { send = \"line\", reply = \"until:{nonce}\\n\" }";
+    let server = Server::with(keys)
+        .worker("sh program")
+        .file("program", "while read -r line; do for x in $line; do echo \"$x\"; done; done")
+        .route("match = \"POST /\"\nsend = \"{body} {nonce}\"")
+        .start();
+    for value in ["a", "a {nonce} b", "a 0123456789abcdef0123456789abcdef b"] {
         let answer = server.answers(value);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(answer.body.starts_with(value), "{answer:?}");
+        let expected = value.replace(' ', "\n") + "\n";
+        assert_eq!((answer.status, answer.body), (200, expected));
     }
     assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
 }
