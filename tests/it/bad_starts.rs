@@ -25,7 +25,7 @@ workers = 1
 [pool.bad]
 command = ["$httpipe", "demo-worker", FLAGS]
 workers = 2
-probe = { send = "1" }
+probe = { send = "1", reply = "1" }
 start_timeout = "200ms"
 stop_grace = "50ms"
 queue = { wait = "400ms" }
@@ -107,7 +107,7 @@ fn programs_that_greet() {
         flags: r#""--banner", "Welcome""#,
         sees: &["no_worker", "queue_timeout"],
         exit: "start_failed",
-        log: "`ready`",
+        log: "the probe was answered with",
     });
 }
 
