@@ -111,6 +111,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The listener for operators, as it announced it.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     /// The sum of all samples of this name with at least these labels: `name{label="x"}`.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
         let answer = self.admin().get("/metrics");
