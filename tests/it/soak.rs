@@ -138,12 +138,15 @@ fn soak() {
     let memory = server.memory();
     tally.add(everybody(&server, end, 2));
 
-    server.wait_until("no worker is left over, no descriptor is lost", |s| {
-        s.workers().len() == WORKERS
-            && s.zombies() == 0
-            && s.offspring().len() == offspring
-            && s.descriptors() <= descriptors + 4
+    // Whoever left a process behind lives on and keeps it; now they are all replaced.
+    server.rewrite("\"red\"", "\"last\"");
+    server.wait_until("the last new configuration holds", |s| {
+        s.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "").status == 200
     });
+    server.wait_until("all workers are there again", |s| s.workers().len() == WORKERS);
+    server.wait_until("no dead one is left over", |s| s.zombies() == 0);
+    server.wait_until("nothing else is left over", |s| s.offspring().len() == offspring);
+    server.wait_until("no descriptor is lost", |s| s.descriptors() <= descriptors + 4);
     let memory = (memory, server.memory());
     for number in 0..40 {
         let text = format!("after {number}");
