@@ -90,6 +90,8 @@ pub enum Failure {
     },
     /// The pool has no worker and cannot start one now.
     NoWorker {
+        /// Why not, in words.
+        why: Arc<str>,
         /// When the next start is tried.
         retry_after: Duration,
     },

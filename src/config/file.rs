@@ -293,7 +293,8 @@ pub struct ProbeFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecycleFile {
-    /// After so many calls.
+    /// After so many calls; it serves on until the new one is ready. With 1 it does not: each
+    /// worker is given one call.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub calls: Option<u64>,

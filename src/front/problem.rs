@@ -60,7 +60,7 @@ impl Problem {
             retry_after: match failure {
                 Failure::QueueFull { retry_after, .. }
                 | Failure::QueueTimeout { retry_after, .. }
-                | Failure::NoWorker { retry_after } => Some(whole_seconds(*retry_after)),
+                | Failure::NoWorker { retry_after, .. } => Some(whole_seconds(*retry_after)),
                 Failure::Draining => Some(1),
                 _ => None,
             },
@@ -144,7 +144,9 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::QueueTimeout { waited, .. } => {
             format!("no worker was free within {}", shown(*waited)).into()
         }
-        Failure::NoWorker { .. } => "no worker is running, and none can be started now".into(),
+        Failure::NoWorker { why, .. } => {
+            format!("no worker is running, and none can be started now: {why}").into()
+        }
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after } => {
             format!("the program did not answer within {}", shown(*after)).into()
@@ -186,7 +188,7 @@ mod tests {
             (Failure::BadAnswer { detail: "x".into() }, 502),
             (Failure::QueueFull { detail: "x".into(), retry_after }, 503),
             (Failure::QueueTimeout { waited, retry_after }, 503),
-            (Failure::NoWorker { retry_after }, 503),
+            (Failure::NoWorker { why: "x".into(), retry_after }, 503),
             (Failure::Draining, 503),
             (Failure::Timeout { after: waited }, 504),
         ]

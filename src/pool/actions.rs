@@ -87,5 +87,23 @@ pub enum Loss {
     /// It wrote while nothing was asked.
     UnaskedOutput,
     /// It did not become ready.
-    StartFailed,
+    StartFailed {
+        /// Why not, in words for callers.
+        why: Arc<str>,
+    },
+}
+
+impl Loss {
+    /// In words for callers: why a worker that had given no good answer is gone.
+    pub(super) fn in_vain(&self) -> Arc<str> {
+        match self {
+            Self::Ended(exit) => {
+                format!("the last one ended before its first answer: {exit}").into()
+            }
+            Self::StartFailed { why } => Arc::clone(why),
+            Self::BadAnswer { .. } | Self::UnaskedOutput => {
+                "the last one was stopped for what it wrote".into()
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::config::PoolSettings;
 use crate::observe::metrics::ExitReason;
 use crate::worker::kill;
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
-use crate::worker::ready::prepare;
+use crate::worker::ready::{NotReady, prepare};
 use crate::worker::spawn::{Exit, Process};
 use crate::worker::stderr::{LastWords, pump};
 
@@ -38,6 +38,8 @@ pub(super) struct Link {
     process: Cell<Option<u32>>,
     /// Why it has to go, for the log.
     why: RefCell<Option<String>>,
+    /// It ended by itself before it was ready.
+    ended_early: Cell<bool>,
     /// The readers of its answers that come in parts.
     gates: RefCell<Vec<Gate>>,
 }
@@ -51,6 +53,7 @@ impl Link {
             waker: RefCell::default(),
             process: Cell::new(None),
             why: RefCell::default(),
+            ended_early: Cell::new(false),
             gates: RefCell::default(),
         }
     }
@@ -154,7 +157,8 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             tracing::error!(pool = settings.name, worker = link.worker.0, %error,
                 "a worker could not be started");
             let now = Instant::now();
-            pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed, 0);
+            let why = Arc::from("the last one could not be started");
+            pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed { why }, 0);
             (ExitReason::StartFailed, error.to_string())
         }
     };
@@ -182,6 +186,7 @@ async fn live(
         ready = tokio::time::timeout(settings.start_timeout, prepare(&mut pipes, settings)) => ready,
         () = process.ended() => {
             link.note("it ended before it was ready".to_owned());
+            link.ended_early.set(true);
             return ExitReason::StartFailed;
         }
     };
@@ -190,7 +195,12 @@ async fn live(
             *link.pipes.borrow_mut() = Some(pipes);
             return serve(pool, link, process).await;
         }
-        Ok(Err(not_ready)) => not_ready.to_string(),
+        Ok(Err(not_ready)) => {
+            let is_closed = matches!(not_ready, NotReady::Closed);
+            let ended = is_closed && tokio::time::timeout(CLOSING, process.ended()).await.is_ok();
+            link.ended_early.set(ended);
+            not_ready.to_string()
+        }
         Err(_) => "it was not ready within `start_timeout`".to_owned(),
     };
     link.note(why);
@@ -270,7 +280,12 @@ impl Pool {
     fn lost(self: &Rc<Self>, link: &Link, end: ExitReason, exit: &Exit) {
         let now = Instant::now();
         let loss = match end {
-            ExitReason::StartFailed => Loss::StartFailed,
+            ExitReason::StartFailed if link.ended_early.get() => Loss::StartFailed {
+                why: format!("the last one ended before it was ready: {exit}").into(),
+            },
+            ExitReason::StartFailed => {
+                Loss::StartFailed { why: "the last one did not become ready".into() }
+            }
             _ => Loss::Ended(Arc::from(exit.to_string())),
         };
         self.state.borrow_mut().lose(now, link.worker, &loss, link.unread());

@@ -108,6 +108,17 @@ pub enum Phase {
     Leaving,
 }
 
+/// Whether a worker is to be replaced. Legal steps: down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stay {
+    /// It stays.
+    Kept,
+    /// It serves until enough others do, and does not count among those kept any more.
+    Due,
+    /// It takes no more calls.
+    Parting,
+}
+
 /// One call inside a worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -136,14 +147,12 @@ pub(super) struct WorkerBook {
     pub(super) idle_since: Instant,
     /// Calls it was ever given.
     pub(super) given: u64,
-    /// It takes no call beyond this number, ...
-    pub(super) calls_most: u64,
-    /// ... is to be replaced from this one on, ...
+    /// It is to be replaced from this number of calls on, ...
     pub(super) calls_due: u64,
     /// ... and from this time on.
     pub(super) due_at: Option<Instant>,
-    /// It is to be replaced, and does not count among those kept any more.
-    pub(super) is_due: bool,
+    /// Whether it is to be replaced.
+    pub(super) stay: Stay,
     /// It gave a good answer once.
     pub(super) proven: bool,
     /// How long a head may run here before it is overdue, foreseen when a call was given last.
@@ -153,14 +162,19 @@ pub(super) struct WorkerBook {
 }
 
 impl WorkerBook {
+    /// Is it to be replaced?
+    pub(super) fn is_due(&self) -> bool {
+        self.stay != Stay::Kept
+    }
+
     /// Does it count towards the workers that a pool wants?
     pub(super) fn counts(&self) -> bool {
-        self.phase != Phase::Leaving && !self.is_due
+        self.phase != Phase::Leaving && !self.is_due()
     }
 
     /// May it be given a call when it has room?
     pub(super) fn takes_calls(&self) -> bool {
-        self.phase == Phase::Serving && self.given < self.calls_most
+        self.phase == Phase::Serving && self.stay != Stay::Parting
     }
 
     /// Takes a call out of what it holds; says whether it was the first.
@@ -173,7 +187,8 @@ impl WorkerBook {
             self.head_since = now;
             self.overdue = false;
         }
-        Some(Released { was_head: place == 0, ran_since: since, busy_since })
+        let given = held.given;
+        Some(Released { was_head: place == 0, ran_since: since, given, busy_since })
     }
 }
 
@@ -183,6 +198,8 @@ pub(super) struct Released {
     pub(super) was_head: bool,
     /// Since when the worker can have worked on it.
     pub(super) ran_since: Instant,
+    /// When the worker was given it.
+    pub(super) given: Instant,
     /// Since when the worker had finished nothing else.
     pub(super) busy_since: Instant,
 }

@@ -51,13 +51,18 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// A call took this long at the head of its worker.
-    pub(super) fn took(&mut self, time: Duration) {
+    /// A call was in the works for this long.
+    pub(super) fn served(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.seconds = Some(match self.seconds {
             None => seconds,
             Some(average) => average + (seconds - average) * WEIGHT,
         });
+    }
+
+    /// A call took this long at the head of its worker.
+    pub(super) fn took(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
         // The first answer of a read has waited for it, the others cost no time of their own.
         if time.is_zero() && self.read.1 > 0 {
             self.read.1 += 1;

@@ -17,12 +17,13 @@ impl<P> State<P> {
         let Some(book) = self.workers.get_mut(&worker) else { return };
         if !book.proven && book.phase != Phase::Leaving {
             self.backoff.failed(now);
+            self.in_vain = Some(loss.in_vain());
         }
         self.blame_for(now, worker, loss, unwritten);
         let suspects = match loss {
             Loss::BadAnswer { calls, .. } => *calls,
             Loss::Ended(_) => 1,
-            Loss::UnaskedOutput | Loss::StartFailed => 0,
+            Loss::UnaskedOutput | Loss::StartFailed { .. } => 0,
         };
         let ended = match loss {
             Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, StopReason};
-use super::books::{Phase, WorkerBook};
+use super::books::{Phase, Stay, WorkerBook};
 use super::state::State;
 use crate::base::{Failure, WorkerId};
 use crate::guard::backoff::unit;
@@ -109,7 +109,6 @@ impl<P> State<P> {
         self.worker_serial += 1;
         let id = WorkerId(self.worker_serial);
         let early = 1.0 - JITTER * unit(&mut self.seed);
-        let calls_most = self.rules.recycle_calls.unwrap_or(u64::MAX);
         let calls_due = match self.rules.recycle_calls {
             Some(calls) => ((calls as f64 * early) as u64).max(1),
             None => u64::MAX,
@@ -129,10 +128,9 @@ impl<P> State<P> {
                 busy_since: now,
                 idle_since: now,
                 given: 0,
-                calls_most,
                 calls_due,
                 due_at,
-                is_due: false,
+                stay: Stay::Kept,
                 proven: false,
                 patience: Duration::ZERO,
                 overdue: false,
@@ -165,11 +163,12 @@ impl<P> State<P> {
         let parting: Vec<WorkerId> = kept.iter().take(surplus).map(|book| book.id).collect();
         for id in parting {
             match self.workers.get_mut(&id) {
-                Some(book) if !book.held.is_empty() => book.is_due = true,
+                Some(book) if !book.held.is_empty() => book.stay = book.stay.max(Stay::Due),
                 _ => self.stop_worker(id, StopReason::ScaledDown),
             }
         }
         self.census = None;
+        self.retire_due();
     }
 
     /// Stops workers above the least that have been idle for long.
@@ -212,25 +211,32 @@ impl<P> State<P> {
     /// A worker should be replaced soon, for a reason found outside the books (its memory).
     /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
     pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
-        if self.workers.values().any(|book| book.is_due && book.phase != Phase::Leaving) {
+        if self.workers.values().any(|book| book.is_due() && book.phase != Phase::Leaving) {
             return;
         }
         if let Some(book) = self.workers.get_mut(&worker) {
-            book.is_due = true;
+            book.stay = book.stay.max(Stay::Due);
         }
         self.census = None;
         self.retire_due();
     }
 
-    /// Stops workers that are to be replaced and hold nothing, as soon as enough others serve.
+    /// Parts with the workers that are to be replaced, as soon as enough others serve: with those
+    /// that hold nothing at once, with busy ones as they get free.
     pub(super) fn retire_due(&mut self) {
-        let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due;
+        let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due();
         if self.workers.values().filter(is_fresh).count() < self.rules.least {
             return;
         }
-        let is_due = |id: &WorkerId| self.workers.get(id).is_some_and(|book| book.is_due);
-        let due: Vec<WorkerId> = self.free.iter().copied().filter(is_due).collect();
-        for id in due {
+        let serving = self.workers.values_mut().filter(|book| book.phase == Phase::Serving);
+        let mut free = Vec::new();
+        for book in serving.filter(|book| book.is_due()) {
+            book.stay = Stay::Parting;
+            if book.held.is_empty() {
+                free.push(book.id);
+            }
+        }
+        for id in free {
             self.stop_worker(id, StopReason::Recycled);
         }
     }
@@ -254,6 +260,7 @@ impl<P> State<P> {
 
     pub(super) fn no_worker(&self, now: Instant) -> Failure {
         let until = self.backoff.blocked_until(now).unwrap_or(now);
-        Failure::NoWorker { retry_after: until - now }
+        let why = self.in_vain.clone().unwrap_or_else(|| "none has started yet".into());
+        Failure::NoWorker { why, retry_after: until - now }
     }
 }

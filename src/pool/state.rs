@@ -19,10 +19,11 @@
 //! - While a worker is free, nothing waits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
-use super::books::{CallBook, Calls, Held, Phase, WorkerBook};
+use super::books::{CallBook, Calls, Held, Phase, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::queue::Line;
 use super::refusals::Promises;
@@ -48,6 +49,8 @@ pub struct State<P> {
     /// What was counted last, until a worker changes.
     pub(super) census: Option<Census>,
     pub(super) backoff: Backoff,
+    /// What became of the last worker that was started in vain, for callers.
+    pub(super) in_vain: Option<Arc<str>>,
     pub(super) estimate: Estimate,
     pub(super) overload: Overload,
     pub(super) promises: Promises,
@@ -75,6 +78,7 @@ impl<P> State<P> {
             no_free_since: None,
             census: None,
             backoff: Backoff::new(seed),
+            in_vain: None,
             estimate: Estimate::default(),
             overload: Overload::default(),
             promises: Promises::default(),
@@ -198,6 +202,8 @@ impl<P> State<P> {
         self.estimate.finished(busy_for);
         if released.was_head || !self.rules.in_order {
             self.estimate.took(now.saturating_duration_since(released.ran_since));
+            let since = if self.rules.in_order { released.ran_since } else { released.given };
+            self.estimate.served(now.saturating_duration_since(since));
         }
         if is_free {
             self.becomes_free(now, worker);
@@ -320,6 +326,7 @@ impl<P> State<P> {
         call.given = Some(now);
         call.holders += 1;
         let was_free = book.held.is_empty();
+        let mut is_newly_due = false;
         if was_free {
             book.head_since = now;
             book.busy_since = now;
@@ -327,9 +334,11 @@ impl<P> State<P> {
         let in_peace = !self.overload.is_on();
         book.held.push_back(Held { id, given: now, orphaned: None, in_peace });
         book.given += 1;
-        if book.given >= book.calls_due && !book.is_due {
-            book.is_due = true;
-            self.census = None;
+        if book.given >= book.calls_due {
+            is_newly_due = !book.is_due();
+            // Whoever wants a process for each call wants it more than no wait for the next.
+            let at_once = self.rules.recycle_calls == Some(1);
+            book.stay = book.stay.max(if at_once { Stay::Parting } else { Stay::Due });
         }
         book.patience = self.estimate.overdue_after();
         let overdue_at = book.head_since + book.patience;
@@ -339,6 +348,10 @@ impl<P> State<P> {
             self.not_free(worker);
         } else if self.rules.in_flight == InFlight::Auto {
             self.note(overdue_at);
+        }
+        if is_newly_due {
+            self.census = None;
+            self.retire_due();
         }
         self.actions.push(Action::Give { worker, call: id });
     }
@@ -361,7 +374,7 @@ impl<P> State<P> {
             self.stop_worker(worker, StopReason::Recycled);
             return;
         }
-        let is_due = book.is_due;
+        let is_due = book.is_due();
         self.free.push(worker);
         self.note_idle(now);
         if is_due {

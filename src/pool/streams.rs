@@ -200,7 +200,7 @@ impl Pool {
         }
         let listener = self.state.borrow().listener();
         let link = listener.and_then(|worker| self.links.borrow().get(&worker).cloned());
-        let Some(link) = link else { return Err(Failure::NoWorker { retry_after: TELL_AGAIN }) };
+        let Some(link) = link else { return Err(none_to_tell()) };
         let told = link.pipes.borrow_mut().as_mut().map(|pipes| pipes.tell(question));
         match told {
             Some(Ok(true)) => {
@@ -212,7 +212,7 @@ impl Pool {
                 retry_after: TELL_AGAIN,
             }),
             Some(Err(refused)) => Err(driver::refusal(&refused)),
-            None => Err(Failure::NoWorker { retry_after: TELL_AGAIN }),
+            None => Err(none_to_tell()),
         }
     }
 
@@ -243,4 +243,8 @@ impl Ticket {
             Stream::Before | Stream::Unwanted => None,
         }
     }
+}
+
+fn none_to_tell() -> Failure {
+    Failure::NoWorker { why: "none is ready to be told".into(), retry_after: TELL_AGAIN }
 }

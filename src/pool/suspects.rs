@@ -94,7 +94,7 @@ impl<P> State<P> {
         let is_certain = match loss {
             Loss::Ended(_) => true,
             Loss::BadAnswer { calls, .. } => *calls == 1 && self.poison.has_worked(),
-            Loss::UnaskedOutput | Loss::StartFailed => false,
+            Loss::UnaskedOutput | Loss::StartFailed { .. } => false,
         };
         let Some(book) = self.workers.get(&worker).filter(|_| is_certain) else { return };
         let read = book.held.len().saturating_sub(unwritten);

@@ -56,8 +56,9 @@ fn the_metrics_have_their_names() {
 #[test]
 fn paths_that_no_route_has_share_one_series() {
     let server = Server::with("workers = 1").start();
-    for number in 0..50 {
-        server.client().get(&format!("/nowhere/{number}"));
+    let mut connection = server.client().connect();
+    for number in 0..5_000 {
+        assert_eq!(connection.get(&format!("/nowhere/{number}")).status, 404);
     }
     let text = server.admin().get("/metrics").body;
     let series = text.lines().filter(|line| line.starts_with("httpipe_requests_total{"));

@@ -39,3 +39,33 @@ fn a_program_that_was_mended_comes_back_by_itself() {
     assert_eq!(server.answers("hello").body, "hello");
     assert!(server.metric("httpipe_worker_starts_total") >= 2.0);
 }
+
+/// The circuit of a pool: nobody waits for what will not come, and it is tried from time to time.
+#[test]
+fn a_pool_whose_starts_all_fail_refuses_at_once_says_why_and_comes_back() {
+    let server = Server::with("workers = 2\nprobe = { send = \"1\" }\nqueue = { wait = \"5s\" }")
+        .worker("sh program")
+        .file("program", "if [ -e mended ]; then exec cat; fi; echo broken >&2; exit 7")
+        .start_unready();
+    server.wait_until("it was tried in vain", |s| s.answers("early").status == 503);
+    for round in 0..20 {
+        let answer = server.answers(&format!("hello {round}"));
+        assert_eq!((answer.status, answer.code().as_str()), (503, "no_worker"));
+        assert!(answer.took < Duration::from_millis(100), "at once: {answer:?}");
+        assert!(answer.detail().contains("exit code 7"), "why: {answer:?}");
+        assert!(!answer.body.contains("broken"), "stderr is never shown to callers");
+        let retry_after: u32 = answer.header("retry-after").parse().expect("whole seconds");
+        assert!((1..=38).contains(&retry_after), "{answer:?}");
+    }
+    let starts = server.metric("httpipe_worker_starts_total");
+    server.wait_until("it is tried again", |s| s.metric("httpipe_worker_starts_total") > starts);
+    server.wait_for_log("\"said\":\"broken\"");
+    assert_eq!(server.admin().get("/ready").status, 503);
+
+    server.put("mended");
+    server.wait_until("it has come back", |s| s.answers("well").status == 200);
+    server.wait_until("it is whole again", |s| {
+        s.metric("httpipe_workers{state=\"ready\"}") == 2.0 && s.zombies() == 0
+    });
+    assert_eq!(server.answers("hello").body, "hello");
+}

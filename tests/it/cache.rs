@@ -109,3 +109,101 @@ fn without_cache_every_question_is_asked() {
     assert_eq!(server.client().get("/?input=a").body, "a");
     assert_eq!(server.seen(), ["a", "a"]);
 }
+
+const MEBI: f64 = 1_048_576.0;
+
+/// Many questions, asked once: what is kept is bounded, and nobody gets another's.
+#[test]
+fn more_questions_than_there_is_room_for() {
+    let server = Server::with("workers = 1")
+        .top("[cache]\nmemory = \"1MiB\"\n")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let mut caller = server.client().connect();
+    let mut ask = |number: usize| {
+        let answer = caller.get(&format!("/?input=question-{number}"));
+        assert_eq!(answer.body, format!("question-{number}"), "another's answer: {answer:?}");
+        answer.header("cache-status").contains("hit")
+    };
+    (0..3_000).for_each(|number| assert!(!ask(number), "{number} was not asked before"));
+    let (bytes, memory) = (server.metric("httpipe_cache_bytes"), server.memory());
+    assert!((MEBI / 2.0..=MEBI).contains(&bytes), "{bytes} bytes are kept");
+    (3_000..6_000).for_each(|number| assert!(!ask(number), "{number} was not asked before"));
+    let bytes = server.metric("httpipe_cache_bytes");
+    assert!(bytes <= MEBI, "{bytes} bytes are kept");
+    let grown = server.memory().saturating_sub(memory);
+    assert!(grown < 4 << 20, "{grown} bytes more for as many questions again");
+    // Each kept answer counts half a KiB beside its text, so there are never more of them.
+    let hits = (0..6_000).rev().filter(|number| ask(*number)).count();
+    assert!((500..=2_048).contains(&hits), "{hits} answers were kept");
+}
+
+#[test]
+fn answers_of_a_megabyte_are_bounded_too() {
+    let server = Server::with("workers = 1\nreply = \"{input}|{result}\"")
+        .worker("demo-worker --pair")
+        .top("[cache]\nmemory = \"4MiB\"\n")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let ask = |number: usize| {
+        let answer = server.client().get(&format!("/?input=huge+1MiB+{number}"));
+        assert_eq!((answer.status, answer.body.len()), (200, (1 << 20) + 13), "{number}");
+        answer.header("cache-status").contains("hit")
+    };
+    (0..8).for_each(|number| assert!(!ask(number)));
+    let memory = server.memory();
+    (8..40).for_each(|number| assert!(!ask(number)));
+    let bytes = server.metric("httpipe_cache_bytes");
+    assert!((MEBI..=MEBI * 4.0).contains(&bytes), "{bytes} bytes are kept");
+    let grown = server.memory().saturating_sub(memory);
+    assert!(grown < 16 << 20, "{grown} bytes more for 32 answers of 1 MiB");
+    assert!((0..40).filter(|number| ask(*number)).count() <= 4);
+    // What is larger than the whole cache is answered and not kept.
+    for _ in 0..2 {
+        let huge = server.client().get("/?input=huge+5MiB+a");
+        assert_eq!(huge.status, 200);
+        assert!(!huge.header("cache-status").contains("hit"), "{}", huge.header("cache-status"));
+    }
+}
+
+/// What a route does not read makes no other question of it, so nobody can fill the cache so.
+#[test]
+fn other_headers_and_parameters_are_the_same_question() {
+    let server = cached().start();
+    let targets = ["/?input=a", "/?input=a&x=1", "/?x=1&input=a", "/?x=2&y=3&input=%61"];
+    for (number, target) in targets.iter().enumerate() {
+        for headers in [&[][..], &["Accept: text/html"], &["Accept-Encoding: gzip", "Cookie: a=b"]]
+        {
+            let answer = server.client().request("GET", target, headers, "");
+            assert_eq!(answer.body, "a", "{number}");
+        }
+    }
+    assert_eq!(server.seen(), ["a"]);
+}
+
+#[test]
+fn failures_and_halves_are_not_kept() {
+    let server = Server::with(
+        "workers = 1\nretries = 0\nreply = \"{input}|{result}\"\n\
+                               error = \"e|{input}|{message}\"",
+    )
+    .worker("demo-worker --pair --journal seen")
+    .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+    .start();
+    let kinds =
+        [("crash-during+a", 502), ("wrong+a", 502), ("error+a", 422), ("invalid-utf8+a", 502)];
+    // Each worker gives a good answer first, so that the next starts at once.
+    let well = |number: usize| server.client().get(&format!("/?input=well+{number}")).status;
+    for (number, (question, status)) in kinds.into_iter().enumerate() {
+        assert_eq!(well(number * 2), 200);
+        let answer = server.client().get(&format!("/?input={question}"));
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(!answer.header("cache-status").contains("stored"), "{answer:?}");
+        assert_eq!(well(number * 2 + 1), 200);
+        let again = server.client().get(&format!("/?input={question}"));
+        assert_eq!(again.status, status, "{again:?}");
+        assert!(!again.header("cache-status").contains("hit"), "{again:?}");
+    }
+    let asked = |text: &str| server.seen().iter().filter(|line| *line == text).count();
+    assert_eq!((asked("error a"), asked("crash-during a"), asked("well 0")), (2, 2, 1));
+}

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Server, pause};
+use crate::support::{Over, Server, pause};
 
 /// A question that makes a worker misbehave.
 struct Fault {
@@ -30,14 +30,8 @@ const KEYS: &str = "workers = 2\nretries = 1\ntimeout = \"400ms\"\nstop_grace = 
                     message_max = \"1MiB\"\nreply = \"{input}|{result}\"\n\
                     error = \"e|{input}|{message}\"";
 
-/// Tells somebody else to stop, also where a test fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+/// What may come of an answer with more behind it.
+const EXTRA: &[&str] = &["", "worker_lost", "bad_answer"];
 
 /// What a pool holds when nothing happens.
 struct Base {
@@ -47,7 +41,11 @@ struct Base {
 }
 
 fn suffer(faults: &[Fault]) {
-    let server = Server::with(KEYS).worker("demo-worker --pair").start();
+    suffer_in("demo-worker --pair", faults);
+}
+
+fn suffer_in(worker: &str, faults: &[Fault]) {
+    let server = Server::with(KEYS).worker(worker).start();
     for number in 0..4 {
         assert_eq!(server.answers(&format!("warm {number}")).status, 200);
     }
@@ -159,7 +157,6 @@ fn workers_that_are_silent_or_late() {
 
 #[test]
 fn workers_that_write_too_much() {
-    const EXTRA: &[&str] = &["", "worker_lost", "bad_answer"];
     suffer(&[
         fault("endless a", &["bad_answer"], "too_big", "\"reason\":\"too_big\""),
         fault("huge 1GiB", &["bad_answer"], "too_big", "\"reason\":\"too_big\""),
@@ -211,4 +208,46 @@ fn workers_that_say_more_later() {
         assert!(answered > failed, "{answered} answers, {failed} failures");
     });
     assert!(server.metric("httpipe_worker_exits_total") >= 4.0);
+}
+
+/// KILL is what is left, for the worker and for its group.
+#[test]
+fn workers_that_take_no_notice_of_being_stopped() {
+    suffer_in(
+        "demo-worker --pair --ignore-term --ignore-eof",
+        &[
+            fault("hang a", &["timeout"], "timeout", "\"exit\":\"signal 9\""),
+            fault("orphan-and-hang a", &["timeout"], "timeout", "\"exit\":\"signal 9\""),
+            fault("twice a", EXTRA, "unasked_output", "\"exit\":\"signal 9\""),
+        ],
+    );
+}
+
+/// The answer before was right, so nobody can know until a question stays unanswered: that one
+/// runs over, and no other.
+#[test]
+fn workers_that_read_no_more() {
+    let server = Server::with(KEYS).worker("demo-worker --pair").start();
+    assert_eq!(server.answers("warm").status, 200);
+    let descriptors = server.descriptors();
+    for round in 0..3 {
+        let exits = || server.metric("httpipe_worker_exits_total{reason=\"timeout\"}");
+        assert_eq!(server.answers(&format!("stop-reading {round}")).status, 200);
+        // The worker used last is asked first.
+        let waits = server.client().post_later("/", &format!("next {round}"));
+        server.wait_until("it was given", |s| s.metric("httpipe_workers{state=\"busy\"}") > 0.0);
+        for other in 0..10 {
+            let token = format!("other {round} {other}");
+            let answer = server.answers(&token);
+            assert_eq!(answer.json()["result"], token);
+            assert!(answer.took < Duration::from_millis(300), "{answer:?}");
+        }
+        assert_eq!(waits.answer().code(), "timeout");
+        server.wait_until("it was counted", |_| exits() == f64::from(round + 1));
+        server.wait_until("the pool is whole", |s| {
+            s.workers().len() == 2 && s.metric("httpipe_workers{state=\"ready\"}") == 2.0
+        });
+    }
+    server
+        .wait_until("all is as before", |s| s.descriptors() <= descriptors + 1 && s.zombies() == 0);
 }

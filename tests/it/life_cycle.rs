@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Pending, Server, pause, shell, skipped};
+use crate::support::{Over, Pending, Server, pause, shell, skipped};
 
 const OPERATOR: &[&str] = &["Httpipe-Admin: 1"];
 
@@ -26,12 +26,6 @@ fn ask_until(server: &Server, over: &AtomicBool, caller: usize) -> usize {
 
 /// Does something while four callers ask; none of them may notice.
 fn under_load(server: &Server, act: impl FnOnce()) {
-    struct Over<'a>(&'a AtomicBool);
-    impl Drop for Over<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;

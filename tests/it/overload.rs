@@ -2,13 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Pending, Server, pause};
+use crate::support::{Answer, Pending, Server, pause};
 
 const SERVICE: Duration = Duration::from_millis(20);
 
 /// One worker that answers fifty calls in a second.
 fn server(keys: &str) -> Server {
     Server::with(&format!("workers = 1\n{keys}")).worker("demo-worker --sleep 20ms").start()
+}
+
+/// How long it waited for a worker, as it says itself.
+fn queued(answer: &Answer) -> Duration {
+    let timing = answer.header("server-timing");
+    let millis = timing.strip_prefix("queue;dur=").and_then(|rest| rest.split(',').next());
+    let millis: f64 = millis.and_then(|text| text.parse().ok()).expect("every call says it");
+    Duration::from_secs_f64(millis / 1e3)
 }
 
 #[test]
@@ -21,6 +29,10 @@ fn ten_times_too_many_calls_are_refused_at_once_and_the_rest_served_in_time() {
     while began.elapsed() < Duration::from_secs(2) {
         callers.push(client.post_later("/", &format!("call {number}")));
         number += 1;
+        if number.is_multiple_of(20) {
+            let waiting = server.metric("httpipe_queue_length");
+            assert!(waiting <= 10.0, "{waiting} wait");
+        }
         pause(SERVICE / 10);
     }
     let over = Instant::now();
@@ -38,6 +50,10 @@ fn ten_times_too_many_calls_are_refused_at_once_and_the_rest_served_in_time() {
         answers.len()
     );
     assert!(refused > answers.len() / 2, "{refused} of {}", answers.len());
+    for answer in answers.iter().filter(|answer| answer.status == 200) {
+        let queued = queued(answer);
+        assert!(queued <= Duration::from_millis(1050), "nobody waits longer: {answer:?}");
+    }
     for answer in answers.iter().filter(|answer| answer.status == 503) {
         let retry_after: u32 = answer.header("retry-after").parse().expect("whole seconds");
         assert!((1..=40).contains(&retry_after), "{answer:?}");

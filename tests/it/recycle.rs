@@ -1,6 +1,8 @@
 //! Workers are replaced in time, and nobody notices.
 
-use crate::support::Server;
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, pause};
 
 #[test]
 fn after_so_many_calls_a_worker_is_replaced_without_a_failure() {
@@ -28,4 +30,52 @@ fn a_worker_that_grows_is_replaced_without_a_failure() {
         s.answers("hello").status == 200
             && s.metric("httpipe_worker_exits_total{reason=\"recycled\"}") >= 1.0
     });
+}
+
+/// How long a new worker needs until it is ready.
+const START: Duration = Duration::from_millis(700);
+
+/// Asks this without a pause until so many workers were replaced. All must be answered, and none
+/// have waited for a start: the old one serves until the new one is ready.
+fn replaced_under_load(recycle: &str, question: &str, times: f64) {
+    let server = Server::with(&format!(
+        "workers = 1\nretries = 0\nprobe = {{ send = \"1\" }}\nrecycle = {{ {recycle} }}"
+    ))
+    .worker("demo-worker --slow-start 700ms")
+    .start();
+    let (descriptors, began) = (server.descriptors(), Instant::now());
+    let replaced = || server.metric("httpipe_worker_exits_total{reason=\"recycled\"}");
+    let mut slowest = Duration::ZERO;
+    let mut caller = server.client().connect();
+    for round in 0.. {
+        if round % 10 == 0 && replaced() >= times {
+            break;
+        }
+        let text = format!("{question} {round}");
+        let answer = caller.post("/", &text);
+        assert_eq!((answer.status, answer.body.as_str()), (200, text.as_str()), "{answer:?}");
+        slowest = slowest.max(answer.took);
+        assert!(began.elapsed() < Duration::from_secs(20), "{} were replaced", replaced());
+        pause(Duration::from_millis(5));
+    }
+    assert!(slowest < START / 2, "somebody waited {slowest:?}, as if there was no worker");
+    assert_eq!(server.metric("httpipe_worker_exits_total"), replaced(), "no other reason");
+    server.wait_until("nothing is left", |s| {
+        s.workers().len() == 1 && s.zombies() == 0 && s.descriptors() <= descriptors + 1
+    });
+}
+
+#[test]
+fn nobody_waits_while_a_worker_is_replaced_for_its_calls() {
+    replaced_under_load("calls = 60", "a", 2.0);
+}
+
+#[test]
+fn nobody_waits_while_a_worker_is_replaced_for_its_age() {
+    replaced_under_load("age = \"900ms\"", "a", 2.0);
+}
+
+#[test]
+fn nobody_waits_while_a_worker_is_replaced_for_its_memory() {
+    replaced_under_load("memory = \"60MiB\"", "leak 1MiB", 2.0);
 }

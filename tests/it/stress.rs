@@ -1,8 +1,10 @@
 //! Many callers, unique questions, workers that fail at random: nobody gets another's answer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::support::{Client, Server};
+use crate::support::{Client, Over, Server, pause};
 
 const CALLERS: u64 = 64;
 const ROUNDS: u64 = 30;
@@ -113,4 +115,86 @@ fn one_caller(
         }
     }
     outcomes
+}
+
+/// Faults that show in the answer to whoever asked for them. (What a worker says later shows in the
+/// next answer, which then is a `bad_answer` if its question was given already.)
+const THEIR_OWN: [&str; 9] = [
+    "crash",
+    "crash-during",
+    "crash-after",
+    "exit 0",
+    "twice",
+    "wrong",
+    "garbage",
+    "invalid-utf8",
+    "sleep 3",
+];
+
+/// Half of the pool hangs and faults of all kinds are asked for at random, while callers with
+/// good questions come at a steady rate: they get their own answer, nearly all of them.
+#[test]
+fn good_questions_are_answered_while_half_of_the_pool_hangs() {
+    let server = Server::with(
+        "workers = 8\nreply = \"{input}|{result}\"\ntimeout = \"500ms\"\nstop_grace = \"50ms\"",
+    )
+    .worker("demo-worker --pair")
+    .start();
+    let (descriptors, offspring) = (server.descriptors(), server.offspring().len());
+    let over = AtomicBool::new(false);
+    let (good, bad) = std::thread::scope(|scope| {
+        for caller in 0..4 {
+            let (client, over) = (server.client(), &over);
+            scope.spawn(move || {
+                for round in (0..).take_while(|_| !over.load(Ordering::Relaxed)) {
+                    let code = client.post("/", &format!("hang {caller}-{round}")).code();
+                    assert!(!code.is_empty(), "nobody answers that");
+                }
+            });
+        }
+        let until_here = Over(&over);
+        let asking: Vec<_> = (0..4)
+            .map(|caller| {
+                let client = server.client();
+                scope.spawn(move || steady_caller(&client, caller))
+            })
+            .collect();
+        let counts = asking.into_iter().map(|caller| caller.join().expect("its own answers only"));
+        let counts = counts.fold((0, 0), |(good, bad), (more, worse)| (good + more, bad + worse));
+        drop(until_here);
+        counts
+    });
+    assert!(bad * 100 < good, "{bad} of {} good questions failed", good + bad);
+    server.wait_until("all is as before", |s| {
+        s.workers().len() == 8
+            && s.zombies() == 0
+            && s.descriptors() <= descriptors + 4
+            && s.offspring().len() == offspring
+    });
+}
+
+/// Asks fifty times a second for some seconds, one of twenty for each fault; how many of the
+/// good questions were answered, and how many were not.
+fn steady_caller(client: &Client, caller: u64) -> (u64, u64) {
+    let mut connection = client.connect();
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..300 {
+        let drawn = usize::try_from((round * 7 + caller * 5) % 20).expect("small");
+        let fault = THEIR_OWN.get(drawn).copied().unwrap_or_default();
+        let question = format!("{fault} token-{caller}-{round}").trim_start().to_owned();
+        let answer = connection.get(&format!("/?input={}", question.replace(' ', "%20")));
+        match (answer.status, fault) {
+            (200, _) => {
+                assert_eq!(answer.json()["result"], question, "another's answer: {answer:?}");
+                good += u64::from(fault.is_empty());
+            }
+            (_, "") => bad += 1,
+            _ => {}
+        }
+        if answer.header("connection") == "close" {
+            connection = client.connect();
+        }
+        pause(Duration::from_millis(20).saturating_sub(answer.took));
+    }
+    (good, bad)
 }

@@ -1,6 +1,9 @@
 //! Pools are islands: what goes wrong in one is not felt in the other.
 
-use crate::support::Server;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Over, Server, pause};
 
 const TWO: &str = r#"
 [pool.good]
@@ -38,4 +41,100 @@ fn options_of_a_pool_are_refused_where_there_are_two() {
     assert_eq!(ended.code, 2, "{}", ended.stderr);
     assert!(ended.stderr.contains("--workers"), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
+}
+
+const NOISY: &str = r#"
+[pool.quiet]
+command = ["$httpipe", "demo-worker"]
+workers = 1
+
+[pool.noisy]
+command = ["$httpipe", "demo-worker"]
+workers = 1
+retries = 0
+timeout = "300ms"
+stop_grace = "50ms"
+queue = { length = 20 }
+
+[[route]]
+match = "POST /quiet"
+pool = "quiet"
+
+[[route]]
+match = "POST /noisy"
+pool = "noisy"
+"#;
+
+/// Asks the quiet pool so often; how long the answers took, the shortest first.
+fn ask_quietly(server: &Server, calls: usize) -> Vec<Duration> {
+    let mut caller = server.client().connect();
+    let mut took = Vec::new();
+    for number in 0..calls {
+        let question = format!("quiet {number}");
+        let answer = caller.post("/quiet", &question);
+        assert_eq!((answer.status, answer.body.as_str()), (200, question.as_str()), "{answer:?}");
+        took.push(answer.took);
+        pause(Duration::from_millis(3));
+    }
+    took.sort();
+    took
+}
+
+/// Floods the noisy pool until it is over, with questions that are slow, that hang, that crash
+/// and that are long; how often each code came.
+fn make_noise(server: &Server, over: &AtomicBool, caller: usize) -> (u64, u64) {
+    let kinds = ["sleep 20 a", "hang a", "crash a", "huge 1MiB a"];
+    let long = "x".repeat(100_000);
+    let mut connection = server.client().connect();
+    let (mut answered, mut refused) = (0, 0);
+    for round in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let kind = kinds.get((round + caller) % 8).copied().unwrap_or(&long);
+        let answer = connection.post("/noisy", &format!("{kind} {caller} {round}"));
+        match answer.status {
+            200 => answered += 1,
+            502..=504 => refused += 1,
+            _ => panic!("{answer:?}"),
+        }
+        if answer.header("connection") == "close" {
+            connection = server.client().connect();
+        }
+    }
+    (answered, refused)
+}
+
+#[test]
+fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
+    let server = Server::config(NOISY).start();
+    let alone = ask_quietly(&server, 200);
+    let worker = server.workers();
+    let over = AtomicBool::new(false);
+    let (beside, noise) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..32)
+            .map(|caller| {
+                let (server, over) = (&server, &over);
+                scope.spawn(move || make_noise(server, over, caller))
+            })
+            .collect();
+        let until_here = Over(&over);
+        server.wait_until("the noisy pool refuses calls", |s| {
+            s.metric("httpipe_requests_total{route=\"POST /noisy\",status=\"503\"}") > 50.0
+        });
+        let beside = ask_quietly(&server, 300);
+        drop(until_here);
+        let noise: Vec<_> =
+            callers.into_iter().map(|caller| caller.join().expect("honest answers only")).collect();
+        (beside, noise)
+    });
+    let refused: u64 = noise.iter().map(|(_, refused)| refused).sum();
+    assert!(refused > 100, "it was noisy: {noise:?}");
+    // Half of them share two cores with 32 noisy callers, so the tail is the machine's.
+    let (median, most) = (beside[beside.len() / 2], beside[beside.len() * 99 / 100]);
+    assert!(median < Duration::from_millis(25).max(alone[100] * 10), "{median:?}, {alone:?}");
+    assert!(most < Duration::from_millis(250), "{most:?}");
+    assert!(worker.iter().any(|id| server.workers().contains(id)), "the quiet one stays");
+    assert_eq!(server.metric("httpipe_worker_exits_total{pool=\"quiet\"}"), 0.0);
+    assert_eq!(server.metric("httpipe_calls_total{pool=\"quiet\",outcome=\"ok\"}"), 500.0);
 }

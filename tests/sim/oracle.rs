@@ -34,6 +34,8 @@ pub(crate) struct Oracle {
     pub(crate) may_rescue: bool,
     /// Workers are replaced: there may be more of them for a while.
     pub(crate) is_renewing: bool,
+    /// Workers are replaced for what the core does not see, as their memory.
+    pub(crate) may_recycle: bool,
     pub(crate) retries_most: u32,
     pub(crate) queue_wait_most: Duration,
     /// Workers whose calls were taken out of them.
@@ -62,6 +64,7 @@ impl Oracle {
             starts: 0,
             unproven_deaths: 0,
             is_renewing,
+            may_recycle: false,
             retries_most,
             queue_wait_most,
             emptied: 0,
@@ -212,9 +215,25 @@ impl Oracle {
         ensure(right, || {
             format!("worker {worker} gets call {serial}, {last:?} is free and was used last")
         })?;
-        let calls =
-            self.rules.recycle_calls.filter(|_| !self.has_changed_rules).unwrap_or(u64::MAX);
-        ensure(model.calls < calls, || format!("worker {worker} gets more than {calls} calls"))
+        self.judge_retirement(worker, model)
+    }
+
+    /// A worker that has had its calls goes on only until enough others serve in its place; where
+    /// each is to have one call it does not go on at all.
+    fn judge_retirement(&self, worker: WorkerId, model: &Model) -> Verdict {
+        let Some(calls) = self.rules.recycle_calls.filter(|_| !self.has_changed_rules) else {
+            return Ok(());
+        };
+        // Others may be old or grown, and about to go themselves.
+        let is_only_reason = self.rules.recycle_age.is_none() && !self.may_recycle;
+        // Drawn from the last tenth.
+        let is_fresh =
+            |model: &&Model| model.stage == Stage::Serving && model.calls < calls * 9 / 10;
+        let fresh = self.workers.values().filter(is_fresh).count();
+        let is_replaced = is_only_reason && fresh >= self.rules.least;
+        ensure(model.calls < calls || (calls > 1 && !is_replaced), || {
+            format!("worker {worker} gets more than {calls} calls, {fresh} others are fresh")
+        })
     }
 
     /// A worker answered: the call is out of it; says whether the caller is owed the answer.

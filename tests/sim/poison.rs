@@ -282,3 +282,29 @@ fn accidents_far_apart_are_forgotten() {
     story.pass(Duration::from_mins(10).as_secs() * 1_000);
     assert_eq!(costs(&mut story, "bad 2"), ["fail bad 2 worker_lost"]);
 }
+
+const USUAL: [Name; 4] = ["usual 1", "usual 2", "usual 3", "usual 4"];
+
+/// Where a worker works on several calls at once it finishes one in less time than each takes: a
+/// pool can be slow though its answers follow each other closely.
+#[test]
+fn where_calls_take_long_side_by_side_none_is_blamed_for_its_time() {
+    let in_flight = InFlight::Fixed(4);
+    let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
+    for name in ["slow 1", "slow 2", "slow 3"] {
+        let worker = replace(&mut story);
+        // Four at a time, each for 10 of 30 seconds, one answered every 2.5 seconds.
+        for started in 0..43 {
+            if started < 40 {
+                story.call(USUAL[started % 4]);
+            }
+            story.pass(2_500);
+            if started >= 3 {
+                let said = story.good(worker, USUAL[(started - 3) % 4]);
+                assert_eq!(said[0], format!("answer {}", USUAL[(started - 3) % 4]));
+            }
+        }
+        let said = runs_over(&mut story, name);
+        assert_eq!(said, [format!("fail {name} timeout")]);
+    }
+}

@@ -112,10 +112,10 @@ fn three_starts_in_vain_make_a_pool_refuse_until_one_is_not() {
     story.crash(1, 0);
     story.call("a");
     story.pass(200);
-    story.state.lose(story.now, WorkerId(2), &Loss::StartFailed, 0);
+    story.state.lose(story.now, WorkerId(2), &Loss::StartFailed { why: "not ready".into() }, 0);
     assert_eq!(story.settle(), [""; 0], "two are not three");
     story.pass(300);
-    story.state.lose(story.now, WorkerId(3), &Loss::StartFailed, 0);
+    story.state.lose(story.now, WorkerId(3), &Loss::StartFailed { why: "not ready".into() }, 0);
     assert_eq!(story.settle(), ["fail a no_worker"]);
     assert_eq!(story.call("b"), ["refuse b no_worker"]);
     assert_eq!(story.pass(600), ["start 4"]);
@@ -388,6 +388,42 @@ fn a_worker_leaves_after_its_calls_when_the_next_is_ready() {
     }
     assert_eq!(said.last().map(String::as_str), Some("start 2"), "it is due at the ninth");
     assert_eq!(story.ready(2), ["stop 1 Recycled"]);
+}
+
+#[test]
+fn a_worker_that_has_had_its_calls_serves_on_until_the_next_is_ready() {
+    let mut story = Story::of(Rules { recycle_calls: Some(10), ..rules() });
+    for _ in 0..25 {
+        assert_eq!(story.call("a")[0], "give a to 1");
+        story.good(1, "a");
+    }
+    story.call("last");
+    assert_eq!(story.ready(2), [""; 0], "it is busy");
+    assert_eq!(story.call("b"), ["give b to 2"]);
+    assert_eq!(story.good(1, "last"), ["answer last", "stop 1 Recycled"]);
+}
+
+#[test]
+fn a_worker_that_is_replaced_leaves_though_it_is_never_idle() {
+    let in_flight = InFlight::Fixed(2);
+    let mut story = Story::of(Rules { recycle_calls: Some(4), in_flight, ..rules() });
+    story.calls(&["a", "b", "c", "d"]);
+    assert_eq!(story.good(1, "a"), ["answer a", "give c to 1", "start 2"]);
+    assert_eq!(story.good(1, "b"), ["answer b", "give d to 1"]);
+    assert_eq!(story.ready(2), [""; 0], "the other holds c and d");
+    assert_eq!(story.call("e"), ["give e to 2"]);
+    assert_eq!(story.good(1, "c"), ["answer c"]);
+    assert_eq!(story.call("f"), ["give f to 2"], "not to 1, though it has room");
+    assert_eq!(story.good(1, "d"), ["answer d", "stop 1 Recycled"]);
+}
+
+#[test]
+fn where_each_worker_is_to_have_one_call_none_has_two() {
+    let mut story = Story::of(Rules { recycle_calls: Some(1), ..rules() });
+    assert_eq!(story.call("a"), ["give a to 1", "start 2"]);
+    assert_eq!(story.good(1, "a"), ["answer a", "stop 1 Recycled"]);
+    assert_eq!(story.call("b"), [""; 0]);
+    assert_eq!(story.ready(2), ["give b to 2", "start 3"]);
 }
 
 #[test]

@@ -209,7 +209,7 @@ impl World {
             }
             Event::StartFails(worker) => {
                 let is_starting = |stage| stage == Stage::Starting;
-                self.lose(worker, &Loss::StartFailed, 0, is_starting)
+                self.lose(worker, &Loss::StartFailed { why: "not ready".into() }, 0, is_starting)
             }
             Event::Unasked(worker) => {
                 let unwritten =
@@ -249,6 +249,7 @@ impl World {
         }
         if self.draw(self.weather.recycles) {
             self.oracle.is_renewing = true;
+            self.oracle.may_recycle = true;
             let workers: Vec<WorkerId> = self.oracle.workers.keys().copied().collect();
             if let Some(worker) = self.rng.choice(workers) {
                 self.state.recycle(self.oracle.now, worker);
@@ -373,7 +374,7 @@ impl World {
         let (doubtful, suspects) = match loss {
             Loss::BadAnswer { calls, .. } => (*calls, 0),
             Loss::Ended(_) => (0, 1),
-            Loss::UnaskedOutput | Loss::StartFailed => (0, 0),
+            Loss::UnaskedOutput | Loss::StartFailed { .. } => (0, 0),
         };
         self.trace(|| format!("lost {worker}: {loss:?}, {unwritten} unwritten"));
         let blame = |place| if place < doubtful { Blame::Doubt } else { Blame::Lost };

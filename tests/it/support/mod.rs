@@ -12,6 +12,7 @@ mod socket;
 mod system;
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
@@ -45,6 +46,15 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Tells others to stop when it goes, also where a test fails.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The current test cannot run for want of something. On a developer's machine it is passed over,
 /// said on the real stderr, which the test runner does not keep back; in CI it fails.
 pub(crate) fn skipped(want: &str, hint: &str) {
@@ -52,6 +62,16 @@ pub(crate) fn skipped(want: &str, hint: &str) {
     assert!(!is_ci, "{want}; {hint}");
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     writeln!(std::io::stderr(), "SKIPPED: {test}: {want}; {hint}").expect("stderr can be written");
+}
+
+/// A library that shifts the wall clock of the processes that load it; if there is none, says so.
+pub(crate) fn library_that_shifts_the_clock() -> Option<String> {
+    let find = "find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null | head -n 1";
+    let path = shell(find).1.trim().to_owned();
+    if path.is_empty() {
+        skipped("libfaketime is not installed", "`apt-get install faketime` does it");
+    }
+    Some(path).filter(|path| !path.is_empty())
 }
 
 /// Can system calls be made to fail here ([`Server::inject`])? If not, says so.

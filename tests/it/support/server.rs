@@ -111,6 +111,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The listener for operators, as it announced it.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     /// The sum of all samples of this name with at least these labels: `name{label="x"}`.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
         let answer = self.admin().get("/metrics");
@@ -237,6 +242,13 @@ impl Server {
     /// Puts an empty file into the directory where its workers run.
     pub(crate) fn put(&self, name: &str) {
         std::fs::write(self.dir.join(name), "").expect("a file can be written");
+    }
+
+    /// Puts this text into a file there, whole at any moment.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let fresh = self.dir.join(format!("{name}.fresh"));
+        std::fs::write(&fresh, text).expect("a file can be written");
+        std::fs::rename(&fresh, self.dir.join(name)).expect("a file can be replaced");
     }
 
     /// What its workers wrote into a file there; empty where it is not there.

@@ -1,0 +1,136 @@
+//! The wall clock jumps by a day while the server runs: no time that it keeps is any other.
+
+use std::time::Duration;
+
+use crate::support::{Plan, Server, library_that_shifts_the_clock, pause};
+
+/// The file that says by how much the clock is off, beside the configuration.
+const OFFSET: &str = "offset";
+
+/// A server for whose processes the wall clock is off by what the file says, read each time they
+/// look; the monotonic clock is not touched.
+fn shifted(plan: Plan) -> Option<Server> {
+    let library = library_that_shifts_the_clock()?;
+    let server = plan
+        .file(OFFSET, "+0")
+        .env("LD_PRELOAD", &library)
+        .env("FAKETIME_TIMESTAMP_FILE", OFFSET)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .start();
+    Some(server)
+}
+
+/// Ends it in order: a killed one would leave what the library shares between its processes.
+fn end(mut server: Server) {
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), 0);
+}
+
+/// The day that the log gives to this text, which is asked now.
+fn day_in_log(server: &Server, text: &str) -> String {
+    assert_eq!(server.answers(&format!("stderr {text}")).status, 200);
+    let line = server.wait_for_log(text);
+    line.split_once("\"time\":\"").map_or("", |(_, rest)| &rest[..10]).to_owned()
+}
+
+/// Puts the clock forward or back and makes sure that the server lives on another day.
+fn jump(server: &Server, offset: &str, text: &str, before: &str) -> String {
+    server.write(OFFSET, offset);
+    let day = day_in_log(server, text);
+    assert_ne!(day, before, "the clock has jumped by {offset}");
+    day
+}
+
+const JUMPS: [(&str, &str); 3] =
+    [("+1d", "tomorrow"), ("-1d", "yesterday"), ("+400d", "a year on")];
+
+#[test]
+fn deadlines_are_as_long_as_before() {
+    let keys = "workers = 1\nretries = 0\ntimeout = \"600ms\"\nstop_grace = \"50ms\"\n\
+                queue = { wait = \"300ms\" }";
+    let Some(server) = shifted(Server::with(keys)) else { return };
+    let client = server.client();
+    let mut day = day_in_log(&server, "today");
+    for (offset, name) in JUMPS {
+        // In the works, in the queue and on a kept connection while it happens.
+        let mut kept = client.connect();
+        assert_eq!(kept.post("/", "before").body, "before");
+        let slow = client.post_later("/", "sleep 400 slow");
+        server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+        server.write(OFFSET, offset);
+        let waits = client.post_later("/", "waits");
+        assert_eq!(slow.answer().body, "sleep 400 slow", "{name}");
+        assert!(matches!(waits.answer().status, 200 | 503), "{name}");
+        assert_eq!(kept.post("/", "after").body, "after", "{name}");
+        day = jump(&server, offset, name, &day);
+
+        let hangs = server.answers(&format!("hang {name}"));
+        assert_eq!(hangs.code(), "timeout", "{name}");
+        let took = hangs.took;
+        let bounds = Duration::from_millis(580)..Duration::from_secs(2);
+        assert!(bounds.contains(&took), "{name}: {took:?}");
+
+        assert_eq!(server.answers("well").body, "well");
+        let slow = client.post_later("/", "sleep 500 slow");
+        server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+        let waited = server.answers("too long");
+        assert_eq!(waited.code(), "queue_timeout", "{name}");
+        let retry_after: u32 = waited.header("retry-after").parse().expect("whole seconds");
+        assert!((1..=5).contains(&retry_after), "{name}: {waited:?}");
+        assert_eq!(slow.answer().status, 200, "{name}");
+    }
+    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 3.0);
+    assert_eq!(
+        server.metric("httpipe_worker_exits_total"),
+        3.0,
+        "no worker was lost for the clock"
+    );
+    end(server);
+}
+
+#[test]
+fn kept_answers_are_kept_for_as_long_as_before() {
+    let plan = Server::with("workers = 1")
+        .worker("demo-worker --journal seen")
+        .route("match = \"GET /long?input={input}\"\ncache = \"1h\"")
+        .route("match = \"GET /short?input={input}\"\ncache = \"300ms\"")
+        .route("match = \"POST /\"");
+    let Some(server) = shifted(plan) else { return };
+    let client = server.client();
+    let mut day = day_in_log(&server, "today");
+    assert_eq!(client.get("/long?input=kept").body, "kept");
+    for (offset, name) in JUMPS {
+        let short = format!("/short?input={}", name.replace(' ', "-"));
+        assert!(client.get(&short).header("cache-status").contains("stored"), "{name}");
+        day = jump(&server, offset, name, &day);
+        let hit = client.get("/long?input=kept");
+        assert!(hit.header("cache-status").contains("hit"), "{name}: {hit:?}");
+        let age: u64 = hit.header("age").parse().expect("whole seconds");
+        assert!(age < 60, "{name}: {hit:?}");
+        pause(Duration::from_millis(300));
+        let again = client.get(&short);
+        assert!(again.header("cache-status").contains("stored"), "{name}: {again:?}");
+    }
+    assert_eq!(server.seen().iter().filter(|line| *line == "kept").count(), 1);
+    end(server);
+}
+
+#[test]
+fn workers_are_neither_old_at_once_nor_for_ever_young() {
+    let keys = "workers = 1\nrecycle = { age = \"1h\" }";
+    let Some(server) = shifted(Server::with(keys)) else { return };
+    let workers = server.workers();
+    let mut day = day_in_log(&server, "today");
+    for (offset, name) in JUMPS {
+        day = jump(&server, offset, name, &day);
+    }
+    assert_eq!(server.workers(), workers);
+    end(server);
+    let keys = "workers = 1\nrecycle = { age = \"400ms\" }";
+    let Some(server) = shifted(Server::with(keys)) else { return };
+    let workers = server.workers();
+    server.write(OFFSET, "-1d");
+    server.wait_until("it is replaced", |s| s.workers().iter().all(|id| !workers.contains(id)));
+    end(server);
+}
