@@ -46,8 +46,9 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the newest calls begin; of as many as are open.
-    begins: VecDeque<u64>,
+    /// Where in that count the newest calls begin; of as many as are open, and of all those that
+    /// are open and were not read.
+    begins: VecDeque<(CallId, u64)>,
     dropped: Dropped,
 }
 
@@ -139,7 +140,7 @@ impl Pipes {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
-        self.begins.push_back(self.asked);
+        self.begins.push_back((call, self.asked));
         // What was answered was read, and so was all that came before it: of the newest calls,
         // no more than those that are open can be unread.
         while self.begins.len() > self.correlator.len() {
@@ -167,12 +168,17 @@ impl Pipes {
     }
 
     /// Tells it in these words that a call is not waited for any more, `{id}` being the call's.
-    /// It owes no answer to it then. Says whether the call was its own.
+    /// It owes no answer to it then. Says whether the call was its own and it was told: to one
+    /// that does not read, questions of callers who leave would else pile up without end.
     pub fn cancel(&mut self, call: CallId, words: &str) -> bool {
+        if self.outgoing.len() >= BACKLOG_MOST {
+            return false;
+        }
         let Some(id) = self.correlator.cancel(&call) else { return false };
-        // One that does not read is stopped by other calls' time; refused by the framing are
-        // only words that break it, which is the operator's own concern.
-        self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
+        self.begins.retain(|(begun, _)| *begun != call);
+        // Refused by the framing are only words that break it, which is the operator's own
+        // concern.
+        self.say(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
     }
 
@@ -200,7 +206,7 @@ impl Pipes {
     }
 
     fn begins_from(&self, place: u64) -> usize {
-        self.begins.iter().rev().take_while(|begin| **begin >= place).count()
+        self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
