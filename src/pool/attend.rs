@@ -132,7 +132,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
         Ok((process, streams)) => {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
-            let pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
+            let mut pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
@@ -143,7 +143,10 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             };
             let exit = part(&link, &settings, process, end).await;
             pool.lost(&link, end, &exit);
-            tokio::time::timeout(LAST_WORDS, pump).await.ok();
+            if tokio::time::timeout(LAST_WORDS, &mut pump).await.is_err() {
+                // Somebody who left the group holds it, perhaps for ever.
+                pump.abort();
+            }
             let exit = words.explain(exit);
             report(&settings, &link, end, &exit, &words);
             (end, exit.to_string())
