@@ -45,3 +45,14 @@ fn a_program_that_never_becomes_ready_does_not_replace_one_that_works() {
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(server.answers("hello").body, "hello");
 }
+
+#[test]
+fn who_asks_for_a_reload_and_leaves_has_asked_all_the_same() {
+    let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    server.rewrite("red", "blue");
+    let asked = server.admin().later("POST", "/reload", OPERATOR, "");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    asked.leave();
+    server.wait_until("the new one answers", |s| s.answers("env COLOUR").body == "blue");
+    server.wait_until("the old one has gone", |s| s.workers().len() == 1);
+}
