@@ -120,6 +120,7 @@ impl Desk {
         routes: Vec<Arc<RouteMetrics>>,
         tasks: TaskTracker,
     ) -> Rc<Self> {
+        pools.iter().for_each(|pool| pool.known());
         Rc::new(Self { pools, routes, flights: RefCell::default(), tasks })
     }
 
@@ -135,6 +136,12 @@ impl Desk {
     fn submit(&self, request: Request) -> Pending {
         let route = self.route(request.call.route);
         self.pools[request.pool].submit(request.call, route)
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.pools.iter().for_each(|pool| pool.forgotten());
     }
 }
 

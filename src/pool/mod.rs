@@ -72,6 +72,8 @@ pub struct Pool {
     part_limit: usize,
     /// Answers of which parts are being passed on.
     streaming: Cell<usize>,
+    /// Those who may submit calls.
+    knowers: Cell<usize>,
     state: RefCell<State<Ticket>>,
     links: RefCell<HashMap<WorkerId, Rc<Link>>>,
     surroundings: Surroundings,
@@ -152,6 +154,7 @@ impl Pool {
             first_ready: Notify::new(),
             emptied: Notify::new(),
             streaming: Cell::new(0),
+            knowers: Cell::new(0),
             adjusted: Notify::new(),
             exits: RefCell::default(),
         });
@@ -224,11 +227,22 @@ impl Pool {
         }
     }
 
-    /// Waits until no call is in its books.
-    pub async fn becomes_empty(&self) {
+    /// Somebody who may submit calls knows it now.
+    pub fn known(&self) {
+        self.knowers.update(|knowers| knowers + 1);
+    }
+
+    /// One who knew it has gone.
+    pub fn forgotten(&self) {
+        self.knowers.update(|knowers| knowers - 1);
+        self.emptied.notify_waiters();
+    }
+
+    /// Waits until no call is in its books and nobody is left who knows it.
+    pub async fn becomes_useless(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.state.borrow().calls_open() == 0 {
+            if self.knowers.get() == 0 && self.state.borrow().calls_open() == 0 {
                 return;
             }
             emptied.await;

@@ -133,7 +133,7 @@ impl Server {
 
     /// Every pool that has not gone: those of this configuration, those that a reload has just
     /// started, and those that are let go.
-    fn living(&self) -> Vec<Rc<Pool>> {
+    pub(super) fn living(&self) -> Vec<Rc<Pool>> {
         self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -170,7 +170,12 @@ impl Server {
             }
             pools.push(kept.or_else(|| fresh.last().cloned()).expect("one of both is there"));
         }
-        if let Err(why) = all_ready(&fresh).await {
+        let mut ready = all_ready(&fresh).await;
+        if self.draining.get() {
+            // A new front would take requests again.
+            ready = Err("the server is stopping".to_owned());
+        }
+        if let Err(why) = ready {
             for pool in fresh {
                 pool.stop(ExitReason::Reloaded).await;
             }
@@ -274,9 +279,10 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Stops a pool that no configuration names any more, once its calls are answered.
+/// Stops a pool that no configuration names any more, once its calls are answered, those of
+/// requests that are still being read too.
 async fn let_go(pool: Rc<Pool>, patience: Duration) {
-    tokio::time::timeout(patience, pool.becomes_empty()).await.ok();
+    tokio::time::timeout(patience, pool.becomes_useless()).await.ok();
     pool.stop(ExitReason::Reloaded).await;
 }
 

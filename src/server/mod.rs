@@ -176,8 +176,9 @@ async fn serve(
 async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Duration) {
     let finished = async {
         active.none().await;
-        // The head of an answer in parts was sent; its parts are still to come.
-        for pool in server.app().pools() {
+        // The head of an answer in parts was sent; its parts are still to come, perhaps from a
+        // pool that a reload has let go.
+        for pool in server.living() {
             pool.ends_streams().await;
         }
     };

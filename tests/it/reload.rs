@@ -56,3 +56,45 @@ fn who_asks_for_a_reload_and_leaves_has_asked_all_the_same() {
     server.wait_until("the new one answers", |s| s.answers("env COLOUR").body == "blue");
     server.wait_until("the old one has gone", |s| s.workers().len() == 1);
 }
+
+/// It has met a route of the old configuration, so it is for the old pool, which must wait for it.
+#[test]
+fn requests_that_are_still_being_read_get_their_answers() {
+    for threads in [1, 3] {
+        let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }")
+            .top(&format!("threads = {threads}"))
+            .start();
+        let mut slow: Vec<_> = (0..6).map(|_| server.client().connect()).collect();
+        for caller in &mut slow {
+            caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+        }
+        server.rewrite("red", "blue");
+        let answer = server.admin().later("POST", "/reload", OPERATOR, "").answer();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(server.answers("env COLOUR").body, "blue");
+        for caller in &mut slow {
+            caller.send(b"llo");
+            let answer = caller.answer();
+            assert_eq!((answer.status, &*answer.body), (200, "hello"), "{answer:?}");
+        }
+        server.wait_until("the old worker has gone", |s| s.workers().len() == 1);
+    }
+}
+
+#[test]
+fn a_reload_that_ends_while_the_server_stops_opens_nothing_again() {
+    let mut server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    let mut kept = server.client().connect();
+    assert_eq!(kept.post("/", "before").body, "before");
+    let running = server.client().post_later("/", "sleep 3s a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.rewrite("red", "blue");
+    server.signal("HUP");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    server.signal("TERM");
+    server.wait_for_log("reloaded");
+    let refused = kept.post("/", "after");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "draining"), "{refused:?}");
+    assert_eq!(running.answer().status, 200);
+    assert_eq!(server.exit_code(), 0);
+}
