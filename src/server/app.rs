@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::cache::Cache;
@@ -152,9 +152,19 @@ impl Server {
     ///
     /// The problems, in words; everything is as it was.
     pub(super) async fn reload(&self) -> Result<(), String> {
-        let Ok(_one) = self.reloading.try_lock() else {
-            return Err("another reload is under way".to_owned());
-        };
+        match self.reloading.try_lock() {
+            Ok(one) => self.reload_alone(&one).await,
+            Err(_) => Err("another reload is under way".to_owned()),
+        }
+    }
+
+    /// The same, for those who cannot be told to try again: after a reload that is under way,
+    /// which may have read an older file.
+    pub(super) async fn reload_after_all(&self) -> Result<(), String> {
+        self.reload_alone(&self.reloading.lock().await).await
+    }
+
+    async fn reload_alone(&self, _one: &MutexGuard<'_, ()>) -> Result<(), String> {
         if self.draining.get() {
             return Err("the server is stopping".to_owned());
         }
@@ -284,6 +294,8 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
 async fn let_go(pool: Rc<Pool>, patience: Duration) {
     tokio::time::timeout(patience, pool.becomes_useless()).await.ok();
     pool.stop(ExitReason::Reloaded).await;
+    // If no other has its name, its gauges are not brought up to date any more.
+    pool.publish();
 }
 
 /// Do both run the same program, spoken to in the same way? All else may change under it.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
@@ -193,19 +193,21 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Du
 async fn until_told(server: &Rc<Server>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                let server = Rc::clone(server);
-                server.clone().tasks().spawn_local(async move {
-                    if let Err(problems) = server.reload().await {
-                        tracing::error!(problems, "not reloaded; the old configuration goes on");
-                    }
-                });
-            }
+    let hang_up = signal(SignalKind::hangup())?;
+    server.tasks().spawn_local(reload_when_told(Rc::clone(server), hang_up));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reloads once more after all signals that came during a reload: the file may have changed
+/// since that one read it, and nobody is there to be told to try again.
+async fn reload_when_told(server: Rc<Server>, mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        if let Err(problems) = server.reload_after_all().await {
+            tracing::error!(problems, "not reloaded; the old configuration goes on");
         }
     }
 }

@@ -98,3 +98,29 @@ fn a_reload_that_ends_while_the_server_stops_opens_nothing_again() {
     assert_eq!(running.answer().status, 200);
     assert_eq!(server.exit_code(), 0);
 }
+
+#[test]
+fn a_hang_up_in_the_middle_of_a_reload_is_not_forgotten() {
+    let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    server.rewrite("red", "blue");
+    server.signal("HUP");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    server.rewrite("blue", "green");
+    server.signal("HUP");
+    server.wait_until("the last one answers", |s| s.answers("env COLOUR").body == "green");
+    server.wait_until("the old ones have gone", |s| s.workers().len() == 1);
+}
+
+#[test]
+fn a_pool_that_was_taken_out_has_no_workers_in_the_metrics() {
+    let extra = "[pool.extra]\ncommand = [\"cat\"]\nworkers = 2\n\n\
+        [[route]]\nmatch = \"POST /extra\"\npool = \"extra\"\n";
+    let main = "[pool.main]\ncommand = [\"cat\"]\nworkers = 1\n\n\
+        [[route]]\nmatch = \"POST /\"\npool = \"main\"\n";
+    let server = Server::config(&format!("{main}\n{extra}")).start();
+    let workers = "httpipe_workers{pool=\"extra\"}";
+    server.wait_until("they run", |s| s.metric(workers) == 2.0);
+    server.rewrite(extra, "");
+    assert_eq!(server.admin().later("POST", "/reload", OPERATOR, "").answer().status, 200);
+    server.wait_until("they have gone", |s| s.metric(workers) == 0.0 && s.workers().len() == 1);
+}
