@@ -64,6 +64,9 @@ pub enum ServeError {
     },
 }
 
+/// Where the system has no more to give.
+const FEW: &str = "see `ulimit -n` and `ulimit -u`";
+
 fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |error| ServeError::System { what, error, hint }
 }
@@ -80,12 +83,11 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     let listeners =
         config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, ListenError>>()?;
     let admin = bind_admin(&config.admin)?;
-    let few = "see `ulimit -n` and `ulimit -u`";
-    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", few))?;
+    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", FEW))?;
     log.take_all();
     let guard =
-        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", few))?;
-    let runtime = local_runtime().map_err(system("cannot start the runtime", few))?;
+        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", FEW))?;
+    let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
         let surroundings = Surroundings { tasks: TaskTracker::new(), guard, metrics };
         serve(config, source, surroundings, listeners, admin, &log).await
@@ -136,7 +138,7 @@ async fn serve(
     let threads_count = config.threads;
     let server = Server::start(config, source, surroundings.clone(), log.access());
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
-        .map_err(system("cannot start a thread", "see `ulimit -u`"))?;
+        .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
     let slots = Slots::new(limits.connections, {
         let metrics = Arc::clone(&metrics);
