@@ -27,7 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -127,6 +127,10 @@ pub struct Ending {
     /// When.
     pub at: Instant,
 }
+
+/// How long the kernel may take to end what was killed. It takes for ever where a program has
+/// another user's rights, or waits for a device that does not answer.
+const KILLING: Duration = Duration::from_secs(5);
 
 /// Endings that are kept for operators.
 const ENDINGS_KEPT: usize = 10;
@@ -249,7 +253,8 @@ impl Pool {
         }
     }
 
-    /// Answers what is open with `draining`, stops all workers and waits until they have gone.
+    /// Answers what is open with `draining`, stops all workers and waits until they have gone, but
+    /// not for ever for those that even KILL does not end.
     pub async fn stop(self: &Rc<Self>, reason: ExitReason) {
         let now = Instant::now();
         self.ending.set(Some(reason));
@@ -257,6 +262,14 @@ impl Pool {
         self.settle(now);
         self.timer.notify_one();
         self.adjusted.notify_one();
+        let patience = self.settings().stop_grace + KILLING;
+        if tokio::time::timeout(patience, self.all_gone()).await.is_err() {
+            let (pool, workers) = (self.name(), self.links.borrow().len());
+            tracing::error!(pool, workers, "workers that cannot be killed are left behind");
+        }
+    }
+
+    async fn all_gone(&self) {
         loop {
             let ended = self.ended.notified();
             if self.links.borrow().is_empty() {
