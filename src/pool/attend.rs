@@ -243,9 +243,16 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     }
 }
 
-/// Reads what a worker wrote before it ended; its last answers count.
+/// Reads what a worker wrote before it ended; its last answers count. No more than that: others
+/// may hold the pipe, and write without end.
 fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
-    while link.pipes.borrow_mut().as_mut().is_some_and(Pipes::read_now) {
+    let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
+    while left > 0 {
+        let read = link.pipes.borrow_mut().as_mut().map_or(0, Pipes::read_now);
+        if read == 0 {
+            break;
+        }
+        left = left.saturating_sub(read);
         if let Some(reason) = pool.heard(link) {
             return reason;
         }

@@ -252,13 +252,20 @@ impl Pipes {
     }
 
     /// Reads once what there is, with a system call, whatever the runtime knows; for a worker
-    /// that has ended. Says whether there was anything.
-    pub fn read_now(&mut self) -> bool {
+    /// that has ended. Says how much it was.
+    pub fn read_now(&mut self) -> usize {
         let mut bytes = vec![0; READ_ROOM];
         let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
         let count = read.unwrap_or(0);
         self.incoming.extend_from_slice(&bytes[..count]);
-        count > 0
+        count
+    }
+
+    /// At least as much as what it wrote that was not read yet.
+    pub fn left_to_read(&self) -> usize {
+        // Of a pseudo-terminal the kernel does not tell all, but it holds less than one read.
+        let told = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
+        usize::try_from(told).unwrap_or(usize::MAX).max(READ_ROOM)
     }
 
     /// Cuts what was read into answers and finds their calls.

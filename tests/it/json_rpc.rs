@@ -268,3 +268,24 @@ fn callers_who_leave_a_worker_that_does_not_read_pile_nothing_up() {
     assert!(grown < 32, "{grown} MiB are kept for callers who left");
     stuck.leave();
 }
+
+/// They are in no group that goes with it, and end when nobody reads them any more.
+#[test]
+fn what_others_write_into_a_dead_workers_output_holds_nobody_up() {
+    let program = r#"
+import os, subprocess, sys, time
+sys.stdin.readline()
+for _ in range(8):
+    subprocess.Popen(["yes", '{"method":"x"}'], start_new_session=True, stdin=subprocess.DEVNULL)
+time.sleep(0.2)
+sys.exit(3)
+"#;
+    let server = Server::with("workers = 1\nretries = 0\nmatching = \"json-id\"")
+        .worker("python3 leaves.py")
+        .file("leaves.py", program)
+        .start();
+    let answer = server.answers(r#"{"id":1}"#);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "worker_lost"), "{answer:?}");
+    let live = server.admin().get("/live");
+    assert!(live.took.as_millis() < 500, "{live:?}");
+}
