@@ -120,7 +120,9 @@ impl Desk {
         routes: Vec<Arc<RouteMetrics>>,
         tasks: TaskTracker,
     ) -> Rc<Self> {
-        pools.iter().for_each(|pool| pool.known());
+        for pool in &pools {
+            pool.known();
+        }
         Rc::new(Self { pools, routes, flights: RefCell::default(), tasks })
     }
 
@@ -141,7 +143,9 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.pools.iter().for_each(|pool| pool.forgotten());
+        for pool in &self.pools {
+            pool.forgotten();
+        }
     }
 }
 
