@@ -120,6 +120,9 @@ impl Desk {
         routes: Vec<Arc<RouteMetrics>>,
         tasks: TaskTracker,
     ) -> Rc<Self> {
+        for pool in &pools {
+            pool.known();
+        }
         Rc::new(Self { pools, routes, flights: RefCell::default(), tasks })
     }
 
@@ -135,6 +138,14 @@ impl Desk {
     fn submit(&self, request: Request) -> Pending {
         let route = self.route(request.call.route);
         self.pools[request.pool].submit(request.call, route)
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        for pool in &self.pools {
+            pool.forgotten();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod diagnosis;
 mod finding;
 mod framings;
 mod look;
+mod quiet;
 mod remedy;
 mod seen;
 mod trial;

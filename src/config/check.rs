@@ -371,4 +371,17 @@ a segment of the path is always there, so its `default` is never taken
         );
         assert!(checked(&good).is_ok(), "{good}");
     }
+
+    #[test]
+    fn a_nonce_that_ends_answers_needs_their_order() {
+        let route = "[[route]]\nmatch = \"POST /\"\nsend = \"{body} {nonce}\"\n";
+        for matching in ["tag", "json-id"] {
+            let pool = format!(
+                "matching = \"{matching}\"\n\
+                 framing = {{ send = \"line\", reply = \"until:{{nonce}}\\n\" }}"
+            );
+            let told = said(&pool, route);
+            assert!(told.contains("in the order of the questions"), "{matching}: {told}");
+        }
+    }
 }

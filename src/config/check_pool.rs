@@ -41,6 +41,7 @@ fn pool(
     let (workers_least, workers_most) = workers(findings, &path, file, surroundings.processors);
     let framing = framings(findings, &path, &file.framing);
     let matching = matching(findings, &path, file.matching, &reply);
+    nonce_ends(findings, &path, framing.as_ref(), matching);
     let stream = check_stream::stream(findings, &path, file, &reply);
     let cancel = check_stream::cancel(findings, &path, file);
     let retries = file.retries;
@@ -176,6 +177,25 @@ fn matching(
             }
             Matching::Echo
         }
+    }
+}
+
+/// Where the nonce ends an answer, whose nonce to look for must be known before the answer is read.
+fn nonce_ends(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    framing: Option<&Framings>,
+    matching: Matching,
+) {
+    let ends_answers = framing.is_some_and(
+        |framing| matches!(&framing.reply, Framing::Until(end) if end.contains("{nonce}")),
+    );
+    if ends_answers && matching != Matching::Order {
+        findings.refuse(
+            &path.key("matching"),
+            "answers that end with `{nonce}` are looked for in the order of the questions",
+            "leave `matching` out, or end the answers with something else",
+        );
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
         Ok((process, streams)) => {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
-            let pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
+            let mut pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
@@ -147,7 +147,10 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             };
             let exit = part(&link, &settings, process, end).await;
             pool.lost(&link, end, &exit);
-            tokio::time::timeout(LAST_WORDS, pump).await.ok();
+            if tokio::time::timeout(LAST_WORDS, &mut pump).await.is_err() {
+                // Somebody who left the group holds it, perhaps for ever.
+                pump.abort();
+            }
             let exit = words.explain(exit);
             report(&settings, &link, end, &exit, &words);
             (end, exit.to_string())
@@ -255,9 +258,16 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     }
 }
 
-/// Reads what a worker wrote before it ended; its last answers count.
+/// Reads what a worker wrote before it ended; its last answers count. No more than that: others
+/// may hold the pipe, and write without end.
 fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
-    while link.pipes.borrow_mut().as_mut().is_some_and(Pipes::read_now) {
+    let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
+    while left > 0 {
+        let read = link.pipes.borrow_mut().as_mut().map_or(0, Pipes::read_now);
+        if read == 0 {
+            break;
+        }
+        left = left.saturating_sub(read);
         if let Some(reason) = pool.heard(link) {
             return reason;
         }

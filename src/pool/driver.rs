@@ -21,6 +21,8 @@ use crate::worker::usage;
 
 /// How often memory is looked at; the kernel tells nobody when it grows.
 const MEMORY_LOOK: Duration = Duration::from_secs(1);
+/// Of the calls in a worker that owes no answer it has read none, however many it is to be given.
+const ALL: usize = usize::MAX;
 
 /// Does an answer of this pool show by itself which call it is for?
 pub(super) fn proves(settings: &PoolSettings) -> bool {
@@ -195,12 +197,12 @@ impl Pool {
             Silence::Kept => {}
             Silence::Broken(said) => {
                 link.note_out_of_step(OutOfStep::unasked(&said));
-                state.lose(now, worker, &Loss::UnaskedOutput, 1);
+                state.lose(now, worker, &Loss::UnaskedOutput, ALL);
                 link.order(ExitReason::UnaskedOutput);
                 return false;
             }
             Silence::Closed => {
-                state.lose(now, worker, &Loss::UnaskedOutput, 1);
+                state.lose(now, worker, &Loss::UnaskedOutput, ALL);
                 link.order(ExitReason::Crash);
                 return false;
             }

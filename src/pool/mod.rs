@@ -27,7 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -72,6 +72,8 @@ pub struct Pool {
     part_limit: usize,
     /// Answers of which parts are being passed on.
     streaming: Cell<usize>,
+    /// Those who may submit calls.
+    knowers: Cell<usize>,
     state: RefCell<State<Ticket>>,
     /// What the books want done; kept between two settlings for its room alone.
     actions: RefCell<Vec<Action<Ticket>>>,
@@ -128,6 +130,10 @@ pub struct Ending {
     pub at: Instant,
 }
 
+/// How long the kernel may take to end what was killed. It takes for ever where a program has
+/// another user's rights, or waits for a device that does not answer.
+const KILLING: Duration = Duration::from_secs(5);
+
 /// Endings that are kept for operators.
 const ENDINGS_KEPT: usize = 10;
 
@@ -155,6 +161,7 @@ impl Pool {
             first_ready: Notify::new(),
             emptied: Notify::new(),
             streaming: Cell::new(0),
+            knowers: Cell::new(0),
             adjusted: Notify::new(),
             exits: RefCell::default(),
         });
@@ -227,18 +234,30 @@ impl Pool {
         }
     }
 
-    /// Waits until no call is in its books.
-    pub async fn becomes_empty(&self) {
+    /// Somebody who may submit calls knows it now.
+    pub fn known(&self) {
+        self.knowers.update(|knowers| knowers + 1);
+    }
+
+    /// One who knew it has gone.
+    pub fn forgotten(&self) {
+        self.knowers.update(|knowers| knowers - 1);
+        self.emptied.notify_waiters();
+    }
+
+    /// Waits until no call is in its books and nobody is left who knows it.
+    pub async fn becomes_useless(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.state.borrow().calls_open() == 0 {
+            if self.knowers.get() == 0 && self.state.borrow().calls_open() == 0 {
                 return;
             }
             emptied.await;
         }
     }
 
-    /// Answers what is open with `draining`, stops all workers and waits until they have gone.
+    /// Answers what is open with `draining`, stops all workers and waits until they have gone, but
+    /// not for ever for those that even KILL does not end.
     pub async fn stop(self: &Rc<Self>, reason: ExitReason) {
         let now = Instant::now();
         self.ending.set(Some(reason));
@@ -246,6 +265,14 @@ impl Pool {
         self.settle(now);
         self.timer.notify_one();
         self.adjusted.notify_one();
+        let patience = self.settings().stop_grace + KILLING;
+        if tokio::time::timeout(patience, self.all_gone()).await.is_err() {
+            let (pool, workers) = (self.name(), self.links.borrow().len());
+            tracing::error!(pool, workers, "workers that cannot be killed are left behind");
+        }
+    }
+
+    async fn all_gone(&self) {
         loop {
             let ended = self.ended.notified();
             if self.links.borrow().is_empty() {

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::cache::Cache;
@@ -133,7 +133,7 @@ impl Server {
 
     /// Every pool that has not gone: those of this configuration, those that a reload has just
     /// started, and those that are let go.
-    fn living(&self) -> Vec<Rc<Pool>> {
+    pub(super) fn living(&self) -> Vec<Rc<Pool>> {
         self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -152,9 +152,19 @@ impl Server {
     ///
     /// The problems, in words; everything is as it was.
     pub(super) async fn reload(&self) -> Result<(), String> {
-        let Ok(_one) = self.reloading.try_lock() else {
-            return Err("another reload is under way".to_owned());
-        };
+        match self.reloading.try_lock() {
+            Ok(one) => self.reload_alone(&one).await,
+            Err(_) => Err("another reload is under way".to_owned()),
+        }
+    }
+
+    /// The same, for those who cannot be told to try again: after a reload that is under way,
+    /// which may have read an older file.
+    pub(super) async fn reload_after_all(&self) -> Result<(), String> {
+        self.reload_alone(&self.reloading.lock().await).await
+    }
+
+    async fn reload_alone(&self, _one: &MutexGuard<'_, ()>) -> Result<(), String> {
         if self.draining.get() {
             return Err("the server is stopping".to_owned());
         }
@@ -170,7 +180,12 @@ impl Server {
             }
             pools.push(kept.or_else(|| fresh.last().cloned()).expect("one of both is there"));
         }
-        if let Err(why) = all_ready(&fresh).await {
+        let mut ready = all_ready(&fresh).await;
+        if self.draining.get() {
+            // A new front would take requests again.
+            ready = Err("the server is stopping".to_owned());
+        }
+        if let Err(why) = ready {
             for pool in fresh {
                 pool.stop(ExitReason::Reloaded).await;
             }
@@ -274,10 +289,13 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Stops a pool that no configuration names any more, once its calls are answered.
+/// Stops a pool that no configuration names any more, once its calls are answered, those of
+/// requests that are still being read too.
 async fn let_go(pool: Rc<Pool>, patience: Duration) {
-    tokio::time::timeout(patience, pool.becomes_empty()).await.ok();
+    tokio::time::timeout(patience, pool.becomes_useless()).await.ok();
     pool.stop(ExitReason::Reloaded).await;
+    // If no other has its name, its gauges are not brought up to date any more.
+    pool.publish();
 }
 
 /// Do both run the same program, spoken to in the same way? All else may change under it.

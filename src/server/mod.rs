@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
@@ -64,6 +64,9 @@ pub enum ServeError {
     },
 }
 
+/// Where the system has no more to give.
+const FEW: &str = "see `ulimit -n` and `ulimit -u`";
+
 fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |error| ServeError::System { what, error, hint }
 }
@@ -80,12 +83,11 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     let listeners =
         config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, ListenError>>()?;
     let admin = bind_admin(&config.admin)?;
-    let few = "see `ulimit -n` and `ulimit -u`";
-    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", few))?;
+    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", FEW))?;
     log.take_all();
     let guard =
-        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", few))?;
-    let runtime = local_runtime().map_err(system("cannot start the runtime", few))?;
+        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", FEW))?;
+    let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
         let surroundings = Surroundings { tasks: TaskTracker::new(), guard, metrics };
         serve(config, source, surroundings, listeners, admin, &log).await
@@ -136,7 +138,7 @@ async fn serve(
     let threads_count = config.threads;
     let server = Server::start(config, source, surroundings.clone(), log.access());
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
-        .map_err(system("cannot start a thread", "see `ulimit -u`"))?;
+        .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
     let slots = Slots::new(limits.connections, {
         let metrics = Arc::clone(&metrics);
@@ -176,8 +178,9 @@ async fn serve(
 async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Duration) {
     let finished = async {
         active.none().await;
-        // The head of an answer in parts was sent; its parts are still to come.
-        for pool in server.app().pools() {
+        // The head of an answer in parts was sent; its parts are still to come, perhaps from a
+        // pool that a reload has let go.
+        for pool in server.living() {
             pool.ends_streams().await;
         }
     };
@@ -192,19 +195,21 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Du
 async fn until_told(server: &Rc<Server>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                let server = Rc::clone(server);
-                server.clone().tasks().spawn_local(async move {
-                    if let Err(problems) = server.reload().await {
-                        tracing::error!(problems, "not reloaded; the old configuration goes on");
-                    }
-                });
-            }
+    let hang_up = signal(SignalKind::hangup())?;
+    server.tasks().spawn_local(reload_when_told(Rc::clone(server), hang_up));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reloads once more after all signals that came during a reload: the file may have changed
+/// since that one read it, and nobody is there to be told to try again.
+async fn reload_when_told(server: Rc<Server>, mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        if let Err(problems) = server.reload_after_all().await {
+            tracing::error!(problems, "not reloaded; the old configuration goes on");
         }
     }
 }

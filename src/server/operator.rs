@@ -46,7 +46,11 @@ impl Operator for AdminDesk {
     }
 
     async fn reload(&self) -> Result<(), String> {
-        self.server.reload().await
+        let server = Rc::clone(&self.server);
+        // A task of its own: whoever asked may leave, and half a reload would leave pools behind
+        // that nobody knows.
+        let reload = self.server.tasks().spawn_local(async move { server.reload().await });
+        reload.await.unwrap_or_else(|_| Err("the reload ended in a fault of the server".to_owned()))
     }
 
     fn forgive_poisonous(&self) -> usize {

@@ -72,14 +72,18 @@ impl Threads {
             let (send, receive) = mpsc::channel(ON_THE_WAY_MOST);
             let (apps, limits) = (server.remote_apps(), Arc::clone(limits));
             let (drain, active) = (drain.clone(), active.clone());
+            // A thread without a runtime would have no connections, and so be given all of them.
+            let (tell, told) = std::sync::mpsc::sync_channel(1);
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
-                match local_runtime() {
-                    Ok(runtime) => {
-                        runtime.block_on(elsewhere(receive, apps, &limits, &drain, &active));
-                    }
-                    Err(error) => tracing::error!(%error, "a thread has no runtime"),
-                }
+                let runtime = match local_runtime() {
+                    Ok(runtime) => runtime,
+                    // Who started it waits for the word.
+                    Err(error) => return tell.send(Err(error)).unwrap_or_default(),
+                };
+                tell.send(Ok(())).unwrap_or_default();
+                runtime.block_on(elsewhere(receive, apps, &limits, &drain, &active));
             })?;
+            told.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
             Ok(Other { load, send })
         });
         Ok(Self {

@@ -6,7 +6,9 @@
 //! Where answers come in parts, a call stays in the books until its last part came.
 //!
 //! Memory: one entry for each call in the worker; how many there are is up to the pool. Of the
-//! calls that were cancelled, the ids of the last [`CANCELLED_MOST`] are known.
+//! calls that were cancelled, the ids of the last [`CANCELLED_MOST`] are known; what comes for one
+//! from before them counts as late too, or callers who leave could make a slow worker look out of
+//! step.
 
 use std::collections::VecDeque;
 
@@ -19,8 +21,7 @@ use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::{Matching, PoolSettings, ReplyShape, StreamEnd};
 
-/// Of more calls than this it is not known that they were cancelled; an answer to one before
-/// them is out of step.
+/// Of more calls than this it is not known that they were cancelled.
 const CANCELLED_MOST: usize = 1024;
 
 /// The calls in one worker, each known to the caller as a `T`.
@@ -34,6 +35,8 @@ pub struct Correlator<T> {
     stream: Option<StreamEnd>,
     /// What was put into the questions of calls that were cancelled, oldest first.
     cancelled: VecDeque<u64>,
+    /// What was put into any question up to this one may have been cancelled.
+    forgotten: u64,
 }
 
 /// Why a question was not asked. Nothing was written and nothing noted down.
@@ -138,7 +141,7 @@ impl<T: Clone> Correlator<T> {
             Matching::JsonId => Rule::JsonId,
         };
         let (calls, cancelled) = (VecDeque::new(), VecDeque::new());
-        Self { rule, calls, last_tag: 0, stream: None, cancelled }
+        Self { rule, calls, last_tag: 0, stream: None, cancelled, forgotten: 0 }
     }
 
     /// Notes a call down and writes its question, framed, to the end of `out`.
@@ -256,8 +259,10 @@ impl<T: Clone> Correlator<T> {
     {
         let place = self.calls.iter().position(|call| call.token == *token)?;
         let tag = self.calls.remove(place)?.tag;
-        if self.cancelled.len() == CANCELLED_MOST {
-            self.cancelled.pop_front();
+        if self.cancelled.len() == CANCELLED_MOST
+            && let Some(oldest) = self.cancelled.pop_front()
+        {
+            self.forgotten = self.forgotten.max(oldest);
         }
         // Calls are not cancelled in the order in which they were asked.
         let place = self.cancelled.partition_point(|other| *other < tag);
@@ -266,7 +271,10 @@ impl<T: Clone> Correlator<T> {
     }
 
     fn was_cancelled(&self, tag: &[u8]) -> bool {
-        number(tag).is_some_and(|tag| self.cancelled.binary_search(&tag).is_ok())
+        let is_it = |tag: u64| {
+            (1..=self.forgotten).contains(&tag) || self.cancelled.binary_search(&tag).is_ok()
+        };
+        number(tag).is_some_and(is_it)
     }
 
     fn place_of(&self, tag: &[u8]) -> Option<usize> {
@@ -465,6 +473,24 @@ mod tests {
         books.ask(1, "q");
         books.is_out_of_step("no JSON");
         assert_eq!(share(&mut books, "[{\"more\":true}]").2, Share::Last);
+    }
+
+    #[test]
+    fn what_comes_for_one_of_very_many_cancelled_calls_is_late_too() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        for token in 1..=2000 {
+            books.ask(token, "{}");
+            assert_eq!(books.correlator.cancel(&token), Some(u64::from(token)));
+        }
+        books.ask(2001, "{}");
+        for id in [1, 500, 1999] {
+            let answer = format!("{{\"id\":{id}}}");
+            assert_eq!(books.correlator.received(answer.into()), Received::Late, "{id}");
+        }
+        for id in ["0", "2002"] {
+            let answer = books.correlator.received(format!("{{\"id\":{id}}}").into());
+            assert!(matches!(answer, Received::Mismatch(_)), "{id}: {answer:?}");
+        }
     }
 
     #[test]

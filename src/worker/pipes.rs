@@ -46,8 +46,9 @@ pub struct Pipes {
     /// Bytes that were ever put into `outgoing`, and that ever left it.
     asked: u64,
     written: u64,
-    /// Where in that count the newest calls begin; of as many as are open.
-    begins: VecDeque<u64>,
+    /// Where in that count the newest calls begin; of as many as are open, and of all those that
+    /// are open and were not read.
+    begins: VecDeque<(CallId, u64)>,
     dropped: Dropped,
 }
 
@@ -139,7 +140,7 @@ impl Pipes {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
-        self.begins.push_back(self.asked);
+        self.begins.push_back((call, self.asked));
         // What was answered was read, and so was all that came before it: of the newest calls,
         // no more than those that are open can be unread.
         while self.begins.len() > self.correlator.len() {
@@ -167,12 +168,17 @@ impl Pipes {
     }
 
     /// Tells it in these words that a call is not waited for any more, `{id}` being the call's.
-    /// It owes no answer to it then. Says whether the call was its own.
+    /// It owes no answer to it then. Says whether the call was its own and it was told: to one
+    /// that does not read, questions of callers who leave would else pile up without end.
     pub fn cancel(&mut self, call: CallId, words: &str) -> bool {
+        if self.outgoing.len() >= BACKLOG_MOST {
+            return false;
+        }
         let Some(id) = self.correlator.cancel(&call) else { return false };
-        // One that does not read is stopped by other calls' time; refused by the framing are
-        // only words that break it, which is the operator's own concern.
-        self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
+        self.begins.retain(|(begun, _)| *begun != call);
+        // Refused by the framing are only words that break it, which is the operator's own
+        // concern.
+        self.say(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
     }
 
@@ -200,7 +206,7 @@ impl Pipes {
     }
 
     fn begins_from(&self, place: u64) -> usize {
-        self.begins.iter().rev().take_while(|begin| **begin >= place).count()
+        self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
     }
 
     /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
@@ -246,13 +252,20 @@ impl Pipes {
     }
 
     /// Reads once what there is, with a system call, whatever the runtime knows; for a worker
-    /// that has ended. Says whether there was anything.
-    pub fn read_now(&mut self) -> bool {
+    /// that has ended. Says how much it was.
+    pub fn read_now(&mut self) -> usize {
         let mut bytes = vec![0; READ_ROOM];
         let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
         let count = read.unwrap_or(0);
         self.incoming.extend_from_slice(&bytes[..count]);
-        count > 0
+        count
+    }
+
+    /// At least as much as what it wrote that was not read yet.
+    pub fn left_to_read(&self) -> usize {
+        // Of a pseudo-terminal the kernel does not tell all, but it holds less than one read.
+        let told = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
+        usize::try_from(told).unwrap_or(usize::MAX).max(READ_ROOM)
     }
 
     /// Cuts what was read into answers and finds their calls.

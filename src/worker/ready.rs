@@ -18,6 +18,11 @@ const BANNER_REST: Duration = Duration::from_millis(50);
 /// Most bytes of a banner.
 const BANNER_MOST: usize = 1 << 20;
 
+/// What each part of an answer is counted as beside its bytes.
+const PART_OVERHEAD: usize = 256;
+/// Parts may take so much together, however small `message_max` is.
+const PARTS_LEAST: usize = 1 << 20;
+
 /// Why a worker did not become ready, in words for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
@@ -53,14 +58,14 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
     }
     for greeting in &settings.hello {
         if greeting.answer {
-            ask(pipes, &greeting.send).await?;
+            ask(pipes, &greeting.send, settings.message_max).await?;
         } else {
             pipes.say(&question(&greeting.send)).map_err(|why| unsendable(&why))?;
             std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
         }
     }
     let Some(probe) = &settings.probe else { return Ok(()) };
-    let answer = ask(pipes, &probe.send).await?;
+    let answer = ask(pipes, &probe.send, settings.message_max).await?;
     match &probe.reply {
         Some(wanted) if answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
             got: format!("\"{}\"", answer.escape_ascii()),
@@ -70,7 +75,7 @@ pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), N
     }
 }
 
-async fn ask(pipes: &mut Pipes, text: &str) -> Result<Bytes, NotReady> {
+async fn ask(pipes: &mut Pipes, text: &str, most: usize) -> Result<Bytes, NotReady> {
     let question = question(text);
     pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
     std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
@@ -83,6 +88,10 @@ async fn ask(pipes: &mut Pipes, text: &str) -> Result<Bytes, NotReady> {
         }
         if heard.last().is_some_and(|message| message.share.is_last()) {
             return Ok(joined(heard));
+        }
+        let parts: usize = heard.iter().map(|part| part.answer.len() + PART_OVERHEAD).sum();
+        if parts > most.max(PARTS_LEAST) {
+            return Err(NotReady::OutOfStep("its answer in parts does not end".to_owned()));
         }
     }
 }

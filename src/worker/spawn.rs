@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpgid, kill_process,
+    kill_process_group, pidfd_open, waitid,
 };
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -164,6 +164,10 @@ impl Leader {
         // The leader is not reaped, so the group's number cannot be another's; if it has no
         // member that may be signalled, there is nobody to tell.
         kill_process_group(self.id, signal).ok();
+        // It may have joined another group, where it is found by its own number all the same.
+        if getpgid(Some(self.id)) != Ok(self.id) {
+            kill_process(self.id, signal).ok();
+        }
     }
 }
 

@@ -127,6 +127,14 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
 }
 
 #[test]
+fn one_that_writes_without_end_is_told_of_it_as_soon_as_that_is_clear() {
+    let begin = std::time::Instant::now();
+    let said = checked(Room::new(), "command = [\"yes\"]\nprobe = { send = \"1\" }");
+    says(&said, 2, &["writes before it is asked anything"]);
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn an_answer_of_several_lines_gets_a_framing() {
     let script = "while read -r a; do echo $a; echo more; echo; done";
     let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");

@@ -95,3 +95,46 @@ fn deaths_leave_no_descriptor_and_no_zombie() {
         s.workers().len() == workers && s.zombies() == 0 && s.descriptors() <= descriptors + 2
     });
 }
+
+/// Both that stood in the queue were to be given to it at once, and it was found to have ended
+/// before the first.
+#[test]
+fn what_a_dead_worker_was_about_to_be_given_goes_to_the_next() {
+    let program = r#"
+import os, sys, time
+if os.path.exists("asked"):
+    for line in sys.stdin:
+        print(line, end="", flush=True)
+lines = [sys.stdin.readline(), sys.stdin.readline()]
+open("asked", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.003)
+os.write(1, "".join(lines).encode())
+"#;
+    let server = Server::with("workers = 1\nretries = 0\nin_flight = 2")
+        .worker("python3 twice.py")
+        .file("twice.py", program)
+        .start();
+    let client = server.client();
+    let callers: Vec<_> = (0..4)
+        .map(|number| {
+            let caller = client.post_later("/", &number.to_string());
+            server.wait_until("it is accepted", |s| {
+                let pool = &s.status()["pools"][0];
+                let waiting = pool["queue"]["length"].as_u64();
+                let held = pool["workers"][0]["in_flight"].as_u64();
+                waiting.zip(held).map(|(waiting, held)| waiting + held) == Some(number + 1)
+            });
+            caller
+        })
+        .collect();
+    server.wait_until("it was asked", |s| s.has("asked"));
+    server.signal("STOP");
+    server.put("go");
+    server.wait_until("it has ended", |s| s.zombies() == 1);
+    server.signal("CONT");
+    for (number, caller) in callers.into_iter().enumerate() {
+        let answer = caller.answer();
+        assert_eq!((answer.status, answer.body.trim()), (200, &*number.to_string()), "{answer:?}");
+    }
+}

@@ -206,3 +206,86 @@ for line in sys.stdin:
         server.metric("httpipe_worker_exits_total{reason=\"bad_answer\"}") == 1.0
     });
 }
+
+/// Reads its questions byte by byte, so what it did not get to stays in the pipe. `die` waits for
+/// a file and ends it, everything else is answered; all of it is noted.
+const SIP: &str = r#"
+import json, os, sys, time
+while True:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit(0)
+        line += byte
+    message = json.loads(line)
+    with open("noted", "a") as file:
+        file.write(message["method"] + "\n")
+    if message["method"] == "die":
+        while not os.path.exists("go"):
+            time.sleep(0.003)
+        sys.exit(3)
+    if "id" in message:
+        print(json.dumps({"id": message["id"], "result": 1}), flush=True)
+"#;
+
+const CANCEL: &str = r#"cancel = '{"jsonrpc":"2.0","method":"cancelled","params":{id}}'"#;
+
+/// How many calls its only worker holds.
+fn held(server: &Server) -> Option<u64> {
+    server.status()["pools"][0]["workers"][0]["in_flight"].as_u64()
+}
+
+#[test]
+fn a_call_that_was_read_is_not_run_again_for_one_behind_it_that_was_cancelled_unread() {
+    let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = 2\n{CANCEL}");
+    let server = Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start();
+    let read = server.client().post_later("/", &message(&json!(1), "die", &json!(0)).to_string());
+    server.wait_until("it is read", |server| server.read("noted") == "die\n");
+    let unread = server.client().post_later("/", &message(&json!(2), "x", &json!(0)).to_string());
+    server.wait_until("both are in the worker", |server| held(server) == Some(2));
+    unread.leave();
+    server.wait_until("one is cancelled", |server| held(server) == Some(1));
+    server.put("go");
+    let answer = read.answer();
+    assert_eq!((answer.status, answer.code().as_str()), (502, "worker_lost"), "{answer:?}");
+    assert_eq!(server.read("noted"), "die\n", "no second worker saw it");
+}
+
+#[test]
+fn callers_who_leave_a_worker_that_does_not_read_pile_nothing_up() {
+    let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = 4\n{CANCEL}");
+    let server = Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start();
+    let stuck = server.client().post_later("/", &message(&json!(1), "die", &json!(0)).to_string());
+    server.wait_until("it is at it", |server| server.read("noted") == "die\n");
+    let long = message(&json!(2), "x", &json!("x".repeat(1 << 20))).to_string();
+    let before = server.memory();
+    for _ in 0..60 {
+        let answer = server.client().request("POST", "/", &["X-Timeout: 30ms"], &long);
+        assert_eq!(answer.status, 504, "{answer:?}");
+    }
+    let grown = server.memory().saturating_sub(before) >> 20;
+    assert!(grown < 32, "{grown} MiB are kept for callers who left");
+    stuck.leave();
+}
+
+/// They are in no group that goes with it, and end when nobody reads them any more.
+#[test]
+fn what_others_write_into_a_dead_workers_output_holds_nobody_up() {
+    let program = r#"
+import os, subprocess, sys, time
+sys.stdin.readline()
+for _ in range(8):
+    subprocess.Popen(["yes", '{"method":"x"}'], start_new_session=True, stdin=subprocess.DEVNULL)
+time.sleep(0.2)
+sys.exit(3)
+"#;
+    let server = Server::with("workers = 1\nretries = 0\nmatching = \"json-id\"")
+        .worker("python3 leaves.py")
+        .file("leaves.py", program)
+        .start();
+    let answer = server.answers(r#"{"id":1}"#);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "worker_lost"), "{answer:?}");
+    let live = server.admin().get("/live");
+    assert!(live.took.as_millis() < 500, "{live:?}");
+}

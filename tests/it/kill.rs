@@ -61,3 +61,26 @@ fn a_worker_that_reads_no_more_does_not_hold_the_server() {
     assert_eq!(answer.code(), "timeout");
     assert_eq!(server.answers("next").body, "next");
 }
+
+#[test]
+fn who_has_left_its_group_is_ended_by_its_own_number() {
+    let program = r#"
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setpgid(0, os.getpgid(os.getppid()))
+for line in sys.stdin:
+    if line == "hang\n":
+        break
+    print(line, end="", flush=True)
+time.sleep(1000)
+"#;
+    let keys = format!("{KEYS}\nprobe = {{ send = \"up\" }}");
+    let mut server =
+        Server::with(&keys).worker("python3 leaves.py").file("leaves.py", program).start();
+    let old = server.workers();
+    assert_eq!(server.answers("hang").code(), "timeout");
+    server.wait_until("the old worker has gone", |s| !s.is_alive(old[0]));
+    server.wait_until("the next one answers", |s| s.answers("next").body == "next");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), 0);
+}

@@ -62,3 +62,12 @@ fn a_worker_that_is_never_ready_is_given_up() {
     });
     assert_eq!(server.admin().get("/ready").status, 503);
 }
+
+#[test]
+fn an_answer_to_the_probe_whose_parts_do_not_end_is_given_up() {
+    let keys = "workers = 1\nstream = \"until:END\"\nprobe = { send = \"1\" }";
+    let server = Server::with(keys).worker("yes").start_unready();
+    server.wait_for_log("does not end");
+    let memory = server.memory() >> 20;
+    assert!(memory < 100, "{memory} MiB");
+}

@@ -85,3 +85,82 @@ fn what_only_a_restart_can_change_is_said_and_left_as_it_is() {
     assert!(line.contains("limits"), "{line}");
     assert_eq!(server.answers("hello").body, "hello");
 }
+
+#[test]
+fn who_asks_for_a_reload_and_leaves_has_asked_all_the_same() {
+    let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    server.rewrite("red", "blue");
+    let asked = server.admin().later("POST", "/reload", OPERATOR, "");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    asked.leave();
+    server.wait_until("the new one answers", |s| s.answers("env COLOUR").body == "blue");
+    server.wait_until("the old one has gone", |s| s.workers().len() == 1);
+}
+
+/// It has met a route of the old configuration, so it is for the old pool, which must wait for it.
+#[test]
+fn requests_that_are_still_being_read_get_their_answers() {
+    for threads in [1, 3] {
+        let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }")
+            .top(&format!("threads = {threads}"))
+            .start();
+        let mut slow: Vec<_> = (0..6).map(|_| server.client().connect()).collect();
+        for caller in &mut slow {
+            caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+        }
+        server.rewrite("red", "blue");
+        let answer = server.admin().later("POST", "/reload", OPERATOR, "").answer();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(server.answers("env COLOUR").body, "blue");
+        for caller in &mut slow {
+            caller.send(b"llo");
+            let answer = caller.answer();
+            assert_eq!((answer.status, &*answer.body), (200, "hello"), "{answer:?}");
+        }
+        server.wait_until("the old worker has gone", |s| s.workers().len() == 1);
+    }
+}
+
+#[test]
+fn a_reload_that_ends_while_the_server_stops_opens_nothing_again() {
+    let mut server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    let mut kept = server.client().connect();
+    assert_eq!(kept.post("/", "before").body, "before");
+    let running = server.client().post_later("/", "sleep 3s a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.rewrite("red", "blue");
+    server.signal("HUP");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    server.signal("TERM");
+    server.wait_for_log("reloaded");
+    let refused = kept.post("/", "after");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "draining"), "{refused:?}");
+    assert_eq!(running.answer().status, 200);
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_hang_up_in_the_middle_of_a_reload_is_not_forgotten() {
+    let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
+    server.rewrite("red", "blue");
+    server.signal("HUP");
+    server.wait_until("the new worker runs", |s| s.workers().len() == 2);
+    server.rewrite("blue", "green");
+    server.signal("HUP");
+    server.wait_until("the last one answers", |s| s.answers("env COLOUR").body == "green");
+    server.wait_until("the old ones have gone", |s| s.workers().len() == 1);
+}
+
+#[test]
+fn a_pool_that_was_taken_out_has_no_workers_in_the_metrics() {
+    let extra = "[pool.extra]\ncommand = [\"cat\"]\nworkers = 2\n\n\
+        [[route]]\nmatch = \"POST /extra\"\npool = \"extra\"\n";
+    let main = "[pool.main]\ncommand = [\"cat\"]\nworkers = 1\n\n\
+        [[route]]\nmatch = \"POST /\"\npool = \"main\"\n";
+    let server = Server::config(&format!("{main}\n{extra}")).start();
+    let workers = "httpipe_workers{pool=\"extra\"}";
+    server.wait_until("they run", |s| s.metric(workers) == 2.0);
+    server.rewrite(extra, "");
+    assert_eq!(server.admin().later("POST", "/reload", OPERATOR, "").answer().status, 200);
+    server.wait_until("they have gone", |s| s.metric(workers) == 0.0 && s.workers().len() == 1);
+}

@@ -76,3 +76,11 @@ fn nothing_to_run_is_a_usage_error() {
     is_refused(Server::args(&["no-such-file.toml"]), &["no-such-file.toml"]);
     is_refused(Server::args(&["--no-such-flag", "--", "cat"]), &["--no-such-flag"]);
 }
+
+#[test]
+fn too_few_descriptors_for_its_threads_are_told() {
+    let ended =
+        Server::with("workers = 1").top("threads = 30").under("prlimit --nofile=64").refused();
+    assert_ne!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("64 open files are allowed"), "{}", ended.stderr);
+}

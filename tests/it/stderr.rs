@@ -32,3 +32,21 @@ fn control_characters_cannot_change_the_look_of_the_log() {
     server.wait_for_log("red");
     assert!(server.log_lines().iter().all(|line| !line.contains('\u{1b}')));
 }
+
+#[test]
+fn who_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
+    // It is not marked as the test's: nobody but the file ends it, or half a minute.
+    let stray = "for n in $(seq 300); do [ -e over ] && exit; sleep 0.1; done";
+    let program = format!(
+        "while read -r x; do env -u TEST_SERVER setsid sh -c '{stray}' </dev/null >/dev/null & \
+         echo \"$x\"; exit 3; done"
+    );
+    let server =
+        Server::with("workers = 1").worker("sh leaves.sh").file("leaves.sh", &program).start();
+    let before = server.descriptors();
+    for round in 0..5 {
+        server.wait_until("the next one answers", |s| s.answers(&round.to_string()).status == 200);
+    }
+    server.wait_until("none is held for them", |s| s.descriptors() <= before);
+    server.put("over");
+}

@@ -266,3 +266,23 @@ fn a_stop_of_the_server_lets_a_stream_finish() {
     assert_eq!(caller.chunk().as_deref(), Some(""));
     assert_eq!(server.exit_code(), 0);
 }
+
+#[test]
+fn a_stop_right_after_a_reload_cuts_no_answer() {
+    let mut server = streaming("env = { COLOUR = \"red\" }").start();
+    let mut caller = server.client().connect();
+    caller.ask("POST", "/", &["Connection: close"], "step 2 part");
+    server.put("go0");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(caller.chunk().as_deref(), Some("part0\n"));
+    server.rewrite("red", "blue");
+    let reloaded = server.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    server.signal("TERM");
+    server.wait_until("it stops", |server| server.client().is_refused());
+    pause(Duration::from_millis(300));
+    server.put("go1");
+    assert_eq!(caller.chunk().as_deref(), Some("part1\n"));
+    assert_eq!(caller.chunk().as_deref(), Some(""));
+    assert_eq!(server.exit_code(), 0);
+}

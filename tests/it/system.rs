@@ -167,3 +167,17 @@ fn no_room_for_the_log() {
 fn a_log_that_fails() {
     a_log_that_cannot_be_written("EIO");
 }
+
+/// As a program with another user's rights, or one that waits for a device for ever.
+#[test]
+fn a_worker_that_cannot_be_killed_does_not_hold_the_server_up() {
+    if !has_strace() {
+        return;
+    }
+    let keys = "workers = 1\nstop_grace = \"50ms\"";
+    let mut server = Server::with(keys).worker("demo-worker --ignore-term --ignore-eof").start();
+    let _fault = server.inject(MAIN, "kill:error=EPERM");
+    server.signal("TERM");
+    server.wait_for_log("cannot be killed");
+    assert_eq!(server.exit_code(), 0);
+}

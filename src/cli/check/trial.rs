@@ -11,7 +11,8 @@ use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::unix::AsyncFd;
 use tokio_util::task::TaskTracker;
 
-use super::look::{self, Activity, Look};
+use super::look;
+use super::quiet::Quiet;
 use super::seen::{Banner, End, Exchange, Seen, Silence, Stage};
 use crate::base::{Question, WorkerId};
 use crate::config::{LaunchSettings, PoolSettings};
@@ -140,17 +141,6 @@ struct Worker<'a> {
     deadline: Instant,
 }
 
-/// For how long nothing has happened.
-#[derive(Default)]
-struct Quiet {
-    last: Option<Look>,
-    /// Since when it is blocked on its input, and since when it sleeps at least.
-    waits_since: Option<Instant>,
-    sleeps_since: Option<Instant>,
-    /// The CPU time at some moments, to know what it used lately.
-    cpu: Vec<(Instant, Duration)>,
-}
-
 impl Worker<'_> {
     async fn lead(&mut self, seen: &mut Seen) -> Result<(), Stop> {
         let started = self.settle(&mut seen.banner).await;
@@ -179,7 +169,8 @@ impl Worker<'_> {
             let now = Instant::now();
             let asleep = self.quiet.slept(now) >= STARTED_ASLEEP;
             let taken = ready.and_then(|ready| taken_by(ready, &self.raw));
-            let is_over = self.quiet.waited(now) >= STARTED || now >= give_up;
+            let is_over =
+                self.quiet.waited(now) >= STARTED || now >= give_up || self.has_said_enough();
             if is_over || (asleep && (ready.is_none() || taken.is_some())) {
                 banner.taken = taken;
                 break if ready.is_some() && taken.is_none() {
@@ -323,7 +314,7 @@ impl Worker<'_> {
             let is_quiet = self.unread() == 0
                 && self.outgoing.is_empty()
                 && (self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP);
-            if is_quiet || now >= end {
+            if is_quiet || now >= end || self.has_said_enough() {
                 return Ok(());
             }
             if let Step::Ended | Step::Closed = self.step().await {
@@ -381,6 +372,11 @@ impl Worker<'_> {
         self.stdin.as_ref().and_then(|stdin| ioctl_fionread(stdin.get_ref()).ok()).unwrap_or(0)
     }
 
+    /// What was not asked for is more than anybody is shown.
+    fn has_said_enough(&self) -> bool {
+        self.incoming.len() >= KEPT_MOST
+    }
+
     async fn step(&mut self) -> Step {
         let mut buffer = [0; 8192];
         let (stdin, outgoing) = (self.stdin.as_ref(), &self.outgoing);
@@ -408,8 +404,12 @@ impl Worker<'_> {
             },
             () = self.process.ended() => {
                 // What it wrote last may not have been reported yet.
-                while let Ok(count @ 1..) = rustix::io::read(self.stdout.get_ref(), &mut buffer) {
+                let mut left = KEPT_MOST;
+                while left > 0
+                    && let Ok(count @ 1..) = rustix::io::read(self.stdout.get_ref(), &mut buffer)
+                {
                     self.heard(&buffer[..count]);
+                    left = left.saturating_sub(count);
                 }
                 Step::Ended
             }
@@ -425,45 +425,6 @@ impl Worker<'_> {
         self.incoming.extend_from_slice(bytes);
         let room = KEPT_MOST.saturating_sub(self.raw.len());
         self.raw.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-}
-
-impl Quiet {
-    /// CPU time "lately" is that of so long.
-    const LATELY: Duration = Duration::from_secs(1);
-
-    /// Something came or went.
-    fn broken(&mut self) {
-        self.waits_since = None;
-        self.sleeps_since = None;
-    }
-
-    fn looked(&mut self, look: Look) {
-        let now = Instant::now();
-        let is_still = self.last.is_none_or(|last| last.cpu == look.cpu);
-        let since = |most: Activity, since: Option<Instant>| {
-            (is_still && look.activity <= most).then(|| since.unwrap_or(now))
-        };
-        self.waits_since = since(Activity::Waits, self.waits_since);
-        self.sleeps_since = since(Activity::Sleeps, self.sleeps_since);
-        self.last = Some(look);
-        self.cpu.retain(|(at, _)| now.duration_since(*at) <= Self::LATELY);
-        self.cpu.push((now, look.cpu));
-    }
-
-    fn waited(&self, now: Instant) -> Duration {
-        self.waits_since.map(|since| now.duration_since(since)).unwrap_or_default()
-    }
-
-    fn slept(&self, now: Instant) -> Duration {
-        self.sleeps_since.map(|since| now.duration_since(since)).unwrap_or_default()
-    }
-
-    fn cpu_lately(&self) -> Duration {
-        match (self.cpu.first(), self.cpu.last()) {
-            (Some((_, before)), Some((_, after))) => after.saturating_sub(*before),
-            _ => Duration::ZERO,
-        }
     }
 }
 

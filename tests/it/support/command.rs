@@ -17,9 +17,11 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs the binary with these arguments in this directory until it ends by itself.
-pub(super) fn httpipe(dir: &Path, arguments: &[&str]) -> Ended {
-    let mut child = binary(dir).args(arguments).spawn().expect("the binary can be run");
+/// Runs the binary with these arguments in this directory until it ends by itself, started by
+/// another program if one is named.
+pub(super) fn httpipe(program: &[String], dir: &Path, arguments: &[&str]) -> Ended {
+    let mut command = binary_under(program, dir);
+    let mut child = command.args(arguments).spawn().expect("the binary can be run");
     let (mut stdout, mut stderr) = outputs(&mut child);
     let status = eventually(
         "it ended",
@@ -30,12 +32,8 @@ pub(super) fn httpipe(dir: &Path, arguments: &[&str]) -> Ended {
     Ended { code, stdout: stdout.all(), stderr: stderr.all() }
 }
 
-/// The binary under test, with an environment that the machine's own settings do not reach.
-pub(super) fn binary(dir: &Path) -> Command {
-    binary_under(&[], dir)
-}
-
-/// The same, started by another program that takes a command line.
+/// The binary under test, with an environment that the machine's own settings do not reach;
+/// started by another program that takes a command line, if one is named.
 #[expect(clippy::disallowed_methods, reason = "tests start the server as its users do")]
 pub(super) fn binary_under(program: &[String], dir: &Path) -> Command {
     let mut words = program.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_httpipe")]);

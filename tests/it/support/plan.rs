@@ -120,7 +120,7 @@ impl Plan {
         let mark = new_mark();
         let (dir, arguments) = self.prepare(&mark);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ended = httpipe(&dir, &arguments);
+        let ended = httpipe(&self.under, &dir, &arguments);
         drop(std::fs::remove_dir_all(dir));
         ended
     }

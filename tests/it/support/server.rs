@@ -251,6 +251,11 @@ impl Server {
         std::fs::rename(&fresh, self.dir.join(name)).expect("a file can be replaced");
     }
 
+    /// Is there such a file in that directory?
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.dir.join(name).exists()
+    }
+
     /// What its workers wrote into a file there; empty where it is not there.
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
