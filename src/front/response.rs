@@ -22,9 +22,6 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
 
-/// Fields of most responses: what every one has, its content type, and what the cache adds.
-const FIELDS: usize = 8;
-
 /// The body of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrontBody {
@@ -220,11 +217,8 @@ fn of_reply(
     }
 }
 
-/// A response with room for the fields of most, those of the cache included: a header map that
-/// grows is filled twice.
 fn new(status: u16, body: Bytes) -> Response<FrontBody> {
     let mut response = Response::new(FrontBody::whole(body));
-    *response.headers_mut() = HeaderMap::with_capacity(FIELDS);
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
@@ -302,9 +296,15 @@ impl Written {
 }
 
 fn server_timing(timing: Timing) -> HeaderValue {
+    if timing == Timing::default() {
+        return HeaderValue::from_static("queue;dur=0.000, work;dur=0.000");
+    }
     let queue = Written::new().text("queue;dur=").millis(timing.queue);
     queue.text(", work;dur=").millis(timing.work).value()
 }
+
+/// Most fields that follow the content type where the cache had part in a response.
+const CACHE_FIELDS: usize = 8;
 
 /// Says how the cache had part in it; gives back what is kept, if anything is.
 fn add_cache_fields<'a>(
@@ -312,6 +312,8 @@ fn add_cache_fields<'a>(
     cache: &'a CacheUse,
     now: Instant,
 ) -> Option<&'a Stored> {
+    // A map that grows is filled again; with these it has more fields than it begins with.
+    headers.reserve(CACHE_FIELDS);
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);

@@ -24,6 +24,8 @@ struct Entry {
     method: String,
     path: Vec<PathPart>,
     rest: bool,
+    /// The whole path, where only one has the shape: nothing then needs to be split.
+    only: Option<String>,
 }
 
 /// What a request's method and path lead to.
@@ -54,11 +56,9 @@ impl RouteTable {
                 // `/` is one empty segment, however it was written down.
                 let root = route.path.is_empty() && !route.rest;
                 let root = root.then(|| PathPart::Literal(String::new()));
-                Entry {
-                    method: route.method.clone(),
-                    path: route.path.iter().cloned().chain(root).collect(),
-                    rest: route.rest,
-                }
+                let path: Vec<_> = route.path.iter().cloned().chain(root).collect();
+                let only = if route.rest { None } else { only_path(&path) };
+                Entry { method: route.method.clone(), path, rest: route.rest, only }
             })
             .collect::<Vec<_>>();
         let allow = allow_of(entries.iter());
@@ -106,6 +106,11 @@ impl Entry {
     }
 
     fn takes_path(&self, path: &str) -> bool {
+        if let Some(only) = &self.only
+            && !path.contains('%')
+        {
+            return path == only;
+        }
         let Some(path) = path.strip_prefix('/') else { return false };
         let mut segments = path.split('/');
         let fits = self.path.iter().all(|part| match (part, segments.next()) {
@@ -115,6 +120,21 @@ impl Entry {
         });
         fits && segments.next().is_some() == self.rest
     }
+}
+
+/// The one path that has this shape, as it is without any percent sign.
+fn only_path(parts: &[PathPart]) -> Option<String> {
+    let mut path = String::new();
+    for part in parts {
+        match part {
+            PathPart::Literal(literal) if !literal.contains(['/', '%']) => {
+                path.push('/');
+                path.push_str(literal);
+            }
+            PathPart::Literal(_) | PathPart::Parameter(_) => return None,
+        }
+    }
+    Some(path)
 }
 
 /// The segments of a path that stand where a route has parameters, as they came, each with the
