@@ -45,6 +45,18 @@ impl<P> State<P> {
         }
     }
 
+    /// A call whose caller has stopped waiting is not handed over any more, though no tick has
+    /// found it yet. Says whether it was so.
+    pub(super) fn is_too_late(&mut self, now: Instant, id: CallId) -> bool {
+        let Some(call) = self.calls.get(id) else { return false };
+        if call.holders > 0 || call.caller_deadline.is_none_or(|deadline| deadline > now) {
+            return false;
+        }
+        let after = now.saturating_duration_since(call.accepted);
+        self.fail(now, id, Failure::Timeout { after });
+        true
+    }
+
     /// Stops a worker in which a call has run out of time.
     pub(super) fn check_times(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.workers.get(&worker) else { return };

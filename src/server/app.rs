@@ -215,8 +215,7 @@ impl Server {
         *self.current.borrow_mut() = Rc::clone(&app);
         for pool in old.desk.pools() {
             if !app.desk.pools().iter().any(|other| Rc::ptr_eq(other, pool)) {
-                let drain = app.config.drain;
-                self.tasks().spawn_local(let_go(Rc::clone(pool), drain));
+                self.tasks().spawn_local(let_go(Rc::clone(pool)));
             }
         }
     }
@@ -290,9 +289,10 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
 }
 
 /// Stops a pool that no configuration names any more, once its calls are answered, those of
-/// requests that are still being read too.
-async fn let_go(pool: Rc<Pool>, patience: Duration) {
-    tokio::time::timeout(patience, pool.becomes_useless()).await.ok();
+/// requests that are still being read too. However long that takes: each of them has limits of
+/// its own, and `drain` is for a server that stops.
+async fn let_go(pool: Rc<Pool>) {
+    pool.becomes_useless().await;
     pool.stop(ExitReason::Reloaded).await;
     // If no other has its name, its gauges are not brought up to date any more.
     pool.publish();

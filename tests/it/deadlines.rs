@@ -45,3 +45,15 @@ fn a_time_that_cannot_be_read_is_refused() {
     }
     assert!(server.seen().is_empty());
 }
+
+#[test]
+fn who_has_stopped_waiting_is_not_asked_for() {
+    let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
+    for number in 0..20 {
+        let question = format!("late {number}");
+        let answer = server.client().request("POST", "/", &["X-Timeout: 1us"], &question);
+        assert_eq!((answer.status, answer.code().as_str()), (504, "timeout"), "{answer:?}");
+    }
+    assert_eq!(server.answers("next").body, "next");
+    assert_eq!(server.seen(), ["next"]);
+}

@@ -164,3 +164,16 @@ fn a_pool_that_was_taken_out_has_no_workers_in_the_metrics() {
     assert_eq!(server.admin().later("POST", "/reload", OPERATOR, "").answer().status, 200);
     server.wait_until("they have gone", |s| s.metric(workers) == 0.0 && s.workers().len() == 1);
 }
+
+#[test]
+fn a_reload_cuts_no_call_however_short_drain_is() {
+    let server =
+        Server::with("workers = 1\nenv = { COLOUR = \"red\" }").top("drain = \"100ms\"").start();
+    let running = server.client().post_later("/", "sleep 2500 a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.rewrite("red", "blue");
+    assert_eq!(server.admin().later("POST", "/reload", OPERATOR, "").answer().status, 200);
+    let answer = running.answer();
+    assert_eq!((answer.status, &*answer.body), (200, "sleep 2500 a"), "{answer:?}");
+    server.wait_until("the old worker has gone", |s| s.workers().len() == 1);
+}
