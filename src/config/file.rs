@@ -301,7 +301,7 @@ pub struct RecycleFile {
     /// When its resident memory is above this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
-    /// After this time.
+    /// After this time, 1 s at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<Time>,
 }
