@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::support::{Client, Server};
 
 const CALLERS: usize = 8;
+const WORKERS: usize = 6;
 
-/// A worker that reads all there is, answers the first line of it, and ends.
-const ONCE: &str = "head -n 1";
+/// A worker that answers one question and ends; after some of them it takes one more with it.
+const ONCE: &str = "read -r x; echo \"$x\"; case $x in *[036]) read -r y;; esac";
 
 /// What came of calls that may run only once: answered, and honestly failed.
 #[derive(Default)]
@@ -21,7 +22,10 @@ struct Count {
 /// goes to the next worker; what may not is answered or lost, at once. Nobody hangs, and nobody
 /// gets another's answer.
 fn everybody_gets_an_answer(answers: usize) -> Count {
-    let server = Server::with("workers = 6\nretries = 20\ntimeout = \"20s\"").worker(ONCE).start();
+    let server = Server::with(&format!("workers = {WORKERS}\nretries = 20\ntimeout = \"20s\""))
+        .worker("sh once")
+        .file("once", ONCE)
+        .start();
     let (descriptors, offspring) = (server.descriptors(), server.offspring().len());
     let each = answers / CALLERS;
     let count = std::thread::scope(|scope| {
@@ -36,11 +40,14 @@ fn everybody_gets_an_answer(answers: usize) -> Count {
             Count { answered: all.answered + one.answered, lost: all.lost + one.lost }
         })
     });
-    let died = server.metric("httpipe_worker_exits_total{reason=\"crash\"}");
-    assert!(died >= (answers - count.lost) as f64, "{died} workers for {answers} answers");
-    assert_eq!(server.metric("httpipe_worker_exits_total"), died, "for no other reason");
+    let died = server.metric("httpipe_worker_exits_total");
+    // Those that answered last may wait for one more question.
+    let answered = answers - count.lost;
+    assert!(died + WORKERS as f64 >= answered as f64, "{died} workers, {answered} answers");
+    let crashed = server.metric("httpipe_worker_exits_total{reason=\"crash\"}");
+    assert!(crashed >= died, "{died} workers, {crashed} of them for this reason");
     server.wait_until("all is as before", |s| {
-        s.workers().len() == 6
+        s.workers().len() == WORKERS
             && s.zombies() == 0
             && s.descriptors() <= descriptors + 2
             && s.offspring().len() == offspring
@@ -78,7 +85,8 @@ fn one_caller(client: &Client, caller: usize, rounds: usize) -> Count {
 #[test]
 fn a_worker_that_answers_and_ends_is_asked_nothing_more() {
     let count = everybody_gets_an_answer(600);
-    assert!(count.lost < count.answered, "{} of {} lost", count.lost, count.answered);
+    assert!(count.lost > 0, "none was taken along, which is not what this is about");
+    assert!(count.lost < count.answered, "{} lost, {} answered", count.lost, count.answered);
 }
 
 /// The same ten thousand times.
