@@ -16,13 +16,13 @@ pub(super) enum Format {
 }
 
 /// The name of a field. It is ours, so it needs no escape.
-pub(super) trait Name {
+pub(super) trait Name: Copy {
     /// Writes it with what stands before and after it.
-    fn write(&self, to: &mut Vec<u8>, format: Format);
+    fn write(self, to: &mut Vec<u8>, format: Format);
 }
 
 impl Name for &str {
-    fn write(&self, to: &mut Vec<u8>, format: Format) {
+    fn write(self, to: &mut Vec<u8>, format: Format) {
         let (before, after): (&[u8], &[u8]) = match format {
             Format::Text => (b" ", b"="),
             Format::Json => (b",\"", b"\":"),
@@ -42,7 +42,7 @@ pub(super) struct Field {
 
 impl Name for Field {
     #[inline]
-    fn write(&self, to: &mut Vec<u8>, format: Format) {
+    fn write(self, to: &mut Vec<u8>, format: Format) {
         to.extend_from_slice(match format {
             Format::Text => self.text.as_bytes(),
             Format::Json => self.json.as_bytes(),
@@ -134,7 +134,7 @@ impl<'a> Line<'a> {
 
     /// A field whose value is text. In the text format it is quoted where it could be misread.
     pub(super) fn text(&mut self, name: impl Name, value: &str) {
-        self.name(&name);
+        self.name(name);
         let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
         if self.format == Format::Text && !value.is_empty() && value.bytes().all(is_bare) {
             self.to.extend_from_slice(value.as_bytes());
@@ -147,7 +147,7 @@ impl<'a> Line<'a> {
 
     /// A field whose value is a whole number.
     pub(super) fn number(&mut self, name: impl Name, value: impl itoa::Integer) {
-        self.name(&name);
+        self.name(name);
         self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
@@ -155,7 +155,7 @@ impl<'a> Line<'a> {
     pub(super) fn fraction(&mut self, name: impl Name, value: f64) {
         let text = value.to_string();
         if value.is_finite() {
-            self.name(&name);
+            self.name(name);
             self.to.extend_from_slice(text.as_bytes());
         } else {
             self.text(name, &text);
@@ -164,13 +164,13 @@ impl<'a> Line<'a> {
 
     /// A field whose value is yes or no.
     pub(super) fn truth(&mut self, name: impl Name, value: bool) {
-        self.name(&name);
+        self.name(name);
         self.to.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A field whose value is a duration, in milliseconds with three decimals.
     pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
-        self.name(&name);
+        self.name(name);
         let millis =
             value.as_secs().saturating_mul(1_000).saturating_add(value.subsec_millis().into());
         self.to.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
@@ -186,7 +186,7 @@ impl<'a> Line<'a> {
     }
 
     #[inline]
-    fn name(&mut self, name: &impl Name) {
+    fn name(&mut self, name: impl Name) {
         name.write(self.to, self.format);
     }
 }
