@@ -170,8 +170,21 @@ impl<'a> Given<'a> {
 
 /// The pairs of a query or a form, not yet decoded. A name without `=` has an empty value.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches('&');
+        let (pair, others) = divide(rest, b'&');
+        rest = others;
+        (!pair.is_empty()).then(|| divide(pair, b'='))
+    })
+}
+
+/// What stands before and after the first such sign; all stands before it where there is none.
+fn divide(text: &str, sign: u8) -> (&str, &str) {
+    match memchr::memchr(sign, text.as_bytes()) {
+        Some(place) => (&text[..place], &text[place + 1..]),
+        None => (text, ""),
+    }
 }
 
 /// Decodes `%41`, and `+` as a space where it is one.

@@ -317,7 +317,7 @@ fn add_cache_fields<'a>(
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
-            headers.insert(header::AGE, age.as_secs().into());
+            headers.insert(header::AGE, Written::new().number(age.as_secs()).value());
             let left = stored.ttl.saturating_sub(age).as_secs();
             (Some(&**stored), Written::new().text("httpipe; hit; ttl=").number(left).value())
         }
