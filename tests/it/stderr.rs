@@ -64,7 +64,7 @@ fn a_line_without_an_end_neither_stalls_the_worker_nor_fills_the_log_or_the_memo
         let question = format!("stderr-endless 10MiB {round}");
         let answer = server.answers(&question);
         assert_eq!((answer.status, &answer.body), (200, &question));
-        assert!(answer.took < Duration::from_secs(5), "{answer:?}");
+        assert!(answer.took < Duration::from_secs(8), "{answer:?}");
     }
     let grown = server.memory().saturating_sub(memory);
     assert!(grown < 4 << 20, "{grown} bytes more");
