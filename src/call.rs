@@ -299,7 +299,7 @@ impl Flight {
         };
         let now = Instant::now();
         let keep = |reply: &Reply| Arc::new(Stored::new(reply.clone(), now, self.ttl));
-        let stored = outcome.result.as_ref().ok().map(keep);
+        let stored = outcome.result.as_ref().ok().filter(|reply| reply.may_be_kept()).map(keep);
         if let Some(stored) = &stored {
             self.cache.put(self.key.clone(), Arc::clone(stored));
         }

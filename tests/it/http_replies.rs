@@ -130,3 +130,35 @@ fn statuses_without_a_body_leave_the_connection_in_step() {
     assert_eq!((head.status, head.header("content-length")), (203, "4"));
     assert_eq!(caller.post("/", r#"{"body":"next"}"#).body, "next");
 }
+
+/// "Come again later", kept for an hour, would be said for an hour.
+#[test]
+fn what_the_worker_calls_a_failure_is_not_kept() {
+    let server = Server::with("workers = 1\nreply = \"http\"")
+        .worker("demo-worker --journal seen")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let mut asked = 0;
+    for (status, is_kept) in [
+        (200, true),
+        (203, true),
+        (301, true),
+        (304, false),
+        (404, false),
+        (500, false),
+        (503, false),
+    ] {
+        let target = format!("/?input=%7B%22status%22%3A{status}%7D");
+        for round in 0..2 {
+            let answer = server.client().get(&target);
+            assert_eq!(answer.status, status);
+            let kept = answer.header("cache-status");
+            let hit = kept.contains("hit");
+            assert_eq!(hit, is_kept && round == 1, "{status}: {kept}");
+            assert_eq!(kept.contains("stored"), is_kept && round == 0, "{status}: {kept}");
+            assert_eq!(answer.header("cache-control").is_empty(), !is_kept, "{answer:?}");
+            asked += usize::from(!hit);
+        }
+    }
+    assert_eq!(server.seen().len(), asked);
+}
