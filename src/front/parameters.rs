@@ -62,8 +62,10 @@ impl<'a> Body<'a> {
 pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
     let mut given = Given { parameters: &route.parameters, values: vec![] };
     given.values.resize(route.parameters.len(), None);
-    for (index, segment) in path_values(route, sources.path) {
-        given.take(index, decode(segment, false))?;
+    if route.parameters.iter().any(|parameter| parameter.in_path) {
+        for (index, segment) in path_values(route, sources.path) {
+            given.take(index, decode(segment, false))?;
+        }
     }
     if !route.parameters.is_empty() {
         given.take_pairs(sources.query)?;
@@ -181,11 +183,15 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// What stands before and after the first such sign; all stands before it where there is none.
 fn divide(text: &str, sign: u8) -> (&str, &str) {
-    match memchr::memchr(sign, text.as_bytes()) {
-        Some(place) => (&text[..place], &text[place + 1..]),
-        None => (text, ""),
-    }
+    let place = match text.len() {
+        ..=SHORT => text.bytes().position(|byte| byte == sign),
+        _ => memchr::memchr(sign, text.as_bytes()),
+    };
+    place.map_or((text, ""), |place| (&text[..place], &text[place + 1..]))
 }
+
+/// In texts up to this length, in bytes, a plain loop finds a byte before `memchr` has begun.
+const SHORT: usize = 32;
 
 /// Decodes `%41`, and `+` as a space where it is one.
 ///
@@ -193,7 +199,11 @@ fn divide(text: &str, sign: u8) -> (&str, &str) {
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
-    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+    let is_plain = match text.len() {
+        ..=SHORT => !text.bytes().any(|byte| matches!(byte, b'%' | b'+')),
+        _ => memchr::memchr2(b'%', b'+', text.as_bytes()).is_none(),
+    };
+    if is_plain {
         return Ok(Cow::Borrowed(text));
     }
     let has_spaces = plus_is_space && text.contains('+');
