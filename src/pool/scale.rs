@@ -260,7 +260,10 @@ impl<P> State<P> {
 
     pub(super) fn no_worker(&self, now: Instant) -> Failure {
         let until = self.backoff.blocked_until(now).unwrap_or(now);
-        let why = self.in_vain.clone().unwrap_or_else(|| "none has started yet".into());
+        let why = match &self.in_vain {
+            Some(why) => format!("and none can be started now: {why}").into(),
+            None => "and none has been yet".into(),
+        };
         Failure::NoWorker { why, retry_after: until - now }
     }
 }
