@@ -71,7 +71,7 @@ fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> S
     move |error| ServeError::System { what, error, hint }
 }
 
-/// Serves until told to stop. `source` is what a reload loads again;
+/// Serves until told to stop. `source` is what a reload loads again.
 ///
 /// # Errors
 ///
