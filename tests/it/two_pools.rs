@@ -65,18 +65,24 @@ match = "POST /noisy"
 pool = "noisy"
 "#;
 
-/// Asks the quiet pool so often; how long the answers took, the shortest first.
-fn ask_quietly(server: &Server, calls: usize) -> Vec<Duration> {
-    let mut caller = server.client().connect();
-    let mut took = Vec::new();
+/// Asks the quiet pools of these servers in turn, so often; how long the answers of each took, the
+/// shortest first.
+fn ask_quietly<const N: usize>(servers: [&Server; N], calls: usize) -> [Vec<Duration>; N] {
+    let mut callers = servers.map(|server| server.client().connect());
+    let mut took = servers.map(|_| Vec::new());
     for number in 0..calls {
-        let question = format!("quiet {number}");
-        let answer = caller.post("/quiet", &question);
-        assert_eq!((answer.status, answer.body.as_str()), (200, question.as_str()), "{answer:?}");
-        took.push(answer.took);
+        for (caller, took) in callers.iter_mut().zip(&mut took) {
+            let question = format!("quiet {number}");
+            let answer = caller.post("/quiet", &question);
+            let expected = (200, question.as_str());
+            assert_eq!((answer.status, answer.body.as_str()), expected, "{answer:?}");
+            took.push(answer.took);
+        }
         pause(Duration::from_millis(3));
     }
-    took.sort();
+    for took in &mut took {
+        took.sort();
+    }
     took
 }
 
@@ -108,7 +114,9 @@ fn make_noise(server: &Server, over: &AtomicBool, caller: usize) -> (u64, u64) {
 #[test]
 fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
     let server = Server::config(NOISY).start();
-    let alone = ask_quietly(&server, 200);
+    // Shares the machine with the noise, which may be slow, but nothing else.
+    let elsewhere = Server::config(NOISY).start();
+    ask_quietly([&server], 200);
     let worker = server.workers();
     let over = AtomicBool::new(false);
     let (beside, noise) = std::thread::scope(|scope| {
@@ -122,7 +130,7 @@ fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
         server.wait_until("the noisy pool refuses calls", |s| {
             s.metric("httpipe_requests_total{route=\"POST /noisy\",status=\"503\"}") > 50.0
         });
-        let beside = ask_quietly(&server, 300);
+        let beside = ask_quietly([&server, &elsewhere], 300);
         drop(until_here);
         let noise: Vec<_> =
             callers.into_iter().map(|caller| caller.join().expect("honest answers only")).collect();
@@ -130,10 +138,11 @@ fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
     });
     let refused: u64 = noise.iter().map(|(_, refused)| refused).sum();
     assert!(refused > 100, "it was noisy: {noise:?}");
-    // Half of them share two cores with 32 noisy callers, so the tail is the machine's.
-    let (median, most) = (beside[beside.len() / 2], beside[beside.len() * 99 / 100]);
-    assert!(median < Duration::from_millis(25).max(alone[100] * 10), "{median:?}, {alone:?}");
-    assert!(most < Duration::from_millis(250), "{most:?}");
+    let [beside, apart] = beside;
+    for (percent, bound) in [(50, Duration::from_millis(25)), (99, Duration::from_millis(250))] {
+        let (beside, apart) = (beside[3 * percent], apart[3 * percent]);
+        assert!(beside < bound.max(apart * 10), "{percent} %: {beside:?}, elsewhere {apart:?}");
+    }
     assert!(worker.iter().any(|id| server.workers().contains(id)), "the quiet one stays");
     assert_eq!(server.metric("httpipe_worker_exits_total{pool=\"quiet\"}"), 0.0);
     assert_eq!(server.metric("httpipe_calls_total{pool=\"quiet\",outcome=\"ok\"}"), 500.0);

@@ -142,9 +142,14 @@ impl Server {
         eventually(what, || is_so(self).then_some(()), || format!("\n{}", self.log()));
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until `/ready` says so, and all workers that it has made by then run the program:
+    /// one counts as ready a moment before that where nothing asks it.
     pub(crate) fn wait_until_ready(&self) {
         self.wait_until("it is ready", |server| server.admin().get("/ready").status == 200);
+        self.wait_until("its workers run the program", |server| {
+            let of_children = processes::children(server.id).into_iter().map(processes::arguments);
+            !of_children.into_iter().any(|words| words.get(1).is_some_and(|word| word == "__exec"))
+        });
     }
 
     /// Waits for a line of the log that holds this text, and returns it.
