@@ -167,15 +167,23 @@ impl Server {
         self.log_lines().join("\n")
     }
 
-    /// Sends a signal by its name, as `TERM`.
+    /// Sends a signal by its name, as `TERM`; after `STOP` it stands still.
     pub(crate) fn signal(&self, name: &str) {
-        send_signal(self.id, name);
+        self.send_signal(self.id, name);
     }
 
     /// Sends a signal to one of its workers, or to another process of it.
     pub(crate) fn signal_worker(&self, worker: u32, name: &str) {
         assert!(processes::marked(&self.mark).contains(&worker), "{worker} is not ours");
-        send_signal(worker, name);
+        self.send_signal(worker, name);
+    }
+
+    fn send_signal(&self, process: u32, name: &str) {
+        send_signal(process, name);
+        if name == "STOP" {
+            // On a busy machine it takes effect a while after it was sent.
+            self.wait_until("it stands still", |_| processes::is_stopped(process));
+        }
     }
 
     /// The same where it may have ended meanwhile.
