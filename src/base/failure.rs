@@ -88,9 +88,9 @@ pub enum Failure {
         /// When trying again is likely to help.
         retry_after: Duration,
     },
-    /// The pool has no worker and cannot start one now.
+    /// The pool has no worker that takes calls, and cannot start one now.
     NoWorker {
-        /// Why not, in words.
+        /// What follows `no worker is ready,`.
         why: Arc<str>,
         /// When the next start is tried.
         retry_after: Duration,

@@ -115,6 +115,18 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim_start())
 }
 
+/// A duration in whole milliseconds, and the microseconds beyond them as they stand behind these.
+pub fn in_millis(time: Duration) -> (u64, [u8; 4]) {
+    let whole = time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_millis().into());
+    (whole, thousandths(time.subsec_micros() % 1_000))
+}
+
+/// A number below a thousand as what stands behind a whole one: `.007`.
+pub fn thousandths(number: u32) -> [u8; 4] {
+    let digit = |divisor: u32| b'0' + (number / divisor % 10) as u8;
+    [b'.', digit(100), digit(10), digit(1)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -147,7 +147,8 @@ pub struct PoolFile {
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
     /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring` or `content-length`. Questions and
-    /// answers may differ: `{ send = "line", reply = "block" }`.
+    /// answers may differ: `{ send = "line", reply = "block" }`. Answers may end with `{nonce}`
+    /// (`until:{nonce}\n`) where they come in `order`.
     pub framing: FramingFile,
     /// How an answer finds its call: `order` (the oldest call in that worker), `echo` (the call
     /// whose question it repeats; needs a `reply` that holds `{input}`), `tag` (the call whose

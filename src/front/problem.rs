@@ -144,9 +144,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::QueueTimeout { waited, .. } => {
             format!("no worker was free within {}", shown(*waited)).into()
         }
-        Failure::NoWorker { why, .. } => {
-            format!("no worker is running, and none can be started now: {why}").into()
-        }
+        Failure::NoWorker { why, .. } => format!("no worker is ready, {why}").into(),
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after } => {
             format!("the program did not answer within {}", shown(*after)).into()

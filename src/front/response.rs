@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::Problem;
 use super::request::X_REQUEST_ID;
+use crate::base::units::in_millis;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
@@ -276,9 +277,13 @@ impl Written {
         Self { bytes: [0; WRITTEN_MOST], length: 0 }
     }
 
-    fn text(mut self, text: &str) -> Self {
-        let end = self.length + text.len();
-        self.bytes[self.length..end].copy_from_slice(text.as_bytes());
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        let end = self.length + bytes.len();
+        self.bytes[self.length..end].copy_from_slice(bytes);
         self.length = end;
         self
     }
@@ -288,17 +293,9 @@ impl Written {
     }
 
     /// In milliseconds, with microseconds behind the point.
-    fn millis(mut self, time: Duration) -> Self {
-        self = self.number(
-            time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_millis().into()),
-        );
-        let part = time.subsec_micros() % 1_000;
-        let digits = [100, 10, 1].map(|divisor| b'0' + (part / divisor % 10) as u8);
-        let [first, second, third] = digits;
-        let end = self.length + 4;
-        self.bytes[self.length..end].copy_from_slice(&[b'.', first, second, third]);
-        self.length = end;
-        self
+    fn millis(self, time: Duration) -> Self {
+        let (whole, behind) = in_millis(time);
+        self.number(whole).bytes(&behind)
     }
 
     fn value(self) -> HeaderValue {

@@ -94,7 +94,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// In words for callers: why a worker that had given no good answer is gone.
+    /// In words for callers: what became of a worker that had given no good answer.
     pub(super) fn in_vain(&self) -> Arc<str> {
         match self {
             Self::Ended(exit) => {

@@ -33,21 +33,21 @@ impl<P> State<P> {
                 return self.note(deadline);
             }
             self.caller_deadlines.pop_first();
+            if self.fail_if_late(now, id) {
+                continue;
+            }
             let Some(call) = self.calls.get(id) else { continue };
-            let after = now.saturating_duration_since(call.accepted);
-            let failure = Failure::Timeout { after };
-            if call.holders == 0 {
-                self.fail(now, id, failure);
-            } else if call.abandoned.is_none() {
-                self.push(Action::Expire { call: id, failure });
+            if call.abandoned.is_none() {
+                let after = now.saturating_duration_since(call.accepted);
+                self.push(Action::Expire { call: id, failure: Failure::Timeout { after } });
                 self.caller_left(now, id);
             }
         }
     }
 
-    /// A call whose caller has stopped waiting is not handed over any more, though no tick has
-    /// found it yet. Says whether it was so.
-    pub(super) fn is_too_late(&mut self, now: Instant, id: CallId) -> bool {
+    /// Ends a call that no worker holds and whose caller has stopped waiting: it is not handed
+    /// over any more, though no tick may have found it yet. Says whether it was so.
+    pub(super) fn fail_if_late(&mut self, now: Instant, id: CallId) -> bool {
         let Some(call) = self.calls.get(id) else { return false };
         if call.holders > 0 || call.caller_deadline.is_none_or(|deadline| deadline > now) {
             return false;

@@ -67,15 +67,14 @@ pub(super) async fn watch_memory(pool: Rc<Pool>) {
             continue;
         };
         tokio::time::timeout(MEMORY_LOOK, adjusted).await.ok();
-        let now = Instant::now();
         let links: Vec<Rc<Link>> = pool.links.borrow().values().cloned().collect();
         for link in links {
             let memory = link.process().and_then(|id| usage::of(id).ok()).map(|used| used.memory);
             if memory.is_some_and(|memory| memory > limit) {
-                pool.state.borrow_mut().recycle(now, link.worker);
+                pool.state.borrow_mut().recycle(link.worker);
             }
         }
-        pool.settle(now);
+        pool.settle(Instant::now());
     }
 }
 

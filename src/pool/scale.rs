@@ -202,7 +202,7 @@ impl<P> State<P> {
         if due_at > now {
             return self.note(due_at);
         }
-        self.recycle(now, worker);
+        self.recycle(worker);
         if self.workers.get(&worker).is_some_and(WorkerBook::counts) {
             self.note(now + Duration::from_secs(1));
         }
@@ -210,7 +210,7 @@ impl<P> State<P> {
 
     /// A worker should be replaced soon, for a reason found outside the books (its memory).
     /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
-    pub fn recycle(&mut self, _now: Instant, worker: WorkerId) {
+    pub fn recycle(&mut self, worker: WorkerId) {
         if self.workers.values().any(|book| book.is_due() && book.phase != Phase::Leaving) {
             return;
         }
@@ -260,7 +260,10 @@ impl<P> State<P> {
 
     pub(super) fn no_worker(&self, now: Instant) -> Failure {
         let until = self.backoff.blocked_until(now).unwrap_or(now);
-        let why = self.in_vain.clone().unwrap_or_else(|| "none has started yet".into());
+        let why = match &self.in_vain {
+            Some(why) => format!("and none can be started now: {why}").into(),
+            None => "and none has been yet".into(),
+        };
         Failure::NoWorker { why, retry_after: until - now }
     }
 }

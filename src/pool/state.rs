@@ -281,7 +281,7 @@ impl<P> State<P> {
             self.overload.look(now, accepted, self.rules.queue_wait);
             let newest_first = self.overload.is_on();
             let Some(id) = self.line.next(newest_first, |id| self.calls.waits(id)) else { break };
-            if self.refuse_waiting(now, id) || self.is_too_late(now, id) {
+            if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;
             }
             let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);

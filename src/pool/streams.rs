@@ -246,5 +246,5 @@ impl Ticket {
 }
 
 fn none_to_tell() -> Failure {
-    Failure::NoWorker { why: "none is ready to be told".into(), retry_after: TELL_AGAIN }
+    Failure::NoWorker { why: "so nobody was told".into(), retry_after: TELL_AGAIN }
 }

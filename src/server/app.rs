@@ -115,6 +115,11 @@ impl Server {
         self.app().front.drain();
     }
 
+    /// How long accepted calls may take to finish, by the configuration that holds now.
+    pub(super) fn drain_time(&self) -> Duration {
+        self.app().config.drain
+    }
+
     /// Stops all pools; what is open in them is refused.
     pub(super) async fn stop(&self, reason: ExitReason) {
         let stops = self

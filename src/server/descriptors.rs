@@ -15,7 +15,8 @@ const FOR_EACH_THREAD: u64 = 4;
 ///
 /// # Errors
 ///
-/// The limit is too low even for the threads and the workers that are kept ready. Says so with both numbers.
+/// The limit is too low even for the threads and the workers that are kept ready. Says so with
+/// both numbers.
 pub(super) fn provide(config: &Config) -> Result<(), String> {
     let least: usize = config.pools.iter().map(|pool| pool.workers_least).sum();
     let most: usize = config.pools.iter().map(|pool| pool.workers_most).sum();

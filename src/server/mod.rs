@@ -71,7 +71,7 @@ fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> S
     move |error| ServeError::System { what, error, hint }
 }
 
-/// Serves until told to stop. `source` is what a reload loads again;
+/// Serves until told to stop. `source` is what a reload loads again.
 ///
 /// # Errors
 ///
@@ -123,7 +123,6 @@ async fn serve(
     let drain = Drain::new();
     let active = Active::default();
     let limits = Arc::new(config.limits.clone());
-    let drain_time = config.drain;
     let metrics = Arc::clone(&surroundings.metrics);
     if reaper::is_first_process() {
         let strangers = reaper::reap_strangers(surroundings.guard.clone());
@@ -168,14 +167,14 @@ async fn serve(
             server.cease();
             return Ok(());
         }
-        () = wind_down(&server, &drain, &active, drain_time) => {}
+        () = wind_down(&server, &drain, &active) => {}
     }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Lets what was accepted finish, refuses what is left when the time is over, and stops.
-async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Duration) {
+async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active) {
     let finished = async {
         active.none().await;
         // The head of an answer in parts was sent; its parts are still to come, perhaps from a
@@ -184,7 +183,7 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, time: Du
             pool.ends_streams().await;
         }
     };
-    if tokio::time::timeout(time, finished).await.is_err() {
+    if tokio::time::timeout(server.drain_time(), finished).await.is_err() {
         tracing::warn!(left = active.count(), "not everything was finished within `drain`");
     }
     server.stop(ExitReason::Stopped).await;

@@ -47,7 +47,7 @@ const JUMPS: [(&str, &str); 3] =
 
 #[test]
 fn deadlines_are_as_long_as_before() {
-    let keys = "workers = 1\nretries = 0\ntimeout = \"600ms\"\nstop_grace = \"50ms\"\n\
+    let keys = "workers = 1\nretries = 0\ntimeout = \"2s\"\nstop_grace = \"50ms\"\n\
                 queue = { wait = \"300ms\" }";
     let Some(server) = shifted(Server::with(keys)) else { return };
     let client = server.client();
@@ -68,7 +68,7 @@ fn deadlines_are_as_long_as_before() {
         let hangs = server.answers(&format!("hang {name}"));
         assert_eq!(hangs.code(), "timeout", "{name}");
         let took = hangs.took;
-        let bounds = Duration::from_millis(580)..Duration::from_secs(2);
+        let bounds = Duration::from_millis(1980)..Duration::from_secs(5);
         assert!(bounds.contains(&took), "{name}: {took:?}");
 
         assert_eq!(server.answers("well").body, "well");

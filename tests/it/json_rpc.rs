@@ -231,6 +231,12 @@ while True:
 
 const CANCEL: &str = r#"cancel = '{"jsonrpc":"2.0","method":"cancelled","params":{id}}'"#;
 
+/// One such worker, which may hold so many calls.
+fn sips(in_flight: u32) -> Server {
+    let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = {in_flight}\n{CANCEL}");
+    Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start()
+}
+
 /// How many calls its only worker holds.
 fn held(server: &Server) -> Option<u64> {
     server.status()["pools"][0]["workers"][0]["in_flight"].as_u64()
@@ -238,8 +244,7 @@ fn held(server: &Server) -> Option<u64> {
 
 #[test]
 fn a_call_that_was_read_is_not_run_again_for_one_behind_it_that_was_cancelled_unread() {
-    let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = 2\n{CANCEL}");
-    let server = Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start();
+    let server = sips(2);
     let read = server.client().post_later("/", &message(&json!(1), "die", &json!(0)).to_string());
     server.wait_until("it is read", |server| server.read("noted") == "die\n");
     let unread = server.client().post_later("/", &message(&json!(2), "x", &json!(0)).to_string());
@@ -254,8 +259,7 @@ fn a_call_that_was_read_is_not_run_again_for_one_behind_it_that_was_cancelled_un
 
 #[test]
 fn callers_who_leave_a_worker_that_does_not_read_pile_nothing_up() {
-    let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = 4\n{CANCEL}");
-    let server = Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start();
+    let server = sips(4);
     let stuck = server.client().post_later("/", &message(&json!(1), "die", &json!(0)).to_string());
     server.wait_until("it is at it", |server| server.read("noted") == "die\n");
     let long = message(&json!(2), "x", &json!("x".repeat(1 << 20))).to_string();

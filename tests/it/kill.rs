@@ -15,7 +15,10 @@ fn a_worker_that_hangs_is_ended_and_replaced() {
     assert!(answer.took >= Duration::from_millis(190), "{answer:?}");
     assert!(answer.took < Duration::from_secs(2), "{answer:?}");
     server.wait_until("the old worker has gone", |s| !s.is_alive(old[0]));
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 1.0);
+    // Its last words are waited for before that.
+    server.wait_until("its exit was counted", |s| {
+        s.metric("httpipe_worker_exits_total{reason=\"timeout\"}") == 1.0
+    });
     assert_eq!(server.answers("next").body, "next");
 }
 

@@ -1,6 +1,6 @@
 //! Starting, reloading and stopping, in the ways that operators and machines do it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Over, Pending, Server, pause, shell, skipped};
@@ -11,31 +11,34 @@ fn reload(server: &Server) -> u16 {
     server.admin().later("POST", "/reload", OPERATOR, "").answer().status
 }
 
-/// Asks without a pause until it is over, each time with its own token; all must be answered.
-fn ask_until(server: &Server, over: &AtomicBool, caller: usize) -> usize {
+/// Asks without a pause until it is over, each time with its own token; all must be answered. Is
+/// one more of those who `ask` once it was answered.
+fn ask_until(server: &Server, over: &AtomicBool, asking: &AtomicUsize, caller: usize) {
     let client = server.client();
     let mut round = 0;
     while !over.load(Ordering::Relaxed) {
         let token = format!("sleep 1 token-{caller}-{round}");
         let answer = client.post("/", &token);
         assert_eq!((answer.status, answer.body.as_str()), (200, token.as_str()), "{answer:?}");
+        asking.fetch_add(usize::from(round == 0), Ordering::Relaxed);
         round += 1;
     }
-    round
 }
 
 /// Does something while four callers ask; none of them may notice.
 fn under_load(server: &Server, act: impl FnOnce()) {
-    let over = AtomicBool::new(false);
+    let (over, asking) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let over = &over;
-        let callers: Vec<_> =
-            (0..4).map(|caller| scope.spawn(move || ask_until(server, over, caller))).collect();
+        let (over, asking) = (&over, &asking);
+        let callers: Vec<_> = (0..4)
+            .map(|caller| scope.spawn(move || ask_until(server, over, asking, caller)))
+            .collect();
         let until_here = Over(over);
+        server.wait_until("all of them ask", |_| asking.load(Ordering::Relaxed) == 4);
         act();
         drop(until_here);
         for caller in callers {
-            assert!(caller.join().expect("no caller noticed anything") > 0);
+            caller.join().expect("no caller noticed anything");
         }
     });
 }

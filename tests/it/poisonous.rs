@@ -70,8 +70,7 @@ fn a_call_and_its_retries_count_once() {
 #[test]
 fn a_question_that_hangs_is_refused_too() {
     let server =
-        Server::with("workers = 1\nretries = 0\ntimeout = \"150ms\"\nstop_grace = \"50ms\"")
-            .start();
+        Server::with("workers = 1\nretries = 0\ntimeout = \"1s\"\nstop_grace = \"50ms\"").start();
     costs_a_worker(&server, "hang", "timeout");
     costs_a_worker(&server, "hang", "timeout");
     assert_eq!(server.answers("hang").code(), "poisonous");

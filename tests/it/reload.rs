@@ -177,3 +177,16 @@ fn a_reload_cuts_no_call_however_short_drain_is() {
     assert_eq!((answer.status, &*answer.body), (200, "sleep 2500 a"), "{answer:?}");
     server.wait_until("the old worker has gone", |s| s.workers().len() == 1);
 }
+
+#[test]
+fn a_new_drain_holds_for_the_next_stop() {
+    let mut server = Server::with("workers = 1").top("drain = \"60s\"").start();
+    server.rewrite("\"60s\"", "\"300ms\"");
+    assert_eq!(server.admin().later("POST", "/reload", OPERATOR, "").answer().status, 200);
+    let running = server.client().post_later("/", "sleep 9000 a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.signal("TERM");
+    let answer = running.answer();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "draining"), "{answer:?}");
+    assert_eq!(server.exit_code(), 0);
+}

@@ -65,19 +65,22 @@ match = "POST /noisy"
 pool = "noisy"
 "#;
 
-/// Asks the quiet pool so often; how long the answers took, the shortest first.
-fn ask_quietly(server: &Server, calls: usize) -> Vec<Duration> {
+/// Asks the quiet pool so often, and whether the server lives, which needs no pool, as often; how
+/// long the answers of each took, the shortest first.
+fn ask_quietly(server: &Server, calls: usize) -> [Vec<Duration>; 2] {
     let mut caller = server.client().connect();
-    let mut took = Vec::new();
+    let (mut quiet, mut none) = (Vec::new(), Vec::new());
     for number in 0..calls {
         let question = format!("quiet {number}");
         let answer = caller.post("/quiet", &question);
         assert_eq!((answer.status, answer.body.as_str()), (200, question.as_str()), "{answer:?}");
-        took.push(answer.took);
+        quiet.push(answer.took);
+        none.push(server.admin().get("/live").took);
         pause(Duration::from_millis(3));
     }
-    took.sort();
-    took
+    quiet.sort();
+    none.sort();
+    [quiet, none]
 }
 
 /// Floods the noisy pool until it is over, with questions that are slow, that hang, that crash
@@ -108,7 +111,7 @@ fn make_noise(server: &Server, over: &AtomicBool, caller: usize) -> (u64, u64) {
 #[test]
 fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
     let server = Server::config(NOISY).start();
-    let alone = ask_quietly(&server, 200);
+    ask_quietly(&server, 200);
     let worker = server.workers();
     let over = AtomicBool::new(false);
     let (beside, noise) = std::thread::scope(|scope| {
@@ -130,10 +133,12 @@ fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
     });
     let refused: u64 = noise.iter().map(|(_, refused)| refused).sum();
     assert!(refused > 100, "it was noisy: {noise:?}");
-    // Half of them share two cores with 32 noisy callers, so the tail is the machine's.
-    let (median, most) = (beside[beside.len() / 2], beside[beside.len() * 99 / 100]);
-    assert!(median < Duration::from_millis(25).max(alone[100] * 10), "{median:?}, {alone:?}");
-    assert!(most < Duration::from_millis(250), "{most:?}");
+    let [quiet, none] = beside;
+    for (percent, bound) in [(50, Duration::from_millis(25)), (99, Duration::from_millis(250))] {
+        let (quiet, none) = (quiet[3 * percent], none[3 * percent]);
+        // Where the noise leaves little of the machine, whatever needs no pool is slow too.
+        assert!(quiet < bound.max(none * 5), "{percent} %: {quiet:?}, without a pool {none:?}");
+    }
     assert!(worker.iter().any(|id| server.workers().contains(id)), "the quiet one stays");
     assert_eq!(server.metric("httpipe_worker_exits_total{pool=\"quiet\"}"), 0.0);
     assert_eq!(server.metric("httpipe_calls_total{pool=\"quiet\",outcome=\"ok\"}"), 500.0);

@@ -252,7 +252,7 @@ impl World {
             self.oracle.may_recycle = true;
             let workers: Vec<WorkerId> = self.oracle.workers.keys().copied().collect();
             if let Some(worker) = self.rng.choice(workers) {
-                self.state.recycle(self.oracle.now, worker);
+                self.state.recycle(worker);
             }
             self.consequences()?;
         }

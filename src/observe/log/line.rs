@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::base::units::{in_millis, thousandths};
+
 /// How lines look; which one `auto` means is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -171,10 +173,9 @@ impl<'a> Line<'a> {
     /// A field whose value is a duration, in milliseconds with three decimals.
     pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
         self.name(name);
-        let millis =
-            value.as_secs().saturating_mul(1_000).saturating_add(value.subsec_millis().into());
-        self.to.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
-        self.to.extend_from_slice(&thousandths(value.subsec_micros() % 1_000));
+        let (whole, behind) = in_millis(value);
+        self.to.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+        self.to.extend_from_slice(&behind);
     }
 
     /// Ends the line.
@@ -270,12 +271,6 @@ fn date(days: u64) -> (u64, u64, u64) {
     let after_december = month >= 10;
     let month = if after_december { month - 9 } else { month + 3 };
     (era * 400 + year + u64::from(after_december), month, day)
-}
-
-/// A number below a thousand as what stands behind a whole one: `.007`.
-fn thousandths(number: u32) -> [u8; 4] {
-    let digit = |divisor: u32| b'0' + (number / divisor % 10) as u8;
-    [b'.', digit(100), digit(10), digit(1)]
 }
 
 fn write_padded(to: &mut Vec<u8>, number: u64, digits: usize) {

@@ -28,6 +28,11 @@ pub(super) fn is_zombie(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state == 'Z')
 }
 
+/// Does it stand still, told to by a signal?
+pub(super) fn is_stopped(id: u32) -> bool {
+    stat(id).is_some_and(|(state, _)| state == 'T')
+}
+
 /// The words it was started with.
 pub(super) fn arguments(id: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();

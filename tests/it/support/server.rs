@@ -142,9 +142,14 @@ impl Server {
         eventually(what, || is_so(self).then_some(()), || format!("\n{}", self.log()));
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until `/ready` says so, and all workers that it has made by then run the program:
+    /// one counts as ready a moment before that where nothing asks it.
     pub(crate) fn wait_until_ready(&self) {
         self.wait_until("it is ready", |server| server.admin().get("/ready").status == 200);
+        self.wait_until("its workers run the program", |server| {
+            let of_children = processes::children(server.id).into_iter().map(processes::arguments);
+            !of_children.into_iter().any(|words| words.get(1).is_some_and(|word| word == "__exec"))
+        });
     }
 
     /// Waits for a line of the log that holds this text, and returns it.
@@ -162,15 +167,23 @@ impl Server {
         self.log_lines().join("\n")
     }
 
-    /// Sends a signal by its name, as `TERM`.
+    /// Sends a signal by its name, as `TERM`; after `STOP` it stands still.
     pub(crate) fn signal(&self, name: &str) {
-        send_signal(self.id, name);
+        self.send_signal(self.id, name);
     }
 
     /// Sends a signal to one of its workers, or to another process of it.
     pub(crate) fn signal_worker(&self, worker: u32, name: &str) {
         assert!(processes::marked(&self.mark).contains(&worker), "{worker} is not ours");
-        send_signal(worker, name);
+        self.send_signal(worker, name);
+    }
+
+    fn send_signal(&self, process: u32, name: &str) {
+        send_signal(process, name);
+        if name == "STOP" {
+            // On a busy machine it takes effect a while after it was sent.
+            self.wait_until("it stands still", |_| processes::is_stopped(process));
+        }
     }
 
     /// The same where it may have ended meanwhile.
