@@ -21,15 +21,26 @@ pub(crate) struct Ended {
 /// another program if one is named.
 pub(super) fn httpipe(program: &[String], dir: &Path, arguments: &[&str]) -> Ended {
     let mut command = binary_under(program, dir);
-    let mut child = command.args(arguments).spawn().expect("the binary can be run");
-    let (mut stdout, mut stderr) = outputs(&mut child);
+    let mut child = Ending(command.args(arguments).spawn().expect("the binary can be run"));
+    let (mut stdout, mut stderr) = outputs(&mut child.0);
     let status = eventually(
         "it ended",
-        || child.try_wait().expect("a child can be waited for"),
+        || child.0.try_wait().expect("a child can be waited for"),
         || format!("\nstdout: {:#?}\nstderr: {:#?}", stdout.lines(), stderr.lines()),
     );
     let code = status.code().unwrap_or(-1);
     Ended { code, stdout: stdout.all(), stderr: stderr.all() }
+}
+
+/// Ends with the test, also where it was to end by itself and did not.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // It has ended already, unless the test fails.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// The binary under test, with an environment that the machine's own settings do not reach;
