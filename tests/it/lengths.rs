@@ -14,7 +14,7 @@ const PROGRAM: &str = "while read -r answer; do printf -- \"$answer\"; done";
 
 fn start(framing: &str, message_max: &str) -> Server {
     Server::with(&format!(
-        "workers = 1\nretries = 0\ntimeout = \"400ms\"\nstop_grace = \"50ms\"\n\
+        "workers = 1\nretries = 0\ntimeout = \"1s\"\nstop_grace = \"50ms\"\n\
          message_max = \"{message_max}\"\nframing = {{ send = \"line\", reply = \"{framing}\" }}"
     ))
     .worker("sh program")
