@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::base::{Call, Failure, Outcome, Question, Reply, RouteId, Timing};
 use crate::cache::flight::{Flights, LastOne, Role, Ticket};
-use crate::cache::{Cache, Key, Stored};
+use crate::cache::{Cache, Key, KeyRef, Stored};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::Pool;
 use crate::pool::pending::Pending;
@@ -36,8 +36,9 @@ pub struct Request {
 /// How an answer may be kept.
 #[derive(Clone, Debug)]
 pub struct Keep {
-    /// The question with an empty nonce; with route and generation it is the key.
-    pub question: Bytes,
+    /// The question with an empty nonce; with route and generation it is the key. `None`: the
+    /// call's own question, which has no nonce.
+    pub question: Option<Bytes>,
     /// How long.
     pub ttl: Duration,
 }
@@ -191,7 +192,13 @@ impl Gateway {
 
     /// A kept answer, if there is one: the shortest way, without a call.
     pub fn kept(&self, request: &Request, now: Instant) -> Option<Answer> {
-        let stored = self.cache.get(&self.key(request)?, now)?;
+        let keep = request.keep.as_ref()?;
+        let key = KeyRef {
+            route: request.call.route,
+            generation: self.generations[request.pool],
+            question: keep.question.as_ref().unwrap_or(&request.call.question.text),
+        };
+        let stored = self.cache.get(&key, now)?;
         let result = Ok(stored.reply.clone());
         Some(Answer { result, timing: Timing::default(), cache: Some(CacheUse::Hit(stored)) })
     }
@@ -232,7 +239,7 @@ impl Gateway {
         Some(Key {
             route: request.call.route,
             generation: self.generations[request.pool],
-            question: keep.question.clone(),
+            question: keep.question.as_ref().unwrap_or(&request.call.question.text).clone(),
         })
     }
 
@@ -299,7 +306,7 @@ impl Flight {
         };
         let now = Instant::now();
         let keep = |reply: &Reply| Arc::new(Stored::new(reply.clone(), now, self.ttl));
-        let stored = outcome.result.as_ref().ok().map(keep);
+        let stored = outcome.result.as_ref().ok().filter(|reply| reply.may_be_kept()).map(keep);
         if let Some(stored) = &stored {
             self.cache.put(self.key.clone(), Arc::clone(stored));
         }

@@ -206,6 +206,10 @@ def hyper_fixed(_, port, __):
     return [[PROBES / "hyper-fixed", port]]
 
 
+def hyper_pipe(work, port, __):
+    return [[PROBES / "hyper-pipe", port, PYTHON, WORKERS / f"{work}.py"]]
+
+
 PARTIES = {
     "httpipe": Party("httpipe", httpipe()),
     "httpipe-1": Party("httpipe, one in flight", httpipe(in_flight="1")),
@@ -228,6 +232,7 @@ PARTIES = {
 }
 
 # Variants of httpipe that only one scenario has.
+LEAST = Party("hyper and a pipe, nothing checked", hyper_pipe)
 ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
 CACHED = {
     "a fixed hyper answer": PARTIES["hyper-fixed"],

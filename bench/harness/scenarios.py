@@ -8,7 +8,7 @@ import time
 from harness import load
 from harness.install import environment, say
 from harness.load import measured
-from harness.parties import CACHED, ELASTIC, PARTIES, THREADED, WORKS
+from harness.parties import CACHED, ELASTIC, LEAST, PARTIES, THREADED, WORKS
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
@@ -185,13 +185,15 @@ def threads(options):
             yield {"what": what, "by_threads": {str(n): found for n, found in record.items()}}
 
 
-PINNED = ["hyper-fixed", "httpipe", "httpipe-1"]
+PINNED = {key: PARTIES[key] for key in ["hyper-fixed", "httpipe", "httpipe-1"]} | {
+    "hyper-pipe": LEAST,
+    "pipe": None,
+}
 
 
 def pinned(options):
     """One connection, everybody on one core: what httpipe adds to HTTP and a pipe."""
-    parties = {key: PARTIES[key] for key in PINNED} | {"pipe": None}
-    yield from rounds_of("pinned", parties, options.pairs, lambda it: on_one_core(it, options))
+    yield from rounds_of("pinned", PINNED, options.pairs, lambda it: on_one_core(it, options))
 
 
 def on_one_core(party, options):

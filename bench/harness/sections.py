@@ -121,15 +121,23 @@ def pinned(records):
         [PINNED_NAMES[key], f"{mid([run['p50_us'] for run in runs]):.1f}"]
         for key, runs in by_name(records).items()
     ]
-    return (
+    least = [
+        round_["hyper-pipe"]["p50_us"] / (round_["hyper-fixed"]["p50_us"] + round_["pipe"]["p50_us"])
+        for round_ in records
+        if "hyper-pipe" in round_
+    ]
+    return "" if not least else (
         "## One connection, everybody on one core\n\nThe load generator too: what httpipe adds to"
-        " HTTP and a pipe.\n\n" + grid(["", "p50 µs"], rows)
+        " HTTP and a pipe. Put together they cost more than one after the other: with neither check,"
+        f" count, limit nor log (`bench/probes/src/bin/hyper-pipe.rs`) {mid(least):.2f} times their sum.\n\n"
+        + grid(["", "p50 µs"], rows)
     )
 
 
 PINNED_NAMES = {
     "hyper-fixed": "*a fixed hyper answer*",
     "pipe": "*a pipe to the same script, no HTTP*",
+    "hyper-pipe": "*hyper and that pipe, nothing checked*",
     "httpipe": "**httpipe**",
     "httpipe-1": "**httpipe, one in flight**",
 }

@@ -41,7 +41,7 @@ def everything():
         "pairs": [
             {"mine": a, "theirs": b, "a": run(cpu_us=5.0), "b": run()} for a, b in PAIRS
         ],
-        "pinned": [{key: {"p50_us": 10.0, "cpu_us": 5.0} for key in [*PINNED, "pipe"]}],
+        "pinned": [{key: {"p50_us": 10.0, "cpu_us": 5.0} for key in PINNED}],
         "cache": [{what: run() for what in CACHED}],
         "mix": [{"httpipe": run(rps=2000.0), "httpipe-1": run()}, {"uvicorn": run()}],
         "short": [burst("httpipe-elastic", 0, 2.0), burst("uvicorn", 0, 900.0)],

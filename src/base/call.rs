@@ -48,6 +48,18 @@ pub struct Reply {
     pub form: ReplyForm,
 }
 
+impl Reply {
+    /// Would it do for others who ask the same later? Not where the program itself says that it
+    /// failed, nor where it says that nothing has changed, which is for one caller only.
+    pub fn may_be_kept(&self) -> bool {
+        match &self.form {
+            ReplyForm::Http { status, .. } => *status < 400 && *status != 304,
+            ReplyForm::Plain | ReplyForm::Json => true,
+            ReplyForm::Parts(_) => false,
+        }
+    }
+}
+
 /// What the bytes of a [`Reply`] are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyForm {

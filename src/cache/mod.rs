@@ -6,12 +6,13 @@
 
 pub mod flight;
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quick_cache::sync::{Cache as Store, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
 use crate::base::{Reply, ReplyForm, RouteId};
 use crate::config::CacheSettings;
@@ -26,6 +27,24 @@ pub struct Key {
     pub generation: u64,
     /// The rendered question.
     pub question: Bytes,
+}
+
+/// The same, borrowed: a look-up needs no key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyRef<'a> {
+    /// The route.
+    pub route: RouteId,
+    /// As in [`Key`].
+    pub generation: u64,
+    /// The rendered question.
+    pub question: &'a [u8],
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        let Key { route, generation, question } = key;
+        *self == KeyRef { route: *route, generation: *generation, question }
+    }
 }
 
 /// A kept answer.
@@ -106,7 +125,7 @@ impl Cache {
     }
 
     /// The kept answer, unless it is older than its time.
-    pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Stored>> {
+    pub fn get(&self, key: &(impl Equivalent<Key> + Hash), now: Instant) -> Option<Arc<Stored>> {
         let stored = self.store.get(key)?;
         if stored.time_left(now) > Duration::ZERO {
             return Some(stored);
@@ -171,6 +190,9 @@ mod tests {
     fn every_part_of_the_key_tells_answers_apart() {
         let (cache, now) = (cache(1 << 20), Instant::now());
         cache.put(key("q"), stored("a", now, HOUR));
+        let borrowed = KeyRef { route: RouteId(0), generation: 0, question: b"q" };
+        assert!(cache.get(&borrowed, now).is_some());
+        assert!(cache.get(&KeyRef { generation: 1, ..borrowed }, now).is_none());
         let others = [
             key("Q"),
             key("q "),

@@ -193,6 +193,15 @@ const TABLE: &[Entry] = &[
         w.flood(number(a));
         Then::Answer
     }),
+    question(
+        "stderr-endless",
+        "BYTES",
+        "writes a line without an end on stderr first",
+        |w, _, a| {
+            w.complain(&vec![b'e'; number(a)]);
+            Then::Answer
+        },
+    ),
     question("leak", "BYTES", "keeps so much memory for ever", |w, _, a| {
         w.kept.push(vec![1; number(a)]);
         Then::Answer

@@ -182,6 +182,11 @@ fn address(text: &str) -> Result<ListenAddress, (String, String)> {
         // The kernel's own limit for the path of a socket.
         return match path.len() {
             0 => Err(("a path is missing after `unix:`".to_owned(), "write unix:/path".to_owned())),
+            // The kernel would take what stands before it for the whole path.
+            _ if path.contains('\0') => Err((
+                "the path of a socket cannot hold a NUL byte".to_owned(),
+                "leave it out".to_owned(),
+            )),
             1..=107 => Ok(ListenAddress::Unix(PathBuf::from(path))),
             _ => {
                 let message = "the path of a socket has at most 107 bytes".to_owned();
@@ -298,6 +303,7 @@ mod tests {
             "message_max = \"0B\"",
             "queue = { wait = \"0s\", bytes = \"0B\" }",
             "recycle = { age = \"0s\" }",
+            "recycle = { age = \"1us\" }",
             "framing = { send = \"line\", reply = \"until:\" }",
             "framing = \"lien\"",
             "matching = \"echo\"\nreply = \"{result}\"",
@@ -313,6 +319,7 @@ mod tests {
 `message_max` cannot be 0
 `bytes` cannot be 0; `wait` cannot be 0
 `age` cannot be 0
+`age` cannot be 1us
 `until:` is not a framing
 `lien` is not a framing
 `echo` needs a `reply` that holds `{input}`

@@ -2,17 +2,23 @@
 //!
 //! Pure.
 
+use std::time::Duration;
+
 use regex::bytes::Regex;
 
 use super::check::{Findings, Surroundings};
 use super::file::{File, FramingFile, MatchingText, PoolFile, RecycleFile};
-use super::scalar::InFlightText;
+use super::scalar::{InFlightText, Time};
 use super::tree::KeyPath;
 use super::{
     Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, QueueSettings,
     RecycleSettings, ReplyShape, check_stream,
 };
 use crate::base::pattern::Pattern;
+use crate::base::units::show_duration;
+
+/// The least age at which workers are replaced.
+const AGE_LEAST: Duration = Duration::from_secs(1);
 
 /// The pools in the order of `names`; `None` where one cannot be used.
 pub(super) fn pools(
@@ -216,8 +222,18 @@ fn recycle(
     RecycleSettings {
         calls: file.calls,
         memory: file.memory.map(|size| findings.positive_size(&path.key("memory"), size)),
-        age: file.age.map(|time| findings.positive_time(&path.key("age"), time)),
+        age: file.age.map(|time| age(findings, &path.key("age"), time)),
     }
+}
+
+/// Below its least, a pool would do little else than start processes.
+fn age(findings: &mut Findings<'_>, path: &KeyPath, time: Time) -> Duration {
+    let age = findings.positive_time(path, time);
+    if !age.is_zero() && age < AGE_LEAST {
+        let message = format!("`age` cannot be {}", show_duration(age));
+        findings.refuse(path, message, "1s is the least");
+    }
+    age
 }
 
 fn regex(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<Regex> {

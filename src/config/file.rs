@@ -302,7 +302,7 @@ pub struct RecycleFile {
     /// When its resident memory is above this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
-    /// After this time.
+    /// After this time, 1 s at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<Time>,
 }
@@ -331,7 +331,8 @@ pub struct RouteFile {
     pub send: Option<String>,
     /// Bounds and defaults of the parameters, by their names.
     pub params: BTreeMap<String, ParameterFile>,
-    /// How long a good answer is kept. If absent, it is not.
+    /// How long a good answer is kept; with `reply = "http"` a status below 400 is good, but for
+    /// 304. If absent, it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Time>,
     /// May a call run twice? If absent: yes for GET and HEAD, else no.

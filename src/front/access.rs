@@ -17,9 +17,21 @@ const PATH_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct RequestIds {
     /// What all of them begin with.
-    base: String,
+    base: [u8; BASE_LENGTH],
     next: AtomicU64,
 }
+
+/// One of these ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    text: [u8; BASE_LENGTH + NUMBER_MOST],
+    length: usize,
+}
+
+/// Sixteen hexadecimal digits and a dash.
+const BASE_LENGTH: usize = 17;
+/// Most digits of a number of 64 bits.
+const NUMBER_MOST: usize = 20;
 
 /// What is known of a response once it is made.
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +49,28 @@ pub struct Account<'a> {
 impl RequestIds {
     /// Ids that begin with a part of their own.
     pub fn new() -> Self {
-        let base = format!("{:016x}-", u64::from_ne_bytes(random()));
+        let text = format!("{:016x}-", u64::from_ne_bytes(random()));
+        let base = text.as_bytes().try_into().expect("it is written with all its digits");
         Self { base, next: AtomicU64::new(1) }
     }
 
     /// The next id.
-    pub fn next(&self) -> String {
+    pub fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(self.base.len() + 20);
-        id.push_str(&self.base);
-        id.push_str(itoa::Buffer::new().format(number));
-        id
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        let mut text = [0; BASE_LENGTH + NUMBER_MOST];
+        text[..BASE_LENGTH].copy_from_slice(&self.base);
+        let length = BASE_LENGTH + digits.len();
+        text[BASE_LENGTH..length].copy_from_slice(digits);
+        RequestId { text, length }
+    }
+}
+
+impl RequestId {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.text[..self.length]).expect("it is made of digits and a dash")
     }
 }
 
@@ -95,7 +118,7 @@ mod tests {
         let (one, two) = (RequestIds::new(), RequestIds::new());
         let ids = [one.next(), one.next(), two.next()];
         assert!(ids[0] != ids[1] && ids[0] != ids[2], "{ids:?}");
-        assert!(ids.iter().all(|id| id.len() <= 64));
+        assert!(ids.iter().all(|id| id.as_str().len() <= 64));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Request, Response};
 
-use self::access::{Account, RequestIds};
+use self::access::{Account, RequestId, RequestIds};
 use self::converse::Conversation;
 use self::parameters::{Body, Sources};
 use self::question::Material;
@@ -164,7 +164,8 @@ impl Front {
         let (head, body) = request.into_parts();
         let own_id = request::own_request_id(&head.headers);
         let made_id = own_id.is_none().then(|| self.ids.next());
-        let request_id = own_id.or(made_id.as_deref()).expect("one of both is there");
+        let made_id = made_id.as_ref().map(RequestId::as_str);
+        let request_id = own_id.or(made_id).expect("one of both is there");
         let draining = self.draining.load(Ordering::Acquire);
         let mut body = pin!(body);
         let mut read_whole = body.is_end_stream();
@@ -174,7 +175,8 @@ impl Front {
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
-            let answering = self.answer(calls, &head, body.as_mut(), &mut read_whole, received);
+            let answering =
+                pin!(self.answer(calls, &head, body.as_mut(), &mut read_whole, received));
             unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
@@ -367,8 +369,7 @@ impl Said {
 }
 
 /// What a future gives; `None` where it panics: one request must never take others with it.
-async fn unless_panic<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+async fn unless_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
         match polled {

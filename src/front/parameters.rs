@@ -62,8 +62,10 @@ impl<'a> Body<'a> {
 pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
     let mut given = Given { parameters: &route.parameters, values: vec![] };
     given.values.resize(route.parameters.len(), None);
-    for (index, segment) in path_values(route, sources.path) {
-        given.take(index, decode(segment, false))?;
+    if route.parameters.iter().any(|parameter| parameter.in_path) {
+        for (index, segment) in path_values(route, sources.path) {
+            given.take(index, decode(segment, false))?;
+        }
     }
     if !route.parameters.is_empty() {
         given.take_pairs(sources.query)?;
@@ -170,9 +172,26 @@ impl<'a> Given<'a> {
 
 /// The pairs of a query or a form, not yet decoded. A name without `=` has an empty value.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches('&');
+        let (pair, others) = divide(rest, b'&');
+        rest = others;
+        (!pair.is_empty()).then(|| divide(pair, b'='))
+    })
 }
+
+/// What stands before and after the first such sign; all stands before it where there is none.
+fn divide(text: &str, sign: u8) -> (&str, &str) {
+    let place = match text.len() {
+        ..=SHORT => text.bytes().position(|byte| byte == sign),
+        _ => memchr::memchr(sign, text.as_bytes()),
+    };
+    place.map_or((text, ""), |place| (&text[..place], &text[place + 1..]))
+}
+
+/// In texts up to this length, in bytes, a plain loop finds a byte before `memchr` has begun.
+const SHORT: usize = 32;
 
 /// Decodes `%41`, and `+` as a space where it is one.
 ///
@@ -180,7 +199,11 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
-    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+    let is_plain = match text.len() {
+        ..=SHORT => !text.bytes().any(|byte| matches!(byte, b'%' | b'+')),
+        _ => memchr::memchr2(b'%', b'+', text.as_bytes()).is_none(),
+    };
+    if is_plain {
         return Ok(Cow::Borrowed(text));
     }
     let has_spaces = plus_is_space && text.contains('+');

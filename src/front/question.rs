@@ -41,8 +41,8 @@ pub struct Material<'a> {
 pub struct Asked {
     /// The question itself.
     pub question: Question,
-    /// The question with an empty nonce.
-    pub key: Bytes,
+    /// The question with an empty nonce; `None`: it has none.
+    pub key: Option<Bytes>,
 }
 
 /// Is the body itself part of the question? Then no parameters are looked for in it.
@@ -93,10 +93,10 @@ pub fn ask(
     };
     let text = render(nonce)?;
     if nonce.is_empty() {
-        return Ok(Asked { key: text.clone(), question: Question { text, nonce: None } });
+        return Ok(Asked { key: None, question: Question { text, nonce: None } });
     }
     let nonce = Some(Bytes::copy_from_slice(nonce.as_bytes()));
-    Ok(Asked { key: render("")?, question: Question { text, nonce } })
+    Ok(Asked { key: Some(render("")?), question: Question { text, nonce } })
 }
 
 /// The body less one final line end, or the parameter, that is the whole question, with its
@@ -450,7 +450,7 @@ mod tests {
         let asked = asked.expect("a question");
         assert_eq!(asked.question.text, "a\nb c0ffee");
         assert_eq!(asked.question.nonce, Some(Bytes::from_static(b"c0ffee")));
-        assert_eq!(asked.key, "a\nb ");
+        assert_eq!(asked.key.as_deref(), Some(&b"a\nb "[..]));
     }
 
     #[test]

@@ -148,7 +148,7 @@ pub fn of_answer(
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
     let mut response = match &answer.result {
-        Ok(reply) => of_reply(reply, content_type, request, manner),
+        Ok(reply) => of_reply(reply, content_type, request, manner, answer.cache.is_some()),
         Err(failure) => of_failure(failure, answer.timing, manner),
     };
     if let Some(cache) = &answer.cache {
@@ -168,13 +168,25 @@ pub fn of_answer(
     }
 }
 
+/// Fields of a response that the cache had part in.
+const CACHED_FIELDS: usize = 9;
+
 fn of_reply(
     reply: &Reply,
     content_type: &HeaderValue,
     request: &HeaderMap,
     manner: Manner<'_>,
+    is_cached: bool,
 ) -> Response<FrontBody> {
     let body = reply.body.clone();
+    let new = |status, body| {
+        let mut response = new(status, body);
+        if is_cached {
+            // A map that grows is filled again.
+            *response.headers_mut() = HeaderMap::with_capacity(CACHED_FIELDS);
+        }
+        response
+    };
     match &reply.form {
         ReplyForm::Plain => {
             let mut response = new(200, body);
@@ -300,21 +312,16 @@ fn server_timing(timing: Timing) -> HeaderValue {
     queue.text(", work;dur=").millis(timing.work).value()
 }
 
-/// Most fields that follow the content type where the cache had part in a response.
-const CACHE_FIELDS: usize = 8;
-
 /// Says how the cache had part in it; gives back what is kept, if anything is.
 fn add_cache_fields<'a>(
     headers: &mut HeaderMap,
     cache: &'a CacheUse,
     now: Instant,
 ) -> Option<&'a Stored> {
-    // A map that grows is filled again; with these it has more fields than it begins with.
-    headers.reserve(CACHE_FIELDS);
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
-            headers.insert(header::AGE, age.as_secs().into());
+            headers.insert(header::AGE, Written::new().number(age.as_secs()).value());
             let left = stored.ttl.saturating_sub(age).as_secs();
             (Some(&**stored), Written::new().text("httpipe; hit; ttl=").number(left).value())
         }

@@ -311,3 +311,31 @@ error: with `order` only one streamed answer fits into a worker
 error: `cache` cannot be used with a pool that has `stream`
 "##);
 }
+
+#[test]
+fn values_that_could_not_hold_are_told_with_what_to_write() {
+    let text = "listen = \"unix:a\\u0000b\"\n\
+        [pool.a]\ncommand = [\"sed\", \"p\"]\nrecycle = { calls = 5, age = \"1us\" }\n\
+        [[route]]\nmatch = \"POST /\"\n";
+    insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["check"]), @r##"
+exit 2
+--- stdout
+error: the path of a socket cannot hold a NUL byte
+ --> httpipe.toml:1:10
+  |
+1 | listen = "unix:a\u0000b"
+  |          ^^^^^^^^^^^^^^^
+  |
+hint: leave it out
+
+error: `age` cannot be 1us
+ --> httpipe.toml:4:30
+  |
+4 | recycle = { calls = 5, age = "1us" }
+  |                              ^^^^^
+  |
+hint: 1s is the least
+
+2 problems, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
+}

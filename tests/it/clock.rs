@@ -127,7 +127,7 @@ fn workers_are_neither_old_at_once_nor_for_ever_young() {
     }
     assert_eq!(server.workers(), workers);
     end(server);
-    let keys = "workers = 1\nrecycle = { age = \"400ms\" }";
+    let keys = "workers = 1\nrecycle = { age = \"1s\" }";
     let Some(server) = shifted(Server::with(keys)) else { return };
     let workers = server.workers();
     server.write(OFFSET, "-1d");

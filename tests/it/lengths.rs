@@ -13,8 +13,12 @@ const BROKEN: &str = "bad_answer";
 const PROGRAM: &str = "while read -r answer; do printf -- \"$answer\"; done";
 
 fn start(framing: &str, message_max: &str) -> Server {
+    start_with(framing, message_max, "10s")
+}
+
+fn start_with(framing: &str, message_max: &str, timeout: &str) -> Server {
     Server::with(&format!(
-        "workers = 1\nretries = 0\ntimeout = \"1s\"\nstop_grace = \"50ms\"\n\
+        "workers = 1\nretries = 0\ntimeout = \"{timeout}\"\nstop_grace = \"50ms\"\n\
          message_max = \"{message_max}\"\nframing = {{ send = \"line\", reply = \"{framing}\" }}"
     ))
     .worker("sh program")
@@ -128,7 +132,7 @@ fn a_promise_that_is_not_kept_is_a_timeout() {
         ("u16", r"\000", r"\000\002ok"),
         ("netstring", "100:short,", "2:ok,"),
     ] {
-        let server = start(framing, "1MiB");
+        let server = start_with(framing, "1MiB", "800ms");
         assert_eq!(server.answers(answer).code(), "timeout", "{framing}");
         assert_eq!(server.answers(good).body, "ok", "{framing}");
     }

@@ -72,7 +72,7 @@ fn nobody_waits_while_a_worker_is_replaced_for_its_calls() {
 
 #[test]
 fn nobody_waits_while_a_worker_is_replaced_for_its_age() {
-    replaced_under_load("age = \"900ms\"", "a", 2.0);
+    replaced_under_load("age = \"1s\"", "a", 2.0);
 }
 
 #[test]

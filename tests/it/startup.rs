@@ -1,6 +1,6 @@
 //! What it refuses to start with, and what it says then. Nothing is half started.
 
-use crate::support::Server;
+use crate::support::{Server, passed_over, shell};
 
 fn is_refused(plan: crate::support::Plan, words: &[&str]) {
     let ended = plan.refused();
@@ -83,4 +83,39 @@ fn too_few_descriptors_for_its_threads_are_told() {
         Server::with("workers = 1").top("threads = 30").under("prlimit --nofile=64").refused();
     assert_ne!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("64 open files are allowed"), "{}", ended.stderr);
+}
+
+/// They are counted beforehand, but not what was handed down to it.
+#[test]
+fn a_thread_that_cannot_be_started_is_a_start_that_failed() {
+    let full = "import os, sys\nfor n in range(100, 240): os.dup2(2, n)\n\
+                os.execvp(sys.argv[1], sys.argv[1:])";
+    let ended = Server::with("workers = 1")
+        .top("threads = 30\nlimits = { connections = 1 }")
+        .under(&format!("prlimit --nofile=256 python3 -c '{full}'"))
+        .refused();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("cannot start a thread"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ulimit -n"), "{}", ended.stderr);
+}
+
+/// Below 1024 a port needs a privilege, which root has as long as nobody takes it away.
+#[test]
+fn a_port_below_1024_without_the_privilege_is_told_with_what_to_do() {
+    let unprivileged = "setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service";
+    let first = shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start").1;
+    let is_root = shell("id -u").1.trim() == "0";
+    if first.trim() != "1024" {
+        return passed_over("ports below 1024 need no privilege here", "it is a sysctl");
+    }
+    if is_root && shell(&format!("{unprivileged} true")).0 != 0 {
+        return passed_over("root keeps its privileges here", "it takes `setpriv`");
+    }
+    let plan = Server::with("workers = 1").top("listen = \"127.0.0.1:1023\"");
+    let ended = if is_root { plan.under(unprivileged) } else { plan }.refused();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for words in ["127.0.0.1:1023", "ports below 1024", "CAP_NET_BIND_SERVICE"] {
+        assert!(ended.stderr.contains(words), "no {words:?} in\n{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("listening on"), "{}", ended.stderr);
 }

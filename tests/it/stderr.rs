@@ -50,3 +50,76 @@ fn who_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
     server.wait_until("none is held for them", |s| s.descriptors() <= before);
     server.put("over");
 }
+
+/// Whatever the question says goes to stderr, as `printf` takes it, and is answered then.
+const COMPLAINS: &str = "while read -r x; do printf -- \"$x\" >&2; printf '%s\\n' \"$x\"; done";
+
+/// A worker that cannot write its complaint cannot answer either.
+#[test]
+fn a_line_without_an_end_neither_stalls_the_worker_nor_fills_the_log_or_the_memory() {
+    let server = Server::with("workers = 1").start();
+    assert_eq!(server.answers("warm").status, 200);
+    let memory = server.memory();
+    for round in 0..3 {
+        let question = format!("stderr-endless 10MiB {round}");
+        let answer = server.answers(&question);
+        assert_eq!((answer.status, &answer.body), (200, &question));
+        assert!(answer.took < Duration::from_secs(8), "{answer:?}");
+    }
+    let grown = server.memory().saturating_sub(memory);
+    assert!(grown < 4 << 20, "{grown} bytes more");
+    // It ends the line, far behind what is kept of it.
+    assert_eq!(server.answers("stderr end").status, 200);
+    let cut = server.wait_for_log("eeeeeeee");
+    assert!(cut.contains("(cut)"), "{cut}");
+    assert_eq!(server.answers("stderr after").status, 200);
+    server.wait_for_log("\"line\":\"stderr after\"");
+    let lines = server.log_lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("eeee")).count(), 1, "one line is one");
+    assert!(lines.iter().all(|line| line.len() < 8 * 1024), "and not a long one");
+}
+
+/// What moves a terminal, ends a line or pretends to be another line of the log, and how it is
+/// shown.
+const DISGUISED: [(&str, &str); 7] = [
+    (r"\033[31mred\033[0m\n", r"\u{1b}[31mred\u{1b}[0m"),
+    (r"\033]0;title\007\033[2J\n", r"\u{1b}]0;title\u{7}\u{1b}[2J"),
+    (r"one\rtwo\n", r"one\rtwo"),
+    (r"\302\233 31m\n", r"\u{9b} 31m"),
+    (r"\342\200\256evil\n", r"\u{202e}evil"),
+    (r"\342\200\250separated\n", r"\u{2028}separated"),
+    (r"\000 and \177\n", r"\u{0} and \u{7f}"),
+];
+
+fn disguises_are_shown(server: &Server, as_json: bool) {
+    for (written, shown) in DISGUISED {
+        let answer = server.answers(written);
+        assert_eq!((answer.status, answer.body.as_str()), (200, written));
+        // In quotes, in either format, where a backslash is doubled.
+        server.wait_for_log(&shown.replace('\\', "\\\\"));
+    }
+    let forged = r#"\n{"level":"error","message":"forged"}\n"#;
+    assert_eq!(server.answers(forged).status, 200);
+    server.wait_for_log("forged");
+    for line in server.log_lines() {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        if as_json {
+            let line: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
+            assert_ne!(line["message"], "forged", "a worker's line is a field of ours");
+        } else {
+            assert!(line.starts_with("20"), "it begins with the time: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_a_worker_writes_is_a_line_or_a_command_of_its_own() {
+    let complains = || Server::with("workers = 1").worker("sh says").file("says", COMPLAINS);
+    disguises_are_shown(&complains().start(), true);
+    let text = complains()
+        .top("listen = \"unix:callers\"\nadmin = \"unix:operators\"\nlog = { format = \"text\" }")
+        .start_mute("unix:callers", "unix:operators");
+    text.wait_until("it listens", |s| !s.client().is_refused() && !s.admin().is_refused());
+    text.wait_until_ready();
+    disguises_are_shown(&text, false);
+}

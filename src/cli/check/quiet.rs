@@ -11,12 +11,12 @@ pub(super) struct Quiet {
     /// Since when it is blocked on its input, and since when it sleeps at least.
     pub(super) waits_since: Option<Instant>,
     pub(super) sleeps_since: Option<Instant>,
-    /// The CPU time at some moments, to know what it used lately.
-    cpu: Vec<(Instant, Duration)>,
+    /// What was seen at some moments, to know what it did lately.
+    lately: Vec<(Instant, Look)>,
 }
 
 impl Quiet {
-    /// CPU time "lately" is that of so long.
+    /// "Lately" is so long.
     const LATELY: Duration = Duration::from_secs(1);
 
     /// Something came or went.
@@ -34,8 +34,8 @@ impl Quiet {
         self.waits_since = since(Activity::Waits, self.waits_since);
         self.sleeps_since = since(Activity::Sleeps, self.sleeps_since);
         self.last = Some(look);
-        self.cpu.retain(|(at, _)| now.duration_since(*at) <= Self::LATELY);
-        self.cpu.push((now, look.cpu));
+        self.lately.retain(|(at, _)| now.duration_since(*at) <= Self::LATELY);
+        self.lately.push((now, look));
     }
 
     pub(super) fn waited(&self, now: Instant) -> Duration {
@@ -47,9 +47,16 @@ impl Quiet {
     }
 
     pub(super) fn cpu_lately(&self) -> Duration {
-        match (self.cpu.first(), self.cpu.last()) {
-            (Some((_, before)), Some((_, after))) => after.saturating_sub(*before),
+        match (self.lately.first(), self.lately.last()) {
+            (Some((_, before)), Some((_, after))) => after.cpu.saturating_sub(before.cpu),
             _ => Duration::ZERO,
         }
+    }
+
+    /// Did it want to run whenever it was looked at? On a busy machine it may have got no CPU for
+    /// it.
+    pub(super) fn wanted_to_run(&self) -> bool {
+        let runs = |(_, look): &(Instant, Look)| look.activity == Activity::Runs;
+        !self.lately.is_empty() && self.lately.iter().all(runs)
     }
 }

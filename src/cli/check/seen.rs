@@ -91,6 +91,8 @@ pub(super) struct Silence {
     pub(super) waits: bool,
     /// CPU time it used in the last second.
     pub(super) cpu_lately: Duration,
+    /// It wanted to run all that second.
+    pub(super) runs: bool,
     /// What it wrote meanwhile, which is no whole message.
     pub(super) said: Vec<u8>,
     /// What it wrote when its input was closed.
@@ -120,7 +122,7 @@ impl Silence {
 
     /// It is still busy.
     pub(super) fn computes(&self) -> bool {
-        !self.waits && self.cpu_lately >= Self::IDLE
+        self.runs || (!self.waits && self.cpu_lately >= Self::IDLE)
     }
 }
 

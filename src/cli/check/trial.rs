@@ -348,7 +348,7 @@ impl Worker<'_> {
     async fn silence(&mut self, question: Bytes, asked: Instant) -> Stop {
         let waited = asked.elapsed();
         let waits = self.quiet.waits_since.is_some();
-        let cpu_lately = self.quiet.cpu_lately();
+        let (cpu_lately, runs) = (self.quiet.cpu_lately(), self.quiet.wanted_to_run());
         let unread = self.unread() + self.outgoing.len() as u64;
         let said = self.raw.clone();
         self.stdin = None;
@@ -363,7 +363,8 @@ impl Worker<'_> {
         }
         let at_end = self.raw.split_off(said.len().min(self.raw.len()));
         let stage = self.stage;
-        let silence = Silence { stage, question, waited, unread, waits, cpu_lately, said, at_end };
+        let silence =
+            Silence { stage, question, waited, unread, waits, cpu_lately, runs, said, at_end };
         Stop::Other(Box::new(End::Silent(silence)))
     }
 

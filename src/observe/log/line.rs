@@ -20,11 +20,11 @@ pub(super) enum Format {
 /// The name of a field. It is ours, so it needs no escape.
 pub(super) trait Name: Copy {
     /// Writes it with what stands before and after it.
-    fn write(&self, to: &mut Vec<u8>, format: Format);
+    fn write(self, to: &mut Vec<u8>, format: Format);
 }
 
 impl Name for &str {
-    fn write(&self, to: &mut Vec<u8>, format: Format) {
+    fn write(self, to: &mut Vec<u8>, format: Format) {
         let (before, after): (&[u8], &[u8]) = match format {
             Format::Text => (b" ", b"="),
             Format::Json => (b",\"", b"\":"),
@@ -44,7 +44,7 @@ pub(super) struct Field {
 
 impl Name for Field {
     #[inline]
-    fn write(&self, to: &mut Vec<u8>, format: Format) {
+    fn write(self, to: &mut Vec<u8>, format: Format) {
         to.extend_from_slice(match format {
             Format::Text => self.text.as_bytes(),
             Format::Json => self.json.as_bytes(),

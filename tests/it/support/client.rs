@@ -272,6 +272,11 @@ impl Answer {
         found.map_or("", |(_, value)| value)
     }
 
+    /// All headers in their order, their names in lower case.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body)

@@ -88,6 +88,7 @@ fn silence() -> Silence {
         unread: 0,
         waits: false,
         cpu_lately: Duration::ZERO,
+        runs: false,
         said: vec![],
         at_end: vec![],
     }
@@ -132,6 +133,7 @@ fn idling_computing_and_not_reading_are_told_apart() {
     assert!(hint(at_end).contains("only when its input ends"));
     let busy = Duration::from_millis(900);
     assert!(hint(Silence { cpu_lately: busy, ..silence() }).contains("`start_timeout` (30s)"));
+    assert!(hint(Silence { runs: true, ..silence() }).contains("`start_timeout` (30s)"), "starved");
     assert!(hint(Silence { unread: 2, ..silence() }).contains("read its questions"));
     // What it used before it went back to its input does not count.
     let was_busy = Silence { cpu_lately: busy, waits: true, ..silence() };

@@ -1,0 +1,115 @@
+//! Questions of 64 MiB: refused at once where they are above the limit, else delivered whole, with
+//! bounded memory, while others are served.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{Over, Server, request};
+
+const LARGE: usize = 64 << 20;
+
+/// A text in which no two places are alike, so that nothing can be lost, doubled or moved.
+fn numbered(length: usize) -> String {
+    let mut text = String::with_capacity(length + 16);
+    let mut number = 0_u32;
+    while text.len() < length {
+        write!(text, "{number:x},").expect("a String takes all that is written");
+        number += 1;
+    }
+    text.truncate(length);
+    text
+}
+
+/// As long as the whole question would take to come, nothing of it is waited for.
+#[test]
+fn a_question_above_the_limit_is_refused_for_what_it_says_of_itself() {
+    let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
+    let memory = server.memory();
+    for head in ["", "Expect: 100-continue\r\n"] {
+        let mut caller = server.client().connect();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}Content-Length: {LARGE}\r\n\r\n");
+        caller.send(head.as_bytes());
+        let answer = caller.answer();
+        assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+        assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+    }
+    let mut caller = server.client().connect();
+    caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
+    let sent = (0..64).take_while(|_| caller.try_send(chunk.as_bytes())).count();
+    assert!(sent < 64, "it is not read to its end");
+    is_refused(&server, &"x".repeat(LARGE));
+    let grown = server.memory().saturating_sub(memory);
+    assert!(grown < 64 << 20, "{grown} bytes more for 16 MiB at most");
+    assert_eq!(server.answers("next").body, "next");
+    assert_eq!(server.seen(), ["next"]);
+}
+
+/// Also who sends all of it before he reads is told why, although nobody took it.
+fn is_refused(server: &Server, text: &str) {
+    let mut caller = server.client().connect();
+    caller.try_send(&request("POST", "/", &[], text));
+    let answer = caller.answer();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+}
+
+/// `cat` answers while it still reads, so neither side may wait for the other to finish.
+#[test]
+fn with_larger_limits_it_is_delivered_whole_while_others_are_served() {
+    for framing in ["line", "u32"] {
+        let keys = format!(
+            "workers = 2\nretries = 0\nmessage_max = \"64MiB\"\n\
+                            framing = \"{framing}\""
+        );
+        let server = Server::with(&keys).worker("cat").top("limits = { body = \"64MiB\" }").start();
+        assert_eq!(server.answers("warm").body, "warm");
+        let memory = server.memory();
+        let text = numbered(LARGE);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| somebody_else(&server, &over));
+            let until_here = Over(&over);
+            let answer = server.answers(&text);
+            assert_eq!((answer.status, answer.body.len()), (200, LARGE), "{framing}");
+            assert!(answer.body == text, "{framing}: it came back as another");
+            is_refused(&server, &format!("{text}x"));
+            drop(until_here);
+            let others = other.join().expect("others saw only right answers");
+            assert!(others.rounds > 20, "{} answers of others", others.rounds);
+            let slowest = others.slowest;
+            assert!(slowest < answer.took, "somebody else waited {slowest:?} until it was through");
+            let grown = others.memory.saturating_sub(memory);
+            assert!(grown < 5 * LARGE as u64, "{framing}: {grown} bytes more, at the most");
+        });
+        server.wait_until("its memory is given back", |s| {
+            s.memory().saturating_sub(memory) < (LARGE / 4) as u64
+        });
+        assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
+    }
+}
+
+/// What others saw meanwhile.
+#[derive(Default)]
+struct Others {
+    rounds: usize,
+    slowest: Duration,
+    /// The most memory that the server had, in bytes.
+    memory: u64,
+}
+
+/// Asks without a pause until it is over.
+fn somebody_else(server: &Server, over: &AtomicBool) -> Others {
+    let mut caller = server.client().connect();
+    let mut others = Others::default();
+    while !over.load(Ordering::Relaxed) {
+        let token = format!("token-{}", others.rounds);
+        let asked = Instant::now();
+        let answer = caller.post("/", &token);
+        assert_eq!((answer.status, &answer.body), (200, &token), "{}", answer.status);
+        others.slowest = others.slowest.max(asked.elapsed());
+        others.memory = others.memory.max(server.memory());
+        others.rounds += 1;
+    }
+    others
+}

@@ -1,0 +1,101 @@
+//! Workers that answer once and end: between its answer and the news of its end, a worker looks
+//! free.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Server};
+
+const CALLERS: usize = 8;
+const WORKERS: usize = 6;
+
+/// A worker that answers one question and ends; after some of them it takes one more with it.
+const ONCE: &str = "read -r x; echo \"$x\"; case $x in *[036]) read -r y;; esac";
+
+/// What came of calls that may run only once: answered, and honestly failed.
+#[derive(Default)]
+struct Count {
+    answered: usize,
+    lost: usize,
+}
+
+/// So many answers of workers that have one each. What may run twice is always answered, for it
+/// goes to the next worker; what may not is answered or lost, at once. Nobody hangs, and nobody
+/// gets another's answer.
+fn everybody_gets_an_answer(answers: usize) -> Count {
+    let keys = "retries = 20\ntimeout = \"20s\"\nqueue = { wait = \"20s\" }";
+    let server = Server::with(&format!("workers = {WORKERS}\n{keys}"))
+        .worker("sh once")
+        .file("once", ONCE)
+        .start();
+    let (descriptors, offspring) = (server.descriptors(), server.offspring().len());
+    let each = answers / CALLERS;
+    let count = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let client = server.client();
+                scope.spawn(move || one_caller(&client, caller, each))
+            })
+            .collect();
+        callers.into_iter().fold(Count::default(), |all, caller| {
+            let one = caller.join().expect("nobody saw anything wrong");
+            Count { answered: all.answered + one.answered, lost: all.lost + one.lost }
+        })
+    });
+    let died = server.metric("httpipe_worker_exits_total");
+    // Those that answered last may wait for one more question.
+    let answered = answers - count.lost;
+    assert!(died + WORKERS as f64 >= answered as f64, "{died} workers, {answered} answers");
+    let crashed = server.metric("httpipe_worker_exits_total{reason=\"crash\"}");
+    assert!(crashed >= died, "{died} workers, {crashed} of them for this reason");
+    server.wait_until("all is as before", |s| {
+        s.workers().len() == WORKERS
+            && s.zombies() == 0
+            && s.descriptors() <= descriptors + 2
+            && s.offspring().len() == offspring
+    });
+    count
+}
+
+/// Asks by turns what may run twice and what may not.
+fn one_caller(client: &Client, caller: usize, rounds: usize) -> Count {
+    let mut connection = client.connect();
+    let mut count = Count::default();
+    for round in 0..rounds {
+        let token = format!("token-{caller}-{round}");
+        let may_run_twice = round % 2 == 0;
+        let asked = Instant::now();
+        let answer = if may_run_twice {
+            connection.get(&format!("/?input={token}"))
+        } else {
+            connection.post("/", &token)
+        };
+        assert!(asked.elapsed() < Duration::from_secs(9), "that hung: {answer:?}");
+        if answer.status == 200 {
+            assert_eq!(answer.body.trim_end(), token, "another's answer");
+            count.answered += usize::from(!may_run_twice);
+        } else {
+            assert!(!may_run_twice, "it goes to the next worker: {answer:?}");
+            assert_eq!((answer.status, answer.code().as_str()), (502, "worker_lost"));
+            assert!(!answer.body.contains("token"), "{answer:?}");
+            count.lost += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn a_worker_that_answers_and_ends_is_asked_nothing_more() {
+    let count = everybody_gets_an_answer(600);
+    assert!(count.lost > 0, "none was taken along, which is not what this is about");
+    assert!(count.lost < count.answered, "{} lost, {} answered", count.lost, count.answered);
+}
+
+/// The same ten thousand times.
+#[test]
+#[ignore = "takes a minute: `cargo test --test it -- --ignored ten_thousand`"]
+#[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
+fn ten_thousand_workers_with_one_answer_each() {
+    let Count { answered, lost } = everybody_gets_an_answer(10_000);
+    assert!(lost < answered, "{lost} lost, {answered} answered");
+    eprintln!("of what may run only once {answered} were answered, {lost} lost; all else answered");
+}
