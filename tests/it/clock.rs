@@ -80,7 +80,7 @@ fn deadlines_are_as_long_as_before() {
         assert!((1..=5).contains(&retry_after), "{name}: {waited:?}");
         assert_eq!(slow.answer().status, 200, "{name}");
     }
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 3.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 3.0);
     assert_eq!(
         server.metric("httpipe_worker_exits_total"),
         3.0,

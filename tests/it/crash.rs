@@ -23,7 +23,7 @@ fn a_crash_fails_one_call_and_no_other() {
     assert!(doomed.detail().contains("101"), "the exit code is in the detail: {doomed:?}");
     assert_eq!(queued.answer().body, "hello");
 
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
     server.wait_until("a new worker is ready", |s| {
         s.metric("httpipe_workers{state=\"ready\"}") == 1.0
     });

@@ -43,5 +43,5 @@ fn a_worker_killed_from_outside_is_replaced() {
         let now = s.workers();
         now.len() == 2 && !now.contains(&before[0])
     });
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
 }

@@ -100,7 +100,7 @@ fn callers_who_share_a_run_count_as_one_call() {
         assert_eq!(caller.answer().code(), "worker_lost");
     }
     assert_eq!(poisonous(&server)["count"], 0);
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
 }
 
 /// A thousand callers of the same deadly question cost a pool a few workers, not a thousand.

@@ -8,7 +8,7 @@ fn an_idempotent_call_survives_the_loss_of_its_worker() {
         Server::with("workers = 1\nretries = 1").worker("demo-worker --once first --crash").start();
     let answer = server.client().get("/?input=hello");
     assert_eq!((answer.status, answer.body.as_str()), (200, "hello"), "{answer:?}");
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_document_that_ends_jq_is_a_502_and_the_next_caller_sees_nothing_of_it() {
     assert_eq!(server.answers(r#"{"a":[1,2]}"#).body, "[1,2]");
     assert_eq!(server.answers("{bad").code(), "worker_lost");
     assert_eq!(server.answers(r#"{"a":3}"#).body, "3");
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"crash\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn an_unfinished_document_is_a_504_and_swallows_no_other_question() {
     assert_eq!(poison.answer().code(), "timeout");
     let answer = behind.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "4"));
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
 }
 
 #[test]
@@ -55,5 +55,5 @@ fn an_unfinished_quote_in_sql_is_a_504_and_swallows_no_other_question() {
     assert_eq!(poison.answer().code(), "timeout");
     let answer = behind.answer();
     assert_eq!((answer.status, answer.body.trim_end()), (200, r#"[{"x":"behind"}]"#));
-    assert_eq!(server.metric("httpipe_worker_exits_total{reason=\"timeout\"}"), 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
 }

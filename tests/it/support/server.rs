@@ -142,6 +142,12 @@ impl Server {
         eventually(what, || is_so(self).then_some(()), || format!("\n{}", self.log()));
     }
 
+    /// Waits until this metric is so much. The exit of a worker is counted only after its last words
+    /// were waited for, when its callers have been answered long since.
+    pub(crate) fn wait_for_count(&self, metric: &str, count: f64) {
+        self.wait_until(&format!("{metric} is {count}"), |server| server.metric(metric) == count);
+    }
+
     /// Waits until `/ready` says so, and all workers that it has made by then run the program:
     /// one counts as ready a moment before that where nothing asks it.
     pub(crate) fn wait_until_ready(&self) {
