@@ -110,7 +110,8 @@ impl<P> State<P> {
         let id = WorkerId(self.worker_serial);
         let early = 1.0 - JITTER * unit(&mut self.seed);
         let calls_due = match self.rules.recycle_calls {
-            Some(calls) => ((calls as f64 * early) as u64).max(1),
+            // Not cut off: of two calls a tenth less is two.
+            Some(calls) => ((calls as f64 * early).round() as u64).max(1),
             None => u64::MAX,
         };
         let due_at = self.rules.recycle_age.map(|age| now + age.mul_f64(early));

@@ -391,6 +391,14 @@ fn a_worker_leaves_after_its_calls_when_the_next_is_ready() {
 }
 
 #[test]
+fn a_worker_that_is_to_have_two_calls_has_two() {
+    let mut story = Story::of(Rules { recycle_calls: Some(2), ..rules() });
+    assert_eq!(story.call("a"), ["give a to 1"]);
+    story.good(1, "a");
+    assert_eq!(story.call("b"), ["give b to 1", "start 2"]);
+}
+
+#[test]
 fn a_worker_that_has_had_its_calls_serves_on_until_the_next_is_ready() {
     let mut story = Story::of(Rules { recycle_calls: Some(10), ..rules() });
     for _ in 0..25 {
@@ -408,8 +416,8 @@ fn a_worker_that_is_replaced_leaves_though_it_is_never_idle() {
     let in_flight = InFlight::Fixed(2);
     let mut story = Story::of(Rules { recycle_calls: Some(4), in_flight, ..rules() });
     story.calls(&["a", "b", "c", "d"]);
-    assert_eq!(story.good(1, "a"), ["answer a", "give c to 1", "start 2"]);
-    assert_eq!(story.good(1, "b"), ["answer b", "give d to 1"]);
+    assert_eq!(story.good(1, "a"), ["answer a", "give c to 1"]);
+    assert_eq!(story.good(1, "b"), ["answer b", "give d to 1", "start 2"]);
     assert_eq!(story.ready(2), [""; 0], "the other holds c and d");
     assert_eq!(story.call("e"), ["give e to 2"]);
     assert_eq!(story.good(1, "c"), ["answer c"]);
