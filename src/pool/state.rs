@@ -7,9 +7,10 @@
 //! any of it from its seed.
 //!
 //! An event first changes the books; [`State::settle`] then draws the consequences, in this
-//! order: free workers are given calls, those that were put back first, then the oldest (the
-//! newest while the queue stands, see `guard::overload`); the number of workers is compared with
-//! what is wanted; a pool that cannot get a worker refuses those who wait.
+//! order: calls that have waited too long are refused; free workers are given calls, those that
+//! were put back first, then the oldest (the newest while the queue stands, see
+//! `guard::overload`); the number of workers is compared with what is wanted; a pool that cannot
+//! get a worker refuses those who wait.
 //!
 //! Invariants, checked by [`State::check`] after every event of the simulation
 //! - A call is answered exactly once: it is in the books until then and not after.
@@ -252,6 +253,8 @@ impl<P> State<P> {
 
     /// Draws the consequences of what happened; see the module's head.
     pub fn settle(&mut self, now: Instant) {
+        // A tick may come late; a call that has waited too long is not handed over for that.
+        self.expire_waits(now);
         self.dispatch(now);
         let none_since = self.no_free_since.unwrap_or(now);
         self.no_free_since = self.free.is_empty().then_some(none_since);

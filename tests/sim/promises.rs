@@ -285,6 +285,14 @@ fn a_call_waits_no_longer_than_allowed() {
 }
 
 #[test]
+fn a_call_that_has_waited_too_long_is_not_given_though_nobody_looked_in_time() {
+    let mut story = Story::of(rules());
+    story.calls(&["a", "b"]);
+    story.oversleep(5_001);
+    assert_eq!(story.good(1, "a"), ["answer a", "fail b queue_timeout"]);
+}
+
+#[test]
 fn a_shorter_wait_under_new_rules_holds_for_those_who_come_then() {
     let mut story = Story::of(rules());
     story.call("a");

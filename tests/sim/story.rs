@@ -138,6 +138,11 @@ impl Story {
         self.settle()
     }
 
+    /// Time passes, and the core is not woken, though it asked to be: the machine is busy.
+    pub(crate) fn oversleep(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+    }
+
     /// Time passes; the core is only woken when it asked to be.
     pub(crate) fn pass(&mut self, millis: u64) -> Vec<String> {
         let end = self.now + Duration::from_millis(millis);
