@@ -97,7 +97,7 @@ fuzz_target!(|data: &[u8]| {
     let material = Material { route, method, sources, headers: &headers, body: &body };
     match question::ask(call, pool, material, "") {
         Ok(asked) => {
-            let text = &asked.key;
+            let text = &asked.question.text;
             assert!(text.len() <= pool.message_max, "no question is above the limit");
             let ends: &[u8] = if pool.name == "nul" { b"\0" } else { b"\n\r\0" };
             let is_whole = !text.iter().any(|byte| ends.contains(byte));
