@@ -288,7 +288,7 @@ fn a_call_waits_no_longer_than_allowed() {
 fn a_call_that_has_waited_too_long_is_not_given_though_nobody_looked_in_time() {
     let mut story = Story::of(rules());
     story.calls(&["a", "b"]);
-    story.oversleep(5_001);
+    story.pass_unnoticed(5_001);
     assert_eq!(story.good(1, "a"), ["answer a", "fail b queue_timeout"]);
 }
 

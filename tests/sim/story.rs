@@ -139,7 +139,7 @@ impl Story {
     }
 
     /// Time passes, and the core is not woken, though it asked to be: the machine is busy.
-    pub(crate) fn oversleep(&mut self, millis: u64) {
+    pub(crate) fn pass_unnoticed(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
     }
 
