@@ -12,26 +12,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["base"]),
     ("observe", &["base", "config"]),
     ("wire", &["base", "config"]),
-    ("guard", &["base", "config"]),
+    ("policy", &["base", "config"]),
     ("net", &["base", "config", "observe"]),
     ("worker", &["base", "config", "observe", "wire"]),
-    ("pool", &["base", "config", "observe", "wire", "guard", "worker"]),
+    ("pool", &["base", "config", "observe", "wire", "policy", "worker"]),
     ("cache", &["base", "config", "observe"]),
-    ("call", &["base", "config", "observe", "guard", "cache", "pool"]),
+    ("call", &["base", "config", "observe", "policy", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call"]),
     ("admin", &["base", "config", "observe", "net", "pool", "cache", "call"]),
     (
         "server",
         &[
-            "base", "config", "observe", "wire", "guard", "net", "worker", "pool", "cache", "call",
-            "front", "admin",
+            "base", "config", "observe", "wire", "policy", "net", "worker", "pool", "cache",
+            "call", "front", "admin",
         ],
     ),
     (
         "cli",
         &[
-            "base", "config", "observe", "wire", "guard", "net", "worker", "pool", "cache", "call",
-            "front", "admin", "server",
+            "base", "config", "observe", "wire", "policy", "net", "worker", "pool", "cache",
+            "call", "front", "admin", "server",
         ],
     ),
 ];
@@ -460,10 +460,10 @@ mod tests {
     #[test]
     fn clocks_in_pure_files() {
         let bad = "//! Sums.\n//!\n//! Pure: no clock.\nfn f() { std::time::Instant::now(); }";
-        assert_eq!(impurities("src/guard/mod.rs", bad).len(), 1);
-        assert!(impurities("src/guard/mod.rs", &bad.replace("Pure:", "Not:")).is_empty());
+        assert_eq!(impurities("src/policy/mod.rs", bad).len(), 1);
+        assert!(impurities("src/policy/mod.rs", &bad.replace("Pure:", "Not:")).is_empty());
         let said = "//! Pure: no `tokio::`.\n// tokio::spawn\nconst A: &str = \"tokio::\";";
-        assert!(impurities("src/guard/mod.rs", said).is_empty());
+        assert!(impurities("src/policy/mod.rs", said).is_empty());
     }
 
     #[test]

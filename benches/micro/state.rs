@@ -1,6 +1,6 @@
 //! The pool's books: what one call costs them, with few and many workers, calls and waiters.
 
-use httpipe::guard::Fingerprint;
+use httpipe::policy::Fingerprint;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

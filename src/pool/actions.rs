@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::{CallId, Failure, Timing, WorkerId};
-use crate::guard::Fingerprint;
+use crate::policy::Fingerprint;
 
 /// What the shell must do.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::base::{CallId, WorkerId};
-use crate::guard::Fingerprint;
+use crate::policy::Fingerprint;
 
 /// Bits of a [`CallId`] that are the slot; the others count calls, so no id is given twice.
 const SLOT_BITS: u32 = 24;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::books::Phase;
 use super::state::State;
 use crate::base::{CallId, WorkerId};
-use crate::guard::Fingerprint;
+use crate::policy::Fingerprint;
 
 /// What the books say at one moment.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::books::{Phase, WorkerBook};
 use super::state::State;
 use crate::base::Failure;
-use crate::guard::Fingerprint;
+use crate::policy::Fingerprint;
 
 /// Refused callers are told to come back at most so long after the queue will be empty, or after
 /// it would take to serve so many more. Most who flood a server never come back, and those who

@@ -9,7 +9,7 @@ use super::actions::{Action, StopReason};
 use super::books::{Phase, Stay, WorkerBook};
 use super::state::State;
 use crate::base::{Failure, WorkerId};
-use crate::guard::backoff::unit;
+use crate::policy::backoff::unit;
 
 /// With no worker free for so long, one more is started; a call that has waited longer asks
 /// for one of its own.

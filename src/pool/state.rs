@@ -9,7 +9,7 @@
 //! An event first changes the books; [`State::settle`] then draws the consequences, in this
 //! order: calls that have waited too long are refused; free workers are given calls, those that
 //! were put back first, then the oldest (the newest while the queue stands, see
-//! `guard::overload`); the number of workers is compared with what is wanted; a pool that cannot
+//! `policy::overload`); the number of workers is compared with what is wanted; a pool that cannot
 //! get a worker refuses those who wait.
 //!
 //! Invariants, checked by [`State::check`] after every event of the simulation
@@ -33,7 +33,7 @@ use super::scale::Census;
 use super::suspects::Fingerprints;
 use crate::base::{CallId, Failure, Timing, WorkerId};
 use crate::config::InFlight;
-use crate::guard::{Backoff, Fingerprint, Overload, Poison};
+use crate::policy::{Backoff, Fingerprint, Overload, Poison};
 
 /// The books of one pool. `P` is what the shell keeps with each call.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Which question is blamed for the loss of a worker, and what becomes of one that is refused.
 //!
-//! Pure: the part of [`State`] around `guard::poison`.
+//! Pure: the part of [`State`] around `policy::poison`.
 
 use std::fmt;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::actions::{Action, Loss};
 use super::books::CallBook;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
-use crate::guard::Fingerprint;
+use crate::policy::Fingerprint;
 
 /// Where the usual call takes more of `timeout` than this part of it, one that took all of it may
 /// have done no wrong: the pool is slow.

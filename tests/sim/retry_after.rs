@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use httpipe::base::{CallId, Failure, WorkerId};
 use httpipe::config::InFlight;
-use httpipe::guard::Fingerprint;
+use httpipe::policy::Fingerprint;
 use httpipe::pool::actions::{Action, NewCall};
 use httpipe::pool::rules::Rules;
 use httpipe::pool::state::State;

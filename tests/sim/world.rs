@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use httpipe::base::{CallId, Failure, WorkerId};
 use httpipe::config::InFlight;
-use httpipe::guard::Fingerprint;
+use httpipe::policy::Fingerprint;
 use httpipe::pool::actions::{Action, Loss, NewCall};
 use httpipe::pool::state::State;
 
