@@ -114,6 +114,26 @@ fn every_path_in_a_document_exists() {
 }
 
 #[test]
+fn every_link_in_a_document_leads_somewhere() {
+    let mut findings = Vec::new();
+    for path in documents() {
+        let text = fs::read_to_string(root().join(&path)).expect("a document is text");
+        let dir = Path::new(&path).parent().expect("a file has a directory");
+        for link in links_in(&text) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { path.clone().into() } else { dir.join(file) };
+            let linked = fs::read_to_string(root().join(&target)).unwrap_or_default();
+            let is_there = root().join(&target).exists()
+                && (heading.is_empty() || anchors_in(&linked).iter().any(|it| it == heading));
+            if !is_there {
+                findings.push(format!("{path}: the link to `{link}` leads nowhere"));
+            }
+        }
+    }
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
 fn the_readme_has_the_commands_that_do_all_the_set_up() {
     let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
     let commands = fenced(&readme);
@@ -429,6 +449,23 @@ fn paths_in(text: &str) -> Vec<String> {
     spans.filter(|span| is_plain(span) && is_path(span)).map(str::to_owned).collect()
 }
 
+/// The targets of the links `[text](target)` that stay inside the project.
+fn links_in(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let inside = targets.filter(|(target, _)| !target.contains(':') && !target.contains(' '));
+    inside.map(|(target, _)| target.to_owned()).collect()
+}
+
+/// The anchors that GitHub makes from the headings of a document.
+fn anchors_in(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let name = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        name.chars().filter(|c| is_name(*c) || *c == '-').collect()
+    };
+    headings.map(anchor).collect()
+}
+
 /// The lines in code fences, without the prompt that some have.
 fn fenced(text: &str) -> Vec<String> {
     let mut is_inside = false;
@@ -522,6 +559,13 @@ mod tests {
     fn paths_that_are_not_there() {
         let text = "see `src/nowhere.rs`, `GET /src/x`, `text/plain` and `CHANGED.md`";
         assert_eq!(paths_in(text), ["src/nowhere.rs", "CHANGED.md"]);
+    }
+
+    #[test]
+    fn links_that_lead_nowhere() {
+        let text = "[a](nowhere.md) [b](https://x.y) [c](#gone) `f[0](x, y)`";
+        assert_eq!(links_in(text), ["nowhere.md", "#gone"]);
+        assert_eq!(anchors_in("# Is it so?\n## `tty` and more"), ["is-it-so", "tty-and-more"]);
     }
 
     #[test]
