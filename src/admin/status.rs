@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::observe::metrics::WorkerCounts;
+use crate::base::WorkerCounts;
 
 /// The version of the shape of [`Status`].
 pub const VERSION: u32 = 1;

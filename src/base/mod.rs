@@ -12,8 +12,10 @@ pub mod pattern;
 pub mod seldom;
 pub mod template;
 pub mod units;
+pub mod worker;
 
 pub use call::{Call, Outcome, Question, Reply, ReplyForm, Timing};
 pub use failure::Failure;
 pub use ids::{CallId, RouteId, WorkerId};
 pub use units::ByteSize;
+pub use worker::{ExitReason, WorkerCounts};

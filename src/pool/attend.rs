@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::actions::Loss;
 use super::{Ending, Pool};
-use crate::base::WorkerId;
 use crate::base::parts::Gate;
 use crate::base::seldom::Seldom;
+use crate::base::{ExitReason, WorkerId};
 use crate::config::PoolSettings;
-use crate::observe::metrics::ExitReason;
 use crate::worker::kill;
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
 use crate::worker::ready::{NotReady, prepare};

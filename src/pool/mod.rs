@@ -33,9 +33,9 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::base::parts::PartForm;
-use crate::base::{Call, Question, WorkerId};
+use crate::base::{Call, ExitReason, Question, WorkerCounts, WorkerId};
 use crate::config::PoolSettings;
-use crate::observe::metrics::{ExitReason, Metrics, PoolMetrics, RouteMetrics, WorkerCounts};
+use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::wire::Judge;
 use crate::worker::guard::Guard;
 

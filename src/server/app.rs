@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::base::ExitReason;
 use crate::cache::Cache;
 use crate::call::{Desk, Gateway, RemoteGateway};
 use crate::config::{Config, ConfigSource, PoolSettings, RouteAction};
 use crate::front::Front;
 use crate::observe::log::AccessLog;
-use crate::observe::metrics::{ExitReason, Metrics};
+use crate::observe::metrics::Metrics;
 use crate::pool::{Pool, Surroundings};
 
 /// How long a new worker without a probe must run before a reload relies on it.

@@ -21,12 +21,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::base::ExitReason;
 use crate::config::{AdminSettings, Config, ConfigSource, LimitSettings, ListenAddress};
 use crate::net::accept::{Slots, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, connection};
 use crate::observe::log::Log;
-use crate::observe::metrics::{ExitReason, Metrics};
+use crate::observe::metrics::Metrics;
 use crate::pool::Surroundings;
 use crate::worker::guard::Guard;
 use crate::worker::reaper;

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{Dropping, ExitReason, WorkerCounts};
+use super::Dropping;
+use crate::base::{ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets: as a number of nanoseconds, and in seconds as the
 /// text format writes them. Calls of microseconds and of minutes are both worth telling apart.

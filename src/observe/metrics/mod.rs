@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use self::handles::{CallSeries, Counter, PoolSeries, RouteSeries};
 use self::text::Page;
+use crate::base::{ExitReason, WorkerCounts};
 
 /// All metrics of one server. Two servers in one process share nothing.
 #[derive(Debug, Default)]
@@ -42,88 +43,6 @@ pub struct RouteMetrics {
     route: Arc<RouteSeries>,
     /// `None`: the route makes no calls.
     calls: Option<Arc<CallSeries>>,
-}
-
-/// How many workers of a pool are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct WorkerCounts {
-    /// Not yet ready.
-    pub starting: usize,
-    /// Free.
-    pub ready: usize,
-    /// With at least one call.
-    pub busy: usize,
-    /// Told to stop.
-    pub leaving: usize,
-}
-
-/// Why a worker ended (`httpipe_worker_exits_total{reason}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitReason {
-    /// It ended by itself.
-    Crash,
-    /// A call took longer than allowed.
-    Timeout,
-    /// What it wrote matches no call, or is no message.
-    BadAnswer,
-    /// It wrote while nothing was asked.
-    UnaskedOutput,
-    /// A message was longer than `message_max`.
-    TooBig,
-    /// It did not become ready.
-    StartFailed,
-    /// Replaced for its calls, memory or age.
-    Recycled,
-    /// Not needed any more.
-    ScaledDown,
-    /// Its configuration was replaced.
-    Reloaded,
-    /// The server stops.
-    Stopped,
-}
-
-impl WorkerCounts {
-    /// Each state's label value and its number.
-    pub fn by_state(self) -> [(&'static str, usize); 4] {
-        [
-            ("starting", self.starting),
-            ("ready", self.ready),
-            ("busy", self.busy),
-            ("leaving", self.leaving),
-        ]
-    }
-}
-
-impl ExitReason {
-    /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
-        Self::Crash,
-        Self::Timeout,
-        Self::BadAnswer,
-        Self::UnaskedOutput,
-        Self::TooBig,
-        Self::StartFailed,
-        Self::Recycled,
-        Self::ScaledDown,
-        Self::Reloaded,
-        Self::Stopped,
-    ];
-
-    /// The label value.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Crash => "crash",
-            Self::Timeout => "timeout",
-            Self::BadAnswer => "bad_answer",
-            Self::UnaskedOutput => "unasked_output",
-            Self::TooBig => "too_big",
-            Self::StartFailed => "start_failed",
-            Self::Recycled => "recycled",
-            Self::ScaledDown => "scaled_down",
-            Self::Reloaded => "reloaded",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 /// Why a worker's message was nobody's answer (`httpipe_messages_dropped_total{reason}`).
