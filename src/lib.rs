@@ -16,5 +16,6 @@ pub mod observe;
 pub mod policy;
 pub mod pool;
 pub mod server;
+pub mod sync;
 pub mod wire;
 pub mod worker;

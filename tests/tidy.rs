@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// Who may import whom. A module may also import itself; nothing imports upwards.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("base", &[]),
+    ("sync", &[]),
+    ("base", &["sync"]),
     ("config", &["base"]),
     ("observe", &["base", "config"]),
     ("wire", &["base", "config"]),
     ("policy", &["base", "config"]),
-    ("net", &["base", "config", "observe"]),
+    ("net", &["sync", "base", "config", "observe"]),
     ("worker", &["base", "config", "observe", "wire"]),
-    ("pool", &["base", "config", "observe", "wire", "policy", "worker"]),
+    ("pool", &["sync", "base", "config", "observe", "wire", "policy", "worker"]),
     ("cache", &["base", "config", "observe"]),
     ("call", &["base", "config", "observe", "policy", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call"]),

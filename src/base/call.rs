@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::parts::Parts;
 use super::{Failure, RouteId};
+use crate::sync::parts;
 
 /// The text of one question, before framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Reply {
         match &self.form {
             ReplyForm::Http { status, .. } => *status < 400 && *status != 304,
             ReplyForm::Plain | ReplyForm::Json => true,
-            ReplyForm::Parts(_) => false,
+            ReplyForm::Parts(..) => false,
         }
     }
 }
@@ -75,8 +75,32 @@ pub enum ReplyForm {
         /// Names in lower case, with their values.
         headers: Vec<(String, String)>,
     },
-    /// The answer comes in parts, and only the first has come yet; `body` is empty.
-    Parts(Parts),
+    /// The answer comes in parts, of which at least one is there; `body` is empty.
+    Parts(PartForm, Parts),
+}
+
+/// What the parts of an answer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartForm {
+    /// Bytes as the program wrote them; the route says their content type.
+    Plain,
+    /// Each is a JSON document.
+    Json,
+}
+
+/// The parts of one answer, for its caller. Dropping the last clone means that the caller has
+/// left.
+pub type Parts = parts::Parts<Failure>;
+
+/// The worker's end of [`Parts`].
+pub type PartSender = parts::Sender<Failure>;
+
+/// Tells a worker whether the caller of [`Parts`] keeps up.
+pub type PartGate = parts::Gate<Failure>;
+
+/// Makes the two ends of an answer in parts; the worker is held back beyond `limit` bytes.
+pub fn answer_in_parts(limit: usize) -> (PartSender, Parts) {
+    parts::channel(limit, Failure::Internal)
 }
 
 /// How long one call waited and worked.

@@ -1,20 +1,21 @@
 //! The words everything else is written in: calls, replies, failures, names and units.
 //!
-//! Imports nothing of ours; knows neither HTTP nor processes nor the clock.
+//! Imports only `sync`; knows neither HTTP nor processes nor the clock.
 
 pub mod call;
 pub mod failure;
 pub mod ids;
 pub mod json;
 pub mod parameter;
-pub mod parts;
 pub mod pattern;
-pub mod seldom;
 pub mod template;
 pub mod units;
 pub mod worker;
 
-pub use call::{Call, Outcome, Question, Reply, ReplyForm, Timing};
+pub use call::{
+    Call, Outcome, PartForm, PartGate, PartSender, Parts, Question, Reply, ReplyForm, Timing,
+    answer_in_parts,
+};
 pub use failure::Failure;
 pub use ids::{CallId, RouteId, WorkerId};
 pub use units::ByteSize;

@@ -79,7 +79,7 @@ struct Bytewise;
 impl Weighter<Key, Arc<Stored>> for Bytewise {
     fn weight(&self, key: &Key, stored: &Arc<Stored>) -> u64 {
         let headers = match &stored.reply.form {
-            ReplyForm::Plain | ReplyForm::Json | ReplyForm::Parts(_) => 0,
+            ReplyForm::Plain | ReplyForm::Json | ReplyForm::Parts(..) => 0,
             ReplyForm::Http { headers, .. } => headers
                 .iter()
                 .map(|(name, value)| (name.len() + value.len()) as u64 + HEADER_OVERHEAD)

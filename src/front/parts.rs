@@ -12,8 +12,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 
 use super::problem::Problem;
-use crate::base::Failure;
-use crate::base::parts::{PartForm, Parts};
+use crate::base::{Failure, PartForm, Parts};
 
 /// How parts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +171,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::base::parts::channel;
+    use crate::base::answer_in_parts;
 
     fn shown(style: Style, part: &'static str) -> String {
         let written = style.write(&Bytes::from_static(part.as_bytes()));
@@ -217,7 +216,7 @@ mod tests {
     #[test]
     fn what_breaks_off_never_ends_well() {
         for style in [Style::Text, Style::JsonLines] {
-            let (sender, parts) = channel(PartForm::Plain, 100);
+            let (sender, parts) = answer_in_parts(100);
             let mut body = PartsBody::new(parts, style, "r");
             sender.push(Bytes::from_static(b"1"));
             sender.finish(Err(Failure::Draining));
@@ -231,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_event_tells_why_before_the_stream_breaks() {
-        let (sender, parts) = channel(PartForm::Plain, 100);
+        let (sender, parts) = answer_in_parts(100);
         let mut body = PartsBody::new(parts, Style::Events, "r");
         sender.finish(Err(Failure::WorkerLost { exit: "exit code 1".into() }));
         let Poll::Ready(Some(Ok(event))) = next(&mut body) else { panic!("an event") };

@@ -211,8 +211,8 @@ fn of_reply(
             }
             response
         }
-        ReplyForm::Parts(parts) => {
-            let style = Style::of(parts.form(), request);
+        ReplyForm::Parts(form, parts) => {
+            let style = Style::of(*form, request);
             let parts = PartsBody::new(parts.clone(), style, manner.request_id);
             let mut response = Response::new(FrontBody::Parts(parts));
             let kind = match style {

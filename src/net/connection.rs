@@ -32,8 +32,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, Verdict, Watch};
 use super::{Drain, Stream};
-use crate::base::seldom::Seldom;
 use crate::config::LimitSettings;
+use crate::sync::seldom::Seldom;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.
 const BUFFER_LEAST: usize = 64 << 10;

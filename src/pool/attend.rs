@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::actions::Loss;
 use super::{Ending, Pool};
-use crate::base::parts::Gate;
-use crate::base::seldom::Seldom;
-use crate::base::{ExitReason, WorkerId};
+use crate::base::{ExitReason, PartGate, WorkerId};
 use crate::config::PoolSettings;
+use crate::sync::seldom::Seldom;
 use crate::worker::kill;
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
 use crate::worker::ready::{NotReady, prepare};
@@ -40,7 +39,7 @@ pub(super) struct Link {
     /// It ended by itself before it was ready.
     ended_early: Cell<bool>,
     /// The readers of its answers that come in parts.
-    gates: RefCell<Vec<Gate>>,
+    gates: RefCell<Vec<PartGate>>,
 }
 
 impl Link {
@@ -86,7 +85,7 @@ impl Link {
     }
 
     /// It is not read while this reader does not keep up.
-    pub(super) fn held_back_by(&self, gate: Gate) {
+    pub(super) fn held_back_by(&self, gate: PartGate) {
         self.gates.borrow_mut().push(gate);
     }
 
@@ -94,7 +93,7 @@ impl Link {
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut gates = self.gates.borrow_mut();
         gates.retain(|gate| !gate.is_over());
-        let is_shut = |gate: &Gate| gate.poll_room(context).is_pending();
+        let is_shut = |gate: &PartGate| gate.poll_room(context).is_pending();
         if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
     }
 

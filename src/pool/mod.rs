@@ -32,8 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::base::parts::PartForm;
-use crate::base::{Call, ExitReason, Question, WorkerCounts, WorkerId};
+use crate::base::{Call, ExitReason, PartForm, Question, WorkerCounts, WorkerId};
 use crate::config::PoolSettings;
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::wire::Judge;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 
 use super::attend::Link;
 use super::{Pool, Ticket, driver};
-use crate::base::parts::{self, PartForm, Sender};
-use crate::base::{CallId, Failure, Outcome, Question, Reply, ReplyForm};
+use crate::base::{
+    CallId, Failure, Outcome, PartForm, PartSender, Question, Reply, ReplyForm, answer_in_parts,
+};
 use crate::config::{PoolSettings, ReplyShape, StreamEnd};
 use crate::observe::metrics::Dropping;
 use crate::wire::{Share, Verdict};
@@ -29,7 +30,7 @@ pub(super) enum Stream {
     #[default]
     Before,
     /// Parts are passed on here.
-    Open(Sender),
+    Open(PartSender),
     /// The answer failed at a part, and its caller knows; the rest is dropped.
     Failed(Failure),
     /// The caller has got another outcome; what comes is dropped.
@@ -88,11 +89,11 @@ impl Pool {
         let Some(ticket) = state.payload(call) else { return self.drop_part() };
         let mut stream = ticket.stream.borrow_mut();
         if let (Stream::Before, Some(timing)) = (&*stream, begun) {
-            let (sender, parts) = parts::channel(self.part_form, self.part_limit);
+            let (sender, parts) = answer_in_parts(self.part_limit);
             link.held_back_by(sender.gate());
             self.watch(now, call, timing.work, &sender);
             *stream = Stream::Open(sender);
-            let reply = Reply { body: Bytes::new(), form: ReplyForm::Parts(parts) };
+            let reply = Reply { body: Bytes::new(), form: ReplyForm::Parts(self.part_form, parts) };
             ticket.slot.put(Outcome { result: Ok(reply), timing });
         }
         let Some(part) = part else { return };
@@ -134,7 +135,7 @@ impl Pool {
     /// Notices when the caller leaves in the middle of his answer. One who holds his worker back
     /// until there is only just time for it to finish is cut off: else whoever reads slowly
     /// enough could have workers stopped for it.
-    fn watch(self: &Rc<Self>, now: Instant, call: CallId, worked: Duration, sender: &Sender) {
+    fn watch(self: &Rc<Self>, now: Instant, call: CallId, worked: Duration, sender: &PartSender) {
         let (pool, gate) = (Rc::clone(self), sender.gate());
         let settings = self.settings();
         let spare = settings.abandoned.min(settings.timeout / 2);

@@ -1,4 +1,4 @@
-//! A future that costs nothing while another one on the same task is busy.
+//! A future that costs nothing while other futures of its task are busy.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Polls the future inside only after it was woken itself, not at every wake of its task.
+/// A future that is polled only after it was woken itself, not at every wake-up of its task.
 ///
-/// The task of a connection, or of a worker, is woken for each call; its limits, or the end of its
-/// process, once in a long time: looking at their timers, tokens and descriptors each time would
-/// take locks for nothing.
+/// The task of a connection or a worker is woken for each call. The limits of the connection and
+/// the end of the worker's process happen rarely: polling their timers, tokens and descriptors
+/// at each wake-up would take locks for nothing.
 #[derive(Debug)]
 pub struct Seldom<F> {
     inner: F,
@@ -39,19 +39,19 @@ impl Wake for Bell {
 }
 
 impl<F: Future + Unpin> Seldom<F> {
-    /// To be polled by one task only: the first that polls it is the one that is woken.
+    /// Wraps a future for one task: the task that polls it first is the one it wakes.
     pub fn new(inner: F) -> Self {
         let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(None) });
         let waker = Waker::from(Arc::clone(&bell));
         Self { inner, bell, waker }
     }
 
-    /// Has it polled next time although nothing woke it.
+    /// Makes the next [`Seldom::poll`] poll the future even if nothing woke it.
     pub fn ring(&self) {
         self.bell.rung.store(true, Ordering::Release);
     }
 
-    /// Polls the future if it was woken since; else it is still pending.
+    /// Polls the future if it was woken since the last poll; otherwise it is still pending.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         if !self.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
@@ -61,7 +61,7 @@ impl<F: Future + Unpin> Seldom<F> {
             *task = Some(context.waker().clone());
         }
         drop(task);
-        // Before the poll: a wake during it must not be lost.
+        // Cleared before the poll, so that a wake-up during the poll is not lost.
         self.bell.rung.store(false, Ordering::Release);
         Pin::new(&mut self.inner).poll(&mut Context::from_waker(&self.waker))
     }

@@ -1,0 +1,6 @@
+//! How one task waits for another: the tools that no library has in this shape.
+//!
+//! Imports nothing of ours and needs no runtime, only wakers.
+
+pub mod parts;
+pub mod seldom;
