@@ -41,7 +41,8 @@ pub struct Material<'a> {
 pub struct Asked {
     /// The question itself.
     pub question: Question,
-    /// The question with an empty nonce; `None`: it has none.
+    /// What tells the question from others of its route: its values, each after its length.
+    /// `None`: the question has no nonce and tells itself apart.
     pub key: Option<Bytes>,
 }
 
@@ -75,28 +76,22 @@ pub fn ask(
     nonce: &str,
 ) -> Result<Asked, Failure> {
     let mut values = parameters::declared(material.route, material.sources)?;
-    let mut render = |nonce| {
-        let mut rendering = Rendering::new(pool);
-        match &call.send {
-            SendShape::Template(template) => {
-                if let Some((name, value)) = whole_value(template, material, &mut values) {
-                    return rendering.pass_on(name, value);
-                }
-                rendering.fill(template, material, &values, nonce)?;
+    let mut rendering = Rendering::new(pool, !nonce.is_empty());
+    match &call.send {
+        SendShape::Template(template) => {
+            if let Some((name, value)) = whole_value(template, material, &mut values) {
+                return rendering.pass_on(name, value);
             }
-            SendShape::Json => rendering.object(material, &values)?,
-            SendShape::Http => {
-                rendering.value("request", whole_request(material).to_string().as_bytes())?;
-            }
+            rendering.fill(template, material, &values, nonce)?;
         }
-        rendering.finish()
-    };
-    let text = render(nonce)?;
-    if nonce.is_empty() {
-        return Ok(Asked { key: None, question: Question { text, nonce: None } });
+        SendShape::Json => rendering.object(material, &values)?,
+        SendShape::Http => {
+            rendering.value("request", whole_request(material).to_string().as_bytes())?;
+        }
     }
-    let nonce = Some(Bytes::copy_from_slice(nonce.as_bytes()));
-    Ok(Asked { key: Some(render("")?), question: Question { text, nonce } })
+    let key = rendering.key.take().map(Bytes::from);
+    let nonce = key.is_some().then(|| Bytes::copy_from_slice(nonce.as_bytes()));
+    Ok(Asked { question: Question { text: rendering.finish()?, nonce }, key })
 }
 
 /// The body less one final line end, or the parameter, that is the whole question, with its
@@ -131,26 +126,36 @@ struct Rendering<'a> {
     /// Where values stand, in framings whose ends values could forge together with the text
     /// around them.
     values: Option<Vec<(Range<usize>, String)>>,
+    /// [`Asked::key`]. The nonce differs in each call, and the text without it does not show
+    /// where one value ends and the next begins.
+    key: Option<Vec<u8>>,
 }
 
 impl<'a> Rendering<'a> {
-    fn new(pool: &'a PoolSettings) -> Self {
+    fn new(pool: &'a PoolSettings, has_nonce: bool) -> Self {
         let forgeable = match &pool.framing.send {
             Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
             Framing::Block => true,
             _ => false,
         };
-        Self { pool, text: Vec::new(), values: forgeable.then(Vec::new) }
+        Self {
+            pool,
+            text: Vec::new(),
+            values: forgeable.then(Vec::new),
+            key: has_nonce.then(Vec::new),
+        }
     }
 
     /// A question that is one value and nothing else.
-    fn pass_on(mut self, name: &str, value: Bytes) -> Result<Bytes, Failure> {
+    fn pass_on(mut self, name: &str, value: Bytes) -> Result<Asked, Failure> {
         self.check(name, &value)?;
-        if self.values.is_none() {
-            return self.limited(value);
-        }
-        self.value(name, &value)?;
-        self.finish()
+        let text = if self.values.is_none() {
+            self.limited(value)?
+        } else {
+            self.value(name, &value)?;
+            self.finish()?
+        };
+        Ok(Asked { question: Question { text, nonce: None }, key: None })
     }
 
     fn literal(&mut self, text: &[u8]) {
@@ -170,6 +175,10 @@ impl<'a> Rendering<'a> {
         self.text.extend_from_slice(value);
         if let Some(values) = &mut self.values {
             values.push((start..self.text.len(), name.to_owned()));
+        }
+        if let Some(key) = &mut self.key {
+            key.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            key.extend_from_slice(value);
         }
         Ok(())
     }
@@ -450,7 +459,7 @@ mod tests {
         let asked = asked.expect("a question");
         assert_eq!(asked.question.text, "a\nb c0ffee");
         assert_eq!(asked.question.nonce, Some(Bytes::from_static(b"c0ffee")));
-        assert_eq!(asked.key.as_deref(), Some(&b"a\nb "[..]));
+        assert_eq!(asked.key.as_deref(), Some(&b"\x03\0\0\0\0\0\0\0a\nb"[..]));
     }
 
     #[test]
@@ -499,7 +508,43 @@ mod tests {
         assert!(ask_for(&Try { send: "{body}", body: &long[1..], ..LINE }, "").is_ok());
     }
 
+    /// What is kept for one question must never answer another.
+    fn is_told_apart(send: &str, one: [&str; 2], other: [&str; 2]) -> bool {
+        let parameters = [("a", text()), ("b", text())];
+        let key = |[a, b]: [&str; 2]| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            let query = query.append_pair("a", a).append_pair("b", b).finish();
+            let it = Try { parameters: &parameters, send, query: &query, ..LINE };
+            ask_for(&it, "c0ffee").expect("a question").key.expect("it has a nonce")
+        };
+        key(one) != key(other)
+    }
+
+    #[test]
+    fn values_around_a_nonce_have_a_key_of_their_own() {
+        let (one, other) = (["alice", "my  secret"], ["alice  my", "secret"]);
+        assert!(is_told_apart("{nonce} {a} {nonce} {b}", one, other));
+        assert!(is_told_apart("{nonce}|{a}|{nonce}{b}", ["alice", "b|c"], ["alice|b", "c"]));
+        assert!(is_told_apart("{nonce}{a}{nonce}{b}", ["ab", "c"], ["a", "bc"]));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn different_values_never_have_the_same_key(
+            send in "\\{nonce\\}[ |]?\\{a\\}([ |]?\\{nonce\\}){0,2}[ |]?\\{b\\}",
+            all in "[ |a\u{ff}]{0,6}",
+            one in 0..6_usize,
+            other in 0..6_usize,
+        ) {
+            // Two ways to cut the same text, the likeliest to be taken for each other.
+            let cut = |at: usize| {
+                let (a, b) = all.split_at(all.floor_char_boundary(at));
+                [a, b]
+            };
+            let (one, other) = (cut(one), cut(other));
+            proptest::prop_assert_eq!(is_told_apart(&send, one, other), one != other);
+        }
+
         #[test]
         fn a_line_is_always_one_line(value in "[\\x00-\\x20a{}\u{85}\u{2028}]{0,8}", body in "[\\x00-\\x20a]{0,8}") {
             let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", &value).finish();

@@ -49,6 +49,26 @@ fn callers_at_the_same_time_share_one_run() {
     assert!(shared.count() >= 5);
 }
 
+/// Without its nonces, `send` renders both questions of each pair to the same text.
+#[test]
+fn a_nonce_between_values_keeps_their_questions_apart() {
+    let server = Server::with("workers = 1")
+        .worker("demo-worker --journal seen")
+        .route("match = \"GET /two?user={user}&doc={doc}\"\nsend = \"{nonce} {user} {nonce} {doc}\"\ncache = \"1h\"")
+        .route("match = \"POST /body\"\nsend = \"{nonce}|{header.authorization}|{nonce}{body}\"\nidempotent = true\ncache = \"1h\"")
+        .start();
+    let client = server.client();
+    let first = client.get("/two?user=alice&doc=my++secret");
+    let second = client.get("/two?user=alice++my&doc=secret");
+    assert!(first.body.ends_with(" my  secret") && second.body.ends_with(" secret"));
+    assert!(second.header("cache-status").contains("miss"), "{second:?}");
+    let first = client.request("POST", "/body", &["Authorization: alice"], "b|c");
+    let second = client.request("POST", "/body", &["Authorization: alice|b"], "c");
+    assert!(first.header("cache-status").contains("miss"), "{first:?}");
+    assert!(second.header("cache-status").contains("miss"), "{second:?}");
+    assert_eq!(server.seen().len(), 4);
+}
+
 #[test]
 fn whoever_leaves_does_not_take_the_others_answer_away() {
     let server = cached().start();
