@@ -31,24 +31,28 @@ pub(super) fn proves(settings: &PoolSettings) -> bool {
 
 /// Tells questions apart by a hash with a key of its own, drawn at random: nobody can make a
 /// question that is taken for another, nor learn one from its fingerprint. The nonce, different
-/// in each call, is not part of what was asked.
+/// in each call, is not part of what was asked; what stands around it is hashed piece by piece,
+/// each after its length, so that no text can pass for a nonce.
 pub(super) fn fingerprints() -> impl Fn(&Ticket) -> Fingerprint {
     let key = RandomState::new();
-    move |ticket| {
-        let Question { text, nonce } = &ticket.question;
-        let mut hasher = key.build_hasher();
-        let mut rest = &text[..];
-        if let Some(nonce) = nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
-            for place in memmem::find_iter(text, nonce) {
-                let start = text.len() - rest.len();
-                hasher.write(&text[start..place]);
-                hasher.write_u8(0xff);
-                rest = &text[place + nonce.len()..];
-            }
+    move |ticket| fingerprint(&key, &ticket.question)
+}
+
+fn fingerprint(key: &RandomState, question: &Question) -> Fingerprint {
+    let mut hasher = key.build_hasher();
+    let mut piece = |text: &[u8]| {
+        hasher.write_usize(text.len());
+        hasher.write(text);
+    };
+    let mut rest = &question.text[..];
+    if let Some(nonce) = question.nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
+        while let Some(place) = memmem::find(rest, nonce) {
+            piece(&rest[..place]);
+            rest = &rest[place + nonce.len()..];
         }
-        hasher.write(rest);
-        Fingerprint(hasher.finish())
     }
+    piece(rest);
+    Fingerprint(hasher.finish())
 }
 
 /// A call that never got into the books.
@@ -348,5 +352,27 @@ pub(super) fn refusal(refused: &Refused) -> Failure {
     match refused {
         Refused::TooLong(too_long) => Failure::BodyTooLarge { limit: too_long.limit as u64 },
         Refused::Unfit(detail) => Failure::BadRequest { detail: (*detail).into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_leaves_out_the_nonce_and_shows_where_it_stood() {
+        let key = RandomState::new();
+        let of = |text: &'static [u8], nonce: &'static [u8]| {
+            let nonce = Some(nonce.into()).filter(|nonce: &Bytes| !nonce.is_empty());
+            fingerprint(&key, &Question { text: Bytes::from_static(text), nonce })
+        };
+        assert_eq!(of(b"N1 a N1 b", b"N1"), of(b"N22 a N22 b", b"N22"));
+        assert_ne!(of(b"N1 a N1 b", b"N1"), of(b"N1 a b N1", b"N1"));
+        for other in [&b"\xff a N1 b"[..], b"N1 a \xff b", b"N1 a  b", b" a N1 b"] {
+            assert_ne!(of(b"N1 a N1 b", b"N1"), of(other, b"N1"));
+        }
+        assert_ne!(of(b"\xff", b""), of(b"N1", b"N1"));
     }
 }
