@@ -190,21 +190,28 @@ impl Gateway {
         (remote, serve)
     }
 
-    /// A kept answer, if there is one: the shortest way, without a call.
-    pub fn kept(&self, request: &Request, now: Instant) -> Option<Answer> {
+    /// Answers from the cache, without a task or a queue.
+    fn kept(&self, request: &Request) -> Option<Answer> {
         let keep = request.keep.as_ref()?;
         let key = KeyRef {
             route: request.call.route,
             generation: self.generations[request.pool],
             question: keep.question.as_ref().unwrap_or(&request.call.question.text),
         };
-        let stored = self.cache.get(&key, now)?;
+        let stored = self.cache.get(&key, Instant::now())?;
         let result = Ok(stored.reply.clone());
         Some(Answer { result, timing: Timing::default(), cache: Some(CacheUse::Hit(stored)) })
     }
 
     /// Answers a request exactly once. Dropping the future means that the caller left.
+    ///
+    /// A call from another thread ends here a second time, on the thread of the pools. Answers
+    /// are kept on that thread only, so between this look into the cache and the flights nothing
+    /// can be kept that the look missed.
     pub async fn call(&self, request: Request) -> Answer {
+        if let Some(answer) = self.kept(&request) {
+            return answer;
+        }
         let key = self.key(&request);
         match (&self.way, key) {
             (Way::There(send), _) => send_over(send, request).await,

@@ -118,7 +118,7 @@ impl Front {
         let Conversation { route, call, head, caller_deadline, .. } = with;
         let text = self.as_it_is_sent(call, text);
         let asking = self.asking(route, call, head, &text, caller_deadline)?;
-        Ok(self.run(calls, asking).await)
+        Ok(calls.call(asking).await)
     }
 
     /// Passes a message on that is not answered.

@@ -47,9 +47,6 @@ use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
 
 /// Where calls go.
 pub trait Calls {
-    /// A kept answer, if there is one.
-    fn kept(&self, request: &Asking, now: Instant) -> Option<Answer>;
-
     /// Answers exactly once. Dropping the future means that the caller left.
     fn call(&self, request: Asking) -> impl Future<Output = Answer>;
 
@@ -58,10 +55,6 @@ pub trait Calls {
 }
 
 impl Calls for Gateway {
-    fn kept(&self, request: &Asking, now: Instant) -> Option<Answer> {
-        Gateway::kept(self, request, now)
-    }
-
     fn call(&self, request: Asking) -> impl Future<Output = Answer> {
         Gateway::call(self, request)
     }
@@ -223,19 +216,8 @@ impl Front {
             return self.converse(calls, with, &bytes).await;
         }
         match self.asking(route, call, head, &bytes, caller_deadline) {
-            Ok(asking) => Said::Answer(index, self.run(calls, asking).await),
+            Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
-        }
-    }
-
-    async fn run<C: Calls>(&self, calls: &C, asking: Asking) -> Answer {
-        let kept = match asking.keep {
-            Some(_) => calls.kept(&asking, Instant::now()),
-            None => None,
-        };
-        match kept {
-            Some(answer) => answer,
-            None => calls.call(asking).await,
         }
     }
 

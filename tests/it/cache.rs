@@ -49,6 +49,31 @@ fn callers_at_the_same_time_share_one_run() {
     assert!(shared.count() >= 5);
 }
 
+/// A connection asks the cache from its own thread. What it missed may be kept by the time its
+/// call reaches the thread of the pools, and must then be answered from there.
+#[test]
+fn a_kept_answer_is_never_asked_for_again_from_another_thread() {
+    let server = cached().top("threads = 4").start();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let mut connection = server.client().connect();
+            std::thread::spawn(move || {
+                for number in 0..600 {
+                    let answer = connection.get(&format!("/?input=key-{number}"));
+                    assert_eq!(answer.body, format!("key-{number}"));
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.join().expect("every answer is the right one");
+    }
+    let mut seen = server.seen();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!((seen.len(), server.seen().len()), (600, 600), "keys and runs");
+}
+
 /// Without its nonces, `send` renders both questions of each pair to the same text.
 #[test]
 fn a_nonce_between_values_keeps_their_questions_apart() {
