@@ -1,9 +1,9 @@
 //! Framing: questions to bytes, bytes to messages, answers to replies.
 
 use bytes::{Bytes, BytesMut};
+use httpipe::base::ByteRegex;
 use httpipe::config::Framing;
 use httpipe::wire::{Decoder, Encoder, Judge};
-use regex::bytes::Regex;
 
 use crate::{Bench, pool};
 
@@ -26,7 +26,7 @@ pub(crate) fn all(bench: &Bench) {
     // Only answers come like this.
     decode(bench, "lines:2", &Framing::Lines(2), b"10\n55\n");
     decode(bench, "until:done", &Framing::Until("done".into()), b"10|55 done");
-    let number = Regex::new("^[0-9]+$").expect("it is well formed");
+    let number = ByteRegex::new("^[0-9]+$").expect("it is well formed");
     decode(bench, "last-line:^[0-9]+$", &Framing::LastLine(number), b"the result is\n55\n");
     let long = vec![b'7'; 1 << 20];
     decode_one(bench, "codec: decode a line of 1 MiB", &long);
@@ -92,17 +92,18 @@ fn decode_in_pieces(bench: &Bench, name: &str, text: &[u8]) {
 }
 
 fn judge(bench: &Bench) {
-    let with_pattern = Judge::new(&pool("reply = \"{input}|{result}\""));
+    let with_pattern = Judge::new(&pool("reply = \"{input}|{result}\"").program.wire);
     let answer = Bytes::from_static(b"10|55");
     bench.run("codec: judge {input}|{result}", 1, || {
         with_pattern.judge(b"10", answer.clone(), false)
     });
-    let with_error =
-        Judge::new(&pool("reply = \"{input}|{result}\"\nerror = \"e|{input}|{message}\""));
+    let with_error = Judge::new(
+        &pool("reply = \"{input}|{result}\"\nerror = \"e|{input}|{message}\"").program.wire,
+    );
     bench.run("codec: judge with an error pattern before", 1, || {
         with_error.judge(b"10", answer.clone(), false)
     });
-    let json = Judge::new(&pool("reply = \"json\""));
+    let json = Judge::new(&pool("reply = \"json\"").program.wire);
     let document = Bytes::from_static(br#"{"result":"55","of":[1,2,3]}"#);
     bench.run("codec: judge json", 1, || json.judge(b"10", document.clone(), true));
 }

@@ -56,6 +56,6 @@ fn question(bench: &Bench, name: &str, route: &str, query: &str, body: Body<'_>,
     let material =
         Material { route, method: &route.method, sources, headers: &headers, body: &whole };
     bench.run(&format!("mapping: {name}"), 1, || {
-        ask(call, &config.pools[0], material, "").expect("the request is right")
+        ask(call, &config.pools[0].program.wire, material, "").expect("the request is right")
     });
 }

@@ -24,8 +24,9 @@ fn round(
     answer: impl Fn(usize) -> Bytes,
 ) {
     let settings = pool(keys);
-    let encoder = Encoder::new(&settings.framing.send, settings.message_max);
-    let mut correlator = Correlator::new(&settings);
+    let encoder =
+        Encoder::new(&settings.program.wire.framing.send, settings.program.wire.message_max);
+    let mut correlator = Correlator::new(&settings.program.wire);
     let mut out = BytesMut::with_capacity(1 << 16);
     let answers: Vec<Bytes> = (0..questions.len()).map(&answer).collect();
     let count = u32::try_from(questions.len()).expect("it is small");

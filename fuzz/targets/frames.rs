@@ -3,10 +3,10 @@
 #![no_main]
 
 use bytes::BytesMut;
+use httpipe::base::ByteRegex;
 use httpipe::config::Framing;
 use httpipe::wire::{Broken, Decoder};
 use libfuzzer_sys::fuzz_target;
-use regex::bytes::Regex;
 
 const NONCE: &[u8] = b"n0";
 
@@ -19,7 +19,7 @@ fn framing(choice: u8) -> Framing {
         4 => Framing::Block,
         5 => Framing::Until("abab".to_owned()),
         6 => Framing::Until("<{nonce}>".to_owned()),
-        7 => Framing::LastLine(Regex::new("^(OK|ERR)").expect("a regex")),
+        7 => Framing::LastLine(ByteRegex::new("^(OK|ERR)").expect("a regex")),
         8 => Framing::U16,
         9 => Framing::U32,
         10 => Framing::U32le,

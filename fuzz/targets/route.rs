@@ -95,10 +95,10 @@ fuzz_target!(|data: &[u8]| {
     let sources = Sources { path: uri.path(), query: uri.query().unwrap_or_default(), body: read };
     let headers = HeaderMap::new();
     let material = Material { route, method, sources, headers: &headers, body: &body };
-    match question::ask(call, pool, material, "") {
+    match question::ask(call, &pool.program.wire, material, "") {
         Ok(asked) => {
             let text = &asked.question.text;
-            assert!(text.len() <= pool.message_max, "no question is above the limit");
+            assert!(text.len() <= pool.program.wire.message_max, "no question is above the limit");
             let ends: &[u8] = if pool.name == "nul" { b"\0" } else { b"\n\r\0" };
             let is_whole = !text.iter().any(|byte| ends.contains(byte));
             assert!(is_whole, "a caller forged an end: {text:?}");

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod json;
 pub mod parameter;
 pub mod pattern;
+pub mod regexes;
 pub mod template;
 pub mod units;
 pub mod worker;
@@ -18,5 +19,6 @@ pub use call::{
 };
 pub use failure::Failure;
 pub use ids::{CallId, RouteId, WorkerId};
+pub use regexes::{ByteRegex, WholeRegex};
 pub use units::ByteSize;
 pub use worker::{ExitReason, WorkerCounts};

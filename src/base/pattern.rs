@@ -17,6 +17,8 @@ use super::parameter::{is_json_int, is_json_number};
 /// A compiled `reply` or `error` pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    /// As it was written; patterns are equal if their texts are.
+    text: String,
     /// What stands before, between and after the captures: always one more than them.
     runs: Vec<Run>,
     captures: Vec<Capture>,
@@ -72,6 +74,12 @@ pub enum Match {
 #[error("{0}")]
 pub struct PatternProblem(pub String);
 
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 /// Where an answer's text stops to fit.
 struct Misfit {
     proven: bool,
@@ -88,7 +96,12 @@ impl Pattern {
     /// A type that does not exist, a name that is there twice, and two captures (`{input}` is
     /// one) with nothing between them.
     pub fn parse(text: &str) -> Result<Self, PatternProblem> {
-        let mut pattern = Self { runs: vec![Run::default()], captures: vec![], input_run: None };
+        let mut pattern = Self {
+            text: text.to_owned(),
+            runs: vec![Run::default()],
+            captures: vec![],
+            input_run: None,
+        };
         let mut rest = text;
         // What stands right before is a capture, so something must come between.
         let mut after_capture: Option<&str> = None;

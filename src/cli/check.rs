@@ -100,10 +100,11 @@ async fn check_pool(
     surroundings: &Surroundings,
 ) -> io::Result<Vec<Finding>> {
     let begun = Instant::now();
-    let seen = try_one(pool, &pool.launch, surroundings, begun + pool.start_timeout).await?;
+    let seen =
+        try_one(pool, &pool.program.launch, surroundings, begun + pool.rules.start_timeout).await?;
     let mut tried = Tried::default();
     if seen.is_held_back() {
-        let end = begun + pool.start_timeout + REMEDIES_MOST;
+        let end = begun + pool.rules.start_timeout + REMEDIES_MOST;
         tried = try_remedies(pool, &seen, surroundings, end).await?;
     }
     let diagnosis = Diagnosis { settings: pool, place, seen: &seen, tried };
@@ -124,7 +125,7 @@ async fn try_remedies(
 ) -> io::Result<Tried> {
     let mut tried = Tried::default();
     let stdbuf = find_stdbuf(pool);
-    let remedies = remedy::remedies(&pool.launch, stdbuf.as_deref());
+    let remedies = remedy::remedies(&pool.program.launch, stdbuf.as_deref());
     let count = remedies.len();
     for (index, remedy) in remedies.into_iter().enumerate() {
         let now = Instant::now();
@@ -144,9 +145,9 @@ async fn try_remedies(
 
 /// In the `PATH` that the worker has.
 fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
-    let path = &pool.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
+    let path = &pool.program.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
     let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
-    places.map(|place| pool.launch.dir.join(place)).find(|place| place.is_file())
+    places.map(|place| pool.program.launch.dir.join(place)).find(|place| place.is_file())
 }
 
 fn counted(count: usize, noun: &str) -> String {

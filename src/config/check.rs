@@ -282,10 +282,14 @@ mod tests {
         let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
         assert_eq!(names, ["b", "a"], "pools are in file order");
         let (plain, echoing) = (&config.pools[0], &config.pools[1]);
-        assert_eq!((plain.workers_least, plain.workers_most), (3, 3));
-        assert_eq!((plain.in_flight, echoing.in_flight), (InFlight::Fixed(1), InFlight::Auto));
-        assert_eq!((plain.retries, plain.error_status, plain.message_max), (1, 422, 16 << 20));
-        assert_eq!(plain.queue.wait, Duration::from_secs(5));
+        assert_eq!((plain.rules.workers_least, plain.rules.workers_most), (3, 3));
+        assert_eq!(
+            (plain.rules.in_flight, echoing.rules.in_flight),
+            (InFlight::Fixed(1), InFlight::Auto)
+        );
+        let wire = &plain.program.wire;
+        assert_eq!((plain.rules.retries, wire.error_status, wire.message_max), (1, 422, 16 << 20));
+        assert_eq!(plain.rules.queue.wait, Duration::from_secs(5));
         assert!(!config.admin.explicit);
         let RouteAction::Call(call) = &config.routes[0].action else { panic!("no call") };
         assert_eq!((call.pool, call.idempotent, call.cache), (1, true, None));

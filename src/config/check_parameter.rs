@@ -5,8 +5,6 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::check::Findings;
 use super::check_pool::regex_hint;
 use super::file::{ParameterFile, RouteFile};
@@ -14,6 +12,7 @@ use super::route_text::ParameterText;
 use super::scalar::Scalar;
 use super::shape::nearest;
 use super::tree::KeyPath;
+use crate::base::WholeRegex;
 use crate::base::parameter::{Parameter, ParameterKind, canonical_int, compare_ints};
 
 const MAX_LENGTH: usize = 4096;
@@ -175,9 +174,8 @@ fn float_of(scalar: &Scalar) -> Option<f64> {
 }
 
 /// A regular expression that must match all of a value.
-fn whole_text(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<Regex> {
-    // Compiled alone first, so that an error does not speak of what we put around it.
-    match Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
+fn whole_text(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<WholeRegex> {
+    match WholeRegex::new(text) {
         Ok(regex) => Some(regex),
         Err(error) => {
             let message = "`pattern` is not a regular expression";

@@ -4,16 +4,16 @@
 
 use std::time::Duration;
 
-use regex::bytes::Regex;
-
 use super::check::{Findings, Surroundings};
-use super::file::{File, FramingFile, MatchingText, PoolFile, RecycleFile};
+use super::file::{File, FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile};
 use super::scalar::{InFlightText, Time};
 use super::tree::KeyPath;
 use super::{
-    Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, QueueSettings,
-    RecycleSettings, ReplyShape, check_stream,
+    Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, ProgramSettings,
+    QueueSettings, RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
+    check_stream,
 };
+use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
 
@@ -42,52 +42,67 @@ fn pool(
         let message = format!("a pool cannot be called `{}`", name.escape_debug());
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
-    let reply = reply(findings, &path, file.reply.as_deref());
+    let wire = wire(findings, &path, file);
+    let start = start(findings, &path, file);
+    let repeats = wire.as_ref().is_some_and(|wire| wire.reply.repeats_question());
+    let rules = rules(findings, &path, file, surroundings.processors, repeats);
+    let launch = surroundings.launches.get(name)?.clone();
+    let program = ProgramSettings { launch, start, wire: wire? };
+    Some(PoolSettings { name: name.to_owned(), program, rules })
+}
+
+fn wire(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> Option<WireSettings> {
+    let reply = reply(findings, path, file.reply.as_deref());
     let error = pattern(findings, &path.key("error"), file.error.as_deref());
-    let (workers_least, workers_most) = workers(findings, &path, file, surroundings.processors);
-    let framing = framings(findings, &path, &file.framing);
-    let matching = matching(findings, &path, file.matching, &reply);
-    nonce_ends(findings, &path, framing.as_ref(), matching);
-    let stream = check_stream::stream(findings, &path, file, &reply);
-    let cancel = check_stream::cancel(findings, &path, file);
-    let retries = file.retries;
-    let start_timeout = findings.positive_time(&path.key("start_timeout"), file.start_timeout);
-    let settings = PoolSettings {
-        name: name.to_owned(),
-        workers_least,
-        workers_most,
-        in_flight: in_flight(file, &reply, stream.is_some()),
+    let framing = framings(findings, path, &file.framing);
+    let matching = matching(findings, path, file.matching, &reply);
+    nonce_ends(findings, path, framing.as_ref(), matching);
+    let stream = check_stream::stream(findings, path, file, &reply);
+    let cancel = check_stream::cancel(findings, path, file);
+    let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
+    Some(WireSettings {
         framing: framing?,
         matching,
         reply,
         error,
         error_status: file.error_status,
+        message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
+        stream,
+        cancel,
+    })
+}
+
+fn start(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> StartSettings {
+    let greeting = |hello: &HelloFile| Greeting { send: hello.send.clone(), answer: hello.answer };
+    let probe = |probe: &ProbeFile| Probe { send: probe.send.clone(), reply: probe.reply.clone() };
+    StartSettings {
+        ready: file.ready.as_deref().and_then(|text| regex(findings, &path.key("ready"), text)),
+        hello: file.hello.iter().map(greeting).collect(),
+        probe: file.probe.as_ref().map(probe),
+    }
+}
+
+/// `repeats`: each answer repeats its question.
+fn rules(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    processors: usize,
+    repeats: bool,
+) -> RuleSettings {
+    let (workers_least, workers_most) = workers(findings, path, file, processors);
+    RuleSettings {
+        workers_least,
+        workers_most,
+        in_flight: in_flight(file, repeats),
         timeout: findings.positive_time(&path.key("timeout"), file.timeout),
         abandoned: file.abandoned.0,
         queue: queue(findings, &path.key("queue"), file),
-        retries,
-        start_timeout,
-        ready: file.ready.as_deref().and_then(|text| regex(findings, &path.key("ready"), text)),
-        hello: file
-            .hello
-            .iter()
-            .map(|hello| Greeting { send: hello.send.clone(), answer: hello.answer })
-            .collect(),
-        probe: file
-            .probe
-            .as_ref()
-            .map(|probe| Probe { send: probe.send.clone(), reply: probe.reply.clone() }),
+        retries: file.retries,
+        start_timeout: findings.positive_time(&path.key("start_timeout"), file.start_timeout),
         stop_grace: file.stop_grace.0,
-        message_max: usize::try_from(
-            findings.positive_size(&path.key("message_max"), file.message_max).0,
-        )
-        .unwrap_or(usize::MAX),
         recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
-        stream,
-        cancel,
-        launch: surroundings.launches.get(name)?.clone(),
-    };
-    Some(settings)
+    }
 }
 
 fn workers(
@@ -103,17 +118,13 @@ fn workers(
     })
 }
 
-fn in_flight(file: &PoolFile, reply: &ReplyShape, streams: bool) -> InFlight {
+fn in_flight(file: &PoolFile, repeats: bool) -> InFlight {
     match &file.in_flight {
         Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
         Some(InFlightText::Text(_)) => InFlight::Auto,
-        None if proves_question(reply) && !streams => InFlight::Auto,
+        None if repeats && file.stream.is_none() => InFlight::Auto,
         None => InFlight::Fixed(1),
     }
-}
-
-fn proves_question(reply: &ReplyShape) -> bool {
-    matches!(reply, ReplyShape::Pattern(pattern) if pattern.has_input())
 }
 
 fn reply(findings: &mut Findings<'_>, path: &KeyPath, text: Option<&str>) -> ReplyShape {
@@ -174,7 +185,7 @@ fn matching(
         MatchingText::Tag => Matching::Tag,
         MatchingText::JsonId => Matching::JsonId,
         MatchingText::Echo => {
-            if !proves_question(reply) && !findings.was_refused(&path.key("reply")) {
+            if !reply.repeats_question() && !findings.was_refused(&path.key("reply")) {
                 findings.refuse(
                     &path.key("matching"),
                     "`echo` needs a `reply` that holds `{input}`",
@@ -236,8 +247,8 @@ fn age(findings: &mut Findings<'_>, path: &KeyPath, time: Time) -> Duration {
     age
 }
 
-fn regex(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<Regex> {
-    match Regex::new(text) {
+fn regex(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<ByteRegex> {
+    match ByteRegex::new(text) {
         Ok(regex) => Some(regex),
         Err(error) => {
             let message = format!("`{}` is not a regular expression", findings.name(path));

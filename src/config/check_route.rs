@@ -219,7 +219,7 @@ impl RouteCheck<'_, '_> {
     fn refuse_without_nonce(&mut self, pool: Option<usize>) {
         let pool = pool.and_then(|index| self.pools[index].as_ref());
         let waits_for_nonce = pool.is_some_and(
-            |pool| matches!(&pool.framing.reply, Framing::Until(end) if end.contains("{nonce}")),
+            |pool| matches!(&pool.program.wire.framing.reply, Framing::Until(end) if end.contains("{nonce}")),
         );
         if waits_for_nonce {
             let message =
@@ -244,7 +244,7 @@ impl RouteCheck<'_, '_> {
             self.findings.refuse(&path, message, "choose the parts that matter with a template");
         } else if pool
             .and_then(|index| self.pools[index].as_ref())
-            .is_some_and(|pool| pool.stream.is_some())
+            .is_some_and(|pool| pool.program.wire.stream.is_some())
         {
             let message = "`cache` cannot be used with a pool that has `stream`";
             self.findings.refuse(&path, message, "remove one of them");

@@ -2,7 +2,7 @@
 //!
 //! Pure. `wire` makes codecs of these; `front` asks here which values may not be sent.
 
-use regex::bytes::Regex;
+use crate::base::ByteRegex;
 
 const NAMES: [&str; 11] = [
     "line",
@@ -19,7 +19,7 @@ const NAMES: [&str; 11] = [
 ];
 
 /// How bytes are cut into messages, one way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Framing {
     /// Bytes up to LF; a CR before it is dropped.
     Line,
@@ -32,7 +32,7 @@ pub enum Framing {
     /// Bytes up to this text, in which `{nonce}` stands for the nonce of the call.
     Until(String),
     /// Lines up to and with the first that matches.
-    LastLine(Regex),
+    LastLine(ByteRegex),
     /// A length of two bytes, big-endian, then that many bytes.
     U16,
     /// A length of four bytes, big-endian.
@@ -46,7 +46,7 @@ pub enum Framing {
 }
 
 /// The framing of each way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Framings {
     /// Of questions.
     pub send: Framing,
@@ -93,7 +93,7 @@ impl Framing {
             },
             ("until", Some(end)) if !end.is_empty() => Self::Until(end.to_owned()),
             ("until", _) => return refuse(text, "say until what, as in \"until:> \""),
-            ("last-line", Some(pattern)) if !pattern.is_empty() => match Regex::new(pattern) {
+            ("last-line", Some(pattern)) if !pattern.is_empty() => match ByteRegex::new(pattern) {
                 Ok(regex) => Self::LastLine(regex),
                 Err(error) => return refuse(text, &super::check_pool::regex_hint(&error)),
             },

@@ -13,18 +13,18 @@ use super::{Calls, Front, Said};
 use crate::base::template::{Segment, Slot};
 use crate::base::{Failure, Timing};
 use crate::call::Answer;
-use crate::config::{CallSettings, Matching, PoolSettings, ReplyShape, RouteSettings, SendShape};
+use crate::config::{CallSettings, Matching, ReplyShape, RouteSettings, SendShape, WireSettings};
 
 /// Does a route with this call pass JSON-RPC on as it is?
-pub(super) fn is_spoken(call: &CallSettings, pool: &PoolSettings) -> bool {
+pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
     let is_body = match &call.send {
         SendShape::Template(template) => {
             matches!(template.segments[..], [Segment::Slot(Slot::Body { as_json: false })])
         }
         SendShape::Json | SendShape::Http => false,
     };
-    let stays_json = matches!(pool.reply, ReplyShape::Plain | ReplyShape::Json);
-    is_body && stays_json && pool.matching == Matching::JsonId
+    let stays_json = matches!(wire.reply, ReplyShape::Plain | ReplyShape::Json);
+    is_body && stays_json && wire.matching == Matching::JsonId
 }
 
 /// What all messages of one request have in common.
@@ -64,7 +64,7 @@ impl Front {
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
             },
-            Body::Batch(_) if self.pools[with.call.pool].stream.is_some() => {
+            Body::Batch(_) if self.wire(with.call).stream.is_some() => {
                 let detail = "these answers come in parts: send one message a request".into();
                 Said::Failure(Some(index), Failure::BadRequest { detail })
             }
@@ -137,7 +137,7 @@ impl Front {
     /// Line ends between the tokens go, where the framing could not carry them.
     fn as_it_is_sent(&self, call: &CallSettings, text: &Bytes) -> Bytes {
         let text = text.slice_ref(text.trim_ascii());
-        let is_carried = self.pools[call.pool].framing.unsendable(&text).is_none();
+        let is_carried = self.wire(call).framing.unsendable(&text).is_none();
         if is_carried { text } else { json_rpc::in_one_line(&text) }
     }
 }

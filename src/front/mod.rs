@@ -40,6 +40,7 @@ use crate::base::{Call, Failure, Question, Timing};
 use crate::call::{Answer, CacheUse, Gateway, Keep, Request as Asking};
 use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
+    WireSettings,
 };
 use crate::net::conformance;
 use crate::observe::log::AccessLog;
@@ -120,7 +121,7 @@ impl Front {
                 content_type: HeaderValue::from_str(content_type).unwrap_or(plain_bytes),
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
-                    if converse::is_spoken(call, &config.pools[call.pool])),
+                    if converse::is_spoken(call, &config.pools[call.pool].program.wire)),
                 settings: route.clone(),
             }
         });
@@ -221,6 +222,11 @@ impl Front {
         }
     }
 
+    /// How questions of this call are written.
+    fn wire(&self, call: &CallSettings) -> &WireSettings {
+        &self.pools[call.pool].program.wire
+    }
+
     /// Reads the body, if anything of it matters, and when the caller stops waiting.
     async fn read<B: hyper::body::Body<Data = Bytes>>(
         &self,
@@ -267,7 +273,7 @@ impl Front {
         let (method, headers) = (head.method.as_str(), &head.headers);
         let material = Material { route, method, sources, headers, body: bytes };
         let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
-        let asked = question::ask(call, &self.pools[call.pool], material, &nonce)?;
+        let asked = question::ask(call, self.wire(call), material, &nonce)?;
         let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
         let call_of_it = Call {
             route: route.id,

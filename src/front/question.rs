@@ -19,7 +19,7 @@ use super::parameters::{self, Sources};
 use crate::base::parameter::ParameterKind;
 use crate::base::template::{Segment, Slot, Template};
 use crate::base::{Failure, Question};
-use crate::config::{CallSettings, Framing, PoolSettings, RouteSettings, SendShape};
+use crate::config::{CallSettings, Framing, RouteSettings, SendShape, WireSettings};
 
 /// What a question may be made of.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +71,12 @@ pub fn uses_nonce(send: &SendShape) -> bool {
 /// What is wrong with the request: a parameter, a value that cannot be sent, or the size.
 pub fn ask(
     call: &CallSettings,
-    pool: &PoolSettings,
+    wire: &WireSettings,
     material: Material<'_>,
     nonce: &str,
 ) -> Result<Asked, Failure> {
     let mut values = parameters::declared(material.route, material.sources)?;
-    let mut rendering = Rendering::new(pool, !nonce.is_empty());
+    let mut rendering = Rendering::new(wire, !nonce.is_empty());
     match &call.send {
         SendShape::Template(template) => {
             if let Some((name, value)) = whole_value(template, material, &mut values) {
@@ -121,7 +121,7 @@ fn without_line_end(body: &[u8]) -> &[u8] {
 
 /// A question while it is written.
 struct Rendering<'a> {
-    pool: &'a PoolSettings,
+    wire: &'a WireSettings,
     text: Vec<u8>,
     /// Where values stand, in framings whose ends values could forge together with the text
     /// around them.
@@ -132,14 +132,14 @@ struct Rendering<'a> {
 }
 
 impl<'a> Rendering<'a> {
-    fn new(pool: &'a PoolSettings, has_nonce: bool) -> Self {
-        let forgeable = match &pool.framing.send {
+    fn new(wire: &'a WireSettings, has_nonce: bool) -> Self {
+        let forgeable = match &wire.framing.send {
             Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
             Framing::Block => true,
             _ => false,
         };
         Self {
-            pool,
+            wire,
             text: Vec::new(),
             values: forgeable.then(Vec::new),
             key: has_nonce.then(Vec::new),
@@ -163,7 +163,7 @@ impl<'a> Rendering<'a> {
     }
 
     fn check(&self, name: &str, value: &[u8]) -> Result<(), Failure> {
-        match self.pool.framing.unsendable(value) {
+        match self.wire.framing.unsendable(value) {
             Some(what) => Err(unsendable(name, what)),
             None => Ok(()),
         }
@@ -260,7 +260,7 @@ impl<'a> Rendering<'a> {
     }
 
     fn limited(&self, text: Bytes) -> Result<Bytes, Failure> {
-        let limit = self.pool.message_max;
+        let limit = self.wire.message_max;
         if text.len() > limit {
             return Err(Failure::BodyTooLarge { limit: limit as u64 });
         }
@@ -273,7 +273,7 @@ impl<'a> Rendering<'a> {
         let touched = |found: Range<usize>| {
             values.iter().find(|(value, _)| value.start < found.end && found.start < value.end)
         };
-        let forger = match &self.pool.framing.send {
+        let forger = match &self.wire.framing.send {
             Framing::Until(sentinel) => {
                 // What the framing adds may complete what a value begins.
                 let message = [&self.text[..], sentinel.as_bytes()].concat();
@@ -393,7 +393,7 @@ mod tests {
         let sources = Sources { path: "/f%20", query: it.query, body: Body::Nothing };
         let material =
             Material { route: &route, method: "GET", sources, headers: &headers, body: &body };
-        ask(&call(it.send, &route), &pool(it.framing.clone()), material, nonce)
+        ask(&call(it.send, &route), &pool(it.framing.clone()).program.wire, material, nonce)
     }
 
     fn rendered(it: &Try<'_>) -> String {

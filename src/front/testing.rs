@@ -1,7 +1,6 @@
 //! What the tests of this room begin with: settings, and bodies that come in pieces.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,49 +12,16 @@ use hyper::body::{Frame, SizeHint};
 use crate::base::ByteSize;
 use crate::base::template::Template;
 use crate::config::{
-    AdminSettings, CacheSettings, CallSettings, Config, Framing, Framings, InFlight,
-    LaunchSettings, LimitSettings, LogFormat, LogSettings, Matching, PoolSettings, QueueSettings,
-    RecycleSettings, ReplyShape, RouteSettings, SendShape,
+    AdminSettings, CacheSettings, CallSettings, Config, Framing, Framings, LimitSettings,
+    LogFormat, LogSettings, PoolSettings, RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.
 pub(super) fn pool(framing: Framing) -> PoolSettings {
-    PoolSettings {
-        name: "fib".to_owned(),
-        launch: LaunchSettings {
-            program: PathBuf::from("/bin/true"),
-            name: "true".to_owned(),
-            arguments: vec![],
-            dir: PathBuf::from("/"),
-            env: vec![],
-            tty: false,
-        },
-        workers_least: 1,
-        workers_most: 1,
-        in_flight: InFlight::Fixed(1),
-        framing: Framings { send: framing.clone(), reply: framing },
-        matching: Matching::Order,
-        reply: ReplyShape::Plain,
-        error: None,
-        error_status: 422,
-        timeout: Duration::from_secs(30),
-        abandoned: Duration::from_secs(10),
-        queue: QueueSettings {
-            length: 1024,
-            bytes: ByteSize(64 << 20),
-            wait: Duration::from_secs(5),
-        },
-        retries: 1,
-        start_timeout: Duration::from_secs(30),
-        ready: None,
-        hello: vec![],
-        probe: None,
-        stop_grace: Duration::from_secs(2),
-        message_max: 1024,
-        recycle: RecycleSettings::default(),
-        stream: None,
-        cancel: None,
-    }
+    let mut pool = PoolSettings::for_tests();
+    pool.name = "fib".to_owned();
+    pool.program.wire.framing = Framings { send: framing.clone(), reply: framing };
+    pool
 }
 
 /// A call whose question is made from this template over the route's parameters.

@@ -130,12 +130,12 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let (reason, how) = match Process::spawn(&settings.launch, &pool.surroundings.guard) {
+    let (reason, how) = match Process::spawn(&settings.program.launch, &pool.surroundings.guard) {
         Ok((process, streams)) => {
             link.process.set(Some(process.id()));
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
             let mut pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
-            let pipes = Pipes::new(streams.stdin, streams.stdout, &settings);
+            let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
                 Err(error) => {
@@ -184,7 +184,7 @@ async fn live(
         reason = poll_fn(|context| link.ordered(context).map_or(Poll::Pending, Poll::Ready)) => {
             return reason;
         }
-        ready = tokio::time::timeout(settings.start_timeout, prepare(&mut pipes, settings)) => ready,
+        ready = tokio::time::timeout(settings.rules.start_timeout, prepare(&mut pipes, &settings.program)) => ready,
         () = process.ended() => {
             link.note("it ended before it was ready".to_owned());
             link.ended_early.set(true);
@@ -280,7 +280,7 @@ async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitR
     }
     // Both pipes go: a program that is stuck writing is freed by it.
     let pipes = link.pipes.borrow_mut().take();
-    kill::stop(process, pipes, settings.stop_grace).await
+    kill::stop(process, pipes, settings.rules.stop_grace).await
 }
 
 impl Pool {

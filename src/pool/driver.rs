@@ -12,7 +12,6 @@ use super::attend::{Link, attend};
 use super::streams::Stream;
 use super::{Pool, Ticket};
 use crate::base::{CallId, ExitReason, Failure, Outcome, Question, Reply, Timing, WorkerId};
-use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::policy::Fingerprint;
 use crate::wire::{Refused, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
@@ -22,12 +21,6 @@ use crate::worker::usage;
 const MEMORY_LOOK: Duration = Duration::from_secs(1);
 /// Of the calls in a worker that owes no answer it has read none, however many it is to be given.
 const ALL: usize = usize::MAX;
-
-/// Does an answer of this pool show by itself which call it is for?
-pub(super) fn proves(settings: &PoolSettings) -> bool {
-    let echoes = matches!(&settings.reply, ReplyShape::Pattern(pattern) if pattern.has_input());
-    echoes || settings.matching != Matching::Order
-}
 
 /// Tells questions apart by a hash with a key of its own, drawn at random: nobody can make a
 /// question that is taken for another, nor learn one from its fingerprint. The nonce, different
@@ -65,7 +58,7 @@ pub(super) fn refuse(ticket: &Ticket, failure: Failure) {
 pub(super) async fn watch_memory(pool: Rc<Pool>) {
     while pool.ending.get().is_none() {
         let adjusted = pool.adjusted.notified();
-        let Some(limit) = pool.settings().recycle.memory else {
+        let Some(limit) = pool.settings().rules.recycle.memory else {
             adjusted.await;
             continue;
         };

@@ -143,10 +143,15 @@ impl Pool {
         let seed = fastrand::u64(..);
         let metrics = surroundings.metrics.pool(&settings.name);
         let pool = Rc::new(Self {
-            judge: Judge::new(&settings),
-            proves: driver::proves(&settings),
-            part_form: streams::part_form(&settings),
-            part_limit: settings.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
+            judge: Judge::new(&settings.program.wire),
+            proves: settings.program.wire.proves_question(),
+            part_form: streams::part_form(&settings.program.wire),
+            part_limit: settings
+                .program
+                .wire
+                .stream
+                .as_ref()
+                .map_or(usize::MAX, |stream| stream.buffer),
             state: RefCell::new(State::new(Rules::from(&*settings), seed, driver::fingerprints())),
             settings: RefCell::new(settings),
             actions: RefCell::default(),
@@ -264,7 +269,7 @@ impl Pool {
         self.settle(now);
         self.timer.notify_one();
         self.adjusted.notify_one();
-        let patience = self.settings().stop_grace + KILLING;
+        let patience = self.settings().rules.stop_grace + KILLING;
         if tokio::time::timeout(patience, self.all_gone()).await.is_err() {
             let (pool, workers) = (self.name(), self.links.borrow().len());
             tracing::error!(pool, workers, "workers that cannot be killed are left behind");

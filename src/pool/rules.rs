@@ -52,19 +52,20 @@ impl Rules {
 
 impl From<&PoolSettings> for Rules {
     fn from(settings: &PoolSettings) -> Self {
+        let rules = &settings.rules;
         Self {
-            least: settings.workers_least,
-            most: settings.workers_most,
-            in_flight: settings.in_flight,
-            in_order: settings.matching == Matching::Order,
-            timeout: settings.timeout,
-            abandoned: settings.abandoned,
-            queue_length: settings.queue.length,
-            queue_bytes: settings.queue.bytes.0,
-            queue_wait: settings.queue.wait,
-            retries: settings.retries,
-            recycle_calls: settings.recycle.calls,
-            recycle_age: settings.recycle.age,
+            least: rules.workers_least,
+            most: rules.workers_most,
+            in_flight: rules.in_flight,
+            in_order: settings.program.wire.matching == Matching::Order,
+            timeout: rules.timeout,
+            abandoned: rules.abandoned,
+            queue_length: rules.queue.length,
+            queue_bytes: rules.queue.bytes.0,
+            queue_wait: rules.queue.wait,
+            retries: rules.retries,
+            recycle_calls: rules.recycle.calls,
+            recycle_age: rules.recycle.age,
         }
     }
 }

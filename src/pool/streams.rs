@@ -15,7 +15,7 @@ use super::{Pool, Ticket, driver};
 use crate::base::{
     CallId, Failure, Outcome, PartForm, PartSender, Question, Reply, ReplyForm, answer_in_parts,
 };
-use crate::config::{PoolSettings, ReplyShape, StreamEnd};
+use crate::config::{ReplyShape, StreamEnd, WireSettings};
 use crate::observe::metrics::Dropping;
 use crate::wire::{Share, Verdict};
 use crate::worker::pipes::{Dropped, Heard};
@@ -38,9 +38,9 @@ pub(super) enum Stream {
 }
 
 /// What the parts of this pool's answers are.
-pub(super) fn part_form(settings: &PoolSettings) -> PartForm {
-    let says_more = matches!(&settings.stream, Some(stream) if stream.end == StreamEnd::More);
-    let becomes_json = match &settings.reply {
+pub(super) fn part_form(wire: &WireSettings) -> PartForm {
+    let says_more = matches!(&wire.stream, Some(stream) if stream.end == StreamEnd::More);
+    let becomes_json = match &wire.reply {
         ReplyShape::Json => true,
         ReplyShape::Pattern(pattern) => pattern.has_fields(),
         ReplyShape::Plain | ReplyShape::Http => false,
@@ -138,8 +138,8 @@ impl Pool {
     fn watch(self: &Rc<Self>, now: Instant, call: CallId, worked: Duration, sender: &PartSender) {
         let (pool, gate) = (Rc::clone(self), sender.gate());
         let settings = self.settings();
-        let spare = settings.abandoned.min(settings.timeout / 2);
-        let patience = settings.timeout.saturating_sub(worked + spare);
+        let spare = settings.rules.abandoned.min(settings.rules.timeout / 2);
+        let patience = settings.rules.timeout.saturating_sub(worked + spare);
         self.streaming.update(|streams| streams + 1);
         self.surroundings.tasks.spawn_local(async move {
             let over = || poll_fn(|context| gate.poll_over(context));
@@ -173,7 +173,7 @@ impl Pool {
     /// call has ended then.
     pub(super) fn cancel(self: &Rc<Self>, now: Instant, call: CallId) {
         let settings = self.settings();
-        let Some(words) = &settings.cancel else { return };
+        let Some(words) = &settings.program.wire.cancel else { return };
         let links: Vec<Rc<Link>> = self.links.borrow().values().cloned().collect();
         for link in links {
             let was_its = link.pipes.borrow_mut().as_mut().is_some_and(|it| it.cancel(call, words));

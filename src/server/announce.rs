@@ -2,8 +2,7 @@
 
 use crate::base::parameter::{Parameter, ParameterKind};
 use crate::config::{
-    AdminSettings, Config, ListenAddress, Matching, PathPart, ReplyShape, RouteAction,
-    RouteSettings, SendShape,
+    AdminSettings, Config, ListenAddress, PathPart, RouteAction, RouteSettings, SendShape,
 };
 
 /// Says where callers connect, what is run, and how to try it.
@@ -12,12 +11,11 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
         tracing::info!(address, "listening on {}", shown(address));
     }
     for pool in &config.pools {
-        let launch = &pool.launch;
+        let launch = &pool.program.launch;
         let command = [vec![launch.name.clone()], launch.arguments.clone()].concat().join(" ");
-        let (least, most) = (pool.workers_least, pool.workers_most);
+        let (least, most) = (pool.rules.workers_least, pool.rules.workers_most);
         tracing::info!(pool = pool.name, command, workers = format!("{least}..{most}"), "running");
-        let proves = matches!(&pool.reply, ReplyShape::Pattern(reply) if reply.has_input());
-        if pool.matching == Matching::Order && !proves {
+        if !pool.program.wire.proves_question() {
             tracing::info!(
                 pool = pool.name,
                 "answers do not show which call they are for: output beyond one answer a question \

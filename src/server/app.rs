@@ -206,7 +206,7 @@ impl Server {
     }
 
     fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<App>) {
-        let same_routes = format!("{:?}", old.config.routes) == format!("{:?}", config.routes);
+        let same_routes = old.config.routes == config.routes;
         let generation = self.last_generation.get() + 1;
         self.last_generation.set(generation);
         let generations = pools.iter().map(|pool| {
@@ -265,7 +265,7 @@ impl App {
     }
 
     fn pool_with_program(&self, settings: &PoolSettings) -> Option<Rc<Pool>> {
-        let same = |pool: &&Rc<Pool>| same_program(&pool.settings(), settings);
+        let same = |pool: &&Rc<Pool>| pool.settings().program == settings.program;
         self.desk.pools().iter().find(same).cloned()
     }
 }
@@ -275,10 +275,11 @@ impl App {
 async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     for pool in pools {
         let settings = pool.settings();
-        let patience = settings.start_timeout + Duration::from_secs(1);
+        let patience = settings.rules.start_timeout + Duration::from_secs(1);
         let in_time = tokio::time::timeout(patience, pool.becomes_ready()).await.is_ok();
-        let is_asked =
-            settings.probe.is_some() || settings.ready.is_some() || !settings.hello.is_empty();
+        let is_asked = settings.program.start.probe.is_some()
+            || settings.program.start.ready.is_some()
+            || !settings.program.start.hello.is_empty();
         if in_time && !is_asked {
             tokio::time::sleep(TRIAL.min(patience)).await;
         }
@@ -302,23 +303,6 @@ async fn let_go(pool: Rc<Pool>) {
     pool.stop(ExitReason::Reloaded).await;
     // If no other has its name, its gauges are not brought up to date any more.
     pool.publish();
-}
-
-/// Do both run the same program, spoken to in the same way? All else may change under it.
-fn same_program(one: &PoolSettings, other: &PoolSettings) -> bool {
-    let mut one = one.clone();
-    one.workers_least = other.workers_least;
-    one.workers_most = other.workers_most;
-    one.in_flight = other.in_flight;
-    one.timeout = other.timeout;
-    one.abandoned = other.abandoned;
-    one.queue = other.queue.clone();
-    one.retries = other.retries;
-    one.start_timeout = other.start_timeout;
-    one.stop_grace = other.stop_grace;
-    one.recycle = other.recycle.clone();
-    // Compiled patterns have no equality of their own; what they show of themselves is whole.
-    format!("{one:?}") == format!("{other:?}")
 }
 
 /// Some keys are read once.

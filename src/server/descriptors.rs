@@ -18,8 +18,8 @@ const FOR_EACH_THREAD: u64 = 4;
 /// The limit is too low even for the threads and the workers that are kept ready. Says so with
 /// both numbers.
 pub(super) fn provide(config: &Config) -> Result<(), String> {
-    let least: usize = config.pools.iter().map(|pool| pool.workers_least).sum();
-    let most: usize = config.pools.iter().map(|pool| pool.workers_most).sum();
+    let least: usize = config.pools.iter().map(|pool| pool.rules.workers_least).sum();
+    let most: usize = config.pools.iter().map(|pool| pool.rules.workers_most).sum();
     let own = OWN + FOR_EACH_THREAD * (config.threads as u64 - 1);
     let needed = own + FOR_EACH_WORKER * least as u64;
     let wished = own + FOR_EACH_WORKER * most as u64 + config.limits.connections as u64;

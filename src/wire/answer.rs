@@ -8,7 +8,7 @@ use super::http_reply;
 use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
 use crate::base::{Failure, Reply, ReplyForm};
-use crate::config::{PoolSettings, ReplyShape};
+use crate::config::{ReplyShape, WireSettings};
 
 /// Judges the answers of one pool.
 #[derive(Clone, Debug)]
@@ -40,8 +40,8 @@ pub enum Verdict {
 
 impl Judge {
     /// A judge for this pool.
-    pub fn new(pool: &PoolSettings) -> Self {
-        Self::of(pool.reply.clone(), pool.error.clone(), pool.error_status)
+    pub fn new(wire: &WireSettings) -> Self {
+        Self::of(wire.reply.clone(), wire.error.clone(), wire.error_status)
     }
 
     /// A judge for answers of these shapes; `error_status` as in the pool's settings.

@@ -19,7 +19,7 @@ use super::json_id::{self, OwnId};
 use crate::base::Question;
 use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
-use crate::config::{Matching, PoolSettings, ReplyShape, StreamEnd};
+use crate::config::{Matching, ReplyShape, StreamEnd, WireSettings};
 
 /// Of more calls than this it is not known that they were cancelled.
 const CANCELLED_MOST: usize = 1024;
@@ -120,13 +120,13 @@ struct Waiting<T> {
 
 impl<T: Clone> Correlator<T> {
     /// The empty books of a new worker of this pool.
-    pub fn new(pool: &PoolSettings) -> Self {
-        let reply = match &pool.reply {
+    pub fn new(wire: &WireSettings) -> Self {
+        let reply = match &wire.reply {
             ReplyShape::Pattern(pattern) => Some(pattern),
             ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
         };
-        let stream = pool.stream.as_ref().map(|stream| stream.end.clone());
-        Self { stream, ..Self::matching(pool.matching, pool.error.iter().chain(reply)) }
+        let stream = wire.stream.as_ref().map(|stream| stream.end.clone());
+        Self { stream, ..Self::matching(wire.matching, wire.error.iter().chain(reply)) }
     }
 
     /// Empty books for this matching. `shapes`: the patterns that answers have; those with

@@ -10,9 +10,9 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
-use regex::bytes::Regex;
 
 use super::length;
+use crate::base::ByteRegex;
 use crate::config::Framing;
 
 /// Cuts messages out of one worker's output.
@@ -77,7 +77,7 @@ enum Ending {
     Nul,
     Lines(usize),
     Block,
-    LastLine(Regex),
+    LastLine(ByteRegex),
     Until(Sentinel),
     Binary(length::Prefix),
     Netstring,
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn last_line(regex: &str) -> Framing {
-        Framing::LastLine(Regex::new(regex).expect("a regex"))
+        Framing::LastLine(ByteRegex::new(regex).expect("a regex"))
     }
 
     fn all_framings() -> Vec<Framing> {

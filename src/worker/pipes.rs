@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::base::{CallId, Question};
-use crate::config::PoolSettings;
+use crate::config::WireSettings;
 use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
 
 /// Room for the next read; what a pipe holds at most comes in one.
@@ -116,15 +116,15 @@ impl Pipes {
     pub fn new(
         stdin: AsyncFd<OwnedFd>,
         stdout: AsyncFd<OwnedFd>,
-        settings: &PoolSettings,
+        wire: &WireSettings,
     ) -> io::Result<Self> {
         Ok(Self {
             stdin: pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?,
             // Unchecked, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
-            encoder: Encoder::new(&settings.framing.send, settings.message_max),
-            decoder: Decoder::new(&settings.framing.reply, settings.message_max),
-            correlator: Correlator::new(settings),
+            encoder: Encoder::new(&wire.framing.send, wire.message_max),
+            decoder: Decoder::new(&wire.framing.reply, wire.message_max),
+            correlator: Correlator::new(wire),
             outgoing: BytesMut::new(),
             is_outgoing_large: false,
             incoming: BytesMut::new(),

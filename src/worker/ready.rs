@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 
 use super::pipes::{Heard, Pipes};
-use crate::base::{CallId, Question};
-use crate::config::PoolSettings;
+use crate::base::{ByteRegex, CallId, Question};
+use crate::config::ProgramSettings;
 use crate::wire::Share;
 
 /// What the conversation before the first call is known by in the books of the pipes.
@@ -52,20 +52,20 @@ impl From<io::Error> for NotReady {
 }
 
 /// Leads a new worker to its first call. Has no time limit of its own.
-pub async fn prepare(pipes: &mut Pipes, settings: &PoolSettings) -> Result<(), NotReady> {
-    if let Some(ready) = &settings.ready {
+pub async fn prepare(pipes: &mut Pipes, program: &ProgramSettings) -> Result<(), NotReady> {
+    if let Some(ready) = &program.start.ready {
         skip_banner(pipes, ready).await?;
     }
-    for greeting in &settings.hello {
+    for greeting in &program.start.hello {
         if greeting.answer {
-            ask(pipes, &greeting.send, settings.message_max).await?;
+            ask(pipes, &greeting.send, program.wire.message_max).await?;
         } else {
             pipes.say(&question(&greeting.send)).map_err(|why| unsendable(&why))?;
             std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
         }
     }
-    let Some(probe) = &settings.probe else { return Ok(()) };
-    let answer = ask(pipes, &probe.send, settings.message_max).await?;
+    let Some(probe) = &program.start.probe else { return Ok(()) };
+    let answer = ask(pipes, &probe.send, program.wire.message_max).await?;
     match &probe.reply {
         Some(wanted) if answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
             got: format!("\"{}\"", answer.escape_ascii()),
@@ -120,7 +120,7 @@ pub fn question(text: &str) -> Question {
     Question { text: text.into(), nonce: Some(nonce.into()) }
 }
 
-async fn skip_banner(pipes: &mut Pipes, ready: &regex::bytes::Regex) -> Result<(), NotReady> {
+async fn skip_banner(pipes: &mut Pipes, ready: &ByteRegex) -> Result<(), NotReady> {
     loop {
         read(pipes).await?;
         let Some(mut end) = ready.find(pipes.received()).map(|found| found.end()) else {

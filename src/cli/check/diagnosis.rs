@@ -43,7 +43,8 @@ impl Diagnosis<'_> {
     /// What was seen, line by line.
     pub(super) fn report(&self) -> String {
         let seen = self.seen;
-        let mut report = format!("pool `{}`: {}\n", self.name(), command(&self.settings.launch));
+        let mut report =
+            format!("pool `{}`: {}\n", self.name(), command(&self.settings.program.launch));
         let start = time(seen.start);
         let ended = matches!(seen.end, End::Ended { .. }) && seen.exchanges.is_empty();
         if !ended {
@@ -63,7 +64,7 @@ impl Diagnosis<'_> {
             };
             report.push_str(&row(&said_as(exchange.stage), &text));
         }
-        if self.settings.probe.is_none() && seen.is_ready() {
+        if self.settings.program.start.probe.is_none() && seen.is_ready() {
             report.push_str(&row("probe", "none is configured, so it was asked nothing"));
         }
         report
@@ -104,7 +105,7 @@ impl Diagnosis<'_> {
 
     fn not_ready(&self) -> Finding {
         let message = format!("no worker of pool `{}` became ready", self.name());
-        let command = command(&self.settings.launch);
+        let command = command(&self.settings.program.launch);
         match &self.place.command {
             Some(place) => Finding::error(message).row("command", format!("{command}  ({place})")),
             None => Finding::error(message).row("command", command),
@@ -121,12 +122,12 @@ impl Diagnosis<'_> {
     fn banner(&self) -> Option<Finding> {
         let banner = &self.seen.banner;
         let untaken = banner.untaken();
-        let is_missed = self.settings.ready.is_some() && banner.taken.is_none();
+        let is_missed = self.settings.program.start.ready.is_some() && banner.taken.is_none();
         // A `ready` that does not match is told with the end of the trial.
         if untaken.is_empty() || is_missed || self.is_notifications(untaken) {
             return None;
         }
-        let (message, change) = match &self.settings.ready {
+        let (message, change) = match &self.settings.program.start.ready {
             None => ("writes before it is asked anything", "add"),
             Some(_) => ("writes more than `ready` takes away", "change it"),
         };
@@ -144,8 +145,11 @@ impl Diagnosis<'_> {
 
     /// May it say this unasked?
     fn is_notifications(&self, said: &[u8]) -> bool {
-        let mut books = Correlator::<()>::new(self.settings);
-        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
+        let mut books = Correlator::<()>::new(&self.settings.program.wire);
+        let mut decoder = Decoder::new(
+            &self.settings.program.wire.framing.reply,
+            self.settings.program.wire.message_max,
+        );
         let mut buffer = BytesMut::from(said);
         while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
             if let Received::Mismatch(_) | Received::Answer { .. } = books.received(message) {
@@ -166,7 +170,8 @@ impl Diagnosis<'_> {
                 let finding = asked(Finding::error(message));
                 return vec![finding.row("it wrote", escaped(&exchange.extra)).hint(hint)];
             };
-            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
+            let framing =
+                shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
             let message =
                 format!("pool `{}` writes more than one answer to one question", self.name());
             let finding =
@@ -189,7 +194,10 @@ impl Diagnosis<'_> {
         if exchange.again.is_empty() || exchange.again == exchange.raw {
             return self.other_framing(&exchange.raw);
         }
-        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
+        let mut decoder = Decoder::new(
+            &self.settings.program.wire.framing.reply,
+            self.settings.program.wire.message_max,
+        );
         let mut again = BytesMut::from(&exchange.again[..]);
         let is_one = matches!(decoder.next(&mut again, None), Ok(Some(_))) && again.is_empty();
         if is_one {
@@ -204,7 +212,7 @@ impl Diagnosis<'_> {
 
     fn answer(&self, exchange: &Exchange, answer: &[u8]) -> Option<Finding> {
         let name = self.name();
-        let probe = self.settings.probe.as_ref()?;
+        let probe = self.settings.program.start.probe.as_ref()?;
         let wanted = probe.reply.as_ref().map(String::as_bytes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != answer) {
             let send = quoted(&probe.send);
@@ -228,7 +236,7 @@ impl Diagnosis<'_> {
             );
         }
         let text = bytes::Bytes::copy_from_slice(answer);
-        let judge = Judge::new(self.settings);
+        let judge = Judge::new(&self.settings.program.wire);
         let detail = match judge.judge(&exchange.question, text, exchange.proven) {
             Verdict::Good(_) => return None,
             Verdict::ProgramError(_) => {
@@ -247,7 +255,7 @@ impl Diagnosis<'_> {
         let finding =
             if wanted.is_some() { Finding::warning(message) } else { Finding::error(message) };
         let finding = finding.row("asked", escaped(&exchange.question));
-        let finding = match &self.settings.reply {
+        let finding = match &self.settings.program.wire.reply {
             ReplyShape::Pattern(pattern) if pattern.has_input() => {
                 let echo = "with the question in it, as `{input}` in `reply` says";
                 finding.row("expected", echo)
@@ -258,7 +266,7 @@ impl Diagnosis<'_> {
     }
 
     fn other_reply(&self, question: &[u8], answer: &[u8]) -> String {
-        match &self.settings.reply {
+        match &self.settings.program.wire.reply {
             ReplyShape::Json => {
                 "remove `reply = \"json\"`, or make the program print a JSON document".to_owned()
             }
@@ -276,7 +284,7 @@ impl Diagnosis<'_> {
     }
 
     fn other_framing(&self, said: &[u8]) -> String {
-        let send = &self.settings.framing.send;
+        let send = &self.settings.program.wire.framing.send;
         match fitting(said) {
             Some((reply, note)) => {
                 let both = format!(
@@ -326,7 +334,7 @@ impl Diagnosis<'_> {
     }
 
     fn one_shot(&self, exit: &Exit) -> Option<Finding> {
-        if self.settings.recycle.calls == Some(1) {
+        if self.settings.rules.recycle.calls == Some(1) {
             return None;
         }
         let message = format!("pool `{}` ends after its first answer", self.name());
@@ -348,13 +356,13 @@ impl Diagnosis<'_> {
     }
 
     fn back_in_step(&self, raw: &[u8]) -> String {
-        let current = self.settings.framing.reply.clone();
-        let mut decoder = Decoder::new(&current, self.settings.message_max);
+        let current = self.settings.program.wire.framing.reply.clone();
+        let mut decoder = Decoder::new(&current, self.settings.program.wire.message_max);
         let is_message = matches!(decoder.next(&mut BytesMut::from(raw), None), Ok(Some(_)));
         if !is_message {
             return self.other_framing(raw);
         }
-        let wants = match self.settings.matching {
+        let wants = match self.settings.program.wire.matching {
             Matching::Tag => "begin with the tag of their question, the number put before it",
             Matching::Echo => "repeat their question where `reply` has `{input}`",
             Matching::JsonId => "be JSON objects with the `id` of their question",
@@ -371,7 +379,8 @@ impl Diagnosis<'_> {
         let waited = time(silence.waited);
         let asked = |finding: Finding| finding.row("asked", escaped(&silence.question));
         if !silence.said.is_empty() {
-            let framing = shown(&self.settings.framing.reply).escape_debug().to_string();
+            let framing =
+                shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&silence.said));
@@ -382,7 +391,7 @@ impl Diagnosis<'_> {
             let cpu = time(silence.cpu_lately);
             let how =
                 format!("it was still computing after {waited} ({cpu} of CPU in the last 1s)");
-            let timeout = show_duration(self.settings.start_timeout);
+            let timeout = show_duration(self.settings.rules.start_timeout);
             let hint = format!("raise `start_timeout` ({timeout}), or ask less in `probe`");
             return self.with_words(finding.row("but", how)).hint(hint);
         }
@@ -395,7 +404,8 @@ impl Diagnosis<'_> {
     }
 
     fn no_banner(&self, silence: &Silence) -> Finding {
-        let pattern = self.settings.ready.as_ref().map(ToString::to_string).unwrap_or_default();
+        let pattern =
+            self.settings.program.start.ready.as_ref().map(ToString::to_string).unwrap_or_default();
         let finding = self.not_ready().row("ready", pattern);
         if silence.said.is_empty() {
             if !silence.at_end.is_empty() || self.tried.worked.is_some() {
@@ -446,8 +456,7 @@ impl Diagnosis<'_> {
     /// Nothing shows whose an answer is.
     fn unproven(&self) -> Option<Finding> {
         let settings = self.settings;
-        let proves = matches!(&settings.reply, ReplyShape::Pattern(reply) if reply.has_input());
-        if settings.matching != Matching::Order || proves {
+        if settings.program.wire.proves_question() {
             return None;
         }
         let message = format!(

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::look;
 use super::quiet::Quiet;
 use super::seen::{Banner, End, Exchange, Seen, Silence, Stage};
-use crate::base::{Question, WorkerId};
+use crate::base::{ByteRegex, Question, WorkerId};
 use crate::config::{LaunchSettings, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
 use crate::worker::guard::Guard;
@@ -70,9 +70,15 @@ pub(super) async fn try_one(
         process,
         stdin: Some(stdin),
         stdout,
-        encoder: Encoder::new(&settings.framing.send, settings.message_max),
-        decoder: Decoder::new(&settings.framing.reply, settings.message_max),
-        correlator: Correlator::new(settings),
+        encoder: Encoder::new(
+            &settings.program.wire.framing.send,
+            settings.program.wire.message_max,
+        ),
+        decoder: Decoder::new(
+            &settings.program.wire.framing.reply,
+            settings.program.wire.message_max,
+        ),
+        correlator: Correlator::new(&settings.program.wire),
         outgoing: BytesMut::new(),
         incoming: BytesMut::new(),
         raw: Vec::new(),
@@ -95,7 +101,7 @@ pub(super) async fn try_one(
     let exit = if ended {
         kill::kill_now(process).await
     } else {
-        kill::stop(process, stdin, settings.stop_grace.min(GRACE_MOST)).await
+        kill::stop(process, stdin, settings.rules.stop_grace.min(GRACE_MOST)).await
     };
     tokio::time::timeout(LAST_WORDS, pump).await.ok();
     seen.words = words.lines();
@@ -148,11 +154,11 @@ impl Worker<'_> {
         seen.start = still_since.unwrap_or_else(Instant::now).duration_since(self.born);
         seen.waited = self.quiet.waits_since.is_some();
         started?;
-        for (index, greeting) in self.settings.hello.iter().enumerate() {
+        for (index, greeting) in self.settings.program.start.hello.iter().enumerate() {
             self.stage = Stage::Hello(index + 1);
             self.exchange(&greeting.send, greeting.answer, &mut seen.exchanges).await?;
         }
-        if let Some(probe) = &self.settings.probe {
+        if let Some(probe) = &self.settings.program.start.probe {
             self.stage = Stage::Probe;
             self.exchange(&probe.send, true, &mut seen.exchanges).await?;
         }
@@ -163,7 +169,7 @@ impl Worker<'_> {
     async fn settle(&mut self, banner: &mut Banner) -> Result<(), Stop> {
         let now = Instant::now();
         let half = now + self.deadline.saturating_duration_since(now) / 2;
-        let ready = self.settings.ready.as_ref();
+        let ready = self.settings.program.start.ready.as_ref();
         let give_up = if ready.is_some() { self.deadline } else { half };
         let result = loop {
             let now = Instant::now();
@@ -325,7 +331,10 @@ impl Worker<'_> {
 
     /// What is left of output behind an answer once whole notifications are taken out.
     fn drop_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
-        let mut decoder = Decoder::new(&self.settings.framing.reply, self.settings.message_max);
+        let mut decoder = Decoder::new(
+            &self.settings.program.wire.framing.reply,
+            self.settings.program.wire.message_max,
+        );
         let mut buffer = BytesMut::from(&extra[..]);
         while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
             let received = self.correlator.received(message);
@@ -430,7 +439,7 @@ impl Worker<'_> {
 }
 
 /// Where the banner ends: behind the first match and a line end right after it.
-fn taken_by(ready: &regex::bytes::Regex, said: &[u8]) -> Option<usize> {
+fn taken_by(ready: &ByteRegex, said: &[u8]) -> Option<usize> {
     let end = ready.find(said)?.end();
     let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|it| said[end..].starts_with(it));
     Some(end + line_end.map_or(0, <[u8]>::len))

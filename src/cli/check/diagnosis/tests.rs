@@ -1,57 +1,21 @@
 //! What is said of facts that real programs seldom show, or show only after a long time.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use regex::bytes::Regex;
 
 use super::*;
-use crate::base::ByteSize;
+use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
 use crate::cli::check::seen::Banner;
-use crate::config::{
-    Framing, Framings, InFlight, LaunchSettings, Probe, QueueSettings, RecycleSettings, ReplyShape,
-};
+use crate::config::{Probe, ReplyShape};
 
 fn settings() -> PoolSettings {
-    PoolSettings {
-        name: "it".to_owned(),
-        launch: LaunchSettings {
-            program: PathBuf::from("/bin/cat"),
-            name: "cat".to_owned(),
-            arguments: vec!["-".to_owned()],
-            dir: PathBuf::from("/"),
-            env: vec![],
-            tty: false,
-        },
-        workers_least: 1,
-        workers_most: 1,
-        in_flight: InFlight::Fixed(1),
-        framing: Framings { send: Framing::Line, reply: Framing::Line },
-        matching: Matching::Order,
-        reply: ReplyShape::Plain,
-        error: None,
-        error_status: 422,
-        timeout: Duration::from_secs(30),
-        abandoned: Duration::from_secs(10),
-        queue: QueueSettings {
-            length: 1024,
-            bytes: ByteSize(64 << 20),
-            wait: Duration::from_secs(5),
-        },
-        retries: 1,
-        start_timeout: Duration::from_secs(30),
-        ready: None,
-        hello: vec![],
-        probe: Some(Probe { send: "1".to_owned(), reply: None }),
-        stop_grace: Duration::from_secs(2),
-        message_max: 1024,
-        recycle: RecycleSettings::default(),
-        stream: None,
-        cancel: None,
-    }
+    let mut settings = PoolSettings::for_tests();
+    settings.program.launch.arguments = vec!["-".to_owned()];
+    settings.program.start.probe = Some(Probe { send: "1".to_owned(), reply: None });
+    settings
 }
 
 fn seen(end: End) -> Seen {
@@ -143,7 +107,7 @@ fn idling_computing_and_not_reading_are_told_apart() {
 #[test]
 fn a_banner_that_does_not_match_is_told_once() {
     let mut settings = settings();
-    settings.ready = Some(Regex::new("Welcome").expect("a pattern"));
+    settings.program.start.ready = Some(ByteRegex::new("Welcome").expect("a pattern"));
     let silence = Silence { stage: Stage::Banner, said: b"Hi 3\n".to_vec(), ..silence() };
     let mut seen = seen(End::Silent(silence));
     seen.banner.bytes = b"Hi 3\n".to_vec();
@@ -154,7 +118,7 @@ fn a_banner_that_does_not_match_is_told_once() {
 #[test]
 fn a_ready_that_matches_too_early_is_an_error() {
     let mut settings = settings();
-    settings.ready = Some(Regex::new("Hi").expect("a pattern"));
+    settings.program.start.ready = Some(ByteRegex::new("Hi").expect("a pattern"));
     let mut seen = answered("1");
     seen.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
     let finding = only(&settings, &seen);
@@ -179,7 +143,7 @@ fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
 #[test]
 fn notifications_of_json_rpc_are_no_banner() {
     let mut settings = settings();
-    settings.matching = Matching::JsonId;
+    settings.program.wire.matching = Matching::JsonId;
     let mut seen = answered(r#"{"id":1,"result":1}"#);
     seen.banner.bytes = b"{\"method\":\"log\"}\n".to_vec();
     assert_eq!(findings(&settings, &seen, Tried::default()), []);
@@ -190,9 +154,11 @@ fn notifications_of_json_rpc_are_no_banner() {
 #[test]
 fn a_probe_with_its_own_answer_may_have_another_shape() {
     let mut settings = settings();
-    settings.reply = ReplyShape::Pattern(Pattern::parse("{input}|{n}").expect("a pattern"));
+    settings.program.wire.reply =
+        ReplyShape::Pattern(Pattern::parse("{input}|{n}").expect("a pattern"));
     assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Error);
-    settings.probe = Some(Probe { send: "1".to_owned(), reply: Some("readyok".to_owned()) });
+    settings.program.start.probe =
+        Some(Probe { send: "1".to_owned(), reply: Some("readyok".to_owned()) });
     assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Warning);
     assert_eq!(only(&settings, &answered("other")).weight, Weight::Error);
 }
@@ -201,10 +167,11 @@ fn a_probe_with_its_own_answer_may_have_another_shape() {
 fn bare_order_is_warned_of_only_where_nothing_is_worse() {
     let mut settings = settings();
     assert_eq!(only(&settings, &answered("1")).weight, Weight::Warning);
-    settings.reply = ReplyShape::Pattern(Pattern::parse("{input}").expect("a pattern"));
+    settings.program.wire.reply =
+        ReplyShape::Pattern(Pattern::parse("{input}").expect("a pattern"));
     assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
-    settings.reply = ReplyShape::Plain;
-    settings.matching = Matching::Tag;
+    settings.program.wire.reply = ReplyShape::Plain;
+    settings.program.wire.matching = Matching::Tag;
     assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
 }
 

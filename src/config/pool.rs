@@ -1,0 +1,348 @@
+//! What one pool is told, in the parts that its users take.
+//!
+//! The struct that a key sits in decides what a reload does with a change of it: a change of
+//! [`ProgramSettings`] replaces the workers, a change of [`RuleSettings`] keeps them.
+//!
+//! Pure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(test)]
+use super::Framing;
+use super::{Framings, Matching};
+use crate::base::pattern::Pattern;
+use crate::base::{ByteRegex, ByteSize};
+
+/// One program, and how its workers are run and asked.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// The name after `pool.`.
+    pub name: String,
+    /// What is run and how it is spoken to. If it changes, the workers are replaced.
+    pub program: ProgramSettings,
+    /// What is demanded of the workers. If it changes, the workers stay.
+    pub rules: RuleSettings,
+}
+
+/// What is run and how it is spoken to. Two that are equal can share their workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramSettings {
+    /// The process and its surroundings.
+    pub launch: LaunchSettings,
+    /// What is said before the first call.
+    pub start: StartSettings,
+    /// How questions and answers are written.
+    pub wire: WireSettings,
+}
+
+/// The process behind a worker. Resolved: starting it again needs no look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchSettings {
+    /// The absolute path of the program, and its arguments.
+    pub program: PathBuf,
+    /// What it is told to be called (`argv[0]`), as the operator wrote it.
+    pub name: String,
+    /// The arguments after `argv[0]`.
+    pub arguments: Vec<String>,
+    /// The absolute directory it runs in.
+    pub dir: PathBuf,
+    /// The whole environment it gets.
+    pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    /// Its stdout is a raw pseudo-terminal instead of a pipe.
+    pub tty: bool,
+}
+
+/// What is said to a new worker before its first call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartSettings {
+    /// What the worker writes up to the end of the first match is its banner.
+    pub ready: Option<ByteRegex>,
+    /// Sent once, after the banner and before the probe.
+    pub hello: Vec<Greeting>,
+    /// A worker is ready when this was answered.
+    pub probe: Option<Probe>,
+}
+
+/// How questions and answers are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WireSettings {
+    /// How bytes are cut into messages.
+    pub framing: Framings,
+    /// How an answer finds its call.
+    pub matching: Matching,
+    /// What an answer looks like.
+    pub reply: ReplyShape,
+    /// What the program's own error looks like; tried before `reply`.
+    pub error: Option<Pattern>,
+    /// The status of such an error; 400 to 599.
+    pub error_status: u16,
+    /// Most bytes of one question or answer.
+    pub message_max: usize,
+    /// How answers that come in parts end; `None`: an answer is one message.
+    pub stream: Option<StreamSettings>,
+    /// What a worker is told when a call is cancelled, with `{id}` in place of the call's id;
+    /// only with `json-id`.
+    pub cancel: Option<String>,
+}
+
+/// What is demanded of the workers and of the queue before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSettings {
+    /// Workers kept ready; 1 or more.
+    pub workers_least: usize,
+    /// Most workers under load; `workers_least` or more.
+    pub workers_most: usize,
+    /// Calls in one worker at once.
+    pub in_flight: InFlight,
+    /// Longest time of one call inside a worker.
+    pub timeout: Duration,
+    /// How long a call whose caller has left may run on.
+    pub abandoned: Duration,
+    /// What may wait.
+    pub queue: QueueSettings,
+    /// How often a call is tried again after its worker was lost.
+    pub retries: u32,
+    /// Longest time for banner, hello and probe together.
+    pub start_timeout: Duration,
+    /// From TERM to KILL.
+    pub stop_grace: Duration,
+    /// When a worker is replaced although nothing is wrong with it.
+    pub recycle: RecycleSettings,
+}
+
+/// Calls in one worker at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFlight {
+    /// Never more than this; 1 or more.
+    Fixed(u32),
+    /// Several while calls are far shorter than the wake-up of an idle worker, else one.
+    Auto,
+}
+
+/// What may wait for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Most calls that wait at once.
+    pub length: usize,
+    /// Most bytes of questions that wait at once.
+    pub bytes: ByteSize,
+    /// Longest time from acceptance to the first hand-over.
+    pub wait: Duration,
+}
+
+/// What an answer looks like and what is made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplyShape {
+    /// Bytes as they are.
+    Plain,
+    /// A pattern of literal text and captures.
+    Pattern(Pattern),
+    /// A JSON document, passed on.
+    Json,
+    /// JSON with `status`, `headers` and `body` or `body_base64`.
+    Http,
+}
+
+/// One thing said to a new worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// The text, without the end that the framing adds.
+    pub send: String,
+    /// Does the worker answer it?
+    pub answer: bool,
+}
+
+/// The question that shows that a worker works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The text, without the end that the framing adds.
+    pub send: String,
+    /// The answer it must give; `None`: any.
+    pub reply: Option<String>,
+}
+
+/// When a worker is replaced although nothing is wrong with it; each optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecycleSettings {
+    /// After so many calls.
+    pub calls: Option<u64>,
+    /// When its resident memory is above this.
+    pub memory: Option<ByteSize>,
+    /// After this time.
+    pub age: Option<Duration>,
+}
+
+/// Answers that come in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// How the last part is known.
+    pub end: StreamEnd,
+    /// Most bytes of one answer that wait for their reader before the worker is held back; 1 or
+    /// more.
+    pub buffer: usize,
+}
+
+/// How the last part of an answer is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// It is followed by a message that is exactly this text.
+    Until(String),
+    /// It is a JSON document without `"more": true` at its top level.
+    More,
+}
+
+impl WireSettings {
+    /// Returns true if each answer shows by itself which call it is for.
+    pub fn proves_question(&self) -> bool {
+        self.reply.repeats_question() || self.matching != Matching::Order
+    }
+}
+
+impl ReplyShape {
+    /// Returns true if each answer holds its question.
+    pub fn repeats_question(&self) -> bool {
+        matches!(self, Self::Pattern(pattern) if pattern.has_input())
+    }
+}
+
+#[cfg(test)]
+impl PoolSettings {
+    /// A pool `it` of one worker with the defaults of the file, for tests to change.
+    pub(crate) fn for_tests() -> Self {
+        let launch = LaunchSettings {
+            program: PathBuf::from("/bin/cat"),
+            name: "cat".to_owned(),
+            arguments: vec![],
+            dir: PathBuf::from("/"),
+            env: vec![],
+            tty: false,
+        };
+        let start = StartSettings { ready: None, hello: vec![], probe: None };
+        let wire = WireSettings {
+            framing: Framings { send: Framing::Line, reply: Framing::Line },
+            matching: Matching::Order,
+            reply: ReplyShape::Plain,
+            error: None,
+            error_status: 422,
+            message_max: 1024,
+            stream: None,
+            cancel: None,
+        };
+        let queue =
+            QueueSettings { length: 1024, bytes: ByteSize(64 << 20), wait: Duration::from_secs(5) };
+        let rules = RuleSettings {
+            workers_least: 1,
+            workers_most: 1,
+            in_flight: InFlight::Fixed(1),
+            timeout: Duration::from_secs(30),
+            abandoned: Duration::from_secs(10),
+            queue,
+            retries: 1,
+            start_timeout: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(2),
+            recycle: RecycleSettings::default(),
+        };
+        let program = ProgramSettings { launch, start, wire };
+        Self { name: "it".to_owned(), program, rules }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::check::{Surroundings, check};
+    use crate::config::file::File;
+    use crate::config::launch::resolve;
+    use crate::config::schema::schema;
+    use crate::config::tree::{KeyPath, Tree};
+
+    /// Every key of a pool with what to write for it, and what must stand beside it.
+    const CHANGES: [(&str, &str, &str); 26] = [
+        ("command", "[\"cat\", \"-\"]", ""),
+        ("workers", "2", ""),
+        ("in_flight", "3", ""),
+        ("framing", "\"nul\"", ""),
+        ("matching", "\"tag\"", ""),
+        ("reply", "\"json\"", ""),
+        ("error", "\"e|{message}\"", ""),
+        ("error_status", "500", ""),
+        ("timeout", "\"1s\"", ""),
+        ("abandoned", "\"1s\"", ""),
+        ("queue", "{ length = 1 }", ""),
+        ("retries", "0", ""),
+        ("start_timeout", "\"1s\"", ""),
+        ("ready", "\"> \"", ""),
+        ("hello", "[{ send = \"x\" }]", ""),
+        ("probe", "{ send = \"x\" }", ""),
+        ("env", "{ A = \"x\" }", ""),
+        ("clear_env", "true", ""),
+        ("dir", "\"/\"", ""),
+        ("stop_grace", "\"1s\"", ""),
+        ("message_max", "\"1KiB\"", ""),
+        ("tty", "true", ""),
+        ("recycle", "{ calls = 3 }", ""),
+        ("stream", "\"more\"", ""),
+        ("stream_buffer", "\"1KiB\"", "stream = \"more\""),
+        ("cancel", "'{\"cancel\": {id}}'", "matching = \"json-id\""),
+    ];
+
+    /// Of these, the keys whose change keeps the workers.
+    const RULES: [&str; 9] = [
+        "workers",
+        "in_flight",
+        "timeout",
+        "abandoned",
+        "queue",
+        "retries",
+        "start_timeout",
+        "stop_grace",
+        "recycle",
+    ];
+
+    fn pool(keys: &str) -> PoolSettings {
+        let command = if keys.contains("command") { "" } else { "command = [\"cat\"]" };
+        let text = format!("[pool.a]\n{command}\n{keys}");
+        let (tree, _) = Tree::parse(&text).expect("valid TOML");
+        let file: File = tree.values.try_into().expect("its shape is right");
+        let inherited = vec![("PATH".into(), "/usr/bin:/bin".into())];
+        let path = KeyPath::of(&["pool", "a"]);
+        let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
+        let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
+        let surroundings = Surroundings { processors: 1, launches };
+        let config = check(&file, &tree.places, &surroundings, vec![]).expect(&text);
+        (*config.pools[0]).clone()
+    }
+
+    #[test]
+    fn each_key_is_either_of_the_program_or_a_rule() {
+        for (key, value, beside) in CHANGES {
+            let (old, new) = (pool(beside), pool(&format!("{beside}\n{key} = {value}")));
+            let is_rule = RULES.contains(&key);
+            assert_eq!(old.program == new.program, is_rule, "the program, with another `{key}`");
+            assert_eq!(old.rules == new.rules, !is_rule, "the rules, with another `{key}`");
+        }
+    }
+
+    #[test]
+    fn the_same_file_is_the_same_program() {
+        let keys = "reply = \"{input}|{n:int}\"\nerror = \"e|{message}\"\nready = \"[>] \"\n\
+                    framing = \"last-line:^EOS$\"";
+        assert_eq!(pool(keys).program, pool(keys).program);
+        for (old, new) in [("{n:int}", "{n}"), ("e|", "f|"), ("[>]", ">"), ("EOS", "END")] {
+            assert_ne!(pool(keys).program, pool(&keys.replace(old, new)).program, "{new}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_forgotten() {
+        let schema = schema();
+        let pool = &schema["properties"]["pool"]["additionalProperties"]["properties"];
+        let keys = pool.as_object().expect("pools have keys").keys().map(String::as_str);
+        let tried = CHANGES.iter().map(|(key, _, _)| *key);
+        assert_eq!(keys.collect::<BTreeSet<_>>(), tried.collect());
+    }
+}
