@@ -1,18 +1,18 @@
-//! What the books know of answers that come in parts, and who is told what nobody answers.
+//! Answers that come in parts, and questions that expect no answer.
 //!
-//! Pure.
+//! Pure: a part of [`State`].
 
 use std::time::Instant;
 
-use super::books::Phase;
+use super::crew::Phase;
 use super::state::State;
 use crate::base::{CallId, Timing, WorkerId};
 
 impl<P> State<P> {
-    /// A part of the answer goes to the caller: from now on the call may not run twice. Gives
-    /// what it cost so far; `None` where nobody waits for it.
+    /// A part of the answer goes to the caller, so the call must not run a second time. Returns
+    /// how long the call has waited and worked; `None` if its caller left.
     pub(super) fn has_begun(&mut self, now: Instant, id: CallId) -> Option<Timing> {
-        self.leave_line(id);
+        self.leave_queue(id);
         let call = self.calls.get_mut(id).filter(|call| call.abandoned.is_none())?;
         call.idempotent = false;
         let given = call.given.unwrap_or(now);
@@ -22,12 +22,11 @@ impl<P> State<P> {
         })
     }
 
-    /// Who is told what nobody answers: the free worker used last, else the one that holds
-    /// least.
+    /// The worker that gets a question without an answer: the free worker used last, else the
+    /// one that holds the fewest calls.
     pub(super) fn listener(&self) -> Option<WorkerId> {
-        let serving =
-            |book: &&_| matches!(book, super::books::WorkerBook { phase: Phase::Serving, .. });
-        let least = || self.workers.values().filter(serving).min_by_key(|book| book.held.len());
-        self.free.last().copied().or_else(|| Some(least()?.id))
+        let serving = || self.crew.iter().filter(|book| book.phase == Phase::Serving);
+        let least = || serving().min_by_key(|book| book.held.len());
+        self.crew.free().last().copied().or_else(|| Some(least()?.id))
     }
 }

@@ -1,39 +1,39 @@
-//! The books looked at from outside: their invariants, and a summary for people.
+//! A summary of the books for operators, and a check of their invariants.
 //!
 //! Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::books::Phase;
+use super::crew::{Phase, WorkerBook};
 use super::state::State;
 use crate::base::{CallId, WorkerId};
 use crate::policy::Fingerprint;
 
-/// What the books say at one moment.
+/// A summary of the books at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Calls that wait.
     pub queue_length: usize,
-    /// Bytes of their questions.
+    /// Bytes of the questions of the calls that wait.
     pub queue_bytes: u64,
-    /// The longest that one of them has waited.
+    /// How long the oldest of the calls that wait has waited.
     pub oldest_wait: Duration,
     /// Calls in the books, waiting or held.
     pub calls: usize,
-    /// What a call costs a worker, once it was measured.
+    /// The average service time; `None` before the first answer.
     pub service: Option<Duration>,
-    /// The last starts came to nothing, and calls are refused until one does not.
+    /// The last starts failed, and while no worker serves, calls are refused.
     pub is_tripped: bool,
-    /// The queue stands, and the newest call is served first.
+    /// The queue stands, so the newest call is served first.
     pub is_overloaded: bool,
-    /// The questions that are refused for the workers they cost.
+    /// The questions that are refused because they cost several workers.
     pub poisonous: Vec<Fingerprint>,
     /// The workers.
     pub workers: Vec<WorkerSummary>,
 }
 
-/// What the books say of one worker.
+/// A summary of one worker.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSummary {
     /// Its name.
@@ -42,18 +42,18 @@ pub struct WorkerSummary {
     pub phase: Phase,
     /// Calls it holds.
     pub holds: usize,
-    /// Calls it was ever given.
+    /// How many calls it was ever given.
     pub calls: u64,
-    /// Since its start.
+    /// How long ago it was started.
     pub age: Duration,
 }
 
 impl<P> State<P> {
-    /// What the books say now.
+    /// Summarises the books.
     pub fn summary(&self, now: Instant) -> Summary {
         let waiting = self.calls.iter().filter(|call| call.waits_until.is_some());
         let oldest = waiting.map(|call| call.accepted).min();
-        let worker = |book: &super::books::WorkerBook| WorkerSummary {
+        let worker = |book: &WorkerBook| WorkerSummary {
             id: book.id,
             phase: book.phase,
             holds: book.held.len(),
@@ -61,15 +61,15 @@ impl<P> State<P> {
             age: now.saturating_duration_since(book.started),
         };
         Summary {
-            queue_length: self.line.len(),
-            queue_bytes: self.line.bytes(),
+            queue_length: self.queue.len(),
+            queue_bytes: self.queue.bytes(),
             oldest_wait: oldest.map(|at| now.saturating_duration_since(at)).unwrap_or_default(),
             calls: self.calls.len(),
             service: self.estimate.service(),
             is_tripped: self.backoff.is_tripped(),
             is_overloaded: self.overload.is_on(),
-            poisonous: self.poison.refused(),
-            workers: self.workers.values().map(worker).collect(),
+            poisonous: self.suspects.refused(),
+            workers: self.crew.iter().map(worker).collect(),
         }
     }
 
@@ -80,37 +80,31 @@ impl<P> State<P> {
 
     /// Calls that wait.
     pub fn queue_length(&self) -> usize {
-        self.line.len()
+        self.queue.len()
     }
 
-    /// Checks the invariants in the head of `state`, after [`State::settle`].
+    /// Checks the invariants that the top of `state` lists. Call it after [`State::settle`].
     ///
     /// # Errors
     ///
-    /// Says which one does not hold.
+    /// Returns the invariant that does not hold.
     pub fn check(&self) -> Result<(), String> {
         let mut holders: HashMap<CallId, u32> = HashMap::new();
-        for book in self.workers.values() {
-            let id = book.id;
-            if book.phase != Phase::Serving && !book.held.is_empty() {
-                return Err(format!("worker {id} holds calls while {:?}", book.phase));
-            }
-            if book.held.is_empty() == self.is_missing_from_free(book.id, book.phase) {
-                return Err(format!("worker {id} holds nothing and is not free, or the reverse"));
-            }
-            for held in &book.held {
-                *holders.entry(held.id).or_default() += 1;
-                let twice = book.held.iter().filter(|other| other.id == held.id).count() > 1;
-                if twice {
-                    return Err(format!("worker {id} holds call {} twice", held.id));
-                }
-            }
+        for held in self.crew.iter().flat_map(|book| &book.held) {
+            *holders.entry(held.id).or_default() += 1;
         }
+        self.crew.check()?;
+        self.check_workers()?;
+        self.check_alarms()?;
         self.check_calls(&holders)
     }
 
-    fn is_missing_from_free(&self, id: WorkerId, phase: Phase) -> bool {
-        phase == Phase::Serving && !self.free.contains(&id)
+    fn check_workers(&self) -> Result<(), String> {
+        let counted = self.crew.iter().filter(|book| book.counts()).count();
+        if counted > self.rules.most && !self.stopping {
+            return Err(format!("{counted} workers count and the most is {}", self.rules.most));
+        }
+        Ok(())
     }
 
     fn check_calls(&self, holders: &HashMap<CallId, u32>) -> Result<(), String> {
@@ -126,22 +120,34 @@ impl<P> State<P> {
             }
             waiting += usize::from(call.waits_until.is_some());
         }
-        if waiting != self.line.len() {
-            return Err(format!("{waiting} calls wait, the queue says {}", self.line.len()));
+        if waiting != self.queue.len() {
+            return Err(format!("{waiting} calls wait, the queue says {}", self.queue.len()));
         }
-        if waiting > 0 && !self.free.is_empty() {
-            return Err(format!("{waiting} calls wait while {} workers are free", self.free.len()));
+        let free = self.crew.free().len();
+        if waiting > 0 && free > 0 {
+            return Err(format!("{waiting} calls wait while {free} workers are free"));
         }
-        if self.no_free_since.is_some() && !self.free.is_empty() {
-            return Err("a worker is free and the books say none is".to_owned());
-        }
-        let census = self.count_workers();
-        let counted = census.counted;
-        if self.census.is_some_and(|known| known != census) {
-            return Err(format!("{:?} workers are known and are {census:?}", self.census));
-        }
-        if counted > self.rules.most && !self.stopping {
-            return Err(format!("{counted} workers count and the most is {}", self.rules.most));
+        Ok(())
+    }
+
+    /// An alarm is set for every deadline. (Workers wait for one another to grow old, so their
+    /// ages are deadlines only while none is being replaced; the oracle watches them.)
+    fn check_alarms(&self) -> Result<(), String> {
+        let next = self.alarms.next();
+        let is_set = |deadline: Instant| next.is_some_and(|next| next <= deadline);
+        let wait = self.calls.iter().filter_map(|call| call.waits_until).min();
+        let run = self.crew.iter().flat_map(|book| self.run_deadlines(book)).map(|(at, _)| at);
+        let overdue = self.crew.iter().filter_map(|book| self.overdue_at(book));
+        let deadlines = [
+            ("wait in the queue", wait),
+            ("caller's deadline", self.alarms.first_caller_deadline()),
+            ("time to run", run.min()),
+            ("time until a rescue", overdue.min()),
+        ];
+        for (what, deadline) in deadlines {
+            if deadline.is_some_and(|deadline| !is_set(deadline)) {
+                return Err(format!("no alarm is set for the {what}"));
+            }
         }
         Ok(())
     }

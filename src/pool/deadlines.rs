@@ -5,20 +5,22 @@
 use std::time::Instant;
 
 use super::actions::{Action, StopReason};
-use super::books::{CallBook, Held, WorkerBook};
+use super::calls::CallBook;
+use super::crew::{Held, WorkerBook};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 use crate::config::InFlight;
 
 impl<P> State<P> {
+    /// Fails the calls that have waited too long.
     pub(super) fn expire_waits(&mut self, now: Instant) {
-        while let Some((deadline, id)) = self.line.first_deadline(|id| self.calls.deadline(id)) {
+        while let Some((deadline, id)) = self.queue.first_deadline(|id| self.calls.deadline(id)) {
             if deadline > now {
-                return self.note(deadline);
+                return self.alarms.at(deadline);
             }
             if self.calls.get(id).is_some_and(|call| call.holders > 0) {
-                // A worker still holds it: it only gives up its place for a second one.
-                self.leave_line(id);
+                // A worker still holds it; it only waited for a second one.
+                self.leave_queue(id);
                 continue;
             }
             let retry_after = self.retry_after(now);
@@ -27,12 +29,9 @@ impl<P> State<P> {
         }
     }
 
+    /// Tells the callers whose own deadline has passed.
     pub(super) fn expire_callers(&mut self, now: Instant) {
-        while let Some((deadline, id)) = self.caller_deadlines.first().copied() {
-            if deadline > now {
-                return self.note(deadline);
-            }
-            self.caller_deadlines.pop_first();
+        while let Some(id) = self.alarms.next_late_caller(now) {
             if self.fail_if_late(now, id) {
                 continue;
             }
@@ -45,8 +44,8 @@ impl<P> State<P> {
         }
     }
 
-    /// Ends a call that no worker holds and whose caller has stopped waiting: it is not handed
-    /// over any more, though no tick may have found it yet. Says whether it was so.
+    /// Fails a call that no worker holds if its caller has stopped waiting, even if no tick has
+    /// noticed that yet. Returns true if so.
     pub(super) fn fail_if_late(&mut self, now: Instant, id: CallId) -> bool {
         let Some(call) = self.calls.get(id) else { return false };
         if call.holders > 0 || call.caller_deadline.is_none_or(|deadline| deadline > now) {
@@ -59,17 +58,17 @@ impl<P> State<P> {
 
     /// Stops a worker in which a call has run out of time.
     pub(super) fn check_times(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
+        let Some(book) = self.crew.get(worker) else { return };
         let deadlines = self.run_deadlines(book);
         let Some((first, _)) = deadlines.clone().min() else { return };
         let is_late = |(deadline, _): &(Instant, CallId)| *deadline <= now;
         let late: Vec<CallId> = deadlines.filter(is_late).map(|(_, id)| id).collect();
         if late.is_empty() {
-            return self.note(first);
+            return self.alarms.at(first);
         }
         let failure = Failure::Timeout { after: self.rules.timeout };
-        // No back-off, even where the worker gave no good answer yet: a pool of workers that all
-        // hang starts each of them once in a `timeout`, and that is no storm.
+        // No back-off, even for a worker without a good answer: a worker that hangs is started
+        // again once per `timeout`, which is no storm.
         self.stop_worker(worker, StopReason::Timeout);
         self.blame_for_time(now, worker, &late);
         let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
@@ -77,17 +76,17 @@ impl<P> State<P> {
         self.clear(now, worker, 0, &lost, suspect);
     }
 
-    /// Another call came to be the one that runs: nobody may be waiting for it, and its time be
-    /// short.
+    /// Sets the alarm for the calls that a worker runs now. One of them may be abandoned, and
+    /// have little time.
     pub(super) fn note_run_deadline(&mut self, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
+        let Some(book) = self.crew.get(worker) else { return };
         if let Some((first, _)) = self.run_deadlines(book).min() {
-            self.note(first);
+            self.alarms.at(first);
         }
     }
 
-    /// Until when the calls in a worker may run, of those that it can be working on.
-    fn run_deadlines<'a>(
+    /// When the time of each call ends that a worker can be working on.
+    pub(super) fn run_deadlines<'a>(
         &'a self,
         book: &'a WorkerBook,
     ) -> impl Iterator<Item = (Instant, CallId)> + Clone + 'a {
@@ -98,8 +97,7 @@ impl<P> State<P> {
         })
     }
 
-    /// Until when a call may run that has run since then: nobody's call not as long as
-    /// somebody's.
+    /// When the time of a call ends that has run since `since`. An abandoned call gets less time.
     fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
         let whole = since + self.rules.timeout;
         let abandoned = self.calls.get(held.id).and_then(|call| call.abandoned);
@@ -107,20 +105,24 @@ impl<P> State<P> {
         alone_since.map_or(whole, |alone| whole.min(alone.max(since) + self.rules.abandoned))
     }
 
-    /// Gives what waits behind a head that runs over to another worker too. Only where the
-    /// answers prove their calls are calls sent ahead, so whichever answer comes first counts.
+    /// When a rescue begins for the calls behind the head of a worker.
+    pub(super) fn overdue_at(&self, book: &WorkerBook) -> Option<Instant> {
+        let may_rescue = self.rules.in_flight == InFlight::Auto && !book.overdue;
+        (may_rescue && book.held.len() >= 2).then(|| book.head_since + book.patience)
+    }
+
+    /// Begins a rescue: puts the calls behind an overdue head back into the queue, so that
+    /// another worker gets them too, and the first answer counts. Calls are only sent ahead where
+    /// each answer proves which call it is for.
     pub(super) fn check_head(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        if self.rules.in_flight != InFlight::Auto || book.held.len() < 2 || book.overdue {
-            return;
-        }
-        let overdue_at = book.head_since + book.patience;
+        let Some(book) = self.crew.get(worker) else { return };
+        let Some(overdue_at) = self.overdue_at(book) else { return };
         if overdue_at > now {
-            return self.note(overdue_at);
+            return self.alarms.at(overdue_at);
         }
-        book.overdue = true;
-        self.estimate.ran_over();
         let behind: Vec<CallId> = book.held.iter().skip(1).map(|held| held.id).collect();
+        self.crew.runs_over(worker);
+        self.estimate.ran_over();
         for id in behind.into_iter().rev() {
             let may_move = |call: &CallBook<P>| {
                 call.idempotent && call.holders == 1 && call.abandoned.is_none()
@@ -131,23 +133,22 @@ impl<P> State<P> {
         }
     }
 
-    /// The head that ran over is done: what was behind it is being worked on here now, and
-    /// gives up its place in the queue if nobody has taken it yet.
+    /// Ends a rescue: the overdue head is answered and the worker goes on to the calls behind it.
+    /// Those that no other worker has taken leave the queue.
     pub(super) fn end_rescue(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
+        let Some(book) = self.crew.get(worker) else { return };
         let overdue_at = now + book.patience;
         let held: Vec<CallId> = book.held.iter().map(|held| held.id).collect();
         for id in held {
-            self.leave_line(id);
+            self.leave_queue(id);
         }
-        self.note(overdue_at);
+        self.alarms.at(overdue_at);
     }
 
-    /// A call was answered by one of its workers: what others make of it is for nobody.
+    /// A call was answered by one of its workers; its copies in other workers are orphans.
     pub(super) fn orphan(&mut self, now: Instant, id: CallId) {
         let since = self.calls.get(id).and_then(|call| call.abandoned).unwrap_or(now);
-        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
-        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
-        self.note(now + self.rules.abandoned);
+        self.crew.orphan(id, since);
+        self.alarms.at(now + self.rules.abandoned);
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::actions::Loss;
-use super::books::{Held, Phase};
+use super::crew::{Held, Phase};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 
 impl<P> State<P> {
-    /// A worker is no use any more, for a reason found outside the books. Its calls are
-    /// answered, tried again or failed; of the newest `unwritten` ones it has read nothing.
+    /// A worker is lost for a reason found outside the books. Its calls are put back or failed.
+    /// It has read nothing of the newest `unwritten` ones.
     pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
+        let Some(book) = self.crew.get(worker) else { return };
         if !book.proven && book.phase != Phase::Leaving {
             self.backoff.failed(now);
             self.in_vain = Some(loss.in_vain());
@@ -37,22 +37,21 @@ impl<P> State<P> {
         self.clear(now, worker, unwritten, &ended, suspect);
     }
 
-    /// Puts a call back, ahead of all that wait; the clock of its wait starts again, but no
-    /// wait ends after the latest time that the call was given when it was accepted.
+    /// Puts a call back, ahead of all that wait. Its wait starts again, but ends at the latest
+    /// at `latest`, which was fixed when the call was accepted.
     pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let deadline = (now + self.rules.queue_wait).min(call.latest).max(now);
         if call.waits_until.is_none() {
             call.waits_until = Some(deadline);
-            self.line.push_front(id, call.bytes, deadline);
-            self.note(deadline);
+            self.queue.push_front(id, call.bytes, deadline, &mut self.alarms);
         }
     }
 
-    /// Takes all calls out of a worker that is no use any more. `suspect` says which of them
-    /// fails and how, by its place and id; of the rest, those that may run twice, or were not
-    /// read, are put back in their order, the others are lost. Nothing is put back after its
-    /// latest time.
+    /// Takes all calls out of a worker that is lost. `suspect` returns the failure of a call, by
+    /// its place and id, if the call is a reason for the loss. Of the others, those that may run
+    /// twice or were not read are put back in their order, and the rest fail as `lost`. Nothing
+    /// is put back after its `latest`.
     pub(super) fn clear(
         &mut self,
         now: Instant,
@@ -61,11 +60,7 @@ impl<P> State<P> {
         lost: &Failure,
         suspect: impl Fn(usize, CallId) -> Option<Failure>,
     ) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        book.phase = Phase::Leaving;
-        let held = std::mem::take(&mut book.held);
-        self.census = None;
-        self.not_free(worker);
+        let Some(held) = self.crew.empty(worker) else { return };
         let read = held.len() - unwritten.min(held.len());
         let mut again = Vec::new();
         for (place, Held { id, .. }) in held.into_iter().enumerate() {
@@ -88,8 +83,8 @@ impl<P> State<P> {
         again.into_iter().rev().for_each(|id| self.rejoin(now, id));
     }
 
-    /// Only a lost worker is a reason to try again, only for a call that may run twice, and
-    /// only so often.
+    /// Counts one more try of a call, and returns true if it may have it: its worker was lost,
+    /// it may run twice, and it has tries left.
     fn tries_again(&mut self, now: Instant, id: CallId, failure: &Failure) -> bool {
         let retries = self.rules.retries;
         let Some(call) = self.calls.get_mut(id) else { return false };

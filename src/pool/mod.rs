@@ -5,18 +5,22 @@
 //! worker from its start to its end.
 
 pub mod actions;
-pub mod books;
 pub mod check;
+pub mod crew;
 pub mod pending;
 pub mod rules;
 pub mod state;
 
+mod alarms;
 mod attend;
 mod begun;
+mod blame;
+mod calls;
 mod deadlines;
 mod driver;
 mod estimate;
 mod losses;
+mod promises;
 mod queue;
 mod refusals;
 mod scale;
@@ -40,8 +44,8 @@ use crate::worker::guard::Guard;
 
 use actions::{Action, NewCall};
 use attend::Link;
-use books::Phase;
 use check::Summary;
+use crew::Phase;
 use pending::{Pending, Slot};
 use rules::Rules;
 use state::State;

@@ -1,30 +1,32 @@
-//! The calls that wait for a worker: those that were put back first, then the oldest or, where
-//! that helps more, the newest.
+//! The calls that wait for a worker: first those that were put back, then the oldest or, under
+//! overload, the newest.
 //!
-//! Pure. A call that leaves from the middle stays in the line as a mark that is passed over
-//! when it is reached; marks are swept before they outnumber the calls that still wait.
+//! Pure. A call that leaves from the middle stays in its list as a mark, which is skipped when
+//! it is reached. Marks are swept before they outnumber the calls that still wait.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::alarms::Alarms;
 use crate::base::CallId;
 
-/// The marks that may stand in line before a sweep, whatever the length.
+/// How many marks a list may hold before a sweep, however few calls wait.
 const MARKS_FREE: usize = 64;
 
-/// The waiting line of one pool. The caller says which ids still wait; see [`Line::next`].
+/// The queue of one pool. It does not know which of its ids still wait; the caller says so, see
+/// [`Queue::next`].
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Had a worker already.
+pub(super) struct Queue {
+    /// Calls that were put back, in the order in which they are given again.
     again: VecDeque<CallId>,
-    /// Had none yet, in the order of their acceptance.
+    /// Calls that no worker has had yet, oldest first.
     order: VecDeque<CallId>,
     deadlines: VecDeque<(Instant, CallId)>,
     waiting: usize,
     bytes: u64,
 }
 
-impl Line {
+impl Queue {
     /// Calls that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting
@@ -36,19 +38,32 @@ impl Line {
     }
 
     /// A call joins at the end.
-    pub(super) fn push_back(&mut self, id: CallId, bytes: usize, deadline: Instant) {
+    pub(super) fn push_back(
+        &mut self,
+        id: CallId,
+        bytes: usize,
+        deadline: Instant,
+        alarms: &mut Alarms,
+    ) {
         self.order.push_back(id);
-        self.joined(id, bytes, deadline);
+        self.joined(id, bytes, deadline, alarms);
     }
 
-    /// A call that had a worker already comes back, ahead of all others.
-    pub(super) fn push_front(&mut self, id: CallId, bytes: usize, deadline: Instant) {
+    /// A call that a worker has had is put back, ahead of all others.
+    pub(super) fn push_front(
+        &mut self,
+        id: CallId,
+        bytes: usize,
+        deadline: Instant,
+        alarms: &mut Alarms,
+    ) {
         self.again.push_front(id);
-        self.joined(id, bytes, deadline);
+        self.joined(id, bytes, deadline, alarms);
     }
 
-    fn joined(&mut self, id: CallId, bytes: usize, deadline: Instant) {
-        // The last as a rule; not after other rules have made waits shorter.
+    fn joined(&mut self, id: CallId, bytes: usize, deadline: Instant, alarms: &mut Alarms) {
+        alarms.at(deadline);
+        // Usually the last, but not after new rules have made waits shorter.
         let place = match self.deadlines.back() {
             Some((last, _)) if *last > deadline => {
                 self.deadlines.partition_point(|(other, _)| *other <= deadline)
@@ -60,13 +75,13 @@ impl Line {
         self.bytes += bytes as u64;
     }
 
-    /// A call that waited does so no more; it may still stand in line as a mark.
+    /// A call no longer waits. It may stay in the queue as a mark.
     pub(super) fn left(&mut self, bytes: usize, waits: impl Fn(CallId) -> bool) {
         self.waiting -= 1;
         self.bytes -= bytes as u64;
-        for line in [&mut self.again, &mut self.order] {
-            if line.len() > 2 * self.waiting + MARKS_FREE {
-                line.retain(|id| waits(*id));
+        for list in [&mut self.again, &mut self.order] {
+            if list.len() > 2 * self.waiting + MARKS_FREE {
+                list.retain(|id| waits(*id));
             }
         }
         if self.deadlines.len() > 2 * self.waiting + MARKS_FREE {
@@ -74,7 +89,7 @@ impl Line {
         }
     }
 
-    /// Whose turn it is; `waits` tells calls from marks.
+    /// The call whose turn it is; `waits` returns false for marks.
     pub(super) fn next(
         &mut self,
         newest_first: bool,
@@ -93,8 +108,8 @@ impl Line {
         None
     }
 
-    /// The call that [`Line::next`] named is on its way to a worker: it leaves no mark, for it
-    /// may come back and must then not stand in two places.
+    /// Removes the call that [`Queue::next`] returned, because a worker gets it. It leaves no
+    /// mark: if it is put back it must not be in two places.
     pub(super) fn taken(&mut self, id: CallId) {
         if self.again.front() == Some(&id) {
             self.again.pop_front();
@@ -105,14 +120,14 @@ impl Line {
         }
     }
 
-    /// The call that has waited longest of those that had no worker yet.
+    /// The oldest call that no worker has had yet.
     pub(super) fn oldest(&mut self, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
         front(&mut self.order, &waits)
     }
 
-    /// The first deadline among those that wait, with its call. `deadline_of` gives the
-    /// deadline of a call that waits, `None` for a mark; an id whose deadline is another by now
-    /// has joined again and stands elsewhere.
+    /// The earliest deadline of a call that waits, with its call. `deadline_of` returns the
+    /// deadline of a call that waits and `None` for a mark. An id with a different deadline was
+    /// put back later, and has another entry.
     pub(super) fn first_deadline(
         &mut self,
         deadline_of: impl Fn(CallId) -> Option<Instant>,
@@ -126,12 +141,12 @@ impl Line {
         None
     }
 
-    /// All that stands in line, marks included: what was put back, then the rest, oldest first.
+    /// All ids, marks included: those put back, then the others, oldest first.
     pub(super) fn ids(&self) -> impl Iterator<Item = CallId> {
         self.again.iter().chain(&self.order).copied()
     }
 
-    /// All that stands in line, marks included, for a sweep at the end.
+    /// Removes and returns all ids, marks included.
     pub(super) fn drain(&mut self) -> VecDeque<CallId> {
         let mut all = std::mem::take(&mut self.again);
         all.append(&mut self.order);
@@ -139,12 +154,12 @@ impl Line {
     }
 }
 
-fn front(line: &mut VecDeque<CallId>, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
-    while let Some(id) = line.front() {
+fn front(list: &mut VecDeque<CallId>, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
+    while let Some(id) = list.front() {
         if waits(*id) {
             return Some(*id);
         }
-        line.pop_front();
+        list.pop_front();
     }
     None
 }

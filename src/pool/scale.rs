@@ -2,31 +2,18 @@
 //!
 //! Pure: the part of [`State`] that starts and stops workers.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, StopReason};
-use super::books::{Phase, Stay, WorkerBook};
+use super::crew::{Census, Phase, WorkerBook};
 use super::state::State;
 use crate::base::{Failure, WorkerId};
-use crate::policy::backoff::unit;
 
-/// With no worker free for so long, one more is started; a call that has waited longer asks
-/// for one of its own.
+/// When no worker has been free for this long, one more is started; each call that has waited
+/// longer gets a start of its own.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// A worker above the least leaves after being idle for so long.
+/// A worker above the least leaves after it has been free for this long.
 const IDLE_MOST: Duration = Duration::from_secs(30);
-/// Limits that recycle are drawn from the last tenth, so that workers do not leave together.
-const JITTER: f64 = 0.1;
-
-/// Workers by what they are doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Census {
-    /// All that are kept: not leaving, not to be replaced.
-    pub(super) counted: usize,
-    starting: usize,
-    serving: usize,
-}
 
 impl<P> State<P> {
     /// Compares the number of workers with what is wanted.
@@ -34,7 +21,7 @@ impl<P> State<P> {
         if self.stopping {
             return;
         }
-        let census = self.census();
+        let census = self.crew.census();
         if census.counted > self.rules.most {
             return self.let_go(census.counted - self.rules.most);
         }
@@ -45,7 +32,7 @@ impl<P> State<P> {
             return;
         }
         if let Some(until) = self.backoff.blocked_until(now) {
-            return self.note(until);
+            return self.alarms.at(until);
         }
         let probing = self.backoff.is_failing() && census.serving == 0;
         let starts = match (probing, census.starting) {
@@ -56,30 +43,30 @@ impl<P> State<P> {
         (0..starts).for_each(|_| self.start(now));
     }
 
-    /// Workers to add although nothing is missing.
+    /// How many workers to add although the least are there.
     fn spares(&mut self, now: Instant, census: Census) -> usize {
-        let Some(since) = self.no_free_since else { return 0 };
+        let Some(since) = self.crew.none_free_since() else { return 0 };
         if census.counted >= self.rules.most {
             return 0;
         }
         if now < since + PATIENCE {
-            self.note(since + PATIENCE);
+            self.alarms.at(since + PATIENCE);
             return 0;
         }
         let (impatient, next) = self.impatient(now);
         if let Some(accepted) = next {
-            self.note(accepted + PATIENCE);
+            self.alarms.at(accepted + PATIENCE);
         }
         let for_nobody = usize::from(census.starting == 0);
         impatient.saturating_sub(census.starting).max(for_nobody)
     }
 
-    /// How many calls have waited for long, counted up to the most workers, and when the first of
-    /// the others was accepted.
+    /// How many calls have waited for `PATIENCE`, counted up to the most workers, and when the
+    /// oldest of the other calls was accepted.
     fn impatient(&self, now: Instant) -> (usize, Option<Instant>) {
         let mut impatient = 0;
         let mut next: Option<Instant> = None;
-        for id in self.line.ids() {
+        for id in self.queue.ids() {
             let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
                 continue;
             };
@@ -89,7 +76,7 @@ impl<P> State<P> {
             } else {
                 next = Some(next.map_or(call.accepted, |first| first.min(call.accepted)));
             }
-            // Those that never had a worker stand in the order of their acceptance.
+            // Calls that no worker has had yet are in the order of their acceptance.
             let are_others_younger = !is_impatient && call.given.is_none();
             if are_others_younger || impatient >= self.rules.most {
                 break;
@@ -98,155 +85,92 @@ impl<P> State<P> {
         (impatient, next)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a number of calls, lowered by a chance: near is enough"
-    )]
     fn start(&mut self, now: Instant) {
-        self.census = None;
-        self.worker_serial += 1;
-        let id = WorkerId(self.worker_serial);
-        let early = 1.0 - JITTER * unit(&mut self.seed);
-        let calls_due = match self.rules.recycle_calls {
-            // Not cut off: of two calls a tenth less is two.
-            Some(calls) => ((calls as f64 * early).round() as u64).max(1),
-            None => u64::MAX,
-        };
-        let due_at = self.rules.recycle_age.map(|age| now + age.mul_f64(early));
-        if let Some(due_at) = due_at {
-            self.note(due_at);
-        }
-        self.workers.insert(
-            id,
-            WorkerBook {
-                id,
-                phase: Phase::Starting,
-                started: now,
-                held: VecDeque::new(),
-                head_since: now,
-                busy_since: now,
-                idle_since: now,
-                given: 0,
-                calls_due,
-                due_at,
-                stay: Stay::Kept,
-                proven: false,
-                patience: Duration::ZERO,
-                overdue: false,
-            },
-        );
-        self.push(Action::Start(id));
+        let worker = self.crew.start(now, &self.rules, &mut self.alarms);
+        self.push(Action::Start(worker));
     }
 
-    fn census(&mut self) -> Census {
-        let known = self.census.unwrap_or_else(|| self.count_workers());
-        *self.census.insert(known)
-    }
-
-    pub(super) fn count_workers(&self) -> Census {
-        let mut census = Census::default();
-        for book in self.workers.values() {
-            census.counted += usize::from(book.counts());
-            census.starting += usize::from(book.phase == Phase::Starting);
-            census.serving += usize::from(book.phase == Phase::Serving);
-        }
-        census
-    }
-
-    /// Parts with so many workers: with those that start or are free at once, with busy ones as
-    /// they get free.
+    /// Parts with this many workers: at once with those that start or are free, with busy ones
+    /// when they become free.
     fn let_go(&mut self, surplus: usize) {
-        let mut kept: Vec<&WorkerBook> =
-            self.workers.values().filter(|book| book.counts()).collect();
+        let mut kept: Vec<&WorkerBook> = self.crew.iter().filter(|book| book.counts()).collect();
         kept.sort_by_key(|book| (book.phase, book.held.len(), book.idle_since));
         let parting: Vec<WorkerId> = kept.iter().take(surplus).map(|book| book.id).collect();
         for id in parting {
-            match self.workers.get_mut(&id) {
-                Some(book) if !book.held.is_empty() => book.stay = book.stay.max(Stay::Due),
+            match self.crew.get(id) {
+                Some(book) if !book.held.is_empty() => self.crew.make_due(id),
                 _ => self.stop_worker(id, StopReason::ScaledDown),
             }
         }
-        self.census = None;
         self.retire_due();
     }
 
-    /// Stops workers above the least that have been idle for long.
+    /// Stops workers above the least that have been free for `IDLE_MOST`.
     pub(super) fn check_idle(&mut self, now: Instant) {
-        let mut surplus = self.census().counted.saturating_sub(self.rules.least);
-        for id in self.free.clone() {
-            let Some(book) = self.workers.get(&id).filter(|book| book.counts()) else { continue };
+        let mut surplus = self.crew.census().counted.saturating_sub(self.rules.least);
+        for id in self.crew.free().to_vec() {
+            let Some(book) = self.crew.get(id).filter(|book| book.counts()) else { continue };
             let leaves_at = book.idle_since + IDLE_MOST;
             if surplus == 0 {
                 return;
             }
             if leaves_at > now {
-                return self.note(leaves_at);
+                return self.alarms.at(leaves_at);
             }
             surplus -= 1;
             self.stop_worker(id, StopReason::ScaledDown);
         }
     }
 
-    /// A worker became free: it may have to leave some time.
+    /// Sets the alarm at which a worker that became free may have to leave.
     pub(super) fn note_idle(&mut self, now: Instant) {
         if self.rules.most > self.rules.least {
-            self.note(now + IDLE_MOST);
+            self.alarms.at(now + IDLE_MOST);
         }
     }
 
-    /// Marks a worker that is old enough; one at a time.
+    /// Marks a worker to be replaced if it has reached its age.
     pub(super) fn check_age(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get(&worker) else { return };
+        let Some(book) = self.crew.get(worker) else { return };
         let Some(due_at) = book.due_at.filter(|_| book.counts()) else { return };
         if due_at > now {
-            return self.note(due_at);
+            return self.alarms.at(due_at);
         }
         self.recycle(worker);
-        if self.workers.get(&worker).is_some_and(WorkerBook::counts) {
-            self.note(now + Duration::from_secs(1));
+        if self.crew.get(worker).is_some_and(WorkerBook::counts) {
+            self.alarms.at(now + Duration::from_secs(1));
         }
     }
 
-    /// A worker should be replaced soon, for a reason found outside the books (its memory).
-    /// Only one at a time is, so that a pool whose workers all grew is not renewed at once.
+    /// Marks a worker to be replaced, for a reason found outside the books, such as its memory.
+    /// Does nothing while another is being replaced, so that a pool whose workers all grew is
+    /// not renewed at once.
     pub fn recycle(&mut self, worker: WorkerId) {
-        if self.workers.values().any(|book| book.is_due() && book.phase != Phase::Leaving) {
+        if self.crew.iter().any(|book| book.is_due() && book.phase != Phase::Leaving) {
             return;
         }
-        if let Some(book) = self.workers.get_mut(&worker) {
-            book.stay = book.stay.max(Stay::Due);
-        }
-        self.census = None;
+        self.crew.make_due(worker);
         self.retire_due();
     }
 
-    /// Parts with the workers that are to be replaced, as soon as enough others serve: with those
-    /// that hold nothing at once, with busy ones as they get free.
+    /// Parts with the workers that are to be replaced, if enough others serve: at once with those
+    /// that hold nothing, with busy ones when they become free.
     pub(super) fn retire_due(&mut self) {
         let is_fresh = |book: &&WorkerBook| book.phase == Phase::Serving && !book.is_due();
-        if self.workers.values().filter(is_fresh).count() < self.rules.least {
+        if self.crew.iter().filter(is_fresh).count() < self.rules.least {
             return;
         }
-        let serving = self.workers.values_mut().filter(|book| book.phase == Phase::Serving);
-        let mut free = Vec::new();
-        for book in serving.filter(|book| book.is_due()) {
-            book.stay = Stay::Parting;
-            if book.held.is_empty() {
-                free.push(book.id);
-            }
-        }
-        for id in free {
+        for id in self.crew.part_with_due() {
             self.stop_worker(id, StopReason::Recycled);
         }
     }
 
+    /// Fails all calls that wait if no worker will serve them soon.
     pub(super) fn refuse_if_hopeless(&mut self, now: Instant) {
         if !self.has_no_prospect() || self.stopping {
             return;
         }
-        for id in self.line.drain() {
+        for id in self.queue.drain() {
             if self.calls.waits(id) {
                 let failure = self.no_worker(now);
                 self.fail(now, id, failure);
@@ -254,11 +178,12 @@ impl<P> State<P> {
         }
     }
 
-    /// No worker serves, and the last starts came to nothing.
+    /// Returns true if no worker serves and the last starts failed.
     pub(super) fn has_no_prospect(&self) -> bool {
-        self.backoff.is_tripped() && !self.workers.values().any(|book| book.phase == Phase::Serving)
+        self.backoff.is_tripped() && !self.crew.serves()
     }
 
+    /// The failure of a call that finds no worker.
     pub(super) fn no_worker(&self, now: Instant) -> Failure {
         let until = self.backoff.blocked_until(now).unwrap_or(now);
         let why = match &self.in_vain {

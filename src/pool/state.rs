@@ -1,126 +1,112 @@
-//! What the pool decides: who gets the next call, when a call has waited or run long enough,
-//! what becomes of the calls of a worker that is lost.
+//! What the pool decides: which worker gets which call, when a call has waited or run long
+//! enough, and what becomes of the calls of a lost worker.
 //!
 //! Pure: events come in with the time at which they happened, [`Action`]s come out. The shell
 //! (`driver`) carries the actions out and reports back. Because nothing here reads a clock or
 //! touches a process, `tests/sim` can run days of crashes and bursts in a second and replay
 //! any of it from its seed.
 //!
-//! An event first changes the books; [`State::settle`] then draws the consequences, in this
-//! order: calls that have waited too long are refused; free workers are given calls, those that
-//! were put back first, then the oldest (the newest while the queue stands, see
-//! `policy::overload`); the number of workers is compared with what is wanted; a pool that cannot
-//! get a worker refuses those who wait.
+//! An event first changes the books. [`State::settle`] then draws the consequences, in this
+//! order: calls that have waited too long fail; free workers are given calls, first those that
+//! were put back, then the oldest (the newest while the queue stands, see `policy::overload`);
+//! workers are started or stopped; and if no worker can be had, all calls that wait fail.
 //!
-//! Invariants, checked by [`State::check`] after every event of the simulation
-//! - A call is answered exactly once: it is in the books until then and not after.
-//! - A call is in the queue, or held by a worker, or (after a rescue) both; never neither.
-//! - A worker that leaves holds nothing; one that starts holds nothing.
-//! - No worker is given a call beyond its window; the workers that count are at most `most`.
-//! - While a worker is free, nothing waits.
+//! The books are made of parts that own their data: [`Calls`], [`Queue`], [`Crew`] (the workers),
+//! [`Alarms`] (the deadlines), [`Suspects`]. The rules that need several parts are methods of
+//! [`State`]; they stand here and, by subject, in the files beside this one.
+//!
+//! Invariants, which [`State::check`] checks after every event of the simulation:
+//! - A call is in the books from its acceptance to its one answer.
+//! - A call is in the queue, or held by a worker, or (during a rescue) both; never neither.
+//! - A worker that starts or leaves holds nothing.
+//! - At most `most` workers count.
+//! - While a worker is free, no call waits.
+//! - An alarm is set for every deadline.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
-use super::books::{CallBook, Calls, Held, Phase, Stay, WorkerBook};
+use super::alarms::Alarms;
+use super::calls::{CallBook, Calls};
+use super::crew::{Crew, Held, Stay, WorkerBook};
 use super::estimate::Estimate;
-use super::queue::Line;
-use super::refusals::Promises;
+use super::promises::Promises;
+use super::queue::Queue;
 use super::rules::Rules;
-use super::scale::Census;
-use super::suspects::Fingerprints;
+use super::suspects::Suspects;
 use crate::base::{CallId, Failure, Timing, WorkerId};
 use crate::config::InFlight;
-use crate::policy::{Backoff, Fingerprint, Overload, Poison};
+use crate::policy::{Backoff, Fingerprint, Overload};
 
 /// The books of one pool. `P` is what the shell keeps with each call.
 #[derive(Debug)]
 pub struct State<P> {
     pub(super) rules: Rules,
     pub(super) calls: Calls<P>,
-    pub(super) line: Line,
-    pub(super) workers: BTreeMap<WorkerId, WorkerBook>,
-    /// Workers that serve and hold nothing; the last is the one used last.
-    pub(super) free: Vec<WorkerId>,
-    /// Since when `free` is empty after each settling: a worker that gets its next call at
-    /// once was not free.
-    pub(super) no_free_since: Option<Instant>,
-    /// What was counted last, until a worker changes.
-    pub(super) census: Option<Census>,
+    pub(super) queue: Queue,
+    pub(super) crew: Crew,
+    pub(super) alarms: Alarms,
     pub(super) backoff: Backoff,
-    /// What became of the last worker that was started in vain, for callers.
+    /// Why the last worker that failed before its first good answer did, in words for callers.
     pub(super) in_vain: Option<Arc<str>>,
     pub(super) estimate: Estimate,
     pub(super) overload: Overload,
     pub(super) promises: Promises,
-    pub(super) poison: Poison,
-    pub(super) fingerprints: Fingerprints<P>,
-    pub(super) seed: u64,
-    pub(super) worker_serial: u64,
+    pub(super) suspects: Suspects<P>,
     pub(super) stopping: bool,
-    pub(super) caller_deadlines: BTreeSet<(Instant, CallId)>,
-    /// No deadline is before this; it may be that none is at it.
-    earliest: Option<Instant>,
     actions: Vec<Action<P>>,
 }
 
 impl<P> State<P> {
-    /// The books of a pool that has no worker yet; [`State::settle`] starts the first ones.
-    /// `fingerprint` tells questions apart; it is asked only while some question is suspected.
+    /// The books of a pool that has no workers yet; [`State::settle`] starts the first ones.
+    /// `fingerprint` tells questions apart. It is called only while a question is suspected.
     pub fn new(rules: Rules, seed: u64, fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
         Self {
             rules,
             calls: Calls::new(),
-            line: Line::default(),
-            workers: BTreeMap::new(),
-            free: Vec::new(),
-            no_free_since: None,
-            census: None,
+            queue: Queue::default(),
+            crew: Crew::new(!seed),
+            alarms: Alarms::default(),
             backoff: Backoff::new(seed),
             in_vain: None,
             estimate: Estimate::default(),
             overload: Overload::default(),
             promises: Promises::default(),
-            poison: Poison::default(),
-            fingerprints: Fingerprints::new(fingerprint),
-            seed: !seed,
-            worker_serial: 0,
+            suspects: Suspects::new(fingerprint),
             stopping: false,
-            caller_deadlines: BTreeSet::new(),
-            earliest: None,
             actions: Vec::new(),
         }
     }
 
-    /// Moves what is to be done to the end of `to`, oldest first.
+    /// Moves the actions to the end of `to`, oldest first.
     pub fn move_actions(&mut self, to: &mut Vec<Action<P>>) {
         to.append(&mut self.actions);
     }
 
-    /// What is to be done, oldest first; empty afterwards.
+    /// Removes and returns the actions, oldest first.
     pub fn take_actions(&mut self) -> Vec<Action<P>> {
         std::mem::take(&mut self.actions)
     }
 
-    /// When [`State::tick`] should be called at the latest; it may find nothing to do.
+    /// When [`State::tick`] must be called. It may then find nothing to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.earliest
+        self.alarms.next()
     }
 
-    /// What the shell kept with a call that is still in the books.
+    /// What the shell keeps with a call; `None` if the call is not in the books.
     pub fn payload(&self, id: CallId) -> Option<&P> {
         self.calls.get(id).map(|call| &call.payload)
     }
 
-    /// A call arrives. It is in the books from here on, or it is refused.
+    /// A call arrives and enters the books.
     ///
     /// # Errors
     ///
-    /// The payload comes back with `queue_full`, `no_worker`, `poisonous` or `draining`.
+    /// If the call is refused, its payload comes back with `queue_full`, `no_worker`, `poisonous`
+    /// or `draining`.
     pub fn arrive(&mut self, now: Instant, call: NewCall<P>) -> Result<CallId, (P, Failure)> {
-        let question = self.question_of(now, &call.payload);
+        let question = self.suspects.arrives(now, &call.payload);
         if let Some(refusal) = self.refusal(now, question, call.bytes, call.idempotent) {
             return Err((call.payload, refusal));
         }
@@ -140,49 +126,40 @@ impl<P> State<P> {
             retries: 0,
             abandoned: None,
             question,
-            is_trial: false,
+            is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
         });
-        if let Some(question) = question {
-            self.begin_trial(now, question, id);
-        }
-        self.line.push_back(id, call.bytes, deadline);
-        self.note(deadline);
+        self.queue.push_back(id, call.bytes, deadline, &mut self.alarms);
         if let Some(deadline) = call.caller_deadline {
-            self.caller_deadlines.insert((deadline, id));
-            self.note(deadline);
+            self.alarms.at_caller_deadline(deadline, id);
         }
         Ok(id)
     }
 
-    /// Nobody waits for this call any more. A call that only waited leaves the books and its
-    /// payload comes back; one that a worker holds runs on, abandoned.
+    /// The caller of this call left. A call that only waited leaves the books and is returned; a
+    /// call that a worker holds runs on, abandoned.
     pub fn caller_left(&mut self, now: Instant, id: CallId) -> Option<Ended<P>> {
-        self.leave_line(id);
+        self.leave_queue(id);
         let call = self.calls.get_mut(id)?;
         if call.holders == 0 {
             return self.end(now, id, true);
         }
         if call.abandoned.is_none() {
             call.abandoned = Some(now);
-            self.note(now + self.rules.abandoned);
+            self.alarms.at(now + self.rules.abandoned);
         }
         None
     }
 
-    /// A worker can take calls.
+    /// A worker that started can take calls.
     pub fn ready(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        if book.phase != Phase::Starting {
-            return;
+        if let Some(stay) = self.crew.ready(now, worker) {
+            self.freed(now, worker, stay);
+            self.retire_due();
         }
-        book.phase = Phase::Serving;
-        self.census = None;
-        self.becomes_free(now, worker);
-        self.retire_due();
     }
 
-    /// A worker answered a call it held. A good answer shows that the program works. Gives the
-    /// call back to be answered, unless it was answered elsewhere already.
+    /// A worker answered a call that it held. A good answer shows that the program works. Returns
+    /// the call, for its caller to be told; `None` if another worker has answered it before.
     pub fn answered(
         &mut self,
         now: Instant,
@@ -190,28 +167,22 @@ impl<P> State<P> {
         id: CallId,
         good: bool,
     ) -> Option<Ended<P>> {
-        let book = self.workers.get_mut(&worker)?;
-        let was_overdue = book.overdue;
-        let released = book.release(id, now)?;
-        book.proven |= good;
-        let is_free = book.held.is_empty();
-        let busy_for = now.saturating_duration_since(released.busy_since);
+        let released = self.crew.answered(now, worker, id, good)?;
         if good {
             self.backoff.forget();
-            self.acquit(id);
+            self.suspects.acquit(self.calls.get_mut(id));
         }
-        self.estimate.finished(busy_for);
+        self.estimate.finished(now.saturating_duration_since(released.busy_since));
         if released.was_head || !self.rules.in_order {
             self.estimate.took(now.saturating_duration_since(released.ran_since));
             let since = if self.rules.in_order { released.ran_since } else { released.given };
             self.estimate.served(now.saturating_duration_since(since));
         }
-        if is_free {
-            self.becomes_free(now, worker);
-        } else {
-            self.note_run_deadline(worker);
+        match released.freed {
+            Some(stay) => self.freed(now, worker, stay),
+            None => self.note_run_deadline(worker),
         }
-        if !is_free && was_overdue && released.was_head {
+        if released.freed.is_none() && released.was_overdue {
             self.end_rescue(now, worker);
         }
         let call = self.calls.get_mut(id)?;
@@ -219,85 +190,81 @@ impl<P> State<P> {
         if call.holders > 0 {
             self.orphan(now, id);
         }
-        self.leave_line(id);
+        self.leave_queue(id);
         self.end(now, id, false)
     }
 
-    /// The process of a worker has been reaped; its name is not used again.
+    /// The process of a worker is gone. No other worker gets its name.
     pub fn gone(&mut self, worker: WorkerId) {
-        self.workers.remove(&worker);
-        self.census = None;
-        self.free.retain(|free| *free != worker);
+        self.crew.remove(worker);
     }
 
-    /// Other rules hold from now on; nobody is restarted for it.
+    /// Replaces the rules. No worker is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
         self.rules = rules;
         self.retire_due();
-        self.note(now);
+        self.alarms.at(now);
     }
 
-    /// The pool ends: whatever is in the books fails as `draining`, all workers stop.
+    /// Ends the pool: every call in the books fails as `draining`, all workers stop.
     pub fn stop(&mut self, now: Instant) {
         self.stopping = true;
-        for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+        for worker in self.crew.ids() {
             self.stop_worker(worker, StopReason::Stopped);
             self.clear(now, worker, 0, &Failure::Draining, |_, _| Some(Failure::Draining));
         }
-        for id in self.line.drain() {
+        for id in self.queue.drain() {
             if self.calls.waits(id) {
                 self.fail(now, id, Failure::Draining);
             }
         }
     }
 
-    /// Draws the consequences of what happened; see the module's head.
+    /// Draws the consequences of the last events; see the top of this file.
     pub fn settle(&mut self, now: Instant) {
-        // A tick may come late; a call that has waited too long is not handed over for that.
+        // A tick may come late. Even then no worker gets a call that has waited too long.
         self.expire_waits(now);
         self.dispatch(now);
-        let none_since = self.no_free_since.unwrap_or(now);
-        self.no_free_since = self.free.is_empty().then_some(none_since);
+        self.crew.look(now);
         self.scale(now);
         self.refuse_if_hopeless(now);
     }
 
-    /// Time has passed: whatever is due is done. Followed by [`State::settle`].
+    /// Does what is due at this time. The caller then calls [`State::settle`].
     pub fn tick(&mut self, now: Instant) {
-        self.earliest = None;
-        let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for worker in workers {
+        self.alarms.ring();
+        for worker in self.crew.ids() {
             self.check_times(now, worker);
             self.check_age(now, worker);
             self.check_head(now, worker);
         }
         self.check_idle(now);
         self.expire_waits(now);
-        // After the workers: a call whose caller is told by `Action::Expire` is in the books yet.
+        // Last, because a call named by `Action::Expire` must still be in the books.
         self.expire_callers(now);
     }
 
     fn dispatch(&mut self, now: Instant) {
         loop {
-            let oldest = self.line.oldest(|id| self.calls.waits(id));
+            let oldest = self.queue.oldest(|id| self.calls.waits(id));
             let accepted = oldest.and_then(|id| self.calls.get(id)).map(|call| call.accepted);
             self.overload.look(now, accepted, self.rules.queue_wait);
             let newest_first = self.overload.is_on();
-            let Some(id) = self.line.next(newest_first, |id| self.calls.waits(id)) else { break };
+            let Some(id) = self.queue.next(newest_first, |id| self.calls.waits(id)) else { break };
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;
             }
             let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);
             let Some(worker) = self.pick(now, idempotent) else { break };
-            self.line.taken(id);
+            self.queue.taken(id);
             self.give(now, id, worker);
         }
     }
 
-    /// Who takes the next call: the free worker used last, else the one that holds least and
-    /// may hold more. Nothing is sent after a head that runs longer than foreseen already.
+    /// The worker that gets the next call: the free worker used last, else the one that holds
+    /// the fewest calls and has room. A worker whose head is overdue gets no call.
     pub(super) fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
-        if let Some(worker) = self.free.last() {
+        if let Some(worker) = self.crew.free().last() {
             return Some(*worker);
         }
         let window = match self.rules.in_flight {
@@ -316,101 +283,65 @@ impl<P> State<P> {
             let is_overdue = book.overdue || now.duration_since(book.head_since) >= patience;
             book.takes_calls() && !is_overdue && book.held.len() < window as usize
         };
-        let books = self.workers.values().filter(roomy);
+        let books = self.crew.iter().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
     }
 
     fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
-        self.leave_line(id);
-        let (Some(call), Some(book)) = (self.calls.get_mut(id), self.workers.get_mut(&worker))
-        else {
-            return;
-        };
+        self.leave_queue(id);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let in_peace = !self.overload.is_on();
+        let held = Held { id, given: now, orphaned: None, in_peace };
+        let patience = self.estimate.overdue_after();
+        let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
         call.given = Some(now);
         call.holders += 1;
-        let was_free = book.held.is_empty();
-        let mut is_newly_due = false;
-        if was_free {
-            book.head_since = now;
-            book.busy_since = now;
+        self.alarms.at(now + self.rules.timeout);
+        if !given.was_free && self.rules.in_flight == InFlight::Auto {
+            self.alarms.at(given.overdue_at);
         }
-        let in_peace = !self.overload.is_on();
-        book.held.push_back(Held { id, given: now, orphaned: None, in_peace });
-        book.given += 1;
-        if book.given >= book.calls_due {
-            is_newly_due = !book.is_due();
-            // Whoever wants a process for each call wants it more than no wait for the next.
-            let at_once = self.rules.recycle_calls == Some(1);
-            book.stay = book.stay.max(if at_once { Stay::Parting } else { Stay::Due });
-        }
-        book.patience = self.estimate.overdue_after();
-        let overdue_at = book.head_since + book.patience;
-        let abandoned = call.abandoned.map(|since| since + self.rules.abandoned);
-        self.note(abandoned.unwrap_or(now + self.rules.timeout).min(now + self.rules.timeout));
-        if was_free {
-            self.not_free(worker);
-        } else if self.rules.in_flight == InFlight::Auto {
-            self.note(overdue_at);
-        }
-        if is_newly_due {
-            self.census = None;
+        if given.is_newly_due {
             self.retire_due();
         }
         self.actions.push(Action::Give { worker, call: id });
     }
 
-    pub(super) fn not_free(&mut self, worker: WorkerId) {
-        if self.free.last() == Some(&worker) {
-            self.free.pop();
-        } else {
-            self.free.retain(|free| *free != worker);
+    /// A worker holds nothing now: it leaves if it is to, else it is free.
+    fn freed(&mut self, now: Instant, worker: WorkerId, stay: Stay) {
+        match stay {
+            Stay::Parting => self.stop_worker(worker, StopReason::Recycled),
+            Stay::Due => {
+                self.note_idle(now);
+                self.retire_due();
+            }
+            Stay::Kept => self.note_idle(now),
         }
     }
 
-    pub(super) fn becomes_free(&mut self, now: Instant, worker: WorkerId) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        book.idle_since = now;
-        if book.phase != Phase::Serving {
-            return;
-        }
-        if !book.takes_calls() {
-            self.stop_worker(worker, StopReason::Recycled);
-            return;
-        }
-        let is_due = book.is_due();
-        self.free.push(worker);
-        self.note_idle(now);
-        if is_due {
-            self.retire_due();
-        }
-    }
-
-    /// Takes a call that waits out of the queue's count; it stays in the books.
-    pub(super) fn leave_line(&mut self, id: CallId) {
+    /// Takes a call out of the queue if it waits there. It stays in the books.
+    pub(super) fn leave_queue(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         if call.waits_until.take().is_some() {
             let bytes = call.bytes;
-            self.line.left(bytes, |id| self.calls.waits(id));
+            self.queue.left(bytes, |id| self.calls.waits(id));
         }
     }
 
+    /// Ends a call with a failure.
     pub(super) fn fail(&mut self, now: Instant, id: CallId, failure: Failure) {
-        self.leave_line(id);
+        self.leave_queue(id);
         if let Some(ended) = self.end(now, id, false) {
             self.actions.push(Action::Fail(ended, failure));
         }
     }
 
+    /// Takes a call out of the books; `left` means that its caller left.
     pub(super) fn end(&mut self, now: Instant, id: CallId, left: bool) -> Option<Ended<P>> {
         let call = self.calls.remove(id)?;
         if let Some(deadline) = call.caller_deadline {
-            self.caller_deadlines.remove(&(deadline, id));
+            self.alarms.drop_caller_deadline(deadline, id);
         }
-        if call.is_trial
-            && let Some(question) = call.question
-        {
-            self.poison.end_trial(question, id);
-        }
+        self.suspects.ended(&call);
         let given = call.given.unwrap_or(now);
         let timing = Timing {
             queue: given.saturating_duration_since(call.accepted),
@@ -419,23 +350,14 @@ impl<P> State<P> {
         Some(Ended { payload: call.payload, timing, abandoned: left || call.abandoned.is_some() })
     }
 
+    /// Stops a worker, unless it is leaving already.
     pub(super) fn stop_worker(&mut self, worker: WorkerId, reason: StopReason) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        if book.phase == Phase::Leaving {
-            return;
+        if self.crew.leave(worker) {
+            self.actions.push(Action::Stop(worker, reason));
         }
-        book.phase = Phase::Leaving;
-        self.census = None;
-        self.not_free(worker);
-        self.actions.push(Action::Stop(worker, reason));
     }
 
     pub(super) fn push(&mut self, action: Action<P>) {
         self.actions.push(action);
-    }
-
-    /// A deadline was made: [`State::next_deadline`] is not after it.
-    pub(super) fn note(&mut self, deadline: Instant) {
-        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 }

@@ -1,142 +1,114 @@
-//! Which question is blamed for the loss of a worker, and what becomes of one that is refused.
+//! Which questions are suspected, and the fingerprints that tell questions apart.
 //!
-//! Pure: the part of [`State`] around `policy::poison`.
+//! Pure: `policy::poison` decides; here its rules meet the calls of a pool.
 
 use std::fmt;
 use std::time::Instant;
 
-use super::actions::{Action, Loss};
-use super::books::CallBook;
-use super::state::State;
-use crate::base::{CallId, Failure, WorkerId};
-use crate::policy::Fingerprint;
+use super::calls::CallBook;
+use crate::base::CallId;
+use crate::policy::{Fingerprint, Poison};
 
-/// Where the usual call takes more of `timeout` than this part of it, one that took all of it may
-/// have done no wrong: the pool is slow.
-const USUAL_MOST: u32 = 4;
-
-/// Makes fingerprints of what the shell keeps with calls.
-pub(super) struct Fingerprints<P>(Box<dyn Fn(&P) -> Fingerprint>);
-
-impl<P> Fingerprints<P> {
-    pub(super) fn new(of: impl Fn(&P) -> Fingerprint + 'static) -> Self {
-        Self(Box::new(of))
-    }
+/// What a pool holds against questions. While it suspects none, it makes no fingerprints.
+pub(super) struct Suspects<P> {
+    poison: Poison,
+    fingerprint: Box<dyn Fn(&P) -> Fingerprint>,
 }
 
-impl<P> fmt::Debug for Fingerprints<P> {
+impl<P> fmt::Debug for Suspects<P> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Fingerprints")
+        out.debug_struct("Suspects").field("poison", &self.poison).finish_non_exhaustive()
     }
 }
 
-impl<P> State<P> {
-    /// Forgets which questions are poisonous; says how many were refused.
-    pub fn forgive_poisonous(&mut self) -> usize {
-        self.poison.forgive()
+impl<P> Suspects<P> {
+    /// No question is suspected yet; `fingerprint` reads the question out of a payload.
+    pub(super) fn new(fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
+        Self { poison: Poison::default(), fingerprint: Box::new(fingerprint) }
     }
 
-    /// What a question is known by, where any question is suspected.
-    pub(super) fn question_of(&mut self, now: Instant, payload: &P) -> Option<Fingerprint> {
+    /// The fingerprint of a call that arrives; `None` while no question is suspected.
+    pub(super) fn arrives(&mut self, now: Instant, payload: &P) -> Option<Fingerprint> {
         if !self.poison.is_wary() {
             return None;
         }
         self.poison.forget_old(now);
-        Some((self.fingerprints.0)(payload))
+        Some((self.fingerprint)(payload))
     }
 
-    pub(super) fn begin_trial(&mut self, now: Instant, question: Fingerprint, id: CallId) {
-        let is_trial = self.poison.begin_trial(now, question, id);
-        if let Some(call) = self.calls.get_mut(id) {
-            call.is_trial = is_trial;
-        }
+    /// Returns true if this question is refused now.
+    pub(super) fn refuses(&self, now: Instant, question: Fingerprint) -> bool {
+        self.poison.refuses(now, question)
     }
 
-    /// A call that got into the queue before its question was refused goes no further, retries
-    /// included. Says whether it was so.
-    pub(super) fn refuse_waiting(&mut self, now: Instant, id: CallId) -> bool {
-        if !self.poison.is_wary() || self.calls.get(id).is_some_and(|call| call.is_trial) {
+    /// A call was accepted. Returns true if it is the trial of its question.
+    pub(super) fn begin_trial(&mut self, now: Instant, question: Fingerprint, id: CallId) -> bool {
+        self.poison.begin_trial(now, question, id)
+    }
+
+    /// Returns true if the question of this call was refused after the call was accepted.
+    pub(super) fn refuses_waiting(&self, now: Instant, call: Option<&mut CallBook<P>>) -> bool {
+        if !self.poison.is_wary() {
             return false;
         }
-        let Some(question) = self.known(id) else { return false };
-        if !self.poison.refuses(now, question) {
-            return false;
-        }
-        if self.calls.get(id).is_some_and(|call| call.holders > 0) {
-            // A worker is at it already; only the second one is spared.
-            self.leave_line(id);
-        } else {
-            self.fail(now, id, Failure::Poisonous);
-        }
-        true
+        let Some(call) = call.filter(|call| !call.is_trial) else { return false };
+        self.poison.refuses(now, self.question(call))
     }
 
-    /// The program answered this call well.
-    pub(super) fn acquit(&mut self, id: CallId) {
+    /// The program gave a good answer to this call, if it is still in the books.
+    pub(super) fn acquit(&mut self, call: Option<&mut CallBook<P>>) {
         self.poison.answered();
         if self.poison.is_wary()
-            && let Some(question) = self.known(id)
+            && let Some(call) = call
         {
+            let question = self.question(call);
             self.poison.acquit(question);
         }
     }
 
-    /// A worker is about to be lost: blames the one question that can have been the cause. Where
-    /// the answer of more than one call is in doubt, or several were being worked on at once,
-    /// there is none; nor where it was not read.
-    pub(super) fn blame_for(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        loss: &Loss,
-        unwritten: usize,
-    ) {
-        let is_certain = match loss {
-            Loss::Ended(_) => true,
-            Loss::BadAnswer { calls, .. } => *calls == 1 && self.poison.has_worked(),
-            Loss::UnaskedOutput | Loss::StartFailed { .. } => false,
-        };
-        let Some(book) = self.workers.get(&worker).filter(|_| is_certain) else { return };
-        let read = book.held.len().saturating_sub(unwritten);
-        let is_alone = read == 1 || (read > 1 && self.rules.in_order);
-        if let Some(head) = book.held.front().filter(|_| is_alone) {
-            let id = head.id;
-            self.blame(id, |state, question| state.poison.blame(now, question, id));
+    /// A call has left the books.
+    pub(super) fn ended(&mut self, call: &CallBook<P>) {
+        if call.is_trial
+            && let Some(question) = call.question
+        {
+            self.poison.end_trial(question, call.id);
         }
     }
 
-    /// A worker is about to be stopped for these calls, which ran too long. Blames the question
-    /// of the first it holds if that alone ran over, for the whole `timeout`, and nothing speaks
-    /// for overload: the queue did not stand when it was handed over (what it did afterwards may
-    /// be this call's own doing), and other calls take a small part of `timeout`.
-    pub(super) fn blame_for_time(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
-        let Some(book) = self.workers.get_mut(&worker) else { return };
-        self.estimate.finished(now.saturating_duration_since(book.busy_since));
-        let Some(head) = book.held.front().filter(|head| *late == [head.id]) else { return };
-        let since = if self.rules.in_order { book.head_since } else { head.given };
-        let is_whole = now >= since + self.rules.timeout;
-        let usual = self.estimate.service().unwrap_or_default();
-        let is_slow = usual > self.rules.timeout / USUAL_MOST;
-        if is_whole && head.in_peace && !is_slow {
-            let id = head.id;
-            self.blame(id, |state, question| state.poison.ran_over(now, question, id));
-        }
+    /// A worker was lost, and this call was the cause. Returns its question if the question is
+    /// refused from now on and was not before.
+    pub(super) fn blame(&mut self, now: Instant, call: &mut CallBook<P>) -> Option<Fingerprint> {
+        let question = self.question(call);
+        call.is_trial = false;
+        self.poison.blame(now, question, call.id).then_some(question)
     }
 
-    fn blame(&mut self, id: CallId, so: impl FnOnce(&mut Self, Fingerprint) -> bool) {
-        let Some(question) = self.known(id) else { return };
-        if let Some(call) = self.calls.get_mut(id) {
-            call.is_trial = false;
-        }
-        if so(self, question) {
-            self.push(Action::Refuse(question));
-        }
+    /// A worker was stopped because this call ran for the whole `timeout`. Returns the same as
+    /// [`Suspects::blame`].
+    pub(super) fn ran_over(&mut self, now: Instant, call: &mut CallBook<P>) -> Option<Fingerprint> {
+        let question = self.question(call);
+        call.is_trial = false;
+        self.poison.ran_over(now, question, call.id).then_some(question)
     }
 
-    /// What the question of a call is known by, made now if it was not needed yet.
-    fn known(&mut self, id: CallId) -> Option<Fingerprint> {
-        let fingerprints = &self.fingerprints;
-        let CallBook { question, payload, .. } = self.calls.get_mut(id)?;
-        Some(*question.get_or_insert_with(|| (fingerprints.0)(payload)))
+    /// Returns true if the program has ever given a good answer.
+    pub(super) fn has_worked(&self) -> bool {
+        self.poison.has_worked()
+    }
+
+    /// The questions that are refused, or would be without a trial.
+    pub(super) fn refused(&self) -> Vec<Fingerprint> {
+        self.poison.refused()
+    }
+
+    /// Forgets all suspicion; returns how many questions were refused.
+    pub(super) fn forgive(&mut self) -> usize {
+        self.poison.forgive()
+    }
+
+    /// The fingerprint of a call's question, made now if it was not needed before.
+    fn question(&self, call: &mut CallBook<P>) -> Fingerprint {
+        let CallBook { question, payload, .. } = call;
+        *question.get_or_insert_with(|| (self.fingerprint)(payload))
     }
 }

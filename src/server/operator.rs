@@ -9,7 +9,7 @@ use crate::admin::status::{
     CacheStatus, ExitStatus, PoisonousStatus, PoolStatus, QueueStatus, Status, VERSION,
     WorkerState, WorkerStatus,
 };
-use crate::pool::books::Phase;
+use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 
 /// The desk of the admin listener.

@@ -1,0 +1,98 @@
+//! What a pool knows of its calls.
+//!
+//! Pure: data and the smallest steps on it; `state` decides.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::base::CallId;
+use crate::policy::Fingerprint;
+
+/// The low bits of a [`CallId`] are an index into the slab. The rest count calls, so that no id
+/// is used twice.
+const SLOT_BITS: u32 = 24;
+
+/// One accepted call that is not answered yet.
+#[derive(Debug)]
+pub(super) struct CallBook<P> {
+    pub(super) id: CallId,
+    /// What the shell needs to ask and to answer.
+    pub(super) payload: P,
+    pub(super) bytes: usize,
+    pub(super) idempotent: bool,
+    pub(super) accepted: Instant,
+    /// When its wait in the queue ends; `None` while it is not in the queue.
+    pub(super) waits_until: Option<Instant>,
+    /// After this time it is no longer put back into the queue.
+    pub(super) latest: Instant,
+    pub(super) caller_deadline: Option<Instant>,
+    /// When a worker was last given it; `None` before the first time.
+    pub(super) given: Option<Instant>,
+    /// Workers that hold it. More than one only after a rescue.
+    pub(super) holders: u32,
+    pub(super) retries: u32,
+    /// When its caller left.
+    pub(super) abandoned: Option<Instant>,
+    /// The fingerprint of its question; `None` until it is needed.
+    pub(super) question: Option<Fingerprint>,
+    /// It is let through to see whether a question that was refused still costs a worker.
+    pub(super) is_trial: bool,
+}
+
+/// The calls of one pool, by id.
+#[derive(Debug)]
+pub(super) struct Calls<P> {
+    slots: Slab<CallBook<P>>,
+    serial: u64,
+}
+
+impl<P> Calls<P> {
+    pub(super) fn new() -> Self {
+        Self { slots: Slab::new(), serial: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds the call that `make` returns for its new id.
+    pub(super) fn insert(&mut self, make: impl FnOnce(CallId) -> CallBook<P>) -> CallId {
+        self.serial += 1;
+        let slot = self.slots.vacant_entry();
+        let id = CallId(self.serial << SLOT_BITS | slot.key() as u64);
+        slot.insert(make(id));
+        id
+    }
+
+    pub(super) fn get(&self, id: CallId) -> Option<&CallBook<P>> {
+        self.slots.get(slot_of(id)).filter(|call| call.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut CallBook<P>> {
+        self.slots.get_mut(slot_of(id)).filter(|call| call.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: CallId) -> Option<CallBook<P>> {
+        self.get(id)?;
+        self.slots.try_remove(slot_of(id))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CallBook<P>> {
+        self.slots.iter().map(|(_, call)| call)
+    }
+
+    /// Returns true if this call is in the queue.
+    pub(super) fn waits(&self, id: CallId) -> bool {
+        self.deadline(id).is_some()
+    }
+
+    /// When the wait of this call ends; `None` if it is not in the queue.
+    pub(super) fn deadline(&self, id: CallId) -> Option<Instant> {
+        self.get(id)?.waits_until
+    }
+}
+
+fn slot_of(id: CallId) -> usize {
+    (id.0 & ((1 << SLOT_BITS) - 1)) as usize
+}
