@@ -1,45 +1,20 @@
-//! Rules about the code and its documents that no compiler knows. Each has a test on a bad
-//! example beside it, so that it is seen to fail.
+//! Rules about the code and its documents that the compiler does not know. Each has a test on
+//! bad examples beside it, so that it is seen to fail.
 //!
 //! What is said here is the law; CONTRIBUTING.md explains it.
+
+mod layers;
+mod paths;
+mod purity;
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who may import whom. A module may also import itself; nothing imports upwards.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("sync", &[]),
-    ("base", &["sync"]),
-    ("config", &["base"]),
-    ("observe", &["base", "config"]),
-    ("wire", &["base", "config"]),
-    ("policy", &["base", "config"]),
-    ("net", &["sync", "base", "config", "observe"]),
-    ("worker", &["base", "config", "observe", "wire"]),
-    ("pool", &["sync", "base", "config", "observe", "wire", "policy", "worker"]),
-    ("cache", &["base", "config", "observe"]),
-    ("call", &["base", "config", "observe", "policy", "cache", "pool"]),
-    ("front", &["base", "config", "observe", "net", "cache", "call"]),
-    ("admin", &["base", "config", "observe", "net", "pool", "cache", "call"]),
-    (
-        "server",
-        &[
-            "base", "config", "observe", "wire", "policy", "net", "worker", "pool", "cache",
-            "call", "front", "admin",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "base", "config", "observe", "wire", "policy", "net", "worker", "pool", "cache",
-            "call", "front", "admin", "server",
-        ],
-    ),
-];
-
-/// What a file whose header says `Pure:` may not hold.
-const IMPURE: &[&str] =
-    &["tokio::", "Instant::now", "SystemTime::now", "std::fs", "rand::", "std::process"];
+use layers::{LAYERS, circles, room_of, unused_allowances, upward_imports};
+use paths::Tree;
+use purity::impurities;
+use source::{body_lines, code_only, is_name, shipped, without_tests};
 
 /// What only the rooms that speak HTTP may name.
 const HTTP: &[&str] = &["StatusCode", "http::", "hyper::", "hyper_util::", "http_body_util::"];
@@ -87,9 +62,9 @@ fn every_file_keeps_the_rules() {
 fn every_module_has_its_layer() {
     let listed: Vec<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
     for path in files_below("src", "rs") {
-        let module = module_of(&path);
-        let is_listed = listed.contains(&module.as_str());
-        assert!(is_listed || matches!(module.as_str(), "lib" | "main"), "{path} is in no layer");
+        let room = room_of(&path);
+        let is_listed = listed.contains(&room);
+        assert!(is_listed || matches!(room, "lib" | "main"), "{path} is in no layer");
     }
     for (index, (module, allowed)) in LAYERS.iter().enumerate() {
         for import in *allowed {
@@ -97,6 +72,18 @@ fn every_module_has_its_layer() {
             assert!(below.contains(import), "`{module}` may import `{import}`, which is above it");
         }
     }
+}
+
+#[test]
+fn files_import_each_other_in_no_circle_and_rooms_only_what_they_may() {
+    let texts: Vec<(String, String)> = files_below("src", "rs")
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).expect("it is text")))
+        .collect();
+    let tree = Tree::new(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    let mut findings = circles(&tree);
+    findings.extend(unused_allowances(LAYERS, &tree));
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
 #[test]
@@ -152,36 +139,11 @@ fn the_architecture_fits_on_a_few_screens_and_names_no_lines() {
 
 // The rules.
 
-fn upward_imports(path: &str, text: &str) -> Vec<String> {
-    let module = module_of(path);
-    let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
-        return Vec::new();
-    };
-    let code = code_only(without_tests(path, text));
-    let mut findings = Vec::new();
-    for import in imports(&code) {
-        if import != module && !allowed.contains(&import.as_str()) {
-            findings.push(format!("`{module}` must not import `{import}`"));
-        }
-    }
-    findings
-}
-
-fn impurities(path: &str, text: &str) -> Vec<String> {
-    let header = text.lines().take_while(|line| line.starts_with("//!"));
-    if !header.into_iter().any(|line| line.contains("Pure:")) {
-        return Vec::new();
-    }
-    let code = code_only(without_tests(path, text));
-    let found = IMPURE.iter().filter(|word| holds_name(&code, word));
-    found.map(|word| format!("says it is pure and uses `{word}`")).collect()
-}
-
 fn http_outside_its_rooms(path: &str, text: &str) -> Vec<String> {
-    if !path.starts_with("src/") || HTTP_ROOMS.contains(&module_of(path).as_str()) {
+    if !path.starts_with("src/") || HTTP_ROOMS.contains(&room_of(path)) {
         return Vec::new();
     }
-    let code = code_only(without_tests(path, text));
+    let code = shipped(path, text);
     let found = HTTP.iter().filter(|name| holds_name(&code, name));
     found.map(|name| format!("only {HTTP_ROOMS:?} may name `{name}`")).collect()
 }
@@ -252,12 +214,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The room a file belongs to: `src/pool/state.rs` and `src/pool.rs` are in `pool`.
-fn module_of(path: &str) -> String {
-    let inside = path.strip_prefix("src/").unwrap_or_default();
-    inside.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
-}
-
 /// Every file with this ending, as a path from the root with `/`.
 fn files_below(dir: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -291,151 +247,10 @@ fn documents() -> Vec<String> {
     all
 }
 
-/// The part of a file before its inline tests; of `tests.rs`, where they are too many, nothing.
-fn without_tests<'a>(path: &str, text: &'a str) -> &'a str {
-    if path.starts_with("src/") && path.ends_with("/tests.rs") {
-        return "";
-    }
-    // What other tests use of them is seen by the room.
-    let begins = ["#[cfg(test)]\nmod tests", "#[cfg(test)]\npub(super) mod tests"];
-    let end = begins.iter().filter_map(|begin| text.find(begin)).min();
-    end.map_or(text, |end| &text[..end])
-}
-
-/// The modules of this crate that a file names.
-fn imports(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (start, path) in code.match_indices("crate::") {
-        let rest = &code[start + path.len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            found.extend(group_names(group));
-        } else {
-            found.extend(rest.split(|c| !is_name(c)).next().map(str::to_owned));
-        }
-    }
-    // Capitals are items at the root, and the empty name is `crate::*`.
-    found.retain(|name| name.chars().next().is_some_and(char::is_lowercase));
-    found
-}
-
-/// The first names of `{a::b, c::{d, e}}`, without its first brace.
-fn group_names(group: &str) -> Vec<String> {
-    let (mut depth, mut names, mut name) = (1, Vec::new(), String::new());
-    let mut is_first = true;
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        if depth == 1 && c == ',' {
-            names.push(std::mem::take(&mut name));
-            is_first = true;
-        } else if is_first && is_name(c) {
-            name.push(c);
-        } else if !c.is_whitespace() {
-            is_first = false;
-        }
-    }
-    names.push(name);
-    names
-}
-
-fn is_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
 /// Does the code hold this name, not as the end of a longer one?
 fn holds_name(code: &str, name: &str) -> bool {
     code.match_indices(name)
         .any(|(start, _)| code[..start].chars().next_back().is_none_or(|before| !is_name(before)))
-}
-
-/// How many lines the function takes that this code begins with; `None`: it has no body.
-fn body_lines(code: &str) -> Option<usize> {
-    let open = code.find(['{', ';'])?;
-    if code[open..].starts_with(';') {
-        return None;
-    }
-    let mut depth = 0;
-    for (index, c) in code[open..].char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => continue,
-        }
-        if depth == 0 {
-            return Some(code[..=open + index].lines().count());
-        }
-    }
-    None
-}
-
-/// The code with comments and the insides of literals blanked, line for line.
-fn code_only(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = comment(rest).or_else(|| literal(rest));
-        let taken = length.unwrap_or(first.len_utf8());
-        if length.is_some() {
-            code.extend(rest[..taken].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
-        } else {
-            code.push(first);
-        }
-        let follows_name = is_name(first);
-        rest = &rest[taken..];
-        if follows_name && length.is_none() {
-            // A name is taken whole, so that the `r` of `for` begins no raw text.
-            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-            code.push_str(&rest[..end]);
-            rest = &rest[end..];
-        }
-    }
-    code
-}
-
-/// The length of the comment that the text begins with.
-fn comment(text: &str) -> Option<usize> {
-    if text.starts_with("//") {
-        return Some(text.find('\n').unwrap_or(text.len()));
-    }
-    text.starts_with("/*").then(|| text.find("*/").map_or(text.len(), |end| end + 2))
-}
-
-/// The length of the literal that the text begins with, its prefix included.
-fn literal(text: &str) -> Option<usize> {
-    let prefix = text.find(|c| !matches!(c, 'b' | 'r' | 'c'))?;
-    let body = &text[prefix..];
-    if prefix <= 2 && text[..prefix].contains('r') {
-        let hashes = body.find(|c| c != '#')?;
-        let end = format!("\"{}", "#".repeat(hashes));
-        let inside = body[hashes..].strip_prefix('"')?;
-        return Some(prefix + hashes + 1 + inside.find(&end)? + end.len());
-    }
-    if prefix > 1 {
-        return None;
-    }
-    if let Some(inside) = body.strip_prefix('"') {
-        return Some(prefix + 1 + closing(inside, '"')? + 1);
-    }
-    let inside = body.strip_prefix('\'')?;
-    let mut characters = inside.chars();
-    let is_character = characters.next()? == '\\' || characters.next()? == '\'';
-    is_character.then(|| closing(inside, '\'').map(|end| prefix + 1 + end + 1))?
-}
-
-/// Where the quote stands that ends this, escapes passed over.
-fn closing(text: &str, quote: char) -> Option<usize> {
-    let mut is_escaped = false;
-    text.char_indices().find_map(|(index, c)| {
-        let found = c == quote && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-        found.then_some(index)
-    })
 }
 
 /// What stands in back-ticks and is a path of this project.
@@ -484,25 +299,6 @@ fn fenced(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn imports_that_point_upwards() {
-        let bad = "use crate::{base::Call, pool::Pool};\nfn f() { crate::front::serve(); }";
-        assert_eq!(upward_imports("src/wire/mod.rs", bad).len(), 2);
-        assert!(upward_imports("src/server.rs", bad).is_empty());
-        let in_tests = "//! x\n#[cfg(test)]\nmod tests {\n use crate::pool::Pool; }";
-        assert!(upward_imports("src/wire/mod.rs", in_tests).is_empty());
-        assert!(upward_imports("src/wire/mod.rs", "// crate::pool is above").is_empty());
-    }
-
-    #[test]
-    fn clocks_in_pure_files() {
-        let bad = "//! Sums.\n//!\n//! Pure: no clock.\nfn f() { std::time::Instant::now(); }";
-        assert_eq!(impurities("src/policy/mod.rs", bad).len(), 1);
-        assert!(impurities("src/policy/mod.rs", &bad.replace("Pure:", "Not:")).is_empty());
-        let said = "//! Pure: no `tokio::`.\n// tokio::spawn\nconst A: &str = \"tokio::\";";
-        assert!(impurities("src/policy/mod.rs", said).is_empty());
-    }
 
     #[test]
     fn http_where_nobody_should_know_of_it() {
@@ -573,13 +369,5 @@ mod tests {
     fn commands_outside_of_a_code_fence() {
         assert!(fenced("cargo test").is_empty());
         assert_eq!(fenced("```sh\n$ cargo test\n```\nno"), ["cargo test"]);
-    }
-
-    #[test]
-    fn literals_and_comments_are_no_code() {
-        let text = "a(\"x//{\\\"\", r#\"\"{\"#, '{', b'\\'', 'a) /* { */ b // {\nfor r in s";
-        let code = code_only(text);
-        assert!(!code.contains('{') && !code.contains('"'), "{code}");
-        assert!(code.contains("'a) ") && code.contains("\nfor r in s"), "{code}");
     }
 }
