@@ -1,14 +1,16 @@
 //! Who may ask: the Bearer token, and the marks of a request that no web page can make.
 //!
-//! Pure. A page in the operator's own browser can send requests to a loopback port, and by a
-//! name of its own that resolves to it (DNS rebinding) even read the answers. It cannot make
-//! the browser send another `Host` than that name, nor a header of ours without a preflight,
-//! which is refused.
+//! Pure. A page in the operator's own browser can send requests to a loopback port. With a name
+//! of its own that resolves to loopback (DNS rebinding) it can even read the answers. It cannot
+//! make the browser send a `Host` other than that name, nor a header of ours without a preflight,
+//! which is refused. It does not know the token either, so a request with the token needs none
+//! of these marks.
 
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
 
-/// Does the request carry the token? Takes the same time wherever the two begin to differ.
+/// Returns true if the request carries the token. Takes the same time wherever the two begin to
+/// differ.
 pub(super) fn has_token(headers: &HeaderMap, token: &str) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
@@ -18,7 +20,7 @@ pub(super) fn has_token(headers: &HeaderMap, token: &str) -> bool {
     scheme.eq_ignore_ascii_case(b"Bearer ") && equal(given.trim_ascii(), token.as_bytes())
 }
 
-/// Was the request made on purpose, by something that is no web page?
+/// Returns true if the request has the marks that no web page can give it.
 pub(super) fn is_deliberate(headers: &HeaderMap, uri: &Uri) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -27,7 +29,7 @@ pub(super) fn is_deliberate(headers: &HeaderMap, uri: &Uri) -> bool {
         && headers.get("httpipe-admin").is_some_and(|value| value == "1")
 }
 
-/// Is this `Host`, with or without a port, the machine's name for itself?
+/// Returns true if this `Host`, with or without a port, is the machine's name for itself.
 fn is_loopback(host: &str) -> bool {
     let end = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => {
@@ -46,8 +48,8 @@ fn is_loopback(host: &str) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Are the two equal? Looks at all of `given` in any case, so that the time tells only its
-/// length, which who gives it knows.
+/// Returns true if the two are equal. Always looks at all of `given`, so that the time reveals
+/// only its length, which the caller knows.
 fn equal(given: &[u8], expected: &[u8]) -> bool {
     let mut difference = given.len() ^ expected.len();
     for (place, byte) in given.iter().enumerate() {

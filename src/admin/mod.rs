@@ -1,8 +1,7 @@
-//! What operators ask over HTTP: health, metrics, status, and the few things they may tell the
-//! server to do.
+//! What operators ask over HTTP: health, metrics, status, reload, and the end of a quarantine.
 //!
-//! Answers one request from an [`Operator`], which is the rest of the server; the listener and
-//! its connections are `net`'s.
+//! Answers one request from an [`Operator`], which stands for the rest of the server; the
+//! listener and its connections are in `net`.
 
 mod access;
 pub mod status;
@@ -19,17 +18,20 @@ use crate::observe::metrics::{Metrics, text};
 
 /// What the server can show and be told. All of it runs on the thread of the admin listener.
 pub trait Operator {
-    /// The server at this moment.
+    /// Returns a picture of the server at this moment; changes nothing.
     fn status(&self) -> Status;
 
-    /// Does what SIGHUP does. Where the new configuration is refused, the old one goes on.
+    /// Sets the gauges that are not set where their values change.
+    fn refresh_gauges(&self);
+
+    /// Does what SIGHUP does. If the new configuration is refused, the old one stays.
     ///
     /// # Errors
     ///
     /// The problems, in words for the operator.
     fn reload(&self) -> impl Future<Output = Result<(), String>>;
 
-    /// Forgets which questions are poisonous, and says how many it were.
+    /// Forgets which questions are poisonous, and returns how many there were.
     fn forgive_poisonous(&self) -> usize;
 }
 
@@ -55,19 +57,30 @@ enum Page {
 }
 
 impl Page {
-    fn at(path: &str) -> Option<Self> {
-        Some(match path {
-            "/live" => Self::Live,
-            "/ready" => Self::Ready,
-            "/metrics" => Self::Metrics,
-            "/status.json" => Self::Status,
-            "/reload" => Self::Reload,
-            "/poisonous" => Self::Poisonous,
-            _ => return None,
-        })
+    const ALL: [Self; 6] =
+        [Self::Live, Self::Ready, Self::Metrics, Self::Status, Self::Reload, Self::Poisonous];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Live => "/live",
+            Self::Ready => "/ready",
+            Self::Metrics => "/metrics",
+            Self::Status => "/status.json",
+            Self::Reload => "/reload",
+            Self::Poisonous => "/poisonous",
+        }
     }
 
-    /// The methods it takes, as `Allow` lists them.
+    fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|page| page.path() == path)
+    }
+
+    /// Every path, for those who asked for another one.
+    fn list() -> String {
+        Self::ALL.map(Self::path).join(", ")
+    }
+
+    /// Returns the methods that the page takes, as `Allow` lists them.
     fn allow(self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
@@ -82,7 +95,8 @@ impl Page {
 }
 
 impl<O: Operator> Admin<O> {
-    /// Answers for `operator`; where there is a `token`, only to who has it.
+    /// Answers for `operator`. With a `token`, only requests that carry it are answered, and
+    /// `/live`.
     pub fn new(operator: O, metrics: Arc<Metrics>, token: Option<String>) -> Self {
         Self { operator, metrics, token }
     }
@@ -97,10 +111,8 @@ impl<O: Operator> Admin<O> {
             return reply;
         }
         let Some(page) = page else {
-            return problem(
-                StatusCode::NOT_FOUND,
-                "there are /live, /ready, /metrics, /status.json, /reload and /poisonous",
-            );
+            let detail = format!("the pages are {}", Page::list());
+            return problem(StatusCode::NOT_FOUND, &detail);
         };
         if !page.takes(request.method()) {
             let detail = format!("{} takes {}", request.uri().path(), page.allow());
@@ -114,10 +126,13 @@ impl<O: Operator> Admin<O> {
             Page::Metrics => self.metrics(),
             Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
             Page::Reload | Page::Poisonous => {
-                if !access::is_deliberate(request.headers(), request.uri()) {
+                // Here a token, where there is one, was right; no web page knows it.
+                if self.token.is_none() && !access::is_deliberate(request.headers(), request.uri())
+                {
                     return problem(
                         StatusCode::FORBIDDEN,
-                        "send the header `Httpipe-Admin: 1`, and a `Host` that is loopback",
+                        "send the header `Httpipe-Admin: 1` and a loopback `Host`, or set \
+                         `admin_token` and send it as a Bearer",
                     );
                 }
                 self.act(page).await
@@ -126,8 +141,7 @@ impl<O: Operator> Admin<O> {
     }
 
     fn metrics(&self) -> Reply {
-        // Everything else is counted where it changes; the cache changes too often for that.
-        self.metrics.cache_bytes(self.operator.status().cache.bytes);
+        self.operator.refresh_gauges();
         reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
     }
 
@@ -154,7 +168,7 @@ fn ready(status: &Status) -> Reply {
     }
 }
 
-/// A problem document of RFC 9457. It has no `code`: those are of calls.
+/// A problem document of RFC 9457. It has no `code`: codes belong to requests of callers.
 fn problem(status: StatusCode, detail: &str) -> Reply {
     let document = serde_json::json!({
         "type": "about:blank",
@@ -192,6 +206,7 @@ mod tests {
     /// A server that is told what it is, and notes what it is told to do.
     struct Fake {
         status: Status,
+        metrics: Arc<Metrics>,
         reload: Result<(), String>,
         told: RefCell<Vec<&'static str>>,
     }
@@ -199,6 +214,10 @@ mod tests {
     impl Operator for &Fake {
         fn status(&self) -> Status {
             self.status.clone()
+        }
+
+        fn refresh_gauges(&self) {
+            self.metrics.cache_bytes(self.status.cache.bytes);
         }
 
         async fn reload(&self) -> Result<(), String> {
@@ -214,7 +233,7 @@ mod tests {
 
     fn fake() -> Fake {
         let status = status::tests::status(&[("fib", 1, 0)]);
-        Fake { status, reload: Ok(()), told: RefCell::default() }
+        Fake { status, metrics: Metrics::new(), reload: Ok(()), told: RefCell::default() }
     }
 
     /// One answer, flattened for comparing.
@@ -227,7 +246,7 @@ mod tests {
     }
 
     fn ask(fake: &Fake, token: Option<&str>, request: Request<()>) -> Seen {
-        let admin = Admin::new(fake, Metrics::new(), token.map(str::to_owned));
+        let admin = Admin::new(fake, Arc::clone(&fake.metrics), token.map(str::to_owned));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let (head, body) = admin.handle(request).await.into_parts();
@@ -332,6 +351,32 @@ mod tests {
     }
 
     #[test]
+    fn the_token_is_deliberate_enough_whatever_the_host() {
+        for line in ["POST /reload", "DELETE /poisonous"] {
+            let (method, path) = line.split_once(' ').expect("METHOD /path");
+            let request = |token: &str| {
+                let request = Request::builder().method(method).uri(path);
+                let request = request.header("host", "other.example:3001");
+                request.header("authorization", format!("Bearer {token}")).body(()).expect("one")
+            };
+            let fake = fake();
+            assert_eq!(ask(&fake, Some("wrong"), request("secret")).status, 401, "{line}");
+            assert_eq!(ask(&fake, None, request("secret")).status, 403, "{line}");
+            assert!(fake.told.borrow().is_empty(), "{line}");
+            assert_eq!(ask(&fake, Some("secret"), request("secret")).status, 200, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_found_at_its_path_and_listed_for_those_who_miss_it() {
+        for page in Page::ALL {
+            assert_eq!(Page::at(page.path()), Some(page));
+        }
+        let missed = ask(&fake(), None, request("GET /nowhere")).body;
+        assert!(Page::ALL.iter().all(|page| missed.contains(page.path())), "{missed}");
+    }
+
+    #[test]
     fn a_refused_reload_says_all_problems() {
         let fake = Fake { reload: Err("unknown key `wrokers`\nsecond".to_owned()), ..fake() };
         let seen = ask(&fake, None, request("POST /reload"));
@@ -343,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn forgiving_says_how_many_questions_it_were() {
+    fn forgiving_says_how_many_questions_there_were() {
         let fake = fake();
         let seen = ask(&fake, None, request("DELETE /poisonous"));
         assert_eq!(seen.body, "{\"forgiven\":3}\n");

@@ -32,8 +32,6 @@ impl Operator for AdminDesk {
         let app = self.server.app();
         let cache = self.server.cache();
         let metrics = self.server.metrics();
-        app.pools().iter().for_each(|pool| pool.publish());
-        metrics.cache_bytes(cache.bytes());
         Status {
             version: VERSION,
             uptime: self.started.elapsed(),
@@ -43,6 +41,11 @@ impl Operator for AdminDesk {
             pools: app.pools().iter().map(pool_status).collect(),
             cache: CacheStatus { bytes: cache.bytes(), entries: cache.entries() },
         }
+    }
+
+    fn refresh_gauges(&self) {
+        self.server.app().pools().iter().for_each(|pool| pool.publish());
+        self.server.metrics().cache_bytes(self.server.cache().bytes());
     }
 
     async fn reload(&self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What operators ask.
 
-use crate::support::Server;
+use crate::support::{Server, shell};
 
 #[test]
 fn it_lives_and_is_ready() {
@@ -88,4 +88,25 @@ fn what_changes_things_needs_the_header_of_operators() {
     let server = Server::with("workers = 1").start();
     let plain = server.admin().request("POST", "/reload", &[], "");
     assert!((400..500).contains(&plain.status), "{plain:?}");
+}
+
+/// `127.1` reaches loopback, but is no name for it that the server would take without a token.
+#[test]
+fn the_token_reloads_a_server_under_any_name() {
+    let server = Server::with("workers = 1").top("admin_token = \"secret\"").start_unready();
+    let url = server.admin_url().replace("127.0.0.1", "127.1");
+    let reload =
+        |token: &str| shell(&format!("{} reload {url} {token}", env!("CARGO_BIN_EXE_httpipe")));
+    for token in ["", "--token wrong"] {
+        let (code, said) = reload(token);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("401"), "{said}");
+    }
+    let (code, said) = reload("--token secret");
+    assert_eq!(code, 0, "{said}");
+    let without_token = Server::with("workers = 1").start();
+    let url = without_token.admin_url().replace("127.0.0.1", "127.1");
+    let (code, said) = shell(&format!("{} reload {url}", env!("CARGO_BIN_EXE_httpipe")));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("403"), "{said}");
 }
