@@ -1,26 +1,28 @@
-//! Every way in which one call, or the request that should have become one, can fail.
+//! Every way in which a call, or the request for it, can fail.
 //!
-//! Pure: a closed list without HTTP in it; `front::problem` has the one table that makes
-//! statuses of it. Texts here are for callers and say nothing about the inside of the
-//! server; what operators need besides goes to the log where the failure is found.
+//! Pure: a closed list without HTTP in it; `front::problem` maps it to statuses. The texts are
+//! for callers and reveal nothing about the inside of the server. What operators need besides
+//! goes to the log, where the failure is found.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why one call failed. Cheap to clone: callers who share a run share its failure.
+use super::Code;
+
+/// Why a call failed. It is cheap to clone: callers that share a run share its failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The request itself cannot be understood.
+    /// The request is malformed.
     BadRequest {
-        /// What was wrong with it.
+        /// What is wrong with it.
         detail: Cow<'static, str>,
     },
     /// A parameter is missing, given twice, or not of its type.
     BadParameter {
         /// Its name in the route.
         parameter: Arc<str>,
-        /// What was expected; the configured `missing` text where it is absent.
+        /// What was expected, or the configured `missing` text.
         detail: Arc<str>,
     },
     /// A value holds bytes that would break the framing of the pool.
@@ -30,67 +32,68 @@ pub enum Failure {
         /// Which bytes, in words.
         detail: Cow<'static, str>,
     },
-    /// No route has this path.
+    /// No route matches the path.
     NoRoute,
-    /// Some route has this path, none with this method.
+    /// A route matches the path, but none with this method.
     MethodNotAllowed {
-        /// The methods that some route has, as the `Allow` header lists them.
+        /// The methods of these routes, as the `Allow` header lists them.
         allow: Arc<str>,
     },
-    /// The body did not arrive within `limits.body_timeout`.
+    /// The head did not arrive within `limits.header_timeout`, or the body within
+    /// `limits.body_timeout`.
     RequestTimeout,
     /// The body is longer than `limits.body`, or the question longer than `message_max`.
     BodyTooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The request's target is longer than the server reads.
+    /// The request's target is longer than 65,534 bytes.
     UriTooLong,
-    /// The body is of a kind from which the route's parameters cannot be read.
+    /// The route's parameters cannot be read from a body of this type.
     UnsupportedMediaType {
-        /// What would be understood.
+        /// Which types can be read.
         detail: Cow<'static, str>,
     },
-    /// More or longer header fields than the server takes.
+    /// The head is larger than `limits.header`, or has too many fields.
     HeadersTooLarge,
-    /// The program itself said that it cannot answer (the `error` pattern).
+    /// The program reported an error (the `error` pattern matched).
     ProgramError {
         /// `error_status` of the pool.
         status: u16,
         /// The pattern's `{message}`.
         message: Arc<str>,
     },
-    /// This question has cost several workers and is refused for a while.
+    /// The question has ended several workers and is refused for a while.
     Poisonous,
-    /// A fault of ours.
+    /// A fault of the server.
     Internal,
     /// The worker ended before it answered.
     WorkerLost {
         /// How it ended, in words: `exit code 1`, `signal 9`.
         exit: Arc<str>,
     },
-    /// What the worker wrote is no answer of the agreed shape.
+    /// The worker wrote something that is not an answer of the configured shape.
     BadAnswer {
-        /// What was wrong.
+        /// What is wrong with it.
         detail: Arc<str>,
     },
     /// The queue had no room.
     QueueFull {
-        /// Which limit it was, with its number.
+        /// Which limit was reached, with its value.
         detail: Arc<str>,
         /// When trying again is likely to help.
         retry_after: Duration,
     },
     /// No worker was free within `queue.wait`.
     QueueTimeout {
-        /// How long it waited.
+        /// How long the call waited.
         waited: Duration,
         /// When trying again is likely to help.
         retry_after: Duration,
     },
     /// The pool has no worker that takes calls, and cannot start one now.
     NoWorker {
-        /// What follows `no worker is ready,`.
+        /// The text after `no worker is ready,`.
         why: Arc<str>,
         /// When the next start is tried.
         retry_after: Duration,
@@ -99,35 +102,80 @@ pub enum Failure {
     Draining,
     /// The program did not answer in time.
     Timeout {
-        /// The time that passed.
+        /// The time limit that passed.
         after: Duration,
     },
 }
 
 impl Failure {
-    /// The stable code that callers, logs and metrics know this failure by.
-    pub fn code(&self) -> &'static str {
+    /// Returns the code of this failure.
+    pub fn code(&self) -> Code {
         match self {
-            Self::BadRequest { .. } => "bad_request",
-            Self::BadParameter { .. } => "bad_parameter",
-            Self::Unsendable { .. } => "unsendable",
-            Self::NoRoute => "no_route",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::RequestTimeout => "request_timeout",
-            Self::BodyTooLarge { .. } => "body_too_large",
-            Self::UriTooLong => "uri_too_long",
-            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::ProgramError { .. } => "program_error",
-            Self::Poisonous => "poisonous",
-            Self::Internal => "internal",
-            Self::WorkerLost { .. } => "worker_lost",
-            Self::BadAnswer { .. } => "bad_answer",
-            Self::QueueFull { .. } => "queue_full",
-            Self::QueueTimeout { .. } => "queue_timeout",
-            Self::NoWorker { .. } => "no_worker",
-            Self::Draining => "draining",
-            Self::Timeout { .. } => "timeout",
+            Self::BadRequest { .. } => Code::BadRequest,
+            Self::BadParameter { .. } => Code::BadParameter,
+            Self::Unsendable { .. } => Code::Unsendable,
+            Self::NoRoute => Code::NoRoute,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::RequestTimeout => Code::RequestTimeout,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::UriTooLong => Code::UriTooLong,
+            Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+            Self::ProgramError { .. } => Code::ProgramError,
+            Self::Poisonous => Code::Poisonous,
+            Self::Internal => Code::Internal,
+            Self::WorkerLost { .. } => Code::WorkerLost,
+            Self::BadAnswer { .. } => Code::BadAnswer,
+            Self::QueueFull { .. } => Code::QueueFull,
+            Self::QueueTimeout { .. } => Code::QueueTimeout,
+            Self::NoWorker { .. } => Code::NoWorker,
+            Self::Draining => Code::Draining,
+            Self::Timeout { .. } => Code::Timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    /// Makes a failure of this code, with made-up details.
+    pub(crate) fn sample(code: Code) -> Self {
+        let retry_after = Duration::from_millis(2100);
+        let waited = Duration::from_secs(5);
+        match code {
+            Code::BadRequest => Self::BadRequest { detail: "x".into() },
+            Code::BadParameter => Self::BadParameter { parameter: "n".into(), detail: "x".into() },
+            Code::Unsendable => {
+                Self::Unsendable { parameter: "n".into(), detail: "a NUL byte".into() }
+            }
+            Code::NoRoute => Self::NoRoute,
+            Code::MethodNotAllowed => Self::MethodNotAllowed { allow: "GET".into() },
+            Code::RequestTimeout => Self::RequestTimeout,
+            Code::BodyTooLarge => Self::BodyTooLarge { limit: 16 },
+            Code::UriTooLong => Self::UriTooLong,
+            Code::UnsupportedMediaType => Self::UnsupportedMediaType { detail: "x".into() },
+            Code::HeadersTooLarge => Self::HeadersTooLarge,
+            Code::ProgramError => Self::ProgramError { status: 418, message: "x".into() },
+            Code::Poisonous => Self::Poisonous,
+            Code::Internal => Self::Internal,
+            Code::WorkerLost => Self::WorkerLost { exit: "exit code 1".into() },
+            Code::BadAnswer => Self::BadAnswer { detail: "x".into() },
+            Code::QueueFull => Self::QueueFull { detail: "x".into(), retry_after },
+            Code::QueueTimeout => Self::QueueTimeout { waited, retry_after },
+            Code::NoWorker => Self::NoWorker { why: "x".into(), retry_after },
+            Code::Draining => Self::Draining,
+            Code::Timeout => Self::Timeout { after: waited },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_failure() {
+        for code in Code::ALL {
+            assert_eq!(Failure::sample(code).code(), code);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Imports only `sync`; knows neither HTTP nor processes nor the clock.
 
 pub mod call;
+pub mod code;
 pub mod failure;
 pub mod ids;
 pub mod json;
@@ -17,6 +18,7 @@ pub use call::{
     Call, Outcome, PartForm, PartGate, PartSender, Parts, Question, Reply, ReplyForm, Timing,
     answer_in_parts,
 };
+pub use code::Code;
 pub use failure::Failure;
 pub use ids::{CallId, RouteId, WorkerId};
 pub use regexes::{ByteRegex, WholeRegex};

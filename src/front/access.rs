@@ -100,7 +100,7 @@ impl Account<'_> {
             queue: call.map(|timing| timing.queue),
             work: call.map(|timing| timing.work),
             request_id,
-            code: failure.map(Failure::code),
+            code: failure.map(|failure| failure.code().as_str()),
         });
     }
 }

@@ -94,7 +94,10 @@ impl Front {
         match kind {
             Kind::Notification => {
                 if let Err(failure) = self.tell(calls, with, text).await {
-                    tracing::debug!(code = failure.code(), "a notification was not delivered");
+                    tracing::debug!(
+                        code = failure.code().as_str(),
+                        "a notification was not delivered"
+                    );
                 }
                 (None, Timing::default())
             }

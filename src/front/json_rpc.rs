@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::problem::Problem;
+use super::problem::ProblemDocument;
 use crate::base::Failure;
 use crate::base::json::{self, Fault};
 
@@ -89,8 +89,8 @@ pub fn in_one_line(text: &[u8]) -> Bytes {
 
 /// What stands in the answer to a batch for a call that failed; `id` is the caller's.
 pub fn failed(id: Option<&Bytes>, failure: &Failure) -> Bytes {
-    let problem = Problem::of(failure);
-    let data = serde_json::json!({ "code": problem.code });
+    let problem = ProblemDocument::of(failure);
+    let data = serde_json::json!({ "code": problem.code.as_str() });
     error(id, SERVER_ERROR, &problem.detail, Some(data))
 }
 

@@ -369,6 +369,8 @@ async fn unless_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 }
 
 #[cfg(test)]
+mod failures_page;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

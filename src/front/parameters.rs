@@ -356,7 +356,7 @@ pub(super) mod tests {
     }
 
     fn code(result: Result<Vec<String>, Failure>) -> &'static str {
-        result.expect_err("a failure").code()
+        result.expect_err("a failure").code().as_str()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what is compared with it is a result")]

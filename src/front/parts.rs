@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use super::problem::Problem;
+use super::problem::ProblemDocument;
 use crate::base::{Failure, PartForm, Parts};
 
 /// How parts are written.
@@ -130,7 +130,7 @@ impl PartsBody {
 
     fn told(&self, failure: &Failure) -> Bytes {
         let mut text = BytesMut::from("event: error\n");
-        data_lines(&Problem::of(failure).body(&self.request_id), &mut text);
+        data_lines(&ProblemDocument::of(failure).body(&self.request_id), &mut text);
         text.put_u8(b'\n');
         text.freeze()
     }

@@ -1,7 +1,7 @@
 //! What a caller is told when a call, or the request for it, failed.
 //!
-//! Pure. The one table from [`Failure`] to status, header fields and words. The words are for
-//! callers: nothing here tells of the inside of the server or of what a program wrote besides
+//! Pure. The one table from failures to statuses, header fields and words. The words are for
+//! callers: they reveal nothing about the inside of the server, nor what a program wrote besides
 //! its answer.
 
 use std::borrow::Cow;
@@ -11,19 +11,19 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::base::Failure;
 use crate::base::units::show_duration;
+use crate::base::{Code, Failure};
 
-/// A failure as HTTP shows it.
+/// A failure as HTTP shows it: a problem document of RFC 9457 and some header fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ProblemDocument {
     /// The status code.
     pub status: u16,
-    /// The stable code of the failure, also the value of `Httpipe-Failure`.
-    pub code: &'static str,
+    /// The code of the failure, also the value of `Httpipe-Failure`.
+    pub code: Code,
     /// What happened, for the caller.
     pub detail: String,
-    /// The parameter it was about.
+    /// The parameter that was wrong.
     pub parameter: Option<Arc<str>>,
     /// `Retry-After` in whole seconds, at least 1.
     pub retry_after: Option<u64>,
@@ -31,9 +31,9 @@ pub struct Problem {
     pub allow: Option<Arc<str>>,
 }
 
-/// The members of an RFC 9457 document.
+/// The members of the document.
 #[derive(Serialize)]
-struct Document<'a> {
+struct Members<'a> {
     r#type: &'static str,
     title: &'a str,
     status: u16,
@@ -44,11 +44,14 @@ struct Document<'a> {
     parameter: Option<&'a str>,
 }
 
-impl Problem {
-    /// What the caller is told about a failure.
+impl ProblemDocument {
+    /// Returns what the caller is told about a failure.
     pub fn of(failure: &Failure) -> Self {
         Self {
-            status: status_of(failure),
+            status: match failure {
+                Failure::ProgramError { status, .. } => *status,
+                _ => status_of(failure.code()),
+            },
             code: failure.code(),
             detail: detail_of(failure).into_owned(),
             parameter: match failure {
@@ -71,43 +74,39 @@ impl Problem {
         }
     }
 
-    /// The RFC 9457 document.
+    /// Returns the document as JSON.
     pub fn body(&self, request_id: &str) -> Vec<u8> {
         let title = StatusCode::from_u16(self.status).ok().and_then(|it| it.canonical_reason());
-        let document = Document {
+        let members = Members {
             r#type: "about:blank",
             title: title.unwrap_or("Program Error"),
             status: self.status,
             detail: &self.detail,
-            code: self.code,
+            code: self.code.as_str(),
             request_id,
             parameter: self.parameter.as_deref(),
         };
-        serde_json::to_vec(&document).expect("texts and numbers are always JSON")
+        serde_json::to_vec(&members).expect("texts and numbers are always JSON")
     }
 }
 
-fn status_of(failure: &Failure) -> u16 {
-    match failure {
-        Failure::BadRequest { .. } | Failure::BadParameter { .. } | Failure::Unsendable { .. } => {
-            400
-        }
-        Failure::NoRoute => 404,
-        Failure::MethodNotAllowed { .. } => 405,
-        Failure::RequestTimeout => 408,
-        Failure::BodyTooLarge { .. } => 413,
-        Failure::UriTooLong => 414,
-        Failure::UnsupportedMediaType { .. } => 415,
-        Failure::HeadersTooLarge => 431,
-        Failure::ProgramError { status, .. } => *status,
-        Failure::Poisonous => 422,
-        Failure::Internal => 500,
-        Failure::WorkerLost { .. } | Failure::BadAnswer { .. } => 502,
-        Failure::QueueFull { .. }
-        | Failure::QueueTimeout { .. }
-        | Failure::NoWorker { .. }
-        | Failure::Draining => 503,
-        Failure::Timeout { .. } => 504,
+/// Returns the status of a code. A `program_error` has it only where the pool sets no
+/// `error_status`.
+pub(super) fn status_of(code: Code) -> u16 {
+    match code {
+        Code::BadRequest | Code::BadParameter | Code::Unsendable => 400,
+        Code::NoRoute => 404,
+        Code::MethodNotAllowed => 405,
+        Code::RequestTimeout => 408,
+        Code::BodyTooLarge => 413,
+        Code::UriTooLong => 414,
+        Code::UnsupportedMediaType => 415,
+        Code::ProgramError | Code::Poisonous => 422,
+        Code::HeadersTooLarge => 431,
+        Code::Internal => 500,
+        Code::WorkerLost | Code::BadAnswer => 502,
+        Code::QueueFull | Code::QueueTimeout | Code::NoWorker | Code::Draining => 503,
+        Code::Timeout => 504,
     }
 }
 
@@ -124,12 +123,14 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         }
         Failure::NoRoute => "nothing is served at this path".into(),
         Failure::MethodNotAllowed { allow } => format!("this path takes {allow}").into(),
-        Failure::RequestTimeout => "the body of the request did not arrive in time".into(),
+        Failure::RequestTimeout => "the request did not arrive in time".into(),
         Failure::BodyTooLarge { limit } => {
-            format!("the request is larger than the {limit} bytes that are taken").into()
+            format!("the request is larger than the limit of {limit} bytes").into()
         }
-        Failure::UriTooLong => "the target of the request is longer than is read".into(),
-        Failure::HeadersTooLarge => "the header of the request is larger than is read".into(),
+        Failure::UriTooLong => "the target of the request is too long".into(),
+        Failure::HeadersTooLarge => {
+            "the head of the request is too large or has too many fields".into()
+        }
         Failure::ProgramError { message, .. } if message.is_empty() => {
             "the program cannot answer this question".into()
         }
@@ -152,7 +153,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
     }
 }
 
-/// In whole milliseconds: nobody is helped by more.
+/// Shows a time in whole milliseconds; more digits would help nobody.
 fn shown(time: Duration) -> String {
     show_duration(Duration::from_millis(time.as_millis().try_into().unwrap_or(u64::MAX)))
 }
@@ -165,43 +166,17 @@ fn whole_seconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn every_failure() -> Vec<(Failure, u16)> {
-        let retry_after = Duration::from_millis(2100);
-        let waited = Duration::from_secs(5);
-        vec![
-            (Failure::BadRequest { detail: "x".into() }, 400),
-            (Failure::BadParameter { parameter: "n".into(), detail: "x".into() }, 400),
-            (Failure::Unsendable { parameter: "n".into(), detail: "a NUL byte".into() }, 400),
-            (Failure::NoRoute, 404),
-            (Failure::MethodNotAllowed { allow: "GET".into() }, 405),
-            (Failure::RequestTimeout, 408),
-            (Failure::BodyTooLarge { limit: 16 }, 413),
-            (Failure::UriTooLong, 414),
-            (Failure::UnsupportedMediaType { detail: "x".into() }, 415),
-            (Failure::HeadersTooLarge, 431),
-            (Failure::ProgramError { status: 418, message: "x".into() }, 418),
-            (Failure::Poisonous, 422),
-            (Failure::Internal, 500),
-            (Failure::WorkerLost { exit: "exit code 1".into() }, 502),
-            (Failure::BadAnswer { detail: "x".into() }, 502),
-            (Failure::QueueFull { detail: "x".into(), retry_after }, 503),
-            (Failure::QueueTimeout { waited, retry_after }, 503),
-            (Failure::NoWorker { why: "x".into(), retry_after }, 503),
-            (Failure::Draining, 503),
-            (Failure::Timeout { after: waited }, 504),
-        ]
-    }
-
     #[test]
     fn every_failure_has_its_status_and_a_document_of_its_own() {
-        for (failure, status) in every_failure() {
-            let problem = Problem::of(&failure);
-            assert_eq!(problem.status, status, "{failure:?}");
+        for code in Code::ALL {
+            let problem = ProblemDocument::of(&Failure::sample(code));
+            let expected = if code == Code::ProgramError { 418 } else { status_of(code) };
+            assert_eq!(problem.status, expected, "{code}");
             let body: serde_json::Value =
                 serde_json::from_slice(&problem.body("id-1")).expect("JSON");
             assert_eq!(body["type"], "about:blank");
-            assert_eq!(body["status"], status);
-            assert_eq!(body["code"], failure.code());
+            assert_eq!(body["status"], expected);
+            assert_eq!(body["code"], code.as_str());
             assert_eq!(body["request_id"], "id-1");
             assert!(!body["title"].as_str().expect("a title").is_empty());
             assert!(!body["detail"].as_str().expect("a detail").is_empty());
@@ -210,9 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_come_back_is_told_when() {
-        for (failure, status) in every_failure() {
-            assert_eq!(Problem::of(&failure).retry_after.is_some(), status == 503, "{failure:?}");
+    fn callers_that_may_come_back_are_told_when() {
+        for code in Code::ALL {
+            let problem = ProblemDocument::of(&Failure::sample(code));
+            assert_eq!(problem.retry_after.is_some(), problem.status == 503, "{code}");
         }
         let seconds = |millis| whole_seconds(Duration::from_millis(millis));
         assert_eq!([seconds(0), seconds(1), seconds(1000), seconds(1001)], [1, 1, 1, 2]);
@@ -220,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_fault_of_ours_says_nothing_about_itself() {
-        let text = String::from_utf8(Problem::of(&Failure::Internal).body("id-1")).expect("UTF-8");
+        let text =
+            String::from_utf8(ProblemDocument::of(&Failure::Internal).body("id-1")).expect("UTF-8");
         assert_eq!(
             text,
             concat!(
@@ -235,7 +212,7 @@ mod tests {
     fn a_detail_is_escaped_and_names_its_parameter() {
         let failure =
             Failure::BadParameter { parameter: "num".into(), detail: "say \"10\"\n".into() };
-        let text = String::from_utf8(Problem::of(&failure).body("i")).expect("UTF-8");
+        let text = String::from_utf8(ProblemDocument::of(&failure).body("i")).expect("UTF-8");
         assert!(text.contains(r#""detail":"say \"10\"\n""#), "{text}");
         assert!(text.ends_with(r#""parameter":"num"}"#), "{text}");
     }

@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::parts::{BrokenOff, PartsBody, Style};
-use super::problem::Problem;
+use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
 use crate::base::units::in_millis;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
@@ -91,12 +91,12 @@ pub struct Manner<'a> {
 
 /// The response to a failure.
 pub fn of_failure(failure: &Failure, timing: Timing, manner: Manner<'_>) -> Response<FrontBody> {
-    let problem = Problem::of(failure);
+    let problem = ProblemDocument::of(failure);
     let body = Bytes::from(problem.body(manner.request_id));
     let mut response = new(problem.status, body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(HTTPIPE_FAILURE, HeaderValue::from_static(problem.code));
+    headers.insert(HTTPIPE_FAILURE, HeaderValue::from_static(problem.code.as_str()));
     if let Some(seconds) = problem.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

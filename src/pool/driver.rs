@@ -12,6 +12,7 @@ use super::attend::{Link, attend};
 use super::streams::Stream;
 use super::{Pool, Ticket};
 use crate::base::{CallId, ExitReason, Failure, Outcome, Question, Reply, Timing, WorkerId};
+use crate::observe::metrics::CallOutcome;
 use crate::policy::Fingerprint;
 use crate::wire::{Refused, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
@@ -50,7 +51,7 @@ fn fingerprint(key: &RandomState, question: &Question) -> Fingerprint {
 
 /// A call that never got into the books.
 pub(super) fn refuse(ticket: &Ticket, failure: Failure) {
-    ticket.route.call(failure.code());
+    ticket.route.call(CallOutcome::Failed(failure.code()));
     ticket.slot.put(Outcome { result: Err(failure), timing: Timing::default() });
 }
 
@@ -323,13 +324,13 @@ impl Pool {
     pub(super) fn finish(&self, ended: Ended<Ticket>, result: Result<Reply, Failure>) {
         let Ended { payload: ticket, timing, abandoned } = ended;
         let told = ticket.close(&result);
-        let code = match &result {
-            _ if let Some(failure) = &told => failure.code(),
-            _ if abandoned => "abandoned",
-            Ok(_) => "ok",
-            Err(failure) => failure.code(),
+        let outcome = match &result {
+            _ if let Some(failure) = &told => CallOutcome::Failed(failure.code()),
+            _ if abandoned => CallOutcome::Abandoned,
+            Ok(_) => CallOutcome::Ok,
+            Err(failure) => CallOutcome::Failed(failure.code()),
         };
-        ticket.route.call(code);
+        ticket.route.call(outcome);
         self.metrics.queued_for(timing.queue);
         if timing.work > Duration::ZERO {
             self.metrics.worked_for(timing.work);

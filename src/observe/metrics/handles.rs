@@ -1,10 +1,9 @@
 //! The numbers behind the metrics: atomics that a handle finds without a look-up or a lock.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::Dropping;
+use super::{CallOutcome, Dropping};
 use crate::base::{ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets: as a number of nanoseconds, and in seconds as the
@@ -118,37 +117,26 @@ impl StatusCounters {
     }
 }
 
-/// `ok`, `abandoned`, and room for more failure codes than there are (20).
-const OUTCOMES: usize = 32;
-
-/// One counter for each outcome, in the order in which they were first seen; `ok` is first,
-/// so that finding it is one comparison. What finds no room is counted as `other`.
+/// One counter for each outcome of a call.
 #[derive(Debug)]
-pub(super) struct OutcomeCounters {
-    places: [(OnceLock<&'static str>, Counter); OUTCOMES],
-    other: Counter,
-}
+pub(super) struct OutcomeCounters([Counter; CallOutcome::COUNT]);
 
 impl Default for OutcomeCounters {
     fn default() -> Self {
-        let counters =
-            Self { places: std::array::from_fn(|_| <_>::default()), other: <_>::default() };
-        counters.places[0].0.get_or_init(|| "ok");
-        counters
+        Self(std::array::from_fn(|_| Counter::default()))
     }
 }
 
 impl OutcomeCounters {
-    pub(super) fn count(&self, outcome: &'static str) {
-        let place = self.places.iter().find(|(name, _)| *name.get_or_init(|| outcome) == outcome);
-        place.map_or(&self.other, |(_, counter)| counter).add(1);
+    pub(super) fn count(&self, outcome: CallOutcome) {
+        self.0[outcome.index()].add(1);
     }
 
-    /// Every outcome that was seen, and `ok`.
+    /// `ok`, and every other outcome that was seen.
     pub(super) fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let named = self.places.iter().map_while(|(name, counter)| Some((*name.get()?, counter)));
-        let other = (self.other.value() > 0).then_some(("other", &self.other));
-        named.chain(other).map(|(name, counter)| (name, counter.value()))
+        let all = CallOutcome::all().map(|outcome| (outcome, self.0[outcome.index()].value()));
+        all.filter(|(outcome, count)| *outcome == CallOutcome::Ok || *count > 0)
+            .map(|(outcome, count)| (outcome.label(), count))
     }
 }
 
@@ -233,14 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_beyond_the_table_are_counted_together() {
+    fn outcomes_are_told_apart() {
         let outcomes = OutcomeCounters::default();
-        for number in 0..OUTCOMES + 3 {
-            outcomes.count(Box::leak(format!("code_{number}").into_boxed_str()));
+        assert_eq!(outcomes.seen().collect::<Vec<_>>(), [("ok", 0)]);
+        for (times, outcome) in CallOutcome::all().enumerate() {
+            (0..times).for_each(|_| outcomes.count(outcome));
         }
-        let seen: Vec<_> = outcomes.seen().collect();
-        assert_eq!(seen.len(), OUTCOMES + 1);
-        assert_eq!((seen[0], seen[1]), (("ok", 0), ("code_0", 1)));
-        assert_eq!(seen[OUTCOMES], ("other", 4));
+        let labels = CallOutcome::all().map(CallOutcome::label);
+        let expected: Vec<_> = labels.zip(0..).collect();
+        assert_eq!(outcomes.seen().collect::<Vec<_>>(), expected);
+        assert_eq!(expected.len(), CallOutcome::COUNT);
     }
 }

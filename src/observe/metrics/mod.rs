@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::handles::{CallSeries, Counter, PoolSeries, RouteSeries};
 use self::text::Page;
-use crate::base::{ExitReason, WorkerCounts};
+use crate::base::{Code, ExitReason, WorkerCounts};
 
 /// All metrics of one server. Two servers in one process share nothing.
 #[derive(Debug, Default)]
@@ -91,6 +91,45 @@ impl CacheResult {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
+        }
+    }
+}
+
+/// How a call ended (`httpipe_calls_total{outcome}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallOutcome {
+    /// With an answer.
+    Ok,
+    /// Its caller left before the answer.
+    Abandoned,
+    /// With a failure of this code.
+    Failed(Code),
+}
+
+impl CallOutcome {
+    /// How many outcomes there are.
+    const COUNT: usize = 2 + Code::ALL.len();
+
+    /// Returns every outcome, in the order of [`Self::index`].
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Ok, Self::Abandoned].into_iter().chain(Code::ALL.map(Self::Failed))
+    }
+
+    /// Returns the place of the outcome among all of them.
+    fn index(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::Abandoned => 1,
+            Self::Failed(code) => 2 + code as usize,
+        }
+    }
+
+    /// Returns the label value.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Abandoned => "abandoned",
+            Self::Failed(code) => code.as_str(),
         }
     }
 }
@@ -332,9 +371,8 @@ impl RouteMetrics {
         self.route.seconds.observe(time);
     }
 
-    /// A call of this route ended: `ok`, a failure code, or `abandoned`. The route must have
-    /// named its pool.
-    pub fn call(&self, outcome: &'static str) {
+    /// Counts a call of this route that ended. The route must have named its pool.
+    pub fn call(&self, outcome: CallOutcome) {
         debug_assert!(self.calls.is_some(), "a route without a pool makes no calls");
         if let Some(calls) = &self.calls {
             calls.outcomes.count(outcome);
@@ -361,8 +399,8 @@ mod tests {
         let metrics = Metrics::new();
         let (pool, route) = (metrics.pool("fib"), metrics.route("GET /fib", Some("fib")));
         route.request(200, Duration::from_millis(3));
-        route.call("ok");
-        route.call("timeout");
+        route.call(CallOutcome::Ok);
+        route.call(CallOutcome::Failed(Code::Timeout));
         route.cache(CacheResult::Collapsed);
         pool.queued_for(Duration::from_micros(70));
         pool.worked_for(Duration::from_millis(2));
@@ -415,7 +453,7 @@ mod tests {
             metrics.pool(pool);
             let route = metrics.route("GET /", Some(pool));
             route.request(200, Duration::ZERO);
-            route.call("ok");
+            route.call(CallOutcome::Ok);
         }
         let page = metrics.render();
         let mut series: Vec<&str> =
@@ -458,13 +496,15 @@ mod tests {
     #[test]
     fn counts_of_many_threads_add_up() {
         let metrics = Metrics::new();
+        let outcomes =
+            [CallOutcome::Ok, CallOutcome::Failed(Code::Timeout), CallOutcome::Abandoned];
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let route = metrics.route("GET /", Some("p"));
                     for round in 0..10_000_u32 {
                         route.request(200, Duration::from_micros(u64::from(round)));
-                        route.call(["ok", "timeout", "draining"][round as usize % 3]);
+                        route.call(outcomes[round as usize % 3]);
                     }
                 });
             }
@@ -476,7 +516,7 @@ mod tests {
             sample(&page, &name).and_then(|number| number.parse::<u32>().ok())
         };
         assert_eq!(
-            [calls("ok"), calls("timeout"), calls("draining")],
+            [calls("ok"), calls("timeout"), calls("abandoned")],
             [Some(13_336), Some(13_332), Some(13_332)]
         );
         assert!(page.contains("httpipe_request_seconds_count{route=\"GET /\"} 40000\n"));

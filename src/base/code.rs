@@ -1,0 +1,143 @@
+//! The closed list of failure codes.
+//!
+//! Pure. A code is what callers, logs and metrics know a failure by; it never changes its
+//! meaning. [`Failure`](super::Failure) adds what happened this time, and `front::problem` has
+//! the status of each. `docs/reference/failures.md` explains them all.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// `bad_request`
+    BadRequest,
+    /// `bad_parameter`
+    BadParameter,
+    /// `unsendable`
+    Unsendable,
+    /// `no_route`
+    NoRoute,
+    /// `method_not_allowed`
+    MethodNotAllowed,
+    /// `request_timeout`
+    RequestTimeout,
+    /// `body_too_large`
+    BodyTooLarge,
+    /// `uri_too_long`
+    UriTooLong,
+    /// `unsupported_media_type`
+    UnsupportedMediaType,
+    /// `headers_too_large`
+    HeadersTooLarge,
+    /// `program_error`
+    ProgramError,
+    /// `poisonous`
+    Poisonous,
+    /// `internal`
+    Internal,
+    /// `worker_lost`
+    WorkerLost,
+    /// `bad_answer`
+    BadAnswer,
+    /// `queue_full`
+    QueueFull,
+    /// `queue_timeout`
+    QueueTimeout,
+    /// `no_worker`
+    NoWorker,
+    /// `draining`
+    Draining,
+    /// `timeout`
+    Timeout,
+}
+
+impl Code {
+    /// Every code, in the order of declaration.
+    pub const ALL: [Self; 20] = [
+        Self::BadRequest,
+        Self::BadParameter,
+        Self::Unsendable,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::UnsupportedMediaType,
+        Self::HeadersTooLarge,
+        Self::ProgramError,
+        Self::Poisonous,
+        Self::Internal,
+        Self::WorkerLost,
+        Self::BadAnswer,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::NoWorker,
+        Self::Draining,
+        Self::Timeout,
+    ];
+
+    /// Returns the stable text of the code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadParameter => "bad_parameter",
+            Self::Unsendable => "unsendable",
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::ProgramError => "program_error",
+            Self::Poisonous => "poisonous",
+            Self::Internal => "internal",
+            Self::WorkerLost => "worker_lost",
+            Self::BadAnswer => "bad_answer",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::NoWorker => "no_worker",
+            Self::Draining => "draining",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.as_str())
+    }
+}
+
+/// A text that is not a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownCode;
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or(UnknownCode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole_and_in_the_order_of_declaration() {
+        assert!(Code::ALL.iter().enumerate().all(|(place, code)| *code as usize == place));
+    }
+
+    #[test]
+    fn a_code_can_be_read_back_from_its_text() {
+        for code in Code::ALL {
+            assert_eq!(code.to_string().parse(), Ok(code));
+        }
+        for text in ["", "Timeout", "timeout ", "ok", "abandoned"] {
+            assert_eq!(text.parse::<Code>(), Err(UnknownCode), "{text}");
+        }
+    }
+}
