@@ -1,13 +1,13 @@
-//! `httpipe check`: validate, and try a worker of each pool.
+//! `httpipe check`: validates a configuration and tries one worker of each pool.
 
+mod activity;
 mod advice;
 mod diagnosis;
 mod finding;
 mod framings;
-mod look;
-mod quiet;
+mod idle;
+mod record;
 mod remedy;
-mod seen;
 mod trial;
 
 use std::io;
@@ -25,16 +25,16 @@ use crate::config::{Config, ConfigSource, PoolSettings, problem};
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
-use diagnosis::{Diagnosis, Place, Tried};
-use seen::Seen;
-use trial::{Surroundings, try_one};
+use diagnosis::{CommandPlace, Diagnosis, RemedyResults};
+use record::Record;
+use trial::{TrialContext, try_one};
 
 pub use finding::{Finding, Weight};
 
-/// What trying remedies may take beyond `start_timeout`.
+/// How much longer than `start_timeout` a pool may take when remedies are tried.
 const REMEDIES_MOST: Duration = Duration::from_secs(4);
 
-/// Says what is wrong, or that nothing is.
+/// Checks a configuration and prints what is wrong, or that nothing is.
 pub(super) fn run(source: &ConfigSource) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
@@ -67,24 +67,24 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
     if errors > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
 }
 
-/// Starts one worker of each pool and tells what was seen; `None`: it was told to stop.
+/// Tries one worker of each pool; `None`: a signal stopped the check.
 fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<Finding>>> {
     reaper::expect_children();
     let guard = Guard::start(source.own_binary())?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let places = Places::read(source);
+    let file = ConfigFile::read(source);
     runtime.block_on(async {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let surroundings = Surroundings { guard, tasks: TaskTracker::new() };
+        let context = TrialContext { guard, tasks: TaskTracker::new() };
         let checking = async {
             let mut findings = Vec::new();
             for pool in &config.pools {
-                findings.extend(check_pool(pool, &places.of(pool), &surroundings).await?);
+                findings.extend(check_pool(pool, &file.command_of(pool), &context).await?);
             }
             Ok(Some(findings))
         };
-        // What is dropped half way kills its worker.
+        // Dropping a trial kills its worker.
         tokio::select! {
             findings = checking => findings,
             _ = interrupt.recv() => Ok(None),
@@ -93,21 +93,21 @@ fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<
     })
 }
 
-/// Tries one pool and says what was seen.
+/// Tries one pool and prints the findings.
 async fn check_pool(
     pool: &PoolSettings,
-    place: &Place,
-    surroundings: &Surroundings,
+    place: &CommandPlace,
+    context: &TrialContext,
 ) -> io::Result<Vec<Finding>> {
     let begun = Instant::now();
-    let seen =
-        try_one(pool, &pool.program.launch, surroundings, begun + pool.rules.start_timeout).await?;
-    let mut tried = Tried::default();
-    if seen.is_held_back() {
+    let record =
+        try_one(pool, &pool.program.launch, context, begun + pool.rules.start_timeout).await?;
+    let mut tried = RemedyResults::default();
+    if record.is_held_back() {
         let end = begun + pool.rules.start_timeout + REMEDIES_MOST;
-        tried = try_remedies(pool, &seen, surroundings, end).await?;
+        tried = try_remedies(pool, &record, context, end).await?;
     }
-    let diagnosis = Diagnosis { settings: pool, place, seen: &seen, tried };
+    let diagnosis = Diagnosis { settings: pool, place, record: &record, tried };
     say(&format!("{}\n", diagnosis.report()));
     let findings = diagnosis.findings();
     for finding in &findings {
@@ -116,14 +116,14 @@ async fn check_pool(
     Ok(findings)
 }
 
-/// Tries on fresh workers what frees output that is held back, up to the first that helps.
+/// Tries remedies against output that is held back, each on a new worker, until one helps.
 async fn try_remedies(
     pool: &PoolSettings,
-    held_back: &Seen,
-    surroundings: &Surroundings,
+    held_back: &Record,
+    context: &TrialContext,
     end: Instant,
-) -> io::Result<Tried> {
-    let mut tried = Tried::default();
+) -> io::Result<RemedyResults> {
+    let mut tried = RemedyResults::default();
     let stdbuf = find_stdbuf(pool);
     let remedies = remedy::remedies(&pool.program.launch, stdbuf.as_deref());
     let count = remedies.len();
@@ -131,10 +131,10 @@ async fn try_remedies(
         let now = Instant::now();
         let left = u32::try_from(count - index).unwrap_or(1);
         let deadline = now + end.saturating_duration_since(now) / left;
-        let seen = try_one(pool, &remedy.launch, surroundings, deadline).await?;
-        let has_banner = seen.banner.taken.is_some() && held_back.banner.taken.is_none();
-        let has_answer = seen.exchanges.len() > held_back.exchanges.len();
-        if seen.is_ready() || has_answer || has_banner {
+        let record = try_one(pool, &remedy.launch, context, deadline).await?;
+        let has_banner = record.banner.taken.is_some() && held_back.banner.taken.is_none();
+        let has_answer = record.exchanges.len() > held_back.exchanges.len();
+        if record.is_ready() || has_answer || has_banner {
             tried.worked = Some(remedy);
             break;
         }
@@ -143,25 +143,27 @@ async fn try_remedies(
     Ok(tried)
 }
 
-/// In the `PATH` that the worker has.
+/// Looks for `stdbuf` in the `PATH` of the worker.
 fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
     let path = &pool.program.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
     let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
     places.map(|place| pool.program.launch.dir.join(place)).find(|place| place.is_file())
 }
 
+/// Writes a count with its noun: `1 pool`, `2 pools`.
 fn counted(count: usize, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{ending}")
 }
 
-/// Where the file says what is run.
-struct Places {
+/// The configuration file, read a second time for the lines of its keys.
+struct ConfigFile {
+    /// Its path, text and keys; `None`: there is no file.
     file: Option<(String, String, Tree)>,
 }
 
-impl Places {
-    /// Reads the file again; that it is good was seen when it was loaded.
+impl ConfigFile {
+    /// Reads the file again. It was valid a moment ago, when the configuration was loaded.
     fn read(source: &ConfigSource) -> Self {
         let read = || {
             let path = source.path.as_ref()?;
@@ -172,8 +174,9 @@ impl Places {
         Self { file: read() }
     }
 
-    fn of(&self, pool: &PoolSettings) -> Place {
-        let Some((path, text, tree)) = &self.file else { return Place::default() };
+    /// Returns where the file sets the `command` of a pool.
+    fn command_of(&self, pool: &PoolSettings) -> CommandPlace {
+        let Some((path, text, tree)) = &self.file else { return CommandPlace::default() };
         let key = KeyPath::of(&["pool", &pool.name, "command"]);
         let command = match tree.places.value(&key) {
             problem::Place::File(span) => {
@@ -182,6 +185,6 @@ impl Places {
             }
             problem::Place::Option(_) | problem::Place::Nowhere => path.clone(),
         };
-        Place { command: Some(command) }
+        CommandPlace { command: Some(command) }
     }
 }

@@ -1,4 +1,4 @@
-//! `httpipe completions`: a script for a shell.
+//! `httpipe completions`: prints a completion script for a shell.
 
 use std::process::ExitCode;
 

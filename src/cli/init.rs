@@ -1,4 +1,4 @@
-//! `httpipe init`: a commented httpipe.toml to begin with.
+//! `httpipe init`: writes a commented httpipe.toml to start from.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -9,10 +9,10 @@ use crate::config::flags::InitArguments;
 use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
 
-/// What is written where no program is named: one that is everywhere.
+/// The program for a file that names none; every system has it.
 const PROGRAM: [&str; 3] = ["sed", "-u", "s/^/you said: /"];
 
-/// Writes `./httpipe.toml`; one that is there is left alone.
+/// Writes `./httpipe.toml`, unless it exists.
 pub(super) fn run(arguments: &InitArguments) -> ExitCode {
     let file = OpenOptions::new().write(true).create_new(true).open(DEFAULT_FILE);
     let text = configuration(&arguments.program);
@@ -23,21 +23,22 @@ pub(super) fn run(arguments: &InitArguments) -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             complain_with_hint(
-                "there is an httpipe.toml here already",
-                "move it away first; nothing was changed",
+                "httpipe.toml already exists in this directory",
+                "move or rename it, then run `httpipe init` again",
             );
             ExitCode::from(REFUSED)
         }
         Err(error) => {
             complain_with_hint(
                 &format!("cannot write httpipe.toml: {}", reason(&error)),
-                "nothing was changed",
+                "check that you may write to this directory",
             );
             ExitCode::from(FAILED)
         }
     }
 }
 
+/// Returns the text of the file.
 fn configuration(program: &[String]) -> String {
     let words: Vec<String> = match program {
         [] => PROGRAM.iter().map(|word| quoted(word)).collect(),
@@ -46,7 +47,7 @@ fn configuration(program: &[String]) -> String {
     include_str!("init.toml").replace("[\"PROGRAM\"]", &format!("[{}]", words.join(", ")))
 }
 
-/// As TOML writes a string.
+/// Writes a word as a TOML string.
 fn quoted(word: &str) -> String {
     toml::Value::String(word.to_owned()).to_string()
 }

@@ -1,5 +1,5 @@
-//! Commands and exit codes: 0 ended normally, 1 failed while running, 2 bad usage or
-//! configuration, with which nothing was started.
+//! Commands and exit codes: 0 for a normal end, 1 for a failure while running, 2 for bad usage
+//! or a bad configuration, in which case nothing was started.
 
 mod check;
 mod completions;
@@ -19,14 +19,14 @@ use crate::config::{ConfigSource, Problems};
 
 pub use check::{Finding, Weight};
 
-/// Failed while running.
+/// The exit code of a failure while running.
 const FAILED: u8 = 1;
-/// Bad usage or configuration; nothing was started.
+/// The exit code of bad usage or a bad configuration; nothing was started.
 const REFUSED: u8 = 2;
 
-/// Runs what the command line says. `arguments` are those after the program's own name.
+/// Runs the command line. `arguments` excludes the name of the program.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    // It reads its arguments itself, whatever they look like.
+    // `demo-worker` parses its arguments itself.
     if arguments.first().is_some_and(|first| first == "demo-worker") {
         return demo_worker::main(arguments.into_iter().skip(1));
     }
@@ -37,7 +37,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let (line, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Its own stream and code: help is no error. If nobody reads it, nothing is lost.
+            // clap knows the stream and the exit code: help goes to stdout and is no error. A
+            // closed stream is no error either.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
         }
@@ -52,37 +53,38 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Puts the file, the program and the options together.
 fn source(arguments: ServeArguments, matches: Option<&ArgMatches>) -> ConfigSource {
     let options = matches.map(|matches| arguments.options.typed(matches)).unwrap_or_default();
     ConfigSource::new(arguments.config, arguments.program, options)
 }
 
-/// Says what the command is asked to say. Nobody may read it any more, which is no error.
+/// Writes the result of a command to stdout. A closed stdout is no error.
 fn say(text: &str) {
     drop(std::io::stdout().lock().write_all(text.as_bytes()));
 }
 
-/// Says why something failed.
+/// Writes to stderr. A closed stderr is no error.
 fn complain(text: &str) {
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
-/// An error with its hint, as all of ours look.
+/// Writes an error and its hint to stderr.
 fn complain_with_hint(message: &str, hint: &str) {
     complain(&format!("error: {message}\nhint: {hint}\n"));
 }
 
-/// All problems and how many there are.
+/// Renders all problems of a configuration, and their count.
 fn shown(problems: &Problems, source: &ConfigSource, is_terminal: bool) -> String {
-    // https://no-color.org: any value but an empty one.
-    let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // https://no-color.org: any value counts, except an empty one.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let count = problems.count();
-    // Of a file that could not even be read, the test would say the same.
+    // `check` has nothing to add about a file that cannot be read.
     let again = match source.path.as_ref().filter(|_| problems.source.is_some()) {
         Some(path) => format!(" Test again with `httpipe check {}`", path.display()),
         None => String::new(),
     };
-    format!("{}{count}, nothing was started.{again}\n", problems.render(is_terminal && !without))
+    format!("{}{count}, nothing was started.{again}\n", problems.render(is_terminal && !no_color))
 }
 
 fn is_terminal(stream: &impl IsTerminal) -> bool {

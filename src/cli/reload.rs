@@ -1,6 +1,6 @@
-//! `httpipe reload`: asks a running server to read its configuration again.
+//! `httpipe reload`: tells a running server to load its configuration again.
 //!
-//! A client of a few lines, because it speaks to one server only: our own.
+//! A minimal HTTP client is enough, because it speaks only to the admin listener of httpipe.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -11,13 +11,13 @@ use super::{FAILED, REFUSED, complain, complain_with_hint, say};
 use crate::config::flags::ReloadArguments;
 use crate::config::launch::reason;
 
-/// New workers must be ready before the server answers, so this is long.
+/// The server answers once its new workers are ready, which takes time.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than any list of problems has.
+/// How many bytes of an answer are read; no list of problems is longer.
 const ANSWER_MAX: u64 = 1 << 20;
 
-/// Sends `POST /reload` and tells what came back.
+/// Sends `POST /reload` and prints the answer.
 pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
     let url = arguments.url.trim_end_matches('/');
     let authority = url.strip_prefix("http://").unwrap_or(url);
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is a server running, and is this its `admin` address?";
-            complain_with_hint(&format!("cannot ask {authority}: {}", reason(&error)), hint);
+            complain_with_hint(&format!("cannot reach {authority}: {}", reason(&error)), hint);
             return ExitCode::from(FAILED);
         }
     };
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
         }
         Some((409, problems)) => {
             complain(&format!("{}\n", problems.trim_end()));
-            complain("the server goes on with its old configuration\n");
+            complain("the server keeps its old configuration\n");
             ExitCode::from(FAILED)
         }
         Some((status, body)) => {
@@ -51,12 +51,13 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
         }
         None => {
             let hint = "is this the `admin` address of httpipe?";
-            complain_with_hint(&format!("{authority} did not answer in HTTP"), hint);
+            complain_with_hint(&format!("{authority} did not answer with HTTP"), hint);
             ExitCode::from(FAILED)
         }
     }
 }
 
+/// Sends the request and returns the whole answer.
 fn ask(authority: &str, token: Option<&str>) -> io::Result<String> {
     let mut stream = connect(authority)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -73,6 +74,7 @@ fn ask(authority: &str, token: Option<&str>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// Connects to the first address of the name that answers.
 fn connect(authority: &str) -> io::Result<TcpStream> {
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
@@ -86,7 +88,7 @@ fn connect(authority: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Status and body; the body of a problem document is its `detail`.
+/// Returns status and body; for a problem document its `detail` instead of the body.
 fn read_answer(answer: &str) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut words = head.split(' ');

@@ -1,11 +1,11 @@
-//! `httpipe run`: serve.
+//! `httpipe run`: serves until it is told to stop.
 
 use std::process::ExitCode;
 
 use super::{FAILED, REFUSED, complain, is_terminal, shown};
 use crate::config::ConfigSource;
 
-/// Loads the configuration and serves until told to stop.
+/// Loads the configuration and serves until a signal stops the server.
 pub(super) fn run(source: &ConfigSource) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,

@@ -48,7 +48,7 @@ fn a_good_program_is_told_with_its_times_and_its_answer() {
 #[test]
 fn without_a_probe_nothing_is_asked() {
     let said = checked(Room::new(), "command = [\"cat\"]\nreply = \"{input}\"");
-    says(&said, 0, &["probe     none is configured, so it was asked nothing\n"]);
+    says(&said, 0, &["probe     not configured, so no question was asked\n"]);
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn answers_that_do_not_prove_their_call_are_a_warning() {
     says(
         &said,
         0,
-        &["warning: answers of pool `it` do not show which call", "`{input}` in `reply`"],
+        &[
+            "warning: answers of pool `it` do not show which call they belong to",
+            "`{input}` in `reply`",
+        ],
     );
 }
 
@@ -121,7 +124,7 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
     let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
     let said = checked(Room::new(), &pool);
     let ready = r"ready = 'Calc [0-9]+\.[0-9]+'";
-    says(&said, 2, &["writes before it is asked anything", "\"Calc 1.2\\n\"", ready]);
+    says(&said, 2, &["writes before the first question", "\"Calc 1.2\\n\"", ready]);
     // What it recommends works.
     says(&checked(Room::new(), &format!("{pool}\n{ready}")), 0, &["banner    \"Calc 1.2\\n\""]);
 }
@@ -130,7 +133,7 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
 fn one_that_writes_without_end_is_told_of_it_as_soon_as_that_is_clear() {
     let begin = std::time::Instant::now();
     let said = checked(Room::new(), "command = [\"yes\"]\nprobe = { send = \"1\" }");
-    says(&said, 2, &["writes before it is asked anything"]);
+    says(&said, 2, &["writes before the first question"]);
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }
 
@@ -204,7 +207,11 @@ fn one_that_computes_too_long_is_told_from_one_that_does_not_read() {
     let pool =
         "command = [\"python3\", \"it.py\"]\nprobe = { send = \"1\" }\nstart_timeout = \"3s\"";
     says(&checked(room(busy), pool), 2, &["it was still computing", "raise `start_timeout` (3s)"]);
-    says(&checked(room(deaf), pool), 2, &["it never read", "must read its questions from stdin"]);
+    says(
+        &checked(room(deaf), pool),
+        2,
+        &["bytes of the question unread for ", "must read its questions from stdin"],
+    );
 }
 
 #[test]

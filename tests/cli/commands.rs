@@ -16,8 +16,8 @@ fn what_init_writes_passes_the_check() {
     insta::assert_snapshot!(room.run(&["init"]), @r##"
 exit 2
 --- stderr
-error: there is an httpipe.toml here already
-hint: move it away first; nothing was changed
+error: httpipe.toml already exists in this directory
+hint: move or rename it, then run `httpipe init` again
 "##);
     insta::assert_snapshot!(Room::new().run(&["init"]), @r##"
 exit 0
@@ -79,7 +79,7 @@ reloaded
 exit 1
 --- stderr
 error: `timeout` needs a unit
-the server goes on with its old configuration
+the server keeps its old configuration
 "##);
     asked.join().expect("it was asked");
 }
@@ -93,7 +93,7 @@ fn reload_without_a_server_fails_with_the_reason() {
     insta::assert_snapshot!(said, @r##"
 exit 1
 --- stderr
-error: cannot ask [address]: Connection refused
+error: cannot reach [address]: Connection refused
 hint: is a server running, and is this its `admin` address?
 "##);
 }

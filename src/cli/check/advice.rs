@@ -1,22 +1,22 @@
-//! Words for a diagnosis: names, what is missing, and what would fit instead.
+//! Texts of the diagnosis: names of stages and framings, and advice about missing parts.
 //!
 //! Pure.
 
 use bytes::Bytes;
 
 use super::framings::quoted;
-use super::seen::Stage;
+use super::record::Stage;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::Framing;
 use crate::worker::spawn::Exit;
 
-/// A name as TOML wants it between brackets.
+/// Writes a name as a TOML key.
 pub(super) fn toml_key(name: &str) -> String {
     let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 
-/// A `reply` that has `{input}` and fits, if the answer begins with the question.
+/// Returns a `reply` with `{input}` that fits, if the answer begins with the question.
 pub(super) fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
     let (question, answer) =
         (std::str::from_utf8(question).ok()?, std::str::from_utf8(answer).ok()?);
@@ -28,7 +28,7 @@ pub(super) fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
     matches!(pattern.fit(question.as_bytes(), &answer), Match::Fits(_)).then_some(text)
 }
 
-/// What to do about a part of the program that its last words say is missing.
+/// Returns advice about a missing module or file, if stderr names one.
 pub(super) fn missing_part(words: &[String]) -> Option<String> {
     let find = |before: &str, after: &[char]| {
         let line = words.iter().rev().find_map(|line| line.split_once(before))?.1;
@@ -36,17 +36,17 @@ pub(super) fn missing_part(words: &[String]) -> Option<String> {
     };
     if let Some(module) = find("No module named '", &['\'']) {
         return Some(format!(
-            "install `{module}` for this Python, or name the Python that has it in `command`"
+            "install `{module}` for this Python, or name a Python in `command` that has it"
         ));
     }
     if find("ImportError", &['\n']).is_some() {
-        return Some("repair this import, or name the Python that can do it in `command`".into());
+        return Some("fix this import, or name a Python in `command` that has it".into());
     }
     if let Some(module) = find("Cannot find module '", &['\'']) {
-        return Some(format!("install `{module}` where the program looks for it; see `dir`"));
+        return Some(format!("install `{module}` where the program looks for it, or change `dir`"));
     }
     if let Some(module) = find("cannot load such file -- ", &[' ']) {
-        return Some(format!("install the gem that holds `{module}`"));
+        return Some(format!("install the gem that contains `{module}`"));
     }
     if let Some(module) = find("Can't locate ", &[' ']) {
         return Some(format!("install the Perl module `{module}`"));
@@ -57,6 +57,7 @@ pub(super) fn missing_part(words: &[String]) -> Option<String> {
     None
 }
 
+/// Says how a process ended, and after how long.
 pub(super) fn ending(exit: &Exit, after: &str) -> String {
     match exit {
         Exit::NotRun(reason) => reason.clone(),
@@ -64,6 +65,7 @@ pub(super) fn ending(exit: &Exit, after: &str) -> String {
     }
 }
 
+/// Names a stage in a sentence.
 pub(super) fn named(stage: Stage) -> String {
     match stage {
         Stage::Banner => "its start".to_owned(),
@@ -72,6 +74,7 @@ pub(super) fn named(stage: Stage) -> String {
     }
 }
 
+/// Names a stage in a row of the report.
 pub(super) fn said_as(stage: Stage) -> String {
     match stage {
         Stage::Banner => "banner".to_owned(),
@@ -80,7 +83,7 @@ pub(super) fn said_as(stage: Stage) -> String {
     }
 }
 
-/// A framing as an operator writes it.
+/// Writes a framing as in a configuration.
 pub(super) fn shown(framing: &Framing) -> String {
     match framing {
         Framing::Line => "line".to_owned(),

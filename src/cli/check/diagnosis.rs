@@ -1,4 +1,4 @@
-//! What the facts of a trial mean, and what to change.
+//! The diagnosis: what the record of a trial means, and what to change.
 //!
 //! Pure.
 
@@ -7,73 +7,73 @@ use bytes::BytesMut;
 use super::advice::{ending, missing_part, named, pattern_for, said_as, shown, toml_key};
 use super::finding::{Finding, escaped, row, time};
 use super::framings::{fitting, quoted, ready_for};
+use super::record::{Exchange, Record, Stage, Stall, TrialEnd};
 use super::remedy::{Remedy, command, shell_word};
-use super::seen::{End, Exchange, Seen, Silence, Stage};
 use crate::base::units::show_duration;
 use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::wire::{Correlator, Decoder, Judge, Received, Verdict};
 use crate::worker::spawn::Exit;
 
-/// Where a pool was written.
+/// Where the `command` of a pool is configured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    /// `httpipe.toml:3`; `None`: nowhere, the command line names the program.
+pub(super) struct CommandPlace {
+    /// A file and line, `httpipe.toml:3`; `None`: the program is named on the command line.
     pub(super) command: Option<String>,
 }
 
-/// What was tried against output that is held back.
+/// The remedies that were tried against output that is held back.
 #[derive(Debug, Default)]
-pub(super) struct Tried {
-    /// What helped.
+pub(super) struct RemedyResults {
+    /// The remedy that helped.
     pub(super) worked: Option<Remedy>,
-    /// What did not.
+    /// The names of those that did not.
     pub(super) failed: Vec<String>,
 }
 
-/// One pool and the trial of a worker of it.
+/// A pool and the record of one of its workers.
 #[derive(Debug)]
 pub(super) struct Diagnosis<'a> {
     pub(super) settings: &'a PoolSettings,
-    pub(super) place: &'a Place,
-    pub(super) seen: &'a Seen,
-    pub(super) tried: Tried,
+    pub(super) place: &'a CommandPlace,
+    pub(super) record: &'a Record,
+    pub(super) tried: RemedyResults,
 }
 
 impl Diagnosis<'_> {
-    /// What was seen, line by line.
+    /// Describes what the worker did, line by line.
     pub(super) fn report(&self) -> String {
-        let seen = self.seen;
+        let record = self.record;
         let mut report =
             format!("pool `{}`: {}\n", self.name(), command(&self.settings.program.launch));
-        let start = time(seen.start);
-        let ended = matches!(seen.end, End::Ended { .. }) && seen.exchanges.is_empty();
+        let start = time(record.start);
+        let ended = matches!(record.end, TrialEnd::Ended { .. }) && record.exchanges.is_empty();
         if !ended {
-            let how = if seen.waited { ", and waits for its input" } else { "" };
+            let how = if record.waited { ", and waits for its input" } else { "" };
             report.push_str(&row("start", &format!("after {start}{how}")));
         }
-        if seen.banner.taken.is_some() {
-            report.push_str(&row("banner", &escaped(&seen.banner.bytes)));
+        if record.banner.taken.is_some() {
+            report.push_str(&row("banner", &escaped(&record.banner.bytes)));
         }
-        for exchange in &seen.exchanges {
+        for exchange in &record.exchanges {
             let asked = escaped(&exchange.question);
             let text = match &exchange.answer {
                 Some(answer) => {
                     format!("{asked} answered after {}: {}", time(exchange.took), escaped(answer))
                 }
-                None => format!("{asked} sent, no answer wanted"),
+                None => format!("{asked} sent, no answer expected"),
             };
             report.push_str(&row(&said_as(exchange.stage), &text));
         }
-        if self.settings.program.start.probe.is_none() && seen.is_ready() {
-            report.push_str(&row("probe", "none is configured, so it was asked nothing"));
+        if self.settings.program.start.probe.is_none() && record.is_ready() {
+            report.push_str(&row("probe", "not configured, so no question was asked"));
         }
         report
     }
 
-    /// What is wrong or could be better, and what to change.
+    /// Returns what is wrong or could be better, and what to change.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<_> = self.banner().into_iter().collect();
-        for exchange in &self.seen.exchanges {
+        for exchange in &self.record.exchanges {
             findings.extend(self.exchange(exchange));
         }
         findings.extend(self.end());
@@ -87,13 +87,15 @@ impl Diagnosis<'_> {
         &self.settings.name
     }
 
-    /// Tells where to write a key of the pool, or which option says the same.
+    /// Returns a hint that says where to write a key of the pool, or which option replaces it.
     fn write(&self, change: &str, option: Option<&str>) -> String {
         match (&self.place.command, option) {
             (Some(_), _) => format!("write `{change}` in `[pool.{}]`", toml_key(self.name())),
             (None, Some(option)) => format!("write {option}"),
             (None, None) => {
-                format!("write `{change}` in the pool of a file, which `httpipe init` makes")
+                format!(
+                    "write `{change}` in the pool of a configuration file, which `httpipe init` creates"
+                )
             }
         }
     }
@@ -103,6 +105,7 @@ impl Diagnosis<'_> {
         self.write(&format!("reply = {}", quoted(reply)), Some(&option))
     }
 
+    /// Begins a finding: no worker became ready.
     fn not_ready(&self) -> Finding {
         let message = format!("no worker of pool `{}` became ready", self.name());
         let command = command(&self.settings.program.launch);
@@ -112,38 +115,40 @@ impl Diagnosis<'_> {
         }
     }
 
+    /// Adds the last lines of stderr to a finding.
     fn with_words(&self, finding: Finding) -> Finding {
-        match self.seen.words.as_slice() {
+        match self.record.words.as_slice() {
             [] => finding,
             words => finding.row("it said", words.join("\n")),
         }
     }
 
+    /// Judges what the worker wrote before the first question.
     fn banner(&self) -> Option<Finding> {
-        let banner = &self.seen.banner;
+        let banner = &self.record.banner;
         let untaken = banner.untaken();
         let is_missed = self.settings.program.start.ready.is_some() && banner.taken.is_none();
-        // A `ready` that does not match is told with the end of the trial.
+        // A `ready` that does not match is reported with the end of the trial.
         if untaken.is_empty() || is_missed || self.is_notifications(untaken) {
             return None;
         }
         let (message, change) = match &self.settings.program.start.ready {
-            None => ("writes before it is asked anything", "add"),
-            Some(_) => ("writes more than `ready` takes away", "change it"),
+            None => ("writes before the first question", "add"),
+            Some(_) => ("writes more than `ready` removes", "change it"),
         };
         let finding = Finding::error(format!("pool `{}` {message}", self.name()))
             .row("it wrote", escaped(&banner.bytes));
         Some(match ready_for(&banner.bytes) {
             Some(ready) => {
                 let write = self.write(&format!("ready = {}", quoted(&ready)), None);
-                let why = if change == "add" { ", which takes its banner away" } else { "" };
+                let why = if change == "add" { ", which removes its banner" } else { "" };
                 finding.hint(format!("{write}{why}"))
             }
-            None => finding.hint("make it silent until it is asked, or describe it by `ready`"),
+            None => finding.hint("make it write nothing before the first question, or describe what it writes with `ready`"),
         })
     }
 
-    /// May it say this unasked?
+    /// Returns true if a worker may write this without a question.
     fn is_notifications(&self, said: &[u8]) -> bool {
         let mut books = Correlator::<()>::new(&self.settings.program.wire);
         let mut decoder = Decoder::new(
@@ -159,14 +164,17 @@ impl Diagnosis<'_> {
         buffer.is_empty()
     }
 
+    /// Judges one question and its answer.
     fn exchange(&self, exchange: &Exchange) -> Vec<Finding> {
         let stage = named(exchange.stage);
         let asked = |finding: Finding| finding.row("asked", escaped(&exchange.question));
         if !exchange.extra.is_empty() {
             let Some(_) = exchange.answer else {
-                let message =
-                    format!("{stage} of pool `{}` is answered, and should not be", self.name());
-                let hint = "remove `answer = false` from it";
+                let message = format!(
+                    "{stage} of pool `{}` got an answer, and `answer = false` says it has none",
+                    self.name()
+                );
+                let hint = "remove `answer = false`";
                 let finding = asked(Finding::error(message));
                 return vec![finding.row("it wrote", escaped(&exchange.extra)).hint(hint)];
             };
@@ -189,7 +197,7 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// What to do about a first answer with too much behind it.
+    /// Returns what to do about output that follows the first answer.
     fn less_output(&self, exchange: &Exchange) -> String {
         if exchange.again.is_empty() || exchange.again == exchange.raw {
             return self.other_framing(&exchange.raw);
@@ -203,13 +211,14 @@ impl Diagnosis<'_> {
         if is_one {
             let again = escaped(&exchange.again);
             return format!(
-                "asked again it wrote only {again}, so what it wrote first is a banner that comes \
-                 late: give it an option that makes it quiet"
+                "asked again, it wrote only {again}, so its first output is a banner that comes \
+                 late: add an option that suppresses the banner"
             );
         }
         self.other_framing(&exchange.again)
     }
 
+    /// Judges the answer to the probe.
     fn answer(&self, exchange: &Exchange, answer: &[u8]) -> Option<Finding> {
         let name = self.name();
         let probe = self.settings.program.start.probe.as_ref()?;
@@ -224,9 +233,9 @@ impl Diagnosis<'_> {
                     let probe = format!("probe = {{ send = {send}, reply = {reply} }}");
                     format!("if that answer is right, {}", self.write(&probe, Some(&option)))
                 }
-                Err(_) => format!("if that answer is right, leave `reply` out of the probe {send}"),
+                Err(_) => format!("if that answer is right, remove `reply` from the probe {send}"),
             };
-            let message = format!("the probe of pool `{name}` was answered otherwise");
+            let message = format!("the probe of pool `{name}` got an unexpected answer");
             return Some(
                 Finding::error(message)
                     .row("asked", escaped(&exchange.question))
@@ -240,7 +249,7 @@ impl Diagnosis<'_> {
         let detail = match judge.judge(&exchange.question, text, exchange.proven) {
             Verdict::Good(_) => return None,
             Verdict::ProgramError(_) => {
-                let message = format!("the probe of pool `{name}` is answered with an error");
+                let message = format!("the probe of pool `{name}` got an error as its answer");
                 return Some(
                     Finding::warning(message)
                         .row("asked", escaped(&exchange.question))
@@ -250,14 +259,14 @@ impl Diagnosis<'_> {
             }
             Verdict::Unfit { detail } | Verdict::Doubtful { detail } => detail,
         };
-        // A probe whose own answer is as configured may be another kind of question.
+        // A probe with a `reply` of its own may be another kind of question.
         let message = format!("the answer of pool `{name}` does not fit: {detail}");
         let finding =
             if wanted.is_some() { Finding::warning(message) } else { Finding::error(message) };
         let finding = finding.row("asked", escaped(&exchange.question));
         let finding = match &self.settings.program.wire.reply {
             ReplyShape::Pattern(pattern) if pattern.has_input() => {
-                let echo = "with the question in it, as `{input}` in `reply` says";
+                let echo = "an answer that repeats the question, because `reply` has `{input}`";
                 finding.row("expected", echo)
             }
             _ => finding,
@@ -265,6 +274,7 @@ impl Diagnosis<'_> {
         Some(finding.row("got", escaped(answer)).hint(self.other_reply(&exchange.question, answer)))
     }
 
+    /// Suggests a `reply` that fits this answer.
     fn other_reply(&self, question: &[u8], answer: &[u8]) -> String {
         match &self.settings.program.wire.reply {
             ReplyShape::Json => {
@@ -276,13 +286,14 @@ impl Diagnosis<'_> {
             }
             ReplyShape::Pattern(_) | ReplyShape::Plain => match pattern_for(question, answer) {
                 Some(reply) => self.write_reply(&reply),
-                None => "its answers do not repeat the question: leave `{input}` out of `reply`, \
+                None => "its answers do not repeat the question: remove `{input}` from `reply`, \
                          or make the program print the question with its answer"
                     .to_owned(),
             },
         }
     }
 
+    /// Suggests a framing that fits this output.
     fn other_framing(&self, said: &[u8]) -> String {
         let send = &self.settings.program.wire.framing.send;
         match fitting(said) {
@@ -296,17 +307,21 @@ impl Diagnosis<'_> {
                 format!("{}{note}", self.write(&both, None))
             }
             None if !said.ends_with(b"\n") => {
-                "it does not end its answer: make the program print a line end".to_owned()
+                "its answer has no end: make the program print a line feed after it".to_owned()
             }
-            None => "no framing fits this; make the program print one line a question".to_owned(),
+            None => {
+                "no framing fits this output; make the program print one line per answer".to_owned()
+            }
         }
     }
 
+    /// Judges how the trial ended.
     fn end(&self) -> Option<Finding> {
-        match &self.seen.end {
-            End::Ready => None,
-            End::Ended { exit, after, stage } => {
-                let answered = self.seen.exchanges.last().is_some_and(|last| last.stage == *stage);
+        match &self.record.end {
+            TrialEnd::Ready => None,
+            TrialEnd::Ended { exit, after, stage } => {
+                let answered =
+                    self.record.exchanges.last().is_some_and(|last| last.stage == *stage);
                 if answered && *stage == Stage::Probe {
                     return self.one_shot(exit);
                 }
@@ -314,25 +329,26 @@ impl Diagnosis<'_> {
                 let finding = self.with_words(finding);
                 Some(finding.hint(self.after_exit(exit)))
             }
-            End::Closed { stage } => {
-                let how = format!("it closed a pipe before {} was through", named(*stage));
+            TrialEnd::Closed { stage } => {
+                let how = format!("it closed a pipe before {} was complete", named(*stage));
                 let finding = self.with_words(self.not_ready().row("closed", how));
                 Some(finding.hint("a worker must keep stdin and stdout open"))
             }
-            End::Unsendable { stage, why } => {
+            TrialEnd::Unsendable { stage, why } => {
                 let message = format!("{} of pool `{}` cannot be sent", named(*stage), self.name());
                 Some(Finding::error(message).row("because", why.as_str()))
             }
-            End::OutOfStep { stage, why, raw } => {
+            TrialEnd::OutOfStep { stage, why, raw } => {
                 let message = format!("{} of pool `{}` got no answer", named(*stage), self.name());
                 let finding =
                     Finding::error(message).row("it wrote", escaped(raw)).row("but", why.as_str());
                 Some(finding.hint(self.back_in_step(raw)))
             }
-            End::Silent(silence) => Some(self.silent(silence)),
+            TrialEnd::Stalled(stall) => Some(self.stalled(stall)),
         }
     }
 
+    /// Reports a program that ends after its first answer.
     fn one_shot(&self, exit: &Exit) -> Option<Finding> {
         if self.settings.rules.recycle.calls == Some(1) {
             return None;
@@ -343,18 +359,20 @@ impl Diagnosis<'_> {
         Some(finding.hint(format!("make it read questions in a loop, or {write}")))
     }
 
+    /// Suggests what to do about a program that ended.
     fn after_exit(&self, exit: &Exit) -> String {
         if let Exit::NotRun(_) = exit {
             return "correct `command` or `dir`".to_owned();
         }
-        missing_part(&self.seen.words).unwrap_or_else(|| match exit {
-            Exit::Code(0) => "a worker must read questions from stdin until that ends; this \
-                              one did not wait for any"
+        missing_part(&self.record.words).unwrap_or_else(|| match exit {
+            Exit::Code(0) => "a worker must read questions from stdin until the end of input; \
+                              this program ended without waiting for one"
                 .to_owned(),
             _ => "run the command by hand in its `dir`, with a question on stdin".to_owned(),
         })
     }
 
+    /// Suggests what to do about output that matches no call.
     fn back_in_step(&self, raw: &[u8]) -> String {
         let current = self.settings.program.wire.framing.reply.clone();
         let mut decoder = Decoder::new(&current, self.settings.program.wire.message_max);
@@ -363,73 +381,78 @@ impl Diagnosis<'_> {
             return self.other_framing(raw);
         }
         let wants = match self.settings.program.wire.matching {
-            Matching::Tag => "begin with the tag of their question, the number put before it",
+            Matching::Tag => "begin with the tag, the number in front of their question",
             Matching::Echo => "repeat their question where `reply` has `{input}`",
             Matching::JsonId => "be JSON objects with the `id` of their question",
-            Matching::Order => return "it must write one message a question".to_owned(),
+            Matching::Order => {
+                return "the program must write exactly one message per question".to_owned();
+            }
         };
         let order = self.write("matching = \"order\"", Some("`--matching order`"));
         format!("its answers must {wants}; if they come in order, {order}")
     }
 
-    fn silent(&self, silence: &Silence) -> Finding {
-        if silence.stage == Stage::Banner {
-            return self.no_banner(silence);
+    /// Reports output that did not arrive in time.
+    fn stalled(&self, stall: &Stall) -> Finding {
+        if stall.stage == Stage::Banner {
+            return self.no_banner(stall);
         }
-        let waited = time(silence.waited);
-        let asked = |finding: Finding| finding.row("asked", escaped(&silence.question));
-        if !silence.said.is_empty() {
+        let waited = time(stall.waited);
+        let asked = |finding: Finding| finding.row("asked", escaped(&stall.question));
+        if !stall.said.is_empty() {
             let framing =
                 shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
-            let finding = asked(Finding::error(message)).row("it wrote", escaped(&silence.said));
-            return self.with_words(finding).hint(self.other_framing(&silence.said));
+            let finding = asked(Finding::error(message)).row("it wrote", escaped(&stall.said));
+            return self.with_words(finding).hint(self.other_framing(&stall.said));
         }
         let finding = asked(self.not_ready());
-        if silence.computes() {
-            let cpu = time(silence.cpu_lately);
+        if stall.computes() {
+            let cpu = time(stall.recent_cpu);
             let how =
-                format!("it was still computing after {waited} ({cpu} of CPU in the last 1s)");
+                format!("it was still computing after {waited} ({cpu} of CPU in the last second)");
             let timeout = show_duration(self.settings.rules.start_timeout);
             let hint = format!("raise `start_timeout` ({timeout}), or ask less in `probe`");
             return self.with_words(finding.row("but", how)).hint(hint);
         }
-        if silence.unread > 0 {
-            let how = format!("it never read {} of its bytes", silence.unread);
-            let finding = self.with_words(finding.row("but", format!("{how} in {waited}")));
+        if stall.unread > 0 {
+            let how = format!("it left {} bytes of the question unread", stall.unread);
+            let finding = self.with_words(finding.row("but", format!("{how} for {waited}")));
             return finding.hint("a worker must read its questions from stdin");
         }
-        self.held_back(silence, finding)
+        self.held_back(stall, finding)
     }
 
-    fn no_banner(&self, silence: &Silence) -> Finding {
+    /// Reports a banner that did not arrive or does not match `ready`.
+    fn no_banner(&self, stall: &Stall) -> Finding {
         let pattern =
             self.settings.program.start.ready.as_ref().map(ToString::to_string).unwrap_or_default();
         let finding = self.not_ready().row("ready", pattern);
-        if silence.said.is_empty() {
-            if !silence.at_end.is_empty() || self.tried.worked.is_some() {
-                return self.held_back(silence, finding);
+        if stall.said.is_empty() {
+            if !stall.at_end.is_empty() || self.tried.worked.is_some() {
+                return self.held_back(stall, finding);
             }
             let finding = self.with_words(finding.row("but", "it wrote nothing"));
             return finding.hint("remove `ready`, or raise `start_timeout` if it starts slowly");
         }
-        let finding = self.with_words(finding.row("it wrote", escaped(&silence.said)));
-        match ready_for(&silence.said) {
+        let finding = self.with_words(finding.row("it wrote", escaped(&stall.said)));
+        match ready_for(&stall.said) {
             Some(ready) => finding.hint(self.write(&format!("ready = {}", quoted(&ready)), None)),
             None => finding.hint("`ready` must match what it writes"),
         }
     }
 
-    fn held_back(&self, silence: &Silence, finding: Finding) -> Finding {
-        let what = if silence.stage == Stage::Banner {
+    /// Reports output that the program holds back.
+    fn held_back(&self, stall: &Stall, finding: Finding) -> Finding {
+        let what = if stall.stage == Stage::Banner {
             "it waits for input and wrote nothing"
         } else {
             "it read the question, went idle and wrote nothing"
         };
         let mut finding = finding.row("but", what);
-        if !silence.at_end.is_empty() {
-            let late = format!("{}, when its input ended", escaped(&silence.at_end));
+        if !stall.at_end.is_empty() {
+            let late = format!("{}, when its input ended", escaped(&stall.at_end));
             finding = finding.row("it wrote", late);
         }
         finding = self.with_words(finding);
@@ -444,28 +467,28 @@ impl Diagnosis<'_> {
             return finding
                 .hint(format!("it holds its output back: {write}, or flush after each answer"));
         }
-        finding.hint(if silence.at_end.is_empty() {
-            "is the question whole for this program? look at `framing` and at the probe; or its \
-             output is held back: flush after each answer"
+        finding.hint(if stall.at_end.is_empty() {
+            "check `framing` and `probe`, because the program may wait for the rest of the \
+             question; or its output is held back: flush after each answer"
         } else {
-            "it answers only when its input ends: flush after each answer, and answer each \
-             question as it comes"
+            "it answers only when its input ends: answer each question as it comes, and flush \
+             after each answer"
         })
     }
 
-    /// Nothing shows whose an answer is.
+    /// Warns if the answers do not show which call they belong to.
     fn unproven(&self) -> Option<Finding> {
         let settings = self.settings;
         if settings.program.wire.proves_question() {
             return None;
         }
         let message = format!(
-            "answers of pool `{}` do not show which call they are for: a line too many is caught \
-             when it comes with the answer or before the next question, not later",
+            "answers of pool `{}` do not show which call they belong to: an extra line is detected \
+             if it comes with the answer or before the next question, but not later",
             settings.name
         );
-        let hint = "`{input}` in `reply` proves every answer, if the program can print the \
-                    question with it; so do `tag` and `json-id`";
+        let hint = "if the program can repeat the question, `{input}` in `reply` proves every answer; \
+                    so do `tag` and `json-id`";
         Some(Finding::warning(message).hint(hint))
     }
 }

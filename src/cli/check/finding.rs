@@ -1,18 +1,18 @@
-//! What is said about a pool, and how it looks.
+//! Findings about a pool, and how they are printed.
 //!
 //! Pure.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Something that was seen when a pool was tried.
+/// A finding about a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
     pub weight: Weight,
-    /// What was seen.
+    /// What is wrong.
     pub message: String,
-    /// What it was seen by: names of at most nine letters, and texts that may have many lines.
+    /// The evidence: names of at most nine letters, and texts that may have several lines.
     pub rows: Vec<(&'static str, String)>,
     /// What to change.
     pub hint: Option<String>,
@@ -21,37 +21,39 @@ pub struct Finding {
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// The pool would not work.
+    /// The pool does not work.
     Error,
     /// It works, but not as well or as safely as it could.
     Warning,
 }
 
-/// Most letters of what a program wrote that are repeated.
+/// How many characters of a program's output are printed.
 const SHOWN_MOST: usize = 200;
 
 impl Finding {
-    /// The pool would not work.
+    /// Makes a finding for a pool that does not work.
     pub(super) fn error(message: impl Into<String>) -> Self {
         Self { weight: Weight::Error, message: message.into(), rows: Vec::new(), hint: None }
     }
 
-    /// It works, but not as it could.
+    /// Makes a finding for a pool that works, but not as well as it could.
     pub(super) fn warning(message: impl Into<String>) -> Self {
         Self { weight: Weight::Warning, ..Self::error(message) }
     }
 
+    /// Adds a row of evidence.
     pub(super) fn row(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.rows.push((name, text.into()));
         self
     }
 
+    /// Sets what to change.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// As it is printed, with a blank line behind.
+    /// Returns the finding as text, with a blank line at its end.
     pub(super) fn shown(&self) -> String {
         let weight = match self.weight {
             Weight::Error => "error",
@@ -70,7 +72,7 @@ impl Finding {
     }
 }
 
-/// A name and its text, further lines under the first.
+/// Formats a name and its text; further lines are aligned under the first.
 pub(super) fn row(name: &str, text: &str) -> String {
     let mut shown = String::new();
     for (index, line) in text.lines().enumerate() {
@@ -80,7 +82,7 @@ pub(super) fn row(name: &str, text: &str) -> String {
     shown
 }
 
-/// What a program wrote, in quotes, without control characters, cut short.
+/// Quotes the output of a program, escapes control characters, and cuts it to `SHOWN_MOST`.
 pub(super) fn escaped(bytes: &[u8]) -> String {
     let mut shown = String::from("\"");
     let text = String::from_utf8_lossy(bytes);
@@ -99,7 +101,7 @@ pub(super) fn escaped(bytes: &[u8]) -> String {
     shown
 }
 
-/// A time as people read it.
+/// Formats a duration for people.
 pub(super) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds >= 10.0 {

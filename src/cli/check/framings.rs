@@ -1,6 +1,6 @@
-//! Which framing, and which `ready`, would fit what a program wrote.
+//! Guesses the framing and the `ready` that fit the output of a program.
 //!
-//! Pure: a guess is only made if the decoder that would be used agrees with it.
+//! Pure. The decoder that the server would use confirms each guess.
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,15 @@ use regex::bytes::Regex;
 use crate::config::Framing;
 use crate::wire::Decoder;
 
-/// More than anything that is looked at here.
+/// The size limit of a message. It is larger than any output that is kept here.
 const LIMIT: usize = 64 << 20;
-/// The longest text at the end of an answer that is taken for a prompt.
+/// The longest text that counts as a prompt, in bytes.
 const PROMPT_MOST: usize = 24;
-/// How much of a line is put into a pattern.
+/// How many characters of a line go into a pattern.
 const PATTERN_MOST: usize = 60;
 
-/// The framing, as an operator writes it, under which these bytes are exactly one answer, and
-/// what to know about it; the likeliest.
+/// Returns the likeliest framing under which these bytes are exactly one answer, as it is
+/// written in a configuration, and a note about it.
 pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
     let mut candidates: Vec<(String, &str)> = Vec::new();
     let lowered = said.get(..16).unwrap_or_default().to_ascii_lowercase();
@@ -28,7 +28,7 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
     if said.first().is_some_and(u8::is_ascii_digit) {
         candidates.push(("netstring".to_owned(), ""));
     }
-    // A length of text is never read as text: its first byte would be a control character.
+    // Text never looks like a length, because its first byte is no control character.
     if said.first().is_some_and(|byte| *byte < 9) || said.get(1) == Some(&0) {
         candidates.extend(["u32", "u32le", "u16"].map(|name| (name.to_owned(), "")));
     }
@@ -45,7 +45,7 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
         if let Some(end) = last.and_then(|it| mark_of(it)) {
             candidates.push((format!("last-line:^{end}$"), ""));
         }
-        let note = "if its answers always have so many lines";
+        let note = "if every answer has this many lines";
         candidates.push((format!("lines:{}", lines.len()), note));
     } else if let Some(prompt) = prompt_of(said) {
         candidates.push((format!("until:{prompt}"), ""));
@@ -53,7 +53,8 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
     candidates.into_iter().find(|(name, _)| cuts_one(name, said))
 }
 
-/// A `ready` that takes exactly these bytes away and still fits when numbers in them change.
+/// Returns a `ready` that removes exactly these bytes and still matches if numbers in them
+/// change.
 pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(banner).ok()?;
     let ended = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
@@ -66,7 +67,7 @@ pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
     candidates.into_iter().find(|pattern| takes_all(pattern, banner))
 }
 
-/// The text as TOML on one line, in the quotes that need least escaping.
+/// Writes the text as a TOML string on one line, in the quotes that need the least escaping.
 pub(super) fn quoted(text: &str) -> String {
     if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
         return format!("'{text}'");
@@ -85,6 +86,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
+/// Returns true if this framing finds exactly one message.
 fn cuts_one(framing: &str, said: &[u8]) -> bool {
     let Ok(framing) = Framing::parse(framing) else { return false };
     let mut decoder = Decoder::new(&framing, LIMIT);
@@ -92,6 +94,7 @@ fn cuts_one(framing: &str, said: &[u8]) -> bool {
     matches!(decoder.next(&mut buffer, None), Ok(Some(_))) && buffer.is_empty()
 }
 
+/// Splits into lines, without line ends.
 fn lines_of(said: &[u8]) -> Vec<&[u8]> {
     let whole = said.strip_suffix(b"\n").unwrap_or(said);
     whole
@@ -100,7 +103,7 @@ fn lines_of(said: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
-/// A last line that looks as if it only ended the answer.
+/// Returns a pattern for the last line if the line looks like an end marker.
 fn mark_of(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line).ok()?;
     let is_word = line.len() > 1 && line.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -108,18 +111,19 @@ fn mark_of(line: &[u8]) -> Option<String> {
     (is_word || is_sign).then(|| regex::escape(line))
 }
 
-/// `{ready}`, `<end>`, `[done]`.
+/// Returns true for a word in brackets: `{ready}`, `<end>`, `[done]`.
 fn is_bracketed(line: &[u8]) -> bool {
     let [first, inside @ .., last] = line else { return false };
     let is_pair = matches!((first, last), (b'{', b'}') | (b'<', b'>') | (b'[', b']'));
     is_pair && !inside.is_empty() && inside.iter().all(u8::is_ascii_alphabetic)
 }
 
+/// Returns true for a line of dashes or the like.
 fn is_bar(line: &str) -> bool {
     line.len() > 1 && line.bytes().all(|byte| matches!(byte, b'-' | b'=' | b'.' | b'*'))
 }
 
-/// What a program wrote behind its last line, to say that it waits.
+/// Returns the prompt after the last line, if there is one.
 fn prompt_of(said: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(said).ok()?;
     let start = text.rfind('\n').map_or(0, |end| end + 1);
@@ -130,13 +134,14 @@ fn prompt_of(said: &[u8]) -> Option<String> {
     is_prompt.then(|| prompt.to_owned())
 }
 
+/// Returns true if this `ready` removes the whole banner.
 fn takes_all(pattern: &str, banner: &[u8]) -> bool {
     let Ok(regex) = Regex::new(pattern) else { return false };
     let Some(found) = regex.find(banner) else { return false };
     matches!(&banner[found.end()..], b"" | b"\n" | b"\r\n")
 }
 
-/// A pattern for the text in which every number may be another.
+/// Returns a pattern that matches the text with any other numbers in it.
 fn general(text: &str) -> String {
     let mut pattern = String::new();
     let mut rest = text;
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ready_takes_the_whole_banner_away_whatever_its_numbers() {
+    fn a_ready_removes_the_whole_banner_whatever_its_numbers() {
         let ready = |banner: &str| {
             let pattern = ready_for(banner.as_bytes()).expect("a pattern");
             assert!(takes_all(&pattern, banner.as_bytes()), "{pattern}");
@@ -194,7 +199,7 @@ mod tests {
         assert_eq!(ready("hello\nready\n"), "ready");
         assert_eq!(ready("welcome\n\n"), "welcome\n");
         assert_eq!(ready("Calc 1.0\nhelp: ?\n> "), "> ");
-        // The prompt alone would match too early.
+        // The prompt alone also matches in the first line.
         assert_eq!(ready("a > b\n> "), "(?s)^a > b.*> ");
         assert_eq!(ready_for(b"\xff\n"), None);
     }

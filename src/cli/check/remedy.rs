@@ -1,13 +1,14 @@
-//! What may free the output that a program holds back.
+//! Remedies against output that a program holds back.
 //!
-//! Pure: each remedy is a way to launch the program that is tried before it is recommended.
+//! Pure. Each remedy is another way to launch the program; `check` tries it before it
+//! recommends it.
 
 use std::path::Path;
 
 use super::framings::quoted;
 use crate::config::LaunchSettings;
 
-/// Options of programs that write each line at once if told to.
+/// Options that make a program write each line at once.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("python", &["-u"]),
     ("pypy", &["-u"]),
@@ -19,20 +20,21 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mawk", &["-W", "interactive"]),
 ];
 
-/// One thing to try.
+/// A remedy.
 #[derive(Debug)]
 pub(super) struct Remedy {
-    /// What it is called.
+    /// Its name in the report.
     pub(super) name: String,
-    /// What to write in the file.
+    /// The line to write in the configuration file.
     pub(super) change: String,
-    /// The command line that it makes; `None`: the command stays.
+    /// The new command line; `None`: the command stays the same.
     pub(super) command: Option<String>,
-    /// The program with it.
+    /// How to launch the program with this remedy.
     pub(super) launch: LaunchSettings,
 }
 
-/// What to try for this program, in this order. `stdbuf`: where that is, if there is one.
+/// Returns the remedies for this program in the order to try them. `stdbuf`: its path, if it is
+/// installed.
 pub(super) fn remedies(launch: &LaunchSettings, stdbuf: Option<&Path>) -> Vec<Remedy> {
     let mut remedies = Vec::new();
     let file = Path::new(&launch.name).file_name().and_then(|name| name.to_str());
@@ -60,6 +62,7 @@ pub(super) fn remedies(launch: &LaunchSettings, stdbuf: Option<&Path>) -> Vec<Re
 }
 
 impl Remedy {
+    /// Makes a remedy that changes the command.
     fn of_command(name: String, launch: LaunchSettings) -> Self {
         let words = std::iter::once(&launch.name).chain(&launch.arguments);
         let words: Vec<String> = words.map(|word| quoted(word)).collect();
@@ -68,14 +71,14 @@ impl Remedy {
     }
 }
 
-/// The program and its arguments, as a shell reads them.
+/// Writes the program and its arguments as a shell command.
 pub(super) fn command(launch: &LaunchSettings) -> String {
     let words = std::iter::once(&launch.name).chain(&launch.arguments);
     let words: Vec<String> = words.map(|word| shell_word(word)).collect();
     words.join(" ")
 }
 
-/// A text as one word of a shell.
+/// Quotes a text as one word of a shell.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=,:+@%".contains(it);
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -87,7 +90,7 @@ pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// `python3.12` is called python.
+/// Returns true if the file has this name, with or without a version: `python3.12` is `python`.
 fn is_called(file: &str, name: &str) -> bool {
     let version = file.strip_prefix(name);
     version.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))

@@ -1,6 +1,7 @@
-//! Tries one worker: starts it, leads it as far as its first call, and notes what is seen.
+//! The trial of one worker: starts it, asks the greetings and the probe, and records what it
+//! does.
 //!
-//! A thin shell: what is worth telling is for `diagnosis` to say.
+//! A thin shell: `diagnosis` decides what to report.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,9 +12,9 @@ use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::unix::AsyncFd;
 use tokio_util::task::TaskTracker;
 
-use super::look;
-use super::quiet::Quiet;
-use super::seen::{Banner, End, Exchange, Seen, Silence, Stage};
+use super::activity;
+use super::idle::IdleWatch;
+use super::record::{Banner, Exchange, Record, Stage, Stall, TrialEnd};
 use crate::base::{ByteRegex, Question, WorkerId};
 use crate::config::{LaunchSettings, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
@@ -23,48 +24,51 @@ use crate::worker::ready::question;
 use crate::worker::spawn::{Process, Streams};
 use crate::worker::stderr::{LastWords, pump};
 
-/// How often a silent worker is looked at.
+/// How often the activity of a silent worker is read.
 const TICK: Duration = Duration::from_millis(20);
-/// Blocked on its input for so long, a worker that was not asked yet has started.
+/// A worker has started once it was blocked reading its input for this long.
 const STARTED: Duration = Duration::from_millis(60);
-/// Asleep for so long, it has too; it may wait for input in a way that cannot be told.
+/// It has also started once it slept for this long: it may wait for input in a way that `/proc`
+/// does not show.
 const STARTED_ASLEEP: Duration = Duration::from_millis(500);
-/// Blocked on its input for so long, a worker will not answer any more.
+/// A worker that was blocked reading its input for this long will not answer.
 const SILENT: Duration = Duration::from_millis(400);
-/// How long output behind an answer is waited for.
+/// How long to wait for more output after an answer.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long to wait if the worker sleeps meanwhile.
 const LINGER_ASLEEP: Duration = Duration::from_millis(250);
-/// How long a worker whose input was closed may take to say what it held back.
+/// How long a worker may take to write its buffered output after its input was closed.
 const AT_END: Duration = Duration::from_millis(700);
-/// How long one that closed a pipe may take to end.
+/// How long a worker may take to end after it closed a pipe.
 const CLOSING: Duration = Duration::from_millis(300);
-/// How long what it last wrote to stderr is waited for.
+/// How long to wait for the rest of stderr after the worker has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Longest time from TERM to KILL here.
+/// Upper bound for the time between TERM and KILL.
 const GRACE_MOST: Duration = Duration::from_secs(1);
-/// Most bytes that are kept of what a worker writes.
+/// How many bytes of a worker's output are kept.
 const KEPT_MOST: usize = 1 << 20;
 
-/// What a trial needs from outside.
+/// What every trial shares: the guard process and the tracker of background tasks.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
+pub(super) struct TrialContext {
     pub(super) guard: Guard,
     pub(super) tasks: TaskTracker,
 }
 
-/// Tries a worker of this pool, run as `launch` says, until `deadline` at the latest; stopping
-/// it takes up to a second more. Dropped earlier, it kills the worker.
+/// Starts a worker of this pool as `launch` says and tries it until `deadline` at the latest.
+///
+/// Stopping the worker takes up to a second more. Dropping the future kills the worker.
 pub(super) async fn try_one(
     settings: &PoolSettings,
     launch: &LaunchSettings,
-    surroundings: &Surroundings,
+    context: &TrialContext,
     deadline: Instant,
-) -> io::Result<Seen> {
+) -> io::Result<Record> {
     let born = Instant::now();
-    let (process, streams) = Process::spawn(launch, &surroundings.guard)?;
+    let (process, streams) = Process::spawn(launch, &context.guard)?;
     let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &process);
     let Streams { stdin, stdout, stderr } = streams;
-    let pump = surroundings.tasks.spawn_local(pump(stderr, words.clone()));
+    let pump = context.tasks.spawn_local(pump(stderr, words.clone()));
     let mut worker = Worker {
         settings,
         process,
@@ -83,19 +87,19 @@ pub(super) async fn try_one(
         incoming: BytesMut::new(),
         raw: Vec::new(),
         stage: Stage::Banner,
-        quiet: Quiet::default(),
+        idle: IdleWatch::default(),
         born,
         deadline,
     };
-    let mut seen = Seen {
+    let mut record = Record {
         start: Duration::ZERO,
         waited: false,
         banner: Banner::default(),
         exchanges: Vec::new(),
-        end: End::Ready,
+        end: TrialEnd::Ready,
         words: Vec::new(),
     };
-    let stop = worker.lead(&mut seen).await.err();
+    let stop = worker.lead(&mut record).await.err();
     let ended = matches!(stop, Some(Stop::Ended(_)));
     let Worker { process, stdin, stage, .. } = worker;
     let exit = if ended {
@@ -104,31 +108,37 @@ pub(super) async fn try_one(
         kill::stop(process, stdin, settings.rules.stop_grace.min(GRACE_MOST)).await
     };
     tokio::time::timeout(LAST_WORDS, pump).await.ok();
-    seen.words = words.lines();
-    seen.end = match stop {
-        None => End::Ready,
-        Some(Stop::Ended(after)) => End::Ended { exit: words.explain(exit), after, stage },
+    record.words = words.lines();
+    record.end = match stop {
+        None => TrialEnd::Ready,
+        Some(Stop::Ended(after)) => TrialEnd::Ended { exit: words.explain(exit), after, stage },
         Some(Stop::Other(end)) => *end,
     };
-    Ok(seen)
+    Ok(record)
 }
 
-/// Why a trial went no further.
+/// Why a trial stopped early.
 enum Stop {
-    /// It ended by itself, after so long.
+    /// The process ended by itself, this long after its start.
     Ended(Duration),
-    Other(Box<End>),
+    Other(Box<TrialEnd>),
 }
 
-/// What happened next.
+/// The next event of a worker.
 enum Step {
+    /// It wrote output, which is now in `incoming`.
     Heard,
+    /// It took bytes of the question.
     Wrote,
+    /// It closed its input or its output.
     Closed,
+    /// Its process ended.
     Ended,
+    /// Nothing happened for one `TICK`.
     Nothing,
 }
 
+/// The worker under trial.
 struct Worker<'a> {
     settings: &'a PoolSettings,
     process: Process,
@@ -139,33 +149,34 @@ struct Worker<'a> {
     correlator: Correlator<()>,
     outgoing: BytesMut,
     incoming: BytesMut,
-    /// All that was read since the last question.
+    /// All output since the last question.
     raw: Vec<u8>,
     stage: Stage,
-    quiet: Quiet,
+    idle: IdleWatch,
     born: Instant,
     deadline: Instant,
 }
 
 impl Worker<'_> {
-    async fn lead(&mut self, seen: &mut Seen) -> Result<(), Stop> {
-        let started = self.settle(&mut seen.banner).await;
-        let still_since = self.quiet.waits_since.or(self.quiet.sleeps_since);
-        seen.start = still_since.unwrap_or_else(Instant::now).duration_since(self.born);
-        seen.waited = self.quiet.waits_since.is_some();
+    /// Takes the worker through all stages: start, greetings, probe.
+    async fn lead(&mut self, record: &mut Record) -> Result<(), Stop> {
+        let started = self.settle(&mut record.banner).await;
+        let still_since = self.idle.waiting_since.or(self.idle.sleeping_since);
+        record.start = still_since.unwrap_or_else(Instant::now).duration_since(self.born);
+        record.waited = self.idle.waiting_since.is_some();
         started?;
         for (index, greeting) in self.settings.program.start.hello.iter().enumerate() {
             self.stage = Stage::Hello(index + 1);
-            self.exchange(&greeting.send, greeting.answer, &mut seen.exchanges).await?;
+            self.exchange(&greeting.send, greeting.answer, &mut record.exchanges).await?;
         }
         if let Some(probe) = &self.settings.program.start.probe {
             self.stage = Stage::Probe;
-            self.exchange(&probe.send, true, &mut seen.exchanges).await?;
+            self.exchange(&probe.send, true, &mut record.exchanges).await?;
         }
         Ok(())
     }
 
-    /// Waits until it can be asked, and collects what it says before.
+    /// Waits until the worker is ready for a question, and records what it writes before.
     async fn settle(&mut self, banner: &mut Banner) -> Result<(), Stop> {
         let now = Instant::now();
         let half = now + self.deadline.saturating_duration_since(now) / 2;
@@ -173,14 +184,14 @@ impl Worker<'_> {
         let give_up = if ready.is_some() { self.deadline } else { half };
         let result = loop {
             let now = Instant::now();
-            let asleep = self.quiet.slept(now) >= STARTED_ASLEEP;
+            let is_asleep = self.idle.sleeping_for(now) >= STARTED_ASLEEP;
             let taken = ready.and_then(|ready| taken_by(ready, &self.raw));
             let is_over =
-                self.quiet.waited(now) >= STARTED || now >= give_up || self.has_said_enough();
-            if is_over || (asleep && (ready.is_none() || taken.is_some())) {
+                self.idle.waiting_for(now) >= STARTED || now >= give_up || self.has_said_enough();
+            if is_over || (is_asleep && (ready.is_none() || taken.is_some())) {
                 banner.taken = taken;
                 break if ready.is_some() && taken.is_none() {
-                    Err(self.silence(Bytes::new(), self.born).await)
+                    Err(self.stall(Bytes::new(), self.born).await)
                 } else {
                     Ok(())
                 };
@@ -195,7 +206,7 @@ impl Worker<'_> {
         result
     }
 
-    /// Asks and waits for the answer, and for what comes behind it.
+    /// Sends a question, waits for its answer, and records what follows the answer.
     async fn exchange(
         &mut self,
         text: &str,
@@ -231,17 +242,18 @@ impl Worker<'_> {
         lingered
     }
 
-    /// All that comes when it is asked the same again, in whatever messages.
+    /// Sends the question a second time and returns all output, uncut.
     async fn ask_again(&mut self, question: &Question) -> Vec<u8> {
         self.raw.clear();
         if self.put(question, true).is_ok() {
-            // What it says counts, even if it ends then.
+            // The output counts even if the worker ends after it.
             self.linger().await.ok();
         }
         self.incoming.clear();
         std::mem::take(&mut self.raw)
     }
 
+    /// Puts a question into `outgoing`.
     fn put(&mut self, question: &Question, answered: bool) -> Result<(), Stop> {
         let result = if answered {
             self.correlator
@@ -252,12 +264,13 @@ impl Worker<'_> {
                 .encode(b"", &question.text, None, &mut self.outgoing)
                 .map_err(|why| why.to_string())
         };
-        result.map_err(|why| Stop::Other(Box::new(End::Unsendable { stage: self.stage, why })))
+        result.map_err(|why| Stop::Other(Box::new(TrialEnd::Unsendable { stage: self.stage, why })))
     }
 
+    /// Waits for the answer; the second value is true if the answer proves its question.
     async fn answer(&mut self, question: &Question) -> Result<(Bytes, bool), Stop> {
         let asked = Instant::now();
-        self.quiet.broken();
+        self.idle.reset();
         loop {
             match self.step().await {
                 Step::Heard => {
@@ -274,18 +287,18 @@ impl Worker<'_> {
                 Step::Wrote | Step::Nothing => {}
             }
             let now = Instant::now();
-            let is_silent = self.quiet.waited(now) >= SILENT && self.unread() == 0;
+            let is_silent = self.idle.waiting_for(now) >= SILENT && self.unread() == 0;
             if is_silent || now >= self.deadline {
-                return Err(self.silence(question.text.clone(), asked).await);
+                return Err(self.stall(question.text.clone(), asked).await);
             }
         }
     }
 
-    /// Cuts what was read, and takes the answer if it is there.
+    /// Cuts the output into messages and returns the answer if it is complete.
     fn hear(&mut self) -> Result<Option<(Bytes, bool)>, Stop> {
         let out_of_step = |worker: &Self, why: String| {
             let (stage, raw) = (worker.stage, worker.raw.clone());
-            Stop::Other(Box::new(End::OutOfStep { stage, why, raw }))
+            Stop::Other(Box::new(TrialEnd::OutOfStep { stage, why, raw }))
         };
         while !self.incoming.is_empty() {
             let message = match self.decoder.next(&mut self.incoming, None) {
@@ -311,15 +324,16 @@ impl Worker<'_> {
         Ok(None)
     }
 
-    /// Lets output that belongs to no question arrive.
+    /// Waits a moment for output that follows the answer.
     async fn linger(&mut self) -> Result<(), Stop> {
         let end = Instant::now() + LINGER;
-        self.quiet.broken();
+        self.idle.reset();
         loop {
             let now = Instant::now();
             let is_quiet = self.unread() == 0
                 && self.outgoing.is_empty()
-                && (self.quiet.waited(now) >= STARTED || self.quiet.slept(now) >= LINGER_ASLEEP);
+                && (self.idle.waiting_for(now) >= STARTED
+                    || self.idle.sleeping_for(now) >= LINGER_ASLEEP);
             if is_quiet || now >= end || self.has_said_enough() {
                 return Ok(());
             }
@@ -329,7 +343,7 @@ impl Worker<'_> {
         }
     }
 
-    /// What is left of output behind an answer once whole notifications are taken out.
+    /// Removes complete notifications from the output after an answer.
     fn drop_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
         let mut decoder = Decoder::new(
             &self.settings.program.wire.framing.reply,
@@ -345,25 +359,26 @@ impl Worker<'_> {
         buffer.to_vec()
     }
 
-    /// It ended or closed a pipe; which of them?
+    /// Finds out whether the process ended or only closed a pipe.
     async fn gone(&mut self) -> Stop {
         match tokio::time::timeout(CLOSING, self.process.ended()).await {
             Ok(()) => Stop::Ended(self.born.elapsed()),
-            Err(_) => Stop::Other(Box::new(End::Closed { stage: self.stage })),
+            Err(_) => Stop::Other(Box::new(TrialEnd::Closed { stage: self.stage })),
         }
     }
 
-    /// It did not say what it was to say. Its input is closed, to see whether that helps.
-    async fn silence(&mut self, question: Bytes, asked: Instant) -> Stop {
+    /// Records that the expected output did not arrive. Closes the input, to see whether the
+    /// worker writes then.
+    async fn stall(&mut self, question: Bytes, asked: Instant) -> Stop {
         let waited = asked.elapsed();
-        let waits = self.quiet.waits_since.is_some();
-        let (cpu_lately, runs) = (self.quiet.cpu_lately(), self.quiet.wanted_to_run());
+        let waits = self.idle.waiting_since.is_some();
+        let (recent_cpu, runs) = (self.idle.recent_cpu(), self.idle.was_always_running());
         let unread = self.unread() + self.outgoing.len() as u64;
         let said = self.raw.clone();
         self.stdin = None;
         self.outgoing.clear();
-        // One that computes would not notice.
-        let is_idle = waits || self.quiet.sleeps_since.is_some();
+        // A worker that computes would not notice that its input was closed.
+        let is_idle = waits || self.idle.sleeping_since.is_some();
         let end = Instant::now() + if is_idle { AT_END } else { Duration::ZERO };
         while Instant::now() < end {
             if let Step::Ended | Step::Closed = self.step().await {
@@ -372,21 +387,22 @@ impl Worker<'_> {
         }
         let at_end = self.raw.split_off(said.len().min(self.raw.len()));
         let stage = self.stage;
-        let silence =
-            Silence { stage, question, waited, unread, waits, cpu_lately, runs, said, at_end };
-        Stop::Other(Box::new(End::Silent(silence)))
+        let stall =
+            Stall { stage, question, waited, unread, waits, recent_cpu, runs, said, at_end };
+        Stop::Other(Box::new(TrialEnd::Stalled(stall)))
     }
 
-    /// Bytes in its input that it has not read.
+    /// Returns how many bytes in its input the worker has not read.
     fn unread(&self) -> u64 {
         self.stdin.as_ref().and_then(|stdin| ioctl_fionread(stdin.get_ref()).ok()).unwrap_or(0)
     }
 
-    /// What was not asked for is more than anybody is shown.
+    /// Returns true if the unread output is longer than what is kept.
     fn has_said_enough(&self) -> bool {
         self.incoming.len() >= KEPT_MOST
     }
 
+    /// Waits for the next event, or for one `TICK`.
     async fn step(&mut self) -> Step {
         let mut buffer = [0; 8192];
         let (stdin, outgoing) = (self.stdin.as_ref(), &self.outgoing);
@@ -413,7 +429,7 @@ impl Worker<'_> {
                 Err(_) => Step::Closed,
             },
             () = self.process.ended() => {
-                // What it wrote last may not have been reported yet.
+                // Its last output may still be in the pipe.
                 let mut left = KEPT_MOST;
                 while left > 0
                     && let Ok(count @ 1..) = rustix::io::read(self.stdout.get_ref(), &mut buffer)
@@ -424,34 +440,36 @@ impl Worker<'_> {
                 Step::Ended
             }
             () = tokio::time::sleep(TICK) => {
-                self.quiet.looked(look::at(self.process.id()));
+                self.idle.observe(activity::snapshot(self.process.id()));
                 Step::Nothing
             }
         }
     }
 
+    /// Takes new output.
     fn heard(&mut self, bytes: &[u8]) {
-        self.quiet.broken();
+        self.idle.reset();
         self.incoming.extend_from_slice(bytes);
         let room = KEPT_MOST.saturating_sub(self.raw.len());
         self.raw.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
 
-/// Where the banner ends: behind the first match and a line end right after it.
+/// Returns where the banner ends: after the first match of `ready`, and after a line end if one
+/// follows the match.
 fn taken_by(ready: &ByteRegex, said: &[u8]) -> Option<usize> {
     let end = ready.find(said)?.end();
     let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|it| said[end..].starts_with(it));
     Some(end + line_end.map_or(0, <[u8]>::len))
 }
 
-/// Reads once; 0 is the end.
+/// Reads once; 0 means the end of the output.
 async fn read(stdout: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> usize {
     loop {
         let Ok(mut ready) = stdout.readable().await else { return 0 };
         match ready.try_io(|stdout| Ok(rustix::io::read(stdout.get_ref(), &mut *buffer)?)) {
             Ok(Ok(count)) => return count,
-            // The other end of a pseudo-terminal has gone.
+            // The other end of the pseudo-terminal is closed.
             Ok(Err(_)) => return 0,
             Err(_would_block) => {}
         }

@@ -1,4 +1,4 @@
-//! What is said of facts that real programs seldom show, or show only after a long time.
+//! The diagnosis of records that real programs produce rarely, or only after a long time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
-use crate::cli::check::seen::Banner;
+use crate::cli::check::record::Banner;
 use crate::config::{Probe, ReplyShape};
 
 fn settings() -> PoolSettings {
@@ -18,8 +18,8 @@ fn settings() -> PoolSettings {
     settings
 }
 
-fn seen(end: End) -> Seen {
-    Seen {
+fn record(end: TrialEnd) -> Record {
+    Record {
         start: Duration::from_millis(40),
         waited: true,
         banner: Banner::default(),
@@ -29,7 +29,7 @@ fn seen(end: End) -> Seen {
     }
 }
 
-fn answered(answer: &str) -> Seen {
+fn answered(answer: &str) -> Record {
     let text = Bytes::copy_from_slice(answer.as_bytes());
     let exchange = Exchange {
         stage: Stage::Probe,
@@ -41,66 +41,69 @@ fn answered(answer: &str) -> Seen {
         extra: vec![],
         again: vec![],
     };
-    Seen { exchanges: vec![exchange], ..seen(End::Ready) }
+    Record { exchanges: vec![exchange], ..record(TrialEnd::Ready) }
 }
 
-fn silence() -> Silence {
-    Silence {
+fn stall() -> Stall {
+    Stall {
         stage: Stage::Probe,
         question: Bytes::from_static(b"1"),
         waited: Duration::from_secs(30),
         unread: 0,
         waits: false,
-        cpu_lately: Duration::ZERO,
+        recent_cpu: Duration::ZERO,
         runs: false,
         said: vec![],
         at_end: vec![],
     }
 }
 
-fn findings(settings: &PoolSettings, seen: &Seen, tried: Tried) -> Vec<Finding> {
-    let place = Place { command: Some("httpipe.toml:3".to_owned()) };
-    Diagnosis { settings, place: &place, seen, tried }.findings()
+fn findings(settings: &PoolSettings, record: &Record, tried: RemedyResults) -> Vec<Finding> {
+    let place = CommandPlace { command: Some("httpipe.toml:3".to_owned()) };
+    Diagnosis { settings, place: &place, record, tried }.findings()
 }
 
-fn only(settings: &PoolSettings, seen: &Seen) -> Finding {
-    let mut findings = findings(settings, seen, Tried::default());
+fn only(settings: &PoolSettings, record: &Record) -> Finding {
+    let mut findings = findings(settings, record, RemedyResults::default());
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings.remove(0)
 }
 
 #[test]
 fn a_worker_that_ends_is_shown_with_command_end_and_last_words() {
-    let end =
-        End::Ended { exit: Exit::Code(1), after: Duration::from_millis(41), stage: Stage::Banner };
+    let end = TrialEnd::Ended {
+        exit: Exit::Code(1),
+        after: Duration::from_millis(41),
+        stage: Stage::Banner,
+    };
     let words =
         ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'numpy'"];
-    let seen = Seen { words: words.map(str::to_owned).to_vec(), ..seen(end) };
-    insta::assert_snapshot!(only(&settings(), &seen).shown(), @r"
+    let record = Record { words: words.map(str::to_owned).to_vec(), ..record(end) };
+    insta::assert_snapshot!(only(&settings(), &record).shown(), @r"
     error: no worker of pool `it` became ready
       command   cat -  (httpipe.toml:3)
       ended     exit code 1 after 41ms
       it said   Traceback (most recent call last):
                 ModuleNotFoundError: No module named 'numpy'
 
-    hint: install `numpy` for this Python, or name the Python that has it in `command`
+    hint: install `numpy` for this Python, or name a Python in `command` that has it
     ");
 }
 
 #[test]
 fn idling_computing_and_not_reading_are_told_apart() {
-    let hint = |silence: Silence| {
-        only(&settings(), &seen(End::Silent(silence))).hint.expect("there is always one")
+    let hint = |stall: Stall| {
+        only(&settings(), &record(TrialEnd::Stalled(stall))).hint.expect("there is always one")
     };
-    assert!(hint(silence()).contains("held back"));
-    let at_end = Silence { at_end: b"1\n".to_vec(), ..silence() };
+    assert!(hint(stall()).contains("held back"));
+    let at_end = Stall { at_end: b"1\n".to_vec(), ..stall() };
     assert!(hint(at_end).contains("only when its input ends"));
     let busy = Duration::from_millis(900);
-    assert!(hint(Silence { cpu_lately: busy, ..silence() }).contains("`start_timeout` (30s)"));
-    assert!(hint(Silence { runs: true, ..silence() }).contains("`start_timeout` (30s)"), "starved");
-    assert!(hint(Silence { unread: 2, ..silence() }).contains("read its questions"));
-    // What it used before it went back to its input does not count.
-    let was_busy = Silence { cpu_lately: busy, waits: true, ..silence() };
+    assert!(hint(Stall { recent_cpu: busy, ..stall() }).contains("`start_timeout` (30s)"));
+    assert!(hint(Stall { runs: true, ..stall() }).contains("`start_timeout` (30s)"), "starved");
+    assert!(hint(Stall { unread: 2, ..stall() }).contains("read its questions"));
+    // CPU time that it used before it went back to its input does not count.
+    let was_busy = Stall { recent_cpu: busy, waits: true, ..stall() };
     assert!(hint(was_busy).contains("held back"));
 }
 
@@ -108,10 +111,10 @@ fn idling_computing_and_not_reading_are_told_apart() {
 fn a_banner_that_does_not_match_is_told_once() {
     let mut settings = settings();
     settings.program.start.ready = Some(ByteRegex::new("Welcome").expect("a pattern"));
-    let silence = Silence { stage: Stage::Banner, said: b"Hi 3\n".to_vec(), ..silence() };
-    let mut seen = seen(End::Silent(silence));
-    seen.banner.bytes = b"Hi 3\n".to_vec();
-    let finding = only(&settings, &seen);
+    let stall = Stall { stage: Stage::Banner, said: b"Hi 3\n".to_vec(), ..stall() };
+    let mut record = record(TrialEnd::Stalled(stall));
+    record.banner.bytes = b"Hi 3\n".to_vec();
+    let finding = only(&settings, &record);
     assert_eq!(finding.hint.as_deref(), Some("write `ready = \"Hi [0-9]+\"` in `[pool.it]`"));
 }
 
@@ -119,21 +122,21 @@ fn a_banner_that_does_not_match_is_told_once() {
 fn a_ready_that_matches_too_early_is_an_error() {
     let mut settings = settings();
     settings.program.start.ready = Some(ByteRegex::new("Hi").expect("a pattern"));
-    let mut seen = answered("1");
-    seen.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
-    let finding = only(&settings, &seen);
-    assert!(finding.message.contains("more than `ready` takes away"), "{finding:?}");
+    let mut record = answered("1");
+    record.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
+    let finding = only(&settings, &record);
+    assert!(finding.message.contains("more than `ready` removes"), "{finding:?}");
     assert!(finding.hint.is_some_and(|hint| hint.contains("ready = \"there\"")));
 }
 
 #[test]
 fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
     let hint = |again: &[u8]| {
-        let mut seen = answered("Calc 1");
-        seen.exchanges[0].raw = b"Calc 1\n2\n".to_vec();
-        seen.exchanges[0].extra = b"2\n".to_vec();
-        seen.exchanges[0].again = again.to_vec();
-        only(&settings(), &seen).hint.expect("there is always one")
+        let mut record = answered("Calc 1");
+        record.exchanges[0].raw = b"Calc 1\n2\n".to_vec();
+        record.exchanges[0].extra = b"2\n".to_vec();
+        record.exchanges[0].again = again.to_vec();
+        only(&settings(), &record).hint.expect("there is always one")
     };
     assert!(hint(b"2\n").contains("a banner that comes late"));
     assert!(hint(b"a\nb\nc\n").contains("lines:3"));
@@ -144,11 +147,11 @@ fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
 fn notifications_of_json_rpc_are_no_banner() {
     let mut settings = settings();
     settings.program.wire.matching = Matching::JsonId;
-    let mut seen = answered(r#"{"id":1,"result":1}"#);
-    seen.banner.bytes = b"{\"method\":\"log\"}\n".to_vec();
-    assert_eq!(findings(&settings, &seen, Tried::default()), []);
-    seen.banner.bytes = b"Starting\n".to_vec();
-    assert_eq!(only(&settings, &seen).weight, Weight::Error);
+    let mut record = answered(r#"{"id":1,"result":1}"#);
+    record.banner.bytes = b"{\"method\":\"log\"}\n".to_vec();
+    assert_eq!(findings(&settings, &record, RemedyResults::default()), []);
+    record.banner.bytes = b"Starting\n".to_vec();
+    assert_eq!(only(&settings, &record).weight, Weight::Error);
 }
 
 #[test]
@@ -169,10 +172,10 @@ fn bare_order_is_warned_of_only_where_nothing_is_worse() {
     assert_eq!(only(&settings, &answered("1")).weight, Weight::Warning);
     settings.program.wire.reply =
         ReplyShape::Pattern(Pattern::parse("{input}").expect("a pattern"));
-    assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
+    assert_eq!(findings(&settings, &answered("1"), RemedyResults::default()), []);
     settings.program.wire.reply = ReplyShape::Plain;
     settings.program.wire.matching = Matching::Tag;
-    assert_eq!(findings(&settings, &answered("1"), Tried::default()), []);
+    assert_eq!(findings(&settings, &answered("1"), RemedyResults::default()), []);
 }
 
 #[test]

@@ -1,73 +1,74 @@
-//! What a worker is doing, as the kernel's files tell it.
+//! What a worker and its descendants are doing, read from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::worker::usage;
 
-/// Most processes of one worker that are looked at.
+/// How many processes of one worker are examined.
 const PROCESSES_MAX: usize = 64;
 
-/// What a worker and its descendants do at one moment.
+/// The activity of a worker and its descendants at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) activity: Activity,
-    /// Time on a CPU since the start, of all of them.
+    /// CPU time of all of them since they started.
     pub(super) cpu: Duration,
 }
 
-/// From least to most busy.
+/// How busy a process is, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Activity {
-    /// Every thread is blocked reading descriptor 0, or waits for a child that is: nothing will
-    /// happen until input comes.
+    /// Every thread is blocked reading descriptor 0, or waits for a child that is. Nothing
+    /// happens until input arrives.
     Waits,
-    /// Every thread sleeps, for a reason of its own.
+    /// Every thread sleeps, at least one of them for another reason than input.
     Sleeps,
-    /// Some thread runs, or waits for a disk.
+    /// At least one thread runs or waits for a disk.
     Runs,
 }
 
-/// Looks at a process that has not been reaped, and at its descendants.
-pub(super) fn at(leader: u32) -> Look {
-    let mut look = Look { activity: Activity::Waits, cpu: Duration::ZERO };
+/// Returns the activity of a process and its descendants. The process must not be reaped yet.
+pub(super) fn snapshot(leader: u32) -> Snapshot {
+    let mut snapshot = Snapshot { activity: Activity::Waits, cpu: Duration::ZERO };
     let mut processes = vec![leader];
     let mut next = 0;
     while let Some(process) = processes.get(next).copied() {
         next += 1;
-        look.cpu += usage::of(process).map(|usage| usage.cpu).unwrap_or_default();
+        snapshot.cpu += usage::of(process).map(|usage| usage.cpu).unwrap_or_default();
         let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
         for thread in threads.flatten() {
             let read = |file| fs::read_to_string(thread.path().join(file));
             let stat = read("stat").unwrap_or_default();
-            // Some kernels and sandboxes show only one of the two.
+            // Some kernels and sandboxes have only one of these two files.
             let waits = match read("syscall") {
                 Ok(call) => waits_for_input(&call),
                 Err(_) => read("wchan").is_ok_and(|place| place.ends_with("pipe_read")),
             };
-            look.activity = look.activity.max(activity(&stat, waits));
+            snapshot.activity = snapshot.activity.max(activity(&stat, waits));
             let children = read("children").unwrap_or_default();
             let children =
                 children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
             processes.extend(children.take(PROCESSES_MAX.saturating_sub(processes.len())));
         }
     }
-    look
+    snapshot
 }
 
-/// Of one thread, from its `stat` and from what it `waits` for if it sleeps.
+/// Returns the activity of one thread. `waits`: if it sleeps, it sleeps until input arrives.
 fn activity(stat: &str, waits: bool) -> Activity {
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     match state {
         Some('S') if waits => Activity::Waits,
         Some('S' | 'T' | 't') => Activity::Sleeps,
-        // One that has ended holds nobody up.
+        // A thread that has ended does nothing.
         Some('Z' | 'X') | None => Activity::Waits,
         Some(_) => Activity::Runs,
     }
 }
 
-/// `0 0x0 …`: the number of the call and its arguments.
+/// Returns true if this system call waits for input. `call` is its number and its arguments:
+/// `0 0x0 …`.
 fn waits_for_input(call: &str) -> bool {
     let mut words = call.split_ascii_whitespace();
     let Some(number) = words.next().and_then(|number| number.parse::<i64>().ok()) else {
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_reads_its_input_waits_for_it() {
+    fn only_a_read_of_descriptor_0_or_a_wait_for_a_child_waits_for_input() {
         let rest = "0x1f167b30 0x1000 0x0 0x54 0xd 0x7f 0x7f";
         assert!(waits_for_input(&format!("{} 0x0 {rest}", libc::SYS_read)));
         assert!(waits_for_input(&format!("{} 0xffffffff {rest}", libc::SYS_wait4)));
@@ -104,6 +105,6 @@ mod tests {
 
     #[test]
     fn a_thread_that_runs_is_seen_to_run() {
-        assert_eq!(at(std::process::id()).activity, Activity::Runs);
+        assert_eq!(snapshot(std::process::id()).activity, Activity::Runs);
     }
 }
