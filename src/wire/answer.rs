@@ -1,6 +1,7 @@
-//! What an answer is worth: a reply, the program's own error, or a reason to distrust it.
+//! Decides what an answer is worth: a reply, an error of the program's own, or a reason to
+//! distrust the worker.
 //!
-//! Pure: the order is that of the design: `error` is tried first, then `reply`.
+//! Pure: the pattern `error` is tried first, then `reply`.
 
 use bytes::Bytes;
 
@@ -18,22 +19,24 @@ pub struct Judge {
     error_status: u16,
 }
 
-/// What one answer is worth.
+/// What an answer is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A successful answer.
     Good(Reply),
-    /// The program says that it cannot answer; always [`Failure::ProgramError`]. The worker is
-    /// fine.
+    /// The program says that it cannot answer: always a [`Failure::ProgramError`]. The worker
+    /// is kept.
     ProgramError(Failure),
-    /// It is for this question but not of the agreed shape: `bad_answer`, the worker is kept.
+    /// The answer is for this question, but does not have the agreed shape: `bad_answer`. The
+    /// worker is kept.
     Unfit {
-        /// What was wrong; does not repeat the answer.
+        /// What is wrong, without repeating the answer.
         detail: String,
     },
-    /// Nothing shows that it is for this question: `bad_answer`, and the worker must be stopped.
+    /// Nothing shows that the answer is for this question: `bad_answer`. The worker must be
+    /// stopped.
     Doubtful {
-        /// What was wrong; does not repeat the answer.
+        /// What is wrong, without repeating the answer.
         detail: String,
     },
 }
@@ -44,13 +47,13 @@ impl Judge {
         Self::of(wire.reply.clone(), wire.error.clone(), wire.error_status)
     }
 
-    /// A judge for answers of these shapes; `error_status` as in the pool's settings.
+    /// A judge for answers of these shapes. `error_status` is the key of the pool.
     pub fn of(reply: ReplyShape, error: Option<Pattern>, error_status: u16) -> Self {
         Self { reply, error, error_status }
     }
 
-    /// Judges the answer to `question`. `proven`: the message itself showed that it is for this
-    /// question, as [`super::Received::Answer`] says.
+    /// Judges the answer to `question`. `proven` says that the message itself shows which
+    /// question it answers; see [`super::Received::Answer`].
     pub fn judge(&self, question: &[u8], answer: Bytes, proven: bool) -> Verdict {
         let mut unfit = None;
         if let Some(error) = &self.error {
@@ -73,14 +76,14 @@ impl Judge {
                 }
                 Match::Doubtful => {
                     let other = || "the answer does not have the shape of `reply`".to_owned();
-                    return distrust(proven, unfit.unwrap_or_else(other));
+                    return misshapen(proven, unfit.unwrap_or_else(other));
                 }
             },
             ReplyShape::Json if json::is_json(&answer) => (answer, ReplyForm::Json),
-            ReplyShape::Json => return distrust(proven, "the answer is not JSON".to_owned()),
+            ReplyShape::Json => return misshapen(proven, "the answer is not JSON".to_owned()),
             ReplyShape::Http => match http_reply::read(&answer) {
                 Ok(reply) => return Verdict::Good(reply),
-                Err(detail) => return distrust(proven, detail),
+                Err(detail) => return misshapen(proven, detail),
             },
         };
         Verdict::Good(Reply { body, form })
@@ -93,7 +96,8 @@ impl Judge {
     }
 }
 
-fn distrust(proven: bool, detail: String) -> Verdict {
+/// The verdict on an answer that does not have the agreed shape.
+fn misshapen(proven: bool, detail: String) -> Verdict {
     if proven { Verdict::Unfit { detail } } else { Verdict::Doubtful { detail } }
 }
 
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_proof_what_has_not_the_shape_is_doubtful() {
+    fn without_a_proof_an_answer_of_another_shape_is_doubtful() {
         let shapes = [
             (ReplyShape::Json, "{"),
             (ReplyShape::Json, ""),

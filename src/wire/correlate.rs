@@ -1,51 +1,43 @@
-//! Whose answer a message is, for one worker.
+//! Finds the call that a message of one worker answers.
 //!
-//! Pure: calls stay in the books until their answer comes, also those that nobody waits for any
-//! more: a late answer must find its own call, or it would meet another's.
+//! Pure: a call stays in the books until its last message has come, even if its caller has left:
+//! a late answer must find its own call, or it would meet another one.
 //!
-//! Where answers come in parts, a call stays in the books until its last part came.
-//!
-//! Memory: one entry for each call in the worker; how many there are is up to the pool. Of the
-//! calls that were cancelled, the ids of the last [`CANCELLED_MOST`] are known; what comes for one
-//! from before them counts as late too, or callers who leave could make a slow worker look out of
-//! step.
+//! Memory: one entry for each call in the worker, of which the pool decides the number, and the
+//! ids of cancelled calls ([`Cancelled`]).
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::cancelled::Cancelled;
+use super::echo;
 use super::encode::{Encoder, TooLong};
 use super::json_id::{self, OwnId};
 use crate::base::Question;
 use crate::base::json;
-use crate::base::pattern::{Match, Pattern};
+use crate::base::pattern::Pattern;
 use crate::config::{Matching, ReplyShape, StreamEnd, WireSettings};
 
-/// Of more calls than this it is not known that they were cancelled.
-const CANCELLED_MOST: usize = 1024;
-
-/// The calls in one worker, each known to the caller as a `T`.
+/// The calls in one worker, each known to the pool by a token `T`.
 #[derive(Debug)]
 pub struct Correlator<T> {
     rule: Rule,
     /// Oldest first, so tags ascend.
-    calls: VecDeque<Waiting<T>>,
+    calls: VecDeque<OpenCall<T>>,
     last_tag: u64,
-    /// How the last part of an answer is known; `None`: an answer is one message.
+    /// How the last part of an answer is recognised; `None` if an answer is one message.
     stream: Option<StreamEnd>,
-    /// What was put into the questions of calls that were cancelled, oldest first.
-    cancelled: VecDeque<u64>,
-    /// What was put into any question up to this one may have been cancelled.
-    forgotten: u64,
+    cancelled: Cancelled,
 }
 
-/// Why a question was not asked. Nothing was written and nothing noted down.
+/// Why a question was not asked. Nothing was written, and the books are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Longer than `message_max` or the framing allows: `body_too_large`.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// `json-id` cannot put its `id` in: `bad_request`. Says what was expected.
+    /// The question has no place for an `id` (`json-id`): `bad_request`, with the reason.
     #[error("{0}")]
     Unfit(&'static str),
 }
@@ -57,25 +49,25 @@ pub enum Received<T> {
     Answer {
         /// The call.
         token: T,
-        /// The answer without its tag, or with the caller's own `id`.
+        /// The answer, without its tag or with the caller's own `id`.
         text: Bytes,
-        /// The question as the caller put it.
+        /// The caller's question.
         question: Bytes,
-        /// The message itself showed which call it is for (all but `order`).
+        /// The message itself shows which call it answers (always, except with `order`).
         proven: bool,
-        /// How much of the answer it is; with the last of it, the call is out of the books.
+        /// How much of the answer it is. The call leaves the books with the last share.
         share: Share,
     },
-    /// Something about a call that was cancelled.
+    /// A message about a cancelled call.
     Late,
-    /// The worker said something that belongs to no call and asks for nothing (`json-id`).
+    /// A message that belongs to no call and asks for nothing (`json-id`).
     Notification,
-    /// The worker asked something of its own (`json-id`).
+    /// A question of the worker's own (`json-id`).
     WorkerAsks {
-        /// The answer to write back, before framing: "method not found".
+        /// The answer to write back, not yet framed: "method not found".
         reply: Bytes,
     },
-    /// The worker is out of step and must be stopped. Says why, for the operator.
+    /// The worker is out of step and must be stopped; the text tells the operator why.
     Mismatch(String),
 }
 
@@ -84,16 +76,16 @@ pub enum Received<T> {
 pub enum Share {
     /// All of it.
     Whole,
-    /// A part that others follow.
+    /// A part, with more to follow.
     Part,
     /// The last part.
     Last,
-    /// No part: it says that the part before was the last.
+    /// Not a part: says that the part before was the last.
     End,
 }
 
 impl Share {
-    /// Does nothing of the answer come after it?
+    /// Returns true if nothing of the answer comes after this.
     pub fn is_last(self) -> bool {
         self != Self::Part
     }
@@ -109,10 +101,10 @@ enum Rule {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct OpenCall<T> {
     token: T,
     question: Question,
-    /// What we put before the question or into it.
+    /// The number that stands before the question (`tag`) or is its `id` (`json-id`).
     tag: u64,
     /// The caller's `id` (`json-id`).
     own_id: OwnId,
@@ -129,8 +121,8 @@ impl<T: Clone> Correlator<T> {
         Self { stream, ..Self::matching(wire.matching, wire.error.iter().chain(reply)) }
     }
 
-    /// Empty books for this matching. `shapes`: the patterns that answers have; those with
-    /// `{input}` show under `echo` whose answer one is.
+    /// Empty books for this matching. `shapes` are the patterns of answers: with `echo`, those
+    /// that have `{input}` show which call is answered.
     pub fn matching<'a>(matching: Matching, shapes: impl Iterator<Item = &'a Pattern>) -> Self {
         let rule = match matching {
             Matching::Order => Rule::Order,
@@ -140,15 +132,15 @@ impl<T: Clone> Correlator<T> {
             Matching::Tag => Rule::Tag,
             Matching::JsonId => Rule::JsonId,
         };
-        let (calls, cancelled) = (VecDeque::new(), VecDeque::new());
-        Self { rule, calls, last_tag: 0, stream: None, cancelled, forgotten: 0 }
+        let (calls, cancelled) = (VecDeque::new(), Cancelled::default());
+        Self { rule, calls, last_tag: 0, stream: None, cancelled }
     }
 
-    /// Notes a call down and writes its question, framed, to the end of `out`.
+    /// Adds a call to the books and appends its framed question to `out`.
     ///
     /// # Errors
     ///
-    /// [`Refused`]; nothing was noted or written.
+    /// [`Refused`]; then the books and `out` are unchanged.
     pub fn ask(
         &mut self,
         token: T,
@@ -175,37 +167,40 @@ impl<T: Clone> Correlator<T> {
             }
         }
         self.last_tag = tag;
-        self.calls.push_back(Waiting { token, question: question.clone(), tag, own_id });
+        self.calls.push_back(OpenCall { token, question: question.clone(), tag, own_id });
         Ok(())
     }
 
-    /// Says what a message is. A call leaves the books with the last of its answer.
+    /// Decides what a message is. A call leaves the books with the last share of its answer.
     pub fn received(&mut self, message: Bytes) -> Received<T> {
         if self.calls.is_empty() && !matches!(self.rule, Rule::JsonId) {
             return Received::Mismatch("it wrote a message while nothing was asked".to_owned());
         }
         match &self.rule {
             Rule::Order => self.answered(0, message, false),
-            Rule::Echo(shapes) => match find_echo(&self.calls, shapes, &message) {
-                Ok(place) => self.answered(place, message, true),
-                Err(reason) => Received::Mismatch(reason.to_owned()),
-            },
+            Rule::Echo(shapes) => {
+                let questions = self.calls.iter().map(|call| &call.question.text);
+                match echo::find(questions, shapes, &message) {
+                    Ok(place) => self.answered(place, message, true),
+                    Err(reason) => Received::Mismatch(reason.to_owned()),
+                }
+            }
             Rule::Tag => self.received_tagged(&message),
             Rule::JsonId => self.received_json(&message),
         }
     }
 
-    /// May the worker speak while nothing is asked (`json-id`: notifications)?
+    /// Returns true if the worker may write while nothing is asked (`json-id`: notifications).
     pub fn may_speak(&self) -> bool {
         matches!(self.rule, Rule::JsonId)
     }
 
-    /// The call that was asked first of those without an answer.
+    /// The oldest call without an answer.
     pub fn oldest(&self) -> Option<&T> {
         self.calls.front().map(|call| &call.token)
     }
 
-    /// The nonce of that call, for [`super::Decoder::next`].
+    /// The nonce of the oldest call, for [`super::Decoder::next`].
     pub fn oldest_nonce(&self) -> Option<&[u8]> {
         self.calls.front()?.question.nonce.as_deref()
     }
@@ -215,7 +210,7 @@ impl<T: Clone> Correlator<T> {
         self.calls.len()
     }
 
-    /// Is every call answered?
+    /// Returns true if every call is answered.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
@@ -225,7 +220,7 @@ impl<T: Clone> Correlator<T> {
         self.calls.iter().map(|call| &call.token)
     }
 
-    /// Empties the books: what a lost worker leaves behind, oldest first.
+    /// Empties the books. Returns the calls that a lost worker leaves behind, oldest first.
     pub fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         std::mem::take(&mut self.calls).into_iter().map(|call| call.token)
     }
@@ -251,30 +246,20 @@ impl<T: Clone> Correlator<T> {
         Received::Answer { token: call.token, text, question: call.question.text, proven, share }
     }
 
-    /// Takes a call out of the books whose answer is not wanted any more, and says what it is
-    /// known by on the wire (`json-id`); what still comes for it is [`Received::Late`].
+    /// Removes a call whose answer is no longer wanted. Returns the `id` that the worker knows it
+    /// by (`json-id`). Messages that still come for it are [`Received::Late`].
     pub fn cancel(&mut self, token: &T) -> Option<u64>
     where
         T: PartialEq,
     {
         let place = self.calls.iter().position(|call| call.token == *token)?;
         let tag = self.calls.remove(place)?.tag;
-        if self.cancelled.len() == CANCELLED_MOST
-            && let Some(oldest) = self.cancelled.pop_front()
-        {
-            self.forgotten = self.forgotten.max(oldest);
-        }
-        // Calls are not cancelled in the order in which they were asked.
-        let place = self.cancelled.partition_point(|other| *other < tag);
-        self.cancelled.insert(place, tag);
+        self.cancelled.add(tag);
         Some(tag)
     }
 
     fn was_cancelled(&self, tag: &[u8]) -> bool {
-        let is_it = |tag: u64| {
-            (1..=self.forgotten).contains(&tag) || self.cancelled.binary_search(&tag).is_ok()
-        };
-        number(tag).is_some_and(is_it)
+        number(tag).is_some_and(|tag| self.cancelled.contains(tag))
     }
 
     fn place_of(&self, tag: &[u8]) -> Option<usize> {
@@ -289,7 +274,9 @@ impl<T: Clone> Correlator<T> {
                 let text = message.slice((end + 1).min(message.len())..);
                 self.answered(place, text, true)
             }
-            None => Received::Mismatch("its message begins with no tag of a call".to_owned()),
+            None => {
+                Received::Mismatch("its message does not begin with the tag of a call".to_owned())
+            }
         }
     }
 
@@ -310,19 +297,19 @@ impl<T: Clone> Correlator<T> {
                     self.answered(place, text, true)
                 }
                 None if self.was_cancelled(&message[id.value.clone()]) => Received::Late,
-                None => Received::Mismatch("the `id` of its message is of no call".to_owned()),
+                None => Received::Mismatch("the `id` of its message belongs to no call".to_owned()),
             },
         }
     }
 }
 
-/// The number that we wrote so; a text that is not exactly how we write it is not ours.
+/// Reads a number that we wrote. A text that is not exactly as we write numbers is not ours.
 fn number(text: &[u8]) -> Option<u64> {
     let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
-/// Does this part of an answer say that others follow?
+/// Returns true if this part of an answer says that more parts follow.
 fn says_more(part: &[u8]) -> Result<bool, &'static str> {
     match json::members(part, ["more"]) {
         Ok(object) => {
@@ -333,52 +320,6 @@ fn says_more(part: &[u8]) -> Result<bool, &'static str> {
         Err(json::Fault::NotJson) => Err("its message is not JSON"),
         Err(json::Fault::Twice) => Err("its message has its `more` twice"),
     }
-}
-
-/// The oldest call whose question the answer repeats. Where the answer fits several different
-/// questions it is of none: which was meant cannot be known.
-fn find_echo<T>(
-    calls: &VecDeque<Waiting<T>>,
-    shapes: &[Pattern],
-    answer: &Bytes,
-) -> Result<usize, &'static str> {
-    let echoes: Vec<_> = shapes.iter().map(|shape| (shape, shape.echoed(answer))).collect();
-    for wholly in [true, false] {
-        let mut found: Option<usize> = None;
-        for (place, call) in calls.iter().enumerate() {
-            let question = &call.question.text;
-            if found.is_some_and(|found| calls[found].question.text == *question)
-                || !repeats(&echoes, question, answer, wholly)
-            {
-                continue;
-            }
-            if found.replace(place).is_some() {
-                return Err("its message repeats more than one question");
-            }
-        }
-        if let Some(place) = found {
-            return Ok(place);
-        }
-    }
-    Err("its message repeats the question of no call")
-}
-
-/// Does the answer fit one of the shapes wholly, or (`wholly` not set) at least show that it is
-/// for this question? Where a shape leaves only one reading, other questions are not tried: a
-/// long answer would be searched again for each.
-fn repeats(
-    echoes: &[(&Pattern, Option<&[u8]>)],
-    question: &Bytes,
-    answer: &Bytes,
-    wholly: bool,
-) -> bool {
-    echoes.iter().filter(|(_, echo)| echo.is_none_or(|echo| echo == question)).any(|(shape, _)| {
-        match shape.fit(question, answer) {
-            Match::Fits(_) => true,
-            Match::ProvenButUnfit(_) => !wholly,
-            Match::Doubtful => false,
-        }
-    })
 }
 
 #[cfg(test)]
@@ -408,7 +349,7 @@ mod tests {
             self.correlator.ask(token, &question, &encoder, &mut self.written)
         }
 
-        /// Asks and says what was written.
+        /// Asks, and returns what was written.
         fn ask(&mut self, token: u32, question: &str) -> String {
             self.try_ask(token, question).expect("a good question");
             String::from_utf8(self.written.split().to_vec()).expect("text")
@@ -426,7 +367,7 @@ mod tests {
         }
     }
 
-    /// Token, text and share of what is received.
+    /// Token, text and share of the answer that this message is.
     fn share(books: &mut Books, message: &str) -> (u32, String, Share) {
         match books.receive(message) {
             Received::Answer { token, text, share, .. } => {
@@ -437,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_parts_is_over_with_the_text_that_ends_it() {
+    fn an_answer_in_parts_ends_with_the_text_that_says_so() {
         for (matching, tag) in [(Matching::Order, ""), (Matching::Tag, "1 ")] {
             let mut books = Books::new(matching, &[]);
             books.correlator.stream = Some(StreamEnd::Until("END".to_owned()));
@@ -476,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_for_one_of_very_many_cancelled_calls_is_late_too() {
+    fn a_message_for_any_of_very_many_cancelled_calls_is_late() {
         let mut books = Books::new(Matching::JsonId, &[]);
         for token in 1..=2000 {
             books.ask(token, "{}");
@@ -494,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_for_a_cancelled_call_is_late_and_nothing_else_is() {
+    fn a_message_for_a_cancelled_call_is_late_and_no_other_is() {
         let mut books = Books::new(Matching::JsonId, &[]);
         for token in 1..=3 {
             books.ask(token, "{}");
@@ -691,7 +632,7 @@ mod tests {
         assert!(books.correlator.is_empty());
     }
 
-    /// What a faultless program answers to what was written to it.
+    /// What a program without faults answers to this line.
     fn program(matching: Matching, line: &str) -> String {
         let line = line.trim_end_matches('\n');
         match matching {
@@ -728,7 +669,7 @@ mod tests {
                     _ => format!("{question}|{question}"),
                 };
                 prop_assert_eq!(books.receive(&message), answer(token, &expected, &question, true));
-                // The same answer again is nobody's.
+                // The same answer again belongs to no call.
                 prop_assert!(matches!(books.receive(&message), Received::Mismatch(_)));
                 prop_assert_eq!(books.correlator.len(), inside.len());
                 prop_assert_eq!(books.correlator.oldest(), inside.first().map(|call| &call.0));

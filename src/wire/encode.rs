@@ -1,14 +1,14 @@
 //! Questions to bytes.
 //!
-//! Pure: what may stand in a question was checked before (`Framing::unsendable`); here only the
-//! length can still be wrong.
+//! Pure: the bytes of a question were checked before (`Framing::unsendable`). Only its length can
+//! still be wrong here.
 
 use bytes::{BufMut, BytesMut};
 
-use super::decode::Sentinel;
+use super::sentinel::Sentinel;
 use crate::config::Framing;
 
-/// Frames questions for one pool.
+/// Writes the questions of one pool as its framing demands.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     frame: Frame,
@@ -19,7 +19,7 @@ pub struct Encoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the question is longer than {limit} bytes")]
 pub struct TooLong {
-    /// Most bytes of a question, its tag or id included.
+    /// The most bytes of a question, with its tag or `id`.
     pub limit: usize,
 }
 
@@ -27,7 +27,7 @@ pub struct TooLong {
 enum Frame {
     /// The question, then these bytes.
     Ended(&'static [u8]),
-    /// The question's lines, then an empty one.
+    /// The question's lines, then an empty line.
     Block,
     /// The question, then the sentinel.
     Until(Sentinel),
@@ -41,7 +41,7 @@ enum Frame {
 impl Encoder {
     /// An encoder for `framing.send` of a pool with this `message_max`, in bytes.
     pub fn new(framing: &Framing, message_max: usize) -> Self {
-        let (frame, most) = match framing {
+        let (frame, framing_max) = match framing {
             Framing::Line | Framing::Lines(_) | Framing::LastLine(_) => {
                 (Frame::Ended(b"\n"), usize::MAX)
             }
@@ -54,20 +54,15 @@ impl Encoder {
             Framing::Netstring => (Frame::Netstring, usize::MAX),
             Framing::ContentLength => (Frame::ContentLength, usize::MAX),
         };
-        Self { frame, limit: message_max.min(most) }
+        Self { frame, limit: message_max.min(framing_max) }
     }
 
-    /// Most bytes of one question, tag or id included.
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// Writes one question, `prefix` and then `text`, to the end of `out`. `nonce` is what
-    /// `{nonce}` in an `until:` sentinel stands for.
+    /// Appends one question to `out`: `prefix`, then `text`, framed. `nonce` takes the place of
+    /// `{nonce}` in the sentinel of an `until:` framing.
     ///
     /// # Errors
     ///
-    /// [`TooLong`]; nothing was written.
+    /// [`TooLong`]; then nothing is written.
     pub fn encode(
         &self,
         prefix: &[u8],
@@ -94,7 +89,7 @@ impl Encoder {
     }
 
     fn begin(&self, length: usize, out: &mut BytesMut) {
-        const CHECKED: &str = "the limit is no more than the prefix can say";
+        const CHECKED: &str = "the limit is at most what the prefix can hold";
         match &self.frame {
             Frame::Ended(_) | Frame::Block | Frame::Until(_) => {}
             Frame::U16 => out.put_u16(u16::try_from(length).expect(CHECKED)),

@@ -1,7 +1,7 @@
 //! `reply = "http"`: an answer that chooses status, headers and body of the response.
 //!
-//! Pure: the program is trusted with what the response says, not with how it is framed: nothing
-//! it writes can change the connection, smuggle a header or a second response.
+//! Pure: the program decides what the response says, not how it is framed. Nothing it writes can
+//! change the connection or smuggle in a header or a second response.
 
 use std::borrow::Cow;
 
@@ -13,9 +13,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::base::{Reply, ReplyForm};
 
-/// Headers that say how the response is framed or belong to the connection (RFC 9110, 7.6.1),
-/// and the one by which callers tell our failures from the program's.
-const NOT_THE_PROGRAMS: [&str; 9] = [
+/// Headers that the program must not set: those that frame the response or belong to the
+/// connection (RFC 9110, 7.6.1), and the one by which callers tell our failures from the program's.
+const RESERVED_HEADERS: [&str; 9] = [
     "connection",
     "content-length",
     "httpipe-failure",
@@ -27,9 +27,10 @@ const NOT_THE_PROGRAMS: [&str; 9] = [
     "upgrade",
 ];
 
-/// Most headers of one answer, and most bytes of their names and values together.
-const HEADERS_MOST: usize = 100;
-const HEADER_BYTES_MOST: usize = 32 * 1024;
+/// The most headers of one answer.
+const HEADERS_MAX: usize = 100;
+/// The most bytes of all their names and values together.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 #[derive(Deserialize)]
 struct HttpAnswer<'a> {
@@ -45,15 +46,15 @@ struct HttpAnswer<'a> {
 #[derive(Default)]
 struct Headers(Vec<(String, String)>);
 
-/// A header's value: one text, or one for each time the header is written.
+/// The value of a header: one text, or a list for a header that is repeated.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Values {
+enum HeaderValues {
     One(String),
     Several(Vec<String>),
 }
 
-/// Reads and checks an answer; the error says what is wrong without repeating any of it.
+/// Reads and checks an answer. The error says what is wrong without repeating the answer.
 pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
     let read: HttpAnswer<'_> = serde_json::from_slice(answer).map_err(|problem| {
         let (line, column) = (problem.line(), problem.column());
@@ -87,7 +88,7 @@ pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
 
 fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, String> {
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if headers.len() > HEADERS_MOST || bytes > HEADER_BYTES_MOST {
+    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
         return Err("the answer has too many headers".to_owned());
     }
     headers.into_iter().map(|(name, value)| check_header(&name, value)).collect()
@@ -95,11 +96,11 @@ fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>
 
 fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     if name.is_empty() || !name.bytes().all(is_name_byte) {
-        return Err("the answer has a header whose name is none".to_owned());
+        return Err("the answer has a header name that is not valid".to_owned());
     }
     let name = name.to_ascii_lowercase();
-    if NOT_THE_PROGRAMS.contains(&name.as_str()) {
-        return Err(format!("the answer sets the header `{name}`, which is the server's"));
+    if RESERVED_HEADERS.contains(&name.as_str()) {
+        return Err(format!("the answer sets the header `{name}`, which only the server may set"));
     }
     // HTAB is the only control character that a value may hold; CR and LF would end it.
     if value.bytes().any(|byte| byte != b'\t' && (byte < 0x20 || byte == 0x7f)) {
@@ -130,10 +131,10 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
         let mut headers = Vec::new();
-        while let Some((name, values)) = map.next_entry::<String, Values>()? {
+        while let Some((name, values)) = map.next_entry::<String, HeaderValues>()? {
             match values {
-                Values::One(value) => headers.push((name, value)),
-                Values::Several(values) => {
+                HeaderValues::One(value) => headers.push((name, value)),
+                HeaderValues::Several(values) => {
                     headers.extend(values.into_iter().map(|value| (name.clone(), value)));
                 }
             }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_mean_nothing_are_ignored_however_deep() {
+    fn unknown_members_are_ignored_however_deep() {
         let deep = format!(r#"{{"x":{}{},"body":"b"}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(form(&deep).2, b"b");
     }
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_response_is_refused() {
+    fn an_answer_that_makes_no_response_is_refused() {
         let bad = [
             r#"{"status":99}"#,
             r#"{"status":101}"#,
@@ -234,20 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_too_many_headers_is_refused() {
+    fn an_answer_with_too_many_headers_is_refused() {
         let headers = |count: usize| {
             let many: Vec<_> = (0..count).map(|n| format!(r#""x-{n}":"""#)).collect();
             with_headers(&format!("{{{}}}", many.join(",")))
         };
-        assert!(headers(HEADERS_MOST).is_ok());
-        let said = headers(HEADERS_MOST + 1).expect_err("too many");
+        assert!(headers(HEADERS_MAX).is_ok());
+        let said = headers(HEADERS_MAX + 1).expect_err("too many");
         assert_eq!(said, "the answer has too many headers");
-        let long = "x".repeat(HEADER_BYTES_MOST);
+        let long = "x".repeat(HEADER_BYTES_MAX);
         assert!(with_headers(&format!(r#"{{"X":"{long}"}}"#)).is_err());
     }
 
     #[test]
-    fn what_is_said_of_a_bad_answer_does_not_repeat_it() {
+    fn the_error_does_not_repeat_the_answer() {
         let said = read(br#"{"status":"secret"}"#).expect_err("not a number");
         assert!(!said.contains("secret"), "{said}");
     }

@@ -1,30 +1,29 @@
-//! The `id` of a JSON object: sets ours in a question, finds it in an answer, and puts the
+//! The `id` of a JSON object: sets ours in a question, finds it in the answer, and puts the
 //! caller's own back, byte for byte.
 //!
-//! Pure: works on the text, so nothing else in the message changes.
+//! Pure: edits the text itself, so nothing else in the message changes.
 
 use bytes::Bytes;
 
 use crate::base::json::{self, Fault, Member};
 
-/// What the caller's question had for an `id`.
+/// The `id` of the caller's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OwnId {
-    /// None: the answer shall have none.
+    /// There was none, so the answer gets none.
     Absent,
-    /// This text, of whatever JSON type.
+    /// This text, of any JSON type.
     Text(Bytes),
 }
 
-/// What matters of a worker's message.
-pub(super) struct Message {
-    /// It has a `method`: it is no answer.
+/// The members of a worker's message that matter.
+pub(super) struct WorkerMessage {
+    /// The message has a `method`, so it is not an answer.
     pub(super) has_method: bool,
-    /// Its `id`.
     pub(super) id: Option<Member>,
 }
 
-/// The question with our `id`, and the one it had.
+/// Returns the question with our `id`, and the `id` it had.
 pub(super) fn replace(question: &Bytes, id: u64) -> Result<(Bytes, OwnId), &'static str> {
     let object = json::members(question, ["id"]).map_err(|fault| match fault {
         Fault::NotJson => "the question is not JSON",
@@ -43,18 +42,18 @@ pub(super) fn replace(question: &Bytes, id: u64) -> Result<(Bytes, OwnId), &'sta
     Ok(([before, number, after].concat().into(), OwnId::Text(question.slice_ref(value))))
 }
 
-/// Reads a worker's message; the error says what is wrong, for the operator.
-pub(super) fn read(message: &[u8]) -> Result<Message, &'static str> {
+/// Reads a message of a worker. The error tells the operator what is wrong.
+pub(super) fn read(message: &[u8]) -> Result<WorkerMessage, &'static str> {
     let object = json::members(message, ["id", "method"]).map_err(|fault| match fault {
         Fault::NotJson => "its message is not JSON",
         Fault::NotObject => "its message is not a JSON object",
         Fault::Twice => "its message has its `id` or `method` twice",
     })?;
     let [id, method] = object.members;
-    Ok(Message { has_method: method.is_some(), id })
+    Ok(WorkerMessage { has_method: method.is_some(), id })
 }
 
-/// The answer with the caller's `id` in place of ours.
+/// Returns the answer with the caller's `id` in place of ours.
 pub(super) fn restore(answer: &Bytes, id: &Member, own: &OwnId) -> Bytes {
     match own {
         OwnId::Text(text) => {
@@ -68,12 +67,13 @@ pub(super) fn restore(answer: &Bytes, id: &Member, own: &OwnId) -> Bytes {
     }
 }
 
-/// What a question of the worker is answered with; `id` is its text.
+/// Returns the answer to a question of the worker's own; `id` is the text of its `id`.
 pub(super) fn method_not_found(id: &[u8]) -> Bytes {
     let after = br#","error":{"code":-32601,"message":"method not found"}}"#;
     [br#"{"jsonrpc":"2.0","id":"#, id, after].concat().into()
 }
 
+/// Returns the text before a member's value, the value, and the text after it.
 fn around<'a>(text: &'a [u8], member: &Member) -> (&'a [u8], &'a [u8], &'a [u8]) {
     let (before, rest) = text.split_at(member.value.start);
     let (value, after) = rest.split_at(member.value.len());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gave_no_id_gets_none() {
+    fn a_caller_without_an_id_gets_none() {
         for question in ["{}", "{ }", r#"{"a":1}"#, r#"{ "a" : {"id":1}, "b":2 }"#] {
             assert_eq!(there_and_back(question), question);
         }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_hold_an_id_is_refused() {
+    fn a_question_that_cannot_hold_an_id_is_refused() {
         for question in
             ["[]", r#"[{"id":1}]"#, "1", "", "{", r#"{"id":1,"id":2}"#, "{\"a\":\"\n\"}"]
         {

@@ -1,13 +1,13 @@
-//! Framings that say a message's length before its bytes: binary prefixes, netstrings and
+//! Framings that give a message's length before its bytes: binary prefixes, netstrings and
 //! `Content-Length` headers.
 //!
-//! Pure: a length above the limit is refused as soon as it was read, before any byte of the
-//! message is waited for or any memory taken.
+//! Pure: a length above the limit is rejected as soon as it is read, before the server waits for
+//! the message or takes memory for it.
 
-use super::decode::{Broken, Cut, Progress, next_line};
+use super::cut::{Broken, Cut, Progress, next_line};
 
-/// Most bytes of a `Content-Length` header with its empty line.
-const HEADER_MOST: usize = 8 * 1024;
+/// The most bytes of a `Content-Length` header, its empty line included.
+const HEADER_MAX: usize = 8 * 1024;
 
 /// The kinds of binary prefixes.
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +45,17 @@ pub(super) fn find_netstring(buffer: &[u8], limit: usize) -> Result<Option<Cut>,
     let expected = "a netstring's length without leading zeros and a colon";
     let digits = buffer.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits > 1 && buffer[0] == b'0' {
-        return Err(malformed(expected, buffer));
+        return Err(Broken::malformed(expected, buffer));
     }
     let length = read_length(&buffer[..digits], limit)?;
     match buffer.get(digits) {
         None => return Ok(None),
         Some(b':') if digits > 0 => {}
-        Some(_) => return Err(malformed(expected, buffer)),
+        Some(_) => return Err(Broken::malformed(expected, buffer)),
     }
     let Some(cut) = whole(buffer, digits + 1, length, 1) else { return Ok(None) };
     if buffer[cut.end] != b',' {
-        return Err(malformed("the comma after a netstring", &buffer[cut.end..]));
+        return Err(Broken::malformed("the comma after a netstring", &buffer[cut.end..]));
     }
     Ok(Some(cut))
 }
@@ -67,13 +67,13 @@ pub(super) fn find_content_length(
 ) -> Result<Option<Cut>, Broken> {
     while progress.body.is_none() {
         let Some((end, next)) = next_line(buffer, progress) else {
-            if buffer.len() > HEADER_MOST {
-                return Err(malformed("a header of at most 8 KiB", buffer));
+            if buffer.len() > HEADER_MAX {
+                return Err(Broken::malformed("a header of at most 8 KiB", buffer));
             }
             return Ok(None);
         };
-        if next > HEADER_MOST {
-            return Err(malformed("a header of at most 8 KiB", buffer));
+        if next > HEADER_MAX {
+            return Err(Broken::malformed("a header of at most 8 KiB", buffer));
         }
         let line = &buffer[progress.line_start..end];
         if line.is_empty() {
@@ -81,31 +81,31 @@ pub(super) fn find_content_length(
         } else if let Some(length) = read_header(line, limit)?
             && progress.length.replace(length).is_some()
         {
-            return Err(malformed("`Content-Length` once", line));
+            return Err(Broken::malformed("`Content-Length` once", line));
         }
         progress.line_start = next;
     }
     let start = progress.body.expect("the loop ends when the header does");
     let header = &buffer[..start];
-    let length = progress.length.ok_or_else(|| malformed("a `Content-Length`", header))?;
+    let length = progress.length.ok_or_else(|| Broken::malformed("a `Content-Length`", header))?;
     Ok(whole(buffer, start, length, 0))
 }
 
-/// The value of one header line if it is `Content-Length`.
+/// Returns the value of a header line if its name is `Content-Length`.
 fn read_header(line: &[u8], limit: usize) -> Result<Option<usize>, Broken> {
     let expected = "a header line such as `Content-Length: 12`";
-    let colon = memchr::memchr(b':', line).ok_or_else(|| malformed(expected, line))?;
+    let colon = memchr::memchr(b':', line).ok_or_else(|| Broken::malformed(expected, line))?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
     if !name.trim_ascii_end().eq_ignore_ascii_case(b"content-length") {
         return Ok(None);
     }
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(malformed(expected, line));
+        return Err(Broken::malformed(expected, line));
     }
     read_length(value, limit).map(Some)
 }
 
-/// Reads decimal digits; stops at the limit, so any number of them is safe.
+/// Reads decimal digits. Stops once the number exceeds the limit, so any number of digits is safe.
 fn read_length(digits: &[u8], limit: usize) -> Result<usize, Broken> {
     digits.iter().try_fold(0_usize, |length, digit| {
         let length = length.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
@@ -113,14 +113,9 @@ fn read_length(digits: &[u8], limit: usize) -> Result<usize, Broken> {
     })
 }
 
-/// The message of this length, if all of it and of what comes `after` it is there.
+/// Returns the message of this length, if all of it and the `after` bytes behind it are there.
 fn whole(buffer: &[u8], start: usize, length: usize, after: usize) -> Option<Cut> {
     let end = start.checked_add(length)?;
     let next = end.checked_add(after)?;
-    (buffer.len() >= next).then_some(Cut { start, end, next, returns: false })
-}
-
-fn malformed(expected: &'static str, found: &[u8]) -> Broken {
-    let shown = &found[..found.len().min(40)];
-    Broken::Malformed { expected, found: format!("\"{}\"", shown.escape_ascii()) }
+    (buffer.len() >= next).then_some(Cut { start, end, next, has_returns: false })
 }
