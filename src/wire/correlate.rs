@@ -180,7 +180,7 @@ impl<T: Clone> Correlator<T> {
             Rule::Order => self.answered(0, message, false),
             Rule::Echo(shapes) => {
                 let questions = self.calls.iter().map(|call| &call.question.text);
-                match echo::find(questions, shapes, &message) {
+                match echo::find(&questions, shapes, &message) {
                     Ok(place) => self.answered(place, message, true),
                     Err(reason) => Received::Mismatch(reason.to_owned()),
                 }

@@ -10,7 +10,7 @@ use crate::base::pattern::{Match, Pattern};
 /// Returns the place of the oldest question that the answer repeats. A question that the whole
 /// answer fits comes before one that the answer only repeats.
 pub(super) fn find<'a>(
-    questions: impl Iterator<Item = &'a Bytes> + Clone,
+    questions: &(impl Iterator<Item = &'a Bytes> + Clone),
     shapes: &[Pattern],
     answer: &Bytes,
 ) -> Result<usize, &'static str> {
