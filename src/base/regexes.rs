@@ -14,8 +14,12 @@ pub struct WholeRegex(regex::Regex);
 
 impl ByteRegex {
     /// Compiles a regular expression.
-    pub fn new(text: &str) -> Result<Self, regex::Error> {
-        regex::bytes::Regex::new(text).map(Self)
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text, in one line.
+    pub fn new(text: &str) -> Result<Self, String> {
+        regex::bytes::Regex::new(text).map(Self).map_err(|error| one_line(&error))
     }
 }
 
@@ -47,10 +51,15 @@ impl fmt::Display for ByteRegex {
 
 impl WholeRegex {
     /// Compiles a regular expression and anchors it at both ends.
-    pub fn new(text: &str) -> Result<Self, regex::Error> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text, in one line.
+    pub fn new(text: &str) -> Result<Self, String> {
         // Compiled alone first, so that an error does not speak of what is put around it.
-        regex::Regex::new(text)?;
-        regex::Regex::new(&format!("^(?:{text})$")).map(Self)
+        let compiled =
+            regex::Regex::new(text).and_then(|_| regex::Regex::new(&format!("^(?:{text})$")));
+        compiled.map(Self).map_err(|error| one_line(&error))
     }
 
     /// Returns true if the whole text matches.
@@ -76,6 +85,12 @@ impl fmt::Display for WholeRegex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().next_back().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 #[cfg(test)]

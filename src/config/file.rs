@@ -67,30 +67,30 @@ pub enum OneOrMany {
 pub struct LogFile {
     /// `text` is for people, `json` is one object a line; `auto` is text on a terminal, else
     /// JSON.
-    pub format: LogFormatText,
+    pub format: LogFormat,
     /// The least important level that is written.
-    pub level: LogLevelText,
+    pub level: LogLevel,
     /// One line for each request.
     pub access: bool,
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("type" = "string"))]
 #[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
-pub enum LogFormatText {
+pub enum LogFormat {
     Auto,
     Text,
     Json,
 }
 
 /// How important a log line is.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("type" = "string"))]
 #[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
-pub enum LogLevelText {
+pub enum LogLevel {
     Error,
     Warn,
     Info,
@@ -392,7 +392,7 @@ impl Default for File {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self { format: LogFormatText::Auto, level: LogLevelText::Info, access: true }
+        Self { format: LogFormat::Auto, level: LogLevel::Info, access: true }
     }
 }
 

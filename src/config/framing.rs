@@ -95,7 +95,7 @@ impl Framing {
             ("until", _) => return refuse(text, "say until what, as in \"until:> \""),
             ("last-line", Some(pattern)) if !pattern.is_empty() => match ByteRegex::new(pattern) {
                 Ok(regex) => Self::LastLine(regex),
-                Err(error) => return refuse(text, &super::check_pool::regex_hint(&error)),
+                Err(hint) => return refuse(text, &hint),
             },
             ("last-line", _) => {
                 return refuse(text, "say what that line matches, as in \"last-line:^EOS$\"");
@@ -143,6 +143,11 @@ fn refuse(text: &str, hint: &str) -> Result<Framing, (String, String)> {
 }
 
 impl Framings {
+    /// Returns true if answers end with the nonce of their question.
+    pub fn reply_ends_with_nonce(&self) -> bool {
+        matches!(&self.reply, Framing::Until(end) if end.contains("{nonce}"))
+    }
+
     /// Why this value may not be part of a question, in either way: a value that the program
     /// repeats must not end its answer early either.
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::LaunchSettings;
 use super::file::PoolFile;
+use super::pool::LaunchSettings;
 use super::problem::Problem;
 use super::tree::{KeyPath, Places};
 

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::check::{Surroundings, check};
+use super::check::{Host, check};
 use super::file::File;
 use super::flags::{Target, Typed};
 use super::launch::{Environment, reason, resolve};
 use super::problem::{Place, Problem, Problems, SourceText};
 use super::schema::schema;
+use super::server::Config;
+use super::shape;
 use super::tree::{KeyPath, Tree};
-use super::{Config, shape};
 
 /// The file that is taken if none is named.
 pub const DEFAULT_FILE: &str = "httpipe.toml";
@@ -92,7 +93,7 @@ impl ConfigSource {
             }
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        check(&file, &places, &Surroundings { processors, launches }, problems)
+        check(&file, &places, &Host { processors, launches }, problems)
     }
 
     /// The absolute directory that the file's relative paths begin in.

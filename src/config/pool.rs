@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[cfg(test)]
-use super::Framing;
-use super::{Framings, Matching};
+use super::framing::Framing;
+use super::framing::{Framings, Matching};
 use crate::base::pattern::Pattern;
 use crate::base::{ByteRegex, ByteSize};
 
@@ -254,7 +254,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::check::{Surroundings, check};
+    use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::launch::resolve;
     use crate::config::schema::schema;
@@ -312,8 +312,8 @@ mod tests {
         let path = KeyPath::of(&["pool", "a"]);
         let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
-        let surroundings = Surroundings { processors: 1, launches };
-        let config = check(&file, &tree.places, &surroundings, vec![]).expect(&text);
+        let host = Host { processors: 1, launches };
+        let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::schema::schema;
+use super::schema::{TableSchema, schema, tables};
 
 /// The JSON schema, for editors.
 pub fn json_schema() -> String {
@@ -28,39 +28,25 @@ pub fn markdown() -> String {
     );
     text.push_str(describe(&schema));
     text.push('\n');
-    table(&mut text, "At the top of the file", &schema, &["pool", "route"]);
-    let properties = &schema["properties"];
-    table(&mut text, "`log`", &properties["log"], &[]);
-    table(&mut text, "`limits`", &properties["limits"], &[]);
-    let pool = &properties["pool"]["additionalProperties"];
-    table(&mut text, "`[pool.NAME]`", pool, &[]);
-    for name in ["queue", "hello", "probe", "recycle"] {
-        let schema = &pool["properties"][name];
-        let schema = schema.get("items").unwrap_or(schema);
-        table(&mut text, &format!("`{name}` of a pool"), schema, &[]);
+    for table in tables(&schema) {
+        let heading = if table.way.is_empty() { "At the top of the file" } else { &table.name };
+        add_table(&mut text, heading, &table);
     }
-    let route = &properties["route"]["items"];
-    table(&mut text, "`[[route]]`", route, &[]);
-    let parameter = &route["properties"]["params"]["additionalProperties"];
-    table(&mut text, "`params.NAME` of a route", parameter, &[]);
-    table(&mut text, "`[cache]`", &properties["cache"], &[]);
     text
 }
 
-fn table(text: &mut String, heading: &str, schema: &Value, without: &[&str]) {
+fn add_table(text: &mut String, heading: &str, table: &TableSchema<'_>) {
     let mut add = |line: String| {
         text.push_str(&line);
         text.push('\n');
     };
     add(format!("\n## {heading}\n"));
-    if let Some(properties) = schema["properties"].as_object() {
-        add("| key | type | if absent | meaning |\n|---|---|---|---|".to_owned());
-        let required = schema["required"].as_array();
-        for (key, schema) in properties.iter().filter(|(key, _)| !without.contains(&key.as_str())) {
-            let is_required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
-            let absent = if is_required { "must be given".to_owned() } else { absent(schema) };
-            add(format!("| `{key}` | {} | {absent} | {} |", kind(schema), cell(describe(schema))));
-        }
+    add("| key | type | if absent | meaning |\n|---|---|---|---|".to_owned());
+    let required = table.schema["required"].as_array();
+    for (key, schema) in table.schema["properties"].as_object().into_iter().flatten() {
+        let is_required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
+        let absent = if is_required { "must be given".to_owned() } else { absent(schema) };
+        add(format!("| `{key}` | {} | {absent} | {} |", kind(schema), cell(describe(schema))));
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::PathPart;
+use super::route::PathPart;
 use super::shape::nearest;
 use crate::base::template::RESERVED;
 

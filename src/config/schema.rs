@@ -17,6 +17,51 @@ pub fn schema() -> Value {
     schema
 }
 
+/// One table of a file.
+#[derive(Clone, Debug)]
+pub struct TableSchema<'a> {
+    /// The keys on the way to it, without the names of pools and parameters and the indexes of
+    /// lists: `["pool", "queue"]`. Empty for the file itself.
+    pub way: Vec<&'a str>,
+    /// What to call it: "`[pool.NAME]`", "`queue` of a pool". Empty for the file itself.
+    pub name: String,
+    /// What it may hold.
+    pub schema: &'a Value,
+}
+
+/// All tables of a file in the order of its keys, each before the tables in it.
+pub fn tables(schema: &Value) -> Vec<TableSchema<'_>> {
+    let mut tables = vec![TableSchema { way: vec![], name: String::new(), schema }];
+    add_tables(&mut tables, &[], schema);
+    tables
+}
+
+fn add_tables<'a>(tables: &mut Vec<TableSchema<'a>>, way: &[&'a str], parent: &'a Value) {
+    for (key, value) in parent["properties"].as_object().into_iter().flatten() {
+        let alternatives = value["anyOf"].as_array().into_iter().flatten();
+        for value in std::iter::once(value).chain(alternatives) {
+            let others = &value["additionalProperties"];
+            let (schema, name) = match (way, value["type"].as_str()) {
+                (_, Some("object")) if value["properties"].is_object() => (value, key.clone()),
+                (_, Some("object")) => (others, format!("{key}.NAME")),
+                ([], Some("array")) => (&value["items"], format!("[{key}]")),
+                (_, Some("array")) => (&value["items"], key.clone()),
+                _ => continue,
+            };
+            if !schema["properties"].is_object() {
+                continue;
+            }
+            let name = match way {
+                [] => format!("`[{name}]`"),
+                [outer, ..] => format!("`{name}` of a {outer}"),
+            };
+            let way = [way, &[key.as_str()]].concat();
+            tables.push(TableSchema { way: way.clone(), name, schema });
+            add_tables(tables, &way, schema);
+        }
+    }
+}
+
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

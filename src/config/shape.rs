@@ -7,6 +7,7 @@ use serde_json::Value as Schema;
 use toml::Value;
 
 use super::problem::{Place, Problem};
+use super::schema::{TableSchema, tables};
 use super::tree::{KeyPath, Places, Step, Tree};
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
@@ -200,21 +201,20 @@ impl Checker<'_> {
         self.problems.push(problem);
     }
 
-    /// Says where a key would be known.
+    /// Says where a key would be known; of more than two tables only the outermost.
     fn home_of(&self, key: &str) -> Option<String> {
-        let root = &self.root["properties"];
-        let homes = [
-            ("at the top of the file", root),
-            ("in `[pool.NAME]`", &root["pool"]["additionalProperties"]["properties"]),
-            ("in `[[route]]`", &root["route"]["items"]["properties"]),
-            ("in `limits`", &root["limits"]["properties"]),
-            (
-                "in `queue`",
-                &root["pool"]["additionalProperties"]["properties"]["queue"]["properties"],
-            ),
-        ];
-        let (home, _) = homes.into_iter().find(|(_, known)| known.get(key).is_some())?;
-        Some(format!("`{key}` belongs {home}"))
+        let mut homes = tables(self.root);
+        homes.retain(|table| table.schema["properties"].get(key).is_some());
+        homes.sort_by_key(|table| table.way.len());
+        if homes.len() > 2 {
+            homes.truncate(1);
+        }
+        let place = |table: &TableSchema<'_>| match table.way[..] {
+            [] => "at the top of the file".to_owned(),
+            _ => format!("in {}", table.name),
+        };
+        let homes: Vec<String> = homes.iter().map(place).collect();
+        (!homes.is_empty()).then(|| format!("`{key}` belongs {}", homes.join(" or ")))
     }
 
     fn refuse(
@@ -314,6 +314,20 @@ unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
 `[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`
 `threads` cannot be 0 -- 1 is the least
 unknown key `timeout` -- `timeout` belongs in `[pool.NAME]`
+"##);
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_sent_home() {
+        let text = "age = \"1h\"\nbody = \"1KiB\"\nmax_length = 3\n[pool.a]\ncommand = [\"cat\"]\n\
+            send = \"json\"\nmemory = \"1MiB\"\ndrain = \"1s\"\n";
+        insta::assert_snapshot!(said(text).join("\n"), @r##"
+unknown key `age` -- `age` belongs in `recycle` of a pool
+unknown key `body` -- `body` belongs in `[limits]`
+unknown key `max_length` -- `max_length` belongs in `params.NAME` of a route
+unknown key `drain` in `[pool.a]` -- `drain` belongs at the top of the file
+unknown key `memory` in `[pool.a]` -- `memory` belongs in `[cache]` or in `recycle` of a pool
+unknown key `send` in `[pool.a]` -- `send` belongs in `[[route]]`
 "##);
     }
 

@@ -115,10 +115,10 @@ impl Front {
                     (Some(&*config.pools[call.pool].name), &call.content_type, String::new())
                 }
             };
-            let plain_bytes = HeaderValue::from_static("application/octet-stream");
+            let content_type = HeaderValue::from_str(content_type.as_str());
             Served {
                 metrics: metrics.route(&route.label, pool),
-                content_type: HeaderValue::from_str(content_type).unwrap_or(plain_bytes),
+                content_type: content_type.expect("a content type fits into a header"),
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if converse::is_spoken(call, &config.pools[call.pool].program.wire)),

@@ -179,7 +179,7 @@ fn allow_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Arc<str> {
 pub(super) mod tests {
     use super::*;
     use crate::base::RouteId;
-    use crate::config::RouteAction;
+    use crate::config::{ContentType, RouteAction};
 
     /// A route that answers with a fixed text. Parameters are numbered as they come.
     pub(crate) fn fixed(text: &str) -> RouteSettings {
@@ -203,7 +203,7 @@ pub(super) mod tests {
             parameters: Vec::new(),
             action: RouteAction::Text {
                 text: "Ok".to_owned(),
-                content_type: "text/plain; charset=utf-8".to_owned(),
+                content_type: ContentType::default(),
             },
         }
     }

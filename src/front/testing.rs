@@ -12,8 +12,8 @@ use hyper::body::{Frame, SizeHint};
 use crate::base::ByteSize;
 use crate::base::template::Template;
 use crate::config::{
-    AdminSettings, CacheSettings, CallSettings, Config, Framing, Framings, LimitSettings,
-    LogFormat, LogSettings, PoolSettings, RouteSettings, SendShape,
+    AdminSettings, CacheSettings, CallSettings, Config, ContentType, Framing, Framings,
+    LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.
@@ -37,7 +37,7 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
         send,
         cache: None,
         idempotent: true,
-        content_type: "text/plain; charset=utf-8".to_owned(),
+        content_type: ContentType::default(),
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         admin: AdminSettings { address: None, explicit: false, token: None },
         threads: 1,
         drain: Duration::from_secs(30),
-        log: LogSettings { format: LogFormat::Json, level: "info".to_owned(), access: false },
+        log: LogSettings { format: LogFormat::Json, level: LogLevel::Info, access: false },
         limits: LimitSettings {
             header: ByteSize(32 << 10),
             body: ByteSize(2048),

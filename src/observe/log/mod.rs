@@ -19,7 +19,7 @@ use self::layer::EventLayer;
 use self::line::{Format, Line, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// The log of one server.
 #[derive(Clone, Debug)]
@@ -72,16 +72,14 @@ impl Log {
         Ok(Self::new(settings, terminal, Arc::new(Sink::stderr(metrics)?)))
     }
 
-    /// The log in `sink`; `terminal` decides what the format `auto` means. A level that is none
-    /// is taken for `info`.
+    /// The log in `sink`; `terminal` decides what the format `auto` means.
     pub fn new(settings: &LogSettings, terminal: bool, sink: Arc<Sink>) -> Self {
         let format = match settings.format {
             LogFormat::Auto if terminal => Format::Text,
             LogFormat::Text => Format::Text,
             LogFormat::Auto | LogFormat::Json => Format::Json,
         };
-        let level = settings.level.parse().unwrap_or(LevelFilter::INFO);
-        Self { sink, format, level, access: settings.access }
+        Self { sink, format, level: filter(settings.level), access: settings.access }
     }
 
     /// Takes everything that is logged by `tracing` in this process. There can be one such log
@@ -148,15 +146,25 @@ impl AccessLog {
     }
 }
 
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::sink::tests::Memory;
     use super::*;
 
-    fn log(format: LogFormat, level: &str, access: bool) -> (Log, Memory) {
+    fn log(format: LogFormat, level: LogLevel, access: bool) -> (Log, Memory) {
         let memory = Memory::default();
         let sink = Sink::new(memory.clone(), &Metrics::new()).expect("a thread");
-        let settings = LogSettings { format, level: level.to_owned(), access };
+        let settings = LogSettings { format, level, access };
         (Log::new(&settings, false, Arc::new(sink)), memory)
     }
 
@@ -180,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_request_is_one_json_line_with_all_its_fields() {
-        let (log, memory) = log(LogFormat::Json, "info", true);
+        let (log, memory) = log(LogFormat::Json, LogLevel::Info, true);
         log.access().write(&LINE);
         let text = written(&log, &memory);
         let rest = text.split_once("Z\",").expect("a time").1;
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_call_has_no_times_of_one() {
-        let (log, memory) = log(LogFormat::Text, "info", true);
+        let (log, memory) = log(LogFormat::Text, LogLevel::Info, true);
         log.access().write(&AccessLine { queue: None, work: None, code: None, ..LINE });
         let text = written(&log, &memory);
         let rest = text.split_once('Z').expect("a time").1;
@@ -209,24 +217,23 @@ mod tests {
     #[test]
     fn requests_are_logged_only_where_that_is_wanted() {
         for (level, access, on) in [
-            ("info", true, true),
-            ("debug", true, true),
-            ("warn", true, false),
-            ("error", true, false),
-            ("info", false, false),
+            (LogLevel::Info, true, true),
+            (LogLevel::Debug, true, true),
+            (LogLevel::Warn, true, false),
+            (LogLevel::Error, true, false),
+            (LogLevel::Info, false, false),
         ] {
             let (log, memory) = log(LogFormat::Json, level, access);
-            assert_eq!(log.access().is_on(), on, "{level} {access}");
+            assert_eq!(log.access().is_on(), on, "{level:?} {access}");
             log.access().write(&LINE);
-            assert_eq!(written(&log, &memory).is_empty(), !on, "{level} {access}");
+            assert_eq!(written(&log, &memory).is_empty(), !on, "{level:?} {access}");
         }
         assert!(!AccessLog::off().is_on());
     }
 
     #[test]
     fn auto_means_text_on_a_terminal_and_json_elsewhere() {
-        let settings =
-            LogSettings { format: LogFormat::Auto, level: "info".to_owned(), access: true };
+        let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Info, access: true };
         for (terminal, format) in [(true, Format::Text), (false, Format::Json)] {
             let sink = Sink::new(Memory::default(), &Metrics::new()).expect("a thread");
             assert_eq!(Log::new(&settings, terminal, Arc::new(sink)).format, format);
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn events_become_lines_with_their_fields_as_they_are() {
-        let (log, memory) = log(LogFormat::Json, "info", true);
+        let (log, memory) = log(LogFormat::Json, LogLevel::Info, true);
         tracing::subscriber::with_default(log.subscriber(), || {
             let error = io::Error::other("no\nway");
             tracing::warn!(
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_event_for_people_reads_as_a_sentence_with_fields() {
-        let (log, memory) = log(LogFormat::Text, "trace", true);
+        let (log, memory) = log(LogFormat::Text, LogLevel::Trace, true);
         tracing::subscriber::with_default(log.subscriber(), || {
             tracing::info!(address = "127.0.0.1:3000", "listening on http://127.0.0.1:3000");
             tracing::trace!(pid = 7);
@@ -277,8 +284,10 @@ mod tests {
 
     #[test]
     fn two_logs_in_one_process_keep_their_lines_apart() {
-        let ((one, first), (two, second)) =
-            (log(LogFormat::Text, "info", true), log(LogFormat::Text, "info", true));
+        let ((one, first), (two, second)) = (
+            log(LogFormat::Text, LogLevel::Info, true),
+            log(LogFormat::Text, LogLevel::Info, true),
+        );
         one.access().write(&AccessLine { path: "/one", ..LINE });
         two.access().write(&AccessLine { path: "/two", ..LINE });
         assert!(written(&one, &first).contains("/one") && !first.text().contains("/two"));

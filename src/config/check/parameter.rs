@@ -5,15 +5,14 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use super::check::Findings;
-use super::check_pool::regex_hint;
-use super::file::{ParameterFile, RouteFile};
-use super::route_text::ParameterText;
-use super::scalar::Scalar;
-use super::shape::nearest;
-use super::tree::KeyPath;
 use crate::base::WholeRegex;
 use crate::base::parameter::{Parameter, ParameterKind, canonical_int, compare_ints};
+use crate::config::file::{ParameterFile, RouteFile};
+use crate::config::findings::Findings;
+use crate::config::route_text::ParameterText;
+use crate::config::scalar::Scalar;
+use crate::config::shape::nearest;
+use crate::config::tree::KeyPath;
 
 const MAX_LENGTH: usize = 4096;
 
@@ -177,9 +176,9 @@ fn float_of(scalar: &Scalar) -> Option<f64> {
 fn whole_text(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<WholeRegex> {
     match WholeRegex::new(text) {
         Ok(regex) => Some(regex),
-        Err(error) => {
+        Err(hint) => {
             let message = "`pattern` is not a regular expression";
-            findings.refuse(path, message, regex_hint(&error));
+            findings.refuse(path, message, hint);
             None
         }
     }

@@ -2,39 +2,52 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::check::{Findings, Surroundings};
-use super::file::{File, FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile};
-use super::scalar::{InFlightText, Time};
-use super::tree::KeyPath;
-use super::{
-    Framing, Framings, Greeting, InFlight, Matching, PoolSettings, Probe, ProgramSettings,
-    QueueSettings, RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
-    check_stream,
-};
+use super::stream;
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
+use crate::config::file::{
+    File, FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile,
+};
+use crate::config::findings::Findings;
+use crate::config::framing::{Framing, Framings, Matching};
+use crate::config::pool::{
+    Greeting, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings, QueueSettings,
+    RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
+};
+use crate::config::scalar::{InFlightText, Time};
+use crate::config::tree::KeyPath;
 
 /// The least age at which workers are replaced.
 const AGE_LEAST: Duration = Duration::from_secs(1);
+
+/// What the check is told about the machine it runs on.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The workers of a pool that does not say how many; 1 or more.
+    pub processors: usize,
+    /// What starts the workers of each pool; a pool whose program was refused is missing.
+    pub launches: BTreeMap<String, LaunchSettings>,
+}
 
 /// The pools in the order of `names`; `None` where one cannot be used.
 pub(super) fn pools(
     findings: &mut Findings<'_>,
     file: &File,
     names: &[&String],
-    surroundings: &Surroundings,
+    host: &Host,
 ) -> Vec<Option<PoolSettings>> {
-    names.iter().map(|name| pool(findings, name, &file.pool[*name], surroundings)).collect()
+    names.iter().map(|name| pool(findings, name, &file.pool[*name], host)).collect()
 }
 
 fn pool(
     findings: &mut Findings<'_>,
     name: &str,
     file: &PoolFile,
-    surroundings: &Surroundings,
+    host: &Host,
 ) -> Option<PoolSettings> {
     let path = KeyPath::of(&["pool", name]);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
@@ -45,8 +58,8 @@ fn pool(
     let wire = wire(findings, &path, file);
     let start = start(findings, &path, file);
     let repeats = wire.as_ref().is_some_and(|wire| wire.reply.repeats_question());
-    let rules = rules(findings, &path, file, surroundings.processors, repeats);
-    let launch = surroundings.launches.get(name)?.clone();
+    let rules = rules(findings, &path, file, host.processors, repeats);
+    let launch = host.launches.get(name)?.clone();
     let program = ProgramSettings { launch, start, wire: wire? };
     Some(PoolSettings { name: name.to_owned(), program, rules })
 }
@@ -57,8 +70,8 @@ fn wire(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> Option<
     let framing = framings(findings, path, &file.framing);
     let matching = matching(findings, path, file.matching, &reply);
     nonce_ends(findings, path, framing.as_ref(), matching);
-    let stream = check_stream::stream(findings, path, file, &reply);
-    let cancel = check_stream::cancel(findings, path, file);
+    let stream = stream::stream(findings, path, file, &reply);
+    let cancel = stream::cancel(findings, path, file);
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
     Some(WireSettings {
         framing: framing?,
@@ -204,9 +217,7 @@ fn nonce_ends(
     framing: Option<&Framings>,
     matching: Matching,
 ) {
-    let ends_answers = framing.is_some_and(
-        |framing| matches!(&framing.reply, Framing::Until(end) if end.contains("{nonce}")),
-    );
+    let ends_answers = framing.is_some_and(Framings::reply_ends_with_nonce);
     if ends_answers && matching != Matching::Order {
         findings.refuse(
             &path.key("matching"),
@@ -250,17 +261,10 @@ fn age(findings: &mut Findings<'_>, path: &KeyPath, time: Time) -> Duration {
 fn regex(findings: &mut Findings<'_>, path: &KeyPath, text: &str) -> Option<ByteRegex> {
     match ByteRegex::new(text) {
         Ok(regex) => Some(regex),
-        Err(error) => {
+        Err(hint) => {
             let message = format!("`{}` is not a regular expression", findings.name(path));
-            findings.refuse(path, message, regex_hint(&error));
+            findings.refuse(path, message, hint);
             None
         }
     }
-}
-
-/// What is wrong with a regular expression, in one line.
-pub(super) fn regex_hint(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().next_back().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

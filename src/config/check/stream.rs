@@ -2,11 +2,11 @@
 //!
 //! Pure.
 
-use super::check::Findings;
-use super::file::{MatchingText, PoolFile};
-use super::scalar::InFlightText;
-use super::tree::KeyPath;
-use super::{ReplyShape, StreamEnd, StreamSettings};
+use crate::config::file::{MatchingText, PoolFile};
+use crate::config::findings::Findings;
+use crate::config::pool::{ReplyShape, StreamEnd, StreamSettings};
+use crate::config::scalar::InFlightText;
+use crate::config::tree::KeyPath;
 
 /// How answers that come in parts end, if they do.
 pub(super) fn stream(

@@ -4,39 +4,23 @@
 //! Pure. Everything that is wrong is collected; the first error never ends the check. What
 //! must be looked up in the file system (programs, directories) was before, in `launch`.
 
-use std::collections::{BTreeMap, HashSet};
+mod parameter;
+mod pool;
+mod route;
+mod stream;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::file::{File, LimitsFile, LogFormatText, LogLevelText, OneOrMany};
+pub use pool::Host;
+
+use super::file::{File, LimitsFile, OneOrMany};
+use super::findings::Findings;
 use super::problem::{Place, Problem};
-use super::scalar::{Size, Time};
-use super::tree::{KeyPath, Places};
-use super::{
-    AdminSettings, CacheSettings, Config, LaunchSettings, LimitSettings, ListenAddress, LogFormat,
-    LogSettings, check_pool, check_route,
+use super::server::{
+    AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
 };
-use crate::base::ByteSize;
-
-/// What the check is told besides the file.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// The workers of a pool that does not say how many; 1 or more.
-    pub processors: usize,
-    /// What starts the workers of each pool; a pool whose program was refused is missing.
-    pub launches: BTreeMap<String, LaunchSettings>,
-}
-
-/// Collects problems and knows which values had one before.
-#[derive(Debug)]
-pub struct Findings<'a> {
-    /// Where values were written.
-    pub places: &'a Places,
-    /// What was found so far.
-    pub problems: Vec<Problem>,
-    refused: HashSet<KeyPath>,
-}
+use super::tree::{KeyPath, Places};
 
 /// Checks a file whose shape is right.
 ///
@@ -47,17 +31,17 @@ pub struct Findings<'a> {
 pub fn check(
     file: &File,
     places: &Places,
-    surroundings: &Surroundings,
+    host: &Host,
     problems: Vec<Problem>,
 ) -> Result<Config, Vec<Problem>> {
-    let mut findings = Findings { places, problems, refused: HashSet::new() };
+    let mut findings = Findings::new(places, problems);
     let listen = listen(&mut findings, &file.listen);
     let admin = admin(&mut findings, file, &listen);
     let limits = limits(&mut findings, &file.limits);
     let mut pool_names: Vec<&String> = file.pool.keys().collect();
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
-    let pools = check_pool::pools(&mut findings, file, &pool_names, surroundings);
-    let routes = check_route::routes(&mut findings, file, &pool_names, &pools);
+    let pools = pool::pools(&mut findings, file, &pool_names, host);
+    let routes = route::routes(&mut findings, file, &pool_names, &pools);
     if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
         let problem = Problem::new(Place::Nowhere, "there is nothing to serve");
         findings.problems.push(problem.hint("add a pool: `[pool.NAME]` with a `command`"));
@@ -69,55 +53,17 @@ pub fn check(
             admin,
             threads: file.threads,
             drain: file.drain.0,
-            log: log(file),
+            log: LogSettings {
+                format: file.log.format,
+                level: file.log.level,
+                access: file.log.access,
+            },
             limits,
             pools,
             routes,
             cache: CacheSettings { memory: file.cache.memory.0 },
         }),
         _ => Err(findings.problems),
-    }
-}
-
-impl Findings<'_> {
-    /// Reports a value. Only the first problem of a value counts: what follows from it is not
-    /// a second fault.
-    pub fn refuse(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
-        if self.refused.insert(path.clone()) {
-            let problem = Problem::new(self.places.value(path), message);
-            self.problems.push(problem.hint(hint));
-        }
-    }
-
-    /// Was there a problem with this very value before?
-    pub fn was_refused(&self, path: &KeyPath) -> bool {
-        let place = self.places.value(path);
-        let key = self.places.key(path);
-        self.places.is_written(path)
-            && self.problems.iter().any(|problem| problem.place == place || problem.place == key)
-    }
-
-    /// How to call a value in a message.
-    pub fn name(&self, path: &KeyPath) -> String {
-        self.places.name(path)
-    }
-
-    /// A duration that must not be zero.
-    pub fn positive_time(&mut self, path: &KeyPath, time: Time) -> Duration {
-        if time.0.is_zero() {
-            let message = format!("`{}` cannot be 0", self.name(path));
-            self.refuse(path, message, "write how long, as in \"30s\"");
-        }
-        time.0
-    }
-
-    /// A size that must not be zero.
-    pub fn positive_size(&mut self, path: &KeyPath, size: Size) -> ByteSize {
-        if size.0.0 == 0 {
-            let message = format!("`{}` cannot be 0", self.name(path));
-            self.refuse(path, message, "write how much, as in \"16MiB\"");
-        }
-        size.0
     }
 }
 
@@ -226,28 +172,12 @@ fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
     }
 }
 
-fn log(file: &File) -> LogSettings {
-    let level = match file.log.level {
-        LogLevelText::Error => "error",
-        LogLevelText::Warn => "warn",
-        LogLevelText::Info => "info",
-        LogLevelText::Debug => "debug",
-        LogLevelText::Trace => "trace",
-    };
-    LogSettings {
-        format: match file.log.format {
-            LogFormatText::Auto => LogFormat::Auto,
-            LogFormatText::Text => LogFormat::Text,
-            LogFormatText::Json => LogFormat::Json,
-        },
-        level: level.to_owned(),
-        access: file.log.access,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::LaunchSettings;
     use crate::config::tree::Tree;
     use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
 
@@ -264,7 +194,7 @@ mod tests {
             tty: false,
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
-        check(&file, &tree.places, &Surroundings { processors: 3, launches }, problems)
+        check(&file, &tree.places, &Host { processors: 3, launches }, problems)
     }
 
     /// What is wrong with a file of one pool `a` whose keys come first.

@@ -4,19 +4,20 @@
 
 use std::sync::Arc;
 
-use super::check::Findings;
-use super::check_parameter::parameters;
-use super::file::{File, RouteFile};
-use super::problem::{Place, Problem};
-use super::route_text::{self, RouteText};
-use super::shape::nearest;
-use super::tree::KeyPath;
-use super::{CallSettings, Framing, PathPart, PoolSettings, RouteAction, RouteSettings, SendShape};
+use super::parameter::parameters;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::{Segment, Slot, Template};
-
-const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+use crate::config::file::{File, RouteFile};
+use crate::config::findings::Findings;
+use crate::config::pool::{PoolSettings, WireSettings};
+use crate::config::problem::{Place, Problem};
+use crate::config::route::{
+    CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape,
+};
+use crate::config::route_text::{self, RouteText};
+use crate::config::shape::nearest;
+use crate::config::tree::KeyPath;
 
 /// The routes that can be used, in file order.
 pub(super) fn routes(
@@ -131,15 +132,14 @@ impl RouteCheck<'_, '_> {
         }
     }
 
-    fn content_type(&mut self) -> String {
-        let Some(text) = &self.route.content_type else { return CONTENT_TYPE.to_owned() };
-        let is_shown = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if !is_shown || !text.contains('/') {
+    fn content_type(&mut self) -> ContentType {
+        let Some(text) = &self.route.content_type else { return ContentType::default() };
+        ContentType::parse(text).unwrap_or_else(|| {
             let message = format!("`{}` is not a content type", text.escape_debug());
-            let hint = format!("write it as in \"{CONTENT_TYPE}\"");
+            let hint = format!("write it as in \"{}\"", ContentType::TEXT);
             self.findings.refuse(&self.path.key("content_type"), message, hint);
-        }
-        text.clone()
+            ContentType::default()
+        })
     }
 
     /// The index of the pool.
@@ -215,13 +215,15 @@ impl RouteCheck<'_, '_> {
         Some(SendShape::Template(template))
     }
 
+    /// How the pool is spoken to, if it can be used.
+    fn wire(&self, pool: Option<usize>) -> Option<&WireSettings> {
+        self.pools[pool?].as_ref().map(|pool| &pool.program.wire)
+    }
+
     /// A question without a nonce cannot be asked where the nonce ends the answer.
     fn refuse_without_nonce(&mut self, pool: Option<usize>) {
-        let pool = pool.and_then(|index| self.pools[index].as_ref());
-        let waits_for_nonce = pool.is_some_and(
-            |pool| matches!(&pool.program.wire.framing.reply, Framing::Until(end) if end.contains("{nonce}")),
-        );
-        if waits_for_nonce {
+        let wire = self.wire(pool);
+        if wire.is_some_and(|wire| wire.framing.reply_ends_with_nonce()) {
             let message =
                 "the answer would end with `{nonce}`, which `send` does not tell the program";
             let hint = "put {nonce} into `send`, as in \"{body}\\n.print {nonce}\"";
@@ -242,10 +244,7 @@ impl RouteCheck<'_, '_> {
             let message =
                 "`cache` cannot be used with `send = \"http\"`: no two requests are the same";
             self.findings.refuse(&path, message, "choose the parts that matter with a template");
-        } else if pool
-            .and_then(|index| self.pools[index].as_ref())
-            .is_some_and(|pool| pool.program.wire.stream.is_some())
-        {
+        } else if self.wire(pool).is_some_and(|wire| wire.stream.is_some()) {
             let message = "`cache` cannot be used with a pool that has `stream`";
             self.findings.refuse(&path, message, "remove one of them");
         }

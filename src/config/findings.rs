@@ -1,0 +1,68 @@
+//! The problems that a check has found so far.
+//!
+//! Pure.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::problem::Problem;
+use super::scalar::{Size, Time};
+use super::tree::{KeyPath, Places};
+use crate::base::ByteSize;
+
+/// Collects problems and knows which values have one already.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// Where values were written.
+    pub places: &'a Places,
+    /// What was found so far.
+    pub problems: Vec<Problem>,
+    refused: HashSet<KeyPath>,
+}
+
+impl<'a> Findings<'a> {
+    /// Goes on from the problems that were found before.
+    pub fn new(places: &'a Places, problems: Vec<Problem>) -> Self {
+        Self { places, problems, refused: HashSet::new() }
+    }
+
+    /// Reports a value. Only the first problem of a value counts: what follows from it is not
+    /// a second fault.
+    pub fn refuse(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
+        if self.refused.insert(path.clone()) {
+            let problem = Problem::new(self.places.value(path), message);
+            self.problems.push(problem.hint(hint));
+        }
+    }
+
+    /// Was there a problem with this very value before?
+    pub fn was_refused(&self, path: &KeyPath) -> bool {
+        let place = self.places.value(path);
+        let key = self.places.key(path);
+        self.places.is_written(path)
+            && self.problems.iter().any(|problem| problem.place == place || problem.place == key)
+    }
+
+    /// How to call a value in a message.
+    pub fn name(&self, path: &KeyPath) -> String {
+        self.places.name(path)
+    }
+
+    /// A duration that must not be zero.
+    pub fn positive_time(&mut self, path: &KeyPath, time: Time) -> Duration {
+        if time.0.is_zero() {
+            let message = format!("`{}` cannot be 0", self.name(path));
+            self.refuse(path, message, "write how long, as in \"30s\"");
+        }
+        time.0
+    }
+
+    /// A size that must not be zero.
+    pub fn positive_size(&mut self, path: &KeyPath, size: Size) -> ByteSize {
+        if size.0.0 == 0 {
+            let message = format!("`{}` cannot be 0", self.name(path));
+            self.refuse(path, message, "write how much, as in \"16MiB\"");
+        }
+        size.0
+    }
+}

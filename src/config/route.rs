@@ -1,0 +1,118 @@
+//! What one route is told.
+//!
+//! Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::RouteId;
+use crate::base::parameter::Parameter;
+use crate::base::template::Template;
+
+/// Which requests become which calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSettings {
+    /// Its place in the file.
+    pub id: RouteId,
+    /// The match text as written, which metrics and logs call it by.
+    pub label: Arc<str>,
+    /// The method in upper case. HEAD is taken by routes of GET.
+    pub method: String,
+    /// What the path must be, one part for each segment; `/` is one empty literal.
+    pub path: Vec<PathPart>,
+    /// The last part was `/*`: whatever follows `path` is taken too.
+    pub rest: bool,
+    /// The declared parameters, in the order of the match text.
+    pub parameters: Vec<Parameter>,
+    /// What is done with a request that matches.
+    pub action: RouteAction,
+}
+
+/// One segment of a path, between two slashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPart {
+    /// Exactly this text, after decoding.
+    Literal(String),
+    /// Any text; it is the parameter at this index of `parameters`.
+    Parameter(usize),
+}
+
+/// What is done with a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RouteAction {
+    /// Always this.
+    Text {
+        /// The body.
+        text: String,
+        /// Its content type.
+        content_type: ContentType,
+    },
+    /// A call.
+    Call(CallSettings),
+}
+
+/// How a request becomes a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallSettings {
+    /// The index of the pool in [`Config::pools`](super::Config::pools).
+    pub pool: usize,
+    /// What the question is made of.
+    pub send: SendShape,
+    /// How long a good answer is kept; `None`: not at all.
+    pub cache: Option<Duration>,
+    /// May a call run twice?
+    pub idempotent: bool,
+    /// Of an answer that is passed on as it is.
+    pub content_type: ContentType,
+}
+
+/// What a question is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SendShape {
+    /// Text with slots.
+    Template(Template),
+    /// The declared parameters as a JSON object.
+    Json,
+    /// The whole request as JSON.
+    Http,
+}
+
+/// The value of a `Content-Type` header: printable ASCII with a slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentType(String);
+
+impl ContentType {
+    /// The content type if nothing else is said.
+    pub const TEXT: &str = "text/plain; charset=utf-8";
+
+    /// Reads a content type; `None` if the text is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        (is_printable && text.contains('/')).then(|| Self(text.to_owned()))
+    }
+
+    /// The text, which any header can hold.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ContentType {
+    fn default() -> Self {
+        Self(Self::TEXT.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_type_fits_into_a_header() {
+        assert!(ContentType::parse("text/html").is_some());
+        assert!(ContentType::parse(ContentType::TEXT).is_some());
+        for wrong in ["", "text", "text/html\r\nx: y", "text/\u{e4}", "text/\0"] {
+            assert_eq!(ContentType::parse(wrong), None, "{wrong:?}");
+        }
+    }
+}
