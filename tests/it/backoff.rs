@@ -8,7 +8,7 @@ use crate::support::{Server, pause};
 fn a_program_that_dies_at_once_is_started_ever_more_rarely() {
     let server = Server::with("workers = 2").worker("demo-worker --exit-at-once 3").start_unready();
     server.wait_until("it was tried again", |s| s.metric("httpipe_worker_starts_total") >= 4.0);
-    pause(Duration::from_millis(1500));
+    pause(Duration::from_millis(1500), "the starts within this time are counted");
     let starts = server.metric("httpipe_worker_starts_total");
     assert!(starts <= 14.0, "{starts} starts in about two seconds are a storm");
     assert!(server.workers().len() <= 2);
@@ -48,19 +48,18 @@ fn a_pool_whose_starts_all_fail_refuses_at_once_says_why_and_comes_back() {
         .file("program", "if [ -e mended ]; then exec cat; fi; echo broken >&2; exit 7")
         .start_unready();
     server.wait_until("it was tried in vain", |s| s.answers("early").status == 503);
-    let mut took = Vec::new();
+    let mut prompt = 0;
     for round in 0..20 {
         let answer = server.answers(&format!("hello {round}"));
         assert_eq!((answer.status, answer.code().as_str()), (503, "no_worker"));
-        assert!(answer.took < Duration::from_secs(2), "nobody waits in the queue: {answer:?}");
-        took.push(answer.took);
+        assert!(answer.is_within(Duration::from_secs(2)), "nobody waits in the queue: {answer:?}");
+        prompt += u32::from(answer.is_within(Duration::from_millis(100)));
         assert!(answer.detail().contains("exit code 7"), "why: {answer:?}");
         assert!(!answer.body.contains("broken"), "stderr is never shown to callers");
         let retry_after: u32 = answer.header("retry-after").parse().expect("whole seconds");
         assert!((1..=38).contains(&retry_after), "{answer:?}");
     }
-    took.sort();
-    assert!(took[15] < Duration::from_millis(100), "at once: {took:?}");
+    assert!(prompt > 15, "at once: {prompt} of 20");
     let starts = server.metric("httpipe_worker_starts_total");
     server.wait_until("it is tried again", |s| s.metric("httpipe_worker_starts_total") > starts);
     server.wait_for_log("\"said\":\"broken\"");

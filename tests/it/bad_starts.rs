@@ -44,23 +44,22 @@ fn does_not_start(bad: &BadStart) {
     let exits = format!("httpipe_worker_exits_total{{pool=\"bad\",reason=\"{}\"}}", bad.exit);
     server.wait_until("the bad pool was tried", |s| s.metric(&exits) >= 2.0);
     let (descriptors, memory) = (server.descriptors(), server.memory());
-    let mut others = Vec::new();
+    let mut prompt = 0;
     for round in 0..8 {
         let answer = server.client().post("/bad", &format!("hello {round}"));
         assert!(bad.sees.contains(&answer.code().as_str()), "{}: {answer:?}", bad.flags);
-        assert!(answer.took < Duration::from_secs(2), "{}: {answer:?}", bad.flags);
+        assert!(answer.is_within(Duration::from_secs(2)), "{}: {answer:?}", bad.flags);
         assert!(!answer.body.contains("Welcome"), "{}: {answer:?}", bad.flags);
         if answer.status == 503 {
             assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
         }
         let other = server.client().post("/good", &format!("other {round}"));
-        assert_eq!((other.status, other.body), (200, format!("other {round}")));
-        assert!(other.took < Duration::from_secs(2), "others notice nothing: {:?}", other.took);
-        others.push(other.took);
-        pause(Duration::from_millis(50));
+        assert_eq!((other.status, &other.body), (200, &format!("other {round}")));
+        assert!(other.is_within(Duration::from_secs(2)), "others notice nothing: {:?}", other.took);
+        prompt += usize::from(other.is_within(Duration::from_millis(200)));
+        pause(Duration::from_millis(50), "questions come while the program is tried again");
     }
-    others.sort();
-    assert!(others[5] < Duration::from_millis(200), "others notice nothing: {others:?}");
+    assert!(prompt >= 6, "others notice nothing: {prompt} of 8");
     server.wait_for_log(bad.log);
     assert_eq!(server.admin().get("/ready").status, 503);
     assert_eq!(server.admin().get("/live").status, 200);

@@ -102,7 +102,7 @@ fn whoever_leaves_does_not_take_the_others_answer_away() {
     server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
     let second = client.get_later("/?input=sleep+900+a");
     // Nothing shows from outside that the second has joined.
-    pause(Duration::from_millis(200));
+    pause(Duration::from_millis(200), "nothing shows from outside that the second has joined");
     first.leave();
     assert_eq!(second.answer().body, "sleep 900 a");
     assert_eq!(server.seen().len(), 1);

@@ -108,7 +108,7 @@ fn kept_answers_are_kept_for_as_long_as_before() {
         assert!(hit.header("cache-status").contains("hit"), "{name}: {hit:?}");
         let age: u64 = hit.header("age").parse().expect("whole seconds");
         assert!(age < 60, "{name}: {hit:?}");
-        pause(Duration::from_millis(300));
+        pause(Duration::from_millis(300), "what is kept for so long becomes stale");
         let again = client.get(&short);
         assert!(again.header("cache-status").contains("stored"), "{name}: {again:?}");
     }

@@ -1,6 +1,6 @@
 //! Workers that write too much are ended before the server's memory is.
 
-use crate::support::Server;
+use crate::support::{Server, whole_machine};
 
 const KEYS: &str = "workers = 1\nretries = 0\nmessage_max = \"1MiB\"\nstop_grace = \"100ms\"";
 
@@ -25,6 +25,7 @@ fn a_line_without_end_is_cut_off() {
 
 #[test]
 fn a_line_of_a_gibibyte_is_cut_off() {
+    let _alone = whole_machine();
     is_bounded("huge 1GiB");
 }
 

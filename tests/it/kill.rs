@@ -13,7 +13,7 @@ fn a_worker_that_hangs_is_ended_and_replaced() {
     let answer = server.answers("hang");
     assert_eq!((answer.status, answer.code().as_str()), (504, "timeout"));
     assert!(answer.took >= Duration::from_millis(590), "{answer:?}");
-    assert!(answer.took < Duration::from_secs(2), "{answer:?}");
+    assert!(answer.is_within(Duration::from_secs(2)), "{answer:?}");
     server.wait_until("the old worker has gone", |s| !s.is_alive(old[0]));
     server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
     assert_eq!(server.answers("next").body, "next");

@@ -1,9 +1,9 @@
 //! Starting, reloading and stopping, in the ways that operators and machines do it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Over, Pending, Server, pause, shell, skipped};
+use crate::support::{Over, Pending, Server, Stopwatch, pause, shell, skipped};
 
 const OPERATOR: &[&str] = &["Httpipe-Admin: 1"];
 
@@ -52,7 +52,7 @@ fn fifty_hangups_in_a_second_lose_no_call() {
             let (old, new) = if round % 2 == 0 { ("red", "blue") } else { ("blue", "red") };
             server.rewrite(old, new);
             server.signal("HUP");
-            pause(Duration::from_millis(20));
+            pause(Duration::from_millis(20), "fifty hang-ups in a second");
         }
         server.rewrite("\"red\"", "\"last\"");
         server.wait_until("the last reload is through", |s| reload(s) == 200);
@@ -149,11 +149,11 @@ fn killed_under_load_it_leaves_nobody() {
     assert_eq!(server.answers("fork 3 a").status, 200);
     let waiting: Vec<Pending> = (0..10).map(|_| client.post_later("/", "hang")).collect();
     server.wait_until("all work", |s| s.metric("httpipe_workers{state=\"busy\"}") == 3.0);
-    let killed = Instant::now();
+    let killed = Stopwatch::start();
     server.signal("KILL");
     assert_eq!(server.exit_code(), -1);
     server.wait_until("all have gone", |s| s.offspring().is_empty());
-    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    assert!(killed.took().is_below(Duration::from_secs(2)), "{:?}", killed.took());
     waiting.into_iter().for_each(Pending::leave);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Pending, Server, pause};
+use crate::support::{Answer, Pending, Server, Stopwatch, pause, whole_machine};
 
 const SERVICE: Duration = Duration::from_millis(20);
 
@@ -21,6 +21,7 @@ fn queued(answer: &Answer) -> Duration {
 
 #[test]
 fn ten_times_too_many_calls_are_refused_at_once_and_the_rest_served_in_time() {
+    let _alone = whole_machine();
     let server = server("queue = { length = 10, wait = \"1s\" }");
     let client = server.client();
     let began = Instant::now();
@@ -33,15 +34,15 @@ fn ten_times_too_many_calls_are_refused_at_once_and_the_rest_served_in_time() {
             let waiting = server.metric("httpipe_queue_length");
             assert!(waiting <= 10.0, "{waiting} wait");
         }
-        pause(SERVICE / 10);
+        pause(SERVICE / 10, "ten times as many calls as can be served");
     }
-    let over = Instant::now();
+    let over = Stopwatch::start();
     // The last of those who came is served after at most a full queue.
     server.wait_until("nobody waits", |s| s.metric("httpipe_queue_length") == 0.0);
     let fresh = client.post("/", "fresh");
     assert_eq!((fresh.status, fresh.body.as_str()), (200, "fresh"));
     assert!(queued(&fresh) < SERVICE * 2 + Duration::from_millis(100), "{fresh:?}");
-    assert!(over.elapsed() < Duration::from_secs(2), "{:?}", over.elapsed());
+    assert!(over.took().is_below(Duration::from_secs(2)), "{:?}", over.took());
 
     let answers: Vec<_> = callers.into_iter().map(Pending::answer).collect();
     let refused = answers.iter().filter(|answer| answer.status == 503).count();
@@ -69,15 +70,10 @@ fn a_refusal_takes_no_time() {
     let waiting: Vec<_> =
         (0..2).map(|number| client.post_later("/", &number.to_string())).collect();
     server.wait_until("the queue is full", |s| s.metric("httpipe_queue_length") == 2.0);
-    let mut took: Vec<Duration> = (0..100)
-        .map(|_| {
-            let answer = client.post("/", "too many");
-            assert_eq!(answer.code(), "queue_full");
-            answer.took
-        })
-        .collect();
-    took.sort();
-    assert!(took[90] < Duration::from_millis(50), "{took:?}");
+    let answers: Vec<_> = (0..100).map(|_| client.post("/", "too many")).collect();
+    assert!(answers.iter().all(|answer| answer.code() == "queue_full"), "{answers:?}");
+    let prompt = answers.iter().filter(|answer| answer.is_within(Duration::from_millis(50)));
+    assert!(prompt.count() > 90, "{answers:?}");
     assert_eq!(running.answer().status, 200);
     for caller in waiting {
         assert_eq!(caller.answer().status, 200);
@@ -87,6 +83,7 @@ fn a_refusal_takes_no_time() {
 /// After a stall those who just came are answered first; the others would give up anyway.
 #[test]
 fn after_a_stall_a_fresh_call_is_answered_within_one_service_time() {
+    let _alone = whole_machine();
     let server = Server::with("workers = 1\nqueue = { wait = \"2s\" }")
         .worker("demo-worker --journal seen")
         .start();
@@ -143,7 +140,7 @@ fn who_comes_back_when_told_gets_in() {
         again = later;
         coming = due.into_iter().map(|(before, _, number)| (before, ask(number), number)).collect();
         if coming.is_empty() {
-            pause(Duration::from_millis(5));
+            pause(Duration::from_millis(5), "until somebody asks again");
         }
     }
     came.sort_unstable();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Connection, Server, pause};
+use crate::support::{Answer, Client, Connection, Server, pause, whole_machine};
 
 const CALLERS: u64 = 48;
 const WORKERS: usize = 12;
@@ -121,6 +121,7 @@ impl Tally {
 #[test]
 #[ignore = "runs for 15 seconds, or for HTTPIPE_SOAK_SECONDS"]
 fn soak() {
+    let _alone = whole_machine();
     let seconds = std::env::var_os("HTTPIPE_SOAK_SECONDS");
     let seconds = seconds.and_then(|text| text.to_str()?.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(15));
@@ -264,7 +265,7 @@ fn disturb(server: &Server, end: Instant) -> Tally {
             server.signal("HUP");
             tally.reloads += 1;
         }
-        pause(Duration::from_millis(50));
+        pause(Duration::from_millis(50), "the pace of those who disturb");
     }
     if colour != "red" {
         server.rewrite("\"blue\"", "\"red\"");

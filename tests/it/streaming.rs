@@ -129,7 +129,7 @@ fn a_slow_reader_holds_back_the_worker_and_nothing_piles_up() {
     let sent = || server.read("sent").parse::<u32>().unwrap_or(0);
     server.wait_until("the worker stands still", |_| {
         let before = sent();
-        pause(Duration::from_millis(300));
+        pause(Duration::from_millis(300), "two looks at what is not to change");
         before > 0 && before == sent()
     });
     let last = sent();
@@ -284,7 +284,7 @@ fn a_stop_right_after_a_reload_cuts_no_answer() {
     assert_eq!(reloaded.status, 200, "{reloaded:?}");
     server.signal("TERM");
     server.wait_until("it stops", |server| server.client().is_refused());
-    pause(Duration::from_millis(300));
+    pause(Duration::from_millis(300), "long enough for a stop that cuts answers to cut this one");
     server.put("go1");
     assert_eq!(caller.chunk().as_deref(), Some("part1\n"));
     assert_eq!(caller.chunk().as_deref(), Some(""));

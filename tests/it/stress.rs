@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Client, Over, Server, pause};
+use crate::support::{Client, Over, Server, pause, whole_machine};
 
 const CALLERS: u64 = 64;
 const ROUNDS: u64 = 30;
@@ -35,6 +35,7 @@ const FAULTS: [&str; 20] = [
 
 #[test]
 fn no_answer_is_ever_crossed() {
+    let _alone = whole_machine();
     let server = misbehaving();
     let descriptors = server.descriptors();
     let outcomes = all_callers(&server, |round| round < ROUNDS);
@@ -135,6 +136,7 @@ const THEIR_OWN: [&str; 9] = [
 /// good questions come at a steady rate: they get their own answer, nearly all of them.
 #[test]
 fn good_questions_are_answered_while_half_of_the_pool_hangs() {
+    let _alone = whole_machine();
     let server = Server::with(
         "workers = 8\nreply = \"{input}|{result}\"\ntimeout = \"500ms\"\nstop_grace = \"50ms\"",
     )
@@ -194,7 +196,10 @@ fn steady_caller(client: &Client, caller: u64) -> (u64, u64) {
         if answer.header("connection") == "close" {
             connection = client.connect();
         }
-        pause(Duration::from_millis(20).saturating_sub(answer.took));
+        pause(
+            Duration::from_millis(20).saturating_sub(answer.took),
+            "a caller asks fifty times a second",
+        );
     }
     (good, bad)
 }

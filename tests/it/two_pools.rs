@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Over, Server, pause};
+use crate::support::{Over, Server, pause, whole_machine};
 
 const TWO: &str = r#"
 [pool.good]
@@ -76,7 +76,7 @@ fn ask_quietly(server: &Server, calls: usize) -> [Vec<Duration>; 2] {
         assert_eq!((answer.status, answer.body.as_str()), (200, question.as_str()), "{answer:?}");
         quiet.push(answer.took);
         none.push(server.admin().get("/live").took);
-        pause(Duration::from_millis(3));
+        pause(Duration::from_millis(3), "a quiet caller");
     }
     quiet.sort();
     none.sort();
@@ -110,6 +110,7 @@ fn make_noise(server: &Server, over: &AtomicBool, caller: usize) -> (u64, u64) {
 
 #[test]
 fn a_pool_that_is_flooded_takes_nothing_from_a_quiet_one() {
+    let _alone = whole_machine();
     let server = Server::config(NOISY).start();
     ask_quietly(&server, 200);
     let worker = server.workers();

@@ -2,10 +2,10 @@
 //! bytes, an early close. Every read has a bound.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::socket::Socket;
-use super::{PATIENCE, pause};
+use super::{PATIENCE, Stopwatch, Took, sleep};
 
 /// A caller; each request has a connection of its own unless [`Client::connect`] is used.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
 pub(crate) struct Pending {
     connection: Connection,
     method: String,
-    sent: Instant,
+    sent: Stopwatch,
 }
 
 /// An answer.
@@ -36,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// From the end of the request to the end of the answer.
     pub(crate) took: Duration,
+    /// The same, with what the machine had to do with it.
+    watched: Took,
     headers: Vec<(String, String)>,
 }
 
@@ -93,14 +95,14 @@ impl Client {
     ) -> Pending {
         let mut connection = self.connect();
         connection.send(&request(method, target, headers, body));
-        Pending { connection, method: method.to_owned(), sent: Instant::now() }
+        Pending { connection, method: method.to_owned(), sent: Stopwatch::start() }
     }
 }
 
 impl Pending {
     pub(crate) fn answer(mut self) -> Answer {
         let mut answer = self.connection.answer_to(&self.method);
-        answer.took = self.sent.elapsed();
+        answer.is_timed(self.sent);
         answer
     }
 
@@ -151,7 +153,7 @@ impl Connection {
             if self.stream.get_mut().write_all(&[*byte]).is_err() {
                 return;
             }
-            pause(between);
+            sleep(between);
         }
     }
 
@@ -200,7 +202,13 @@ impl Connection {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        Answer { status, headers, body: String::new(), took: Duration::ZERO }
+        Answer {
+            status,
+            headers,
+            body: String::new(),
+            took: Duration::ZERO,
+            watched: Took::default(),
+        }
     }
 
     /// The next chunk of its body, empty at its end; `None` where the connection broke.
@@ -217,14 +225,14 @@ impl Connection {
     }
 
     fn answer_to(&mut self, method: &str) -> Answer {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let mut answer = self.head();
         let status = answer.status;
         let has_body = method != "HEAD" && !matches!(status, 204 | 304);
         if has_body {
             answer.body = String::from_utf8_lossy(&self.body(&answer)).into_owned();
         }
-        answer.took = started.elapsed();
+        answer.is_timed(started);
         answer
     }
 
@@ -265,6 +273,16 @@ impl Connection {
 }
 
 impl Answer {
+    fn is_timed(&mut self, since: Stopwatch) {
+        self.watched = since.took();
+        self.took = self.watched.time;
+    }
+
+    /// Returns true if it came within this time, allowing for a busy machine.
+    pub(crate) fn is_within(&self, limit: Duration) -> bool {
+        self.watched.is_below(limit)
+    }
+
     /// The value of a header, in any case; empty where there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let wanted = name.to_ascii_lowercase();

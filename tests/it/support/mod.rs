@@ -11,18 +11,21 @@ mod processes;
 mod server;
 mod socket;
 mod system;
+mod time;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::shell;
 pub(crate) use memory::MemoryGroups;
 pub(crate) use plan::Plan;
 pub(crate) use server::Server;
+pub(crate) use time::{Stopwatch, Took};
 
-/// The longest that anything is waited for; a test that needs it has failed.
+/// The longest that anything is waited for on a free machine; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks again every few milliseconds until there is something, or panics with `what` and what
@@ -32,20 +35,36 @@ fn eventually<T>(
     mut ask: impl FnMut() -> Option<T>,
     context: impl FnOnce() -> String,
 ) -> T {
-    let end = Instant::now() + PATIENCE;
+    let watch = Stopwatch::start();
     loop {
         if let Some(found) = ask() {
             return found;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain until {what}{}", context());
-        pause(Duration::from_millis(3));
+        assert!(
+            watch.took().is_below(PATIENCE),
+            "waited {PATIENCE:?} in vain until {what}{}",
+            context()
+        );
+        sleep(Duration::from_millis(3));
     }
 }
 
-/// Lets time pass where the absence of something is to be seen.
+/// Lets time pass where there is nothing to wait for: between the requests of a caller, or where
+/// the absence of something is to be seen. The reason is for the reader.
+pub(crate) fn pause(time: Duration, _reason: &'static str) {
+    sleep(time);
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place where tests wait for a clock")]
-pub(crate) fn pause(time: Duration) {
+fn sleep(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Held by tests that keep the whole machine busy, so that they run one after another.
+pub(crate) fn whole_machine() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    // A test that failed while it held it does not spoil the next.
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells others to stop when it goes, also where a test fails.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
+use httpipe::observe::metrics::names::{ALL, Kind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -116,13 +117,15 @@ impl Server {
         format!("http://{}", self.admin)
     }
 
-    /// The sum of all samples of this name with at least these labels: `name{label="x"}`.
+    /// The sum of all samples of this name with at least these labels: `name{label="x"}`. Panics
+    /// on a name or label that the server does not have: their sum would be 0 for ever.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
         let answer = self.admin().get("/metrics");
         assert_eq!(answer.status, 200, "{answer:?}");
         let (name, labels) = wanted.split_once('{').unwrap_or((wanted, ""));
         let labels: Vec<&str> =
             labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
+        assert_is_metric(name, &labels);
         let samples = answer.body.lines().filter(|line| !line.starts_with('#'));
         samples
             .filter_map(|line| line.rsplit_once(' '))
@@ -290,6 +293,32 @@ impl Server {
     pub(crate) fn answers(&self, text: &str) -> Answer {
         self.client().post("/", text)
     }
+}
+
+fn assert_is_metric(name: &str, labels: &[&str]) {
+    let parts = ["_bucket", "_sum", "_count"];
+    let known = ALL.iter().find(|metric| {
+        let is_part = |part: &&str| name.strip_suffix(*part) == Some(metric.name);
+        metric.name == name || (metric.kind == Kind::Histogram && parts.iter().any(is_part))
+    });
+    let known = known.unwrap_or_else(|| panic!("there is no metric `{name}`"));
+    for label in labels {
+        let label = label.split('=').next().unwrap_or_default();
+        let is_known = known.labels.contains(&label) || label == "le";
+        assert!(is_known, "`{name}` has no label `{label}`, only {:?}", known.labels);
+    }
+}
+
+#[test]
+#[should_panic(expected = "there is no metric `httpipe_worker_exit_total`")]
+fn a_metric_that_is_misspelt() {
+    assert_is_metric("httpipe_worker_exit_total", &[]);
+}
+
+#[test]
+#[should_panic(expected = "has no label `reasons`")]
+fn a_label_that_is_misspelt() {
+    assert_is_metric("httpipe_worker_exits_total", &["pool=\"a\"", "reasons=\"x\""]);
 }
 
 impl Drop for Server {
