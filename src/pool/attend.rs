@@ -15,8 +15,9 @@ use crate::config::PoolSettings;
 use crate::sync::seldom::Seldom;
 use crate::worker::kill;
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
+use crate::worker::process::{Exit, Process};
 use crate::worker::ready::{NotReady, prepare};
-use crate::worker::spawn::{Exit, Process};
+use crate::worker::spawn::spawn;
 use crate::worker::stderr::{LastWords, pump};
 
 /// How long a worker that closed its pipes may take to end by itself: its exit says more than
@@ -130,10 +131,10 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let (reason, how) = match Process::spawn(&settings.program.launch, &pool.surroundings.guard) {
+    let (reason, how) = match spawn(&settings.program.launch, &pool.surroundings.guard) {
         Ok((process, streams)) => {
             link.process.set(Some(process.id()));
-            let words = LastWords::new(settings.name.as_str().into(), link.worker, &process);
+            let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
             let mut pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
             let end = match pipes {

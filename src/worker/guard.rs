@@ -1,9 +1,9 @@
-//! The process that ends the groups when the server has gone.
+//! The guard: a process that kills the groups of all workers when the server has gone.
 //!
-//! The kernel kills a worker when the server dies, but not what the worker had started. So a
-//! second process of our own binary waits at the end of a pipe. The server tells it which groups
-//! there are, one line each: `+PID` when a worker was started, `-PID` before it is reaped. When
-//! the pipe ends, however the server ended, the guard kills the groups it still knows.
+//! The kernel kills a worker when the server dies, but not the processes that the worker started.
+//! So a second process of our own binary reads from a pipe. The server writes one line to it for
+//! each change: `+PID` when a worker was started, `-PID` before it is reaped. When the pipe ends,
+//! for whatever reason the server ended, the guard kills every group that is left on its list.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead};
@@ -16,13 +16,13 @@ use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::own::guard_command;
 use super::shim;
-use super::spawn::guard_command;
 
-/// The server's line to its guard process, and its list of the children that are workers.
+/// The server's connection to its guard process, and its list of the children that are workers.
 ///
-/// Clones are the same line. A guard that died is noticed at the next worker that starts or
-/// ends, and replaced then.
+/// Clones share one connection. The server notices that the guard died when the next worker
+/// starts or ends, and replaces it then.
 #[derive(Clone, Debug)]
 pub struct Guard {
     shared: Arc<Shared>,
@@ -36,50 +36,52 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    line: Option<Line>,
+    connection: Option<Connection>,
     groups: HashSet<Pid>,
 }
 
-/// One guard process.
+/// One guard process and the pipe to it.
 #[derive(Debug)]
-struct Line {
+struct Connection {
     pipe: OwnedFd,
     child: Child,
-    /// It has work to do when the pipe closes.
-    left: bool,
+    /// The guard outlives this connection, because it still has groups to kill.
+    outlives: bool,
 }
 
 impl Guard {
-    /// Starts the guard process. `binary` is our own ([`super::spawn::OWN_BINARY`], or another
-    /// path to it where that one is not ours to run); the shim is run from it too.
+    /// Starts the guard process from `binary`, a path to our own binary. The shim is run from it
+    /// too.
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
-        let line = Line::start(&binary)?;
-        let state = State { line: Some(line), groups: HashSet::new() };
+        let connection = Connection::start(&binary)?;
+        let state = State { connection: Some(connection), groups: HashSet::new() };
         Ok(Self { shared: Arc::new(Shared { binary, state: Mutex::new(state) }) })
     }
 
-    /// The binary that guard and shim are run from.
+    /// Returns the binary that guard and shim are run from.
     pub fn binary(&self) -> &Path {
         &self.shared.binary
     }
 
-    /// The process id of the guard, for tests and for operators who wonder what it is.
+    /// Returns the process id of the guard.
     pub fn id(&self) -> Option<u32> {
-        self.lock().line.as_ref().map(|line| line.child.id())
+        self.lock().connection.as_ref().map(|connection| connection.child.id())
     }
 
-    /// Starts a worker and puts its group on the list. Both under the lock, so that
-    /// [`Guard::reap_stranger`] never sees a worker before the list has it.
-    pub(super) fn register(&self, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Pid> {
+    /// Starts a worker and puts its group on the list. `start` returns the process id of a new
+    /// child that leads its own group, however it made it. Both happen under the lock, so that
+    /// [`Guard::reap_stranger`] never sees a worker that is not on the list.
+    pub(super) fn register(&self, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
         let mut state = self.lock();
-        let id = Pid::from_child(&start()?);
+        let id = start()?;
         state.groups.insert(id);
         self.tell(&mut state, '+', id);
         Ok(id)
     }
 
-    /// Takes a group off the list around `reap`, after which the number may be another's.
+    /// Takes a group off the list and reaps its leader with `reap`. The kernel may give the id to
+    /// another process afterwards.
     pub(super) fn release<T>(&self, id: Pid, reap: impl FnOnce() -> T) -> T {
         let mut state = self.lock();
         state.groups.remove(&id);
@@ -87,11 +89,11 @@ impl Guard {
         reap()
     }
 
-    /// Reaps a child that ended and is neither a worker nor the guard. Says if it did.
+    /// Reaps a child that has ended, unless it is a worker or the guard. Returns true if it did.
     pub(super) fn reap_stranger(&self, id: Pid) -> bool {
         let state = self.lock();
-        let is_guard = state.line.as_ref().is_some_and(|line| Pid::from_child(&line.child) == id);
-        if is_guard || state.groups.contains(&id) {
+        let guard = state.connection.as_ref().map(|connection| Pid::from_child(&connection.child));
+        if guard == Some(id) || state.groups.contains(&id) {
             return false;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -99,18 +101,19 @@ impl Guard {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The list is whole after each single step, so a panic elsewhere does not spoil it.
+        // Each single step leaves the list consistent, so a panic of another thread does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the guard of one change, or its successor of everything.
+    /// Tells the guard of one change. If it has died, starts another and tells that one the whole
+    /// list.
     fn tell(&self, state: &mut State, sign: char, id: Pid) {
-        if let Some(line) = &state.line {
-            let Err(error) = line.write(sign, id) else { return };
+        if let Some(connection) = &state.connection {
+            let Err(error) = connection.write(sign, id) else { return };
             tracing::warn!(%error, "the guard process was lost; starting another");
         }
-        state.line = match Line::restart(self.binary(), &state.groups) {
-            Ok(line) => Some(line),
+        state.connection = match Connection::restart(self.binary(), &state.groups) {
+            Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::error!(
                     %error,
@@ -125,29 +128,29 @@ impl Guard {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = &mut state.line {
-            line.left = !state.groups.is_empty();
+        if let Some(connection) = &mut state.connection {
+            connection.outlives = !state.groups.is_empty();
         }
     }
 }
 
-impl Line {
+impl Connection {
     fn start(binary: &Path) -> io::Result<Self> {
         let (theirs, pipe) = pipe_with(PipeFlags::CLOEXEC)?;
-        // The pipe holds the news of thousands of workers. If it is full nevertheless, then the
-        // guard hangs and is replaced: the server never waits for it.
+        // The pipe has room for thousands of lines. If it is full, the guard hangs, and the write
+        // fails, and the guard is replaced: the server never waits for it.
         ioctl_fionbio(&pipe, true)?;
         let child = guard_command(binary, theirs).spawn()?;
-        Ok(Self { pipe, child, left: false })
+        Ok(Self { pipe, child, outlives: false })
     }
 
     fn restart(binary: &Path, groups: &HashSet<Pid>) -> io::Result<Self> {
-        let line = Self::start(binary)?;
-        groups.iter().try_for_each(|group| line.write('+', *group))?;
-        Ok(line)
+        let connection = Self::start(binary)?;
+        groups.iter().try_for_each(|group| connection.write('+', *group))?;
+        Ok(connection)
     }
 
-    /// A line is far shorter than the length up to which the kernel never writes a part.
+    /// Writes one line. It is far shorter than `PIPE_BUF`, so the kernel writes all of it or none.
     fn write(&self, sign: char, id: Pid) -> io::Result<()> {
         let line = format!("{sign}{}\n", id.as_raw_pid());
         rustix::io::retry_on_intr(|| rustix::io::write(&self.pipe, line.as_bytes()))?;
@@ -155,27 +158,27 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
-        if self.left {
+        if self.outlives {
             return;
         }
-        // It is replaced or has nothing to do. If it saw the pipe close it would kill workers
-        // that live, so it goes first; at once, so that reaping it does not block.
+        // The guard is replaced or has nothing to do. If it saw the pipe close, it would kill
+        // workers that live, so it must end first. KILL, so that reaping it does not block.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// The guard process itself: `httpipe __guard`. Ends only when its stdin does.
+/// Runs the guard process, `httpipe __guard`. It ends only when its stdin ends.
 pub fn main() -> ExitCode {
-    // What lists of processes show; started as `/proc/self/exe` it would be called `exe`.
+    // The name that `ps` shows. Started as `/proc/self/exe`, it would be called `exe`.
     rustix::thread::set_name(c"httpipe-guard").ok();
     shim::ignore_endings();
     shim::close_inherited();
     let mut groups = HashSet::new();
     for line in io::stdin().lock().lines() {
-        // An error that is not the end of the pipe leaves us as blind as the end.
+        // After a read error no further line can be trusted, so it counts as the end.
         let Ok(line) = line else { break };
         note(&mut groups, &line);
     }
@@ -185,10 +188,10 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Takes one line of the server's. Lines that mean nothing are passed over.
+/// Applies one line of the server to the list. Ignores lines that are no orders.
 fn note(groups: &mut HashSet<Pid>, line: &str) {
     let Some((sign, number)) = line.split_at_checked(1) else { return };
-    // Group 1 would be that of the system's first process, and 0 our own.
+    // Group 1 is that of the system's first process, and 0 would mean our own.
     let Some(id) = number.parse().ok().filter(|raw| *raw > 1).and_then(Pid::from_raw) else {
         return;
     };

@@ -1,11 +1,13 @@
-//! One child process: how it is made, spoken to, watched and ended.
+//! One worker process: how it is started, asked, watched and ended.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod guard;
 pub mod kill;
+pub mod own;
 pub mod pipes;
+pub mod process;
 pub mod ready;
 pub mod reaper;
 pub mod shim;
@@ -13,12 +15,12 @@ pub mod spawn;
 pub mod stderr;
 pub mod usage;
 
-/// Runs the processes that the server makes of its own binary, if `arguments` (those after
-/// `argv[0]`) call for one. `None`: they do not. Must be asked before anything else is done.
+/// Runs the shim or the guard if `arguments` (those after `argv[0]`) ask for one. Returns `None`
+/// if they do not. Must be called before anything else is done.
 pub fn own_process(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments.first()?.to_str()? {
-        "__exec" => Some(shim::main(arguments[1..].iter().cloned())),
-        "__guard" => Some(guard::main()),
+        own::SHIM => Some(shim::main(arguments[1..].iter().cloned())),
+        own::GUARD => Some(guard::main()),
         _ => None,
     }
 }

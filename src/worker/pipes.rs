@@ -1,8 +1,8 @@
-//! The pipes of one running worker: what is still to be written, what was read, and which
-//! calls it owes an answer.
+//! The pipes of one running worker: bytes to be written, bytes that were read, and the calls to
+//! which it owes an answer.
 //!
-//! Everything that waits to be written goes out in one write, and everything that can be read
-//! comes in with one read and is handed out together.
+//! One write sends all that waits to be written. One read takes all that can be read, and its
+//! answers are handed out together.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,16 +19,16 @@ use crate::base::{CallId, Question};
 use crate::config::WireSettings;
 use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
 
-/// Room for the next read; what a pipe holds at most comes in one.
+/// Room for the next read: a pipe holds this much by default.
 const READ_ROOM: usize = 64 << 10;
-/// With less room than this left, a new buffer is taken.
+/// A buffer with less room than this is replaced before a read.
 const READ_ROOM_LEAST: usize = 4 << 10;
-/// With more than this to be written, what is not a call waits no longer: it is refused.
+/// With this much waiting to be written, messages that are not calls are refused.
 const BACKLOG_MOST: usize = 1 << 20;
-/// Most bytes of what a worker said that the log shows.
+/// Most bytes of a worker's message that the log shows.
 const SHOWN_MOST: usize = 200;
-/// A buffer that held a message above this is not kept for the next: many workers that were each
-/// asked something large once would hold that memory for ever.
+/// A buffer that held a message longer than this is released. Otherwise each worker that was once
+/// asked something large would keep that memory for ever.
 const KEPT_ROOM: usize = 256 << 10;
 
 /// The pipes of one worker.
@@ -40,79 +40,81 @@ pub struct Pipes {
     decoder: Decoder,
     correlator: Correlator<CallId>,
     outgoing: BytesMut,
-    /// Whether `outgoing` has grown above what is kept.
+    /// `outgoing` has grown beyond [`KEPT_ROOM`].
     is_outgoing_large: bool,
     incoming: BytesMut,
-    /// Bytes that were ever put into `outgoing`, and that ever left it.
+    /// All bytes that were put into `outgoing` so far.
     asked: u64,
+    /// All bytes that were written to the worker so far.
     written: u64,
-    /// Where in that count the newest calls begin; of as many as are open, and of all those that
-    /// are open and were not read.
+    /// The newest calls, oldest first, each with the count in `asked` at which its question begins.
+    /// It holds at most as many calls as are open, and every open call that the worker has not
+    /// read.
     begins: VecDeque<(CallId, u64)>,
     dropped: Dropped,
 }
 
-/// Messages of a worker that are no answers to calls, since they were last asked for.
+/// Numbers of messages that answered no call, since the last [`Pipes::take_dropped`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// It said something that asks for nothing.
+    /// Notifications, which ask for nothing.
     pub notifications: u64,
-    /// It asked something, and was told that there is no such method.
+    /// Questions of the worker. It was told that there is no such method.
     pub questions: u64,
-    /// It answered a call that was cancelled.
+    /// Answers to cancelled calls.
     pub late: u64,
 }
 
-/// An answer that found its call; not yet judged.
+/// An answer with its call; not yet judged.
 #[derive(Debug)]
 pub struct Heard {
-    /// Whose it is.
+    /// The call that it answers.
     pub call: CallId,
-    /// What the worker said.
+    /// The bytes of the answer.
     pub answer: Bytes,
-    /// What it had been asked.
+    /// The question of the call.
     pub question: Bytes,
-    /// The answer itself showed whose it is.
+    /// The answer itself showed which call it belongs to.
     pub proven: bool,
-    /// How much of the answer it is.
+    /// Which share of the whole answer this is.
     pub share: Share,
 }
 
-/// The worker broke the agreement and must be stopped.
+/// The worker broke the protocol and must be stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutOfStep {
-    /// In which way.
+    /// How it broke the protocol.
     pub fault: Fault,
-    /// What was wrong, in words that may be told to callers.
+    /// A description that may be shown to callers.
     pub detail: String,
-    /// What it said, escaped and cut short, for the operator alone.
+    /// What the worker wrote, escaped and cut short. Only operators may see it.
     pub said: Option<String>,
 }
 
-/// In which way a worker broke the agreement.
+/// How a worker broke the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It said something while nothing was asked.
+    /// It wrote while nothing was asked.
     Unasked,
-    /// What it said belongs to no call, or is no message.
+    /// What it wrote belongs to no call, or is no message.
     Mismatch,
-    /// A message was longer than `message_max`.
+    /// It wrote a message longer than `message_max`.
     TooBig,
 }
 
-/// What an idle worker was found doing.
+/// What a look at an idle worker's output found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Nothing, as agreed.
+    /// It wrote nothing, as agreed.
     Kept,
-    /// It said this while nothing was asked.
+    /// It wrote this while nothing was asked.
     Broken(Bytes),
     /// It has closed its output.
     Closed,
 }
 
 impl Pipes {
-    /// Takes over the streams of a process just started.
+    /// Takes over the streams of a process that was just started.
     pub fn new(
         stdin: AsyncFd<OwnedFd>,
         stdout: AsyncFd<OwnedFd>,
@@ -120,7 +122,7 @@ impl Pipes {
     ) -> io::Result<Self> {
         Ok(Self {
             stdin: pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?,
-            // Unchecked, because it may be a pseudo-terminal.
+            // Not checked to be a pipe, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
             decoder: Decoder::new(&wire.framing.reply, wire.message_max),
@@ -135,14 +137,14 @@ impl Pipes {
         })
     }
 
-    /// Asks a question; it is written by the next [`Pipes::poll_flush`].
+    /// Queues the question of a call; the next [`Pipes::poll_flush`] writes it.
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.begins.push_back((call, self.asked));
-        // What was answered was read, and so was all that came before it: of the newest calls,
-        // no more than those that are open can be unread.
+        // A worker that answered a call has read its question and all questions before it. So at
+        // most as many of the newest calls as are open can be unread.
         while self.begins.len() > self.correlator.len() {
             self.begins.pop_front();
         }
@@ -150,7 +152,7 @@ impl Pipes {
         Ok(())
     }
 
-    /// Says something that is not answered.
+    /// Queues a message that is not answered.
     pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
@@ -158,7 +160,8 @@ impl Pipes {
         Ok(())
     }
 
-    /// Says something that is not answered, unless it does not even read what was said before.
+    /// Queues a message that is not answered. Returns false, and queues nothing, if the worker does
+    /// not read what was written before.
     pub fn tell(&mut self, said: &Question) -> Result<bool, Refused> {
         let has_room = self.outgoing.len() < BACKLOG_MOST;
         if has_room {
@@ -167,40 +170,41 @@ impl Pipes {
         Ok(has_room)
     }
 
-    /// Tells it in these words that a call is not waited for any more, `{id}` being the call's.
-    /// It owes no answer to it then. Says whether the call was its own and it was told: to one
-    /// that does not read, questions of callers who leave would else pile up without end.
+    /// Tells the worker that a call is cancelled. In `words`, `{id}` stands for the id of the call.
+    /// Afterwards the worker owes no answer to it.
+    ///
+    /// Returns false if the worker does not hold the call, or does not read what was written
+    /// before: then these messages would pile up without limit.
     pub fn cancel(&mut self, call: CallId, words: &str) -> bool {
         if self.outgoing.len() >= BACKLOG_MOST {
             return false;
         }
         let Some(id) = self.correlator.cancel(&call) else { return false };
         self.begins.retain(|(begun, _)| *begun != call);
-        // Refused by the framing are only words that break it, which is the operator's own
-        // concern.
+        // The framing refuses only words that would break it. Then the worker is not told.
         self.say(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
     }
 
-    /// What it said beside answers since this was last asked.
+    /// Returns what was counted since the last call of this function.
     pub fn take_dropped(&mut self) -> Dropped {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Does it owe no answer?
+    /// Returns true if the worker owes no answer.
     pub fn is_idle(&self) -> bool {
         self.correlator.is_empty()
     }
 
-    /// Of how many of its newest calls nothing was written yet.
+    /// Returns how many of the newest calls have no byte written yet.
     pub fn unwritten(&self) -> usize {
         self.begins_from(self.written)
     }
 
-    /// Of how many of its newest calls it read nothing; true only once it has gone, with all
-    /// who may have shared its stdin.
+    /// Returns how many of the newest calls the worker has read no byte of. The number is only
+    /// certain once the worker has gone, with all processes that share its stdin.
     pub fn unread(&self) -> usize {
-        // A pipe tells at either end what stands in it, and keeps that while one end is open.
+        // Either end of a pipe tells how much is in it, even after the other end was closed.
         let left = rustix::io::ioctl_fionread(&self.stdin).unwrap_or(0);
         self.begins_from(self.written.saturating_sub(left))
     }
@@ -209,9 +213,9 @@ impl Pipes {
         self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
     }
 
-    /// Looks, with a system call, whether an idle worker has said anything. Must be asked right
-    /// before its next question, or what it said would pass for the answer. One that may speak
-    /// unasked is not looked at.
+    /// Looks, with a system call, whether an idle worker has written anything. Must be called right
+    /// before its next question, or what it wrote would be taken for the answer. Does not look if
+    /// the protocol lets the worker write unasked.
     pub fn silence(&mut self) -> Silence {
         if self.correlator.may_speak() {
             return Silence::Kept;
@@ -228,7 +232,7 @@ impl Pipes {
         }
     }
 
-    /// Writes what waits to be written; ready when nothing does.
+    /// Writes what waits to be written. Ready when nothing is left.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let stdin = Pin::new(&mut self.stdin);
@@ -242,7 +246,7 @@ impl Pipes {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once; ready with 0 at the end of the worker's output.
+    /// Reads once. Ready with 0 at the end of the worker's output.
     pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.incoming.capacity() - self.incoming.len() < READ_ROOM_LEAST {
             self.incoming.reserve(READ_ROOM);
@@ -251,8 +255,8 @@ impl Pipes {
         tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming)
     }
 
-    /// Reads once what there is, with a system call, whatever the runtime knows; for a worker
-    /// that has ended. Says how much it was.
+    /// Reads once, with a system call, without asking the runtime whether there is anything. For a
+    /// worker that has ended. Returns the number of bytes.
     pub fn read_now(&mut self) -> usize {
         let mut bytes = vec![0; READ_ROOM];
         let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
@@ -261,18 +265,18 @@ impl Pipes {
         count
     }
 
-    /// At least as much as what it wrote that was not read yet.
+    /// Returns an upper bound of the bytes that the worker wrote and that were not read yet.
     pub fn left_to_read(&self) -> usize {
-        // Of a pseudo-terminal the kernel does not tell all, but it holds less than one read.
+        // For a pseudo-terminal the kernel reports only a part, but all of it fits into one read.
         let told = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
         usize::try_from(told).unwrap_or(usize::MAX).max(READ_ROOM)
     }
 
-    /// Cuts what was read into answers and finds their calls.
+    /// Cuts what was read into answers, finds their calls, and appends them to `heard`.
     ///
     /// # Errors
     ///
-    /// [`OutOfStep`], after the answers before it were put into `heard`.
+    /// [`OutOfStep`] if the worker broke the protocol. The answers before that are in `heard`.
     pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), OutOfStep> {
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
@@ -290,17 +294,17 @@ impl Pipes {
                 }
                 Received::Notification => {
                     self.dropped.notifications += 1;
-                    tracing::debug!(said = shown(&said), "a worker's notification was dropped");
+                    tracing::debug!(said = shown(&said), "dropped a notification of a worker");
                 }
                 Received::WorkerAsks { reply } => {
                     self.dropped.questions += 1;
-                    // Our own "method not found" is short; a framing that refuses it is no loss,
-                    // nor is it to one that asks and asks and does not read.
+                    // It does no harm if the reply is lost, because the framing refuses it or
+                    // because the worker asks without reading.
                     self.tell(&Question::plain(reply)).ok();
                 }
                 Received::Late => {
                     self.dropped.late += 1;
-                    tracing::debug!("the answer to a cancelled call was dropped");
+                    tracing::debug!("dropped the answer to a cancelled call");
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));
@@ -308,21 +312,21 @@ impl Pipes {
                 }
             }
         }
-        // With `json-id` a notification may be half read while nothing is asked.
+        // With `json-id`, which may speak unasked, this can be the first half of a notification.
         if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
             return Err(OutOfStep::unasked(&self.incoming));
         }
         Ok(())
     }
 
-    /// What was read and not yet cut, for those who look for a banner.
+    /// Returns what was read and not yet cut into messages. A banner is searched here.
     pub fn received(&mut self) -> &mut BytesMut {
         &mut self.incoming
     }
 }
 
 impl OutOfStep {
-    /// It said this while nothing was asked.
+    /// The worker wrote `said` while nothing was asked.
     pub fn unasked(said: &[u8]) -> Self {
         let detail = "it wrote something while nothing was asked".to_owned();
         Self { fault: Fault::Unasked, detail, said: Some(shown(said)) }
@@ -339,7 +343,7 @@ impl From<Broken> for OutOfStep {
     }
 }
 
-/// Bytes as the log shows them.
+/// Returns bytes as the log shows them.
 fn shown(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(SHOWN_MOST)];
     let more = if cut.len() < bytes.len() { " ..." } else { "" };

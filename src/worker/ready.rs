@@ -1,4 +1,4 @@
-//! When a worker counts as ready: after its banner, the greetings and the probe.
+//! Makes a new worker ready: reads its banner, sends the greetings and the probe.
 
 use std::io;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::base::{ByteRegex, CallId, Question};
 use crate::config::ProgramSettings;
 use crate::wire::Share;
 
-/// What the conversation before the first call is known by in the books of the pipes.
+/// The id under which the pipes know the questions that are asked before the first call.
 const BEFORE_CALLS: CallId = CallId(0);
-/// How long the end of a banner is waited for once its pattern matches all that was read: the
-/// rest of its line may be on the way.
+/// How long to wait for more of the banner when the pattern matches up to the last byte that was
+/// read: the rest of its line may be on the way.
 const BANNER_REST: Duration = Duration::from_millis(50);
 /// Most bytes of a banner.
 const BANNER_MOST: usize = 1 << 20;
 
-/// What each part of an answer is counted as beside its bytes.
+/// Bytes that each part of an answer counts in addition to its own.
 const PART_OVERHEAD: usize = 256;
-/// Parts may take so much together, however small `message_max` is.
+/// Bytes that the parts of one answer may always take together, even if `message_max` is smaller.
 const PARTS_LEAST: usize = 1 << 20;
 
 /// Why a worker did not become ready, in words for the operator.
@@ -29,15 +29,15 @@ pub enum NotReady {
     /// It closed its output, or a pipe failed.
     #[error("it closed its output")]
     Closed,
-    /// It said what was not agreed.
+    /// It broke the protocol.
     #[error("{0}")]
     OutOfStep(String),
-    /// The probe was answered otherwise.
+    /// It gave the wrong answer to the probe.
     #[error("the probe was answered with {got}, not with {wanted}")]
     WrongProbe {
-        /// What it said, escaped.
+        /// The answer, escaped.
         got: String,
-        /// What `probe.reply` says.
+        /// The answer that `probe.reply` asks for.
         wanted: String,
     },
     /// A greeting or the probe cannot be sent in this framing.
@@ -51,7 +51,7 @@ impl From<io::Error> for NotReady {
     }
 }
 
-/// Leads a new worker to its first call. Has no time limit of its own.
+/// Prepares a new worker for its first call. Has no time limit of its own.
 pub async fn prepare(pipes: &mut Pipes, program: &ProgramSettings) -> Result<(), NotReady> {
     if let Some(ready) = &program.start.ready {
         skip_banner(pipes, ready).await?;
@@ -96,7 +96,7 @@ async fn ask(pipes: &mut Pipes, text: &str, most: usize) -> Result<Bytes, NotRea
     }
 }
 
-/// An answer of several parts as one, a line each.
+/// Joins the parts of an answer, one line each.
 fn joined(mut heard: Vec<Heard>) -> Bytes {
     if heard.last().is_some_and(|message| message.share == Share::End) {
         heard.pop();
@@ -110,7 +110,7 @@ fn joined(mut heard: Vec<Heard>) -> Bytes {
     }
 }
 
-/// What `hello` or `probe` says, with a fresh nonce where it says `{nonce}`.
+/// Makes the question of a `hello` or `probe`, with a fresh nonce in the place of `{nonce}`.
 pub fn question(text: &str) -> Question {
     if !text.contains("{nonce}") {
         return Question::plain(text.to_owned());

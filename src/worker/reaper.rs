@@ -1,11 +1,7 @@
-//! What the server owes as somebody's parent, wanted or not.
+//! Reaps the processes that the server did not start but is the parent of.
 //!
-//! In a container the server often is process 1, to whom the kernel hands every process whose
-//! parent has gone. Nobody else can reap those.
-//!
-//! Descriptors 0, 1 and 2 are another debt: a pipe made while one is closed would get its
-//! number. Rust's start has that done before `main` (it opens `/dev/null` on each that is
-//! closed); a test of the real binary sees to it that this stays so.
+//! In a container the server is often process 1. The kernel makes it the parent of every process
+//! whose own parent has gone, and no other process can reap those.
 
 use std::fs;
 use std::io;
@@ -15,29 +11,33 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::guard::Guard;
 
-/// To be called first thing in a server. Its starter may have had SIGCHLD ignored, which we
-/// would inherit: then the kernel reaps our children itself, and no exit code is ever seen.
+/// Makes sure that this process sees the exit codes of its children. Must be called before the
+/// first is started. If our starter ignored SIGCHLD, we inherit that, and the kernel then reaps
+/// our children itself.
 #[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
 pub fn expect_children() {
     // SAFETY: no handler is installed, only the default restored.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Does this process have to reap strangers?
+/// Returns true if this process is process 1, which has to reap strangers.
 pub fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// Reaps strangers for ever. Workers are left to those who wait for them, known by the guard's
-/// list. Fails only if the signal cannot be waited for.
+/// Reaps strangers until it is cancelled. Leaves alone the workers, which the guard's list names,
+/// and the guard. Fails only if SIGCHLD cannot be waited for.
 pub async fn reap_strangers(guard: Guard) -> io::Result<()> {
     let mut child_ended = signal(SignalKind::child())?;
     loop {
-        // Before the first wait too: some may have ended already. One signal may stand for many.
+        // Looks before the first signal too, because some may have ended already. One signal may
+        // stand for many ends.
         match reap_ended(&guard) {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "reaped processes that others had left"),
-            Err(error) => tracing::warn!(%error, "cannot list the processes to reap"),
+            Ok(count) => tracing::debug!(count, "reaped processes that the server had not started"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the processes to reap")
+            }
         }
         if child_ended.recv().await.is_none() {
             return Ok(());
@@ -45,12 +45,12 @@ pub async fn reap_strangers(guard: Guard) -> io::Result<()> {
     }
 }
 
-/// Reaps the strangers that have ended, and says how many.
+/// Reaps the strangers that have ended. Returns how many there were.
 fn reap_ended(guard: &Guard) -> io::Result<usize> {
     let mut count = 0;
-    // Children belong to threads; the strangers are given to any of them. The list is asked
-    // for rather than `waitid` for any child, which would show the same worker again and again
-    // until that one is reaped, and hide those behind it.
+    // The kernel lists children by thread, and may give a stranger to any of them. `waitid` for
+    // any child would not do: it would return the same unreaped worker each time, and hide all
+    // others behind it.
     for task in fs::read_dir("/proc/self/task")? {
         let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
         let children = list.split_ascii_whitespace().filter_map(|id| id.parse().ok());

@@ -1,10 +1,9 @@
-//! What the spawned copy of our binary does before it becomes the program.
+//! The shim: what our binary does in a new process before it becomes the program.
 //!
 //! `httpipe __exec TOKEN SERVER DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
-//! binary, on one thread. It gives the program the surroundings that design promises: it dies
-//! with the server, has no descriptors but 0, 1 and 2, and no signal is ignored or blocked.
-//! What cannot be run is reported in one line on stderr that holds the TOKEN, and by code 127
-//! (not found) or 126.
+//! binary, on one thread. It makes sure that the program dies with the server, has no descriptors
+//! but 0, 1 and 2, and starts with no signal ignored or blocked. If the program cannot be run, the
+//! shim writes one line with the TOKEN to stderr and ends with code 127 (not found) or 126.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -15,12 +14,12 @@ use std::process::ExitCode;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use super::spawn::command;
+use super::own::{command, shim_line_prefix};
 
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
-/// Becomes the program that `arguments` name (those after `__exec`); returns only if it cannot.
+/// Becomes the program that `arguments` (those after `__exec`) name. Returns only if it cannot.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut next = || arguments.next();
     let (Some(token), Some(server), Some(dir), Some(program), Some(name)) =
@@ -39,32 +38,27 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             code: NOT_RUNNABLE,
         },
     };
-    // If nobody reads it, nobody wants to know.
+    // A server that has gone does not read it.
     io::stderr().write_all(marked_line(&token, &reason.text).as_bytes()).ok();
     ExitCode::from(reason.code)
 }
 
-/// Why there is no program.
+/// Why the program cannot be run.
 struct Reason {
     text: String,
     code: u8,
 }
 
-/// The line for the text, one line whatever is in it.
+/// Returns the shim's line with this text, in which no character can end or disturb the line.
 fn marked_line(token: &OsStr, text: &str) -> String {
     let text = text.replace(char::is_control, "?");
-    format!("{}{text}\n", mark(&token.to_string_lossy()))
+    format!("{}{text}\n", shim_line_prefix(&token.to_string_lossy()))
 }
 
-/// What the line begins with.
-pub(super) fn mark(token: &str) -> String {
-    format!("httpipe {token}: ")
-}
-
-/// Has the kernel kill us when the server's thread that started us ends.
+/// Makes the kernel kill this process when the server's thread that started it ends.
 fn die_with(server: &OsStr) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A server that had died before that call has sent us to another parent.
+    // If the server died before that call, this process has another parent by now.
     if getppid().map(Pid::as_raw_pid) != server.to_str().and_then(|text| text.parse().ok()) {
         return Err(io::Error::other("it has gone"));
     }
@@ -92,7 +86,7 @@ fn become_program(
     Reason { text, code: if missing { NOT_FOUND } else { NOT_RUNNABLE } }
 }
 
-/// An error without its number.
+/// Describes an error in words, without its number.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
@@ -107,24 +101,24 @@ fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// Back to what a program expects, whatever the server was started with: nothing ignored,
-/// nothing blocked.
+/// Sets every signal to its default and blocks none, as programs expect. The server may have been
+/// started with others.
 #[expect(unsafe_code, reason = "no safe call sets dispositions and the mask")]
 fn reset_signals() {
     for signal in 1..=64 {
-        // SAFETY: no handler is installed, only the default restored. Numbers that cannot be
-        // changed (KILL, STOP, the two of the C library's own) are refused, which does no harm.
+        // SAFETY: no handler is installed, only the default restored. The call refuses the signals
+        // that cannot be changed (KILL, STOP, two of the C library's own), which does no harm.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let mut none = MaybeUninit::uninit();
-    // SAFETY: the set is made by the first call before the second reads it.
+    // SAFETY: the first call initialises the set before the second reads it.
     unsafe {
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }
 }
 
-/// Makes the guard deaf to what ends servers, so that it outlives this one.
+/// Makes this process ignore the signals that end a server, so that the guard outlives it.
 #[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
 pub(super) fn ignore_endings() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
@@ -133,12 +127,13 @@ pub(super) fn ignore_endings() {
     }
 }
 
-/// Descriptors that our starter had left open for us are not for the program.
+/// Makes exec close every descriptor above stderr, so that the program does not inherit those that
+/// our starter left open.
 fn close_inherited_on_exec() {
     above_stderr(libc::CLOSE_RANGE_CLOEXEC);
 }
 
-/// The same for a process of ours that does not exec.
+/// Closes every descriptor above stderr, for a process that does not exec.
 pub(super) fn close_inherited() {
     above_stderr(0);
 }
@@ -150,11 +145,11 @@ fn above_stderr(flags: libc::c_uint) {
     if result == 0 {
         return;
     }
-    // Kernels before 5.11, and sandboxes that do not know the call.
+    // For kernels before 5.11, and sandboxes without that system call.
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     for number in numbers.filter(|number: &libc::c_int| *number > 2) {
-        // SAFETY: marks only; a number that has been closed meanwhile is refused.
+        // SAFETY: it only sets a flag, and fails on a number that has been closed meanwhile.
         unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }

@@ -1,8 +1,7 @@
-//! A worker's complaints: into our log under its name, rate limited, the last lines kept.
+//! Reads a worker's stderr into our log, at a limited rate, and keeps the last lines.
 //!
-//! Whatever a program writes there, it is always read, for an undrained pipe would stop the
-//! program; it never becomes more than one line of the log a line; and it never becomes control
-//! characters on somebody's terminal.
+//! It always reads everything, because a full pipe would stop the program. One line of the program
+//! becomes at most one line of the log, without control characters that could disturb a terminal.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -12,25 +11,25 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
-use super::shim;
-use super::spawn::{Exit, Process};
+use super::own::{Token, shim_line_prefix};
+use super::process::Exit;
 use crate::base::WorkerId;
 
-/// Longest line that is shown, in bytes as the program wrote them; what is behind is cut off.
+/// Longest line that is shown, in bytes as the program wrote them. The rest of it is cut off.
 const LINE_MAX: usize = 4096;
-/// Lines a second that one worker may write into our log for long.
+/// Lines a second that one worker may write into our log in the long run.
 const LINES_A_SECOND: u32 = 100;
-/// Lines at once, after silence.
+/// Lines that it may write at once after a silence.
 const BURST: u32 = 200;
-/// How often the count of suppressed lines is written while they go on.
+/// How often the log reports the number of suppressed lines while there are more of them.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Lines kept for the report of a crash.
 const KEPT_LINES: usize = 20;
-/// And what they may take together, in bytes.
+/// Most bytes of the lines kept for the report of a crash.
 const KEPT_BYTES: usize = 8 * 1024;
 
-/// The last lines a worker wrote to its stderr, to be read at any time, best after the pump
-/// has come to the end. Clones are the same lines.
+/// The last lines that a worker wrote to its stderr. They can be read at any time, and are complete
+/// once [`pump`] has returned. Clones share the lines.
 #[derive(Clone, Debug)]
 pub struct LastWords {
     shared: Arc<Mutex<Words>>,
@@ -41,8 +40,8 @@ pub struct LastWords {
 #[derive(Debug)]
 struct Words {
     cutter: Cutter,
-    /// How the shim's own line begins.
-    mark: String,
+    /// The beginning of the shim's own line.
+    shim_prefix: String,
     not_run: Option<String>,
     lines: VecDeque<String>,
     bytes: usize,
@@ -52,8 +51,8 @@ struct Words {
 #[derive(Debug, Default)]
 struct Cutter {
     line: Vec<u8>,
-    /// The line was longer; what comes up to its end is passed over.
-    over: bool,
+    /// The line was too long; the rest of it is skipped.
+    skips: bool,
 }
 
 /// How many lines may still be written.
@@ -65,15 +64,16 @@ struct Allowance {
 }
 
 impl LastWords {
-    /// For one process. `pool` and `worker` are what the log calls it.
-    pub fn new(pool: Arc<str>, worker: WorkerId, process: &Process) -> Self {
-        Self::with_token(pool, worker, process.token().as_str())
+    /// Starts with no lines. `pool` and `worker` are what the log calls the process, and `token`
+    /// marks the message of its shim.
+    pub fn new(pool: Arc<str>, worker: WorkerId, token: &Token) -> Self {
+        Self::with_token(pool, worker, token.as_str())
     }
 
     fn with_token(pool: Arc<str>, worker: WorkerId, token: &str) -> Self {
         let words = Words {
             cutter: Cutter::default(),
-            mark: shim::mark(token),
+            shim_prefix: shim_line_prefix(token),
             not_run: None,
             lines: VecDeque::new(),
             bytes: 0,
@@ -81,15 +81,15 @@ impl LastWords {
         Self { shared: Arc::new(Mutex::new(words)), pool, worker }
     }
 
-    /// The last lines, oldest first, fit to be shown: at most 20, and an unfinished one.
+    /// Returns at most 20 lines and an unfinished one, oldest first, without control characters.
     pub fn lines(&self) -> Vec<String> {
         let words = self.lock();
         let unfinished = (!words.cutter.line.is_empty()).then(|| shown(&words.cutter.line, false));
         words.lines.iter().cloned().chain(unfinished).collect()
     }
 
-    /// The exit, or why there never was a program: only the shim's message can tell a program
-    /// that ended with 127 from one that was not found.
+    /// Returns [`Exit::NotRun`] if the shim said that it could not run the program, else `exit`.
+    /// Only the shim's message tells a program that ended with 127 from one that was not found.
     pub fn explain(&self, exit: Exit) -> Exit {
         match &self.lock().not_run {
             Some(reason) => Exit::NotRun(reason.clone()),
@@ -101,7 +101,7 @@ impl LastWords {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was read, and logs the lines that are whole.
+    /// Takes what was read, and logs the lines that are complete.
     fn take(&self, bytes: &[u8], allowance: &mut Allowance) {
         let words = &mut *self.lock();
         let mut rest = bytes;
@@ -117,7 +117,7 @@ impl LastWords {
         }
     }
 
-    /// Takes the end: a last line needs no line end.
+    /// Takes the end of the stream. The last line needs no line end.
     fn finish(&self, allowance: &mut Allowance) {
         let words = &mut *self.lock();
         if let Some(line) = words.cutter.finish().and_then(|line| words.keep(line)) {
@@ -146,12 +146,12 @@ impl LastWords {
 
 /// Reads a worker's stderr to its end, into the log and into `words`.
 ///
-/// The end comes when every process that holds it has gone, which may be long after the
-/// worker. So: give it a moment after the end of the worker, then drop it; that is safe at any
-/// time and loses no line that was read.
+/// The stream ends when the last process that holds it has gone, which may be long after the
+/// worker. So wait only a moment after the end of the worker, then drop this future. Dropping it
+/// is safe at any time and loses no line that was read.
 pub async fn pump(stderr: AsyncFd<OwnedFd>, words: LastWords) {
     let mut allowance = Allowance::full(Instant::now());
-    // The smaller it is, the sooner others have their turn beside a worker that floods it.
+    // A small buffer gives other tasks their turn soon while a worker floods its stderr.
     let mut buffer = [0; 8 * 1024];
     loop {
         let readable = tokio::select! {
@@ -171,9 +171,9 @@ pub async fn pump(stderr: AsyncFd<OwnedFd>, words: LastWords) {
 }
 
 impl Words {
-    /// Keeps a line and returns it for the log, unless it is the shim's.
+    /// Keeps a line and returns it for the log. Returns `None` for the shim's line.
     fn keep(&mut self, line: String) -> Option<&str> {
-        if let Some(reason) = line.strip_prefix(&self.mark) {
+        if let Some(reason) = line.strip_prefix(&self.shim_prefix) {
             self.not_run = Some(reason.to_owned());
             return None;
         }
@@ -187,29 +187,29 @@ impl Words {
 }
 
 impl Cutter {
-    /// Takes bytes up to the next line end. Returns the line if there is one, or its beginning
-    /// as soon as it is too long, and the bytes behind.
+    /// Takes bytes up to the next line end. Returns the line if it is complete, or its beginning as
+    /// soon as it is too long, and the bytes that follow.
     fn next<'a>(&mut self, bytes: &'a [u8]) -> (Option<String>, &'a [u8]) {
         let end = memchr::memchr(b'\n', bytes);
         let (part, behind) = match end {
             Some(end) => (&bytes[..end], &bytes[end + 1..]),
             None => (bytes, &[][..]),
         };
-        if self.over {
-            self.over = end.is_none();
+        if self.skips {
+            self.skips = end.is_none();
             return (None, behind);
         }
         let room = LINE_MAX - self.line.len();
         if part.len() > room {
             self.line.extend_from_slice(&part[..room]);
-            self.over = end.is_none();
+            self.skips = end.is_none();
             return (Some(self.give(true)), behind);
         }
         self.line.extend_from_slice(part);
         (end.map(|_| self.give(false)), behind)
     }
 
-    /// The last line if it had no end.
+    /// Returns the last line if it had no line end.
     fn finish(&mut self) -> Option<String> {
         (!self.line.is_empty()).then(|| self.give(false))
     }
@@ -221,7 +221,7 @@ impl Cutter {
     }
 }
 
-/// Bytes of a program as text that does nothing to a terminal.
+/// Turns bytes of a program into text that cannot disturb a terminal.
 fn shown(line: &[u8], cut: bool) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut text = String::with_capacity(line.len());
@@ -240,7 +240,8 @@ fn shown(line: &[u8], cut: bool) -> String {
     text
 }
 
-/// Characters that are no control characters by name but make a line read as another.
+/// Returns true for characters that are no control characters but change the order or the lines of
+/// what is shown.
 fn reorders(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -250,7 +251,7 @@ impl Allowance {
         Self { left: f64::from(BURST), since: now, suppressed: 0 }
     }
 
-    /// May one more line be written? If not, it is counted.
+    /// Returns true if one more line may be written. If not, counts it as suppressed.
     fn take(&mut self, now: Instant) -> bool {
         let gained = (now - self.since).as_secs_f64() * f64::from(LINES_A_SECOND);
         self.left = (self.left + gained).min(f64::from(BURST));
@@ -273,7 +274,7 @@ mod tests {
         LastWords::with_token("calc".into(), WorkerId(7), "t0")
     }
 
-    /// What is kept of these parts, each read on its own.
+    /// Returns the lines kept of these parts, each from a read of its own.
     fn kept(parts: &[&[u8]]) -> Vec<String> {
         let words = words();
         let mut allowance = Allowance::full(Instant::now());

@@ -1,6 +1,6 @@
-//! What a process uses, read from the kernel's files.
+//! What one process uses, read from `/proc`.
 //!
-//! Of the process itself, not of others that it started.
+//! Processes that it started do not count.
 
 use std::io;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::base::ByteSize;
 /// What a process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Resident memory, the parts shared with other processes included.
+    /// Resident memory, including the parts shared with other processes.
     pub memory: ByteSize,
-    /// Time on a CPU since its start, to the hundredth of a second.
+    /// CPU time since its start, to the hundredth of a second.
     pub cpu: Duration,
 }
 
-/// Of a process that has not been reaped; a zombie uses no memory. Fails if there is none.
+/// Returns what the process `id` uses; a zombie uses no memory. Fails if there is no such process.
 pub fn of(id: u32) -> io::Result<Usage> {
     let read = |file| std::fs::read(format!("/proc/{id}/{file}"));
     let (status, stat) = (read("status")?, read("stat")?);
@@ -24,7 +24,7 @@ pub fn of(id: u32) -> io::Result<Usage> {
     Ok(Usage { memory: ByteSize(resident_bytes(&status)), cpu })
 }
 
-/// `VmRSS` of a `status` file; a zombie's has none.
+/// Reads `VmRSS` from a `status` file. A zombie has none.
 fn resident_bytes(status: &[u8]) -> u64 {
     let kibibytes = status
         .split(|byte| *byte == b'\n')
@@ -34,13 +34,13 @@ fn resident_bytes(status: &[u8]) -> u64 {
     kibibytes.unwrap_or(0).saturating_mul(1024)
 }
 
-/// Fields 14 and 15 of a `stat` file. The second, the name, may hold spaces and parentheses.
+/// Reads fields 14 and 15 of a `stat` file. Field 2, the name, may hold spaces and parentheses.
 fn cpu_time(stat: &[u8]) -> Option<Duration> {
-    // What the kernel tells programs is in hundredths whatever its own clock is.
+    // The kernel reports hundredths of a second, whatever the rate of its own clock.
     const TICKS_A_SECOND: u64 = 100;
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let text = std::str::from_utf8(&stat[after_name..]).ok()?;
-    // The third field is the first that is left.
+    // What is left begins with field 3.
     let mut fields = text.split_ascii_whitespace().skip(14 - 3);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

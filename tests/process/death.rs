@@ -6,7 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 
 use httpipe::worker::guard::Guard;
-use httpipe::worker::spawn::{Exit, Process};
+use httpipe::worker::process::Exit;
+use httpipe::worker::spawn::spawn;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::support::{guard, helper, is_role, read_line, run, runs, shell, state, wait_until};
@@ -24,7 +25,7 @@ async fn the_exit_is_the_code_or_the_signal() {
 #[tokio::test]
 async fn no_zombie_is_left_by_reaping() {
     let guard = guard();
-    let (process, _streams) = Process::spawn(&shell("exit 0"), &guard).expect("starts");
+    let (process, _streams) = spawn(&shell("exit 0"), &guard).expect("starts");
     let id = process.id();
     process.ended().await;
     assert_eq!(state(id), Some('Z'), "it is not reaped before we say so");
@@ -36,7 +37,7 @@ async fn no_zombie_is_left_by_reaping() {
 async fn dropping_a_process_kills_and_reaps_it_and_its_group() {
     let guard = guard();
     let script = "sleep 1000 & echo $!; trap '' TERM; wait";
-    let (process, streams) = Process::spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
     let id = process.id();
     let other = read_line(&streams.stdout).await.trim().parse().expect("a number");
     drop(process);
@@ -48,7 +49,7 @@ async fn dropping_a_process_kills_and_reaps_it_and_its_group() {
 async fn reaping_kills_what_is_left_of_the_group() {
     let guard = guard();
     let script = "sleep 1000 & echo $!; exit 3";
-    let (process, streams) = Process::spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
     let other = read_line(&streams.stdout).await.trim().parse().expect("a number");
     process.ended().await;
     assert!(runs(other));
@@ -73,7 +74,7 @@ async fn role_of_a_server_that_lost_its_guard() {
         send(dead, Signal::KILL);
         wait_until("the end of the guard", || !runs(dead));
         // The next worker is the occasion on which it is noticed.
-        let (second, _streams) = Process::spawn(&shell("exec cat"), guard).expect("starts");
+        let (second, _streams) = spawn(&shell("exec cat"), guard).expect("starts");
         drop(second);
         assert_ne!(guard.id().expect("another guard"), dead);
         assert_eq!(state(dead), None, "the dead one is reaped");
@@ -86,7 +87,7 @@ async fn role_of_a_server_that_lost_its_guard() {
 async fn serve(then: impl FnOnce(&Guard)) {
     let guard = guard();
     let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec sleep 1000";
-    let (process, streams) = Process::spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
     let other = read_line(&streams.stdout).await;
     then(&guard);
     let guard_id = guard.id().expect("a guard");
@@ -193,7 +194,7 @@ async fn role_of_a_server_without_descriptors() {
     let (mut failures, mut started) = (0, false);
     for limit in 3..before_as_limit + 16 {
         allow(limit);
-        match Process::spawn(&shell("exec cat"), &guard) {
+        match spawn(&shell("exec cat"), &guard) {
             Err(error) => {
                 assert_eq!(error.raw_os_error(), Some(24), "{error}");
                 failures += 1;

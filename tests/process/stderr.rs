@@ -5,16 +5,17 @@ use std::time::Duration;
 use httpipe::base::WorkerId;
 use httpipe::config::LaunchSettings;
 use httpipe::worker::kill;
-use httpipe::worker::spawn::{Exit, Process};
+use httpipe::worker::process::Exit;
+use httpipe::worker::spawn::spawn;
 use httpipe::worker::stderr::{LastWords, pump};
 
 use crate::support::{guard, read_line, shell};
 
 /// Runs a program to its end; what its last words and its exit are then.
 async fn complaints(launch: &LaunchSettings) -> (Vec<String>, Exit) {
-    let (process, streams) = Process::spawn(launch, &guard()).expect("starts");
+    let (process, streams) = spawn(launch, &guard()).expect("starts");
     drop(streams.stdin);
-    let words = LastWords::new("calc".into(), WorkerId(1), &process);
+    let words = LastWords::new("calc".into(), WorkerId(1), &streams.token);
     pump(streams.stderr, words.clone()).await;
     process.ended().await;
     (words.lines(), words.explain(process.reap()))
@@ -48,9 +49,9 @@ async fn a_flood_on_stderr_never_stops_the_program() {
 async fn a_stranger_that_holds_stderr_does_not_hold_the_end_of_the_worker() {
     let guard = guard();
     let script = "setsid sh -c 'echo $$ >&2; echo $$; exec sleep 1000 >/dev/null' & exec cat";
-    let (process, streams) = Process::spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
     let stranger = read_line(&streams.stdout).await;
-    let words = LastWords::new("calc".into(), WorkerId(1), &process);
+    let words = LastWords::new("calc".into(), WorkerId(1), &streams.token);
     let exit = {
         let mut pump = std::pin::pin!(pump(streams.stderr, words.clone()));
         tokio::select! {

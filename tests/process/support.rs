@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use httpipe::config::LaunchSettings;
 use httpipe::worker::guard::Guard;
-use httpipe::worker::spawn::{Exit, Process};
+use httpipe::worker::process::Exit;
+use httpipe::worker::spawn::spawn;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_httpipe");
@@ -39,7 +40,7 @@ pub(crate) struct Outcome {
 
 /// Runs a program to its end.
 pub(crate) async fn run(launch: &LaunchSettings) -> Outcome {
-    let (process, streams) = Process::spawn(launch, &guard()).expect("the shim starts");
+    let (process, streams) = spawn(launch, &guard()).expect("the shim starts");
     drop(streams.stdin);
     let stdout = read_to_end(&streams.stdout).await;
     let stderr = read_to_end(&streams.stderr).await;

@@ -156,7 +156,7 @@ mod tests {
             "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }",
             "fn info() { self.info() }",
             "use std::sync::Mutex; use std::io;",
-            "use crate::worker::spawn::Exit;",
+            "use crate::worker::process::Exit;",
         ] {
             assert!(!refused(code), "{code}");
         }

@@ -8,7 +8,7 @@ use super::framings::quoted;
 use super::record::Stage;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::Framing;
-use crate::worker::spawn::Exit;
+use crate::worker::process::Exit;
 
 /// Writes a name as a TOML key.
 pub(super) fn toml_key(name: &str) -> String {

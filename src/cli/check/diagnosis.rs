@@ -12,7 +12,7 @@ use super::remedy::{Remedy, command, shell_word};
 use crate::base::units::show_duration;
 use crate::config::{Matching, PoolSettings, ReplyShape};
 use crate::wire::{Correlator, Decoder, Judge, Received, Verdict};
-use crate::worker::spawn::Exit;
+use crate::worker::process::Exit;
 
 /// Where the `command` of a pool is configured.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::worker::spawn::Exit;
+use crate::worker::process::Exit;
 
 /// The record of one worker, from its start to the end of the trial.
 #[derive(Debug)]

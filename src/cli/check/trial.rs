@@ -20,8 +20,9 @@ use crate::config::{LaunchSettings, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
+use crate::worker::process::Process;
 use crate::worker::ready::question;
-use crate::worker::spawn::{Process, Streams};
+use crate::worker::spawn::{Streams, spawn};
 use crate::worker::stderr::{LastWords, pump};
 
 /// How often the activity of a silent worker is read.
@@ -65,9 +66,9 @@ pub(super) async fn try_one(
     deadline: Instant,
 ) -> io::Result<Record> {
     let born = Instant::now();
-    let (process, streams) = Process::spawn(launch, &context.guard)?;
-    let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &process);
-    let Streams { stdin, stdout, stderr } = streams;
+    let (process, streams) = spawn(launch, &context.guard)?;
+    let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &streams.token);
+    let Streams { stdin, stdout, stderr, .. } = streams;
     let pump = context.tasks.spawn_local(pump(stderr, words.clone()));
     let mut worker = Worker {
         settings,

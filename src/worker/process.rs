@@ -1,0 +1,186 @@
+//! One process that leads its group: waiting for its end, signalling it, reaping it.
+//!
+//! How the process was made does not matter here (`spawn` makes it): a process id is enough.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpgid, kill_process,
+    kill_process_group, pidfd_open, waitid,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::guard::Guard;
+
+/// A running process that leads its own group.
+///
+/// Dropping it kills the group and reaps the leader, on a thread of its own if that takes time.
+#[derive(Debug)]
+pub struct Process {
+    // Before the leader: fields are dropped in this order, and the leader's drop reaps.
+    ending: AsyncFd<OwnedFd>,
+    leader: Leader,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// The program was never run. The text of the shim says which program, and why.
+    NotRun(String),
+}
+
+/// A child that has not been reaped, so its process id is still its own.
+#[derive(Debug)]
+struct Leader {
+    id: Pid,
+    guard: Guard,
+    reaped: bool,
+}
+
+impl Process {
+    /// Takes over a child of this process that leads its own group and that `guard` knows. A
+    /// child that cannot be watched is killed and reaped.
+    pub(super) fn adopt(id: Pid, guard: &Guard) -> io::Result<Self> {
+        // From here on a failure drops the leader, which kills and reaps it.
+        let leader = Leader { id, guard: guard.clone(), reaped: false };
+        let ending = watched(end_of(id)?, Interest::READABLE)?;
+        Ok(Self { ending, leader })
+    }
+
+    /// Returns the process id, which is also the id of its group.
+    pub fn id(&self) -> u32 {
+        self.leader.id.as_raw_pid().unsigned_abs()
+    }
+
+    /// Waits until the process has ended. It is not reaped yet, so its id is still its own.
+    pub async fn ended(&self) {
+        if self.ending.readable().await.is_err() {
+            // The runtime is shutting down, and this task with it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Signals the whole group. A group without members is no error.
+    pub fn signal(&self, signal: Signal) {
+        self.leader.signal(signal);
+    }
+
+    /// Kills what is left of the group, then reaps the leader. Call it after
+    /// [`Process::ended`]: then it blocks only for the moment that the kernel needs after KILL.
+    pub fn reap(self) -> Exit {
+        let mut leader = self.leader;
+        leader.signal(Signal::KILL);
+        leader.reaped = true;
+        reap(leader.id, &leader.guard)
+    }
+}
+
+impl fmt::Display for Exit {
+    /// Writes it as failures and log lines show it: `exit code 1`, `signal 9`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::NotRun(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Leader {
+    fn signal(&self, signal: Signal) {
+        // The leader is not reaped, so no other group has this id. If no member of the group may
+        // be signalled, there is nothing to do.
+        kill_process_group(self.id, signal).ok();
+        // A leader that has joined another group is reached by its own id.
+        if getpgid(Some(self.id)) != Ok(self.id) {
+            kill_process(self.id, signal).ok();
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.signal(Signal::KILL);
+        if has_ended(self.id) {
+            reap(self.id, &self.guard);
+            return;
+        }
+        // A process with much memory takes a while to die; the runtime's thread must not wait.
+        let (id, guard) = (self.id, self.guard.clone());
+        let reaper = std::thread::Builder::new().name("reap".into());
+        if reaper.spawn(move || reap(id, &guard)).is_err() {
+            reap(self.id, &self.guard);
+        }
+    }
+}
+
+/// Waits for the end of a killed child and reaps it.
+fn reap(id: Pid, guard: &Guard) -> Exit {
+    // The first wait does not reap: the guard's lock is held only for the second, which does not
+    // block.
+    let seen = wait(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    let status = guard.release(id, || seen.and(wait(id, WaitIdOptions::EXITED)));
+    if let Ok(Some(status)) = status {
+        return exit_of(&status);
+    }
+    // Only possible if other code reaps our children, which `reaper` prevents.
+    tracing::error!(pid = id.as_raw_pid(), "the exit status of a worker was lost");
+    Exit::Signal(Signal::KILL.as_raw())
+}
+
+/// Returns a descriptor that becomes readable when this child ends. Reading it reaps nothing.
+fn end_of(id: Pid) -> io::Result<OwnedFd> {
+    match pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => end_seen_by_thread(id),
+        opened => Ok(opened?),
+    }
+}
+
+/// Does what [`end_of`] does where there are no pidfds, as under valgrind and in some sandboxes:
+/// a thread waits for the child and then closes the other end of a pipe.
+fn end_seen_by_thread(id: Pid) -> io::Result<OwnedFd> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    std::thread::Builder::new().name("wait".into()).spawn(move || {
+        // An error means that the child has gone already, which is an end as well.
+        wait(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
+        drop(theirs);
+    })?;
+    Ok(ours)
+}
+
+fn has_ended(id: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    matches!(wait(id, look), Ok(Some(_)))
+}
+
+fn wait(id: Pid, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
+    rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), options))
+}
+
+fn exit_of(status: &WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => unreachable!("only ends were waited for"),
+    }
+}
+
+/// Registers a non-blocking descriptor with the runtime.
+#[expect(unsafe_code, reason = "the safe constructor is deprecated")]
+pub(super) fn watched(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` stays open, and the same, as long as the `AsyncFd` that owns it;
+    // nothing in this crate puts another in its place.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
+}
