@@ -122,7 +122,7 @@ impl Desk {
         tasks: TaskTracker,
     ) -> Rc<Self> {
         for pool in &pools {
-            pool.known();
+            pool.attach();
         }
         Rc::new(Self { pools, routes, flights: RefCell::default(), tasks })
     }
@@ -145,7 +145,7 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         for pool in &self.pools {
-            pool.forgotten();
+            pool.detach();
         }
     }
 }

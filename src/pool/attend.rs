@@ -1,126 +1,32 @@
-//! Lives with one worker from its start to its end.
+//! Attends to one worker from its start to its end.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::Pool;
 use super::actions::Loss;
-use super::{Ending, Pool};
-use crate::base::{ExitReason, PartGate, WorkerId};
+use super::links::{Ending, Link};
+use crate::base::ExitReason;
 use crate::config::PoolSettings;
 use crate::sync::seldom::Seldom;
 use crate::worker::kill;
-use crate::worker::pipes::{Fault, OutOfStep, Pipes};
+use crate::worker::pipes::Pipes;
 use crate::worker::process::{Exit, Process};
 use crate::worker::ready::{NotReady, prepare};
 use crate::worker::spawn::spawn;
 use crate::worker::stderr::{LastWords, pump};
 
-/// How long a worker that closed its pipes may take to end by itself: its exit says more than
+/// How long a worker that closed its pipes may take to end by itself. Its own exit tells more than
 /// the signal that we would send.
 const CLOSING: Duration = Duration::from_millis(200);
-/// How long what it last wrote to stderr is waited for.
+/// How long to wait for the last lines on stderr of a worker that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// What the pool holds of one worker.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) worker: WorkerId,
-    /// There while calls can be given.
-    pub(super) pipes: RefCell<Option<Pipes>>,
-    order: Cell<Option<ExitReason>>,
-    waker: RefCell<Option<Waker>>,
-    process: Cell<Option<u32>>,
-    /// Why it has to go, for the log.
-    why: RefCell<Option<String>>,
-    /// It ended by itself before it was ready.
-    ended_early: Cell<bool>,
-    /// The readers of its answers that come in parts.
-    gates: RefCell<Vec<PartGate>>,
-}
-
-impl Link {
-    pub(super) fn new(worker: WorkerId) -> Self {
-        Self {
-            worker,
-            pipes: RefCell::default(),
-            order: Cell::new(None),
-            waker: RefCell::default(),
-            process: Cell::new(None),
-            why: RefCell::default(),
-            ended_early: Cell::new(false),
-            gates: RefCell::default(),
-        }
-    }
-
-    /// Tells it to leave. The first reason stands.
-    pub(super) fn order(&self, reason: ExitReason) {
-        self.order.set(self.order.get().or(Some(reason)));
-        self.wake();
-    }
-
-    /// There is something to write, or an order.
-    pub(super) fn wake(&self) {
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Keeps for the log why it has to go. The first reason stands.
-    pub(super) fn note(&self, why: String) {
-        self.why.borrow_mut().get_or_insert(why);
-    }
-
-    /// The same for a worker out of step, with what it said.
-    pub(super) fn note_out_of_step(&self, out: OutOfStep) {
-        let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
-        let hint = match out.fault {
-            Fault::Unasked => "; if that is its banner, `ready` must match it",
-            Fault::Mismatch | Fault::TooBig => "",
-        };
-        self.note(format!("{}{said}{hint}", out.detail));
-    }
-
-    /// It is not read while this reader does not keep up.
-    pub(super) fn held_back_by(&self, gate: PartGate) {
-        self.gates.borrow_mut().push(gate);
-    }
-
-    /// Ready when all readers keep up.
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut gates = self.gates.borrow_mut();
-        gates.retain(|gate| !gate.is_over());
-        let is_shut = |gate: &PartGate| gate.poll_room(context).is_pending();
-        if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    /// How many of its newest calls it cannot have read anything of, now that it has gone.
-    pub(super) fn unread(&self) -> usize {
-        self.pipes.borrow().as_ref().map_or(0, Pipes::unread)
-    }
-
-    pub(super) fn unwritten(&self) -> usize {
-        self.pipes.borrow().as_ref().map_or(0, Pipes::unwritten)
-    }
-
-    pub(super) fn process(&self) -> Option<u32> {
-        self.process.get()
-    }
-
-    fn ordered(&self, context: &mut Context<'_>) -> Option<ExitReason> {
-        match &mut *self.waker.borrow_mut() {
-            Some(waker) => waker.clone_from(context.waker()),
-            empty => *empty = Some(context.waker().clone()),
-        }
-        self.order.get()
-    }
-}
-
-/// What happens to a worker that serves.
+/// What happens next to a worker that serves.
 enum Step {
     Heard,
     Closed,
@@ -131,11 +37,11 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let (reason, how) = match spawn(&settings.program.launch, &pool.surroundings.guard) {
+    let (reason, how) = match spawn(&settings.program.launch, &pool.services.guard) {
         Ok((process, streams)) => {
-            link.process.set(Some(process.id()));
+            link.has_process(process.id());
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
-            let mut pump = pool.surroundings.tasks.spawn_local(pump(streams.stderr, words.clone()));
+            let mut pump = pool.services.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
             let end = match pipes {
                 Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
@@ -147,7 +53,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             let exit = part(&link, &settings, process, end).await;
             pool.lost(&link, end, &exit);
             if tokio::time::timeout(LAST_WORDS, &mut pump).await.is_err() {
-                // Somebody who left the group holds it, perhaps for ever.
+                // A process that left the group still holds stderr, perhaps for ever.
                 pump.abort();
             }
             let exit = words.explain(exit);
@@ -164,15 +70,14 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             (ExitReason::StartFailed, error.to_string())
         }
     };
-    pool.remember(Ending { worker: link.worker, reason, how, at: Instant::now() });
     pool.metrics.worker_ended(reason);
-    pool.links.borrow_mut().remove(&link.worker);
+    pool.links.remove(Ending { worker: link.worker, reason, how, at: Instant::now() });
     pool.state.borrow_mut().gone(link.worker);
     pool.settle(Instant::now());
-    pool.ended.notify_waiters();
 }
 
-/// From the start of the process to the moment it has to leave, or has ended.
+/// Attends to a worker from the start of its process until it has to leave or has ended. Returns
+/// the reason.
 async fn live(
     pool: &Rc<Pool>,
     link: &Rc<Link>,
@@ -182,13 +87,13 @@ async fn live(
 ) -> ExitReason {
     let ready = tokio::select! {
         biased;
-        reason = poll_fn(|context| link.ordered(context).map_or(Poll::Pending, Poll::Ready)) => {
+        reason = poll_fn(|context| link.poll_order(context)) => {
             return reason;
         }
         ready = tokio::time::timeout(settings.rules.start_timeout, prepare(&mut pipes, &settings.program)) => ready,
         () = process.ended() => {
             link.note("it ended before it was ready".to_owned());
-            link.ended_early.set(true);
+            link.note_early_end();
             return ExitReason::StartFailed;
         }
     };
@@ -200,7 +105,9 @@ async fn live(
         Ok(Err(not_ready)) => {
             let is_closed = matches!(not_ready, NotReady::Closed);
             let ended = is_closed && tokio::time::timeout(CLOSING, process.ended()).await.is_ok();
-            link.ended_early.set(ended);
+            if ended {
+                link.note_early_end();
+            }
             not_ready.to_string()
         }
         Err(_) => "it was not ready within `start_timeout`".to_owned(),
@@ -209,16 +116,17 @@ async fn live(
     ExitReason::StartFailed
 }
 
+/// Attends to a worker that is ready, until it has to leave or has ended. Returns the reason.
 async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
     let now = Instant::now();
     pool.state.borrow_mut().ready(now, link.worker);
     pool.settle(now);
-    pool.first_ready.notify_waiters();
+    pool.lifecycle.note_ready();
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     loop {
         let step = poll_fn(|context| {
-            if let Some(reason) = link.ordered(context) {
+            if let Poll::Ready(reason) = link.poll_order(context) {
                 return Poll::Ready(Step::Ordered(reason));
             }
             let mut pipes = link.pipes.borrow_mut();
@@ -257,8 +165,8 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     }
 }
 
-/// Reads what a worker wrote before it ended; its last answers count. No more than that: others
-/// may hold the pipe, and write without end.
+/// Reads what a worker wrote before it ended, because its last answers count. Reads no more than
+/// that: other processes may hold the pipe, and write without end.
 fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
     let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
     while left > 0 {
@@ -271,25 +179,25 @@ fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
             return reason;
         }
     }
-    link.order.get().unwrap_or(ExitReason::Crash)
+    link.ordered().unwrap_or(ExitReason::Crash)
 }
 
-/// Makes a worker leave; one that has ended is reaped at once.
+/// Makes a worker leave, and reaps it. One that has ended is reaped at once.
 async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitReason) -> Exit {
     if end == ExitReason::Crash {
         return kill::kill_now(process).await;
     }
-    // Both pipes go: a program that is stuck writing is freed by it.
+    // Both pipes are closed, which frees a program that is stuck in a write.
     let pipes = link.pipes.borrow_mut().take();
     kill::stop(process, pipes, settings.rules.stop_grace).await
 }
 
 impl Pool {
-    /// A worker has ended and is reaped: what it still held is dealt with.
+    /// Deals with the calls that a worker held when it was reaped.
     fn lost(self: &Rc<Self>, link: &Link, end: ExitReason, exit: &Exit) {
         let now = Instant::now();
         let loss = match end {
-            ExitReason::StartFailed if link.ended_early.get() => Loss::StartFailed {
+            ExitReason::StartFailed if link.has_ended_early() => Loss::StartFailed {
                 why: format!("the last one ended before it was ready: {exit}").into(),
             },
             ExitReason::StartFailed => {
@@ -303,11 +211,11 @@ impl Pool {
     }
 }
 
+/// Logs the end of a worker.
 fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, words: &LastWords) {
     let pool = settings.name.as_str();
     let worker = link.worker.0;
-    let why = link.why.borrow();
-    let why = why.as_deref().unwrap_or_default();
+    let why = link.why();
     match end {
         ExitReason::ScaledDown
         | ExitReason::Recycled
@@ -322,8 +230,8 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
     }
 }
 
-/// Lets the tasks that were woken before run first: the callers who have just been answered, whose
-/// next questions then go out in the same write as those that wait already.
+/// Lets the tasks that were woken before run first. These are the callers that have just been
+/// answered: their next questions then go out in the same write as those that wait already.
 async fn turn() {
     let mut waited = false;
     poll_fn(|context| {

@@ -1,71 +1,34 @@
 //! Carries out what the books decide, and tells them what happened.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
-
+use super::Pool;
 use super::actions::{Action, Ended, Loss, StopReason};
-use super::attend::{Link, attend};
-use super::streams::Stream;
-use super::{Pool, Ticket};
-use crate::base::{CallId, ExitReason, Failure, Outcome, Question, Reply, Timing, WorkerId};
+use super::attend::attend;
+use super::entry::{Entry, Progress, unsendable};
+use super::links::Link;
+use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
-use crate::policy::Fingerprint;
-use crate::wire::{Refused, Share, Verdict};
+use crate::wire::{Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
 use crate::worker::usage;
 
-/// How often memory is looked at; the kernel tells nobody when it grows.
+/// How often to look at the memory of workers, because the kernel does not tell when it grows.
 const MEMORY_LOOK: Duration = Duration::from_secs(1);
-/// Of the calls in a worker that owes no answer it has read none, however many it is to be given.
+/// A worker that owes no answer has read none of its calls, however many it was just given.
 const ALL: usize = usize::MAX;
 
-/// Tells questions apart by a hash with a key of its own, drawn at random: nobody can make a
-/// question that is taken for another, nor learn one from its fingerprint. The nonce, different
-/// in each call, is not part of what was asked; what stands around it is hashed piece by piece,
-/// each after its length, so that no text can pass for a nonce.
-pub(super) fn fingerprints() -> impl Fn(&Ticket) -> Fingerprint {
-    let key = RandomState::new();
-    move |ticket| fingerprint(&key, &ticket.question)
-}
-
-fn fingerprint(key: &RandomState, question: &Question) -> Fingerprint {
-    let mut hasher = key.build_hasher();
-    let mut piece = |text: &[u8]| {
-        hasher.write_usize(text.len());
-        hasher.write(text);
-    };
-    let mut rest = &question.text[..];
-    if let Some(nonce) = question.nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
-        while let Some(place) = memmem::find(rest, nonce) {
-            piece(&rest[..place]);
-            rest = &rest[place + nonce.len()..];
-        }
-    }
-    piece(rest);
-    Fingerprint(hasher.finish())
-}
-
-/// A call that never got into the books.
-pub(super) fn refuse(ticket: &Ticket, failure: Failure) {
-    ticket.route.call(CallOutcome::Failed(failure.code()));
-    ticket.slot.put(Outcome { result: Err(failure), timing: Timing::default() });
-}
-
-/// Looks, now and then, for workers that have grown beyond `recycle.memory`.
+/// Looks every second for workers that have grown beyond `recycle.memory`.
 pub(super) async fn watch_memory(pool: Rc<Pool>) {
-    while pool.ending.get().is_none() {
-        let adjusted = pool.adjusted.notified();
+    while pool.lifecycle.ending().is_none() {
         let Some(limit) = pool.settings().rules.recycle.memory else {
-            adjusted.await;
+            pool.lifecycle.wait_adjusted().await;
             continue;
         };
-        tokio::time::timeout(MEMORY_LOOK, adjusted).await.ok();
-        let links: Vec<Rc<Link>> = pool.links.borrow().values().cloned().collect();
-        for link in links {
+        tokio::time::timeout(MEMORY_LOOK, pool.lifecycle.wait_adjusted()).await.ok();
+        for link in pool.links.all() {
             let memory = link.process().and_then(|id| usage::of(id).ok()).map(|used| used.memory);
             if memory.is_some_and(|memory| memory > limit) {
                 pool.state.borrow_mut().recycle(link.worker);
@@ -75,22 +38,11 @@ pub(super) async fn watch_memory(pool: Rc<Pool>) {
     }
 }
 
-/// Ticks the books whenever a deadline in them has come.
+/// Ticks the books at each deadline in them.
 pub(super) async fn keep_time(pool: Rc<Pool>) {
-    loop {
+    while pool.lifecycle.ending().is_none() {
         let next = pool.state.borrow().next_deadline();
-        pool.armed.set(next);
-        let earlier = pool.timer.notified();
-        if pool.ending.get().is_some() {
-            return;
-        }
-        match next {
-            Some(next) => {
-                // An earlier deadline ends the wait, and the loop arms the timer anew.
-                tokio::time::timeout_at(next.into(), earlier).await.ok();
-            }
-            None => earlier.await,
-        }
+        pool.timer.wait(next).await;
         let now = Instant::now();
         if next.is_some_and(|next| next <= now) {
             pool.state.borrow_mut().tick(now);
@@ -100,8 +52,8 @@ pub(super) async fn keep_time(pool: Rc<Pool>) {
 }
 
 impl Pool {
-    /// Lets the books draw their consequences, and carries them out, until nothing follows any
-    /// more.
+    /// Lets the books decide what follows from the last event, and does it, until nothing more
+    /// follows.
     pub(super) fn settle(self: &Rc<Self>, now: Instant) {
         let mut actions = self.actions.take();
         loop {
@@ -119,40 +71,34 @@ impl Pool {
             }
         }
         self.actions.replace(actions);
-        let next = self.state.borrow().next_deadline();
-        let is_earlier = match (next, self.armed.get()) {
-            (Some(next), Some(armed)) => next < armed,
-            (next, None) => next.is_some(),
-            (None, Some(_)) => false,
-        };
-        if is_earlier {
-            self.armed.set(next);
-            self.timer.notify_one();
+        let state = self.state.borrow();
+        self.timer.bring_forward(state.next_deadline());
+        if state.calls_open() == 0 {
+            self.lifecycle.note_no_calls();
         }
     }
 
-    /// Says whether the books may have changed by it.
-    fn act(self: &Rc<Self>, now: Instant, action: Action<Ticket>) -> bool {
+    /// Carries one action out. Returns true if that may have changed the books.
+    fn act(self: &Rc<Self>, now: Instant, action: Action<Entry>) -> bool {
         match action {
             Action::Give { worker, call } => return !self.give(now, worker, call),
             Action::Fail(ended, failure) => self.finish(ended, Err(failure)),
             Action::Expire { call, failure } => {
-                self.break_off(now, call, &failure, Stream::Unwanted);
+                self.break_off(now, call, &failure, Progress::Unwanted);
                 self.cancel(now, call);
                 return true;
             }
             Action::Start(worker) => {
-                let link = Rc::new(Link::new(worker));
-                self.links.borrow_mut().insert(worker, Rc::clone(&link));
+                let link = self.links.add(worker);
                 self.metrics.worker_started();
-                self.surroundings.tasks.spawn_local(attend(Rc::clone(self), link));
+                self.services.tasks.spawn_local(attend(Rc::clone(self), link));
             }
             Action::Refuse(question) => {
                 let pool = self.settings.borrow().name.clone();
                 tracing::warn!(pool, question = %question,
                     "a question that has cost several workers is refused for a while");
             }
-            Action::Stop(worker, reason) => self.order(worker, self.exit_reason(reason)),
+            Action::Stop(worker, reason) => self.links.order(worker, self.exit_reason(reason)),
         }
         false
     }
@@ -162,24 +108,18 @@ impl Pool {
             StopReason::Timeout => ExitReason::Timeout,
             StopReason::Recycled => ExitReason::Recycled,
             StopReason::ScaledDown => ExitReason::ScaledDown,
-            StopReason::Stopped => self.ending.get().unwrap_or(ExitReason::Stopped),
+            StopReason::Stopped => self.lifecycle.ending().unwrap_or(ExitReason::Stopped),
         }
     }
 
-    fn order(&self, worker: WorkerId, reason: ExitReason) {
-        if let Some(link) = self.links.borrow().get(&worker) {
-            link.order(reason);
-        }
-    }
-
-    /// Asks a worker, and says whether it was asked. One that was idle must have kept silent
-    /// until this moment.
+    /// Gives a call to a worker. Returns false if that failed, and the books may have changed. A
+    /// worker that was idle must not have written anything until this moment.
     fn give(&self, now: Instant, worker: WorkerId, call: CallId) -> bool {
-        let Some(link) = self.links.borrow().get(&worker).cloned() else { return false };
+        let Some(link) = self.links.get(worker) else { return false };
         let mut state = self.state.borrow_mut();
-        let Some(ticket) = state.payload(call) else { return false };
-        if ticket.has_begun() {
-            // The worker that was lost had not read all of the question, and answered already.
+        let Some(entry) = state.payload(call) else { return false };
+        if entry.has_begun() {
+            // The lost worker had answered before it had read all of the question.
             let exit = "in the middle of its answer".into();
             let ended = state.answered(now, worker, call, false);
             drop(state);
@@ -203,7 +143,7 @@ impl Pool {
                 return false;
             }
         }
-        match pipes.ask(call, &ticket.question) {
+        match pipes.ask(call, &entry.question) {
             Ok(()) => {
                 link.wake();
                 true
@@ -211,20 +151,20 @@ impl Pool {
             Err(refused) => {
                 let ended = state.answered(now, worker, call, false);
                 drop(state);
-                self.refuse_given(ended, refusal(&refused));
+                self.refuse_given(ended, unsendable(&refused));
                 false
             }
         }
     }
 
-    /// Ends a call that its worker could not be asked.
-    fn refuse_given(&self, ended: Option<Ended<Ticket>>, failure: Failure) {
+    /// Ends a call that could not be given to its worker.
+    fn refuse_given(&self, ended: Option<Ended<Entry>>, failure: Failure) {
         if let Some(ended) = ended {
             self.finish(ended, Err(failure));
         }
     }
 
-    /// A caller left.
+    /// Notes that the caller of this call has left.
     pub(super) fn leave(self: &Rc<Self>, call: CallId) {
         let now = Instant::now();
         let left = self.state.borrow_mut().caller_left(now, call);
@@ -235,13 +175,13 @@ impl Pool {
             }
             None => self.cancel(now, call),
         }
-        // When the process ends, callers go with their tasks, and nothing may be started for it.
-        if self.ending.get().is_none() {
+        // When the process ends, callers leave because their tasks end. Nothing may be started then.
+        if self.lifecycle.ending().is_none() {
             self.settle(now);
         }
     }
 
-    /// What a worker said, in one read. `Some`: the worker must be stopped for it.
+    /// Handles what a worker wrote, from one read. Returns a reason if the worker must be stopped.
     pub(super) fn heard(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let now = Instant::now();
         let mut heard = Vec::new();
@@ -254,8 +194,8 @@ impl Pool {
             None => Ok(()),
         };
         let verdict = match step {
-            // Which of these answers is the one too many cannot be told, so none is given out.
-            Err(out) if !self.proves => {
+            // Any of these answers may be the one too many, so none is handed out.
+            Err(out) if !self.answers.are_proven => {
                 heard.dedup_by_key(|heard| heard.call);
                 Some(self.out_of_step(now, link, out, heard.len()))
             }
@@ -271,7 +211,7 @@ impl Pool {
         verdict
     }
 
-    /// Hands answers out; stops at the first that is in doubt, and says why.
+    /// Hands answers out. Stops at the first that may belong to another call, and returns why.
     fn judge_all(self: &Rc<Self>, now: Instant, link: &Link, heard: Vec<Heard>) -> Option<String> {
         for heard in heard {
             if heard.share != Share::Whole {
@@ -281,7 +221,7 @@ impl Pool {
                 continue;
             }
             let Heard { call, answer, question, proven, .. } = heard;
-            let (good, result) = match self.judge.judge(&question, answer, proven) {
+            let (good, result) = match self.answers.judge.judge(&question, answer, proven) {
                 Verdict::Good(reply) => (true, Ok(reply)),
                 Verdict::ProgramError(failure) => (true, Err(failure)),
                 Verdict::Unfit { detail } => {
@@ -320,53 +260,21 @@ impl Pool {
         reason
     }
 
-    /// Gives a call its one outcome, and counts it.
-    pub(super) fn finish(&self, ended: Ended<Ticket>, result: Result<Reply, Failure>) {
-        let Ended { payload: ticket, timing, abandoned } = ended;
-        let told = ticket.close(&result);
+    /// Hands a call its one outcome, and counts it.
+    pub(super) fn finish(&self, ended: Ended<Entry>, result: Result<Reply, Failure>) {
+        let Ended { payload: entry, timing, abandoned } = ended;
+        let told = entry.close(&result);
         let outcome = match &result {
             _ if let Some(failure) = &told => CallOutcome::Failed(failure.code()),
             _ if abandoned => CallOutcome::Abandoned,
             Ok(_) => CallOutcome::Ok,
             Err(failure) => CallOutcome::Failed(failure.code()),
         };
-        ticket.route.call(outcome);
+        entry.route.call(outcome);
         self.metrics.queued_for(timing.queue);
         if timing.work > Duration::ZERO {
             self.metrics.worked_for(timing.work);
         }
-        ticket.slot.put(Outcome { result, timing });
-        if self.state.try_borrow().is_ok_and(|state| state.calls_open() == 0) {
-            self.emptied.notify_waiters();
-        }
-    }
-}
-
-pub(super) fn refusal(refused: &Refused) -> Failure {
-    match refused {
-        Refused::TooLong(too_long) => Failure::BodyTooLarge { limit: too_long.limit as u64 },
-        Refused::Unfit(detail) => Failure::BadRequest { detail: (*detail).into() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_leaves_out_the_nonce_and_shows_where_it_stood() {
-        let key = RandomState::new();
-        let of = |text: &'static [u8], nonce: &'static [u8]| {
-            let nonce = Some(nonce.into()).filter(|nonce: &Bytes| !nonce.is_empty());
-            fingerprint(&key, &Question { text: Bytes::from_static(text), nonce })
-        };
-        assert_eq!(of(b"N1 a N1 b", b"N1"), of(b"N22 a N22 b", b"N22"));
-        assert_ne!(of(b"N1 a N1 b", b"N1"), of(b"N1 a b N1", b"N1"));
-        for other in [&b"\xff a N1 b"[..], b"N1 a \xff b", b"N1 a  b", b" a N1 b"] {
-            assert_ne!(of(b"N1 a N1 b", b"N1"), of(other, b"N1"));
-        }
-        assert_ne!(of(b"\xff", b""), of(b"N1", b"N1"));
+        entry.outbox.put(Outcome { result, timing });
     }
 }

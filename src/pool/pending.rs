@@ -1,6 +1,6 @@
-//! The caller's side of a call: one place where its one outcome is put and picked up.
+//! The caller's side of a call: where the pool puts its one outcome and the caller picks it up.
 //!
-//! A call and its caller live on the same thread, so this needs neither lock nor channel.
+//! Pool and caller live on the same thread, so this needs neither lock nor channel.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,15 +11,15 @@ use std::task::{Context, Poll, Waker};
 use super::Pool;
 use crate::base::{CallId, Outcome};
 
-/// Where the outcome of one call is put.
+/// Holds the outcome of one call until the caller takes it.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct Outbox {
     outcome: RefCell<Option<Outcome>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Slot {
-    /// Puts the outcome there, unless the caller got one already (its own deadline had passed).
+impl Outbox {
+    /// Puts the outcome in, unless the caller was told another one before (at its own deadline).
     pub(super) fn put(&self, outcome: Outcome) {
         self.outcome.borrow_mut().get_or_insert(outcome);
         if let Some(waker) = self.waker.borrow_mut().take() {
@@ -28,21 +28,22 @@ impl Slot {
     }
 }
 
-/// A call under way. Gives its outcome; dropped before that, the caller has left.
+/// A call under way. It resolves to the outcome. If it is dropped before, the caller has left.
 #[derive(Debug)]
 pub struct Pending {
     pool: Rc<Pool>,
     id: Option<CallId>,
-    slot: Rc<Slot>,
+    outbox: Rc<Outbox>,
 }
 
 impl Pending {
-    pub(super) fn new(pool: Rc<Pool>, id: Option<CallId>, slot: Rc<Slot>) -> Self {
-        Self { pool, id, slot }
+    pub(super) fn new(pool: Rc<Pool>, id: Option<CallId>, outbox: Rc<Outbox>) -> Self {
+        Self { pool, id, outbox }
     }
 
-    /// Nobody waits any more, but whoever holds this still wants the outcome if there is one:
-    /// a call that no worker has yet ends here, one that a worker has may run on for a while.
+    /// Notes that the caller has left, although the holder of this still wants the outcome if there
+    /// is one. A call that no worker has got ends at once. One that a worker has got may run on for
+    /// a while.
     pub fn abandon(&mut self) {
         if let Some(id) = self.id.take() {
             self.pool.leave(id);
@@ -54,12 +55,12 @@ impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = self.slot.outcome.borrow_mut().take();
+        let outcome = self.outbox.outcome.borrow_mut().take();
         if let Some(outcome) = outcome {
             self.id = None;
             return Poll::Ready(outcome);
         }
-        match &mut *self.slot.waker.borrow_mut() {
+        match &mut *self.outbox.waker.borrow_mut() {
             Some(waker) => waker.clone_from(context.waker()),
             empty => *empty = Some(context.waker().clone()),
         }
@@ -70,7 +71,7 @@ impl Future for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.abandon();
-        // An answer that nobody picked up holds its worker back no longer.
-        self.slot.outcome.borrow_mut().take();
+        // An answer in parts that was not picked up must not hold its worker back.
+        self.outbox.outcome.borrow_mut().take();
     }
 }

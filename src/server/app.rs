@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigSource, PoolSettings, RouteAction};
 use crate::front::Front;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::pool::{Pool, Surroundings};
+use crate::pool::{Pool, Services};
 
 /// How long a new worker without a probe must run before a reload relies on it.
 const TRIAL: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(super) struct RemoteApp {
 pub(super) struct Server {
     current: RefCell<Rc<App>>,
     remote: watch::Sender<RemoteApp>,
-    surroundings: Surroundings,
+    services: Services,
     cache: Arc<Cache>,
     access: AccessLog,
     source: ConfigSource,
@@ -59,21 +59,21 @@ impl Server {
     pub(super) fn start(
         config: Config,
         source: ConfigSource,
-        surroundings: Surroundings,
+        services: Services,
         access: AccessLog,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let start =
-            |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), surroundings.clone());
+            |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let generations = vec![1; pools.len()].into();
         let living = pools.iter().map(Rc::downgrade).collect();
-        let app = App::new(config, pools, generations, &cache, &surroundings, &access);
-        let remote = app.remote(&surroundings.tasks);
+        let app = App::new(config, pools, generations, &cache, &services, &access);
+        let remote = app.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(app)),
             remote: watch::Sender::new(remote),
-            surroundings,
+            services,
             cache,
             access,
             source,
@@ -95,11 +95,11 @@ impl Server {
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {
-        &self.surroundings.tasks
+        &self.services.tasks
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
-        &self.surroundings.metrics
+        &self.services.metrics
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -134,7 +134,7 @@ impl Server {
 
     /// Nothing is started or handed over any more; what runs goes down with the process.
     pub(super) fn cease(&self) {
-        self.living().iter().for_each(|pool| pool.cease());
+        self.living().iter().for_each(|pool| pool.halt());
     }
 
     /// Every pool that has not gone: those of this configuration, those that a reload has just
@@ -144,7 +144,7 @@ impl Server {
     }
 
     fn start_pool(&self, settings: &Arc<PoolSettings>) -> Rc<Pool> {
-        let pool = Pool::start(Arc::clone(settings), self.surroundings.clone());
+        let pool = Pool::start(Arc::clone(settings), self.services.clone());
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Rc::downgrade(&pool));
@@ -214,8 +214,8 @@ impl Server {
             place.filter(|_| same_routes).map_or(generation, |place| old.generations[place])
         });
         let generations = generations.collect();
-        let surroundings = &self.surroundings;
-        let app = App::new(config, pools, generations, &self.cache, surroundings, &self.access);
+        let services = &self.services;
+        let app = App::new(config, pools, generations, &self.cache, services, &self.access);
         self.remote.send_replace(app.remote(self.tasks()));
         let app = Rc::new(app);
         *self.current.borrow_mut() = Rc::clone(&app);
@@ -233,10 +233,10 @@ impl App {
         pools: Vec<Rc<Pool>>,
         generations: Arc<[u64]>,
         cache: &Arc<Cache>,
-        surroundings: &Surroundings,
+        services: &Services,
         access: &AccessLog,
     ) -> Self {
-        let metrics = &surroundings.metrics;
+        let metrics = &services.metrics;
         let routes = config.routes.iter().map(|route| {
             let pool = match &route.action {
                 RouteAction::Text { .. } => None,
@@ -244,7 +244,7 @@ impl App {
             };
             Arc::new(metrics.route(&route.label, pool))
         });
-        let desk = Desk::new(pools, routes.collect(), surroundings.tasks.clone());
+        let desk = Desk::new(pools, routes.collect(), services.tasks.clone());
         Self {
             front: Arc::new(Front::new(&config, metrics, access.clone())),
             gateway: Gateway::here(Rc::clone(&desk), Arc::clone(cache), Arc::clone(&generations)),
@@ -276,7 +276,7 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     for pool in pools {
         let settings = pool.settings();
         let patience = settings.rules.start_timeout + Duration::from_secs(1);
-        let in_time = tokio::time::timeout(patience, pool.becomes_ready()).await.is_ok();
+        let in_time = tokio::time::timeout(patience, pool.wait_ready()).await.is_ok();
         let is_asked = settings.program.start.probe.is_some()
             || settings.program.start.ready.is_some()
             || !settings.program.start.hello.is_empty();
@@ -299,10 +299,10 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
 /// requests that are still being read too. However long that takes: each of them has limits of
 /// its own, and `drain` is for a server that stops.
 async fn let_go(pool: Rc<Pool>) {
-    pool.becomes_useless().await;
+    pool.wait_unused().await;
     pool.stop(ExitReason::Reloaded).await;
     // If no other has its name, its gauges are not brought up to date any more.
-    pool.publish();
+    pool.refresh_gauges();
 }
 
 /// Some keys are read once.

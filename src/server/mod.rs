@@ -28,7 +28,7 @@ use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, connection};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
-use crate::pool::Surroundings;
+use crate::pool::Services;
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
@@ -90,8 +90,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
         Guard::start(source.own_binary()).map_err(system("cannot start the guard process", FEW))?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
-        let surroundings = Surroundings { tasks: TaskTracker::new(), guard, metrics };
-        serve(config, source, surroundings, listeners, admin, &log).await
+        let services = Services { tasks: TaskTracker::new(), guard, metrics };
+        serve(config, source, services, listeners, admin, &log).await
     });
     drop(runtime);
     log.flush(LAST_LINES);
@@ -116,7 +116,7 @@ fn bind_admin(settings: &AdminSettings) -> Result<Option<Listener>, ListenError>
 async fn serve(
     config: Config,
     source: ConfigSource,
-    surroundings: Surroundings,
+    services: Services,
     listeners: Vec<Listener>,
     admin: Option<Listener>,
     log: &Log,
@@ -124,10 +124,10 @@ async fn serve(
     let drain = Drain::new();
     let active = Active::default();
     let limits = Arc::new(config.limits.clone());
-    let metrics = Arc::clone(&surroundings.metrics);
+    let metrics = Arc::clone(&services.metrics);
     if reaper::is_first_process() {
-        let strangers = reaper::reap_strangers(surroundings.guard.clone());
-        surroundings.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
+        let strangers = reaper::reap_strangers(services.guard.clone());
+        services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
     }
     let addresses: Vec<String> = listeners.iter().map(Listener::local).collect();
     announce::listening(&config, &addresses);
@@ -136,7 +136,7 @@ async fn serve(
     }
     let token = config.admin.token.clone();
     let threads_count = config.threads;
-    let server = Server::start(config, source, surroundings.clone(), log.access());
+    let server = Server::start(config, source, services.clone(), log.access());
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
@@ -148,12 +148,12 @@ async fn serve(
         let threads = Rc::clone(&threads);
         let sink = move |stream, slot| threads.take(stream, slot);
         let accepting = accept(listener, slots.clone(), drain.clone(), sink);
-        surroundings.tasks.spawn_local(async { report_accepting(accepting.await) });
+        services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
     if let Some(listener) = admin {
         let desk = AdminDesk::new(Rc::clone(&server), addresses);
         let admin = Rc::new(Admin::new(desk, metrics, token));
-        surroundings.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
+        services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
     let hint = "this should not happen; please report it";
     until_told(&server).await.map_err(system("cannot wait for signals", hint))?;
@@ -181,7 +181,7 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active) {
         // The head of an answer in parts was sent; its parts are still to come, perhaps from a
         // pool that a reload has let go.
         for pool in server.living() {
-            pool.ends_streams().await;
+            pool.wait_streams().await;
         }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {

@@ -44,7 +44,7 @@ impl Operator for AdminDesk {
     }
 
     fn refresh_gauges(&self) {
-        self.server.app().pools().iter().for_each(|pool| pool.publish());
+        self.server.app().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
     }
 

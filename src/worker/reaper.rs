@@ -35,9 +35,7 @@ pub async fn reap_strangers(guard: Guard) -> io::Result<()> {
         match reap_ended(&guard) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "reaped processes that the server had not started"),
-            Err(error) => {
-                tracing::warn!(%error, "cannot list the processes to reap")
-            }
+            Err(error) => tracing::warn!(%error, "cannot list the processes to reap"),
         }
         if child_ended.recv().await.is_none() {
             return Ok(());

@@ -1,0 +1,124 @@
+//! What the pool keeps with each call: the question, and where the outcome goes.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use memchr::memmem;
+
+use super::pending::Outbox;
+use crate::base::{Failure, Outcome, PartSender, Question, Reply, Timing};
+use crate::observe::metrics::{CallOutcome, RouteMetrics};
+use crate::policy::Fingerprint;
+use crate::wire::Refused;
+
+/// What the pool keeps with each call.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) question: Question,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) route: Arc<RouteMetrics>,
+    pub(super) progress: RefCell<Progress>,
+}
+
+/// How much of its answer the caller of one call has got.
+#[derive(Debug, Default)]
+pub(super) enum Progress {
+    /// Nothing.
+    #[default]
+    Before,
+    /// Parts of the answer, and further ones go here.
+    Open(PartSender),
+    /// The failure of a part. The rest of the answer is dropped.
+    Failed(Failure),
+    /// Another outcome. The answer is dropped.
+    Unwanted,
+}
+
+impl Entry {
+    /// An entry whose outcome goes to `outbox`.
+    pub(super) fn new(question: Question, route: Arc<RouteMetrics>, outbox: Rc<Outbox>) -> Self {
+        Self { question, outbox, route, progress: RefCell::default() }
+    }
+
+    /// Fails a call that never got into the books.
+    pub(super) fn refuse(&self, failure: Failure) {
+        self.route.call(CallOutcome::Failed(failure.code()));
+        self.outbox.put(Outcome { result: Err(failure), timing: Timing::default() });
+    }
+
+    /// Returns true if any part of the answer was seen. Then no other worker may answer it.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(&*self.progress.borrow(), Progress::Before)
+    }
+
+    /// Ends the parts, if there are any, with the result of the call. Returns the failure if the
+    /// caller was told one already.
+    pub(super) fn close(&self, result: &Result<Reply, Failure>) -> Option<Failure> {
+        match self.progress.take() {
+            Progress::Open(sender) => {
+                sender.finish(result.as_ref().map(drop).map_err(Clone::clone));
+                None
+            }
+            Progress::Failed(failure) => Some(failure),
+            Progress::Before | Progress::Unwanted => None,
+        }
+    }
+}
+
+/// Returns a function that tells questions apart by a hash. Its key is drawn at random, so nobody
+/// can make a question that is taken for another, or learn a question from its fingerprint.
+pub(super) fn fingerprints() -> impl Fn(&Entry) -> Fingerprint {
+    let key = RandomState::new();
+    move |entry| fingerprint(&key, &entry.question)
+}
+
+/// Hashes a question without its nonce, which differs in each call. The pieces around the nonce are
+/// hashed each after its length, so that no text can pass for a nonce.
+fn fingerprint(key: &RandomState, question: &Question) -> Fingerprint {
+    let mut hasher = key.build_hasher();
+    let mut piece = |text: &[u8]| {
+        hasher.write_usize(text.len());
+        hasher.write(text);
+    };
+    let mut rest = &question.text[..];
+    if let Some(nonce) = question.nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
+        while let Some(place) = memmem::find(rest, nonce) {
+            piece(&rest[..place]);
+            rest = &rest[place + nonce.len()..];
+        }
+    }
+    piece(rest);
+    Fingerprint(hasher.finish())
+}
+
+/// Returns the failure of a call whose question the framing refused.
+pub(super) fn unsendable(refused: &Refused) -> Failure {
+    match refused {
+        Refused::TooLong(too_long) => Failure::BodyTooLarge { limit: too_long.limit as u64 },
+        Refused::Unfit(detail) => Failure::BadRequest { detail: (*detail).into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_leaves_out_the_nonce_and_shows_where_it_stood() {
+        let key = RandomState::new();
+        let of = |text: &'static [u8], nonce: &'static [u8]| {
+            let nonce = Some(nonce.into()).filter(|nonce: &Bytes| !nonce.is_empty());
+            fingerprint(&key, &Question { text: Bytes::from_static(text), nonce })
+        };
+        assert_eq!(of(b"N1 a N1 b", b"N1"), of(b"N22 a N22 b", b"N22"));
+        assert_ne!(of(b"N1 a N1 b", b"N1"), of(b"N1 a b N1", b"N1"));
+        for other in [&b"\xff a N1 b"[..], b"N1 a \xff b", b"N1 a  b", b" a N1 b"] {
+            assert_ne!(of(b"N1 a N1 b", b"N1"), of(other, b"N1"));
+        }
+        assert_ne!(of(b"\xff", b""), of(b"N1", b"N1"));
+    }
+}

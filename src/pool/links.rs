@@ -1,0 +1,215 @@
+//! The workers of a pool: a link to each that lives, and how the last ones ended.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::lifecycle::wait;
+use crate::base::{ExitReason, PartGate, WorkerId};
+use crate::worker::pipes::{Fault, OutOfStep, Pipes};
+
+/// How many endings are kept for operators.
+const ENDINGS_KEPT: usize = 10;
+
+/// How one worker ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The worker's id.
+    pub worker: WorkerId,
+    /// Why it ended.
+    pub reason: ExitReason,
+    /// How it ended, in words that hold nothing the worker wrote.
+    pub how: String,
+    /// When it was reaped.
+    pub at: Instant,
+}
+
+/// The workers of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    living: RefCell<BTreeMap<WorkerId, Rc<Link>>>,
+    /// The last endings, oldest first.
+    endings: RefCell<VecDeque<Ending>>,
+    one_left: Notify,
+}
+
+/// What the pool holds of one worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) worker: WorkerId,
+    /// There while calls can be given.
+    pub(super) pipes: RefCell<Option<Pipes>>,
+    order: Cell<Option<ExitReason>>,
+    /// Wakes the task that attends to the worker.
+    waker: RefCell<Option<Waker>>,
+    process: Cell<Option<u32>>,
+    /// Why it has to leave, for the log.
+    why: RefCell<Option<String>>,
+    /// It ended by itself before it was ready.
+    ended_early: Cell<bool>,
+    /// The readers of its answers that come in parts.
+    gates: RefCell<Vec<PartGate>>,
+}
+
+impl Links {
+    /// Adds a worker that has no process yet.
+    pub(super) fn add(&self, worker: WorkerId) -> Rc<Link> {
+        let link = Rc::new(Link::new(worker));
+        self.living.borrow_mut().insert(worker, Rc::clone(&link));
+        link
+    }
+
+    /// Removes a worker that was reaped, and keeps how it ended.
+    pub(super) fn remove(&self, ending: Ending) {
+        self.living.borrow_mut().remove(&ending.worker);
+        let mut endings = self.endings.borrow_mut();
+        if endings.len() == ENDINGS_KEPT {
+            endings.pop_front();
+        }
+        endings.push_back(ending);
+        self.one_left.notify_waiters();
+    }
+
+    pub(super) fn get(&self, worker: WorkerId) -> Option<Rc<Link>> {
+        self.living.borrow().get(&worker).cloned()
+    }
+
+    /// Returns all workers, oldest first.
+    pub(super) fn all(&self) -> Vec<Rc<Link>> {
+        self.living.borrow().values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.living.borrow().len()
+    }
+
+    /// Tells a worker to leave, if it is still there.
+    pub(super) fn order(&self, worker: WorkerId, reason: ExitReason) {
+        if let Some(link) = self.living.borrow().get(&worker) {
+            link.order(reason);
+        }
+    }
+
+    /// Returns the process ids of the workers that have a process.
+    pub(super) fn processes(&self) -> HashMap<WorkerId, u32> {
+        let links = self.living.borrow();
+        links.iter().filter_map(|(id, link)| Some((*id, link.process()?))).collect()
+    }
+
+    /// Returns the last endings, oldest first.
+    pub(super) fn endings(&self) -> Vec<Ending> {
+        self.endings.borrow().iter().cloned().collect()
+    }
+
+    /// Waits until no worker is left.
+    pub(super) async fn wait_empty(&self) {
+        wait(&self.one_left, || self.living.borrow().is_empty()).await;
+    }
+}
+
+impl Link {
+    fn new(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            pipes: RefCell::default(),
+            order: Cell::new(None),
+            waker: RefCell::default(),
+            process: Cell::new(None),
+            why: RefCell::default(),
+            ended_early: Cell::new(false),
+            gates: RefCell::default(),
+        }
+    }
+
+    /// Tells the worker to leave. The first reason stands.
+    pub(super) fn order(&self, reason: ExitReason) {
+        self.order.set(self.order.get().or(Some(reason)));
+        self.wake();
+    }
+
+    /// Returns the reason if the worker was told to leave.
+    pub(super) fn ordered(&self) -> Option<ExitReason> {
+        self.order.get()
+    }
+
+    /// Returns the reason if the worker was told to leave. Else [`Link::wake`] wakes the task.
+    pub(super) fn poll_order(&self, context: &mut Context<'_>) -> Poll<ExitReason> {
+        match &mut *self.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        self.order.get().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Wakes the worker's task, because there is something to write, or an order.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Keeps why the worker has to leave, for the log. The first reason stands.
+    pub(super) fn note(&self, why: String) {
+        self.why.borrow_mut().get_or_insert(why);
+    }
+
+    /// Keeps how a worker broke the protocol, with what it wrote. The first reason stands.
+    pub(super) fn note_out_of_step(&self, out: OutOfStep) {
+        let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
+        let hint = match out.fault {
+            Fault::Unasked => "; if that is its banner, `ready` must match it",
+            Fault::Mismatch | Fault::TooBig => "",
+        };
+        self.note(format!("{}{said}{hint}", out.detail));
+    }
+
+    /// Returns why the worker has to leave, in words.
+    pub(super) fn why(&self) -> String {
+        self.why.borrow().clone().unwrap_or_default()
+    }
+
+    pub(super) fn note_early_end(&self) {
+        self.ended_early.set(true);
+    }
+
+    /// Returns true if the worker ended by itself before it was ready.
+    pub(super) fn has_ended_early(&self) -> bool {
+        self.ended_early.get()
+    }
+
+    /// Makes the worker wait for this reader: its output is not read while the reader is behind.
+    pub(super) fn held_back_by(&self, gate: PartGate) {
+        self.gates.borrow_mut().push(gate);
+    }
+
+    /// Ready when all readers keep up.
+    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut gates = self.gates.borrow_mut();
+        gates.retain(|gate| !gate.is_over());
+        let is_shut = |gate: &PartGate| gate.poll_room(context).is_pending();
+        if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Returns how many of the newest calls the worker has read no byte of, now that it has gone.
+    pub(super) fn unread(&self) -> usize {
+        self.pipes.borrow().as_ref().map_or(0, Pipes::unread)
+    }
+
+    /// Returns how many of the newest calls have no byte written yet.
+    pub(super) fn unwritten(&self) -> usize {
+        self.pipes.borrow().as_ref().map_or(0, Pipes::unwritten)
+    }
+
+    pub(super) fn has_process(&self, id: u32) {
+        self.process.set(Some(id));
+    }
+
+    /// Returns the process id once there is one.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process.get()
+    }
+}
