@@ -1,4 +1,4 @@
-//! Stopping: what was accepted is answered, nothing new is, and nobody is left.
+//! Stopping: accepted calls are answered, new ones are refused, and no process is left.
 
 use std::time::Duration;
 

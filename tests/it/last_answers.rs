@@ -8,19 +8,20 @@ use crate::support::{Client, Server};
 const CALLERS: usize = 8;
 const WORKERS: usize = 6;
 
-/// A worker that answers one question and ends; after some of them it takes one more with it.
+/// A worker that answers one question and ends. After some questions it reads one more first,
+/// which is lost.
 const ONCE: &str = "read -r x; echo \"$x\"; case $x in *[036]) read -r y;; esac";
 
-/// What came of calls that may run only once: answered, and honestly failed.
+/// How many of the calls that may run only once were answered, and how many failed as lost.
 #[derive(Default)]
 struct Count {
     answered: usize,
     lost: usize,
 }
 
-/// So many answers of workers that have one each. What may run twice is always answered, for it
-/// goes to the next worker; what may not is answered or lost, at once. Nobody hangs, and nobody
-/// gets another's answer.
+/// Asks `answers` questions of workers that answer one each. A call that may run twice is always
+/// answered, because it goes to the next worker. One that may not is answered or lost, at once. No
+/// call hangs, and no caller gets another's answer.
 fn everybody_gets_an_answer(answers: usize) -> Count {
     let keys = "retries = 20\ntimeout = \"20s\"\nqueue = { wait = \"20s\" }";
     let server = Server::with(&format!("workers = {WORKERS}\n{keys}"))
@@ -42,7 +43,7 @@ fn everybody_gets_an_answer(answers: usize) -> Count {
         })
     });
     let died = server.metric("httpipe_worker_exits_total");
-    // Those that answered last may wait for one more question.
+    // The workers that answered last may wait for one more question.
     let answered = answers - count.lost;
     assert!(died + WORKERS as f64 >= answered as f64, "{died} workers, {answered} answers");
     let crashed = server.metric("httpipe_worker_exits_total{reason=\"crash\"}");
@@ -56,7 +57,7 @@ fn everybody_gets_an_answer(answers: usize) -> Count {
     count
 }
 
-/// Asks by turns what may run twice and what may not.
+/// Asks in turn a question that may run twice and one that may not.
 fn one_caller(client: &Client, caller: usize, rounds: usize) -> Count {
     let mut connection = client.connect();
     let mut count = Count::default();

@@ -1,4 +1,4 @@
-//! Starting, reloading and stopping, in the ways that operators and machines do it.
+//! Starting, reloading and stopping, as operators and other programs do it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ fn reload(server: &Server) -> u16 {
     server.admin().later("POST", "/reload", OPERATOR, "").answer().status
 }
 
-/// Asks without a pause until it is over, each time with its own token; all must be answered. Is
-/// one more of those who `ask` once it was answered.
+/// Asks without a pause until `over`, each time with another token. Every question must be answered.
+/// Counts itself in `asking` after its first answer.
 fn ask_until(server: &Server, over: &AtomicBool, asking: &AtomicUsize, caller: usize) {
     let client = server.client();
     let mut round = 0;
@@ -25,7 +25,7 @@ fn ask_until(server: &Server, over: &AtomicBool, asking: &AtomicUsize, caller: u
     }
 }
 
-/// Does something while four callers ask; none of them may notice.
+/// Runs `act` while four callers ask. None of them may notice it.
 fn under_load(server: &Server, act: impl FnOnce()) {
     let (over, asking) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -157,14 +157,14 @@ fn killed_under_load_it_leaves_nobody() {
     waiting.into_iter().for_each(Pending::leave);
 }
 
-/// As in a container: it is everybody's parent there, and reaps strangers too.
+/// As in a container: the server becomes the parent of every orphan, and reaps it.
 #[test]
 fn as_the_first_process_it_reaps_strangers() {
     let (may, why) = shell("unshare --pid --fork --mount-proc true");
     if may != 0 {
         return skipped(&format!("no process namespace: {why}"), "run it as root");
     }
-    // The worker's child ends after its parent's shell has left it to the first process.
+    // The worker's grandchild ends after its parent, which leaves it to the first process.
     let orphaning = "while read -r x; do (sleep 0.1 &) ; echo \"$x\"; done";
     let server = Server::with("workers = 1")
         .worker(&format!("sh -c '{orphaning}'"))
@@ -177,7 +177,7 @@ fn as_the_first_process_it_reaps_strangers() {
     server.wait_until("they are reaped", |s| s.zombies() == 0 && s.offspring().len() <= 3);
 }
 
-/// Some starters leave signals ignored and descriptors closed.
+/// Some parents leave signals ignored and descriptors closed.
 #[test]
 fn started_by_a_careless_parent_it_works_all_the_same() {
     let careless = "trap \"\" CHLD PIPE HUP; exec \"$@\" <&- >&-";

@@ -13,7 +13,7 @@ use crate::support::{BINARY, guard, read_line, read_to_end, run, shell};
 
 #[tokio::test]
 async fn a_program_has_no_descriptor_but_its_three_streams() {
-    // Left open on purpose, as a careless starter of the server would.
+    // Inheritable on purpose, as a careless parent of the server would leave it.
     let stray = std::fs::File::open("/etc/passwd").expect("a file");
     rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).expect("inheritable");
     // 3 is the directory that `ls` itself reads; it must be the lowest free number.
@@ -77,7 +77,7 @@ async fn a_terminal_neither_echoes_nor_changes_bytes() {
     assert_eq!(process.reap(), Exit::Code(0));
 }
 
-/// Runs the shim itself from a process whose signals are as bad as they can be.
+/// Runs the shim from a process that ignores and blocks every signal it can.
 #[test]
 fn signals_are_neither_ignored_nor_blocked_whatever_the_server_was_started_with() {
     let python = "\
@@ -95,7 +95,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
         .expect("python3 starts");
     let text = String::from_utf8(output.stdout).expect("text");
     let sets: Vec<_> = text.lines().map(|line| line.split_once(":\t").expect("a set")).collect();
-    // 32 and 33 are the C library's own, which it lets nobody change.
+    // The C library reserves 32 and 33 and lets no program change them.
     let of_the_library = 0b11 << 31;
     for (name, set) in sets {
         let set = u64::from_str_radix(set, 16).expect("hexadecimal");
@@ -123,7 +123,7 @@ fn the_umask_is_left_alone() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0027\n");
 }
 
-/// The shim's words for a program that cannot be run, and its code.
+/// Returns the shim's message for a program that cannot be run, and its exit.
 async fn refusal(program: &str, dir: &str) -> (String, Exit) {
     let mut launch = shell("");
     launch.program = program.into();

@@ -1,4 +1,4 @@
-//! What is left when a program, or the server, ends: nothing.
+//! When a program or the server ends, nothing is left.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -73,7 +73,7 @@ async fn role_of_a_server_that_lost_its_guard() {
         let dead = guard.id().expect("a guard");
         send(dead, Signal::KILL);
         wait_until("the end of the guard", || !runs(dead));
-        // The next worker is the occasion on which it is noticed.
+        // The server notices it when the next worker starts.
         let (second, _streams) = spawn(&shell("exec cat"), guard).expect("starts");
         drop(second);
         assert_ne!(guard.id().expect("another guard"), dead);
@@ -82,8 +82,8 @@ async fn role_of_a_server_that_lost_its_guard() {
     .await;
 }
 
-/// Runs a worker, deaf to the end of its stdin, with a child in its group; tells all ids, and
-/// stays.
+/// Runs a worker that ignores the end of its stdin, with a child in its group. Prints all ids, and
+/// never returns.
 async fn serve(then: impl FnOnce(&Guard)) {
     let guard = guard();
     let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec sleep 1000";
@@ -91,7 +91,7 @@ async fn serve(then: impl FnOnce(&Guard)) {
     let other = read_line(&streams.stdout).await;
     then(&guard);
     let guard_id = guard.id().expect("a guard");
-    // Not by print: its lock and capture are the test harness's.
+    // Not with `print`, which the test harness captures.
     let news = format!("ids {} {guard_id} {other}", process.id());
     rustix::io::write(rustix::stdio::stdout(), news.as_bytes()).expect("told");
     std::future::pending::<()>().await;
@@ -101,7 +101,7 @@ fn server_with_one_worker() -> (Child, [u32; 3]) {
     server_in_role(WITH_ONE_WORKER)
 }
 
-/// A running server, and the ids of its worker, its guard and the worker's child.
+/// Starts a server. Returns it with the ids of its worker, its guard and the worker's child.
 fn server_in_role(role: &str) -> (Child, [u32; 3]) {
     let mut server = helper(role).0;
     let stdout = BufReader::new(server.stdout.take().expect("piped"));
@@ -206,7 +206,7 @@ async fn role_of_a_server_without_descriptors() {
         let own = guard.id().expect("a guard");
         wait_until("only the guard is left", || children() == [own]);
     }
-    // One more at a time, so each single step of a start was once the one that failed.
+    // The limit grew by one each time, so every step of a start failed once.
     assert!(failures >= 7 && started, "{failures} failures");
 }
 

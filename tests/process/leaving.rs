@@ -1,4 +1,4 @@
-//! How workers are made to leave, and what the server does for strangers.
+//! How workers are made to leave, and how the server reaps strangers.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -50,8 +50,8 @@ fn pid(id: u32) -> rustix::process::Pid {
     i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).expect("an id")
 }
 
-/// A subreaper is given the orphans as process 1 is. A process of its own, because it would
-/// reap the children of other tests.
+/// The kernel gives orphans to a subreaper as it gives them to process 1. This role has its own
+/// process, because it would reap the children of other tests.
 #[tokio::test]
 async fn role_of_a_reaper() {
     if !is_role(ROLE_OF_A_REAPER) {
@@ -62,7 +62,7 @@ async fn role_of_a_reaper() {
     let guard = guard();
     let (worker, _streams) = spawn(&shell("exit 6"), &guard).expect("starts");
     worker.ended().await;
-    // Killed with the group when its parent is reaped, it becomes a zombie of ours.
+    // The orphan is killed with the group when its parent is reaped, and becomes our zombie.
     let script = "sleep 1000 & echo $!";
     let (parent, streams) = spawn(&shell(script), &guard).expect("starts");
     let orphan = read_line(&streams.stdout).await.trim().parse().expect("a number");

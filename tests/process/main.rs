@@ -1,5 +1,5 @@
-//! What a worker's process finds when it starts and leaves when it ends, with real processes
-//! and the real binary for shim and guard.
+//! What a worker's process finds when it starts and what it leaves when it ends. Real processes,
+//! with the real binary as shim and guard.
 
 #![expect(clippy::disallowed_methods, reason = "tests start other processes too")]
 

@@ -1,4 +1,4 @@
-//! What comes of a worker's stderr.
+//! What becomes of a worker's stderr.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use httpipe::worker::stderr::{LastWords, pump};
 
 use crate::support::{guard, read_line, shell};
 
-/// Runs a program to its end; what its last words and its exit are then.
+/// Runs a program to its end. Returns its last words and its exit.
 async fn complaints(launch: &LaunchSettings) -> (Vec<String>, Exit) {
     let (process, streams) = spawn(launch, &guard()).expect("starts");
     drop(streams.stdin);

@@ -1,4 +1,4 @@
-//! The words of these tests: programs to launch, what came of them, and bounded waiting.
+//! What these tests share: programs to start, their outcome, and waiting with a limit.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,7 @@ pub(crate) fn guard() -> Guard {
     Guard::start(BINARY).expect("the guard starts")
 }
 
-/// A shell that runs this script in `/` with nothing but a PATH.
+/// Returns the launch of a shell that runs this script in `/` with only a PATH.
 pub(crate) fn shell(script: &str) -> LaunchSettings {
     LaunchSettings {
         program: PathBuf::from("/bin/sh"),
@@ -31,7 +31,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
     }
 }
 
-/// What came of a program that was given no input.
+/// What a program wrote that was given no input, and how it ended.
 pub(crate) struct Outcome {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -48,7 +48,7 @@ pub(crate) async fn run(launch: &LaunchSettings) -> Outcome {
     Outcome { stdout, stderr, exit: process.reap() }
 }
 
-/// All that is written up to the end of the stream.
+/// Reads up to the end of the stream.
 pub(crate) async fn read_to_end(stream: &AsyncFd<OwnedFd>) -> String {
     let mut all = Vec::new();
     while let Some(part) = read(stream).await {
@@ -57,7 +57,7 @@ pub(crate) async fn read_to_end(stream: &AsyncFd<OwnedFd>) -> String {
     String::from_utf8(all).expect("text")
 }
 
-/// The next bytes up to and with a line end.
+/// Reads the next bytes, up to and including a line end.
 pub(crate) async fn read_line(stream: &AsyncFd<OwnedFd>) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -71,7 +71,7 @@ async fn read(stream: &AsyncFd<OwnedFd>) -> Option<Vec<u8>> {
     loop {
         let mut ready = stream.readable().await.expect("a runtime");
         match ready.try_io(|stream| Ok(rustix::io::read(stream.get_ref(), &mut buffer)?)) {
-            // So says the kernel when the other end of a pseudo-terminal has gone.
+            // EIO: the other end of a pseudo-terminal has gone.
             Ok(Err(error)) if error.raw_os_error() == Some(5) => return None,
             Ok(read) => {
                 let length = read.expect("readable");
@@ -82,7 +82,7 @@ async fn read(stream: &AsyncFd<OwnedFd>) -> Option<Vec<u8>> {
     }
 }
 
-/// Looks until it is so; panics after ten seconds.
+/// Looks until `is_so`. Panics after ten seconds.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !is_so() {
@@ -91,25 +91,24 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The state letter of a process, or `None` if there is none.
+/// Returns the state letter of a process, or `None` if there is no such process.
 pub(crate) fn state(id: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Is there such a process, and does it still run? A zombie that its own parent has not reaped
-/// yet counts as gone.
+/// Returns true if this process runs. A zombie that its parent has not reaped yet does not.
 pub(crate) fn runs(id: u32) -> bool {
     state(id).is_some_and(|state| state != 'Z')
 }
 
-/// This test binary once more.
+/// This test binary, run once more.
 pub(crate) struct Helper(pub(crate) Child);
 
 const ROLE: &str = "HTTPIPE_TEST_ROLE";
 
-/// Runs one test of this binary as a process of its own, which can be killed, starved, or made
-/// the parent of orphans. That test does nothing unless it finds that it [`is_role`].
+/// Runs one test of this binary as its own process, which can be killed, starved, or made the
+/// parent of orphans. That test does nothing unless [`is_role`] returns true for it.
 pub(crate) fn helper(role: &str) -> Helper {
     let child = Command::new(std::env::current_exe().expect("our path"))
         .args(["--exact", role, "--nocapture"])
@@ -125,7 +124,7 @@ pub(crate) fn is_role(role: &str) -> bool {
 }
 
 impl Helper {
-    /// Waits for its end; panics with what it wrote if it failed.
+    /// Waits for its end. Panics with its output if it failed.
     pub(crate) fn succeeds(self) {
         let output = self.0.wait_with_output().expect("it ends");
         let text = String::from_utf8_lossy(&output.stdout);
