@@ -20,34 +20,35 @@ use super::scalar::{InFlightText, Scalar, Size, Time, Workers};
 #[schemars(title = "httpipe.toml")]
 pub struct File {
     /// Where callers connect: `"127.0.0.1:3000"`, `"[::1]:3000"`, `"unix:/path"`, or a list of
-    /// those. Port 0 takes any free port. A socket file has mode 0660; a stale one is replaced,
-    /// and it is removed on exit.
+    /// those. Port 0 takes any free port. A socket file is made with mode 0660, replaces one that
+    /// no server listens on, and is removed on exit.
     pub listen: OneOrMany,
-    /// Where operators connect, for health, metrics and reload; `"off"` switches it off. If it
-    /// is not set and the port is taken, any free one is.
+    /// Where operators connect, for health, metrics and reload; `"off"` switches it off. If it is
+    /// not set and port 3001 is taken, any free port is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "127.0.0.1:3001"))]
     pub admin: Option<String>,
-    /// The Bearer token that operators must send. Needed where `admin` is not loopback.
+    /// The Bearer token that operators must send. Required if `admin` is not a loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub admin_token: Option<String>,
-    /// Threads that own connections and pipes.
+    /// Threads that handle connections. The pipes of all workers are handled by one of them.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
-    /// How long accepted calls may take to finish once the server is told to stop. What is left
-    /// then is answered with 503.
+    /// How long accepted calls may take to finish once the server is told to stop. Calls that are
+    /// still open then are answered with 503.
     pub drain: Time,
-    /// Where and how the log is written; it always goes to stderr.
+    /// What is logged, and in which format. The log always goes to stderr.
     pub log: LogFile,
-    /// What one connection and one request may cost.
+    /// Limits of one connection and one request.
     pub limits: LimitsFile,
-    /// The pools by their names. Each is one program and the workers that run it.
+    /// The pools by name. Each is one program and the workers that run it.
     pub pool: BTreeMap<String, PoolFile>,
-    /// Which requests become which calls. The first that matches, in file order, wins. With one
-    /// pool and no route, `POST /` sends the body and `GET /?input={input}` sends the parameter.
+    /// Which requests become which calls. The first route in the file that matches is taken. With
+    /// one pool and no route, `POST /` sends the body and `GET /?input={input}` sends the
+    /// parameter.
     pub route: Vec<RouteFile>,
-    /// Where answers are kept.
+    /// How much memory kept answers may take.
     pub cache: CacheFile,
 }
 
@@ -61,16 +62,16 @@ pub enum OneOrMany {
     Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
-/// Where and how the log is written.
+/// What is logged, and in which format.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogFile {
-    /// `text` is for people, `json` is one object a line; `auto` is text on a terminal, else
-    /// JSON.
+    /// `text` is for people; `json` is one object per line; `auto` is `text` on a terminal, else
+    /// `json`.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// One line for each request.
+    /// Log one line for each request.
     pub access: bool,
 }
 
@@ -98,32 +99,33 @@ pub enum LogLevel {
     Trace,
 }
 
-/// What one connection and one request may cost.
+/// Limits of one connection and one request.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsFile {
-    /// Most bytes of a request's head; beyond it, 431.
+    /// Most bytes of a request head (request line and headers); a larger one gets 431.
     pub header: Size,
-    /// Most bytes of a request's body; beyond it, 413.
+    /// Most bytes of a request body; a larger one gets 413.
     pub body: Size,
-    /// From a head's first byte to its last.
+    /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,
-    /// From the head's end to the body's last byte; beyond it, 408.
+    /// Longest time from the end of the head to the last byte of the body; then 408.
     pub body_timeout: Time,
-    /// Longest time a response may make no progress towards its reader.
+    /// Longest time that the client may take none of the bytes of a response; then the connection
+    /// is closed.
     pub write_timeout: Time,
-    /// Longest time a connection may be silent between requests.
+    /// Longest time that a connection may be idle between requests.
     pub idle_timeout: Time,
-    /// Most connections at once.
+    /// Most connections open at once.
     #[schemars(range(min = 1))]
     pub connections: usize,
 }
 
-/// Where answers are kept.
+/// How much memory kept answers may take.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheFile {
-    /// Most bytes of kept answers, keys and book-keeping included.
+    /// Most bytes of kept answers, including their keys and bookkeeping.
     pub memory: Size,
 }
 
@@ -132,92 +134,92 @@ pub struct CacheFile {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["command"]))]
 pub struct PoolFile {
-    /// The program and its arguments. No shell reads it. A program without a slash is looked up
+    /// The program and its arguments. No shell is involved. A program without a slash is looked up
     /// in `PATH`; one with a slash is relative to `dir`.
     #[schemars(length(min = 1), extend("examples" = [["python3", "worker.py"]]))]
     pub command: Vec<String>,
-    /// Workers kept ready, and most under load: `"2..8"`; `4` is `"4..4"`. If absent, as many
-    /// as there are CPUs that this process may use.
+    /// How many workers are kept ready and how many there may be under load: `"2..8"`; `4` means
+    /// `"4..4"`. If absent, one for each CPU that the server may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<Workers>,
-    /// Calls in one worker at once: a number, or `"auto"`, which sends ahead only while calls
-    /// are far shorter than the wake-up of an idle worker. If absent: `"auto"` where `reply`
-    /// holds `{input}`, else 1.
+    /// Most calls in one worker at once: a number, or `"auto"`, which sends the next call ahead
+    /// only while calls are much shorter than waking an idle worker takes. If absent: `"auto"` if
+    /// `reply` contains `{input}`, else 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
     /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring` or `content-length`. Questions and
-    /// answers may differ: `{ send = "line", reply = "block" }`. Answers may end with `{nonce}`
-    /// (`until:{nonce}\n`) where they come in `order`.
+    /// answers may differ: `{ send = "line", reply = "block" }`. With `matching = "order"`, answers
+    /// may end with `{nonce}`, as in `until:{nonce}\n`.
     pub framing: FramingFile,
     /// How an answer finds its call: `order` (the oldest call in that worker), `echo` (the call
-    /// whose question it repeats; needs a `reply` that holds `{input}`), `tag` (the call whose
-    /// tag it begins with), `json-id` (the call with that JSON `id`).
+    /// whose question it repeats; needs a `reply` that contains `{input}`), `tag` (the call whose
+    /// tag it begins with), `json-id` (the call with the same JSON `id`).
     pub matching: MatchingText,
-    /// What an answer looks like: text with captures, as in `"{input}|{result}"`, which becomes
-    /// a JSON object; `"json"`: a JSON document, passed on; `"http"`: JSON with `status`,
+    /// What an answer looks like: text with captures, as in `"{input}|{result}"`, which becomes a
+    /// JSON object; `"json"`: a JSON document, passed on as it is; `"http"`: JSON with `status`,
     /// `headers` and `body` or `body_base64`. If absent, the whole answer is passed on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
-    /// What the program's own error looks like, as in `"e|{input}|{message}"`. It is tried
-    /// before `reply`.
+    /// What an error that the program reports looks like, as in `"e|{input}|{message}"`. It is
+    /// tried before `reply`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The HTTP status of such an error.
+    /// The HTTP status of an answer that `error` matches.
     #[schemars(range(min = 400, max = 599))]
     pub error_status: u16,
-    /// Longest time of one call inside a worker; then the worker is stopped and the caller gets
-    /// 504.
+    /// Longest time that one call may take in a worker; then the worker is stopped and the caller
+    /// gets 504.
     pub timeout: Time,
-    /// How long a call that nobody waits for any more may run on before its worker is stopped.
+    /// How long a call may go on running after its caller has left; then its worker is stopped.
     pub abandoned: Time,
     /// What may wait for a worker.
     pub queue: QueueFile,
-    /// How often an idempotent call is tried again after its worker was lost.
+    /// How many times an idempotent call is tried again when its worker is lost.
     #[schemars(range(max = 100))]
     pub retries: u32,
-    /// Longest time until a new worker is ready: banner, hello and probe together.
+    /// Longest time until a new worker is ready: its banner, `hello` and `probe` together.
     pub start_timeout: Time,
-    /// A regular expression: what the worker writes up to the end of its first match, and a
-    /// line end right after, is its banner.
+    /// A regular expression for the banner. Everything that a new worker writes up to the end of
+    /// the first match, and a line end right after it, is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
-    /// What is sent once to a new worker, after its banner and before the probe. Each is
-    /// answered before the next is sent, unless it has no answer.
+    /// Messages that are sent to a new worker once, after its banner and before the probe. Each
+    /// must be answered before the next is sent, unless it has `answer = false`.
     pub hello: Vec<HelloFile>,
-    /// The question that shows that a worker works: it is ready once this was answered. If
-    /// absent, it is ready when it runs and its banner and hello are through.
+    /// A question that a new worker must answer before it is ready. If absent, it is ready once it
+    /// runs and its banner and `hello` are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeFile>,
-    /// Environment variables, added to those the server was started with less `HTTPIPE_*`.
-    /// `PYTHONUNBUFFERED=1` is added too unless it is set here; `""` leaves it out.
+    /// Environment variables of the program, in addition to those of the server except `HTTPIPE_*`.
+    /// `PYTHONUNBUFFERED=1` is added unless it is set here; `""` leaves it out.
     pub env: BTreeMap<String, String>,
-    /// Start from an empty environment instead.
+    /// Do not pass on the environment of the server; the program gets only what is added to it.
     pub clear_env: bool,
-    /// The directory the program runs in, relative to this file.
+    /// The directory that the program runs in, relative to this file.
     pub dir: String,
-    /// From TERM to KILL when a worker is stopped.
+    /// How long a worker may take to exit after SIGTERM; then it gets SIGKILL.
     pub stop_grace: Time,
-    /// Most bytes of one question or answer; a worker that writes more is stopped.
+    /// Most bytes of one question or one answer; a worker that writes a longer answer is stopped.
     pub message_max: Size,
-    /// The worker's stdout is a pseudo-terminal, for programs that hold their output back on a
-    /// pipe.
+    /// Connect the stdout of the worker to a pseudo-terminal, for programs that buffer their output
+    /// on a pipe.
     pub tty: bool,
-    /// When a worker is replaced although nothing is wrong with it.
+    /// When a healthy worker is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
-    /// The answer comes in several messages, which are passed on as they come: `until:TEXT`
-    /// (each message is a part, until one is exactly TEXT, which is none) or `more` (each is a
-    /// JSON document, and all but the last have `"more": true` at their top level). If absent,
-    /// an answer is one message.
+    /// How an answer that comes in several messages ends: `until:TEXT` (at a message that is
+    /// exactly TEXT, which is not passed on) or `more` (at the first JSON document without `"more":
+    /// true` at its top level). Each message is passed on as it comes. If absent, an answer is one
+    /// message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// Most bytes of one streamed answer that wait for a slow reader; beyond it the worker's
-    /// output is not read until the reader catches up.
+    /// Most bytes of one streamed answer that wait for a slow client; beyond it the output of the
+    /// worker is not read until the client catches up.
     pub stream_buffer: Size,
-    /// What a worker is told when nobody waits for one of its calls any more, where `{id}` is
-    /// the call's; only with `matching = "json-id"`. The call has ended then; what still comes
-    /// of its answer is dropped.
+    /// A message that tells the worker to cancel a call whose caller has left, with `{id}` in place
+    /// of the id of the call; only with `matching = "json-id"`. The call ends at once; what the
+    /// worker still answers is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
 }
@@ -236,9 +238,9 @@ pub enum FramingFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FramingsFile {
-    /// Of questions.
+    /// How questions are framed.
     pub send: String,
-    /// Of answers.
+    /// How answers are framed.
     pub reply: String,
 }
 
@@ -258,51 +260,53 @@ pub enum MatchingText {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueFile {
-    /// Most calls that wait at once; the next gets 503.
+    /// Most calls that wait at once; further ones get 503.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub length: usize,
-    /// Most bytes of questions that wait at once; beyond it, 503.
+    /// Most bytes of questions that wait at once; beyond it, calls get 503.
     pub bytes: Size,
-    /// Longest time from acceptance to the first hand-over; then 503.
+    /// Longest time that a call may wait before it is first given to a worker; then 503.
     pub wait: Time,
 }
 
-/// One thing said to a new worker.
+/// One message that is sent to a new worker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelloFile {
-    /// The text, without the end that the framing adds. `{nonce}` in it is fresh each time.
+    /// The text, without the end that the framing adds. `{nonce}` in it is replaced by a fresh
+    /// random text.
     pub send: String,
-    /// Does the worker answer it?
+    /// Whether the worker answers it.
     #[serde(default = "yes")]
     pub answer: bool,
 }
 
-/// The question that shows that a worker works.
+/// A question that a new worker must answer before it is ready.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeFile {
-    /// The text, without the end that the framing adds. `{nonce}` in it is fresh each time.
+    /// The text, without the end that the framing adds. `{nonce}` in it is replaced by a fresh
+    /// random text.
     pub send: String,
-    /// The answer it must give; if absent, any will do.
+    /// The answer that the worker must give; if absent, any answer will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
 }
 
-/// When a worker is replaced although nothing is wrong with it. Each is optional and jittered;
-/// the new worker is ready before the old one leaves.
+/// When a healthy worker is replaced. Each limit is optional and varied at random, so that workers
+/// are not replaced all at once. The new worker is ready before the old one leaves.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecycleFile {
-    /// After so many calls; it serves on until the new one is ready. With 1 it does not: each
-    /// worker is given one call.
+    /// After this many calls; the worker goes on serving until the new one is ready. With 1 it does
+    /// not: each worker gets exactly one call.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub calls: Option<u64>,
-    /// When its resident memory is above this.
+    /// When its resident memory exceeds this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
-    /// After this time, 1 s at least.
+    /// After this time, at least 1 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<Time>,
 }
@@ -312,13 +316,13 @@ pub struct RecycleFile {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["match"]))]
 pub struct RouteFile {
-    /// The method and the path, and the parameters with their types:
-    /// `"GET /fib?num={num:int}"`, `"PUT /words/{word}"`. `/*` at the end takes the rest of the
-    /// path. Types are `text` (if none is given), `int`, `float`, `bool` and `json`.
+    /// The method, the path, and the parameters with their types: `"GET /fib?num={num:int}"`, `"PUT
+    /// /words/{word}"`. `/*` at the end takes the rest of the path. Types are `text` (the default),
+    /// `int`, `float`, `bool` and `json`.
     #[serde(rename = "match")]
     #[schemars(length(min = 1), extend("examples" = ["GET /path?key={key}"]))]
     pub match_text: String,
-    /// The pool that is asked. May be left out where there is only one.
+    /// The pool that answers. May be left out if there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// A fixed answer instead of a call.
@@ -326,19 +330,20 @@ pub struct RouteFile {
     pub text: Option<String>,
     /// What the question is made of: text with slots, where a slot is a parameter or `{body}`,
     /// `{nonce}`, `{header.NAME}`, `{method}`, `{path}`; `"json"`: the parameters as an object;
-    /// `"http"`: the whole request as JSON. If absent: the only parameter, else the body.
+    /// `"http"`: the whole request as JSON. If absent: the only parameter, or the body if there are
+    /// no parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
-    /// Bounds and defaults of the parameters, by their names.
+    /// Bounds and defaults of the parameters, by name.
     pub params: BTreeMap<String, ParameterFile>,
-    /// How long a good answer is kept; with `reply = "http"` a status below 400 is good, but for
-    /// 304. If absent, it is not.
+    /// How long a good answer is kept. With `reply = "http"`, an answer is good if its status is
+    /// below 400 and not 304. If absent, answers are not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Time>,
-    /// May a call run twice? If absent: yes for GET and HEAD, else no.
+    /// Whether a call may run twice. If absent: true for GET and HEAD, else false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotent: Option<bool>,
-    /// The content type of `text`, and of an answer that is passed on as it is.
+    /// The content type of `text`, or of an answer that is passed on as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("default" = "text/plain; charset=utf-8"))]
     pub content_type: Option<String>,
@@ -348,27 +353,27 @@ pub struct RouteFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParameterFile {
-    /// Least value, of `int` and `float`. A string holds an integer of any size.
+    /// Least value of an `int` or `float`. Write a string for an integer beyond 64 bits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<Scalar>,
-    /// Greatest value, of `int` and `float`.
+    /// Greatest value of an `int` or `float`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Scalar>,
-    /// Most characters, of `text`. 4096 if absent.
+    /// Most characters of a `text`. If absent, 4096.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_length: Option<usize>,
-    /// A regular expression that the whole value must match, of `text`.
+    /// A regular expression that must match the whole value of a `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// The only values allowed, of `text`.
+    /// The only values that a `text` may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub one_of: Option<Vec<String>>,
-    /// Taken where the request does not have the parameter, which makes it optional.
+    /// The value if the request does not have the parameter, which makes it optional.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Scalar>,
-    /// What a caller is told who left it out.
+    /// What a caller who left the parameter out is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }

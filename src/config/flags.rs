@@ -22,13 +22,13 @@ pub struct CommandLine {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a program, or what a configuration file says
+    /// Serve one program, or all pools of a configuration file
     Run(ServeArguments),
-    /// Validate, start one worker of each pool, and say what was seen
+    /// Validate the configuration, start one worker of each pool and report what it does
     Check(ServeArguments),
     /// Write a commented httpipe.toml
     Init(InitArguments),
-    /// Make a running server read its configuration again, and say how that went
+    /// Make a running server reload its configuration, and report the outcome
     Reload(ReloadArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
@@ -37,7 +37,7 @@ pub enum Command {
 /// What `run` and `check` take.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// The configuration file; without it and without a program, ./httpipe.toml
+    /// The configuration file; ./httpipe.toml if no program is given either
     pub config: Option<PathBuf>,
 
     /// The program to serve and its arguments
@@ -51,8 +51,19 @@ pub struct ServeArguments {
 
 /// Options that mirror keys of the file. They beat the environment, which beats the file.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Server")]
 pub struct Options {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    pool: PoolOptions,
+    #[command(flatten)]
+    routes: RouteOptions,
+}
+
+/// Keys at the top of the file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+struct ServerOptions {
     /// Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
     #[arg(
         long,
@@ -65,140 +76,72 @@ pub struct Options {
     /// Where operators connect: an address, or off
     #[arg(long, value_name = "ADDRESS", env = "HTTPIPE_ADMIN", hide_env = true)]
     admin: Option<String>,
-    /// Threads that own connections and pipes
+    /// Threads that handle connections
     #[arg(long, value_name = "NUMBER", env = "HTTPIPE_THREADS", hide_env = true)]
     threads: Option<String>,
     /// Format and level of the log: json, debug or both as json,debug
     #[arg(long, value_name = "WORDS", env = "HTTPIPE_LOG", hide_env = true)]
     log: Option<String>,
+}
 
-    /// Workers kept ready, and most under load: 4 or 2..8
-    #[arg(
-        long,
-        value_name = "NUMBERS",
-        env = "HTTPIPE_WORKERS",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+/// Keys of the only pool.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pool")]
+struct PoolOptions {
+    /// Workers kept ready, and the most under load: 4 or 2..8
+    #[arg(long, value_name = "NUMBERS", env = "HTTPIPE_WORKERS", hide_env = true)]
     workers: Option<String>,
     /// How bytes are cut into messages: line, u32, until:TEXT and others
-    #[arg(
-        long,
-        value_name = "FRAMING",
-        env = "HTTPIPE_FRAMING",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "FRAMING", env = "HTTPIPE_FRAMING", hide_env = true)]
     framing: Option<String>,
     /// How an answer finds its call: order, echo, tag or json-id
-    #[arg(
-        long,
-        value_name = "MATCHING",
-        env = "HTTPIPE_MATCHING",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "MATCHING", env = "HTTPIPE_MATCHING", hide_env = true)]
     matching: Option<String>,
     /// Calls in one worker at once: a number, or auto
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        env = "HTTPIPE_IN_FLIGHT",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "NUMBER", env = "HTTPIPE_IN_FLIGHT", hide_env = true)]
     in_flight: Option<String>,
     /// What an answer looks like: '{input}|{result}', json or http
-    #[arg(
-        long,
-        value_name = "PATTERN",
-        env = "HTTPIPE_REPLY",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "PATTERN", env = "HTTPIPE_REPLY", hide_env = true)]
     reply: Option<String>,
     /// What the program's own error looks like: 'e|{input}|{message}'
-    #[arg(
-        long,
-        value_name = "PATTERN",
-        env = "HTTPIPE_ERROR",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "PATTERN", env = "HTTPIPE_ERROR", hide_env = true)]
     error: Option<String>,
-    /// Longest time of one call inside a worker
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "HTTPIPE_TIMEOUT",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    /// Longest time that one call may take in a worker
+    #[arg(long, value_name = "TIME", env = "HTTPIPE_TIMEOUT", hide_env = true)]
     timeout: Option<String>,
     /// What may wait for a worker: how many and how long, as 1024,5s
-    #[arg(
-        long,
-        value_name = "LIMITS",
-        env = "HTTPIPE_QUEUE",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long, value_name = "LIMITS", env = "HTTPIPE_QUEUE", hide_env = true)]
     queue: Option<String>,
-    /// The question that shows that a worker works, and its answer: '1=>1|1'
-    #[arg(
-        long,
-        value_name = "PROBE",
-        env = "HTTPIPE_PROBE",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    /// A question that a new worker must answer, and the answer: '1=>1|1'
+    #[arg(long, value_name = "PROBE", env = "HTTPIPE_PROBE", hide_env = true)]
     probe: Option<String>,
     /// An environment variable of the program; may be repeated
-    #[arg(
-        long = "env",
-        value_name = "K=V",
-        env = "HTTPIPE_ENV",
-        hide_env = true,
-        help_heading = "Pool"
-    )]
+    #[arg(long = "env", value_name = "K=V", env = "HTTPIPE_ENV", hide_env = true)]
     variables: Vec<String>,
-    /// The directory the program runs in
-    #[arg(long, value_name = "PATH", env = "HTTPIPE_DIR", hide_env = true, help_heading = "Pool")]
+    /// The directory that the program runs in
+    #[arg(long, value_name = "PATH", env = "HTTPIPE_DIR", hide_env = true)]
     dir: Option<String>,
+}
 
+/// The routes and their keys.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Routes")]
+struct RouteOptions {
     /// Which requests become calls: 'GET /fib?num={num:int}'; may be repeated
-    #[arg(
-        long,
-        value_name = "MATCH",
-        env = "HTTPIPE_ROUTE",
-        hide_env = true,
-        help_heading = "Routes"
-    )]
+    #[arg(long, value_name = "MATCH", env = "HTTPIPE_ROUTE", hide_env = true)]
     route: Vec<String>,
     /// What the question is made of: '{num}', json or http
-    #[arg(
-        long,
-        value_name = "TEMPLATE",
-        env = "HTTPIPE_SEND",
-        hide_env = true,
-        help_heading = "Routes"
-    )]
+    #[arg(long, value_name = "TEMPLATE", env = "HTTPIPE_SEND", hide_env = true)]
     send: Option<String>,
     /// How long a good answer to GET is kept
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "HTTPIPE_CACHE",
-        hide_env = true,
-        help_heading = "Routes"
-    )]
+    #[arg(long, value_name = "TIME", env = "HTTPIPE_CACHE", hide_env = true)]
     cache: Option<String>,
 }
 
 /// What `init` takes.
 #[derive(Debug, Args)]
 pub struct InitArguments {
-    /// The program to put in, and its arguments
+    /// The program to write into the file, and its arguments
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
 }
@@ -209,7 +152,7 @@ pub struct ReloadArguments {
     /// The admin listener of the server
     #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
-    /// The token of an admin listener that needs one
+    /// The token that the admin listener demands
     #[arg(long, env = "HTTPIPE_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
@@ -217,7 +160,7 @@ pub struct ReloadArguments {
 /// What `completions` takes.
 #[derive(Debug, Args)]
 pub struct CompletionsArguments {
-    /// The shell to complete in
+    /// The shell that the script is for
     pub shell: clap_complete::Shell,
 }
 
@@ -255,6 +198,7 @@ type Single<'a> = (&'static str, &'a Option<String>, Target, fn(&str) -> Value);
 impl Options {
     /// What was typed, by which name. `matches` are the ones these options were read from.
     pub fn typed(&self, matches: &ArgMatches) -> Vec<Typed> {
+        let Self { server, pool, routes } = self;
         let name = |id: &str| {
             let upper = id.to_ascii_uppercase();
             match matches.value_source(id) {
@@ -269,42 +213,42 @@ impl Options {
             typed.push(Typed { name: name(id), target, value });
         };
         let singles: [Single<'_>; 13] = [
-            ("admin", &self.admin, Target::Server(&["admin"]), text),
-            ("threads", &self.threads, Target::Server(&["threads"]), number_or_text),
-            ("workers", &self.workers, Target::Pool(&["workers"]), number_or_text),
-            ("framing", &self.framing, Target::Pool(&["framing"]), text),
-            ("matching", &self.matching, Target::Pool(&["matching"]), text),
-            ("in_flight", &self.in_flight, Target::Pool(&["in_flight"]), number_or_text),
-            ("reply", &self.reply, Target::Pool(&["reply"]), text),
-            ("error", &self.error, Target::Pool(&["error"]), text),
-            ("timeout", &self.timeout, Target::Pool(&["timeout"]), text),
-            ("probe", &self.probe, Target::Pool(&["probe"]), probe),
-            ("dir", &self.dir, Target::Pool(&["dir"]), absolute),
-            ("send", &self.send, Target::Send, text),
-            ("cache", &self.cache, Target::Cache, text),
+            ("admin", &server.admin, Target::Server(&["admin"]), text),
+            ("threads", &server.threads, Target::Server(&["threads"]), number_or_text),
+            ("workers", &pool.workers, Target::Pool(&["workers"]), number_or_text),
+            ("framing", &pool.framing, Target::Pool(&["framing"]), text),
+            ("matching", &pool.matching, Target::Pool(&["matching"]), text),
+            ("in_flight", &pool.in_flight, Target::Pool(&["in_flight"]), number_or_text),
+            ("reply", &pool.reply, Target::Pool(&["reply"]), text),
+            ("error", &pool.error, Target::Pool(&["error"]), text),
+            ("timeout", &pool.timeout, Target::Pool(&["timeout"]), text),
+            ("probe", &pool.probe, Target::Pool(&["probe"]), probe),
+            ("dir", &pool.dir, Target::Pool(&["dir"]), absolute),
+            ("send", &routes.send, Target::Send, text),
+            ("cache", &routes.cache, Target::Cache, text),
         ];
-        if !self.listen.is_empty() {
-            add("listen", Target::Server(&["listen"]), list(&self.listen));
+        if !server.listen.is_empty() {
+            add("listen", Target::Server(&["listen"]), list(&server.listen));
         }
         for (id, value, target, read) in singles {
             if let Some(value) = value {
                 add(id, target, read(value));
             }
         }
-        for part in self.queue.iter().flat_map(|queue| queue.split(',')) {
+        for part in pool.queue.iter().flat_map(|queue| queue.split(',')) {
             let (key, value) = queue_part(part.trim());
             add("queue", Target::Pool(key), value);
         }
-        for part in self.log.iter().flat_map(|log| log.split(',')) {
+        for part in server.log.iter().flat_map(|log| log.split(',')) {
             let is_format = matches!(part.trim(), "auto" | "text" | "json");
             let key: &[&str] = if is_format { &["log", "format"] } else { &["log", "level"] };
             add("log", Target::Server(key), text(part.trim()));
         }
-        for variable in &self.variables {
+        for variable in &pool.variables {
             add("variables", Target::Variable, text(variable));
         }
-        if !self.route.is_empty() {
-            add("route", Target::Routes, list(&self.route));
+        if !routes.route.is_empty() {
+            add("route", Target::Routes, list(&routes.route));
         }
         typed
     }

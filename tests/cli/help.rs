@@ -12,10 +12,10 @@ Serves any program that reads questions on stdin and writes answers on stdout as
 Usage: httpipe <COMMAND>
 
 Commands:
-  run          Serve a program, or what a configuration file says
-  check        Validate, start one worker of each pool, and say what was seen
+  run          Serve one program, or all pools of a configuration file
+  check        Validate the configuration, start one worker of each pool and report what it does
   init         Write a commented httpipe.toml
-  reload       Make a running server read its configuration again, and say how that went
+  reload       Make a running server reload its configuration, and report the outcome
   completions  Print a script that completes commands and options
 
 Options:
@@ -29,12 +29,12 @@ fn run_lists_its_options() {
     insta::assert_snapshot!(Room::new().run(&["run", "--help"]), @r##"
 exit 0
 --- stdout
-Serve a program, or what a configuration file says
+Serve one program, or all pools of a configuration file
 
 Usage: httpipe run [OPTIONS] [CONFIG] [-- <PROGRAM>...]
 
 Arguments:
-  [CONFIG]      The configuration file; without it and without a program, ./httpipe.toml
+  [CONFIG]      The configuration file; ./httpipe.toml if no program is given either
   [PROGRAM]...  The program to serve and its arguments
 
 Options:
@@ -43,21 +43,21 @@ Options:
 Server:
       --listen <ADDRESS>  Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
       --admin <ADDRESS>   Where operators connect: an address, or off
-      --threads <NUMBER>  Threads that own connections and pipes
+      --threads <NUMBER>  Threads that handle connections
       --log <WORDS>       Format and level of the log: json, debug or both as json,debug
 
 Pool:
-      --workers <NUMBERS>    Workers kept ready, and most under load: 4 or 2..8
+      --workers <NUMBERS>    Workers kept ready, and the most under load: 4 or 2..8
       --framing <FRAMING>    How bytes are cut into messages: line, u32, until:TEXT and others
       --matching <MATCHING>  How an answer finds its call: order, echo, tag or json-id
       --in-flight <NUMBER>   Calls in one worker at once: a number, or auto
       --reply <PATTERN>      What an answer looks like: '{input}|{result}', json or http
       --error <PATTERN>      What the program's own error looks like: 'e|{input}|{message}'
-      --timeout <TIME>       Longest time of one call inside a worker
+      --timeout <TIME>       Longest time that one call may take in a worker
       --queue <LIMITS>       What may wait for a worker: how many and how long, as 1024,5s
-      --probe <PROBE>        The question that shows that a worker works, and its answer: '1=>1|1'
+      --probe <PROBE>        A question that a new worker must answer, and the answer: '1=>1|1'
       --env <K=V>            An environment variable of the program; may be repeated
-      --dir <PATH>           The directory the program runs in
+      --dir <PATH>           The directory that the program runs in
 
 Routes:
       --route <MATCH>    Which requests become calls: 'GET /fib?num={num:int}'; may be repeated
@@ -76,7 +76,7 @@ fn check_init_reload_and_completions_explain_themselves() {
     insta::assert_snapshot!(short("check"), @r##"
 exit 0
 --- stdout
-Validate, start one worker of each pool, and say what was seen
+Validate the configuration, start one worker of each pool and report what it does
 
 Usage: httpipe check [OPTIONS] [CONFIG] [-- <PROGRAM>...]
 "##);
@@ -88,7 +88,7 @@ Write a commented httpipe.toml
 Usage: httpipe init [-- <PROGRAM>...]
 
 Arguments:
-  [PROGRAM]...  The program to put in, and its arguments
+  [PROGRAM]...  The program to write into the file, and its arguments
 
 Options:
   -h, --help  Print help
@@ -96,7 +96,7 @@ Options:
     insta::assert_snapshot!(room.run(&["reload", "--help"]), @r##"
 exit 0
 --- stdout
-Make a running server read its configuration again, and say how that went
+Make a running server reload its configuration, and report the outcome
 
 Usage: httpipe reload [OPTIONS] [ADMIN_URL]
 
@@ -104,7 +104,7 @@ Arguments:
   [ADMIN_URL]  The admin listener of the server [default: http://127.0.0.1:3001]
 
 Options:
-      --token <TOKEN>  The token of an admin listener that needs one [env: HTTPIPE_ADMIN_TOKEN]
+      --token <TOKEN>  The token that the admin listener demands [env: HTTPIPE_ADMIN_TOKEN]
   -h, --help           Print help
 "##);
     insta::assert_snapshot!(room.run(&["completions", "--help"]), @r##"
@@ -115,7 +115,7 @@ Print a script that completes commands and options
 Usage: httpipe completions <SHELL>
 
 Arguments:
-  <SHELL>  The shell to complete in [possible values: bash, elvish, fish, powershell, zsh]
+  <SHELL>  The shell that the script is for [possible values: bash, elvish, fish, powershell, zsh]
 
 Options:
   -h, --help  Print help
