@@ -6,7 +6,8 @@ use httpipe::base::{CallId, WorkerId};
 
 /// The place of a call among all that arrived.
 pub(crate) type Serial = usize;
-pub(crate) type Verdict = Result<(), String>;
+/// `Err` says which rule does not hold.
+pub(crate) type Checked = Result<(), String>;
 
 const TARGET_LEAST: Duration = Duration::from_millis(5);
 
@@ -29,6 +30,8 @@ pub(crate) struct Ask {
     pub(crate) caller_deadline: Option<Instant>,
     pub(crate) was_given: bool,
     pub(crate) holders: Vec<WorkerId>,
+    /// It was given to a second worker while the first held it.
+    pub(crate) was_rescued: bool,
     pub(crate) may_be_read: bool,
     pub(crate) suspected: u32,
     pub(crate) alone_since: Option<Instant>,
@@ -56,12 +59,15 @@ pub(crate) struct Inside {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) stage: Stage,
+    pub(crate) started: Instant,
     pub(crate) held: Vec<Inside>,
     pub(crate) head_since: Instant,
     pub(crate) idle_since: Instant,
     pub(crate) used: u64,
     pub(crate) calls: u64,
     pub(crate) proven: bool,
+    /// A call behind its head was given to another worker.
+    pub(crate) is_rescued: bool,
 }
 
 /// Of the calls that had no worker yet, has the oldest waited longer than the target, always for
@@ -82,6 +88,6 @@ impl Standing {
     }
 }
 
-pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }

@@ -9,7 +9,8 @@ use httpipe::config::InFlight;
 use httpipe::pool::actions::StopReason;
 use httpipe::pool::rules::Rules;
 
-use super::model::{Ask, Blame, Inside, Model, Serial, Stage, Standing, Verdict, ensure};
+use super::floors::Pause;
+use super::model::{Ask, Blame, Checked, Inside, Model, Serial, Stage, Standing, ensure};
 use super::suspicion::Suspicion;
 
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -26,6 +27,9 @@ pub(crate) struct Oracle {
     pub(crate) workers: BTreeMap<WorkerId, Model>,
     pub(crate) stopping: bool,
     pub(crate) starts: u64,
+    pub(crate) pause: Pause,
+    /// When the last worker was bad.
+    pub(crate) calm_since: Instant,
     /// Deaths before a good answer, since the last good answer.
     pub(crate) unproven_deaths: u32,
     /// What was promised under earlier rules may be kept.
@@ -62,6 +66,8 @@ impl Oracle {
             workers: BTreeMap::new(),
             stopping: false,
             starts: 0,
+            pause: Pause::default(),
+            calm_since: now,
             unproven_deaths: 0,
             is_renewing,
             may_recycle: false,
@@ -87,6 +93,7 @@ impl Oracle {
             caller_deadline: caller,
             was_given: false,
             holders: Vec::new(),
+            was_rescued: false,
             may_be_read: false,
             suspected: 0,
             alone_since: None,
@@ -107,16 +114,17 @@ impl Oracle {
             .filter(|(_, model)| model.stage == Stage::Serving && model.held.is_empty())
     }
 
-    fn waiting(&self) -> impl Iterator<Item = (Serial, &Ask)> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Serial, &Ask)> {
         self.open
             .iter()
             .map(|serial| (*serial, &self.asks[*serial]))
             .filter(|(_, ask)| ask.holders.is_empty())
     }
 
-    pub(crate) fn start(&mut self, worker: WorkerId) -> Verdict {
+    pub(crate) fn start(&mut self, worker: WorkerId) -> Checked {
         self.starts += 1;
         ensure(!self.stopping, || format!("worker {worker} starts while the pool stops"))?;
+        self.judge_start()?;
         let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
         let most = self.rules.most;
         ensure(self.is_renewing || alive < most, || {
@@ -124,19 +132,21 @@ impl Oracle {
         })?;
         let model = Model {
             stage: Stage::Starting,
+            started: self.now,
             held: Vec::new(),
             head_since: self.now,
             idle_since: self.now,
             used: 0,
             calls: 0,
             proven: false,
+            is_rescued: false,
         };
         ensure(self.workers.insert(worker, model).is_none(), || {
             format!("worker {worker} starts twice")
         })
     }
 
-    pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Verdict {
+    pub(crate) fn give(&mut self, worker: WorkerId, id: CallId, serial: Serial) -> Checked {
         self.look();
         self.suspicion.given(serial, self.now)?;
         self.judge_call(worker, serial)?;
@@ -145,7 +155,12 @@ impl Oracle {
         let ask = &mut self.asks[serial];
         ask.was_given = true;
         ask.may_be_read = true;
+        let first = ask.holders.first().copied();
+        ask.was_rescued |= first.is_some();
         ask.holders.push(worker);
+        if let Some(first) = first.and_then(|first| self.workers.get_mut(&first)) {
+            first.is_rescued = true;
+        }
         let model = self.workers.get_mut(&worker).expect("judged");
         if model.held.is_empty() {
             model.head_since = self.now;
@@ -155,7 +170,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn judge_call(&self, worker: WorkerId, serial: Serial) -> Verdict {
+    fn judge_call(&self, worker: WorkerId, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
         let call = || format!("call {serial} given to worker {worker}");
         ensure(ask.ended.is_none(), || format!("{} after its end", call()))?;
@@ -180,7 +195,7 @@ impl Oracle {
 
     /// Oldest first, or newest where the queue stands; before them those that had a worker
     /// already, in their order.
-    fn judge_turn(&self, serial: Serial) -> Verdict {
+    fn judge_turn(&self, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
             let before = if waits.was_given {
@@ -195,7 +210,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn judge_worker(&self, worker: WorkerId, serial: Serial) -> Verdict {
+    fn judge_worker(&self, worker: WorkerId, serial: Serial) -> Checked {
         let Some(model) = self.workers.get(&worker) else {
             return Err(format!("call {serial} is given to worker {worker}, which is gone"));
         };
@@ -220,7 +235,7 @@ impl Oracle {
 
     /// A worker that has had its calls goes on only until enough others serve in its place; where
     /// each is to have one call it does not go on at all.
-    fn judge_retirement(&self, worker: WorkerId, model: &Model) -> Verdict {
+    fn judge_retirement(&self, worker: WorkerId, model: &Model) -> Checked {
         let Some(calls) = self.rules.recycle_calls.filter(|_| !self.has_changed_rules) else {
             return Ok(());
         };
@@ -244,6 +259,7 @@ impl Oracle {
         let serial = model.held.remove(place).serial;
         if place == 0 {
             model.head_since = now;
+            model.is_rescued = false;
         }
         if model.held.is_empty() {
             model.idle_since = now;
@@ -253,6 +269,7 @@ impl Oracle {
         if good {
             model.proven = true;
             self.unproven_deaths = 0;
+            self.pause = Pause::default();
             if ask.ended.is_none() {
                 self.suspicion.acquit(serial);
             }
@@ -276,6 +293,7 @@ impl Oracle {
         let Some(model) = self.workers.get_mut(&worker) else { return };
         if model.stage != Stage::Leaving && !model.proven && !self.stopping {
             self.unproven_deaths += 1;
+            self.pause.failed(now);
         }
         model.stage = Stage::Leaving;
         self.emptied += 1;
@@ -301,7 +319,7 @@ impl Oracle {
     }
 
     /// The core stops a worker: is it allowed to?
-    pub(crate) fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Verdict {
+    pub(crate) fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Checked {
         let Some(model) = self.workers.get(&worker) else {
             return Err(format!("worker {worker} is stopped and gone"));
         };
@@ -320,14 +338,14 @@ impl Oracle {
         };
         ensure(legal, || format!("worker {worker} is stopped as {reason:?}: {model:?}"))?;
         let late: Vec<bool> = self.limits(model).map(|limit| limit <= now).collect();
-        let proven = self.unproven_deaths;
+        let (deaths, pause) = (self.unproven_deaths, self.pause.clone());
         let blame = |place: usize| match late.get(place) {
             Some(true) => Blame::RanOut,
             _ => Blame::Lost,
         };
         let is_certain = late.iter().filter(|late| **late).count() == 1 && late[0];
         self.empty(worker, 0, blame, 0, is_certain);
-        self.unproven_deaths = proven;
+        (self.unproven_deaths, self.pause) = (deaths, pause);
         Ok(())
     }
 
@@ -344,7 +362,7 @@ impl Oracle {
     }
 
     /// A call left the core's books with a failure: may it?
-    pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Verdict {
+    pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Checked {
         let (now, step) = (self.now, self.step);
         if *failure == Failure::Poisonous {
             self.look();
@@ -380,7 +398,7 @@ impl Oracle {
     }
 
     /// A caller is told that his own deadline passed while a worker holds his call.
-    pub(crate) fn expired(&mut self, serial: Serial) -> Verdict {
+    pub(crate) fn expired(&mut self, serial: Serial) -> Checked {
         let now = self.now;
         let ask = &mut self.asks[serial];
         ensure(ask.caller_deadline == Some(now), || {
@@ -394,7 +412,7 @@ impl Oracle {
     }
 
     /// A call left the core's books.
-    pub(crate) fn ended(&mut self, serial: Serial, abandoned: bool) -> Verdict {
+    pub(crate) fn ended(&mut self, serial: Serial, abandoned: bool) -> Checked {
         let ask = &mut self.asks[serial];
         ensure(ask.ended.is_none(), || format!("call {serial} is answered twice"))?;
         let is_alone = ask.alone_since.is_some();
@@ -408,16 +426,19 @@ impl Oracle {
     }
 
     /// What must hold after every event once the core has drawn the consequences.
-    pub(crate) fn judge(&mut self, is_whole: bool) -> Verdict {
+    pub(crate) fn judge(&mut self, is_whole: bool) -> Checked {
         self.look();
         let is_free = self.free().next().is_some();
         if is_whole {
             self.judge_calls(is_free)?;
+            self.judge_room()?;
+            self.judge_rescues(is_free)?;
+            self.judge_departures()?;
         }
         self.judge_numbers(is_free)
     }
 
-    fn judge_calls(&self, is_free: bool) -> Verdict {
+    fn judge_calls(&self, is_free: bool) -> Checked {
         let now = self.now;
         for (serial, ask) in self.open.iter().map(|serial| (*serial, &self.asks[*serial])) {
             let waits = ask.holders.is_empty();
@@ -443,7 +464,7 @@ impl Oracle {
     }
 
     /// A pool with no free worker for 5 ms gets one more, and more while many wait.
-    fn judge_numbers(&mut self, is_free: bool) -> Verdict {
+    fn judge_numbers(&mut self, is_free: bool) -> Checked {
         let now = self.now;
         let starting = self.count(Stage::Starting);
         let alive = starting + self.count(Stage::Serving);
@@ -452,8 +473,12 @@ impl Oracle {
         } else {
             self.no_free_since.get_or_insert(now);
         }
-        if self.stopping || self.unproven_deaths > 0 {
+        if self.stopping {
             return Ok(());
+        }
+        if self.unproven_deaths > 0 {
+            self.calm_since = now;
+            return self.judge_recovery();
         }
         let least = self.rules.least;
         ensure(alive >= least, || format!("{alive} workers are less than {least}"))?;

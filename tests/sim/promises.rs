@@ -97,6 +97,19 @@ fn a_worker_that_was_good_is_replaced_at_once_and_another_after_a_back_off() {
 }
 
 #[test]
+fn a_bad_answer_is_no_reason_to_start_the_next_worker_sooner() {
+    let mut story = Story::of(rules());
+    story.crash(1, 0);
+    assert_eq!(story.pass(125), ["start 2"]);
+    story.ready(2);
+    story.call("a");
+    assert_eq!(story.bad(2, "a"), ["answer a"]);
+    assert_eq!(story.crash(2, 0), [""; 0]);
+    assert_eq!(story.pass(199), [""; 0], "the second pause is twice as long");
+    assert_eq!(story.pass(51), ["start 3"]);
+}
+
+#[test]
 fn no_spare_starts_during_a_back_off() {
     let mut story = Story::of(Rules { least: 2, most: 4, ..rules() });
     story.call("a");
@@ -178,6 +191,16 @@ fn after_a_rescue_the_next_head_of_the_same_worker_is_watched_too() {
     assert_eq!(story.good(2, "first"), ["answer first"]);
     story.pass(5);
     assert_eq!(story.good(1, "long"), ["answer long", "give e to 1"], "c runs over, too");
+}
+
+#[test]
+fn a_rescue_goes_on_until_the_head_itself_is_answered() {
+    let rules = Rules { least: 2, most: 2, in_order: false, ..rules() };
+    let mut story = Story::sending_ahead_by(rules);
+    story.calls(&["long", "other", "b", "c", "d", "e", "f"]);
+    assert_eq!(story.pass(1), [""; 0], "both run over; c and e stand behind long");
+    assert_eq!(story.good(2, "e"), ["answer e"], "long still runs");
+    assert_eq!(story.good(1, "other"), ["answer other", "give c to 1"]);
 }
 
 #[test]

@@ -59,8 +59,11 @@ impl Story {
 
     /// A pool with so many workers that has measured calls of 10 µs and sends ahead.
     pub(crate) fn sending_ahead(workers: usize) -> Self {
-        let in_flight = InFlight::Auto;
-        let mut story = Self::of(Rules { least: workers, most: workers, in_flight, ..rules() });
+        Self::sending_ahead_by(Rules { least: workers, most: workers, ..rules() })
+    }
+
+    pub(crate) fn sending_ahead_by(rules: Rules) -> Self {
+        let mut story = Self::of(Rules { in_flight: InFlight::Auto, ..rules });
         for _ in 0..20 {
             let worker = story.call("warm")[0].replace("give warm to ", "");
             story.now += Duration::from_micros(10);
@@ -119,7 +122,16 @@ impl Story {
 
     /// A good answer; says first whether a caller gets it.
     pub(crate) fn good(&mut self, worker: u64, name: Name) -> Vec<String> {
-        let ended = self.state.answered(self.now, WorkerId(worker), self.ids[name], true);
+        self.answer(worker, name, true)
+    }
+
+    /// An answer that the caller gets as a failure.
+    pub(crate) fn bad(&mut self, worker: u64, name: Name) -> Vec<String> {
+        self.answer(worker, name, false)
+    }
+
+    fn answer(&mut self, worker: u64, name: Name, good: bool) -> Vec<String> {
+        let ended = self.state.answered(self.now, WorkerId(worker), self.ids[name], good);
         let mut said: Vec<String> =
             ended.iter().map(|ended| format!("answer {}", ended.payload)).collect();
         said.extend(self.settle());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::model::{Serial, Verdict, ensure};
+use super::model::{Checked, Serial, ensure};
 
 const WINDOW: Duration = Duration::from_mins(10);
 const REFUSED: Duration = Duration::from_mins(10);
@@ -37,7 +37,7 @@ impl Suspicion {
     }
 
     /// The core refuses a question from now on.
-    pub(crate) fn refuse(&mut self, question: Serial, now: Instant) -> Verdict {
+    pub(crate) fn refuse(&mut self, question: Serial, now: Instant) -> Checked {
         let blamed = self.blamed.get(&question).map(Vec::as_slice).unwrap_or_default();
         let late: Vec<Serial> =
             blamed.iter().filter(|(at, _)| now < *at + WINDOW).map(|(_, serial)| *serial).collect();
@@ -56,8 +56,13 @@ impl Suspicion {
             && last.is_some_and(|(at, _)| now < *at + REFUSED + WINDOW)
     }
 
+    /// Has the core ever refused the question of this call, and not acquitted it since?
+    pub(crate) fn is_refused(&self, serial: Serial) -> bool {
+        self.refused.contains_key(&self.question(serial))
+    }
+
     /// This call is given to a worker.
-    pub(crate) fn given(&self, serial: Serial, now: Instant) -> Verdict {
+    pub(crate) fn given(&self, serial: Serial, now: Instant) -> Checked {
         let since = self.refused.get(&self.question(serial));
         let is_refused = since.is_some_and(|since| now < *since + REFUSED);
         ensure(!is_refused, || format!("call {serial} is given and its question is refused"))

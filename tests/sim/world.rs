@@ -12,7 +12,7 @@ use httpipe::policy::Fingerprint;
 use httpipe::pool::actions::{Action, Loss, NewCall};
 use httpipe::pool::state::State;
 
-use super::model::{Blame, Serial, Stage, Verdict};
+use super::model::{Blame, Checked, Serial, Stage};
 use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// So many events.
-    pub(crate) fn live(&mut self, steps: u64) -> Verdict {
+    pub(crate) fn live(&mut self, steps: u64) -> Checked {
         self.consequences()?;
         for _ in 0..steps {
             self.step()?;
@@ -94,7 +94,7 @@ impl World {
 
     /// Nobody calls any more. The pool must come to rest, whatever its workers do, then find
     /// back to its least once they behave, and end.
-    pub(crate) fn rest(&mut self) -> Verdict {
+    pub(crate) fn rest(&mut self) -> Checked {
         self.is_open = false;
         if self.rng.bool() {
             self.until(self.oracle.now + REST)?;
@@ -103,6 +103,7 @@ impl World {
             }
             self.weather = self.weather.calm();
             self.until(self.oracle.now + Duration::from_secs(80))?;
+            self.oracle.judge(true)?;
             let (serving, least) = (self.oracle.count(Stage::Serving), self.oracle.rules.least);
             if serving < least || (serving > least && !self.oracle.is_renewing) {
                 return Err(format!("{serving} workers serve after a rest, the least is {least}"));
@@ -112,6 +113,11 @@ impl World {
         self.oracle.step += 1;
         self.state.stop(self.oracle.now);
         self.consequences()?;
+        if let Some((worker, _)) =
+            self.oracle.workers.iter().find(|(_, model)| model.stage != Stage::Leaving)
+        {
+            return Err(format!("worker {worker} is not stopped with the pool"));
+        }
         self.until(self.oracle.now + Duration::from_secs(5))?;
         match self.state.calls_open() {
             0 if self.oracle.open.is_empty() => Ok(()),
@@ -119,7 +125,7 @@ impl World {
         }
     }
 
-    fn until(&mut self, end: Instant) -> Verdict {
+    fn until(&mut self, end: Instant) -> Checked {
         while self.next().is_some_and(|at| at <= end) {
             self.step()?;
         }
@@ -133,7 +139,7 @@ impl World {
     }
 
     /// The next event, or the tick that the core asked for, whichever is first.
-    fn step(&mut self) -> Verdict {
+    fn step(&mut self) -> Checked {
         self.oracle.step += 1;
         let event = self.events.peek().map(|Reverse((at, ..))| *at);
         let deadline = self.state.next_deadline();
@@ -160,7 +166,7 @@ impl World {
         }
     }
 
-    fn consequences(&mut self) -> Verdict {
+    fn consequences(&mut self) -> Checked {
         self.state.settle(self.oracle.now);
         for action in self.state.take_actions() {
             self.carry_out(action)?;
@@ -188,7 +194,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) -> Verdict {
+    fn happen(&mut self, event: Event) -> Checked {
         self.trace(|| format!("{event:?}"));
         let now = self.oracle.now;
         match event {
@@ -233,7 +239,7 @@ impl World {
         }
     }
 
-    fn arrive(&mut self) -> Verdict {
+    fn arrive(&mut self) -> Checked {
         if !self.is_open {
             return Ok(());
         }
@@ -276,7 +282,7 @@ impl World {
         }
     }
 
-    fn refused(&mut self, is_same: bool, serial: Serial, failure: &Failure) -> Verdict {
+    fn refused(&mut self, is_same: bool, serial: Serial, failure: &Failure) -> Checked {
         self.trace(|| format!("refused: {failure:?}"));
         let oracle = &self.oracle;
         let serving = oracle.count(Stage::Serving);
@@ -308,7 +314,7 @@ impl World {
         self.state.tick(self.oracle.now);
     }
 
-    fn leave(&mut self, serial: Serial) -> Verdict {
+    fn leave(&mut self, serial: Serial) -> Checked {
         let now = self.oracle.now;
         let ask = &mut self.oracle.asks[serial];
         let Some(id) = ask.id else { return Ok(()) };
@@ -326,7 +332,7 @@ impl World {
         }
     }
 
-    fn finish(&mut self, worker: WorkerId, call: CallId) -> Verdict {
+    fn finish(&mut self, worker: WorkerId, call: CallId) -> Checked {
         let in_order = self.oracle.rules.in_order;
         let Some(model) = self.oracle.workers.get(&worker) else { return Ok(()) };
         let place = model.held.iter().position(|inside| inside.id == call);
@@ -367,7 +373,7 @@ impl World {
         loss: &Loss,
         unwritten: usize,
         may: impl Fn(Stage) -> bool,
-    ) -> Verdict {
+    ) -> Checked {
         if !self.oracle.workers.get(&worker).is_some_and(|model| may(model.stage)) {
             return Ok(());
         }
@@ -392,7 +398,7 @@ impl World {
         self.after(delay, Event::Gone(worker));
     }
 
-    fn carry_out(&mut self, action: Action<Serial>) -> Verdict {
+    fn carry_out(&mut self, action: Action<Serial>) -> Checked {
         self.trace(|| format!("       -> {action:?}"));
         match action {
             Action::Start(worker) => {
@@ -431,7 +437,7 @@ impl World {
         }
     }
 
-    fn give(&mut self, worker: WorkerId, call: CallId) -> Verdict {
+    fn give(&mut self, worker: WorkerId, call: CallId) -> Checked {
         let Some(serial) = self.state.payload(call).copied() else {
             return Err(format!("worker {worker} gets call {call}, which is not in the books"));
         };
