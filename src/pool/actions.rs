@@ -1,4 +1,4 @@
-//! What goes into a pool's books and what comes out of them.
+//! What goes into a pool's books, and the actions that come out.
 //!
 //! Pure: data only.
 
@@ -8,30 +8,30 @@ use std::time::Instant;
 use crate::base::{CallId, Failure, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
-/// What the shell must do.
+/// One thing that the shell must do.
 #[derive(Debug)]
 pub enum Action<P> {
     /// Write the question of this call to this worker.
     Give {
-        /// Who gets it.
+        /// The worker that gets the call.
         worker: WorkerId,
-        /// What is given; its payload is in the books.
+        /// The call; its payload is in the books.
         call: CallId,
     },
-    /// Tell the caller of this call, which is not in the books any more, that it failed.
+    /// Tell the caller that this call, which has left the books, failed.
     Fail(Ended<P>, Failure),
-    /// Tell the caller that his own deadline has passed; the call itself runs on, abandoned.
+    /// Tell the caller that their own deadline has passed. The call itself runs on, abandoned.
     Expire {
         /// The call, still in the books.
         call: CallId,
-        /// What is said.
+        /// What the caller is told.
         failure: Failure,
     },
     /// Start a worker under this name.
     Start(WorkerId),
-    /// This question is refused from now on, for it has cost several workers; for the log.
+    /// Log that this question is refused from now on because it has cost several workers.
     Refuse(Fingerprint),
-    /// Stop this worker: it holds nothing any more and gets nothing any more.
+    /// Stop this worker. It holds no calls and gets no more.
     Stop(WorkerId, StopReason),
 }
 
@@ -40,9 +40,9 @@ pub enum Action<P> {
 pub enum StopReason {
     /// A call took longer than allowed.
     Timeout,
-    /// It is to be replaced for its calls, memory or age.
+    /// It is replaced because of its calls, its memory or its age.
     Recycled,
-    /// It is not needed any more.
+    /// It is no longer needed.
     ScaledDown,
     /// The pool ends.
     Stopped,
@@ -55,7 +55,7 @@ pub struct Ended<P> {
     pub payload: P,
     /// How long it waited and worked.
     pub timing: Timing,
-    /// Nobody waited for it any more.
+    /// Its caller had left.
     pub abandoned: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct NewCall<P> {
     pub payload: P,
     /// Bytes of its question.
     pub bytes: usize,
-    /// May it run twice?
+    /// It may run twice.
     pub idempotent: bool,
     /// When its caller stops waiting.
     pub caller_deadline: Option<Instant>,
@@ -75,16 +75,16 @@ pub struct NewCall<P> {
 /// Why a worker was lost.
 #[derive(Clone, Debug)]
 pub enum Loss {
-    /// It ended; how, in words.
+    /// Its process ended; how, in words.
     Ended(Arc<str>),
-    /// What it wrote is in doubt for so many of its oldest calls, at least one.
+    /// Its answers to its oldest calls are in doubt.
     BadAnswer {
         /// What was wrong, in words for the caller.
         detail: Arc<str>,
-        /// How many calls are in doubt.
+        /// How many calls are in doubt, at least one.
         calls: usize,
     },
-    /// It wrote while nothing was asked.
+    /// It wrote while it had no question.
     UnaskedOutput,
     /// It did not become ready.
     StartFailed {
@@ -94,7 +94,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// In words for callers: what became of a worker that had given no good answer.
+    /// Why a worker that had given no good answer was lost, in words for callers.
     pub(super) fn in_vain(&self) -> Arc<str> {
         match self {
             Self::Ended(exit) => {

@@ -1,5 +1,5 @@
-//! What a pool must do, where `oracle` mostly says what it may do: it starts workers again, but
-//! not too soon, leaves no room unused, keeps its rescues up, replaces workers and lets them go.
+//! What a pool must do; `oracle` mostly says what it may do. A pool starts workers again after a
+//! pause, leaves no room unused, does not end a rescue early, replaces workers and lets them go.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::oracle::Oracle;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const IDLE_MOST: Duration = Duration::from_secs(30);
-/// By then the oldest of many workers is replaced, though each waits for the one before: for its
-/// start, for a call that runs for the whole `timeout`, and for the next look.
-const RENEWAL_MOST: Duration = Duration::from_secs(300);
+/// The longest that a worker may outlive its age. Workers are replaced one after the other, and
+/// each may take a start, a call that runs for the whole `timeout`, and a second's look.
+const RENEWAL_MOST: Duration = Duration::from_mins(5);
 
-/// The pause between starts after a bad worker. Its end is drawn by the core, so only the
-/// earliest and the latest are known; where a failure falls between them, so is whether it counts.
+/// The pause between starts after a bad worker. The core draws its end, so only the earliest and
+/// the latest end are known. For a failure between the two it is not known whether it counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pause {
     least_failures: u32,
@@ -53,7 +53,7 @@ fn delay(failures: u32) -> Duration {
 }
 
 impl Oracle {
-    /// After a bad worker a pool waits, then tries one worker, then the others.
+    /// After a bad worker a pool pauses, then tries a single worker until it serves.
     pub(crate) fn judge_start(&self) -> Checked {
         ensure(!self.pause.forbids_starts(self.now), || {
             format!("a worker starts during {:?}", self.pause)
@@ -64,7 +64,8 @@ impl Oracle {
         })
     }
 
-    /// The numbers of workers, where the last workers were bad.
+    /// When the pause after a bad worker is over, a worker is tried; once it serves, the least
+    /// are there.
     pub(crate) fn judge_recovery(&self) -> Checked {
         if !self.pause.is_over(self.now) {
             return Ok(());
@@ -88,8 +89,8 @@ impl Oracle {
         })
     }
 
-    /// Once something that stands behind an overdue head was given to a second worker, whatever
-    /// stands there is, as long as a worker is free and the head is not answered.
+    /// Once one of the calls behind an overdue head was given to a second worker, none of them is
+    /// left behind that head while a worker is free.
     pub(crate) fn judge_rescues(&self, is_free: bool) -> Checked {
         if !is_free || self.has_changed_rules {
             return Ok(());
@@ -98,7 +99,7 @@ impl Oracle {
             let has_time = self.now < model.head_since + self.rules.queue_wait;
             let is_left = |ask: &Ask| {
                 let is_wanted = ask.ended.is_none() && ask.alone_since.is_none();
-                let may = ask.idempotent && !ask.was_rescued && self.now < ask.latest;
+                let may = ask.idempotent && ask.rescues == 0 && self.now < ask.latest;
                 has_time && is_wanted && may && ask.holders == [*id]
             };
             for inside in model.held.iter().skip(1) {
@@ -111,8 +112,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Workers that have had their calls or reached their age are replaced, and those that are
-    /// free for long go.
+    /// Workers that have had their calls or reached their age are replaced, and spare workers
+    /// that stay free leave.
     pub(crate) fn judge_departures(&self) -> Checked {
         let now = self.now;
         let serving = || self.workers.iter().filter(|(_, model)| model.stage == Stage::Serving);

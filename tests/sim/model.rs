@@ -1,4 +1,4 @@
-//! Calls, workers and the queue as they are seen from outside of a pool.
+//! Calls, workers and the queue, as seen from outside of a pool.
 
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,8 @@ pub(crate) struct Ask {
     pub(crate) caller_deadline: Option<Instant>,
     pub(crate) was_given: bool,
     pub(crate) holders: Vec<WorkerId>,
-    /// It was given to a second worker while the first held it.
-    pub(crate) was_rescued: bool,
+    /// How often it was given to a second worker while the first held it.
+    pub(crate) rescues: u32,
     pub(crate) may_be_read: bool,
     pub(crate) suspected: u32,
     pub(crate) alone_since: Option<Instant>,
@@ -70,8 +70,8 @@ pub(crate) struct Model {
     pub(crate) is_rescued: bool,
 }
 
-/// Of the calls that had no worker yet, has the oldest waited longer than the target, always for
-/// a whole interval?
+/// Whether the queue stands: at every moment of a whole interval, the oldest of the calls that
+/// no worker has had yet had waited longer than the target.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     above_since: Option<Instant>,

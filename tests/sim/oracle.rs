@@ -1,5 +1,6 @@
-//! What a pool promises, written down a second time: books of calls and workers as seen from
-//! outside, and a judgement on everything the core decides. Knows nothing of the core's books.
+//! What a pool promises, written down a second time. The oracle keeps books of its own, of calls
+//! and workers as seen from outside, and judges every decision of the core by them. It does not
+//! look into the core's books.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
 
-#[expect(clippy::struct_excessive_bools, reason = "what is known so far, each for itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(crate) struct Oracle {
     pub(crate) rules: Rules,
     pub(crate) now: Instant,
@@ -32,17 +33,17 @@ pub(crate) struct Oracle {
     pub(crate) calm_since: Instant,
     /// Deaths before a good answer, since the last good answer.
     pub(crate) unproven_deaths: u32,
-    /// What was promised under earlier rules may be kept.
+    /// The rules have changed: the core may still keep what it promised under earlier ones.
     pub(crate) has_changed_rules: bool,
     /// Calls sent ahead may have been rescued.
     pub(crate) may_rescue: bool,
-    /// Workers are replaced: there may be more of them for a while.
+    /// Workers are replaced, so there may be more of them for a while.
     pub(crate) is_renewing: bool,
-    /// Workers are replaced for what the core does not see, as their memory.
+    /// Workers are replaced for reasons that the core does not see, such as their memory.
     pub(crate) may_recycle: bool,
     pub(crate) retries_most: u32,
     pub(crate) queue_wait_most: Duration,
-    /// Workers whose calls were taken out of them.
+    /// How many workers were emptied.
     emptied: u64,
     no_free_since: Option<Instant>,
     standing: Standing,
@@ -93,7 +94,7 @@ impl Oracle {
             caller_deadline: caller,
             was_given: false,
             holders: Vec::new(),
-            was_rescued: false,
+            rescues: 0,
             may_be_read: false,
             suspected: 0,
             alone_since: None,
@@ -156,7 +157,7 @@ impl Oracle {
         ask.was_given = true;
         ask.may_be_read = true;
         let first = ask.holders.first().copied();
-        ask.was_rescued |= first.is_some();
+        ask.rescues += u32::from(first.is_some());
         ask.holders.push(worker);
         if let Some(first) = first.and_then(|first| self.workers.get_mut(&first)) {
             first.is_rescued = true;
@@ -193,8 +194,8 @@ impl Oracle {
         self.standing.look(self.now, oldest, self.rules.queue_wait);
     }
 
-    /// Oldest first, or newest where the queue stands; before them those that had a worker
-    /// already, in their order.
+    /// Calls that were put back are given first, in their order; then the oldest, or the newest
+    /// while the queue stands.
     fn judge_turn(&self, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
@@ -233,8 +234,8 @@ impl Oracle {
         self.judge_retirement(worker, model)
     }
 
-    /// A worker that has had its calls goes on only until enough others serve in its place; where
-    /// each is to have one call it does not go on at all.
+    /// A worker that has had its calls gets more only until enough others serve in its place. With
+    /// `calls = 1` it gets no more at all.
     fn judge_retirement(&self, worker: WorkerId, model: &Model) -> Checked {
         let Some(calls) = self.rules.recycle_calls.filter(|_| !self.has_changed_rules) else {
             return Ok(());
@@ -251,7 +252,7 @@ impl Oracle {
         })
     }
 
-    /// A worker answered: the call is out of it; says whether the caller is owed the answer.
+    /// A worker answered a call. Returns the call if its caller is owed the answer.
     pub(crate) fn answered(&mut self, worker: WorkerId, id: CallId, good: bool) -> Option<Serial> {
         let (now, used) = (self.now, self.step);
         let model = self.workers.get_mut(&worker)?;
@@ -278,9 +279,9 @@ impl Oracle {
         ask.ended.is_none().then_some(serial)
     }
 
-    /// Takes everything out of a worker that is stopped or lost. `blame` says by its place why
-    /// a call may fail; of the newest `unwritten` ones nothing was read. Where it is
-    /// certain, the first is what it was lost for.
+    /// Takes all calls out of a worker that is stopped or lost. `blame` returns why the call at a
+    /// place may fail; nothing of the newest `unwritten` ones was read. `is_certain` means that
+    /// the worker was lost because of its first call.
     pub(crate) fn empty(
         &mut self,
         worker: WorkerId,
@@ -318,7 +319,7 @@ impl Oracle {
         }
     }
 
-    /// The core stops a worker: is it allowed to?
+    /// Judges the stop of a worker.
     pub(crate) fn stop(&mut self, worker: WorkerId, reason: StopReason) -> Checked {
         let Some(model) = self.workers.get(&worker) else {
             return Err(format!("worker {worker} is stopped and gone"));
@@ -349,7 +350,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Until when the calls in a worker may run, those that can be running.
+    /// When the time of each call ends that a worker can be working on.
     fn limits<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = Instant> + 'a {
         let running = if self.rules.in_order { 1 } else { model.held.len() };
         model.held.iter().take(running).map(move |inside| {
@@ -361,7 +362,7 @@ impl Oracle {
         })
     }
 
-    /// A call left the core's books with a failure: may it?
+    /// Judges a call that left the core's books with a failure.
     pub(crate) fn failed(&mut self, serial: Serial, failure: &Failure, abandoned: bool) -> Checked {
         let (now, step) = (self.now, self.step);
         if *failure == Failure::Poisonous {
@@ -397,7 +398,7 @@ impl Oracle {
         self.ended(serial, abandoned)
     }
 
-    /// A caller is told that his own deadline passed while a worker holds his call.
+    /// A caller is told that their own deadline passed while a worker holds the call.
     pub(crate) fn expired(&mut self, serial: Serial) -> Checked {
         let now = self.now;
         let ask = &mut self.asks[serial];
@@ -425,16 +426,16 @@ impl Oracle {
         ensure(self.asks[serial].told <= 1, || format!("the caller of {serial} is told twice"))
     }
 
-    /// What must hold after every event once the core has drawn the consequences.
+    /// Judges what must hold after every event, once the core has drawn the consequences.
     pub(crate) fn judge(&mut self, is_whole: bool) -> Checked {
         self.look();
         let is_free = self.free().next().is_some();
         if is_whole {
             self.judge_calls(is_free)?;
             self.judge_room()?;
-            self.judge_rescues(is_free)?;
             self.judge_departures()?;
         }
+        self.judge_rescues(is_free)?;
         self.judge_numbers(is_free)
     }
 

@@ -196,7 +196,7 @@ fn after_a_rescue_the_next_head_of_the_same_worker_is_watched_too() {
 #[test]
 fn a_rescue_goes_on_until_the_head_itself_is_answered() {
     let rules = Rules { least: 2, most: 2, in_order: false, ..rules() };
-    let mut story = Story::sending_ahead_by(rules);
+    let mut story = Story::sending_ahead_by(&rules);
     story.calls(&["long", "other", "b", "c", "d", "e", "f"]);
     assert_eq!(story.pass(1), [""; 0], "both run over; c and e stand behind long");
     assert_eq!(story.good(2, "e"), ["answer e"], "long still runs");
@@ -316,7 +316,7 @@ fn a_call_that_has_waited_too_long_is_not_given_though_nobody_looked_in_time() {
 }
 
 #[test]
-fn a_shorter_wait_under_new_rules_holds_for_those_who_come_then() {
+fn a_shorter_wait_under_new_rules_holds_for_calls_that_come_later() {
     let mut story = Story::of(rules());
     story.call("a");
     story.call("b");
@@ -355,7 +355,7 @@ fn without_an_order_timeout_runs_from_the_hand_over_of_each() {
 }
 
 #[test]
-fn a_caller_in_a_hurry_is_told_in_time_and_his_call_runs_on_for_a_while() {
+fn a_caller_in_a_hurry_is_told_in_time_and_the_call_runs_on_for_a_while() {
     let mut story = Story::of(rules());
     story.arrive("a", true, Some(Duration::from_millis(800)));
     story.arrive("b", true, Some(Duration::from_millis(900)));
@@ -365,7 +365,7 @@ fn a_caller_in_a_hurry_is_told_in_time_and_his_call_runs_on_for_a_while() {
 }
 
 #[test]
-fn a_caller_is_told_even_if_his_call_may_not_run_on_at_all() {
+fn a_caller_is_told_even_if_the_call_may_not_run_on_at_all() {
     let mut story = Story::of(Rules { abandoned: Duration::ZERO, ..rules() });
     story.arrive("a", true, Some(Duration::from_millis(800)));
     let said = story.pass(800);
@@ -383,7 +383,7 @@ fn an_abandoned_call_never_runs_past_the_timeout() {
 }
 
 #[test]
-fn a_caller_who_leaves_the_queue_takes_his_call_along() {
+fn a_caller_who_leaves_the_queue_takes_the_call_along() {
     let mut story = Story::of(rules());
     story.call("a");
     story.call("b");

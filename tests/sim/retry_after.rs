@@ -19,7 +19,7 @@ enum Event {
     Finishes(WorkerId, CallId),
 }
 
-/// A pool whose every call takes the same time, and callers who do as they are told.
+/// A pool whose calls all take the same time, and callers who do as they are told.
 struct Counter {
     state: State<usize>,
     in_order: bool,
@@ -45,7 +45,7 @@ impl Counter {
         it
     }
 
-    /// So many new callers at once; they and those before come until all are served.
+    /// Adds this many new callers at once. They and earlier ones come until all are served.
     fn serve(&mut self, callers: usize) -> &[u32] {
         let first = self.came.len();
         self.came.resize(first + callers, 0);
@@ -77,7 +77,7 @@ impl Counter {
         }
     }
 
-    /// As the header has it: in whole seconds, at least one.
+    /// The caller is told as the header tells it: in whole seconds, at least one.
     fn told(&mut self, caller: usize, failure: &Failure) {
         let (Failure::QueueFull { retry_after, .. } | Failure::QueueTimeout { retry_after, .. }) =
             failure
@@ -126,7 +126,7 @@ impl Counter {
     }
 }
 
-/// Nearly everyone must get in the second time, and nobody come more than thrice.
+/// Nearly all callers must get in the second time, and all of them the third time.
 fn is_true(rules: Rules, service: Duration, callers: usize) {
     let parallel = match rules.in_flight {
         InFlight::Fixed(calls) if !rules.in_order => calls as usize,

@@ -13,7 +13,7 @@ use httpipe::pool::state::State;
 
 pub(crate) type Name = &'static str;
 
-/// A pool's core, its time, and calls with names. What is done to it says what it decides, in
+/// A pool's core, its clock, and calls with names. Each method returns what the core decides, in
 /// words: `give a to 1`, `start 2`, `fail a worker_lost`. The first word of a name is the question.
 pub(crate) struct Story {
     pub(crate) state: State<Name>,
@@ -57,13 +57,14 @@ impl Story {
         Self { state: State::new(rules, 1, question), now: Instant::now(), ids: HashMap::new() }
     }
 
-    /// A pool with so many workers that has measured calls of 10 µs and sends ahead.
+    /// A pool with this many workers that has measured calls of 10 µs and sends ahead.
     pub(crate) fn sending_ahead(workers: usize) -> Self {
-        Self::sending_ahead_by(Rules { least: workers, most: workers, ..rules() })
+        Self::sending_ahead_by(&Rules { least: workers, most: workers, ..rules() })
     }
 
-    pub(crate) fn sending_ahead_by(rules: Rules) -> Self {
-        let mut story = Self::of(Rules { in_flight: InFlight::Auto, ..rules });
+    /// The pool of [`Story::sending_ahead`] with other rules.
+    pub(crate) fn sending_ahead_by(rules: &Rules) -> Self {
+        let mut story = Self::of(Rules { in_flight: InFlight::Auto, ..rules.clone() });
         for _ in 0..20 {
             let worker = story.call("warm")[0].replace("give warm to ", "");
             story.now += Duration::from_micros(10);
@@ -120,7 +121,7 @@ impl Story {
         self.settle()
     }
 
-    /// A good answer; says first whether a caller gets it.
+    /// A good answer. The first words are `answer NAME` if a caller gets it.
     pub(crate) fn good(&mut self, worker: u64, name: Name) -> Vec<String> {
         self.answer(worker, name, true)
     }
@@ -150,12 +151,12 @@ impl Story {
         self.settle()
     }
 
-    /// Time passes, and the core is not woken, though it asked to be: the machine is busy.
+    /// Time passes, and the core is not woken although it asked to be, as on a busy machine.
     pub(crate) fn pass_unnoticed(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
     }
 
-    /// Time passes; the core is only woken when it asked to be.
+    /// Time passes. The core is woken whenever it asked to be, and not in between.
     pub(crate) fn pass(&mut self, millis: u64) -> Vec<String> {
         let end = self.now + Duration::from_millis(millis);
         let mut said = Vec::new();

@@ -12,9 +12,9 @@ const REFUSED: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(crate) struct Suspicion {
     kinds: Serial,
-    /// Calls that may be blamed for a worker, by question, since it was last answered well.
+    /// Calls that may be blamed for the loss of a worker, by question, since its last good answer.
     blamed: BTreeMap<Serial, Vec<(Instant, Serial)>>,
-    /// Questions that are refused, since when at the least.
+    /// Questions that are refused, and since when.
     refused: BTreeMap<Serial, Instant>,
 }
 
@@ -48,7 +48,7 @@ impl Suspicion {
         Ok(())
     }
 
-    /// May this call be refused for its question?
+    /// Returns true if this call may be refused for its question.
     pub(crate) fn may_refuse(&self, serial: Serial, now: Instant) -> bool {
         let question = self.question(serial);
         let last = self.blamed.get(&question).and_then(|blamed| blamed.last());
@@ -56,12 +56,12 @@ impl Suspicion {
             && last.is_some_and(|(at, _)| now < *at + REFUSED + WINDOW)
     }
 
-    /// Has the core ever refused the question of this call, and not acquitted it since?
+    /// Returns true if the core has refused the question of this call, and not acquitted it since.
     pub(crate) fn is_refused(&self, serial: Serial) -> bool {
         self.refused.contains_key(&self.question(serial))
     }
 
-    /// This call is given to a worker.
+    /// Judges that this call is given to a worker.
     pub(crate) fn given(&self, serial: Serial, now: Instant) -> Checked {
         let since = self.refused.get(&self.question(serial));
         let is_refused = since.is_some_and(|since| now < *since + REFUSED);

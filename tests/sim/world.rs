@@ -16,12 +16,12 @@ use super::model::{Blame, Checked, Serial, Stage};
 use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
-/// How long a start may take, as the real shell would allow.
+/// How long a start may take, as in the real shell.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
-/// A pool that is left alone must have ended every call after so long.
+/// A pool that gets no new calls must have ended every call after this time.
 const REST: Duration = Duration::from_secs(400);
-/// Books are compared as a whole after every event in some seeds and in every replay, in the
-/// others after each of so many.
+/// Some seeds and every replay check the whole books after every event; the others once in this
+/// many events.
 const SPARSE: u64 = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl World {
         self.oracle.step
     }
 
-    /// So many events.
+    /// Runs this many events.
     pub(crate) fn live(&mut self, steps: u64) -> Checked {
         self.consequences()?;
         for _ in 0..steps {
@@ -92,8 +92,8 @@ impl World {
         Ok(())
     }
 
-    /// Nobody calls any more. The pool must come to rest, whatever its workers do, then find
-    /// back to its least once they behave, and end.
+    /// No more calls arrive. The pool must come to rest whatever its workers do, return to its
+    /// least once they behave, and end.
     pub(crate) fn rest(&mut self) -> Checked {
         self.is_open = false;
         if self.rng.bool() {
@@ -138,7 +138,7 @@ impl World {
         event.into_iter().chain(self.state.next_deadline()).min()
     }
 
-    /// The next event, or the tick that the core asked for, whichever is first.
+    /// Runs the next event or the tick that the core asked for, whichever comes first.
     fn step(&mut self) -> Checked {
         self.oracle.step += 1;
         let event = self.events.peek().map(|Reverse((at, ..))| *at);
@@ -157,7 +157,7 @@ impl World {
             self.happen(event)?;
         }
         self.consequences()?;
-        // One more at the same time is right: the first may abandon a call that may run no longer.
+        // A second tick at the same time is right: the first may abandon a call whose time is over.
         let is_due = self.state.next_deadline().is_some_and(|next| next <= self.oracle.now);
         self.ticks_in_vain = if is_tick && is_due { self.ticks_in_vain + 1 } else { 0 };
         match self.ticks_in_vain {
