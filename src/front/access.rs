@@ -1,27 +1,25 @@
-//! What is written down about a request: its line in the log, and the id that joins it to
-//! everything else that was said about it.
+//! What is written down about a request: its line in the log, and the id that joins the line to
+//! everything else about the request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use http::request::Parts;
 
 use super::body::random;
 use crate::base::{Failure, Timing};
 use crate::observe::log::{AccessLine, AccessLog};
 
-/// Longest part of a path that stands in the log, in bytes.
+/// How many bytes of a path the log shows at most.
 const PATH_MAX: usize = 1024;
 
-/// Gives each request without an id of its own one that no other request has.
+/// Makes a unique id for each request that brings none.
 #[derive(Debug)]
 pub struct RequestIds {
-    /// What all of them begin with.
+    /// The part that all ids share.
     base: [u8; BASE_LENGTH],
     next: AtomicU64,
 }
 
-/// One of these ids.
+/// An id that the server made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
     text: [u8; BASE_LENGTH + NUMBER_MOST],
@@ -30,31 +28,37 @@ pub struct RequestId {
 
 /// Sixteen hexadecimal digits and a dash.
 const BASE_LENGTH: usize = 17;
-/// Most digits of a number of 64 bits.
+/// How many digits a number of 64 bits has at most.
 const NUMBER_MOST: usize = 20;
 
-/// What is known of a response once it is made.
+/// What is known of a request once its response is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
-    /// Its status.
+    /// The method of the request; `-`: it never became one.
+    pub method: &'a str,
+    /// The path of the request; `-`: it never became one.
+    pub path: &'a str,
+    /// The status of the response.
     pub status: u16,
     /// The match text of the route, or `none`.
     pub label: &'a str,
     /// From the end of the request's head.
     pub duration: Duration,
-    /// Of its body.
+    /// The length of the response's body.
     pub bytes: u64,
+    /// The value of `X-Request-Id`.
+    pub request_id: &'a str,
 }
 
 impl RequestIds {
-    /// Ids that begin with a part of their own.
+    /// Ids that begin with a random part.
     pub fn new() -> Self {
         let text = format!("{:016x}-", u64::from_ne_bytes(random()));
         let base = text.as_bytes().try_into().expect("it is written with all its digits");
         Self { base, next: AtomicU64::new(1) }
     }
 
-    /// The next id.
+    /// Returns the next id.
     pub fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut digits = itoa::Buffer::new();
@@ -68,7 +72,7 @@ impl RequestIds {
 }
 
 impl RequestId {
-    /// Its text.
+    /// Returns the text of the id.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.text[..self.length]).expect("it is made of digits and a dash")
     }
@@ -81,25 +85,18 @@ impl Default for RequestIds {
 }
 
 impl Account<'_> {
-    /// Writes the line of a request; `call` is what its call cost, if there was one.
-    pub fn write(
-        &self,
-        log: &AccessLog,
-        head: &Parts,
-        call: Option<Timing>,
-        failure: Option<&Failure>,
-        request_id: &str,
-    ) {
+    /// Writes the line of a request. `call` is what its call cost, if there was one.
+    pub fn write(&self, log: &AccessLog, call: Option<Timing>, failure: Option<&Failure>) {
         log.write(&AccessLine {
-            method: head.method.as_str(),
-            path: capped(head.uri.path()),
+            method: self.method,
+            path: capped(self.path),
             status: self.status,
             route: self.label,
             bytes: self.bytes,
             duration: self.duration,
             queue: call.map(|timing| timing.queue),
             work: call.map(|timing| timing.work),
-            request_id,
+            request_id: self.request_id,
             code: failure.map(|failure| failure.code().as_str()),
         });
     }

@@ -1,21 +1,20 @@
-//! Requests of routes that pass JSON-RPC on: a message a request, or a batch in one.
+//! Requests of routes that pass JSON-RPC on: one message, or a batch of them.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 
 use super::json_rpc::{self, Body, Kind, Message};
-use super::{Calls, Front, Said};
+use super::{Calls, Front, Matched, Said};
 use crate::base::template::{Segment, Slot};
 use crate::base::{Failure, Timing};
 use crate::call::Answer;
-use crate::config::{CallSettings, Matching, ReplyShape, RouteSettings, SendShape, WireSettings};
+use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
 
-/// Does a route with this call pass JSON-RPC on as it is?
+/// Returns true if a route with this call passes JSON-RPC on as it is.
 pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
     let is_body = match &call.send {
         SendShape::Template(template) => {
@@ -27,17 +26,7 @@ pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
     is_body && stays_json && wire.matching == Matching::JsonId
 }
 
-/// What all messages of one request have in common.
-#[derive(Clone, Copy)]
-pub(super) struct Conversation<'a> {
-    pub(super) index: usize,
-    pub(super) route: &'a RouteSettings,
-    pub(super) call: &'a CallSettings,
-    pub(super) head: &'a Parts,
-    pub(super) caller_deadline: Option<Instant>,
-}
-
-/// What one message of a batch came to: what stands in the answer, if anything, and its cost.
+/// What one message of a batch became: its part of the answer, if it has one, and its cost.
 type Replied = (Option<Bytes>, Timing);
 
 impl Front {
@@ -45,31 +34,32 @@ impl Front {
     pub(super) async fn converse<C: Calls>(
         &self,
         calls: &C,
-        with: Conversation<'_>,
+        matched: Matched<'_>,
         body: &Bytes,
     ) -> Said {
-        let index = with.index;
+        let index = matched.index;
         let body = match json_rpc::read(body) {
             Ok(body) => body,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
         match body {
             Body::One(message) => match message.kind {
-                Kind::Notification => match self.tell(calls, with, &message.text).await {
+                Kind::Notification => match self.tell(calls, matched, &message.text).await {
                     Ok(()) => Said::Accepted(index),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
-                Kind::Call { .. } => match self.put(calls, with, &message.text).await {
+                Kind::Call { .. } => match self.put(calls, matched, &message.text).await {
                     Ok(answer) => Said::Answer(index, answer),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
             },
-            Body::Batch(_) if self.wire(with.call).stream.is_some() => {
+            Body::Batch(_) if self.wire(matched.call).stream.is_some() => {
                 let detail = "these answers come in parts: send one message a request".into();
                 Said::Failure(Some(index), Failure::BadRequest { detail })
             }
             Body::Batch(messages) => {
-                let each = messages.iter().map(|message| self.reply(calls, with, message.as_ref()));
+                let each =
+                    messages.iter().map(|message| self.reply(calls, matched, message.as_ref()));
                 let (replies, costs): (Vec<_>, Vec<_>) = all(each).await.into_iter().unzip();
                 let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
                 if replies.is_empty() {
@@ -80,12 +70,12 @@ impl Front {
         }
     }
 
-    /// What one element of a batch is answered with; nothing for a notification, even one that
-    /// could not be delivered: there is nobody to tell.
+    /// Answers one element of a batch. A notification has no answer, even if it could not be
+    /// delivered: its caller expects none.
     async fn reply<C: Calls>(
         &self,
         calls: &C,
-        with: Conversation<'_>,
+        matched: Matched<'_>,
         message: Option<&Message>,
     ) -> Replied {
         let Some(Message { text, kind }) = message else {
@@ -93,7 +83,7 @@ impl Front {
         };
         match kind {
             Kind::Notification => {
-                if let Err(failure) = self.tell(calls, with, text).await {
+                if let Err(failure) = self.tell(calls, matched, text).await {
                     tracing::debug!(
                         code = failure.code().as_str(),
                         "a notification was not delivered"
@@ -101,7 +91,7 @@ impl Front {
                 }
                 (None, Timing::default())
             }
-            Kind::Call { id } => match self.put(calls, with, text).await {
+            Kind::Call { id } => match self.put(calls, matched, text).await {
                 Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
                 Ok(Answer { result: Err(failure), timing, .. }) => {
                     (Some(json_rpc::failed(id.as_ref(), &failure)), timing)
@@ -115,29 +105,27 @@ impl Front {
     async fn put<C: Calls>(
         &self,
         calls: &C,
-        with: Conversation<'_>,
+        matched: Matched<'_>,
         text: &Bytes,
     ) -> Result<Answer, Failure> {
-        let Conversation { route, call, head, caller_deadline, .. } = with;
-        let text = self.as_it_is_sent(call, text);
-        let asking = self.asking(route, call, head, &text, caller_deadline)?;
+        let text = self.as_it_is_sent(matched.call, text);
+        let asking = self.asking(matched, &text)?;
         Ok(calls.call(asking).await)
     }
 
-    /// Passes a message on that is not answered.
+    /// Passes a message on that has no answer.
     async fn tell<C: Calls>(
         &self,
         calls: &C,
-        with: Conversation<'_>,
+        matched: Matched<'_>,
         text: &Bytes,
     ) -> Result<(), Failure> {
-        let Conversation { route, call, head, .. } = with;
-        let text = self.as_it_is_sent(call, text);
-        let asking = self.asking(route, call, head, &text, None)?;
+        let text = self.as_it_is_sent(matched.call, text);
+        let asking = self.asking(Matched { caller_deadline: None, ..matched }, &text)?;
         calls.tell(asking.pool, asking.call.question).await
     }
 
-    /// Line ends between the tokens go, where the framing could not carry them.
+    /// Replaces line ends between the tokens if the framing cannot carry them.
     fn as_it_is_sent(&self, call: &CallSettings, text: &Bytes) -> Bytes {
         let text = text.slice_ref(text.trim_ascii());
         let is_carried = self.wire(call).framing.unsendable(&text).is_none();
@@ -145,16 +133,16 @@ impl Front {
     }
 }
 
-/// What a batch cost: its messages are worked on side by side.
+/// Returns the cost of a batch, whose messages run side by side.
 fn longest(costs: &[Timing]) -> Timing {
     let most = |of: fn(&Timing) -> Duration| costs.iter().map(of).max().unwrap_or_default();
     Timing { queue: most(|cost| cost.queue), work: most(|cost| cost.work) }
 }
 
-/// A future, and what it gave.
+/// A future, and its output once it is done.
 type Running<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
 
-/// Runs all futures side by side, begun in their order; gives what they give, in that order.
+/// Runs all futures side by side, started in order, and returns their outputs in that order.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<Running<F>> = futures.map(|future| (Box::pin(future), None)).collect();
     poll_fn(|context| {

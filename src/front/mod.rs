@@ -1,7 +1,7 @@
 //! One request from start to end.
 //!
-//! Everything that can be decided without waiting is decided in the pure files beside this one;
-//! here the body is read, the call is made, and what happened is counted and logged.
+//! Everything that can be decided without waiting is decided in the pure files beside this one.
+//! This file reads the body, makes the call, and counts and logs what happened.
 
 pub mod access;
 pub mod json_rpc;
@@ -15,6 +15,7 @@ pub mod routes;
 
 mod body;
 mod converse;
+mod incoming;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -30,7 +31,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 
 use self::access::{Account, RequestId, RequestIds};
-use self::converse::Conversation;
+use self::incoming::Incoming;
 use self::parameters::{Body, Sources};
 use self::question::Material;
 pub use self::response::FrontBody;
@@ -42,7 +43,7 @@ use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
     WireSettings,
 };
-use crate::net::conformance;
+use crate::net::{Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
 
@@ -51,7 +52,7 @@ pub trait Calls {
     /// Answers exactly once. Dropping the future means that the caller left.
     fn call(&self, request: Asking) -> impl Future<Output = Answer>;
 
-    /// Passes on to a pool what is not answered.
+    /// Passes a message on to a pool that nobody answers.
     fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>>;
 }
 
@@ -65,7 +66,7 @@ impl Calls for Gateway {
     }
 }
 
-/// What all requests under one configuration share. Nothing in it changes but the switch to
+/// What all requests under one configuration share. Nothing in it changes except the switch to
 /// draining, so a reload makes a new one.
 #[derive(Debug)]
 pub struct Front {
@@ -73,26 +74,37 @@ pub struct Front {
     routes: Vec<Served>,
     pools: Vec<Arc<PoolSettings>>,
     limits: LimitSettings,
-    /// Counts requests that take no route.
+    /// Counts requests without a route.
     none: RouteMetrics,
     access: AccessLog,
     ids: RequestIds,
     draining: AtomicBool,
 }
 
-/// A route with what is prepared for each request that takes it.
+/// A route, with what its requests need prepared.
 #[derive(Debug)]
 struct Served {
     settings: RouteSettings,
     metrics: RouteMetrics,
     content_type: HeaderValue,
-    /// The fixed answer, of a route that has one.
+    /// The answer of a route with a fixed one.
     text: Bytes,
-    /// Its bodies are JSON-RPC, passed on as they are.
+    /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
 }
 
-/// What a request is answered with.
+/// A request that took a route which makes calls.
+#[derive(Clone, Copy)]
+struct Matched<'a> {
+    /// The index of the route.
+    index: usize,
+    route: &'a RouteSettings,
+    call: &'a CallSettings,
+    head: &'a Parts,
+    caller_deadline: Option<Instant>,
+}
+
+/// What a request is answered with. Numbers are indices of routes.
 #[derive(Debug)]
 enum Said {
     Options(Arc<str>),
@@ -106,7 +118,7 @@ enum Said {
 }
 
 impl Front {
-    /// The front of this configuration. Lines of requests go to `access`.
+    /// The front of this configuration. It logs requests to `access`.
     pub fn new(config: &Config, metrics: &Metrics, access: AccessLog) -> Self {
         let served = config.routes.iter().map(|route| {
             let (pool, content_type, text) = match &route.action {
@@ -137,14 +149,14 @@ impl Front {
         }
     }
 
-    /// From now on every new request is refused as `draining` and its connection closed. Calls
-    /// that were accepted go on.
+    /// Refuses every new request as `draining` from now on, and closes its connection. Accepted
+    /// calls go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Answers one request; `received` is when its head had been read. Never fails: what goes
-    /// wrong becomes a response.
+    /// Answers one request, whose head ended at `received`. Never fails: what goes wrong becomes
+    /// a response.
     pub async fn handle<B, C>(
         &self,
         calls: &C,
@@ -161,42 +173,65 @@ impl Front {
         let made_id = made_id.as_ref().map(RequestId::as_str);
         let request_id = own_id.or(made_id).expect("one of both is there");
         let draining = self.draining.load(Ordering::Acquire);
-        let mut body = pin!(body);
-        let mut read_whole = body.is_end_stream();
+        let body = pin!(body);
+        let mut incoming = Incoming::new(&head, body, received);
         let sound = conformance::check(&head);
         let said = if draining {
             Said::Failure(None, Failure::Draining)
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
-            let answering =
-                pin!(self.answer(calls, &head, body.as_mut(), &mut read_whole, received));
+            let answering = pin!(self.answer(calls, &mut incoming));
             unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
             })
         };
-        // Draining may have begun meanwhile; then this was the last answer here.
+        // Draining may have begun meanwhile; then this is the last answer of the connection.
         let close = self.draining.load(Ordering::Acquire)
-            || !read_whole
+            || !incoming.was_read_whole()
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
         self.finish(&head, &said, manner, received)
     }
 
-    async fn answer<B, C>(
-        &self,
-        calls: &C,
-        head: &Parts,
-        body: Pin<&mut B>,
-        read_whole: &mut bool,
-        received: Instant,
-    ) -> Said
+    /// Answers a head that never became a request: counts and logs it, and says why.
+    pub fn refuse(&self, refusal: Refusal) -> Response<Bytes> {
+        let failure = match refusal {
+            Refusal::Malformed => {
+                let detail = "the bytes are not the head of an HTTP/1 request".into();
+                Failure::BadRequest { detail }
+            }
+            Refusal::Late => Failure::RequestTimeout,
+            Refusal::TargetTooLong => Failure::UriTooLong,
+            Refusal::HeadTooLarge => Failure::HeadersTooLarge,
+        };
+        let id = self.ids.next();
+        let manner = Manner { request_id: id.as_str(), head: false, close: true };
+        let response = response::of_failure(&failure, Timing::default(), manner);
+        let account = Account {
+            method: "-",
+            path: "-",
+            status: response.status().as_u16(),
+            label: "none",
+            duration: Duration::ZERO,
+            bytes: response.body().length(),
+            request_id: id.as_str(),
+        };
+        self.none.request(account.status, account.duration);
+        if self.access.is_on() {
+            account.write(&self.access, None, Some(&failure));
+        }
+        response.map(FrontBody::into_bytes)
+    }
+
+    async fn answer<B, C>(&self, calls: &C, incoming: &mut Incoming<'_, B>) -> Said
     where
         B: hyper::body::Body<Data = Bytes>,
         C: Calls,
     {
+        let head = incoming.head;
         let index = match self.table.find(head.method.as_str(), head.uri.path()) {
             Found::Route(index) => index,
             Found::Options { allow } => return Said::Options(allow),
@@ -207,45 +242,39 @@ impl Front {
         };
         let route = &self.routes[index].settings;
         let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
-        let read = self.read(route, call, head, body, read_whole, received).await;
+        let read = self.read(route, call, incoming).await;
         let (bytes, caller_deadline) = match read {
             Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
+        let matched = Matched { index, route, call, head, caller_deadline };
         if self.routes[index].json_rpc {
-            let with = Conversation { index, route, call, head, caller_deadline };
-            return self.converse(calls, with, &bytes).await;
+            return self.converse(calls, matched, &bytes).await;
         }
-        match self.asking(route, call, head, &bytes, caller_deadline) {
+        match self.asking(matched, &bytes) {
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
         }
     }
 
-    /// How questions of this call are written.
+    /// Returns how questions of this call are written.
     fn wire(&self, call: &CallSettings) -> &WireSettings {
         &self.pools[call.pool].program.wire
     }
 
-    /// Reads the body, if anything of it matters, and when the caller stops waiting.
+    /// Reads the body, if the route uses it, and when the caller stops waiting.
     async fn read<B: hyper::body::Body<Data = Bytes>>(
         &self,
         route: &RouteSettings,
         call: &CallSettings,
-        head: &Parts,
-        body: Pin<&mut B>,
-        read_whole: &mut bool,
-        received: Instant,
+        incoming: &mut Incoming<'_, B>,
     ) -> Result<(Bytes, Option<Instant>), Failure> {
-        let caller_deadline = request::caller_deadline(&head.headers, received)?;
+        let caller_deadline = incoming.caller_deadline()?;
         let uses_body = question::uses_body(&call.send);
         let may_hold_parameters =
             matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
-        let bytes = if (uses_body || may_hold_parameters) && !*read_whole {
-            let limits = body::Limits::new(&self.limits, received, caller_deadline);
-            let bytes = body::read(body, &head.headers, limits).await?;
-            *read_whole = true;
-            bytes
+        let bytes = if uses_body || may_hold_parameters {
+            incoming.read(&self.limits, caller_deadline).await?
         } else {
             Bytes::new()
         };
@@ -253,14 +282,8 @@ impl Front {
     }
 
     /// Makes a call of a request with this body.
-    fn asking(
-        &self,
-        route: &RouteSettings,
-        call: &CallSettings,
-        head: &Parts,
-        bytes: &Bytes,
-        caller_deadline: Option<Instant>,
-    ) -> Result<Asking, Failure> {
+    fn asking(&self, matched: Matched<'_>, bytes: &Bytes) -> Result<Asking, Failure> {
+        let Matched { route, call, head, caller_deadline, .. } = matched;
         let sources = Sources {
             path: head.uri.path(),
             query: head.uri.query().unwrap_or_default(),
@@ -329,15 +352,23 @@ impl Front {
         }
         if self.access.is_on() {
             let label = route.map_or("none", |served| &served.settings.label);
-            let account = Account { status, label, duration, bytes: response.body().length() };
-            account.write(&self.access, head, said.call(), said.failure(), manner.request_id);
+            let account = Account {
+                method: head.method.as_str(),
+                path: head.uri.path(),
+                status,
+                label,
+                duration,
+                bytes: response.body().length(),
+                request_id: manner.request_id,
+            };
+            account.write(&self.access, said.call(), said.failure());
         }
         response
     }
 }
 
 impl Said {
-    /// What a call cost, if there was one.
+    /// Returns what the call cost, if there was one.
     fn call(&self) -> Option<Timing> {
         match self {
             Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
@@ -356,7 +387,7 @@ impl Said {
     }
 }
 
-/// What a future gives; `None` where it panics: one request must never take others with it.
+/// Returns the output of a future, or `None` if it panics: one request must never end others.
 async fn unless_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

@@ -26,11 +26,11 @@ const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
 /// The body of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrontBody {
-    /// Nothing, or nothing more.
+    /// Nothing is left to send.
     Empty,
-    /// All of it.
+    /// The whole body.
     Full(Bytes),
-    /// It comes in parts.
+    /// The body comes in parts.
     Parts(PartsBody),
 }
 
@@ -39,7 +39,15 @@ impl FrontBody {
         if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
     }
 
-    /// How many bytes are still to be sent, as far as that is known.
+    /// Returns what is left of a body that does not come in parts.
+    pub(super) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Empty | Self::Parts(_) => Bytes::new(),
+            Self::Full(bytes) => bytes,
+        }
+    }
+
+    /// Returns how many bytes are still to be sent; 0 if that is not known.
     pub fn length(&self) -> u64 {
         match self {
             Self::Empty | Self::Parts(_) => 0,
@@ -83,7 +91,7 @@ impl Body for FrontBody {
 pub struct Manner<'a> {
     /// The value of `X-Request-Id`.
     pub request_id: &'a str,
-    /// It answers HEAD: the header is that of GET, the body stays away.
+    /// It answers HEAD: with the header of GET and no body.
     pub head: bool,
     /// The connection ends with it.
     pub close: bool,
@@ -113,7 +121,7 @@ pub fn of_options(allow: &str, manner: Manner<'_>) -> Response<FrontBody> {
     finish(response, Timing::default(), manner)
 }
 
-/// The response of a route that always says the same.
+/// The response of a route with a fixed answer.
 pub fn of_text(
     text: &Bytes,
     content_type: &HeaderValue,
@@ -132,13 +140,13 @@ pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response
     finish(response, timing, manner)
 }
 
-/// The response to what was passed on and is not answered.
+/// The response to a message that was passed on and has no answer.
 pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
     finish(new(202, Bytes::new()), Timing::default(), manner)
 }
 
-/// The response to a call. `content_type` is that of an answer that is passed on as it is;
-/// `request` is the header of the request; `reads`: it may be told that nothing has changed.
+/// The response to a call. `content_type` is for answers that are passed on as they are,
+/// `request` is the header of the request, and `reads` allows a 304.
 pub fn of_answer(
     answer: &Answer,
     content_type: &HeaderValue,
@@ -168,7 +176,7 @@ pub fn of_answer(
     }
 }
 
-/// Fields of a response that the cache had part in.
+/// How many header fields a response has that the cache served.
 const CACHED_FIELDS: usize = 9;
 
 fn of_reply(
@@ -182,7 +190,7 @@ fn of_reply(
     let new = |status, body| {
         let mut response = new(status, body);
         if is_cached {
-            // A map that grows is filled again.
+            // A map that grows rehashes its fields.
             *response.headers_mut() = HeaderMap::with_capacity(CACHED_FIELDS);
         }
         response
@@ -202,7 +210,7 @@ fn of_reply(
         ReplyForm::Http { status, headers } => {
             let mut response = new(*status, body);
             for (name, text) in headers {
-                // Both were checked with the answer, so neither is expected to fail.
+                // Both were checked with the answer, so both can be made.
                 if let (Ok(name), Ok(value)) =
                     (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text))
                 {
@@ -237,7 +245,7 @@ fn new(status: u16, body: Bytes) -> Response<FrontBody> {
     response
 }
 
-/// Adds what every response has. The length is said where it is known, so that HEAD has it too.
+/// Adds what every response has. `Content-Length` is set where it is known, so that HEAD has it.
 fn finish(
     mut response: Response<FrontBody>,
     timing: Timing,
@@ -263,13 +271,13 @@ fn finish(
     response
 }
 
-/// A header value put together of short texts and numbers, without the cost of formatting.
+/// A header value made of short texts and numbers, without the cost of formatting.
 struct Written {
     bytes: [u8; WRITTEN_MOST],
     length: usize,
 }
 
-/// More than two numbers of twenty digits and the words around them.
+/// Room for two numbers of twenty digits and the words around them.
 const WRITTEN_MOST: usize = 96;
 
 impl Written {
@@ -292,7 +300,7 @@ impl Written {
         self.text(itoa::Buffer::new().format(number))
     }
 
-    /// In milliseconds, with microseconds behind the point.
+    /// Adds a time in milliseconds, with three decimals.
     fn millis(self, time: Duration) -> Self {
         let (whole, behind) = in_millis(time);
         self.number(whole).bytes(&behind)
@@ -312,7 +320,7 @@ fn server_timing(timing: Timing) -> HeaderValue {
     queue.text(", work;dur=").millis(timing.work).value()
 }
 
-/// Says how the cache had part in it; gives back what is kept, if anything is.
+/// Adds the fields of a response that the cache served, and returns the kept answer, if any.
 fn add_cache_fields<'a>(
     headers: &mut HeaderMap,
     cache: &'a CacheUse,
@@ -342,7 +350,7 @@ fn add_cache_fields<'a>(
     stored
 }
 
-/// Does `If-None-Match` hold this entity tag, compared weakly?
+/// Returns true if `If-None-Match` holds this entity tag, compared weakly.
 fn has_tag(request: &HeaderMap, tag: &[u8]) -> bool {
     request.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         let mut rest = value.as_bytes();
@@ -356,7 +364,7 @@ fn has_tag(request: &HeaderMap, tag: &[u8]) -> bool {
                 }
                 _ => {}
             }
-            // A comma may stand inside a tag, so tags are read, not split off.
+            // A tag may hold a comma, so tags are parsed, not split.
             let quoted = rest.strip_prefix(b"W/").unwrap_or(rest);
             let end = quoted.iter().skip(1).position(|byte| *byte == b'"');
             let (Some(b'"'), Some(end)) = (quoted.first(), end) else { return false };
@@ -368,12 +376,12 @@ fn has_tag(request: &HeaderMap, tag: &[u8]) -> bool {
     })
 }
 
-/// A header value of text that was made or checked here.
+/// A header value of a text that the server made or checked.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The same of text that is kept: it is not copied.
+/// A header value that shares a kept text instead of copying it.
 fn shared(text: &Bytes) -> HeaderValue {
     let value = HeaderValue::from_maybe_shared(text.clone());
     value.unwrap_or_else(|_| HeaderValue::from_static(""))

@@ -1,74 +1,73 @@
-//! Serves one connection: requests in, responses out, within its limits.
+//! Serves one connection within its limits: requests in, responses out, and a good end.
 //!
 //! What is decided here:
-//! - A caller that closes its side is gone, also when it could still read (a half-close): its
-//!   work is dropped at once, as nginx does. There is no other way to learn that a caller left.
-//! - Responses are written as they are ready. hyper's `pipeline_flush` would hold one back
-//!   while a later request is already here, and that one's call may take long.
+//! - A caller that closes its side is gone, even if it could still read (a half-close): its work
+//!   is dropped at once, as nginx does. There is no other way to learn that a caller left.
+//! - Responses are written as they are ready. hyper's `pipeline_flush` would hold one back while
+//!   a later request is already here, whose call may take long.
 //! - A connection that never sends a byte has `header_timeout`, not `idle_timeout`: it has not
 //!   yet shown that it speaks HTTP.
-//! - hyper's own header timer is off: it counts idle time too. One timer a connection looks at
-//!   a watch of our own instead; a request sets no timer.
-//! - An end that the caller did not ask for is followed by a short time of reading, or the
-//!   kernel would throw away the last response together with what was left unread.
+//! - hyper's own header timer is off, because it counts idle time too. Each connection has one
+//!   timer, which looks at the [`Watch`] from time to time; a request sets no timer.
+//! - When the server ends a connection, it goes on reading for a short time. Otherwise unread
+//!   bytes would make the kernel discard the last response.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use hyper::body::{Body, Incoming};
+use tokio::io::AsyncReadExt;
 
+use super::http1::{self, Serving};
+use super::refusal::{Refusal, last_words};
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, Verdict, Watch};
+use super::watched::{Watched, now};
 use super::{Drain, Stream};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
 
-/// Least room for reads and writes: what hyper reads of a large body at once.
-const BUFFER_LEAST: usize = 64 << 10;
-
-/// How long, and for how many bytes, what a caller still sends is read after the last response.
+/// How long, and for how many bytes, the server reads on after the last response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
-
-const BAD_REQUEST: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// How a connection ended.
 #[derive(Debug)]
 enum End {
-    /// It was served; an error is the caller's fault.
+    /// It was served to its end. An error is the caller's fault.
     Served(hyper::Result<()>),
-    /// The caller closed its side while something was still to be done for it.
+    /// The caller closed its side while a request was still being served.
     Left,
     /// A limit was passed.
     Overdue(Overdue),
-    /// It was idle when the server ended.
+    /// It was idle when the server stopped.
     Idle,
 }
 
 /// Serves one connection to its end.
 ///
-/// `service` is called with each request and the time of its head's last byte (of a pipelined
-/// one: when the request before it was answered). Its future is dropped as soon as the caller
-/// leaves. It reads the body itself, within limits of its own; what it leaves unread ends the
-/// connection after the response. Requests that it gets are well-formed, but must still pass
-/// [`conformance::check`](super::conformance::check).
-pub async fn serve<S, B>(stream: Stream, limits: &LimitSettings, service: S, drain: Drain)
-where
+/// `service` is called with each request and the time of its head's last byte; for a pipelined
+/// request, the time when the request before it was answered. Its future is dropped as soon as
+/// the caller leaves. It reads the body itself, within limits of its own; what it leaves unread
+/// ends the connection after the response. Requests that it gets are well-formed, but must still
+/// pass [`conformance::check`](super::conformance::check).
+///
+/// `refuse` makes the response to a head that never became a request.
+pub async fn serve<S, B>(
+    stream: Stream,
+    limits: &LimitSettings,
+    service: S,
+    refuse: impl Fn(Refusal) -> Response<Bytes>,
+    drain: Drain,
+) where
     S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -81,53 +80,48 @@ where
         writer: Rc::clone(&writer),
         watch: Rc::clone(&watch),
     };
-    let answer = |request| {
-        let (service, watch) = (&service, Rc::clone(&watch));
-        async move {
-            let since = watch.called(now);
-            let response = service(request, since).await;
-            Ok::<_, Infallible>(response.map(|body| Answer { body, watch }))
-        }
-    };
     let end = {
-        let connection =
-            pin!(builder(limits).serve_connection(TokioIo::new(io), service_fn(answer)));
+        let connection = pin!(http1::serve(io, &watch, limits, &service));
         let overdue = pin!(overdue(&watch, patience));
         let left = pin!(writer.peer_left());
         let closing = pin!(drain.closing());
         attend(connection, overdue, left, closing).await
     };
     tracing::trace!(?end, "a connection ended");
+    if let Some(refusal) = refusal(&end, &watch) {
+        let words = last_words(&refuse(refusal));
+        if watch.owes_a_word()
+            && let Err(error) = writer.try_write(&[IoSlice::new(&words)])
+        {
+            tracing::trace!(%error, "a caller did not take its last response");
+        }
+        linger(reader, writer).await;
+        return;
+    }
     match end {
-        End::Served(Err(error)) if error.is_parse() => {
-            // Of an HTTP/2 preface hyper says nothing itself.
-            last_words(&watch, &writer, BAD_REQUEST);
-            linger(reader, writer).await;
-        }
-        End::Overdue(Overdue::Head) => {
-            last_words(&watch, &writer, REQUEST_TIMEOUT);
-            linger(reader, writer).await;
-        }
         End::Served(Ok(())) if !watch.has_ended() => linger(reader, writer).await,
         End::Overdue(Overdue::Write) => writer.give_up(),
+        End::Overdue(Overdue::Head) => linger(reader, writer).await,
         End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle => {}
     }
 }
 
-fn builder(limits: &LimitSettings) -> http1::Builder {
-    let header = usize::try_from(limits.header.0).unwrap_or(usize::MAX);
-    let mut builder = http1::Builder::new();
-    builder
-        .half_close(false)
-        .keep_alive(true)
-        .header_read_timeout(None)
-        .max_header_size(header)
-        .max_buf_size(header.max(BUFFER_LEAST));
-    builder
+/// Returns why a connection ended with a head that never became a request, if that is how it
+/// ended. A connection that never sent a byte has no head.
+fn refusal(end: &End, watch: &Watch) -> Option<Refusal> {
+    match end {
+        End::Served(Err(error)) => {
+            // hyper says nothing to an HTTP/2 preface, so nothing was withheld then.
+            let refusal = Refusal::of_error(error)?;
+            Some(watch.withheld().unwrap_or(refusal))
+        }
+        End::Overdue(Overdue::Head) if watch.owes_a_word() => Some(Refusal::Late),
+        _ => None,
+    }
 }
 
-/// Polls a connection, and beside it, only when they have something to say, its timer, its
-/// caller and the end of the server.
+/// Polls a connection. Its timer, its caller and the stop of the server are polled only when
+/// they wake it.
 async fn attend<C: Serving>(
     mut connection: Pin<&mut C>,
     mut overdue: Pin<&mut impl Future<Output = Overdue>>,
@@ -151,7 +145,7 @@ async fn attend<C: Serving>(
     let mut closes = false;
     poll_fn(|context| {
         loop {
-            // First what is here: a caller that sent nonsense and left still gets its 400.
+            // Bytes that are here come first: a caller that sent garbage and left still gets a 400.
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
                 return Poll::Ready(if closes { End::Idle } else { End::Served(result) });
             }
@@ -170,29 +164,10 @@ async fn attend<C: Serving>(
     .await
 }
 
-/// What is seen beside the requests of a connection.
+/// What happened to a connection besides its requests.
 enum Aside {
     End(End),
     Close,
-}
-
-/// hyper's connection, without its many type parameters.
-trait Serving: Future<Output = hyper::Result<()>> {
-    /// Ends it now if it is idle, else with the response it is at.
-    fn close_when_idle(self: Pin<&mut Self>);
-}
-
-impl<I, S, B> Serving for http1::Connection<I, S>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn close_when_idle(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
 }
 
 /// Waits until a limit is passed.
@@ -205,21 +180,8 @@ async fn overdue(watch: &Watch, patience: Patience) -> Overdue {
     }
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-/// Says why a connection ends to a caller that has begun a request and heard nothing yet.
-fn last_words(watch: &Watch, writer: &Writer, words: &[u8]) {
-    if watch.owes_a_word()
-        && let Err(error) = writer.try_write(&[IoSlice::new(words)])
-    {
-        tracing::trace!(%error, "a caller did not take its last response");
-    }
-}
-
-/// Ends our side and reads on for a short while, so that the caller gets to read the last
-/// response: unread bytes would make the kernel break the connection instead of ending it.
+/// Ends the server's side and reads on for a short time, so that the caller can read the last
+/// response: unread bytes would make the kernel reset the connection.
 async fn linger(reader: Rc<RefCell<Reader>>, writer: Rc<Writer>) {
     drop(writer);
     let Some(reader) = Rc::into_inner(reader) else {
@@ -231,105 +193,6 @@ async fn linger(reader: Rc<RefCell<Reader>>, writer: Rc<Writer>) {
     match tokio::time::timeout(LINGER, swallow).await {
         Ok(Ok(_)) | Err(_) => {}
         Ok(Err(error)) => tracing::trace!(%error, "a caller broke its connection"),
-    }
-}
-
-/// The bytes of a connection, with what they say about its phase.
-#[derive(Debug)]
-struct Watched {
-    reader: Rc<RefCell<Reader>>,
-    writer: Rc<Writer>,
-    watch: Rc<Watch>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut *self.reader.borrow_mut()).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = polled {
-            if buffer.filled().len() > before {
-                self.watch.received(now);
-            } else {
-                self.watch.received_end();
-            }
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = self.writer.poll_write(context, parts);
-        match polled {
-            Poll::Ready(Ok(_)) => self.watch.wrote(),
-            Poll::Pending => self.watch.blocked(now),
-            Poll::Ready(Err(_)) => {}
-        }
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper comes here only with nothing left to write.
-        self.watch.flushed(now);
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Done by dropping the writer.
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A response's body; hyper drops it when it has taken all of it.
-#[derive(Debug)]
-struct Answer<B> {
-    body: B,
-    watch: Rc<Watch>,
-}
-
-impl<B> Drop for Answer<B> {
-    fn drop(&mut self) {
-        self.watch.answered();
-    }
-}
-
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -1,17 +1,21 @@
 //! Listeners, connections and their limits: knows HTTP, knows nothing of workers.
 //!
-//! [`listen`] binds addresses, [`accept`] turns them into connections within the limit,
-//! [`connection`] serves one of them, and [`Drain`] ends them all in good order.
+//! [`listen`] binds addresses, [`accept`] takes connections within the limit, [`connection`]
+//! serves one of them as `http1` has it, and [`Drain`] ends them all in good order.
 
 pub mod accept;
 pub mod conformance;
 pub mod connection;
 mod drain;
+mod http1;
 pub mod listen;
+pub mod refusal;
 mod stream;
 mod watch;
+mod watched;
 
 pub use accept::{Slot, Slots};
 pub use drain::Drain;
 pub use listen::Listener;
+pub use refusal::Refusal;
 pub use stream::{Accepted, Stream};

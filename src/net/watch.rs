@@ -1,21 +1,24 @@
-//! What one connection is doing and since when, and when that takes too long.
+//! What one connection is doing, since when, and when that takes too long.
 //!
-//! Pure: time is an argument. Nothing here is armed or cancelled for a request: transitions
-//! write a `Cell`, and one timer a connection looks at it from time to time.
+//! Pure: time is an argument. A request sets and cancels no timer: a transition writes a `Cell`,
+//! and the connection's only timer looks at it from time to time.
+//! [`Flow`] holds for any protocol; [`Watch`] adds the phases of HTTP/1, where a connection is
+//! at one request at a time.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::refusal::Refusal;
 use crate::config::LimitSettings;
 
 /// How long each phase of a connection may last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// From a head's first byte to its last. Also for a connection that has sent nothing yet.
+    /// From the first byte of a head to its last. Also for a connection that has sent nothing.
     pub(super) head: Duration,
     /// Between two requests.
     pub(super) idle: Duration,
-    /// While the caller takes nothing of what is written.
+    /// While the caller reads nothing of what is written.
     pub(super) write: Duration,
 }
 
@@ -24,7 +27,7 @@ impl Patience {
         Self { head: limits.header_timeout, idle: limits.idle_timeout, write: limits.write_timeout }
     }
 
-    /// No phase that begins after now ends before this has passed.
+    /// Returns the shortest of them: no phase that begins now ends sooner.
     fn least(self) -> Duration {
         self.head.min(self.idle).min(self.write)
     }
@@ -32,7 +35,7 @@ impl Patience {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing was ever received.
+    /// Nothing was received yet.
     New(Instant),
     /// All requests are answered.
     Idle(Instant),
@@ -40,54 +43,61 @@ enum Phase {
     Head(Instant),
     /// The service works on a request, or its response is still being made.
     Working,
-    /// The response is complete, but not yet written.
+    /// The response is complete, but not yet all written.
     Answered,
 }
 
-/// Which limit was passed.
+/// Which time limit passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// A head took too long.
     Head,
     /// No request came.
     Idle,
-    /// The caller does not read.
+    /// The caller does not read what is written.
     Write,
 }
 
-/// What the timer is told when it looks.
+/// What the timer must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// End the connection.
     End(Overdue),
-    /// Nothing can be too late before this; look again then.
+    /// Look again at this time; nothing can be overdue before it.
     Look(Instant),
 }
 
-/// The state of one connection.
+/// Whether bytes flow, whatever they mean.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Since when the caller has read nothing of what is to be written.
+    blocked: Cell<Option<Instant>>,
+    /// The caller closed its side.
+    ended: Cell<bool>,
+}
+
+/// The state of one connection that speaks HTTP/1.
 #[derive(Debug)]
 pub(super) struct Watch {
+    flow: Flow,
     phase: Cell<Phase>,
-    /// When the phase began or the head grew last: the end of the head, once it is complete.
+    /// When the phase began or the head last grew. Once the head is complete, that is its end.
     last: Cell<Instant>,
-    blocked: Cell<Option<Instant>>,
-    /// Was anything written since the last request was answered?
-    wrote: Cell<bool>,
-    ended: Cell<bool>,
+    /// hyper refused a head; its words were withheld.
+    withheld: Cell<Option<Refusal>>,
 }
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
         Self {
+            flow: Flow::default(),
             phase: Cell::new(Phase::New(now)),
             last: Cell::new(now),
-            blocked: Cell::new(None),
-            wrote: Cell::new(false),
-            ended: Cell::new(false),
+            withheld: Cell::new(None),
         }
     }
 
-    /// Bytes came. The clock is asked only where the answer matters.
+    /// Notes that bytes came. The clock is read only where the time matters.
     pub(super) fn received(&self, now: impl FnOnce() -> Instant) {
         match self.phase.get() {
             Phase::New(_) | Phase::Idle(_) => {
@@ -96,18 +106,18 @@ impl Watch {
                 self.last.set(now);
             }
             Phase::Head(_) => self.last.set(now()),
-            // A body, or the next head read ahead: that one's time begins when the service
-            // is free for it. If only a part of it came, `idle` limits it until more comes.
+            // This is a body, or the next head, read ahead. The time of that head begins when
+            // the service is free for it; if only a part came, `idle` limits it until more comes.
             Phase::Working | Phase::Answered => {}
         }
     }
 
-    /// The caller closed its side.
+    /// Notes that the caller closed its side.
     pub(super) fn received_end(&self) {
-        self.ended.set(true);
+        self.flow.ended.set(true);
     }
 
-    /// A head is complete; returns since when.
+    /// Notes that a head is complete, and returns since when.
     pub(super) fn called(&self, now: impl FnOnce() -> Instant) -> Instant {
         let since = match self.phase.get() {
             Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => self.last.get(),
@@ -117,52 +127,71 @@ impl Watch {
         since
     }
 
-    /// The response is complete, but for its writing.
+    /// Notes that the response is complete, but for its writing.
     pub(super) fn answered(&self) {
         self.phase.set(Phase::Answered);
     }
 
-    /// All that was to be written is with the kernel.
+    /// Notes that everything that was to be written is with the kernel.
     pub(super) fn flushed(&self, now: impl FnOnce() -> Instant) {
         if self.phase.get() == Phase::Answered {
             let now = now();
             self.phase.set(Phase::Idle(now));
             self.last.set(now);
-            self.wrote.set(false);
         }
     }
 
-    /// The caller took bytes.
+    /// Notes that the caller took bytes.
     pub(super) fn wrote(&self) {
-        self.wrote.set(true);
-        self.blocked.set(None);
+        self.flow.blocked.set(None);
     }
 
-    /// The caller takes nothing now.
+    /// Notes that the caller takes nothing now.
     pub(super) fn blocked(&self, now: impl FnOnce() -> Instant) {
-        if self.blocked.get().is_none() {
-            self.blocked.set(Some(now()));
+        if self.flow.blocked.get().is_none() {
+            self.flow.blocked.set(Some(now()));
         }
     }
 
-    /// Is a head begun to which nothing was said yet?
+    /// Returns true if these bytes must not be written: between requests, hyper writes nothing
+    /// but its own refusal of a head.
+    pub(super) fn withholds(&self, bytes: &[u8]) -> bool {
+        match self.phase.get() {
+            Phase::Working | Phase::Answered => return false,
+            Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => {}
+        }
+        let Some(status @ [b'4', ..]) =
+            bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3))
+        else {
+            return false;
+        };
+        self.withheld.set(Some(Refusal::of_status(status)));
+        true
+    }
+
+    /// Returns the refusal whose words were withheld.
+    pub(super) fn withheld(&self) -> Option<Refusal> {
+        self.withheld.get()
+    }
+
+    /// Returns true if a head began and nothing was answered to it.
     pub(super) fn owes_a_word(&self) -> bool {
-        matches!(self.phase.get(), Phase::Head(_)) && !self.wrote.get()
+        self.withheld.get().is_some() || matches!(self.phase.get(), Phase::Head(_))
     }
 
-    /// Did the caller close its side?
+    /// Returns true if the caller closed its side.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.get()
+        self.flow.ended.get()
     }
 
-    /// Is anything too late, and if not, when could it be at the earliest?
+    /// Returns what is overdue, or when something could be at the earliest.
     pub(super) fn verdict(&self, now: Instant, patience: Patience) -> Verdict {
         let phase = match self.phase.get() {
             Phase::New(since) | Phase::Head(since) => Some((since + patience.head, Overdue::Head)),
             Phase::Idle(since) => Some((since + patience.idle, Overdue::Idle)),
             Phase::Working | Phase::Answered => None,
         };
-        let write = self.blocked.get().map(|since| (since + patience.write, Overdue::Write));
+        let write = self.flow.blocked.get().map(|since| (since + patience.write, Overdue::Write));
         let mut next = now + patience.least();
         for (end, overdue) in [phase, write].into_iter().flatten() {
             if end <= now {
@@ -215,6 +244,21 @@ mod tests {
         }
         assert_eq!(watch.verdict(clock.at(13), PATIENCE), Verdict::End(Overdue::Head));
         assert!(watch.owes_a_word());
+    }
+
+    #[test]
+    fn only_a_refusal_between_requests_is_withheld() {
+        let (clock, watch) = new();
+        let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\n";
+        watch.received(|| clock.at(1));
+        assert!(!watch.withholds(b"HTTP/1.1 200 OK\r\n") && !watch.withholds(b"HTTP/1.1 4"));
+        watch.called(|| clock.at(1));
+        assert!(!watch.withholds(refusal), "the service may answer so");
+        watch.answered();
+        assert!(!watch.withholds(refusal) && !watch.owes_a_word());
+        watch.flushed(|| clock.at(2));
+        assert!(watch.withholds(refusal) && watch.owes_a_word());
+        assert_eq!(watch.withheld(), Some(Refusal::HeadTooLarge));
     }
 
     #[test]

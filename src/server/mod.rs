@@ -25,7 +25,7 @@ use crate::base::ExitReason;
 use crate::config::{AdminSettings, Config, ConfigSource, LimitSettings, ListenAddress};
 use crate::net::accept::{Slots, accept};
 use crate::net::listen::{ListenError, Listener};
-use crate::net::{Drain, connection};
+use crate::net::{Drain, connection, refusal};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::pool::Services;
@@ -242,7 +242,7 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
             let service = async |request, _| admin.handle(request).await;
-            connection::serve(stream, &limits, service, drain).await;
+            connection::serve(stream, &limits, service, refusal::bare, drain).await;
             drop(slot);
         });
     };

@@ -125,7 +125,8 @@ impl Threads {
                 drop(counted);
                 response
             };
-            connection::serve(stream, &limits, service, drain).await;
+            let refuse = |refusal| server.app().front.refuse(refusal);
+            connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
     }
@@ -152,7 +153,8 @@ async fn elsewhere(
                 drop(counted);
                 response
             };
-            connection::serve(stream, &limits, service, drain).await;
+            let refuse = |refusal| apps.borrow().front.refuse(refusal);
+            connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
     }

@@ -120,6 +120,52 @@ fn targets_that_are_no_paths() {
     assert!(server.seen().is_empty(), "{:?}", server.seen());
 }
 
+/// hyper refuses these heads before anything of ours sees a request.
+#[test]
+fn what_never_became_a_request_is_explained_counted_and_logged() {
+    let server = Server::with("workers = 1")
+        .top("limits = { header = \"128KiB\", header_timeout = \"300ms\" }")
+        .top("log = { access = true }")
+        .start();
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(500 << 10));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70 << 10));
+    let second = "GET /?input=a HTTP/1.1\r\nHost: a\r\n\r\nGET / a b HTTP/1.1\r\n\r\n";
+    for (bytes, status, code) in [
+        ("no HTTP at all\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "bad_request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
+        (second, 400, "bad_request"),
+        ("GET / HTTP/1.1\r\nHos", 408, "request_timeout"),
+        (&long, 414, "uri_too_long"),
+        (&large, 431, "headers_too_large"),
+    ] {
+        let shown = &bytes[..bytes.len().min(40)];
+        let series = format!("httpipe_requests_total{{route=\"none\",status=\"{status}\"}}");
+        let before = server.metric(&series);
+        let mut connection = server.client().connect();
+        connection.try_send(bytes.as_bytes());
+        let text = connection.rest();
+        let last = text.rsplit("HTTP/1.1 ").next().expect("a response");
+        assert!(last.starts_with(&status.to_string()), "{shown:?}: {text}");
+        let (head, body) = last.split_once("\r\n\r\n").expect("a head and a body");
+        let field = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in {head}")).to_owned()
+        };
+        let document: serde_json::Value = serde_json::from_str(body).expect("a document");
+        assert_eq!(document["code"], code, "{shown:?}");
+        assert_eq!(document["request_id"], field("x-request-id: "), "{shown:?}");
+        assert_eq!(field("httpipe-failure: "), code);
+        assert_eq!(field("connection: "), "close");
+        assert_eq!(field("content-length: "), body.len().to_string());
+        assert!(field("date: ").ends_with("GMT"), "{head}");
+        let line = server.wait_for_log(&field("x-request-id: "));
+        assert!(line.contains(code) && line.contains(&status.to_string()), "{line}");
+        assert_eq!(server.metric(&series), before + 1.0, "{shown:?}");
+    }
+    assert_eq!(server.answers("next").body, "next");
+}
+
 #[test]
 fn percent_signs_never_lead_anywhere_else() {
     let server = journaled()

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::base::ByteSize;
-use crate::net::conformance;
+use crate::net::{conformance, refusal};
 
 mod hostile;
 
@@ -75,7 +76,7 @@ impl Server {
                 let (limits, drain, saw) = (limits.clone(), tasks.clone(), Rc::clone(&saw));
                 tasks.spawn_local(async move {
                     let service = async |request, _| answer(request, &saw).await;
-                    serve(Stream::Tcp(stream), &limits, service, drain).await;
+                    serve(Stream::Tcp(stream), &limits, service, refusal::bare, drain).await;
                 });
             }
         });
@@ -366,7 +367,7 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
     local(async {
         let seen = Seen::default();
         let service = async |request, _| answer(request, &seen).await;
-        serve(stream.open().unwrap(), &limits(), service, drain.clone()).await;
+        serve(stream.open().unwrap(), &limits(), service, refusal::bare, drain.clone()).await;
     });
     assert!(asking.join().unwrap().ends_with("GET /last "));
     drain.begin();

@@ -1,0 +1,55 @@
+//! A request that is being read: its head, and as much of its body as was wanted.
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use hyper::body::Body;
+
+use super::{body, request};
+use crate::base::Failure;
+use crate::config::LimitSettings;
+
+/// One request whose head was received.
+#[derive(Debug)]
+pub(super) struct Incoming<'a, B> {
+    /// Its head.
+    pub(super) head: &'a Parts,
+    body: Pin<&'a mut B>,
+    read_whole: bool,
+    received: Instant,
+}
+
+impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
+    /// A request whose head ended at `received`.
+    pub(super) fn new(head: &'a Parts, body: Pin<&'a mut B>, received: Instant) -> Self {
+        let read_whole = body.is_end_stream();
+        Self { head, body, read_whole, received }
+    }
+
+    /// Returns when the caller stops waiting; `None`: the caller set no limit.
+    pub(super) fn caller_deadline(&self) -> Result<Option<Instant>, Failure> {
+        request::caller_deadline(&self.head.headers, self.received)
+    }
+
+    /// Reads the body within its limits. What was read before is gone.
+    pub(super) async fn read(
+        &mut self,
+        limits: &LimitSettings,
+        caller_deadline: Option<Instant>,
+    ) -> Result<Bytes, Failure> {
+        if self.read_whole {
+            return Ok(Bytes::new());
+        }
+        let limits = body::Limits::new(limits, self.received, caller_deadline);
+        let bytes = body::read(self.body.as_mut(), &self.head.headers, limits).await?;
+        self.read_whole = true;
+        Ok(bytes)
+    }
+
+    /// Returns true if nothing of the request is left unread.
+    pub(super) fn was_read_whole(&self) -> bool {
+        self.read_whole
+    }
+}

@@ -1,0 +1,112 @@
+//! HTTP/1 on a connection, as hyper serves it.
+//!
+//! Another protocol would have such a file too, and share `connection`, `stream` and `accept`.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use super::watch::Watch;
+use super::watched::{Watched, now};
+use crate::config::LimitSettings;
+
+/// Least room for reads and writes: what hyper reads of a large body at once.
+const BUFFER_LEAST: usize = 64 << 10;
+
+/// A connection that hyper serves, without its many type parameters.
+pub(super) trait Serving: Future<Output = hyper::Result<()>> {
+    /// Ends the connection now if it is idle, else after the current response.
+    fn close_when_idle(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Serving for http1::Connection<I, S>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn close_when_idle(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Serves HTTP/1 over these bytes. `service` is called with each request and the time of its
+/// head's last byte.
+pub(super) fn serve<'a, S, B>(
+    io: Watched,
+    watch: &'a Rc<Watch>,
+    limits: &LimitSettings,
+    service: &'a S,
+) -> impl Serving + use<'a, S, B>
+where
+    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let answer = move |request| {
+        let watch = Rc::clone(watch);
+        async move {
+            let since = watch.called(now);
+            let response = service(request, since).await;
+            Ok::<_, Infallible>(response.map(|body| WatchedBody { body, watch }))
+        }
+    };
+    builder(limits).serve_connection(TokioIo::new(io), service_fn(answer))
+}
+
+fn builder(limits: &LimitSettings) -> http1::Builder {
+    let header = usize::try_from(limits.header.0).unwrap_or(usize::MAX);
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(false)
+        .keep_alive(true)
+        .header_read_timeout(None)
+        .max_header_size(header)
+        .max_buf_size(header.max(BUFFER_LEAST));
+    builder
+}
+
+/// The body of a response. hyper drops it once it has taken all of it, which tells the watch
+/// that the response is complete.
+#[derive(Debug)]
+struct WatchedBody<B> {
+    body: B,
+    watch: Rc<Watch>,
+}
+
+impl<B> Drop for WatchedBody<B> {
+    fn drop(&mut self) {
+        self.watch.answered();
+    }
+}
+
+impl<B: Body + Unpin> Body for WatchedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
