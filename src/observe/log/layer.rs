@@ -7,10 +7,10 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::line::{Format, Line};
+use super::line::{Format, LogLine};
 use super::sink::Sink;
 
-/// Writes every event it sees into a sink. Spans add nothing: each line stands for itself.
+/// Writes every event into a sink. Spans are ignored: each line is complete in itself.
 #[derive(Debug)]
 pub(super) struct EventLayer {
     sink: Arc<Sink>,
@@ -26,11 +26,11 @@ impl EventLayer {
 impl<S: Subscriber> Layer<S> for EventLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let level = *event.metadata().level();
-        // A value that formats itself may log; so it is asked before the sink is locked.
+        // Formatting a value may log, so it is done before the sink is locked.
         let mut fields = Fields::default();
         event.record(&mut fields);
         self.sink.line(level <= Level::WARN, |to, clock, since_epoch| {
-            let mut line = Line::begin(to, self.format, clock, since_epoch, word(level));
+            let mut line = LogLine::begin(to, self.format, clock, since_epoch, level_name(level));
             if let Some(message) = &fields.message {
                 line.message(message);
             }
@@ -42,7 +42,7 @@ impl<S: Subscriber> Layer<S> for EventLayer {
     }
 }
 
-fn word(level: Level) -> &'static str {
+fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
@@ -55,51 +55,51 @@ fn word(level: Level) -> &'static str {
 #[derive(Default)]
 struct Fields {
     message: Option<String>,
-    others: Vec<(&'static str, Value)>,
+    others: Vec<(&'static str, FieldValue)>,
 }
 
-enum Value {
+enum FieldValue {
     Text(String),
     Unsigned(u64),
     Signed(i64),
     Fraction(f64),
-    Truth(bool),
+    Boolean(bool),
 }
 
-impl Value {
-    fn write(&self, line: &mut Line<'_>, name: &str) {
+impl FieldValue {
+    fn write(&self, line: &mut LogLine<'_>, name: &str) {
         match self {
             Self::Text(value) => line.text(name, value),
             Self::Unsigned(value) => line.number(name, *value),
             Self::Signed(value) => line.number(name, *value),
             Self::Fraction(value) => line.fraction(name, *value),
-            Self::Truth(value) => line.truth(name, *value),
+            Self::Boolean(value) => line.boolean(name, *value),
         }
     }
 }
 
 impl Visit for Fields {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.others.push((field.name(), Value::Unsigned(value)));
+        self.others.push((field.name(), FieldValue::Unsigned(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.others.push((field.name(), Value::Signed(value)));
+        self.others.push((field.name(), FieldValue::Signed(value)));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.others.push((field.name(), Value::Fraction(value)));
+        self.others.push((field.name(), FieldValue::Fraction(value)));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.others.push((field.name(), Value::Truth(value)));
+        self.others.push((field.name(), FieldValue::Boolean(value)));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message = Some(value.to_owned());
         } else {
-            self.others.push((field.name(), Value::Text(value.to_owned())));
+            self.others.push((field.name(), FieldValue::Text(value.to_owned())));
         }
     }
 

@@ -1,14 +1,13 @@
 //! One line of the log, as text for people or as a JSON object.
 //!
-//! Pure: writes bytes into a buffer; the time is an argument. Whatever a user may have put into
-//! a value is escaped here, in both formats, so that no value can begin a line of its own or
-//! talk to a terminal.
+//! Pure: writes bytes into a buffer; the time is an argument. Values are escaped in both formats,
+//! so that no value can begin a line of its own or control a terminal.
 
 use std::time::Duration;
 
 use crate::base::units::{in_millis, thousandths};
 
-/// How lines look; which one `auto` means is decided.
+/// How lines look. What `auto` means is decided before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// `2026-11-22T10:00:00.000Z  INFO request method=GET`
@@ -17,9 +16,9 @@ pub(super) enum Format {
     Json,
 }
 
-/// The name of a field. It is ours, so it needs no escape.
+/// The name of a field. Names are constants of ours, so they need no escape.
 pub(super) trait Name: Copy {
-    /// Writes it with what stands before and after it.
+    /// Writes the name with the text that stands before and after it.
     fn write(self, to: &mut Vec<u8>, format: Format);
 }
 
@@ -35,7 +34,7 @@ impl Name for &str {
     }
 }
 
-/// A name that is known when the program is compiled, put together then; see [`field`].
+/// The name of a field in both formats, put together at compile time; see [`field`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
     pub(super) text: &'static str,
@@ -52,7 +51,7 @@ impl Name for Field {
     }
 }
 
-/// The [`Field`] of this name.
+/// Makes the [`Field`] of this name.
 macro_rules! field {
     ($name:literal) => {
         $crate::observe::log::line::Field {
@@ -65,20 +64,20 @@ pub(super) use field;
 
 /// Writes one line into a buffer.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     to: &'a mut Vec<u8>,
     format: Format,
 }
 
-/// The date and time of day, whose text is made once a second.
+/// Writes times; the text of a second is made only once.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct TimeText {
     second: u64,
     /// `2026-11-22T10:00:00`; empty before the first use.
     text: Vec<u8>,
 }
 
-impl Clock {
+impl TimeText {
     /// Writes a time since 1970 as RFC 3339 in UTC with milliseconds.
     pub(super) fn write(&mut self, to: &mut Vec<u8>, since_epoch: Duration) {
         let second = since_epoch.as_secs();
@@ -93,12 +92,12 @@ impl Clock {
     }
 }
 
-impl<'a> Line<'a> {
-    /// Begins a line; `level` is in lower case.
+impl<'a> LogLine<'a> {
+    /// Begins a line. `level` is in lower case.
     pub(super) fn begin(
         to: &'a mut Vec<u8>,
         format: Format,
-        clock: &mut Clock,
+        clock: &mut TimeText,
         since_epoch: Duration,
         level: &str,
     ) -> Self {
@@ -119,7 +118,7 @@ impl<'a> Line<'a> {
         Self { to, format }
     }
 
-    /// What happened; comes before the fields.
+    /// Writes what happened. Comes before the fields.
     pub(super) fn message(&mut self, text: &str) {
         match self.format {
             Format::Text => {
@@ -134,7 +133,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A field whose value is text. In the text format it is quoted where it could be misread.
+    /// Writes a text field. The text format quotes a value that could be misread.
     pub(super) fn text(&mut self, name: impl Name, value: &str) {
         self.name(name);
         let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
@@ -147,13 +146,14 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A field whose value is a whole number.
+    /// Writes a field with a whole number.
     pub(super) fn number(&mut self, name: impl Name, value: impl itoa::Integer) {
         self.name(name);
         self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// A field whose value is a fraction; JSON knows no infinity, so it is text there.
+    /// Writes a field with a fraction. Infinity and NaN are written as text, because JSON has no
+    /// numbers for them.
     pub(super) fn fraction(&mut self, name: impl Name, value: f64) {
         let text = value.to_string();
         if value.is_finite() {
@@ -164,13 +164,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A field whose value is yes or no.
-    pub(super) fn truth(&mut self, name: impl Name, value: bool) {
+    /// Writes a field that is true or false.
+    pub(super) fn boolean(&mut self, name: impl Name, value: bool) {
         self.name(name);
         self.to.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    /// A field whose value is a duration, in milliseconds with three decimals.
+    /// Writes a field with a duration, in milliseconds with three decimals.
     pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
         self.name(name);
         let (whole, behind) = in_millis(value);
@@ -192,8 +192,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Writes text so that it stays inside its line and quotes, by the rules of JSON. Characters
-/// that control a terminal or turn the direction of writing are escaped too.
+/// Writes text so that it stays inside its line and its quotes, by the rules of JSON. Characters
+/// that control a terminal or the direction of writing are escaped too.
 fn escape(to: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         to.extend_from_slice(text.as_bytes());
@@ -212,7 +212,7 @@ fn escape(to: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// The bytes that stand for themselves between quotes: printable ASCII but for quote and backslash.
+/// The bytes that need no escape in quotes: printable ASCII except quote and backslash.
 const PLAIN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = b' ';
@@ -223,12 +223,13 @@ const PLAIN: [bool; 256] = {
     table
 };
 
-/// Separators that some readers take for a line end, and marks that reorder what is shown.
+/// Returns true for separators that some readers take for a line end, and for marks that reorder
+/// what is shown.
 fn misleads(char: char) -> bool {
     matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `\u001b`; all characters escaped so are of four hexadecimal digits.
+/// Writes `\u001b`. All the characters that are escaped like this have four hexadecimal digits.
 fn write_unicode_escape(to: &mut Vec<u8>, char: char) {
     to.extend_from_slice(b"\\u");
     for shift in [12, 8, 4, 0] {
@@ -237,7 +238,7 @@ fn write_unicode_escape(to: &mut Vec<u8>, char: char) {
     }
 }
 
-/// `2026-11-22T10:00:00` of a second since 1970.
+/// Writes a second since 1970 as `2026-11-22T10:00:00`.
 fn write_second(to: &mut Vec<u8>, second: u64) {
     let (year, month, day) = date(second / 86_400);
     let of_day = second % 86_400;
@@ -257,15 +258,15 @@ fn write_second(to: &mut Vec<u8>, second: u64) {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+/// Returns year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from 0000-03-01: a leap day is then the last day of its year, and every 400
-    // years, which are 146 097 days, are alike.
+    // Counted from 0000-03-01, a leap day is the last day of its year, and each 400 years have
+    // the same 146 097 days.
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
-    // From March on, five months are 153 days.
+    // From March on, each five months have 153 days.
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let after_december = month >= 10;
@@ -286,9 +287,9 @@ mod tests {
 
     const TIME: Duration = Duration::from_millis(1_795_344_441_007);
 
-    fn line(format: Format, write: impl FnOnce(&mut Line<'_>)) -> String {
+    fn line(format: Format, write: impl FnOnce(&mut LogLine<'_>)) -> String {
         let mut to = Vec::new();
-        let mut line = Line::begin(&mut to, format, &mut Clock::default(), TIME, "info");
+        let mut line = LogLine::begin(&mut to, format, &mut TimeText::default(), TIME, "info");
         write(&mut line);
         line.end();
         String::from_utf8(to).expect("lines are UTF-8")
@@ -300,7 +301,7 @@ mod tests {
             line.message("worker ended");
             line.text("pool", "fib");
             line.number("pid", -3);
-            line.truth("asked", false);
+            line.boolean("asked", false);
             line.fraction("load", 0.5);
             line.millis("after_ms", Duration::from_micros(1_002));
         });
@@ -317,7 +318,7 @@ mod tests {
             line.message("worker ended");
             line.text("pool", "fib");
             line.number("pid", 7);
-            line.truth("asked", true);
+            line.boolean("asked", true);
             line.fraction("load", f64::NAN);
         });
         assert_eq!(
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_clock_goes_on_and_back() {
-        let mut clock = Clock::default();
+        let mut clock = TimeText::default();
         for (millis, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (999, "1970-01-01T00:00:00.999Z"),

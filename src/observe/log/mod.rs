@@ -1,8 +1,8 @@
 //! The log: buffered lines on stderr, text or JSON, dropped and counted when stderr blocks.
 //!
-//! Everything but requests is logged through `tracing`, with a lower-case message and its
-//! values as fields. A line for each request is written past it, by [`AccessLog`], because
-//! there are a hundred thousand of them a second.
+//! Events are logged through `tracing`, with a lower-case message and its values as fields. The
+//! line of each request is written without `tracing`, by [`AccessLog`], because there may be a
+//! hundred thousand of them a second.
 
 mod layer;
 mod line;
@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::layer::EventLayer;
-use self::line::{Format, Line, field};
+use self::line::{Format, LogLine, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
 use crate::config::{LogFormat, LogLevel, LogSettings};
@@ -30,43 +30,47 @@ pub struct Log {
     access: bool,
 }
 
-/// Room for nearly every line of a request, less its path.
+/// Room for nearly every line of a request, without its path.
 const LINE_ROOM: usize = 320;
 
-/// Writes one line for each request, or none if that is switched off. Cheap to clone.
+/// Writes one line for each request, unless that is switched off. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    /// `None`: switched off.
+    /// `None` if it is switched off.
     to: Option<(Arc<Sink>, Format)>,
 }
 
-/// What one request was.
+/// The fields of the line of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
-    /// The method as it came.
+    /// The method, as it was received.
     pub method: &'a str,
-    /// The path as it came, before decoding.
+    /// The path as it was received, before decoding.
     pub path: &'a str,
     /// The response's status.
     pub status: u16,
     /// The match text of the route, or `none`.
     pub route: &'a str,
-    /// Bytes of the response's body.
+    /// How many bytes the response's body has.
     pub bytes: u64,
     /// From the end of the request's head to the response.
     pub duration: Duration,
-    /// How much of that its call waited; `None`: there was no call.
+    /// How long its call waited; `None` if there was no call.
     pub queue: Option<Duration>,
-    /// How much of that its call was in a worker; `None`: there was no call.
+    /// How long its call was in a worker; `None` if there was no call.
     pub work: Option<Duration>,
-    /// What the response calls it in `X-Request-Id`.
+    /// The value of `X-Request-Id` in the response.
     pub request_id: &'a str,
-    /// The failure code; `None`: it did not fail.
+    /// The failure code; `None` if it did not fail.
     pub code: Option<&'a str>,
 }
 
 impl Log {
-    /// The log on stderr. Where its thread cannot be started, the error of the system.
+    /// The log on stderr.
+    ///
+    /// # Errors
+    ///
+    /// The thread that writes it cannot be started.
     pub fn stderr(settings: &LogSettings, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let terminal = io::stderr().is_terminal();
         Ok(Self::new(settings, terminal, Arc::new(Sink::stderr(metrics)?)))
@@ -82,26 +86,26 @@ impl Log {
         Self { sink, format, level: filter(settings.level), access: settings.access }
     }
 
-    /// Takes everything that is logged by `tracing` in this process. There can be one such log
-    /// in a process: says `false`, and changes nothing, if there is one already.
+    /// Makes this the log of everything that `tracing` logs in this process. Returns false, and
+    /// changes nothing, if the process has such a log already.
     pub fn take_all(&self) -> bool {
         tracing::subscriber::set_global_default(self.subscriber()).is_ok()
     }
 
-    /// What `tracing` needs to log here, for `tracing::subscriber::with_default` in tests.
+    /// The subscriber that makes `tracing` log here.
     pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
         let layer = EventLayer::new(Arc::clone(&self.sink), self.format);
         tracing_subscriber::registry().with(self.level).with(layer)
     }
 
-    /// The lines of requests. They are of level `info`, so a log of less has none.
+    /// The log of requests. Its lines have the level `info`, so a log of `warn` or `error` has none.
     pub fn access(&self) -> AccessLog {
         let wanted = self.access && self.level >= LevelFilter::INFO;
         AccessLog { to: wanted.then(|| (Arc::clone(&self.sink), self.format)) }
     }
 
-    /// Waits until every line so far is written, at most as long as `patience`; see
-    /// [`Sink::flush`]. To be called before the process ends.
+    /// Waits until every line so far is written, at most for `patience`; see [`Sink::flush`]. Must
+    /// be called before the process ends.
     pub fn flush(&self, patience: Duration) -> bool {
         self.sink.flush(patience)
     }
@@ -113,7 +117,7 @@ impl AccessLog {
         Self { to: None }
     }
 
-    /// Is anything written? If not, a caller need not make the line.
+    /// Returns true if lines are written. If false, the caller need not make them.
     pub fn is_on(&self) -> bool {
         self.to.is_some()
     }
@@ -123,7 +127,7 @@ impl AccessLog {
         let Some((sink, format)) = &self.to else { return };
         sink.line(false, |to, clock, since_epoch| {
             to.reserve(LINE_ROOM + access.path.len());
-            let mut line = Line::begin(to, *format, clock, since_epoch, "info");
+            let mut line = LogLine::begin(to, *format, clock, since_epoch, "info");
             line.message("request");
             line.text(field!("method"), access.method);
             line.text(field!("path"), access.path);

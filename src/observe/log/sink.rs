@@ -1,8 +1,8 @@
-//! Where lines go: a bounded buffer, and a thread of its own that writes it out.
+//! The output of the log: a bounded buffer, and a thread that writes it out.
 //!
-//! Nobody who logs ever waits for the reader of the log. Lines are written when 64 KiB are
-//! there, 100 ms after the first of them, or at once if something is wrong. A reader that does
-//! not read costs lines, which are counted, and nothing else.
+//! Logging never waits for the reader of the log. Lines are written once 64 KiB have gathered,
+//! 100 ms after the first of them, or at once for warnings and errors. If the reader does not
+//! read, lines are lost and counted, and nothing else happens.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,55 +10,63 @@ use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::line::Clock;
+use super::line::TimeText;
 use crate::observe::metrics::Metrics;
 
-/// Lines are written when so many bytes wait.
+/// Lines are written once this many bytes wait.
 const WRITE_AT: usize = 64 << 10;
-/// Lines are written at the latest this long after the first one that waits.
+/// Lines are written at most this long after the first of them.
 const WRITE_AFTER: Duration = Duration::from_millis(100);
-/// Most bytes held, those that are being written included.
-pub(super) const HOLD_MOST: usize = 1 << 20;
+/// The most bytes held, with those that are being written.
+pub(super) const HELD_MAX: usize = 1 << 20;
 
-/// Fewer bytes than nearly every line has.
+/// Shorter than nearly every line.
 const SHORT_LINE: usize = 64;
 
-/// The buffer before one output. Ends, with a last attempt to write, when it is dropped.
+/// The buffer of one output. Its drop makes a last attempt to write, and ends the thread.
 #[derive(Debug)]
 pub struct Sink {
-    shared: Arc<Shared>,
+    writer: Arc<Writer>,
 }
 
+/// What the sink and its thread share.
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// The writer waits here for lines.
+struct Writer {
+    buffer: Mutex<Buffer>,
+    /// The thread waits here for lines.
     work: Condvar,
-    /// Those who flush wait here until all is written.
+    /// A flush waits here until all lines are written.
     done: Condvar,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Buffer {
     lines: Vec<u8>,
-    clock: Clock,
-    /// Bytes the writer has taken and not yet written.
+    clock: TimeText,
+    /// How many bytes the thread has taken and not yet written.
     writing: usize,
-    /// Do not wait for more lines.
+    /// Write without waiting for more lines.
     at_once: bool,
-    /// The sink is gone: write what is there, then end.
+    /// The sink is gone: write the lines that are here, then end.
     ending: bool,
 }
 
 impl Sink {
     /// A sink that writes to stderr.
+    ///
+    /// # Errors
+    ///
+    /// Its thread cannot be started.
     pub fn stderr(metrics: &Arc<Metrics>) -> io::Result<Self> {
         Self::new(Stderr, metrics)
     }
 
-    /// A sink that writes to `output`, from a thread that is started here. Where that thread
-    /// cannot be started, the error of the system.
+    /// A sink that writes to `output` from a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
     pub fn new(output: impl Write + Send + 'static, metrics: &Arc<Metrics>) -> io::Result<Self> {
         Self::writing_after(WRITE_AFTER, output, metrics)
     }
@@ -68,62 +76,62 @@ impl Sink {
         output: impl Write + Send + 'static,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
+        let writer = Arc::new(Writer {
+            buffer: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
             metrics: Arc::clone(metrics),
         });
-        let writer = Arc::clone(&shared);
+        let of_thread = Arc::clone(&writer);
         std::thread::Builder::new()
             .name("httpipe-log".to_owned())
-            .spawn(move || writer.write_all(delay, output))?;
-        Ok(Self { shared })
+            .spawn(move || of_thread.write_all(delay, output))?;
+        Ok(Self { writer })
     }
 
-    /// Adds one line: `write` appends it whole, with its end. A line for which there is no room
-    /// is counted and forgotten.
+    /// Adds one line, which `write` appends with its line end. A line for which there is no room
+    /// is counted and dropped.
     pub(super) fn line(
         &self,
         at_once: bool,
-        write: impl FnOnce(&mut Vec<u8>, &mut Clock, Duration),
+        write: impl FnOnce(&mut Vec<u8>, &mut TimeText, Duration),
     ) {
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let mut state = self.shared.lock();
-        let before = state.lines.len();
-        let State { lines, clock, writing, .. } = &mut *state;
-        // What is over is seen when the line is there: its length is not known before. But where
-        // hardly any line would fit, none is made.
-        if before + *writing + SHORT_LINE < HOLD_MOST {
+        let mut buffer = self.writer.lock();
+        let before = buffer.lines.len();
+        let Buffer { lines, clock, writing, .. } = &mut *buffer;
+        // The length of a line is known only once it is written, so the limit is checked after.
+        // But if hardly any line would fit, none is written.
+        if before + *writing + SHORT_LINE < HELD_MAX {
             write(lines, clock, since_epoch);
         }
-        if lines.len() == before || lines.len() + *writing > HOLD_MOST {
+        if lines.len() == before || lines.len() + *writing > HELD_MAX {
             lines.truncate(before);
-            drop(state);
-            self.shared.metrics.log_dropped(1);
+            drop(buffer);
+            self.writer.metrics.log_dropped(1);
             return;
         }
         let full = before < WRITE_AT && lines.len() >= WRITE_AT;
-        let wake = before == 0 || full || (at_once && !state.at_once);
-        state.at_once |= at_once;
-        drop(state);
+        let wake = before == 0 || full || (at_once && !buffer.at_once);
+        buffer.at_once |= at_once;
+        drop(buffer);
         if wake {
-            self.shared.work.notify_one();
+            self.writer.work.notify_one();
         }
     }
 
-    /// Waits until every line added so far is written, at most as long as `patience`: a reader
-    /// that does not read must not keep the server from ending. Says whether all was written
-    /// or given up.
+    /// Waits until every line added so far is written, at most for `patience`: a reader that does
+    /// not read must not keep the server from ending. Returns true if the thread is done with
+    /// all lines, those that could not be written included.
     pub fn flush(&self, patience: Duration) -> bool {
-        let mut state = self.shared.lock();
-        if state.lines.is_empty() && state.writing == 0 {
+        let mut buffer = self.writer.lock();
+        if buffer.lines.is_empty() && buffer.writing == 0 {
             return true;
         }
-        state.at_once = true;
-        self.shared.work.notify_one();
-        let pending = |state: &mut State| !state.lines.is_empty() || state.writing > 0;
-        let waited = self.shared.done.wait_timeout_while(state, patience, pending);
+        buffer.at_once = true;
+        self.writer.work.notify_one();
+        let pending = |buffer: &mut Buffer| !buffer.lines.is_empty() || buffer.writing > 0;
+        let waited = self.writer.done.wait_timeout_while(buffer, patience, pending);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
@@ -131,18 +139,18 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.flush(Duration::from_secs(1));
-        self.shared.lock().ending = true;
-        self.shared.work.notify_one();
+        self.writer.lock().ending = true;
+        self.writer.work.notify_one();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while a line was written leaves at worst half a line.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Writer {
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        // A panic in the middle of a line leaves half a line at worst.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writer's life: take what is there, write it, again.
+    /// What the thread does until the sink is gone: takes the lines and writes them.
     fn write_all(&self, delay: Duration, mut output: impl Write) {
         let mut batch = Vec::new();
         while self.take(delay, &mut batch) {
@@ -151,32 +159,33 @@ impl Shared {
                 self.metrics.log_dropped(lost);
             }
             batch.clear();
-            // One burst must not hold its memory for ever.
+            // The memory of one burst must not be held for ever.
             batch.shrink_to(4 * WRITE_AT);
             self.lock().writing = 0;
             self.done.notify_all();
         }
     }
 
-    /// Waits for lines worth writing, or `delay` after the first, and swaps them into `batch`;
-    /// `false`: there is nothing left, and there will be no more.
+    /// Waits for enough lines, or for `delay` after the first, and swaps them into `batch`.
+    /// Returns false if there are no lines and will be none.
     fn take(&self, delay: Duration, batch: &mut Vec<u8>) -> bool {
-        let nothing = |state: &mut State| state.lines.is_empty() && !state.ending;
-        let state = self.work.wait_while(self.lock(), nothing);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        let may_wait =
-            |state: &mut State| state.lines.len() < WRITE_AT && !state.at_once && !state.ending;
-        let waited = self.work.wait_timeout_while(state, delay, may_wait);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.at_once = false;
-        std::mem::swap(&mut state.lines, batch);
-        state.writing = batch.len();
+        let nothing = |buffer: &mut Buffer| buffer.lines.is_empty() && !buffer.ending;
+        let buffer = self.work.wait_while(self.lock(), nothing);
+        let buffer = buffer.unwrap_or_else(PoisonError::into_inner);
+        let may_wait = |buffer: &mut Buffer| {
+            buffer.lines.len() < WRITE_AT && !buffer.at_once && !buffer.ending
+        };
+        let waited = self.work.wait_timeout_while(buffer, delay, may_wait);
+        let mut buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
+        buffer.at_once = false;
+        std::mem::swap(&mut buffer.lines, batch);
+        buffer.writing = batch.len();
         !batch.is_empty()
     }
 }
 
-/// Writes a batch and says how many lines did not get through whole. Nobody can be told of the
-/// error itself: the log is where it would be told.
+/// Writes a batch. Returns how many lines were not written whole. The error itself is dropped:
+/// the log is where it would be reported.
 fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
     let mut rest = batch;
     while !rest.is_empty() {
@@ -189,7 +198,7 @@ fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
     }
     let lost = memchr::memchr_iter(b'\n', rest).count();
     if lost > 0 && !rest.is_empty() && rest.len() < batch.len() {
-        // The next batch begins on a line of its own, if the output recovers by then.
+        // If the output recovers, the next batch must begin on a line of its own.
         let ends_whole = batch[batch.len() - rest.len() - 1] == b'\n';
         if !ends_whole {
             output.write_all(b"\n").ok();
@@ -198,8 +207,8 @@ fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
     lost as u64
 }
 
-/// Descriptor 2. It may be shared with a process that made it non-blocking: then it is waited
-/// for instead of losing lines.
+/// Descriptor 2. Another process that shares it may have made it non-blocking: then a write waits
+/// instead of losing lines.
 struct Stderr;
 
 impl Write for Stderr {
@@ -232,7 +241,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// What was written, in one text.
+    /// An output that keeps what is written.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -253,13 +262,13 @@ pub(super) mod tests {
         }
     }
 
-    /// An output that says how much it was given, and takes it when it is told to.
-    struct Gate {
+    /// An output that reports each write, and completes it when it is told to.
+    struct Valve {
         offered: Sender<Vec<u8>>,
         open: Receiver<()>,
     }
 
-    impl Write for Gate {
+    impl Write for Valve {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.offered.send(bytes.to_vec()).ok();
             match self.open.recv() {
@@ -273,9 +282,9 @@ pub(super) mod tests {
         }
     }
 
-    fn gate(delay: Duration, metrics: &Arc<Metrics>) -> (Sink, Receiver<Vec<u8>>, Sender<()>) {
+    fn valve(delay: Duration, metrics: &Arc<Metrics>) -> (Sink, Receiver<Vec<u8>>, Sender<()>) {
         let ((offered, offers), (opener, open)) = (channel(), channel());
-        let sink = Sink::writing_after(delay, Gate { offered, open }, metrics);
+        let sink = Sink::writing_after(delay, Valve { offered, open }, metrics);
         (sink.expect("a thread"), offers, opener)
     }
 
@@ -306,8 +315,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_single_line_is_written_without_being_asked_for() {
-        let (sink, offers, opener) = gate(WRITE_AFTER, &Metrics::new());
+    fn a_single_line_is_written_after_a_delay() {
+        let (sink, offers, opener) = valve(WRITE_AFTER, &Metrics::new());
         let since = Instant::now();
         put(&sink, false, "first");
         put(&sink, false, "second");
@@ -318,8 +327,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_written_at_once() {
-        let (sink, offers, opener) = gate(NEVER, &Metrics::new());
+    fn warnings_and_errors_are_written_at_once() {
+        let (sink, offers, opener) = valve(NEVER, &Metrics::new());
         put(&sink, true, "error");
         offers.recv_timeout(SOON).expect("written");
         opener.send(()).expect("the writer lives");
@@ -327,7 +336,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_full_batch_is_written_before_its_time() {
-        let (sink, offers, opener) = gate(NEVER, &Metrics::new());
+        let (sink, offers, opener) = valve(NEVER, &Metrics::new());
         put(&sink, false, &"x".repeat(WRITE_AT));
         assert_eq!(offers.recv_timeout(SOON).expect("written").len(), WRITE_AT + 1);
         opener.send(()).expect("the writer lives");
@@ -336,16 +345,16 @@ pub(super) mod tests {
     #[test]
     fn a_blocked_output_costs_lines_but_no_more_than_a_bounded_memory() {
         let metrics = Metrics::new();
-        let (sink, offers, opener) = gate(WRITE_AFTER, &metrics);
+        let (sink, offers, opener) = valve(WRITE_AFTER, &metrics);
         let line = "x".repeat(999);
         put(&sink, true, &line);
         offers.recv_timeout(SOON).expect("the writer is stuck with the first line");
         for _ in 0..3_000 {
             put(&sink, false, &line);
         }
-        let state = sink.shared.lock();
-        assert_eq!(state.lines.len() + state.writing, HOLD_MOST / 1_000 * 1_000);
-        drop(state);
+        let buffer = sink.writer.lock();
+        assert_eq!(buffer.lines.len() + buffer.writing, HELD_MAX / 1_000 * 1_000);
+        drop(buffer);
         assert_eq!(metrics.log_dropped_so_far(), 3_001 - 1_048);
         assert!(!sink.flush(Duration::from_millis(1)), "nothing can have been written");
 
@@ -363,7 +372,7 @@ pub(super) mod tests {
     fn a_line_longer_than_all_room_is_dropped_and_the_next_one_is_not() {
         let (metrics, memory) = (Metrics::new(), Memory::default());
         let sink = Sink::new(memory.clone(), &metrics).expect("a thread");
-        put(&sink, false, &"x".repeat(HOLD_MOST));
+        put(&sink, false, &"x".repeat(HELD_MAX));
         put(&sink, false, "short");
         assert!(sink.flush(SOON));
         assert_eq!((memory.text().as_str(), metrics.log_dropped_so_far()), ("short\n", 1));

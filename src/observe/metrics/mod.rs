@@ -1,36 +1,27 @@
-//! Every metric once, and cheap handles for the places that count.
+//! The metrics of a server, and the handles through which pools, routes and the server count.
 //!
-//! A handle is asked for once, when a pool or route is made, and holds the counters
-//! themselves: counting is a few atomic additions, without a look-up or a lock. Series live as
-//! long as the server, through reloads too, as counters must.
+//! A pool or route gets its handle once, when it is made. The handle holds the counters
+//! themselves, so counting is a few atomic additions, without a look-up or a lock. Series live as
+//! long as the server, through reloads too: a counter must never start again.
 
-mod handles;
+mod labels;
 pub mod names;
+mod series;
 pub mod text;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::handles::{CallSeries, Counter, PoolSeries, RouteSeries};
-use self::text::Page;
-use crate::base::{Code, ExitReason, WorkerCounts};
+pub use self::labels::{CacheResult, CallOutcome, Dropping};
+use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
+use self::text::MetricsPage;
+use crate::base::{ExitReason, WorkerCounts};
 
 /// All metrics of one server. Two servers in one process share nothing.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    server: ServerSeries,
     series: Mutex<Series>,
-    connections: AtomicI64,
-    cache_bytes: AtomicU64,
-    log_dropped: Counter,
-}
-
-/// Every series with labels, in the order in which they were first asked for.
-#[derive(Debug, Default)]
-struct Series {
-    pools: Vec<Arc<PoolSeries>>,
-    routes: Vec<Arc<RouteSeries>>,
-    calls: Vec<Arc<CallSeries>>,
 }
 
 /// What one pool counts.
@@ -41,97 +32,8 @@ pub struct PoolMetrics(Arc<PoolSeries>);
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
     route: Arc<RouteSeries>,
-    /// `None`: the route makes no calls.
+    /// `None` if the route makes no calls.
     calls: Option<Arc<CallSeries>>,
-}
-
-/// Why a worker's message was nobody's answer (`httpipe_messages_dropped_total{reason}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dropping {
-    /// It asks for nothing.
-    Notification,
-    /// The worker's own question.
-    Question,
-    /// Nobody waits for it any more.
-    Late,
-}
-
-impl Dropping {
-    /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Notification, Self::Question, Self::Late];
-
-    /// The label value.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Notification => "notification",
-            Self::Question => "question",
-            Self::Late => "late",
-        }
-    }
-}
-
-/// How a cached route was served (`httpipe_cache_total{result}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CacheResult {
-    /// From what was kept.
-    Hit,
-    /// By a run of its own.
-    Miss,
-    /// By the run of another caller.
-    Collapsed,
-}
-
-impl CacheResult {
-    /// Every result, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Collapsed];
-
-    /// The label value.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Collapsed => "collapsed",
-        }
-    }
-}
-
-/// How a call ended (`httpipe_calls_total{outcome}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallOutcome {
-    /// With an answer.
-    Ok,
-    /// Its caller left before the answer.
-    Abandoned,
-    /// With a failure of this code.
-    Failed(Code),
-}
-
-impl CallOutcome {
-    /// How many outcomes there are.
-    const COUNT: usize = 2 + Code::ALL.len();
-
-    /// Returns every outcome, in the order of [`Self::index`].
-    fn all() -> impl Iterator<Item = Self> {
-        [Self::Ok, Self::Abandoned].into_iter().chain(Code::ALL.map(Self::Failed))
-    }
-
-    /// Returns the place of the outcome among all of them.
-    fn index(self) -> usize {
-        match self {
-            Self::Ok => 0,
-            Self::Abandoned => 1,
-            Self::Failed(code) => 2 + code as usize,
-        }
-    }
-
-    /// Returns the label value.
-    fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Abandoned => "abandoned",
-            Self::Failed(code) => code.as_str(),
-        }
-    }
 }
 
 impl Metrics {
@@ -140,7 +42,7 @@ impl Metrics {
         Arc::default()
     }
 
-    /// The handles of the pool of this name; the same counters when asked again.
+    /// Returns the handle of the pool with this name. The same name gives the same counters.
     pub fn pool(&self, name: &str) -> PoolMetrics {
         let pools = &mut self.series().pools;
         PoolMetrics(find_or_add(
@@ -150,8 +52,8 @@ impl Metrics {
         ))
     }
 
-    /// The handles of the route with this label; `none` for requests without a route. A route
-    /// that makes calls names its pool.
+    /// Returns the handle of the route with this label (`none` for requests without a route).
+    /// A route that makes calls names its pool.
     pub fn route(&self, label: &str, pool: Option<&str>) -> RouteMetrics {
         let mut series = self.series();
         let route = find_or_add(
@@ -170,123 +72,45 @@ impl Metrics {
         RouteMetrics { route, calls }
     }
 
-    /// One more connection (+1) or one less (-1).
+    /// Counts a connection that opened (+1) or closed (-1).
     pub fn connections(&self, change: i64) {
-        self.connections.fetch_add(change, Relaxed);
+        self.server.connections.change(change);
     }
 
-    /// Connections of callers now.
+    /// Returns how many connections of callers are open.
     pub fn connections_now(&self) -> i64 {
-        self.connections.load(Relaxed)
+        self.server.connections.value()
     }
 
-    /// Bytes the cache holds now.
+    /// Sets how many bytes the cache holds.
     pub fn cache_bytes(&self, bytes: u64) {
-        self.cache_bytes.store(bytes, Relaxed);
+        self.server.cache_bytes.set(bytes);
     }
 
-    /// Log lines lost because the sink did not take them.
+    /// Counts log lines that were lost.
     pub fn log_dropped(&self, lines: u64) {
-        self.log_dropped.add(lines);
+        self.server.log_dropped.add(lines);
     }
 
-    /// Log lines lost so far.
+    /// Returns how many log lines were lost so far.
     pub fn log_dropped_so_far(&self) -> u64 {
-        self.log_dropped.value()
+        self.server.log_dropped.value()
     }
 
-    /// All of it in Prometheus' text format, to be served as [`text::CONTENT_TYPE`].
+    /// Writes every metric in Prometheus' text format, to be served as [`text::CONTENT_TYPE`].
     pub fn render(&self) -> String {
-        let series = self.series();
-        let mut page = Page::default();
-        series.write_requests(&mut page);
-        series.write_pools(&mut page);
-        series.write_cache(&mut page);
-        page.metric(&names::CACHE_BYTES);
-        page.sample(&names::CACHE_BYTES, &[], self.cache_bytes.load(Relaxed));
-        page.metric(&names::CONNECTIONS);
-        page.sample(&names::CONNECTIONS, &[], self.connections_now());
-        page.metric(&names::LOG_DROPPED);
-        page.sample(&names::LOG_DROPPED, &[], self.log_dropped.value());
+        let numbers = Numbers { server: &self.server, series: &self.series() };
+        let mut page = MetricsPage::default();
+        for metric in names::ALL {
+            page.metric(metric.name, metric.kind.word(), metric.help);
+            (metric.samples)(&numbers, &mut page.samples(metric.name, metric.labels));
+        }
         page.finish()
     }
 
     fn series(&self) -> MutexGuard<'_, Series> {
-        // Counters stay right whatever panicked while they were held.
+        // Counters are right at any moment, so a panic while they were held does no harm.
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Series {
-    fn write_requests(&self, page: &mut Page) {
-        page.metric(&names::REQUESTS);
-        for route in &self.routes {
-            for (status, count) in route.statuses.seen() {
-                let status = itoa::Buffer::new().format(status).to_owned();
-                page.sample(&names::REQUESTS, &[&route.label, &status], count);
-            }
-        }
-        page.metric(&names::CALLS);
-        for calls in &self.calls {
-            for (outcome, count) in calls.outcomes.seen() {
-                page.sample(&names::CALLS, &[&calls.pool, &calls.route, outcome], count);
-            }
-        }
-        page.metric(&names::REQUEST_SECONDS);
-        for route in &self.routes {
-            page.histogram(&names::REQUEST_SECONDS, &[&route.label], &route.seconds);
-        }
-    }
-
-    fn write_pools(&self, page: &mut Page) {
-        page.metric(&names::QUEUE_SECONDS);
-        for pool in &self.pools {
-            page.histogram(&names::QUEUE_SECONDS, &[&pool.name], &pool.queue);
-        }
-        page.metric(&names::WORK_SECONDS);
-        for pool in &self.pools {
-            page.histogram(&names::WORK_SECONDS, &[&pool.name], &pool.work);
-        }
-        page.metric(&names::QUEUE_LENGTH);
-        for pool in &self.pools {
-            page.sample(&names::QUEUE_LENGTH, &[&pool.name], pool.queue_length.value());
-        }
-        page.metric(&names::WORKERS);
-        for pool in &self.pools {
-            for (state, count) in pool.worker_counts().by_state() {
-                page.sample(&names::WORKERS, &[&pool.name, state], count);
-            }
-        }
-        page.metric(&names::WORKER_STARTS);
-        for pool in &self.pools {
-            page.sample(&names::WORKER_STARTS, &[&pool.name], pool.starts.value());
-        }
-        page.metric(&names::WORKER_EXITS);
-        for pool in &self.pools {
-            for (reason, count) in ExitReason::ALL.iter().zip(&pool.exits) {
-                page.sample(&names::WORKER_EXITS, &[&pool.name, reason.label()], count.value());
-            }
-        }
-        page.metric(&names::MESSAGES_DROPPED);
-        for pool in &self.pools {
-            for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {
-                let labels = [&*pool.name, reason.label()];
-                page.sample(&names::MESSAGES_DROPPED, &labels, count.value());
-            }
-        }
-    }
-
-    /// Only routes that asked the cache at least once: others have nothing to say about it.
-    fn write_cache(&self, page: &mut Page) {
-        page.metric(&names::CACHE);
-        for route in &self.routes {
-            if route.cache.iter().all(|count| count.value() == 0) {
-                continue;
-            }
-            for (result, count) in CacheResult::ALL.iter().zip(&route.cache) {
-                page.sample(&names::CACHE, &[&route.label, result.label()], count.value());
-            }
-        }
     }
 }
 
@@ -304,63 +128,43 @@ fn find_or_add<T>(
 }
 
 impl PoolMetrics {
-    /// A call was handed over for the first time after waiting this long.
+    /// Counts how long a call waited in the queue, once the call has ended.
     pub fn queued_for(&self, time: Duration) {
         self.0.queue.observe(time);
     }
 
-    /// A call was answered, or failed inside a worker, after this long there.
+    /// Counts how long a call was in its last worker, once the call has ended.
     pub fn worked_for(&self, time: Duration) {
         self.0.work.observe(time);
     }
 
-    /// Calls that wait now.
+    /// Sets how many calls wait.
     pub fn queue_length(&self, calls: usize) {
-        self.0.queue_length.set(calls);
+        self.0.queue_length.set(calls as u64);
     }
 
-    /// What [`PoolMetrics::queue_length`] was last told.
-    pub fn queue_length_now(&self) -> u64 {
-        self.0.queue_length.value()
-    }
-
-    /// Workers by state now.
+    /// Sets how many workers are in each state.
     pub fn workers(&self, counts: WorkerCounts) {
         for (gauge, (_, count)) in self.0.workers.iter().zip(counts.by_state()) {
-            gauge.set(count);
+            gauge.set(count as u64);
         }
     }
 
-    /// What [`PoolMetrics::workers`] was last told.
-    pub fn workers_now(&self) -> WorkerCounts {
-        self.0.worker_counts()
-    }
-
-    /// A worker was started.
+    /// Counts a worker that is started.
     pub fn worker_started(&self) {
         self.0.starts.add(1);
     }
 
-    /// How many workers were started so far.
-    pub fn starts_so_far(&self) -> u64 {
-        self.0.starts.value()
-    }
-
-    /// A worker ended.
+    /// Counts a worker that ended.
     pub fn worker_ended(&self, reason: ExitReason) {
         self.0.exits[reason as usize].add(1);
     }
 
-    /// A worker said so many things that nobody waited for.
+    /// Counts messages of workers that were dropped.
     pub fn message_dropped(&self, reason: Dropping, messages: u64) {
         if messages > 0 {
             self.0.dropped[reason as usize].add(messages);
         }
-    }
-
-    /// How many workers ended so far for this reason.
-    pub fn exits_so_far(&self, reason: ExitReason) -> u64 {
-        self.0.exits[reason as usize].value()
     }
 }
 
@@ -388,6 +192,7 @@ impl RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Code;
 
     fn sample(page: &str, name: &str) -> Option<String> {
         let line = page.lines().find(|line| line.starts_with(name))?;
@@ -471,9 +276,14 @@ mod tests {
         metrics.pool("a").worker_started();
         metrics.pool("a").worker_started();
         metrics.pool("b").worker_started();
-        assert_eq!(metrics.pool("a").starts_so_far(), 2);
-        metrics.pool("a").queue_length(4);
-        assert_eq!(metrics.pool("a").queue_length_now(), 4);
+        let page = metrics.render();
+        let starts =
+            |pool| sample(&page, &format!("httpipe_worker_starts_total{{pool=\"{pool}\"}}"));
+        assert_eq!([starts("a"), starts("b")], [Some("2".to_owned()), Some("1".to_owned())]);
+    }
+
+    fn help(name: &str) -> &'static str {
+        names::ALL.iter().find(|metric| metric.name == name).expect("it is a metric").help
     }
 
     #[test]
@@ -486,10 +296,12 @@ mod tests {
         );
         assert!(Dropping::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
         for reason in Dropping::ALL {
-            assert!(names::MESSAGES_DROPPED.help.contains(&format!("`{}`", reason.label())));
+            assert!(
+                help("httpipe_messages_dropped_total").contains(&format!("`{}`", reason.label()))
+            );
         }
         for reason in ExitReason::ALL {
-            assert!(names::WORKER_EXITS.help.contains(&format!("`{}`", reason.label())));
+            assert!(help("httpipe_worker_exits_total").contains(&format!("`{}`", reason.label())));
         }
     }
 

@@ -1,34 +1,44 @@
-//! Every metric once: its name, kind, unit, labels and what it tells.
+//! Every metric once: its name, kind, unit, labels, help, and the numbers it is made of.
 //!
-//! Pure. `docs/reference/metrics.md` is made of this list, and a test compares the two.
+//! Pure: the page of metrics and `docs/reference/metrics.md` are made from one table; a test
+//! compares the document with it.
+
+use std::sync::Arc;
+
+use super::labels::{CacheResult, Dropping};
+use super::series::{BOUNDS, Numbers, RouteSeries};
+use super::text::Samples;
+use crate::base::ExitReason;
 
 /// How the numbers of a metric behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows, from 0 at the start of the server.
     Counter,
-    /// A level: goes up and down.
+    /// Goes up and down.
     Gauge,
-    /// Counts of observations by size, with their sum.
+    /// Counts observations by size, and sums them up.
     Histogram,
 }
 
-/// What one metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One metric.
+#[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name as scraped. Histograms add `_bucket`, `_sum` and `_count` to it.
     pub name: &'static str,
     /// How its numbers behave.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it counts.
     pub unit: &'static str,
     /// The names of its labels.
     pub labels: &'static [&'static str],
-    /// What it tells, in one sentence without its full stop.
+    /// What it tells, in one sentence without a full stop.
     pub help: &'static str,
+    /// Writes its samples.
+    pub(super) samples: fn(&Numbers<'_>, &mut Samples<'_>),
 }
 
-impl Kind {
+impl MetricKind {
     /// The word of the text format.
     pub fn word(self) -> &'static str {
         match self {
@@ -39,152 +49,184 @@ impl Kind {
     }
 }
 
-/// `httpipe_requests_total`
-pub const REQUESTS: Metric = Metric {
-    name: "httpipe_requests_total",
-    kind: Kind::Counter,
-    unit: "requests",
-    labels: &["route", "status"],
-    help: "Requests answered, by the match text of their route (`none`: no route) and status",
-};
-
-/// `httpipe_calls_total`
-pub const CALLS: Metric = Metric {
-    name: "httpipe_calls_total",
-    kind: Kind::Counter,
-    unit: "calls",
-    labels: &["pool", "route", "outcome"],
-    help: "Calls that entered a pool, by outcome: `ok`, a failure code, or `abandoned`",
-};
-
-/// `httpipe_request_seconds`
-pub const REQUEST_SECONDS: Metric = Metric {
-    name: "httpipe_request_seconds",
-    kind: Kind::Histogram,
-    unit: "seconds",
-    labels: &["route"],
-    help: "Time from the end of a request's head to its response",
-};
-
-/// `httpipe_queue_seconds`
-pub const QUEUE_SECONDS: Metric = Metric {
-    name: "httpipe_queue_seconds",
-    kind: Kind::Histogram,
-    unit: "seconds",
-    labels: &["pool"],
-    help: "Time calls waited before they were first given to a worker",
-};
-
-/// `httpipe_work_seconds`
-pub const WORK_SECONDS: Metric = Metric {
-    name: "httpipe_work_seconds",
-    kind: Kind::Histogram,
-    unit: "seconds",
-    labels: &["pool"],
-    help: "Time calls spent in a worker",
-};
-
-/// `httpipe_queue_length`
-pub const QUEUE_LENGTH: Metric = Metric {
-    name: "httpipe_queue_length",
-    kind: Kind::Gauge,
-    unit: "calls",
-    labels: &["pool"],
-    help: "Calls that wait for a worker now",
-};
-
-/// `httpipe_workers`
-pub const WORKERS: Metric = Metric {
-    name: "httpipe_workers",
-    kind: Kind::Gauge,
-    unit: "workers",
-    labels: &["pool", "state"],
-    help: "Workers now, by state: `starting`, `ready`, `busy` or `leaving`",
-};
-
-/// `httpipe_worker_starts_total`
-pub const WORKER_STARTS: Metric = Metric {
-    name: "httpipe_worker_starts_total",
-    kind: Kind::Counter,
-    unit: "workers",
-    labels: &["pool"],
-    help: "Workers started",
-};
-
-/// `httpipe_worker_exits_total`
-pub const WORKER_EXITS: Metric = Metric {
-    name: "httpipe_worker_exits_total",
-    kind: Kind::Counter,
-    unit: "workers",
-    labels: &["pool", "reason"],
-    help: "Workers that ended, by reason: `crash`, `timeout`, `bad_answer`, `unasked_output`, \
-           `too_big`, `start_failed`, `recycled`, `scaled_down`, `reloaded` or `stopped`",
-};
-
-/// `httpipe_messages_dropped_total`
-pub const MESSAGES_DROPPED: Metric = Metric {
-    name: "httpipe_messages_dropped_total",
-    kind: Kind::Counter,
-    unit: "messages",
-    labels: &["pool", "reason"],
-    help: "Messages of workers that were no answer to anybody who waits, by reason: \
-           `notification`, `question` (the worker's own; it is told that there is no such \
-           method) or `late` (of a call that was cancelled or left in the middle of its answer)",
-};
-
-/// `httpipe_cache_total`
-pub const CACHE: Metric = Metric {
-    name: "httpipe_cache_total",
-    kind: Kind::Counter,
-    unit: "requests",
-    labels: &["route", "result"],
-    help: "Requests of routes that keep answers, by how they were served: `hit`, `miss` or \
-           `collapsed`",
-};
-
-/// `httpipe_cache_bytes`
-pub const CACHE_BYTES: Metric = Metric {
-    name: "httpipe_cache_bytes",
-    kind: Kind::Gauge,
-    unit: "bytes",
-    labels: &[],
-    help: "Bytes of kept answers now, keys and book-keeping included",
-};
-
-/// `httpipe_connections`
-pub const CONNECTIONS: Metric = Metric {
-    name: "httpipe_connections",
-    kind: Kind::Gauge,
-    unit: "connections",
-    labels: &[],
-    help: "Connections of callers now",
-};
-
-/// `httpipe_log_dropped_total`
-pub const LOG_DROPPED: Metric = Metric {
-    name: "httpipe_log_dropped_total",
-    kind: Kind::Counter,
-    unit: "lines",
-    labels: &[],
-    help: "Log lines lost because the log could not be written",
-};
-
 /// Every metric, in the order in which they are shown.
 pub const ALL: &[Metric] = &[
-    REQUESTS,
-    CALLS,
-    REQUEST_SECONDS,
-    QUEUE_SECONDS,
-    WORK_SECONDS,
-    QUEUE_LENGTH,
-    WORKERS,
-    WORKER_STARTS,
-    WORKER_EXITS,
-    MESSAGES_DROPPED,
-    CACHE,
-    CACHE_BYTES,
-    CONNECTIONS,
-    LOG_DROPPED,
+    Metric {
+        name: "httpipe_requests_total",
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &["route", "status"],
+        help: "Requests answered, by the match text of their route (`none`: no route) and status",
+        samples: |numbers, to| {
+            for route in &numbers.series.routes {
+                for (status, count) in route.statuses.seen() {
+                    let mut status_text = itoa::Buffer::new();
+                    to.number(&[&route.label, status_text.format(status)], count);
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_calls_total",
+        kind: MetricKind::Counter,
+        unit: "calls",
+        labels: &["pool", "route", "outcome"],
+        help: "Calls to a pool that ended, by outcome: `ok`, a failure code, or `abandoned`",
+        samples: |numbers, to| {
+            for calls in &numbers.series.calls {
+                for (outcome, count) in calls.outcomes.seen() {
+                    to.number(&[&calls.pool, &calls.route, outcome], count);
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_request_seconds",
+        kind: MetricKind::Histogram,
+        unit: "seconds",
+        labels: &["route"],
+        help: "Time from the end of a request's head until its response is ready; for an answer in parts, its first part",
+        samples: |numbers, to| {
+            for route in &numbers.series.routes {
+                to.histogram(&[&route.label], &route.seconds);
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_queue_seconds",
+        kind: MetricKind::Histogram,
+        unit: "seconds",
+        labels: &["pool"],
+        help: "Time from the acceptance of a call until it was last given to a worker, or until it ended without one",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.histogram(&[&pool.name], &pool.queue);
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_work_seconds",
+        kind: MetricKind::Histogram,
+        unit: "seconds",
+        labels: &["pool"],
+        help: "Time from when a call was last given to a worker until it ended",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.histogram(&[&pool.name], &pool.work);
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_queue_length",
+        kind: MetricKind::Gauge,
+        unit: "calls",
+        labels: &["pool"],
+        help: "Calls that wait for a worker now",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.queue_length.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_workers",
+        kind: MetricKind::Gauge,
+        unit: "workers",
+        labels: &["pool", "state"],
+        help: "Workers now, by state: `starting`, `ready`, `busy` or `leaving`",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                for (state, count) in pool.worker_counts().by_state() {
+                    to.number(&[&pool.name, state], count);
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_worker_starts_total",
+        kind: MetricKind::Counter,
+        unit: "workers",
+        labels: &["pool"],
+        help: "Workers started, those that failed to start included",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.starts.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_worker_exits_total",
+        kind: MetricKind::Counter,
+        unit: "workers",
+        labels: &["pool", "reason"],
+        help: "Workers that ended, by reason: `crash`, `timeout`, `bad_answer`, `unasked_output`, \
+               `too_big`, `start_failed`, `recycled`, `scaled_down`, `reloaded` or `stopped`",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                for (reason, count) in ExitReason::ALL.iter().zip(&pool.exits) {
+                    to.number(&[&pool.name, reason.label()], count.value());
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_messages_dropped_total",
+        kind: MetricKind::Counter,
+        unit: "messages",
+        labels: &["pool", "reason"],
+        help: "Messages of workers that were passed on to no caller, by reason: `notification`, \
+               `question` (the worker's own; it is told that there is no such method) or `late` \
+               (of a call that was cancelled or whose caller left in the middle of its answer)",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {
+                    to.number(&[&pool.name, reason.label()], count.value());
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_cache_total",
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &["route", "result"],
+        help: "Requests of routes that keep answers, by how they were served: `hit`, `miss` or \
+               `collapsed`",
+        samples: |numbers, to| {
+            // A route that never asked the cache has nothing to say about it.
+            let asked =
+                |route: &&Arc<RouteSeries>| route.cache.iter().any(|count| count.value() > 0);
+            for route in numbers.series.routes.iter().filter(asked) {
+                for (result, count) in CacheResult::ALL.iter().zip(&route.cache) {
+                    to.number(&[&route.label, result.label()], count.value());
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_cache_bytes",
+        kind: MetricKind::Gauge,
+        unit: "bytes",
+        labels: &[],
+        help: "Bytes of kept answers now, keys and book-keeping included",
+        samples: |numbers, to| to.number(&[], numbers.server.cache_bytes.value()),
+    },
+    Metric {
+        name: "httpipe_connections",
+        kind: MetricKind::Gauge,
+        unit: "connections",
+        labels: &[],
+        help: "Open connections of callers now",
+        samples: |numbers, to| to.number(&[], numbers.server.connections.value()),
+    },
+    Metric {
+        name: "httpipe_log_dropped_total",
+        kind: MetricKind::Counter,
+        unit: "lines",
+        labels: &[],
+        help: "Log lines lost because the log could not be written",
+        samples: |numbers, to| to.number(&[], numbers.server.log_dropped.value()),
+    },
 ];
 
 /// The page `docs/reference/metrics.md`.
@@ -209,7 +251,7 @@ pub fn reference() -> String {
         page.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     page.push_str("\nThe upper bounds of the histograms' buckets, in seconds: ");
-    let bounds: Vec<&str> = super::handles::BOUNDS.iter().map(|(_, text)| *text).collect();
+    let bounds: Vec<&str> = BOUNDS.iter().map(|(_, text)| *text).collect();
     page.push_str(&bounds.join(", "));
     page.push_str(", +Inf.\n");
     page
@@ -235,9 +277,9 @@ mod tests {
             let plain = |text: &str| text.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
             assert!(metric.name.starts_with("httpipe_") && plain(metric.name), "{}", metric.name);
             assert!(metric.labels.iter().all(|label| plain(label)), "{}", metric.name);
-            let counts = metric.kind == Kind::Counter;
+            let counts = metric.kind == MetricKind::Counter;
             assert_eq!(metric.name.ends_with("_total"), counts, "{}", metric.name);
-            let seconds = metric.kind == Kind::Histogram;
+            let seconds = metric.kind == MetricKind::Histogram;
             assert_eq!(metric.name.ends_with("_seconds"), seconds, "{}", metric.name);
         }
     }

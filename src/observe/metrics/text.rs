@@ -1,83 +1,88 @@
 //! Prometheus' text format, version 0.0.4.
 //!
-//! Pure: writes into a text. It is written here because the client libraries at hand write
-//! `OpenMetrics`, whose `# TYPE` lines name counters without `_total`; a server that reads 0.0.4
-//! takes such counters for untyped.
+//! Pure: writes into a string. The client libraries at hand write `OpenMetrics`, whose `# TYPE`
+//! lines name counters without `_total`: a server that reads 0.0.4 takes such counters for
+//! untyped.
 
 use std::fmt::Write as _;
 
-use super::handles::{BOUNDS, Histogram};
-use super::names::Metric;
+use super::series::{BOUNDS, Histogram};
 
-/// What it must be served as.
+/// The content type under which a page must be served.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A page of metrics under way.
+/// A page of metrics that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Page(String);
+pub(super) struct MetricsPage(String);
 
-impl Page {
+/// Writes the samples of one metric.
+pub(super) struct Samples<'a> {
+    page: &'a mut String,
+    name: &'static str,
+    labels: &'static [&'static str],
+}
+
+impl MetricsPage {
     pub(super) fn finish(self) -> String {
         self.0
     }
 
-    /// Begins a metric; its samples must follow before another one begins.
-    pub(super) fn metric(&mut self, metric: &Metric) {
-        self.0.push_str("# HELP ");
-        self.0.push_str(metric.name);
-        self.0.push(' ');
-        escape(&mut self.0, metric.help, false);
-        self.0.push_str("\n# TYPE ");
-        self.0.push_str(metric.name);
-        self.0.push(' ');
-        self.0.push_str(metric.kind.word());
-        self.0.push('\n');
+    /// Begins a metric. Its samples must follow before the next metric begins.
+    pub(super) fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        self.0.extend(["# HELP ", name, " "]);
+        escape(&mut self.0, help, false);
+        self.0.extend(["\n# TYPE ", name, " ", kind, "\n"]);
     }
 
-    /// One sample; `values` are those of the metric's labels, in their order.
-    pub(super) fn sample(&mut self, metric: &Metric, values: &[&str], number: impl itoa::Integer) {
-        self.name(metric, "", values, None);
-        self.0.push_str(itoa::Buffer::new().format(number));
-        self.0.push('\n');
-    }
-
-    /// The samples of one histogram.
-    pub(super) fn histogram(&mut self, metric: &Metric, values: &[&str], histogram: &Histogram) {
-        let counts = histogram.cumulated();
-        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
-        for (bound, count) in bounds.zip(counts) {
-            self.name(metric, "_bucket", values, Some(bound));
-            self.0.push_str(itoa::Buffer::new().format(count));
-            self.0.push('\n');
-        }
-        self.name(metric, "_sum", values, None);
-        let sum = histogram.sum();
-        writeln!(self.0, "{}.{:09}", sum.as_secs(), sum.subsec_nanos())
-            .expect("a text takes all that is written");
-        self.name(metric, "_count", values, None);
-        self.0.push_str(itoa::Buffer::new().format(counts[BOUNDS.len()]));
-        self.0.push('\n');
-    }
-
-    fn name(&mut self, metric: &Metric, suffix: &str, values: &[&str], bound: Option<&str>) {
-        debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
-        self.0.push_str(metric.name);
-        self.0.push_str(suffix);
-        let labels = metric.labels.iter().copied().zip(values.iter().copied());
-        let mut before = '{';
-        for (label, value) in labels.chain(bound.map(|bound| ("le", bound))) {
-            self.0.push(before);
-            self.0.push_str(label);
-            self.0.push_str("=\"");
-            escape(&mut self.0, value, true);
-            self.0.push('"');
-            before = ',';
-        }
-        self.0.push_str(if before == ',' { "} " } else { " " });
+    /// The samples of the metric with this name and these labels.
+    pub(super) fn samples(
+        &mut self,
+        name: &'static str,
+        labels: &'static [&'static str],
+    ) -> Samples<'_> {
+        Samples { page: &mut self.0, name, labels }
     }
 }
 
-/// A backslash, a line feed and, in a label's value, a quote would be read as the end.
+impl Samples<'_> {
+    /// Writes one sample. `values` are the values of the labels, in the order of the labels.
+    pub(super) fn number(&mut self, values: &[&str], number: impl itoa::Integer) {
+        self.name("", values, None);
+        self.page.extend([itoa::Buffer::new().format(number), "\n"]);
+    }
+
+    /// Writes the samples of one histogram.
+    pub(super) fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
+        let counts = histogram.cumulated();
+        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+        for (bound, count) in bounds.zip(counts) {
+            self.name("_bucket", values, Some(bound));
+            self.page.extend([itoa::Buffer::new().format(count), "\n"]);
+        }
+        self.name("_sum", values, None);
+        let sum = histogram.sum();
+        writeln!(self.page, "{}.{:09}", sum.as_secs(), sum.subsec_nanos())
+            .expect("a string can always grow");
+        self.name("_count", values, None);
+        self.page.extend([itoa::Buffer::new().format(counts[BOUNDS.len()]), "\n"]);
+    }
+
+    fn name(&mut self, suffix: &str, values: &[&str], bound: Option<&str>) {
+        debug_assert_eq!(self.labels.len(), values.len(), "{}", self.name);
+        self.page.extend([self.name, suffix]);
+        let labels = self.labels.iter().copied().zip(values.iter().copied());
+        let mut before = "{";
+        for (label, value) in labels.chain(bound.map(|bound| ("le", bound))) {
+            self.page.extend([before, label, "=\""]);
+            escape(self.page, value, true);
+            self.page.push('"');
+            before = ",";
+        }
+        self.page.push_str(if before == "," { "} " } else { " " });
+    }
+}
+
+/// Escapes what would end the text early: a backslash, a line feed and, in quotes, a quote.
 fn escape(page: &mut String, text: &str, quoted: bool) {
     for char in text.chars() {
         match char {
@@ -93,15 +98,16 @@ fn escape(page: &mut String, text: &str, quoted: bool) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::names::{CONNECTIONS, QUEUE_SECONDS, REQUESTS};
     use super::*;
+
+    const REQUEST_LABELS: &[&str] = &["route", "status"];
 
     #[test]
     fn a_metric_is_typed_under_the_name_of_its_samples() {
-        let mut page = Page::default();
-        page.metric(&REQUESTS);
-        page.sample(&REQUESTS, &["GET /", "200"], 7_u64);
-        page.sample(&CONNECTIONS, &[], -1_i64);
+        let mut page = MetricsPage::default();
+        page.metric("httpipe_requests_total", "counter", "Requests answered");
+        page.samples("httpipe_requests_total", REQUEST_LABELS).number(&["GET /", "200"], 7_u64);
+        page.samples("httpipe_connections", &[]).number(&[], -1_i64);
         let page = page.finish();
         assert!(page.starts_with("# HELP httpipe_requests_total Requests answered"), "{page}");
         assert!(
@@ -116,8 +122,9 @@ mod tests {
 
     #[test]
     fn a_label_cannot_leave_its_quotes() {
-        let mut page = Page::default();
-        page.sample(&REQUESTS, &["GET /\"} 1\nx{a=\"\\", "200"], 1_u64);
+        let mut page = MetricsPage::default();
+        let mut samples = page.samples("httpipe_requests_total", REQUEST_LABELS);
+        samples.number(&["GET /\"} 1\nx{a=\"\\", "200"], 1_u64);
         assert_eq!(
             page.finish(),
             "httpipe_requests_total{route=\"GET /\\\"} 1\\nx{a=\\\"\\\\\",status=\"200\"} 1\n"
@@ -130,8 +137,8 @@ mod tests {
         for micros in [40, 60, 400_000_000] {
             histogram.observe(Duration::from_micros(micros));
         }
-        let mut page = Page::default();
-        page.histogram(&QUEUE_SECONDS, &["p"], &histogram);
+        let mut page = MetricsPage::default();
+        page.samples("httpipe_queue_seconds", &["pool"]).histogram(&["p"], &histogram);
         let page = page.finish();
         let lines: Vec<&str> = page.lines().collect();
         assert_eq!(lines[0], "httpipe_queue_seconds_bucket{pool=\"p\",le=\"0.00005\"} 1");

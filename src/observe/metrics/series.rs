@@ -1,13 +1,14 @@
-//! The numbers behind the metrics: atomics that a handle finds without a look-up or a lock.
+//! The numbers behind the metrics: atomics that are counted without a look-up or a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{CallOutcome, Dropping};
+use super::labels::{CacheResult, CallOutcome, Dropping};
 use crate::base::{ExitReason, WorkerCounts};
 
-/// Upper bounds of the histograms' buckets: as a number of nanoseconds, and in seconds as the
-/// text format writes them. Calls of microseconds and of minutes are both worth telling apart.
+/// Upper bounds of the histograms' buckets, in nanoseconds, and in seconds as the text format
+/// writes them. They tell calls of microseconds apart as well as calls of minutes.
 pub(crate) const BOUNDS: [(u64, &str); 20] = [
     (50_000, "0.00005"),
     (100_000, "0.0001"),
@@ -49,9 +50,23 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(super) struct Gauge(AtomicU64);
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub(super) struct Level(AtomicI64);
+
+impl Level {
+    pub(super) fn change(&self, change: i64) {
+        self.0.fetch_add(change, Relaxed);
+    }
+
+    pub(super) fn value(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
 impl Gauge {
-    pub(super) fn set(&self, value: usize) {
-        self.0.store(value as u64, Relaxed);
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
     }
 
     pub(super) fn value(&self) -> u64 {
@@ -140,6 +155,28 @@ impl OutcomeCounters {
     }
 }
 
+/// The numbers of the whole server.
+#[derive(Debug, Default)]
+pub(super) struct ServerSeries {
+    pub(super) connections: Level,
+    pub(super) cache_bytes: Gauge,
+    pub(super) log_dropped: Counter,
+}
+
+/// Every series with labels, in the order in which they were first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    pub(super) pools: Vec<Arc<PoolSeries>>,
+    pub(super) routes: Vec<Arc<RouteSeries>>,
+    pub(super) calls: Vec<Arc<CallSeries>>,
+}
+
+/// All the numbers there are, for the metrics that are made of them.
+pub(super) struct Numbers<'a> {
+    pub(super) server: &'a ServerSeries,
+    pub(super) series: &'a Series,
+}
+
 /// The numbers of one pool.
 #[derive(Debug, Default)]
 pub(super) struct PoolSeries {
@@ -170,12 +207,12 @@ pub(super) struct RouteSeries {
     pub(super) label: String,
     pub(super) statuses: StatusCounters,
     pub(super) seconds: Histogram,
-    /// In the order of [`super::CacheResult::ALL`].
-    pub(super) cache: [Counter; 3],
+    /// In the order of [`CacheResult::ALL`].
+    pub(super) cache: [Counter; CacheResult::ALL.len()],
 }
 
-/// The calls of one route in one pool. Apart from [`RouteSeries`], because a reload may give
-/// the route another pool while its requests go on being counted in one series.
+/// The calls of one route in one pool. Not part of [`RouteSeries`], because a reload may give
+/// the route another pool while its requests are still counted in one series.
 #[derive(Debug, Default)]
 pub(super) struct CallSeries {
     pub(super) pool: String,
