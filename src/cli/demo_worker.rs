@@ -1,13 +1,13 @@
 //! A line worker with switchable faults: the hidden subcommand `demo-worker`.
 //!
-//! It answers each line with that line, and does what the tests, the soak and curious operators
-//! ask of it besides. A fault is switched on for every question (`--crash`), for the questions
-//! that hold a word (`--crash-on boom`), or by the question itself (`crash abc`). `TABLE` is the
-//! parser, the dispatcher and the help in one. Synchronous on purpose: one read, all answers of
-//! it in one write, so that a benchmark with it measures the server.
+//! It answers each line with that line, and misbehaves as tests, the soak and curious operators
+//! tell it to. A fault is switched on for every question (`--crash`), for questions that contain
+//! a word (`--crash-on boom`), or by the question itself (`crash abc`). The parser, the dispatcher
+//! and the help all use `TABLE`. The worker is synchronous on purpose: it answers all lines of one
+//! read in one write, so a benchmark with it measures the server.
 
 mod acts;
-mod surroundings;
+mod system;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,75 +15,75 @@ use std::fmt::Write as _;
 use std::process::{Child, ExitCode};
 use std::time::Duration;
 
-use self::surroundings::{descriptors, holds, ignore_term, number, sleep, status, time, write_all};
+use self::system::{contains, descriptors, ignore_term, number, sleep, status, time, write_all};
 use rustix::process::Signal;
 
-/// The code it exits with when it crashes on purpose.
+/// The exit code of a crash on purpose.
 const CRASHED: i32 = 101;
-/// The most that one read takes.
+/// The most bytes of one read.
 const READ_MAX: usize = 64 * 1024;
 
-/// What is left to do for a question after a fault did its part.
-enum Then {
-    /// Whatever other faults are on, then the answer.
+/// What follows a fault.
+enum Next {
+    /// The other faults, then the answer.
     Answer,
-    /// Nothing: the fault dealt with the answer.
+    /// Nothing: the fault has dealt with the answer.
     Nothing,
 }
 
-/// What an entry of the table switches.
-enum Kind {
-    /// Something about the whole process; a flag only.
-    Process(fn(&mut Settings, &str)),
-    /// Something about one question.
-    Question(fn(&mut Worker, &[u8], &str) -> Then),
+/// What a trick changes.
+enum Effect {
+    /// The whole process. Such a trick is a flag only.
+    Process(fn(&mut Options, &str)),
+    /// The treatment of one question.
+    Question(fn(&mut DemoWorker, &[u8], &str) -> Next),
 }
 
-/// One fault or report: `name` as flag and first word, and what follows it.
-struct Entry {
+/// A fault or a report. `name` is its flag and the first word of its question; `argument` follows.
+struct Trick {
     name: &'static str,
     argument: &'static str,
     help: &'static str,
-    kind: Kind,
+    kind: Effect,
 }
 
 const fn process(
     name: &'static str,
     argument: &'static str,
     help: &'static str,
-    set: fn(&mut Settings, &str),
-) -> Entry {
-    Entry { name, argument, help, kind: Kind::Process(set) }
+    set: fn(&mut Options, &str),
+) -> Trick {
+    Trick { name, argument, help, kind: Effect::Process(set) }
 }
 
 const fn question(
     name: &'static str,
     argument: &'static str,
     help: &'static str,
-    act: fn(&mut Worker, &[u8], &str) -> Then,
-) -> Entry {
-    Entry { name, argument, help, kind: Kind::Question(act) }
+    act: fn(&mut DemoWorker, &[u8], &str) -> Next,
+) -> Trick {
+    Trick { name, argument, help, kind: Effect::Question(act) }
 }
 
-/// Everything it can be told.
-const TABLE: &[Entry] = &[
+/// Every trick of the worker.
+const TABLE: &[Trick] = &[
     process("pair", "", "answers `{input}|{input}` instead of `{input}`", |s, _| s.pair = true),
     process("banner", "TEXT", "writes a line before it reads", |s, a| s.banner = Some(a.into())),
     process("slow-start", "TIME", "waits before it reads", |s, a| s.slow_start = time(a)),
     process("exit-at-once", "CODE", "ends before it reads", |s, a| s.exit = a.parse().ok()),
     process("never-reads", "", "stays, and reads nothing", |s, _| s.never_reads = true),
-    process("ignore-term", "", "takes no notice of TERM", |_, _| ignore_term()),
-    process("ignore-eof", "", "stays when stdin has ended", |s, _| s.ignore_eof = true),
-    process("once", "NAME", "faults only in the process that makes this file", |s, a| {
+    process("ignore-term", "", "ignores TERM", |_, _| ignore_term()),
+    process("ignore-eof", "", "stays after stdin has ended", |s, _| s.ignore_eof = true),
+    process("once", "NAME", "faults only in the process that creates this file", |s, a| {
         s.once = Some(a.into());
     }),
-    process("after", "COUNT", "faults only after so many questions", |s, a| s.after = number(a)),
+    process("after", "COUNT", "faults only after this many questions", |s, a| s.after = number(a)),
     process("journal", "NAME", "appends every question to this file", |s, a| {
         s.journal = Some(a.into());
     }),
     question("sleep", "TIME", "answers later", |_, _, a| {
         sleep(time(a));
-        Then::Answer
+        Next::Answer
     }),
     question("crash", "", "dies before the answer", |w, _, _| w.exit(CRASHED)),
     question("crash-during", "", "dies in the middle of the answer", |w, q, _| {
@@ -102,75 +102,75 @@ const TABLE: &[Entry] = &[
     question("stop-self", "", "stops itself, as a debugger would", |w, _, _| {
         w.signal_self(Signal::STOP)
     }),
-    question("hang", "", "never answers, reads no more", |w, _, _| w.stay()),
-    question("spin", "", "never answers, burns a processor", |w, _, _| w.spin()),
+    question("hang", "", "never answers, stops reading", |w, _, _| w.stay()),
+    question("spin", "", "never answers, keeps a processor busy", |w, _, _| w.spin()),
     question("twice", "", "answers twice at once", |w, q, _| {
         w.answer(q);
-        Then::Answer
+        Next::Answer
     }),
-    question("again", "TIME", "answers, and once more after this time", |w, q, a| {
+    question("again", "TIME", "answers, and answers again after this time", |w, q, a| {
         w.answer(q);
         w.flush();
         sleep(time(a));
-        Then::Answer
+        Next::Answer
     }),
     question("unasked", "TIME", "answers, and says something else after this time", |w, q, a| {
         w.answer(q);
         w.flush();
         sleep(time(a));
         w.line(b"nobody asked");
-        Then::Nothing
+        Next::Nothing
     }),
-    question("half-stall", "", "half an answer, then nothing more", |w, q, _| {
+    question("half-stall", "", "writes half an answer, then nothing", |w, q, _| {
         w.half(q);
         w.stay()
     }),
-    question("dribble", "TIME", "one byte at a time, with this pause", |w, q, a| {
+    question("dribble", "TIME", "answers one byte at a time, with this pause", |w, q, a| {
         w.dribble(q, time(a));
-        Then::Nothing
+        Next::Nothing
     }),
     question("wrong", "", "answers another question", |w, _, _| {
         w.answer(b"another question");
-        Then::Nothing
+        Next::Nothing
     }),
-    question("garbage", "", "answers bytes that mean nothing", |w, _, _| {
+    question("garbage", "", "answers meaningless bytes", |w, _, _| {
         w.line(b"\x00\x01\x02 garbage \x7f");
-        Then::Nothing
+        Next::Nothing
     }),
-    question("invalid-utf8", "", "the answer is no text", |w, q, _| {
+    question("invalid-utf8", "", "answers bytes that are not UTF-8", |w, q, _| {
         w.report(q, b"\xff\xfe\x80");
-        Then::Nothing
+        Next::Nothing
     }),
     question("empty", "", "answers an empty line", |w, _, _| {
         w.line(b"");
-        Then::Nothing
+        Next::Nothing
     }),
     question("error", "", "answers `e|{input}|it cannot be done`", |w, q, _| {
         w.line(&[b"e|", q, b"|it cannot be done"].concat());
-        Then::Nothing
+        Next::Nothing
     }),
-    question("endless", "", "a line that never ends", |w, _, _| w.endless()),
-    question("huge", "BYTES", "a line of this length", |w, q, a| {
+    question("endless", "", "writes a line that never ends", |w, _, _| w.endless()),
+    question("huge", "BYTES", "answers a line of this length", |w, q, a| {
         w.huge(q, number(a));
-        Then::Nothing
+        Next::Nothing
     }),
     question("close-stdout", "", "closes stdout and stays", |w, _, _| w.close_stdout()),
-    question("stop-reading", "", "answers, then reads no more", |w, q, _| {
+    question("stop-reading", "", "answers, then stops reading", |w, q, _| {
         w.answer(q);
         w.stay()
     }),
-    question("grandchild", "", "leaves a process that holds its pipes", |w, _, _| {
+    question("grandchild", "", "leaves a process behind that holds its pipes", |w, _, _| {
         w.leave_behind(1);
-        Then::Answer
+        Next::Answer
     }),
-    question("fork", "COUNT", "leaves so many processes", |w, _, a| {
+    question("fork", "COUNT", "leaves this many processes behind", |w, _, a| {
         w.leave_behind(number(a));
-        Then::Answer
+        Next::Answer
     }),
     question(
         "orphan-and-crash",
         "",
-        "leaves a process that holds its pipes, and dies",
+        "leaves a process behind that holds its pipes, and dies",
         |w, _, _| {
             w.leave_behind(1);
             w.exit(CRASHED)
@@ -179,53 +179,56 @@ const TABLE: &[Entry] = &[
     question(
         "orphan-and-hang",
         "",
-        "leaves a process that holds its pipes, and hangs",
+        "leaves a process behind that holds its pipes, and hangs",
         |w, _, _| {
             w.leave_behind(1);
             w.stay()
         },
     ),
-    question("stderr", "", "says the question on stderr too", |w, q, _| {
+    question("stderr", "", "writes the question to stderr too", |w, q, _| {
         w.complain(&[q, b"\n"].concat());
-        Then::Answer
+        Next::Answer
     }),
-    question("stderr-flood", "BYTES", "floods stderr first", |w, _, a| {
+    question("stderr-flood", "BYTES", "first writes this much to stderr", |w, _, a| {
         w.flood(number(a));
-        Then::Answer
+        Next::Answer
     }),
     question(
         "stderr-endless",
         "BYTES",
-        "writes a line without an end on stderr first",
+        "first writes this much to stderr, without a line end",
         |w, _, a| {
             w.complain(&vec![b'e'; number(a)]);
-            Then::Answer
+            Next::Answer
         },
     ),
-    question("leak", "BYTES", "keeps so much memory for ever", |w, _, a| {
+    question("leak", "BYTES", "keeps this much memory for ever", |w, _, a| {
         w.kept.push(vec![1; number(a)]);
-        Then::Answer
+        Next::Answer
     }),
-    question("fds", "", "answers its open descriptors", |w, q, _| w.say(q, &descriptors())),
-    question("env", "NAME", "answers a variable, `-` where it is not set", |w, q, a| {
+    question("fds", "", "answers with its open descriptors", |w, q, _| w.say(q, &descriptors())),
+    question("env", "NAME", "answers with a variable, `-` if it is not set", |w, q, a| {
         let value = std::env::var_os(a).unwrap_or_else(|| "-".into());
         w.say(q, &value.to_string_lossy())
     }),
-    question("pid", "", "answers its process id", |w, q, _| {
+    question("pid", "", "answers with its process id", |w, q, _| {
         w.say(q, &std::process::id().to_string())
     }),
-    question("cwd", "", "answers its directory", |w, q, _| {
+    question("cwd", "", "answers with its directory", |w, q, _| {
         let dir = std::env::current_dir().unwrap_or_default();
         w.say(q, &dir.to_string_lossy())
     }),
-    question("status", "FIELD", "answers a line of /proc/self/status, as SigBlk", |w, q, a| {
-        w.say(q, &status(a))
-    }),
+    question(
+        "status",
+        "FIELD",
+        "answers with a field of /proc/self/status, such as SigBlk",
+        |w, q, a| w.say(q, &status(a)),
+    ),
 ];
 
-/// What the flags said.
+/// What the flags ask for.
 #[derive(Default)]
-struct Settings {
+struct Options {
     pair: bool,
     banner: Option<String>,
     slow_start: Duration,
@@ -235,34 +238,34 @@ struct Settings {
     once: Option<String>,
     after: usize,
     journal: Option<String>,
-    faults: Vec<Switched>,
+    faults: Vec<ActiveFault>,
 }
 
 /// A fault that a flag switched on.
-struct Switched {
-    act: fn(&mut Worker, &[u8], &str) -> Then,
+struct ActiveFault {
+    act: fn(&mut DemoWorker, &[u8], &str) -> Next,
     argument: String,
-    /// `None`: every question; else those that hold this word.
+    /// If set, only questions that contain this word.
     word: Option<String>,
 }
 
 /// The running worker.
-struct Worker {
-    settings: Settings,
+struct DemoWorker {
+    settings: Options,
     faulty: bool,
     asked: usize,
-    /// Answers that were not written yet.
+    /// Answers that are not written yet.
     out: Vec<u8>,
     /// Memory that the `leak` fault keeps.
     kept: Vec<Vec<u8>>,
-    /// Processes that outlive it.
+    /// Processes that outlive the worker.
     left_behind: Vec<Child>,
-    names: HashMap<&'static [u8], &'static Entry>,
+    names: HashMap<&'static [u8], &'static Trick>,
 }
 
 /// Runs the worker with the arguments after `demo-worker` until stdin ends.
 ///
-/// Exits with 2 and a message on stderr where an argument is unknown.
+/// Exits with 2 and a message on stderr if an argument is unknown.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let words: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
     if words.iter().any(|word| word == "--help") {
@@ -272,7 +275,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let settings = match parse(&words) {
         Ok(settings) => settings,
         Err(unknown) => {
-            let text = format!("error: {unknown}\n\nhint: `demo-worker --help` lists all it can\n");
+            let text = format!("error: {unknown}\n\nhint: `demo-worker --help` lists all faults\n");
             write_all(rustix::stdio::stderr(), text.as_bytes());
             return ExitCode::from(2);
         }
@@ -282,7 +285,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(code);
     }
     sleep(settings.slow_start);
-    let mut worker = Worker::new(settings);
+    let mut worker = DemoWorker::new(settings);
     if let Some(banner) = worker.settings.banner.take() {
         worker.line(banner.as_bytes());
         worker.flush();
@@ -299,13 +302,13 @@ fn help() -> String {
     let mut text = String::from(
         "Answers each line with that line, and misbehaves as told.\n\n\
          --FAULT [ARGUMENT]          for every question\n\
-         --FAULT-on WORD [ARGUMENT]  for questions that hold WORD\n\
-         FAULT [ARGUMENT] ...        as a question: for this question\n\n",
+         --FAULT-on WORD [ARGUMENT]  for questions that contain WORD\n\
+         FAULT [ARGUMENT] ...        as a question: for this question only\n\n",
     );
     for (title, of_process) in [("The process:\n", true), ("Faults and reports:\n", false)] {
         text.push_str(title);
         for entry in TABLE {
-            if matches!(entry.kind, Kind::Process(_)) == of_process {
+            if matches!(entry.kind, Effect::Process(_)) == of_process {
                 let usage = format!("{} {}", entry.name, entry.argument);
                 text.push_str("  ");
                 writeln!(text, "{usage:<22}{}", entry.help).expect("a string grows");
@@ -315,8 +318,8 @@ fn help() -> String {
     text
 }
 
-fn parse(words: &[String]) -> Result<Settings, String> {
-    let mut settings = Settings::default();
+fn parse(words: &[String]) -> Result<Options, String> {
+    let mut settings = Options::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let flag = word.strip_prefix("--").ok_or(format!("unexpected argument `{word}`"))?;
@@ -326,21 +329,21 @@ fn parse(words: &[String]) -> Result<Settings, String> {
             .iter()
             .find(|entry| entry.name == name)
             .ok_or_else(|| format!("unknown fault `{word}`"))?;
-        let mut next = || words.next().cloned().ok_or(format!("`{word}` needs more"));
+        let mut next = || words.next().cloned().ok_or(format!("`{word}` needs an argument"));
         let for_word = if is_for_word { Some(next()?) } else { None };
         let argument = if entry.argument.is_empty() { String::new() } else { next()? };
         match entry.kind {
-            Kind::Process(set) => set(&mut settings, &argument),
-            Kind::Question(act) => {
-                settings.faults.push(Switched { act, argument, word: for_word });
+            Effect::Process(set) => set(&mut settings, &argument),
+            Effect::Question(act) => {
+                settings.faults.push(ActiveFault { act, argument, word: for_word });
             }
         }
     }
     Ok(settings)
 }
 
-impl Worker {
-    fn new(settings: Settings) -> Self {
+impl DemoWorker {
+    fn new(settings: Options) -> Self {
         let faulty = settings.once.as_ref().is_none_or(|name| {
             std::fs::OpenOptions::new().write(true).create_new(true).open(name).is_ok()
         });
@@ -377,21 +380,21 @@ impl Worker {
         if !self.faulty || self.asked <= self.settings.after {
             return self.answer(line);
         }
-        let mut todo: Vec<_> = Vec::new();
+        let mut faults: Vec<_> = Vec::new();
         for fault in &self.settings.faults {
-            let is_meant = fault.word.as_ref().is_none_or(|word| holds(line, word.as_bytes()));
-            if is_meant {
-                todo.push((fault.act, fault.argument.clone()));
+            let applies = fault.word.as_ref().is_none_or(|word| contains(line, word.as_bytes()));
+            if applies {
+                faults.push((fault.act, fault.argument.clone()));
             }
         }
         let mut words = line.splitn(3, |&byte| byte == b' ');
         let entry = words.next().and_then(|first| self.names.get(first));
-        if let Some(Entry { kind: Kind::Question(act), .. }) = entry {
+        if let Some(Trick { kind: Effect::Question(act), .. }) = entry {
             let argument = String::from_utf8_lossy(words.next().unwrap_or_default());
-            todo.push((*act, argument.into_owned()));
+            faults.push((*act, argument.into_owned()));
         }
-        for (act, argument) in todo {
-            if matches!(act(self, line, &argument), Then::Nothing) {
+        for (act, argument) in faults {
+            if matches!(act(self, line, &argument), Next::Nothing) {
                 return;
             }
         }
@@ -406,12 +409,12 @@ impl Worker {
         written.expect("the journal can be written where the worker runs");
     }
 
-    /// The right answer.
+    /// Gives the right answer.
     fn answer(&mut self, line: &[u8]) {
         self.report(line, line);
     }
 
-    /// An answer of the agreed shape with another result.
+    /// Gives an answer of the agreed shape with another result.
     fn report(&mut self, line: &[u8], result: &[u8]) {
         if self.settings.pair {
             self.out.extend_from_slice(line);
@@ -420,9 +423,9 @@ impl Worker {
         self.line(result);
     }
 
-    fn say(&mut self, line: &[u8], result: &str) -> Then {
+    fn say(&mut self, line: &[u8], result: &str) -> Next {
         self.report(line, result.as_bytes());
-        Then::Nothing
+        Next::Nothing
     }
 
     fn line(&mut self, text: &[u8]) {
@@ -435,9 +438,9 @@ impl Worker {
 mod tests {
     use super::*;
 
-    fn worker(words: &[&str]) -> Worker {
+    fn worker(words: &[&str]) -> DemoWorker {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-        Worker::new(parse(&words).unwrap_or_else(|error| panic!("{error}")))
+        DemoWorker::new(parse(&words).unwrap_or_else(|error| panic!("{error}")))
     }
 
     fn answers(words: &[&str], line: &str) -> String {
@@ -462,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_flag_and_a_missing_argument_are_refused() {
+    fn an_unknown_flag_or_a_missing_argument_is_refused() {
         for words in [&["--nonsense"][..], &["--sleep"], &["--crash-on"], &["crash"]] {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();
             assert!(parse(&words).is_err(), "{words:?}");

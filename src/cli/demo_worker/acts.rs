@@ -1,14 +1,14 @@
-//! What the faults of the demo worker do.
+//! The faults of the demo worker.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::surroundings::{sleep, write_all};
-use super::{READ_MAX, Then, Worker};
+use super::system::{sleep, write_all};
+use super::{DemoWorker, Next, READ_MAX};
 
-impl Worker {
+impl DemoWorker {
     pub(super) fn half(&mut self, line: &[u8]) {
         self.answer(line);
         let half = self.out.len() - line.len().div_ceil(2) - 1;
@@ -35,13 +35,13 @@ impl Worker {
         std::process::exit(code)
     }
 
-    pub(super) fn signal_self(&mut self, signal: Signal) -> Then {
+    pub(super) fn signal_self(&mut self, signal: Signal) -> Next {
         self.flush();
         kill_process(getpid(), signal).expect("a process may signal itself");
-        Then::Answer
+        Next::Answer
     }
 
-    /// Never comes back.
+    /// Stays for ever and does nothing.
     pub(super) fn stay(&mut self) -> ! {
         self.flush();
         loop {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-use httpipe::observe::metrics::names::{ALL, Kind};
+use httpipe::observe::metrics::names::{ALL, MetricKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -299,7 +299,7 @@ fn assert_is_metric(name: &str, labels: &[&str]) {
     let parts = ["_bucket", "_sum", "_count"];
     let known = ALL.iter().find(|metric| {
         let is_part = |part: &&str| name.strip_suffix(*part) == Some(metric.name);
-        metric.name == name || (metric.kind == Kind::Histogram && parts.iter().any(is_part))
+        metric.name == name || (metric.kind == MetricKind::Histogram && parts.iter().any(is_part))
     });
     let known = known.unwrap_or_else(|| panic!("there is no metric `{name}`"));
     for label in labels {

@@ -1,15 +1,15 @@
-//! What the demo worker reads and does outside its questions: words, time, signals, bytes out,
-//! and what the kernel says of it.
+//! The demo worker's dealings with the system: words, times, signals, output, and what the kernel
+//! reports about the process.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn holds(line: &[u8], word: &[u8]) -> bool {
+pub(super) fn contains(line: &[u8], word: &[u8]) -> bool {
     line.windows(word.len().max(1)).any(|window| window == word)
 }
 
-/// `50`, `50ms` or `2s`; nothing else is written in tests.
+/// Reads `50`, `50ms` or `2s`; tests use no other forms.
 pub(super) fn time(text: &str) -> Duration {
     if let Some(milliseconds) = text.strip_suffix("ms") {
         return Duration::from_millis(number(milliseconds) as u64);
@@ -20,7 +20,7 @@ pub(super) fn time(text: &str) -> Duration {
     }
 }
 
-/// A count or a size: `3`, `10KiB`, `1MiB`, `1GiB`; 1 where it cannot be read.
+/// Reads a count or a size: `3`, `10KiB`, `1MiB`, `1GiB`. Returns 1 for anything else.
 pub(super) fn number(text: &str) -> usize {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
     let (digits, shift) = units
@@ -35,8 +35,8 @@ pub(super) fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A handler that does nothing: unlike `SIG_IGN` it is gone after an exec, so that what it leaves
-/// behind still ends on TERM.
+/// Installs a handler for TERM that does nothing. Unlike `SIG_IGN` it does not survive an exec, so
+/// the processes that the worker leaves behind still end on TERM.
 pub(super) fn ignore_term() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made at start");
@@ -51,20 +51,20 @@ pub(super) fn write_all(to: impl std::os::fd::AsFd, mut bytes: &[u8]) {
         match rustix::io::write(&to, bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(rustix::io::Errno::INTR) => {}
-            // Whoever asked has gone.
+            // The reader has gone.
             Err(_) => std::process::exit(0),
         }
     }
 }
 
-/// The numbers of its open descriptors, without the one that lists them.
+/// Returns the numbers of the open descriptors, without the one that lists them.
 pub(super) fn descriptors() -> String {
     let names = std::fs::read_dir("/proc/self/fd").and_then(|entries| {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     });
     let names: Vec<String> = names.unwrap_or_else(|error: io::Error| vec![error.to_string()]);
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    // The listing's own descriptor is closed by now.
+    // The descriptor of the listing is closed by now.
     numbers.retain(|number| Path::new(&format!("/proc/self/fd/{number}")).exists());
     numbers.sort_unstable();
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
