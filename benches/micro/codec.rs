@@ -23,7 +23,7 @@ pub(crate) fn all(bench: &Bench) {
         encode(bench, name, &framing);
         decode(bench, name, &framing, &framed(&framing, b"10|55", 1));
     }
-    // Only answers come like this.
+    // Only answers use these framings.
     decode(bench, "lines:2", &Framing::Lines(2), b"10\n55\n");
     decode(bench, "until:done", &Framing::Until("done".into()), b"10|55 done");
     let number = ByteRegex::new("^[0-9]+$").expect("it is well formed");
@@ -53,7 +53,7 @@ fn framed(framing: &Framing, text: &[u8], count: u32) -> BytesMut {
     out
 }
 
-/// `answer` as the program writes it, so many times in one read.
+/// Decodes one read with many copies of `answer`, as the program writes it.
 fn decode(bench: &Bench, name: &str, framing: &Framing, answer: &[u8]) {
     let bytes = answer.repeat(MESSAGES as usize);
     let mut decoder = Decoder::new(framing, LIMIT);
@@ -76,7 +76,7 @@ fn decode_one(bench: &Bench, name: &str, text: &[u8]) {
     });
 }
 
-/// A long message comes in many reads; what was looked at before is not looked at again.
+/// Decodes a long message from many reads. No byte may be searched twice.
 fn decode_in_pieces(bench: &Bench, name: &str, text: &[u8]) {
     let bytes = framed(&Framing::Line, text, 1);
     let mut decoder = Decoder::new(&Framing::Line, LIMIT);

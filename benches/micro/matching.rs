@@ -1,4 +1,4 @@
-//! Matching: which call an answer belongs to, with one call in the worker and with 64.
+//! Matching: finding the call of an answer, with one call in the worker and with 64.
 
 use bytes::{Bytes, BytesMut};
 use httpipe::base::Question;
@@ -15,7 +15,7 @@ pub(crate) fn all(bench: &Bench) {
     }
 }
 
-/// Asks so many questions and takes their answers, the last one first.
+/// Asks the questions, then receives their answers.
 fn round(
     bench: &Bench,
     name: &str,
@@ -37,7 +37,7 @@ fn round(
             correlator.ask(token, question, &encoder, &mut out).expect("it is fit");
         }
         for (place, message) in answers.iter().enumerate() {
-            // Tags go on counting, so answers that repeat them are made anew.
+            // The tags count on, so answers that repeat them are made anew.
             let message = with_tag(name, message, last_tag + questions.len() - place);
             let received = correlator.received(message);
             assert!(matches!(received, Received::Answer { .. }), "not an answer");

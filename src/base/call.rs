@@ -1,4 +1,4 @@
-//! A call and what comes back: what every room between HTTP and a worker hands on.
+//! A call and its answer, as every room between HTTP and a worker passes them on.
 //!
 //! Pure: data only.
 
@@ -12,10 +12,10 @@ use crate::sync::parts;
 /// The text of one question, before framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The rendered `send` template, without the end that the framing adds.
+    /// The rendered `send` template, without what the framing adds.
     pub text: Bytes,
-    /// What `{nonce}` was rendered to; `None` where the route's `send` does not use it.
-    /// An `until:` framing that holds `{nonce}` looks for this text.
+    /// The text of `{nonce}`; `None` if the route's `send` does not use it. An `until:` framing
+    /// with `{nonce}` searches the answer for this text.
     pub nonce: Option<Bytes>,
 }
 
@@ -26,31 +26,31 @@ impl Question {
     }
 }
 
-/// One question to a pool, with what the pool must know to treat it rightly.
+/// One question to a pool, with what the pool must know about it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The route it came by; metrics are counted under it.
+    /// The route of the request; metrics are counted under it.
     pub route: RouteId,
-    /// What is asked.
+    /// The question.
     pub question: Question,
-    /// May it run twice? Only such a call is retried, sent ahead or rescued.
+    /// The call may run twice. Only such calls are retried, sent ahead or rescued.
     pub idempotent: bool,
-    /// When its caller stops waiting (`X-Timeout`), over everything; `None`: when the pool says.
+    /// When its caller stops waiting (`X-Timeout`); `None` if only the limits of the pool hold.
     pub caller_deadline: Option<Instant>,
 }
 
-/// A successful answer, judged and shaped: nothing is left to check.
+/// A successful answer, judged and shaped. Nothing is left to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What the response's body will be.
+    /// The body of the response.
     pub body: Bytes,
-    /// What kind of body it is.
+    /// The kind of body.
     pub form: ReplyForm,
 }
 
 impl Reply {
-    /// Would it do for others who ask the same later? Not where the program itself says that it
-    /// failed, nor where it says that nothing has changed, which is for one caller only.
+    /// Returns true if the reply may be kept for later callers with the same question. A failure
+    /// that the program reports is not kept, nor is "not modified", which is for one caller only.
     pub fn may_be_kept(&self) -> bool {
         match &self.form {
             ReplyForm::Http { status, .. } => *status < 400 && *status != 304,
@@ -63,16 +63,16 @@ impl Reply {
 /// What the bytes of a [`Reply`] are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyForm {
-    /// The answer as the program wrote it; the route says its content type.
+    /// The answer as the program wrote it. The route decides its content type.
     Plain,
-    /// A JSON document: captures of a `reply` pattern, or `reply = "json"`.
+    /// A JSON document: the captures of a `reply` pattern, or `reply = "json"`.
     Json,
-    /// `reply = "http"`: the program chose status and headers. Both were checked: the status is
-    /// from 200 to 599, no header is hop-by-hop, a length, or holds a control character.
+    /// `reply = "http"`: the program chose status and headers. Both are checked: the status is
+    /// from 200 to 599; no header is hop-by-hop, gives a length, or contains a control character.
     Http {
         /// The status code.
         status: u16,
-        /// Names in lower case, with their values.
+        /// The names, in lower case, and the values of the headers.
         headers: Vec<(String, String)>,
     },
     /// The answer comes in parts, of which at least one is there; `body` is empty.
@@ -82,7 +82,7 @@ pub enum ReplyForm {
 /// What the parts of an answer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartForm {
-    /// Bytes as the program wrote them; the route says their content type.
+    /// Bytes as the program wrote them. The route decides their content type.
     Plain,
     /// Each is a JSON document.
     Json,
@@ -106,18 +106,17 @@ pub fn answer_in_parts(limit: usize) -> (PartSender, Parts) {
 /// How long one call waited and worked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// From acceptance to the last hand-over to a worker.
+    /// From acceptance until the call was last given to a worker.
     pub queue: Duration,
-    /// From that hand-over to the answer or failure.
+    /// From then until its answer or failure.
     pub work: Duration,
 }
 
-/// How one call ended, or that its parts have begun to come. There is exactly one for each
-/// accepted call.
+/// How one call ended, or that its first part has come. Each accepted call has exactly one.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The answer, or why there is none.
     pub result: Result<Reply, Failure>,
-    /// What it cost.
+    /// How long it took.
     pub timing: Timing,
 }

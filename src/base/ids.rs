@@ -1,15 +1,15 @@
-//! Names of calls, workers and routes inside one server.
+//! The numbers of calls, workers and routes inside one server.
 //!
-//! Pure: plain numbers with a type of their own, so that one kind is never taken for another.
+//! Pure: each kind of number has its own type, so that no two are confused.
 
 use std::fmt;
 
-/// One accepted call of one pool. Never given twice in the life of that pool.
+/// An accepted call of one pool. No number is used twice in the life of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// One process of one pool. Counted from 1 in the order of their starts and never given
-/// twice, so a log line names the same worker for ever.
+/// A process of one pool. Counted from 1 in the order of the starts. No number is used twice, so a
+/// log line always names the same worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u64);
 
