@@ -414,6 +414,36 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_an_end_is_rejected_with_the_byte_that_makes_it_too_long() {
+        for (framing, end_length) in [
+            (Framing::Line, 2),
+            (Framing::Lines(2), 2),
+            (last_line("^OK$"), 2),
+            (Framing::Block, 4),
+            (Framing::Nul, 1),
+            (until("> "), 2),
+            (until("{nonce}\n"), 7),
+        ] {
+            let mut decoder = Decoder::new(&framing, 10);
+            let mut buffer = BytesMut::from(&vec![b'x'; 10 + end_length - 1][..]);
+            assert_eq!(decoder.next(&mut buffer, Some(NONCE)), Ok(None), "{framing:?}");
+            buffer.extend_from_slice(b"x");
+            let rejected = decoder.next(&mut buffer, Some(NONCE));
+            assert_eq!(rejected, Err(Broken::TooBig { limit: 10 }), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_8_kib_passes_and_one_byte_more_does_not() {
+        let end = "\r\nContent-Length: 0\r\n\r\n";
+        let header = |length: usize| format!("X: {}{end}", "y".repeat(length - 3 - end.len()));
+        let framing = Framing::ContentLength;
+        assert_eq!(cut(&framing, 10, [header(8192).as_bytes()]), (vec![Vec::new()], None));
+        let broken = breaks(&framing, 10, header(8193).as_bytes());
+        assert!(matches!(broken, Broken::Malformed { .. }), "{broken}");
+    }
+
+    #[test]
     fn what_does_not_follow_the_framing_is_said_in_words() {
         let long_header = [b"X: ".as_slice(), &[b'y'; 9000]].concat();
         let streams: [(Framing, &[u8]); 12] = [

@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(encoded(&Lines(2), "", "10 km\nmiles"), b"10 km\nmiles\n");
         assert_eq!(encoded(&Nul, "", "a"), b"a\0");
         assert_eq!(encoded(&Block, "", "a\nb"), b"a\nb\n\n");
+        assert_eq!(encoded(&Block, "", "a"), b"a\n\n");
         assert_eq!(encoded(&Block, "", ""), b"\n");
         assert_eq!(encoded(&Until("<{nonce}>\n".to_owned()), "", "a"), b"a<n0>\n");
         assert_eq!(encoded(&U16, "1 ", "ab"), b"\0\x041 ab");
