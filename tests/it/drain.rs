@@ -86,6 +86,12 @@ fn it_can_be_stopped_while_its_workers_start() {
     let mut server = Server::with("workers = 1\nprobe = { send = \"1\" }\nstop_grace = \"50ms\"")
         .worker("demo-worker --slow-start 20s")
         .start_unready();
+    let started = Stopwatch::start();
     server.signal("TERM");
     assert_eq!(server.exit_code(), 0);
+    // A server whose workers do not heed the order gives up on them after five seconds, and its
+    // end then kills them.
+    assert!(started.took().is_below(Duration::from_secs(4)), "{:?}", started.took());
+    let log = server.log_lines();
+    assert!(!log.iter().any(|line| line.contains("left behind")), "{log:?}");
 }

@@ -1,5 +1,5 @@
-//! Workers that answer once and end: between its answer and the news of its end, a worker looks
-//! free.
+//! Workers that answer and end: what they wrote last counts, and between its answer and the news of
+//! its end, a worker that looks free is asked nothing more.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,41 @@ fn a_worker_that_answers_and_ends_is_asked_nothing_more() {
     assert!(count.lost < count.answered, "{} lost, {} answered", count.lost, count.answered);
 }
 
-/// The same ten thousand times.
+/// Makes room for a megabyte in its output, writes an answer of that size in parts, and ends.
+const LARGE: &str = r#"
+import fcntl, sys
+F_SETPIPE_SZ = 1031
+assert fcntl.fcntl(1, F_SETPIPE_SZ, 1 << 20) >= 1 << 20
+sys.stdin.readline()
+part = b"x" * 9999 + b"\n"
+sys.stdout.buffer.write(part * 104 + b"END\n")
+"#;
+
+/// The reader does not keep up, so most of the answer is still in the pipe when its worker ends.
+#[test]
+fn all_that_a_worker_wrote_before_its_end_is_read() {
+    let stream = "stream = \"until:END\"\nstream_buffer = \"64KiB\"";
+    let server = Server::with(&format!("workers = 1\nretries = 0\n{stream}"))
+        .worker("python3 large.py")
+        .file("large.py", LARGE)
+        .top("listen = \"unix:callers\"")
+        .start();
+    let mut caller = server.client().connect();
+    caller.ask("POST", "/", &[], "write");
+    assert_eq!(caller.head().status, 200);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
+    let mut length = 0;
+    loop {
+        let part = caller.chunk().expect("the stream does not break");
+        if part.is_empty() {
+            break;
+        }
+        length += part.len();
+    }
+    assert_eq!(length, 104 * 10_000);
+}
+
+/// Checks the above with ten thousand answers.
 #[test]
 #[ignore = "takes a minute: `cargo test --test it -- --ignored ten_thousand`"]
 #[expect(clippy::print_stderr, reason = "the figures are what it is run for")]

@@ -58,6 +58,17 @@ async fn reaping_kills_what_is_left_of_the_group() {
 }
 
 #[tokio::test]
+async fn a_guard_whose_workers_were_all_reaped_ends_with_its_last_user() {
+    let guard = guard();
+    let id = guard.id().expect("a guard");
+    let (process, _streams) = spawn(&shell("exit 0"), &guard).expect("starts");
+    process.ended().await;
+    process.reap();
+    drop(guard);
+    assert_eq!(state(id), None, "it has no group to kill, so it is ended and reaped");
+}
+
+#[tokio::test]
 async fn role_of_a_server_with_one_worker() {
     if is_role(WITH_ONE_WORKER) {
         serve(|_| {}).await;
