@@ -125,6 +125,28 @@ fn all_that_a_worker_wrote_before_its_end_is_read() {
     assert_eq!(length, 104 * 10_000);
 }
 
+/// Sees that it was asked, answers with one part without reading the question, and ends.
+const EAGER: &str = r#"
+import select
+select.select([0], [], [])
+print("part", flush=True)
+"#;
+
+/// No worker has read the question, but its caller has a part of an answer already.
+#[test]
+fn an_answer_that_has_begun_is_not_begun_again_by_the_next_worker() {
+    let server = Server::with("workers = 1\nretries = 3\nstream = \"until:END\"")
+        .worker("python3 eager.py")
+        .file("eager.py", EAGER)
+        .start();
+    let mut caller = server.client().connect();
+    caller.ask("POST", "/", &[], "question");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(caller.chunk().as_deref(), Some("part\n"));
+    assert_eq!(caller.chunk(), None, "the stream breaks");
+    server.wait_for_count("httpipe_calls_total{outcome=\"worker_lost\"}", 1.0);
+}
+
 /// Checks the above with ten thousand answers.
 #[test]
 #[ignore = "takes a minute: `cargo test --test it -- --ignored ten_thousand`"]

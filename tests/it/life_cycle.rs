@@ -95,6 +95,22 @@ fn another_program_replaces_the_old_one_without_a_lost_call() {
 }
 
 #[test]
+fn a_call_whose_caller_left_keeps_the_old_program_only_until_it_ends() {
+    let server = Server::with("workers = 1\nprobe = { send = \"1\" }\nabandoned = \"9s\"")
+        .worker("demo-worker --slow-start 0ms")
+        .start();
+    let old = server.workers();
+    let caller = server.client().post_later("/", "sleep 2500 answer");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    caller.leave();
+    server.rewrite("\"0ms\"", "\"1ms\"");
+    assert_eq!(reload(&server), 200);
+    server.wait_until("the old one has gone", |s| {
+        s.workers().len() == 1 && !s.workers().contains(&old[0])
+    });
+}
+
+#[test]
 fn a_broken_file_changes_nothing_under_load() {
     let server = Server::with("workers = 2").start();
     let old = server.workers();
