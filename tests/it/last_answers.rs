@@ -125,6 +125,27 @@ fn all_that_a_worker_wrote_before_its_end_is_read() {
     assert_eq!(length, 104 * 10_000);
 }
 
+/// The first one sees that it was asked, and ends without reading the question. The next answers.
+const LAZY: &str = r#"
+import os, select, sys
+if not os.path.exists("second"):
+    open("second", "w").close()
+    select.select([0], [], [])
+    sys.exit(3)
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"#;
+
+#[test]
+fn a_question_that_was_written_but_not_read_goes_to_the_next_worker() {
+    let server = Server::with("workers = 1\nretries = 0")
+        .worker("python3 lazy.py")
+        .file("lazy.py", LAZY)
+        .start();
+    let answer = server.answers("may run only once");
+    assert_eq!((answer.status, &*answer.body), (200, "may run only once"));
+}
+
 /// Sees that it was asked, answers with one part without reading the question, and ends.
 const EAGER: &str = r#"
 import select
