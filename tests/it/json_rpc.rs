@@ -156,6 +156,17 @@ fn a_notification_to_nobody_is_refused() {
 }
 
 #[test]
+fn notifications_to_a_worker_that_does_not_read_are_refused_before_they_pile_up() {
+    let server = Server::with("workers = 1\nmatching = \"json-id\"")
+        .worker("demo-worker --never-reads")
+        .start();
+    let large = note(&"x".repeat(100_000)).to_string();
+    let refused = (0..20).map(|_| server.answers(&large)).find(|answer| answer.status != 202);
+    let refused = refused.expect("2 MB are more than the pipe and the backlog hold");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "queue_full"));
+}
+
+#[test]
 fn what_a_worker_says_on_its_own_is_counted_and_its_questions_are_answered() {
     let server = speaking("").start();
     let answer = server.answers(&message(&json!(1), "chatty", &json!(0)).to_string()).json();

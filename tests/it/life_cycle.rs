@@ -110,6 +110,26 @@ fn a_call_whose_caller_left_keeps_the_old_program_only_until_it_ends() {
     });
 }
 
+/// Starts a process outside its group that holds its stderr and answers with its own id. Ends at the
+/// second question.
+const LEAVER: &str = "read -r x
+setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' </dev/null &
+read -r y; exit 3";
+
+#[test]
+fn a_process_that_holds_the_stderr_of_a_dead_worker_costs_the_server_nothing() {
+    let server =
+        Server::with("workers = 1\nretries = 0").worker("sh leaver").file("leaver", LEAVER).start();
+    let before = server.descriptors();
+    let left: u32 = server.answers("leave").body.trim().parse().expect("an id");
+    assert_eq!(server.answers("end").code(), "worker_lost");
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
+    server.wait_until("there is another worker", |s| s.workers().len() == 1);
+    server.wait_until("nothing of the old one is held", |s| s.descriptors() <= before);
+    assert!(server.is_alive(left), "it would have let go of it");
+    server.signal_worker(left, "KILL");
+}
+
 #[test]
 fn a_broken_file_changes_nothing_under_load() {
     let server = Server::with("workers = 2").start();
