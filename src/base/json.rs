@@ -1,43 +1,46 @@
-//! Is a text JSON, and where do some members of its outermost object stand?
+//! Checks that a text is JSON, and finds members of its outermost object.
 //!
-//! Pure: reads the whole text once without building anything from it: one bit for each open
-//! array or object is all it keeps, so depth costs nothing but memory that is an eighth of the
-//! text, and nothing recurses. Accepts what RFC 8259 does; lone surrogates in `\u` escapes pass.
+//! Pure. Reads the text once and builds nothing from it. It keeps one bit for each open array or
+//! object and does not recurse, so a deep text costs at most an eighth of its length in memory.
+//! Accepts what RFC 8259 does, including lone surrogates in `\u` escapes.
+//!
+//! `serde_json` with `RawValue` is not used here: callers need the bytes that a member occupies
+//! with its comma, to cut it out or to replace it, and must know whether it occurs twice.
 
 use std::ops::Range;
 
-/// Why a text is not what was looked for.
+/// Why a text cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It is not JSON, or not UTF-8.
     NotJson,
     /// It is JSON, but not an object.
     NotObject,
-    /// One of the members stands in the object twice.
+    /// One of the members occurs twice.
     Twice,
 }
 
-/// An object, as far as it matters.
+/// What was found in an object.
 #[derive(Debug)]
 pub struct Object<const N: usize> {
-    /// Where its `{` stands.
+    /// The position of its `{`.
     pub open: usize,
-    /// It has no member at all.
+    /// Whether it has no members.
     pub is_empty: bool,
     /// The members that were asked for, in that order.
     pub members: [Option<Member>; N],
 }
 
-/// Where one member stands.
+/// The position of one member.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Its value.
     pub value: Range<usize>,
-    /// All that must go so that the object is as if it had never been there.
+    /// The bytes to remove to leave an object without this member.
     pub with_comma: Range<usize>,
 }
 
-/// Is this one JSON text and nothing else?
+/// Returns true if this is one JSON text and nothing else.
 pub fn is_json(text: &[u8]) -> bool {
     let Some(mut scan) = Scan::new(text) else { return false };
     scan.document().is_some()
@@ -56,7 +59,7 @@ pub fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N
     if twice { Err(Fault::Twice) } else { Ok(object) }
 }
 
-/// Where the elements of an array stand; `None`: the text is not one array and nothing else.
+/// Returns the positions of the elements of an array, or `None` if the text is not an array.
 pub fn elements(text: &[u8]) -> Option<Vec<Range<usize>>> {
     let mut scan = Scan::new(text)?;
     let mut elements = Vec::new();
@@ -121,7 +124,7 @@ impl<'a> Scan<'a> {
         self.at_end()
     }
 
-    /// Reads an object to the end of the text; was a wanted member there twice?
+    /// Reads an object up to the end of the text. Returns true if a wanted member occurs twice.
     fn outermost<const N: usize>(
         &mut self,
         names: &[&str; N],
@@ -166,7 +169,7 @@ impl<'a> Scan<'a> {
         Some(twice)
     }
 
-    /// Goes past one value.
+    /// Skips one value.
     fn value(&mut self) -> Option<()> {
         let mut open = Nesting::default();
         loop {
@@ -197,7 +200,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes on after a value, closing what ends there; is there another value to read?
+    /// Closes what ends after a value. Returns true if another value follows.
     fn after_value(&mut self, open: &mut Nesting) -> Option<bool> {
         while let Some(in_object) = open.innermost() {
             self.space();
@@ -240,7 +243,7 @@ impl<'a> Scan<'a> {
         (self.peek()? == b'"').then(|| self.at += 1)?;
         loop {
             let rest = &self.text[self.at..];
-            // Most bytes of a string are neither; a control character is looked for in between.
+            // Most bytes are neither quotes nor escapes; look for control characters in between.
             let stop = memchr::memchr2(b'"', b'\\', rest)?;
             if rest[..stop].iter().any(|byte| *byte < 0x20) {
                 return None;
@@ -316,7 +319,7 @@ impl Nesting {
     }
 }
 
-/// Is this key, with its quotes and escapes, that name? Names are ASCII without escapes.
+/// Returns true if this key, with its quotes and escapes, is the name (plain ASCII).
 fn is_key(key: &[u8], name: &str) -> bool {
     let inner = &key[1..key.len() - 1];
     if !inner.contains(&b'\\') {
@@ -435,7 +438,7 @@ mod tests {
         let theirs = std::str::from_utf8(text)
             .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
         prop_assert_eq!(is_json(text), theirs);
-        // Reading members accepts and refuses the very same texts.
+        // `members` accepts the same texts.
         let refused = matches!(members(text, ["id"]), Err(Fault::NotJson));
         prop_assert_eq!(refused, !theirs);
         Ok(())

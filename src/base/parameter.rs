@@ -1,7 +1,7 @@
 //! Declared parameters of a route: their types, their bounds, and what a value must be.
 //!
-//! Pure. Where a value comes from (path, query, form, JSON) is `front`'s business; here it is
-//! a text that either is of its type or is refused with words for the caller.
+//! Pure. `front` knows where a value comes from (path, query, form, JSON). Here it is a text
+//! that is of its type, or is refused with a message for the caller.
 
 use std::cmp::Ordering;
 use std::fmt::Display;
@@ -19,13 +19,13 @@ pub struct Parameter {
     /// The key it is read from in a query, form or JSON body: `x` in `?x={num:int}`. The same
     /// as `name` for a path segment.
     pub key: Arc<str>,
-    /// It is a segment of the path.
+    /// Whether it is a segment of the path.
     pub in_path: bool,
     /// What its values are.
     pub kind: ParameterKind,
-    /// Taken where the request does not have it; `None`: it must.
+    /// The value if the request does not have it; `None` if it must.
     pub default: Option<String>,
-    /// The configured sentence for a caller who left it out.
+    /// The configured message for a caller who left it out.
     pub missing: Option<Arc<str>>,
 }
 
@@ -61,16 +61,16 @@ pub enum ParameterKind {
     Json,
 }
 
-/// How deep a `json` value may be nested; most programs' own readers stop near it.
+/// How deep a `json` value may be nested; the JSON readers of most programs stop near it.
 pub const JSON_DEPTH_MAX: usize = 128;
 
 impl ParameterKind {
-    /// The value as it is sent and cached: an `int` without leading zeros, `json` compact,
-    /// everything else as it came.
+    /// Returns the value as it is sent and cached: an `int` without leading zeros, `json`
+    /// compact, everything else unchanged.
     ///
     /// # Errors
     ///
-    /// What was expected, in words for the caller; never repeats the value.
+    /// What was expected, as a message for the caller that does not repeat the value.
     pub fn read(&self, value: &str) -> Result<String, String> {
         match self {
             Self::Text { max_length, pattern, one_of } => {
@@ -164,7 +164,7 @@ fn compare_digits(left: &str, right: &str) -> Ordering {
     left.len().cmp(&right.len()).then_with(|| left.cmp(right))
 }
 
-/// Is it a number by JSON's grammar: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`?
+/// Returns true if it is a number in JSON: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`.
 pub fn is_json_number(text: &[u8]) -> bool {
     let Some(rest) = after_json_int(text) else { return false };
     let rest = match rest {
@@ -183,7 +183,7 @@ pub fn is_json_number(text: &[u8]) -> bool {
     }
 }
 
-/// Is it a whole number by JSON's grammar: `-?(0|[1-9][0-9]*)`?
+/// Returns true if it is a whole number in JSON: `-?(0|[1-9][0-9]*)`.
 pub fn is_json_int(text: &[u8]) -> bool {
     after_json_int(text).is_some_and(<[u8]>::is_empty)
 }
@@ -205,7 +205,7 @@ fn after_digits(text: &[u8]) -> Option<&[u8]> {
 ///
 /// # Errors
 ///
-/// What was expected, in words for the caller.
+/// What was expected, as a message for the caller.
 pub fn compact_json(text: &str) -> Result<String, &'static str> {
     let valid = serde_json::from_str::<&RawValue>(text).map_err(|_| "must be a JSON value")?;
     let mut compact = String::with_capacity(valid.get().len());

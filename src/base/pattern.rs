@@ -1,7 +1,8 @@
 //! Answer patterns: literal text with captures, as in `{input}|{result:int}`.
 //!
-//! Pure. `{input}` is the question without its framing and must be equal byte for byte. Other
-//! captures are shortest, the last takes the rest. The whole message must be matched.
+//! Pure. `{input}` is the question without its framing and must be equal byte for byte. Every
+//! other capture takes as little as possible, and the last one the rest. The whole message must
+//! match.
 //!
 //! A pattern is kept as fixed runs with a capture between each two. Each run is looked for
 //! once, from where the one before it ended, so a fit costs no more than reading the answer.
@@ -19,14 +20,14 @@ use super::parameter::{is_json_int, is_json_number};
 pub struct Pattern {
     /// As it was written; patterns are equal if their texts are.
     text: String,
-    /// What stands before, between and after the captures: always one more than them.
+    /// The runs before, between and after the captures: always one more than captures.
     runs: Vec<Run>,
     captures: Vec<Capture>,
     /// The run that holds `{input}`.
     input_run: Option<usize>,
 }
 
-/// Text that an answer must have, around `{input}` where that is part of it.
+/// Text that an answer must have, with `{input}` in it or not.
 #[derive(Clone, Debug, Default)]
 struct Run {
     before: Vec<u8>,
@@ -69,7 +70,7 @@ pub enum Match {
     ProvenButUnfit(String),
 }
 
-/// Why a text is no pattern; says what to write instead.
+/// Why a text is not a pattern, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PatternProblem(pub String);
@@ -80,7 +81,7 @@ impl PartialEq for Pattern {
     }
 }
 
-/// Where an answer's text stops to fit.
+/// An answer stops fitting the pattern; `proven` if its question was found before that.
 struct Misfit {
     proven: bool,
 }
@@ -93,7 +94,7 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// A type that does not exist, a name that is there twice, and two captures (`{input}` is
+    /// A type that does not exist, a name that appears twice, and two captures (`{input}` is
     /// one) with nothing between them.
     pub fn parse(text: &str) -> Result<Self, PatternProblem> {
         let mut pattern = Self {
@@ -103,7 +104,7 @@ impl Pattern {
             input_run: None,
         };
         let mut rest = text;
-        // What stands right before is a capture, so something must come between.
+        // The capture right before this place; text must come between it and the next.
         let mut after_capture: Option<&str> = None;
         while let Some(brace) = rest.find('{') {
             let (literal, from_brace) = rest.split_at(brace);
@@ -150,7 +151,7 @@ impl Pattern {
         };
         if twice {
             return Err(PatternProblem(format!(
-                "`{{{name}}}` is there twice; give the second one another name, or write the text \
+                "`{{{name}}}` appears twice; give the second one another name, or write the text \
                  itself if it is always the same"
             )));
         }
@@ -188,22 +189,22 @@ impl Pattern {
         self.runs.last_mut().expect("a pattern always has a run")
     }
 
-    /// Does it hold `{input}`, so that an answer proves its question?
+    /// Returns true if it has `{input}`, so that an answer proves its question.
     pub fn has_input(&self) -> bool {
         self.input_run.is_some()
     }
 
-    /// Does it capture anything besides `{input}`, so that a fit is a JSON object?
+    /// Returns true if it captures anything besides `{input}`, so that a fit is a JSON object.
     pub fn has_fields(&self) -> bool {
         !self.captures.is_empty()
     }
 
-    /// Does it capture something by this name, besides `{input}`?
+    /// Returns true if it has a capture of this name, `{input}` aside.
     pub fn has_field(&self, name: &str) -> bool {
         self.captures.iter().any(|capture| capture.name == name)
     }
 
-    /// Holds one answer against the question it should belong to.
+    /// Matches one answer against the pattern and the question it should belong to.
     pub fn fit(&self, question: &[u8], answer: &Bytes) -> Match {
         let unfit = |proven, why: String| {
             if proven { Match::ProvenButUnfit(why) } else { Match::Doubtful }
@@ -246,10 +247,10 @@ impl Pattern {
         String::from_utf8(found?.to_vec()).ok()
     }
 
-    /// Could this answer be for the question, by its echo alone? For `matching = "echo"`: the
-    /// part of the answer that `{input}` stands for, where text around it allows one reading.
+    /// Returns the part of an answer that `{input}` stands for, if the text around it allows
+    /// only one reading. `matching = "echo"` finds the call by it.
     ///
-    /// `None` also where several readings are possible (`1|2|3` for `{input}|{result}`) or
+    /// Returns `None` if several readings are possible (`1|2|3` for `{input}|{result}`) or
     /// `{input}` stands between captures; then [`Pattern::fit`] can be asked about each
     /// question that waits.
     pub fn echoed<'a>(&self, answer: &'a [u8]) -> Option<&'a [u8]> {
@@ -315,7 +316,7 @@ impl Run {
         text.strip_suffix(&self.before[..])
     }
 
-    /// Where it first is: start and end.
+    /// The start and end of its first occurrence.
     fn find_in(&self, question: &[u8], text: &[u8]) -> Option<(usize, usize)> {
         if let Some(finder) = &self.finder {
             let start = finder.find(text)?;
@@ -353,7 +354,7 @@ impl CaptureKind {
     }
 }
 
-/// Name and type of a capture, from what stands between its braces; `None`: it is no capture.
+/// Name and type of a capture, from the text between its braces; `None` if it is not one.
 fn read_capture(written: &str) -> Option<(&str, &str, Option<&str>)> {
     let (name, kind) = match written.split_once(':') {
         Some((name, kind)) => (name, Some(kind)),
@@ -374,7 +375,7 @@ fn nothing_between(before: &str, after: &str) -> PatternProblem {
     ))
 }
 
-/// Where the needle is, if it is there once.
+/// Where the needle is, if it occurs exactly once.
 fn only(text: &[u8], needle: &[u8]) -> Option<usize> {
     let first = memmem::find(text, needle)?;
     memmem::find(&text[first + 1..], needle).is_none().then_some(first)

@@ -41,7 +41,7 @@ pub enum Slot {
     },
     /// A fresh unguessable text for each call.
     Nonce,
-    /// The value of this header (lower case), empty where absent.
+    /// The value of this header (lower case); empty if the request does not have it.
     Header(Arc<str>),
     /// The request's method.
     Method,
@@ -49,7 +49,7 @@ pub enum Slot {
     Path,
 }
 
-/// Why a text is no template; says what to write instead.
+/// Why a text is not a template, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateProblem(pub String);
@@ -58,7 +58,7 @@ pub struct TemplateProblem(pub String);
 /// may they begin with `header.`.
 pub const RESERVED: [&str; 4] = ["body", "nonce", "method", "path"];
 
-/// Types that belong into `match`; in a template only `json` means something.
+/// Types that belong in `match`; in a template only `json` has a meaning.
 const MATCH_TYPES: [&str; 4] = ["text", "int", "float", "bool"];
 
 impl Template {
@@ -70,7 +70,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// A known name with a type that says nothing here.
+    /// A known name with a type that has no meaning here.
     pub fn parse(text: &str, parameters: &[Arc<str>]) -> Result<Self, TemplateProblem> {
         let mut segments = Vec::new();
         let mut literal = String::new();
@@ -100,7 +100,7 @@ impl Template {
         Ok(Self { segments })
     }
 
-    /// Does it use `{nonce}`?
+    /// Returns true if it has a slot for the nonce.
     pub fn has_nonce(&self) -> bool {
         self.segments.iter().any(|segment| *segment == Segment::Slot(Slot::Nonce))
     }
@@ -112,7 +112,7 @@ fn flush(literal: &mut String, segments: &mut Vec<Segment>) {
     }
 }
 
-/// The slot that stands between two braces, if it is one.
+/// The slot that the text between two braces names, if it names one.
 fn read_slot(inside: &str, parameters: &[Arc<str>]) -> Result<Option<Slot>, TemplateProblem> {
     let (name, kind) = match inside.split_once(':') {
         Some((name, kind)) => (name, Some(kind)),

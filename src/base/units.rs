@@ -1,6 +1,6 @@
 //! Sizes and durations as people write them: `"64MiB"`, `"1.5s"`.
 //!
-//! Pure. A bare number is refused everywhere: nobody should have to guess its unit.
+//! Pure. A bare number is refused everywhere: no reader should have to guess its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ const DURATION_UNITS: [(&str, f64); 7] = [
     ("d", 86_400.0),
 ];
 
-/// Why a text is no size or no duration; says what to write instead.
+/// Why a text is not a size or a duration, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitProblem {
     /// A number without a unit.
@@ -84,7 +84,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitProblem> {
     }
     let factor = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(not_one)?.1;
     let seconds = number.parse::<f64>().map_err(|_| not_one())? * factor;
-    // A century is more than anybody waits, and far from where adding to a clock overflows.
+    // Longer than anyone waits, and far below what overflows when it is added to a clock.
     if !(0.0..=3.2e9).contains(&seconds) {
         return Err(not_one());
     }
@@ -115,13 +115,13 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim_start())
 }
 
-/// A duration in whole milliseconds, and the microseconds beyond them as they stand behind these.
+/// A duration in whole milliseconds, with its microseconds as the text of a fraction.
 pub fn in_millis(time: Duration) -> (u64, [u8; 4]) {
     let whole = time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_millis().into());
     (whole, thousandths(time.subsec_micros() % 1_000))
 }
 
-/// A number below a thousand as what stands behind a whole one: `.007`.
+/// A number below a thousand as the text of a fraction: `.007`.
 pub fn thousandths(number: u32) -> [u8; 4] {
     let digit = |divisor: u32| b'0' + (number / divisor % 10) as u8;
     [b'.', digit(100), digit(10), digit(1)]

@@ -21,7 +21,7 @@ pub struct Findings<'a> {
 }
 
 impl<'a> Findings<'a> {
-    /// Goes on from the problems that were found before.
+    /// Starts with the problems that were found before.
     pub fn new(places: &'a Places, problems: Vec<Problem>) -> Self {
         Self { places, problems, refused: HashSet::new() }
     }
@@ -35,7 +35,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Was there a problem with this very value before?
+    /// Returns true if this very value has a problem already.
     pub fn was_refused(&self, path: &KeyPath) -> bool {
         let place = self.places.value(path);
         let key = self.places.key(path);
@@ -43,12 +43,12 @@ impl<'a> Findings<'a> {
             && self.problems.iter().any(|problem| problem.place == place || problem.place == key)
     }
 
-    /// How to call a value in a message.
+    /// The name of a value in a message: its key, or the option that set it.
     pub fn name(&self, path: &KeyPath) -> String {
         self.places.name(path)
     }
 
-    /// A duration that must not be zero.
+    /// Returns the duration, and reports it if it is zero.
     pub fn positive_time(&mut self, path: &KeyPath, time: Time) -> Duration {
         if time.0.is_zero() {
             let message = format!("`{}` cannot be 0", self.name(path));
@@ -57,7 +57,7 @@ impl<'a> Findings<'a> {
         time.0
     }
 
-    /// A size that must not be zero.
+    /// Returns the size, and reports it if it is zero.
     pub fn positive_size(&mut self, path: &KeyPath, size: Size) -> ByteSize {
         if size.0.0 == 0 {
             let message = format!("`{}` cannot be 0", self.name(path));

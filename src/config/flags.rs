@@ -171,7 +171,7 @@ pub struct Typed {
     pub name: String,
     /// What it sets.
     pub target: Target,
-    /// To what.
+    /// The value it sets.
     pub value: Value,
 }
 
@@ -188,7 +188,7 @@ pub enum Target {
     Routes,
     /// `send` of the routes.
     Send,
-    /// `cache` of the routes that may be kept.
+    /// `cache` of the routes whose answers may be kept.
     Cache,
 }
 
@@ -196,7 +196,8 @@ pub enum Target {
 type Single<'a> = (&'static str, &'a Option<String>, Target, fn(&str) -> Value);
 
 impl Options {
-    /// What was typed, by which name. `matches` are the ones these options were read from.
+    /// All options that were given, with the names they were given by. `matches` are the
+    /// matches that `self` was read from.
     pub fn typed(&self, matches: &ArgMatches) -> Vec<Typed> {
         let Self { server, pool, routes } = self;
         let name = |id: &str| {
@@ -284,7 +285,7 @@ fn absolute(value: &str) -> Value {
     text(path.as_deref().and_then(std::path::Path::to_str).unwrap_or(value))
 }
 
-/// Tells a length, a size and a wait by their looks.
+/// Reads a part of `--queue`: a length (`1024`), a size (`64MiB`) or a time to wait (`5s`).
 fn queue_part(part: &str) -> (&'static [&'static str], Value) {
     if let Ok(length) = part.parse() {
         (&["queue", "length"], Value::Integer(length))

@@ -18,7 +18,7 @@ const NAMES: [&str; 11] = [
     "content-length",
 ];
 
-/// How bytes are cut into messages, one way.
+/// How bytes are cut into messages, in one direction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Framing {
     /// Bytes up to LF; a CR before it is dropped.
@@ -31,7 +31,7 @@ pub enum Framing {
     Block,
     /// Bytes up to this text, in which `{nonce}` stands for the nonce of the call.
     Until(String),
-    /// Lines up to and with the first that matches.
+    /// Lines up to and including the first that matches.
     LastLine(ByteRegex),
     /// A length of two bytes, big-endian, then that many bytes.
     U16,
@@ -45,12 +45,12 @@ pub enum Framing {
     ContentLength,
 }
 
-/// The framing of each way.
+/// The framing of questions and of answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Framings {
-    /// Of questions.
+    /// How questions are framed.
     pub send: Framing,
-    /// Of answers.
+    /// How answers are framed.
     pub reply: Framing,
 }
 
@@ -63,7 +63,7 @@ pub enum Matching {
     Echo,
     /// The call whose tag it begins with.
     Tag,
-    /// The call with that JSON `id`.
+    /// The call with the same JSON `id`.
     JsonId,
 }
 
@@ -112,7 +112,7 @@ impl Framing {
         Ok(framing)
     }
 
-    /// Why this value may not be part of a question in this framing; `None`: it may.
+    /// What in this value may not be part of a question in this framing; `None` if it may.
     ///
     /// Only values that callers choose are checked; the operator's own literals may hold
     /// anything. CR is refused in lines because several languages end a line there.
@@ -148,8 +148,8 @@ impl Framings {
         matches!(&self.reply, Framing::Until(end) if end.contains("{nonce}"))
     }
 
-    /// Why this value may not be part of a question, in either way: a value that the program
-    /// repeats must not end its answer early either.
+    /// What in this value may not be part of a question. A value that the program repeats must
+    /// not end its answer early either, so the framing of answers counts too.
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
         let forges_answer = match &self.reply {
             until @ Framing::Until(_) => until.unsendable(value),

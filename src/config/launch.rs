@@ -1,8 +1,8 @@
 //! Finds the program of a pool and makes its environment, before anything is started.
 //!
 //! The only part of the check that looks into the file system. What it finds is absolute, so
-//! that starting a worker again needs no look-up; what it does not find is told with the exact
-//! path and the kernel's words.
+//! that starting a worker needs no look-up; what it does not find is reported with the exact
+//! path and the error of the kernel.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -33,7 +33,7 @@ const FIRST_LINE_MAX: u64 = 256;
 ///
 /// # Errors
 ///
-/// All of what would keep the program from running.
+/// Everything that would keep the program from running.
 pub fn resolve(
     pool: &PoolFile,
     path: &KeyPath,
@@ -44,7 +44,7 @@ pub fn resolve(
     let mut problems = check_texts(pool, path, places);
     let dir = base.join(&pool.dir);
     let dir = dir.canonicalize().or_else(|error| {
-        // What is missing is told below, under the path as it was written.
+        // A missing directory is reported below, with the path as it was written.
         std::fs::metadata(&dir).map(|_| dir.clone()).map_err(|_| error)
     });
     let dir = match dir.and_then(|dir| usable_dir(&dir).map(|()| dir)) {
@@ -80,7 +80,7 @@ pub fn resolve(
     }
 }
 
-/// What no process can be given.
+/// Reports arguments and variables that no process can be given.
 fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |path: &KeyPath, message: String, hint: &str| {
@@ -193,8 +193,8 @@ fn runnable(program: &Path) -> io::Result<()> {
     Ok(access(program, Access::EXEC_OK)?)
 }
 
-/// Looks at how a script begins: the kernel's own answer to a missing interpreter is "No such
-/// file or directory", which everybody takes for the script.
+/// Checks the first line of a script: the kernel reports a missing interpreter as "No such file
+/// or directory", which reads as if the script were missing.
 fn check_first_line(program: &Path, dir: &Path, search: &OsStr) -> Result<(), (String, String)> {
     let mut start = Vec::new();
     // A program that may be run but not read is no script the kernel could run either.
@@ -224,7 +224,7 @@ fn check_first_line(program: &Path, dir: &Path, search: &OsStr) -> Result<(), (S
     let mut words = line.split_whitespace();
     let interpreter = words.next().unwrap_or_default();
     let cannot = |name: &str, why: &str| {
-        let message = format!("`{shown}` wants to be run by `{name}`: {why}");
+        let message = format!("`{shown}` needs `{name}`: {why}");
         (message, "install it, or change the first line of the script".to_owned())
     };
     runnable(&dir.join(interpreter)).map_err(|error| cannot(interpreter, &reason(&error)))?;
@@ -244,12 +244,12 @@ fn check_first_line(program: &Path, dir: &Path, search: &OsStr) -> Result<(), (S
     }
 }
 
-/// Without `.` on the way, as people would write it.
+/// Removes `.` components, so that the path reads as people write it.
 fn clean(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// The kernel's words, without the number that Rust adds.
+/// The message of the system, without the number that Rust adds.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()

@@ -1,4 +1,5 @@
-//! Defaults < file < environment < options: reads all of them and has them checked.
+//! Reads the file, the environment and the options, each over the one before, and has the
+//! result checked.
 //!
 //! The only place that reads the file and the environment.
 
@@ -18,7 +19,7 @@ use super::server::Config;
 use super::shape;
 use super::tree::{KeyPath, Tree};
 
-/// The file that is taken if none is named.
+/// The file that is read if neither a file nor a program is named.
 pub const DEFAULT_FILE: &str = "httpipe.toml";
 
 /// Where a configuration comes from; loading it again is a reload.
@@ -28,28 +29,29 @@ pub struct ConfigSource {
     pub path: Option<PathBuf>,
     /// The program and its arguments from the command line; empty: the file names it.
     pub program: Vec<String>,
-    /// What was typed besides.
+    /// The options and environment variables.
     pub options: Vec<Typed>,
 }
 
 impl ConfigSource {
-    /// What `run` and `check` were given: without file and program, `./httpipe.toml`.
+    /// The source that `run` and `check` were given; `./httpipe.toml` if that is neither a
+    /// file nor a program.
     pub fn new(path: Option<PathBuf>, program: Vec<String>, options: Vec<Typed>) -> Self {
         let default = || program.is_empty().then(|| PathBuf::from(DEFAULT_FILE));
         Self { path: path.or_else(default), program, options }
     }
 
-    /// The path of our own binary, of which guard and workers' shims are made. `HTTPIPE_EXE`
-    /// names another where `/proc/self/exe` is not ours, as under valgrind.
+    /// The path of our own binary, which the guard and the shims of workers run. `HTTPIPE_EXE`
+    /// names another one where `/proc/self/exe` is not ours, as under valgrind.
     pub fn own_binary(&self) -> PathBuf {
         std::env::var_os("HTTPIPE_EXE").map_or_else(|| "/proc/self/exe".into(), PathBuf::from)
     }
 
-    /// Reads and checks everything anew. The environment is the one of this process.
+    /// Reads and checks everything again, with the environment of this process.
     ///
     /// # Errors
     ///
-    /// All problems that could be found; nothing was changed.
+    /// All problems that were found.
     pub fn load(&self) -> Result<Config, Problems> {
         let source = match &self.path {
             Some(path) => Some(read(path)?),
@@ -242,7 +244,7 @@ fn put_routes(tree: &mut Tree, texts: Value, name: &str) {
     tree.put(&KeyPath::of(&["route"]), Value::Array(routes), name);
 }
 
-/// What one pool is asked by if nothing says how.
+/// Adds the routes of a single pool that has none.
 fn put_default_routes(tree: &mut Tree) {
     let pools = tree.values.get("pool").and_then(Value::as_table).map_or(0, toml::Table::len);
     if pools != 1 || tree.values.contains_key("route") {
@@ -269,7 +271,7 @@ fn put_cache(tree: &mut Tree, typed: &Typed) {
     }
 }
 
-/// The indexes of the routes that are so.
+/// The indexes of the routes for which `is_so` returns true.
 fn routes(tree: &Tree, is_so: impl Fn(&toml::Table) -> bool) -> Vec<usize> {
     let list = tree.values.get("route").and_then(Value::as_array);
     let routes = list.into_iter().flatten().enumerate();

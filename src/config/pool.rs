@@ -1,4 +1,4 @@
-//! What one pool is told, in the parts that its users take.
+//! The settings of one pool, in parts: each room takes only the part it needs.
 //!
 //! The struct that a key sits in decides what a reload does with a change of it: a change of
 //! [`ProgramSettings`] replaces the workers, a change of [`RuleSettings`] keeps them.
@@ -21,14 +21,14 @@ pub struct PoolSettings {
     pub name: String,
     /// What is run and how it is spoken to. If it changes, the workers are replaced.
     pub program: ProgramSettings,
-    /// What is demanded of the workers. If it changes, the workers stay.
+    /// How many workers there are and what limits them. If it changes, the workers stay.
     pub rules: RuleSettings,
 }
 
 /// What is run and how it is spoken to. Two that are equal can share their workers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProgramSettings {
-    /// The process and its surroundings.
+    /// The process that is started.
     pub launch: LaunchSettings,
     /// What is said before the first call.
     pub start: StartSettings,
@@ -36,16 +36,16 @@ pub struct ProgramSettings {
     pub wire: WireSettings,
 }
 
-/// The process behind a worker. Resolved: starting it again needs no look-up.
+/// The process behind a worker. All paths are absolute, so starting it needs no look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchSettings {
-    /// The absolute path of the program, and its arguments.
+    /// The absolute path of the program.
     pub program: PathBuf,
-    /// What it is told to be called (`argv[0]`), as the operator wrote it.
+    /// `argv[0]`: the program as the operator wrote it.
     pub name: String,
     /// The arguments after `argv[0]`.
     pub arguments: Vec<String>,
-    /// The absolute directory it runs in.
+    /// The absolute directory that it runs in.
     pub dir: PathBuf,
     /// The whole environment it gets.
     pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
@@ -56,11 +56,11 @@ pub struct LaunchSettings {
 /// What is said to a new worker before its first call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartSettings {
-    /// What the worker writes up to the end of the first match is its banner.
+    /// The banner is what the worker writes up to the end of the first match.
     pub ready: Option<ByteRegex>,
-    /// Sent once, after the banner and before the probe.
+    /// Messages that are sent after the banner and before the probe.
     pub hello: Vec<Greeting>,
-    /// A worker is ready when this was answered.
+    /// The question that a worker must answer before it is ready.
     pub probe: Option<Probe>,
 }
 
@@ -73,9 +73,9 @@ pub struct WireSettings {
     pub matching: Matching,
     /// What an answer looks like.
     pub reply: ReplyShape,
-    /// What the program's own error looks like; tried before `reply`.
+    /// What an error that the program reports looks like; tried before `reply`.
     pub error: Option<Pattern>,
-    /// The status of such an error; 400 to 599.
+    /// The HTTP status of an answer that `error` matches; 400 to 599.
     pub error_status: u16,
     /// Most bytes of one question or answer.
     pub message_max: usize,
@@ -86,7 +86,7 @@ pub struct WireSettings {
     pub cancel: Option<String>,
 }
 
-/// What is demanded of the workers and of the queue before them.
+/// How many workers there are, and the limits of workers, calls and the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSettings {
     /// Workers kept ready; 1 or more.
@@ -99,15 +99,15 @@ pub struct RuleSettings {
     pub timeout: Duration,
     /// How long a call whose caller has left may run on.
     pub abandoned: Duration,
-    /// What may wait.
+    /// Limits of the queue.
     pub queue: QueueSettings,
-    /// How often a call is tried again after its worker was lost.
+    /// How many times a call is tried again when its worker is lost.
     pub retries: u32,
     /// Longest time for banner, hello and probe together.
     pub start_timeout: Duration,
     /// From TERM to KILL.
     pub stop_grace: Duration,
-    /// When a worker is replaced although nothing is wrong with it.
+    /// When a healthy worker is replaced.
     pub recycle: RecycleSettings,
 }
 
@@ -116,22 +116,22 @@ pub struct RuleSettings {
 pub enum InFlight {
     /// Never more than this; 1 or more.
     Fixed(u32),
-    /// Several while calls are far shorter than the wake-up of an idle worker, else one.
+    /// Several while calls are much shorter than waking an idle worker takes, else one.
     Auto,
 }
 
-/// What may wait for a worker.
+/// Limits of the calls that wait for a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
     /// Most calls that wait at once.
     pub length: usize,
     /// Most bytes of questions that wait at once.
     pub bytes: ByteSize,
-    /// Longest time from acceptance to the first hand-over.
+    /// Longest time that a call may wait before it is first given to a worker.
     pub wait: Duration,
 }
 
-/// What an answer looks like and what is made of it.
+/// What an answer looks like, and what becomes of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplyShape {
     /// Bytes as they are.
@@ -144,16 +144,16 @@ pub enum ReplyShape {
     Http,
 }
 
-/// One thing said to a new worker.
+/// One message that is sent to a new worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Greeting {
     /// The text, without the end that the framing adds.
     pub send: String,
-    /// Does the worker answer it?
+    /// Whether the worker answers it.
     pub answer: bool,
 }
 
-/// The question that shows that a worker works.
+/// A question that a new worker must answer before it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The text, without the end that the framing adds.
@@ -162,12 +162,12 @@ pub struct Probe {
     pub reply: Option<String>,
 }
 
-/// When a worker is replaced although nothing is wrong with it; each optional.
+/// When a healthy worker is replaced; each limit is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecycleSettings {
-    /// After so many calls.
+    /// After this many calls.
     pub calls: Option<u64>,
-    /// When its resident memory is above this.
+    /// When its resident memory exceeds this.
     pub memory: Option<ByteSize>,
     /// After this time.
     pub age: Option<Duration>,
@@ -176,19 +176,19 @@ pub struct RecycleSettings {
 /// Answers that come in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
-    /// How the last part is known.
+    /// How the end of an answer is recognized.
     pub end: StreamEnd,
-    /// Most bytes of one answer that wait for their reader before the worker is held back; 1 or
-    /// more.
+    /// Most bytes of one answer that wait for the client; then the worker's output is not
+    /// read. 1 or more.
     pub buffer: usize,
 }
 
-/// How the last part of an answer is known.
+/// How the end of an answer in parts is recognized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// It is followed by a message that is exactly this text.
+    /// By a message after the last part that is exactly this text.
     Until(String),
-    /// It is a JSON document without `"more": true` at its top level.
+    /// By a last part that is JSON without `"more": true` at its top level.
     More,
 }
 

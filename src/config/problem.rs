@@ -1,7 +1,6 @@
 //! What is wrong in a configuration, and how it is shown.
 //!
-//! Pure. Problems are collected, never thrown: an operator who fixes one of five should not
-//! have to start the server five times to see the others.
+//! Pure. Problems are collected: an operator with five of them sees all five at once.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,7 +25,7 @@ pub enum Place {
     File(Range<usize>),
     /// This option or environment variable.
     Option(String),
-    /// Nowhere in particular.
+    /// No particular place.
     Nowhere,
 }
 
@@ -54,7 +53,7 @@ impl Problem {
         Self { message: message.into(), place, hint: None }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -69,7 +68,7 @@ impl Problems {
         Self { source: None, list: vec![problem] }
     }
 
-    /// Puts problems into reading order: those of options first, then down the file.
+    /// Sorts problems into reading order: first those of options, then down the file.
     pub fn new(source: Option<SourceText>, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|problem| match &problem.place {
             Place::File(span) => (1, span.start),
@@ -91,7 +90,7 @@ impl Problems {
                 if self.snippet_of(problem).is_some() {
                     report.push(hint);
                 } else {
-                    // Without a snippet there is nothing that a margin could continue.
+                    // In one report the hint would be indented for a snippet that is not there.
                     text.push_str(&renderer.render(&report));
                     text.push('\n');
                     report = vec![hint];

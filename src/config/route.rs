@@ -1,4 +1,4 @@
-//! What one route is told.
+//! The settings of one route.
 //!
 //! Pure.
 
@@ -14,13 +14,13 @@ use crate::base::template::Template;
 pub struct RouteSettings {
     /// Its place in the file.
     pub id: RouteId,
-    /// The match text as written, which metrics and logs call it by.
+    /// The match text as written; the name of the route in metrics and logs.
     pub label: Arc<str>,
-    /// The method in upper case. HEAD is taken by routes of GET.
+    /// The method in upper case. A route of GET also takes HEAD.
     pub method: String,
     /// What the path must be, one part for each segment; `/` is one empty literal.
     pub path: Vec<PathPart>,
-    /// The last part was `/*`: whatever follows `path` is taken too.
+    /// Whether the path ended in `/*`, so that anything may follow `path`.
     pub rest: bool,
     /// The declared parameters, in the order of the match text.
     pub parameters: Vec<Parameter>,
@@ -40,14 +40,14 @@ pub enum PathPart {
 /// What is done with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RouteAction {
-    /// Always this.
+    /// The same response for every request.
     Text {
         /// The body.
         text: String,
         /// Its content type.
         content_type: ContentType,
     },
-    /// A call.
+    /// A call to a pool.
     Call(CallSettings),
 }
 
@@ -60,9 +60,9 @@ pub struct CallSettings {
     pub send: SendShape,
     /// How long a good answer is kept; `None`: not at all.
     pub cache: Option<Duration>,
-    /// May a call run twice?
+    /// Whether a call may run twice.
     pub idempotent: bool,
-    /// Of an answer that is passed on as it is.
+    /// The content type of an answer that is passed on as it is.
     pub content_type: ContentType,
 }
 
@@ -82,7 +82,7 @@ pub enum SendShape {
 pub struct ContentType(String);
 
 impl ContentType {
-    /// The content type if nothing else is said.
+    /// The content type of a route that names none.
     pub const TEXT: &str = "text/plain; charset=utf-8";
 
     /// Reads a content type; `None` if the text is not one.

@@ -24,11 +24,11 @@ pub struct RouteText {
 /// One parameter of a match text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterText {
-    /// What it is called.
+    /// Its name.
     pub name: Arc<str>,
-    /// The key it is read from; its name for a segment.
+    /// The key that it is read from; its name if it is a segment.
     pub key: Arc<str>,
-    /// It is a segment.
+    /// Whether it is a segment of the path.
     pub in_path: bool,
     /// `text`, `int`, `float`, `bool` or `json`.
     pub kind: &'static str,
@@ -131,7 +131,7 @@ impl RouteText {
         let (Some(inside), false) = (inside, key.is_empty()) else { return Err(shape()) };
         let parameter = read_parameter(inside, Some(key))?;
         if self.parameters.iter().any(|known| !known.in_path && known.key == parameter.key) {
-            return Err((format!("the key `{key}` is there twice"), "leave one out".to_owned()));
+            return Err((format!("the key `{key}` appears twice"), "leave one out".to_owned()));
         }
         self.add(parameter)
     }
@@ -164,7 +164,7 @@ fn read_parameter(inside: &str, key: Option<&str>) -> Result<ParameterText, Refu
             Some(near) => format!("did you mean {{{name}:{near}}}?"),
             None => format!("write one of {}", KINDS.join(", ")),
         };
-        return Err((format!("`{kind}` is not a type of parameters"), hint));
+        return Err((format!("`{kind}` is not a parameter type"), hint));
     };
     let (name, in_path) = (Arc::from(name), key.is_none());
     let key = key.map_or_else(|| Arc::clone(&name), Arc::from);
@@ -235,12 +235,12 @@ no route can take OPTIONS -- the server answers it by itself
 `a%20b` cannot be a segment of a path -- write characters as they are, without `%`, `#` and spaces
 `a` declares no parameter -- write key={name} or key={name:int} after the `?`
 `={a}` declares no parameter -- write key={name} or key={name:int} after the `?`
-the key `a` is there twice -- leave one out
+the key `a` appears twice -- leave one out
 two parameters are called `a` -- give one another name
 a parameter cannot be called `body` -- the request's own values have that name in `send`; choose another
 a parameter cannot be called `header.x` -- the request's own values have that name in `send`; choose another
 a parameter cannot be called `1` -- use letters, digits, `_` and `-`
-`itn` is not a type of parameters -- did you mean {a:int}?
+`itn` is not a parameter type -- did you mean {a:int}?
 a parameter cannot be called `` -- use letters, digits, `_` and `-`
 "##);
     }

@@ -27,7 +27,7 @@ pub struct Size(pub ByteSize);
 pub enum Workers {
     /// Always this many.
     Number(#[schemars(range(min = 1))] usize),
-    /// Kept ready `..` most under load.
+    /// `2..8`: kept ready and most under load.
     Text(String),
 }
 
@@ -65,19 +65,19 @@ pub enum Scalar {
 }
 
 impl Time {
-    /// So many seconds.
+    /// This many seconds.
     pub const fn seconds(count: u64) -> Self {
         Self(Duration::from_secs(count))
     }
 }
 
 impl Size {
-    /// So many times 1024 bytes.
+    /// This many KiB.
     pub const fn kibibytes(count: u64) -> Self {
         Self(ByteSize(count << 10))
     }
 
-    /// So many times 1024 KiB.
+    /// This many MiB.
     pub const fn mebibytes(count: u64) -> Self {
         Self(ByteSize(count << 20))
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Scalar {
 }
 
 impl Workers {
-    /// The least and the most, or what is wrong and what to write instead.
+    /// Returns the least and the most, or what is wrong and what to write instead.
     pub fn bounds(&self) -> Result<(usize, usize), (String, String)> {
         let (least, most) = match self {
             Self::Number(count) => (*count, *count),
@@ -114,7 +114,7 @@ impl Workers {
             }
         };
         if least == 0 {
-            let hint = "1 is the least: a pool without workers answers nothing";
+            let hint = "write 1 or more: a pool without workers answers nothing";
             return Err(("0 workers cannot answer a call".to_owned(), hint.to_owned()));
         }
         if most < least {
@@ -122,7 +122,7 @@ impl Workers {
             return Err((format!("{most} workers are less than {least}"), hint));
         }
         if most > 10_000 {
-            let hint = "10000 is the most that one pool takes".to_owned();
+            let hint = "write 10000 or less".to_owned();
             return Err((format!("{most} workers are too many"), hint));
         }
         Ok((least, most))

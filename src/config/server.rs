@@ -1,4 +1,4 @@
-//! What the server as a whole is told.
+//! The settings of the server as a whole.
 //!
 //! Pure.
 
@@ -12,26 +12,26 @@ use super::pool::PoolSettings;
 use super::route::RouteSettings;
 use crate::base::ByteSize;
 
-/// Everything one server is told.
+/// The whole configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where callers connect; at least one.
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
     pub admin: AdminSettings,
-    /// Threads that own connections; 1 or more.
+    /// Threads that handle connections; 1 or more.
     pub threads: usize,
     /// How long accepted calls may take to finish once the server is told to stop.
     pub drain: Duration,
-    /// Where and how the log is written.
+    /// What is logged, and in which format.
     pub log: LogSettings,
-    /// What one connection and one request may cost.
+    /// Limits of one connection and one request.
     pub limits: LimitSettings,
     /// The pools, in file order; names are unique.
     pub pools: Vec<Arc<PoolSettings>>,
     /// The routes, in file order; [`RouteId`](crate::base::RouteId) is the index.
     pub routes: Vec<RouteSettings>,
-    /// Where answers are kept.
+    /// The memory for kept answers.
     pub cache: CacheSettings,
 }
 
@@ -49,25 +49,25 @@ pub enum ListenAddress {
 pub struct AdminSettings {
     /// `None`: switched off.
     pub address: Option<ListenAddress>,
-    /// The operator named this address, so it is an error when the port is taken; if not,
-    /// any free port is taken instead.
+    /// Whether the operator named this address. If so, a port that is taken is an error; if
+    /// not, any free port is used.
     pub explicit: bool,
-    /// What a Bearer token must be, for a listener that is not loopback.
+    /// The Bearer token that operators must send; always set if the address is not loopback.
     pub token: Option<String>,
 }
 
-/// Where and how the log is written.
+/// What is logged, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// How lines look.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// One line a request?
+    /// Whether each request is logged.
     pub access: bool,
 }
 
-/// What one connection and one request may cost.
+/// Limits of one connection and one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
     /// Most bytes of a request's head.
@@ -78,17 +78,17 @@ pub struct LimitSettings {
     pub header_timeout: Duration,
     /// From the head's end to the body's last byte.
     pub body_timeout: Duration,
-    /// Longest time a response may make no progress towards its reader.
+    /// Longest time that the client may take none of the bytes of a response.
     pub write_timeout: Duration,
-    /// Longest time a connection may be silent between requests.
+    /// Longest time that a connection may be idle between requests.
     pub idle_timeout: Duration,
-    /// Most connections at once.
+    /// Most connections open at once.
     pub connections: usize,
 }
 
-/// Where answers are kept.
+/// The memory for kept answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Most bytes of kept answers, keys and book-keeping included.
+    /// Most bytes of kept answers, including their keys and bookkeeping.
     pub memory: ByteSize,
 }

@@ -1,7 +1,7 @@
-//! Holds what was typed against the schema: unknown keys, wrong types, missing units.
+//! Compares what was typed with the schema: unknown keys, wrong types, missing units.
 //!
-//! Pure. What is wrong is reported and taken out, so that one error never hides another and
-//! what is left can always be read into [`File`](super::file::File).
+//! Pure. What is wrong is reported and removed, so that one error never hides another and what
+//! is left can always be read into [`File`](super::file::File).
 
 use serde_json::Value as Schema;
 use toml::Value;
@@ -12,7 +12,7 @@ use super::tree::{KeyPath, Places, Step, Tree};
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
 
-/// Takes everything out of the tree that does not fit the schema, and says why.
+/// Removes everything from the tree that does not fit the schema, and reports why.
 pub fn check(tree: &mut Tree, schema: &Schema) -> Vec<Problem> {
     let mut checker = Checker { places: &tree.places, root: schema, problems: Vec::new() };
     checker.table(&KeyPath::default(), schema, &mut tree.values);
@@ -39,7 +39,7 @@ impl Checker<'_> {
             self.value(&path, schema, value)
         });
         for key in schema["required"].as_array().into_iter().flatten().filter_map(Schema::as_str) {
-            // One that was written but did not fit has its problem already.
+            // A value that was written but did not fit is reported already.
             if !table.contains_key(key) && !self.places.is_written(&path.key(key)) {
                 let problem =
                     Problem::new(self.places.key(path), format!("`{path}` has no `{key}`"));
@@ -50,7 +50,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Is the value one that may stay?
+    /// Returns true if the value may stay.
     fn value(&mut self, path: &KeyPath, schema: &Schema, value: &mut Value) -> bool {
         if let Some(alternatives) = schema["anyOf"].as_array() {
             return match alternatives.iter().find(|schema| fits_type(schema, value)) {
@@ -65,7 +65,7 @@ impl Checker<'_> {
             Value::Table(table) => {
                 self.table(path, schema, table);
                 let required = schema["required"].as_array().into_iter().flatten();
-                // A pool or route without what it must have is kept, for its other errors.
+                // An incomplete pool or route is kept, so that its other errors are found.
                 let incomplete =
                     required.filter_map(Schema::as_str).any(|key| !table.contains_key(key));
                 !incomplete || matches!(path.steps(), [Step::Key(_), _])
@@ -119,11 +119,11 @@ impl Checker<'_> {
         let bound = |key: &str| schema[key].as_i64();
         if let Some(least) = bound("minimum").filter(|least| number < *least) {
             let message = |name: &str| format!("`{name}` cannot be {number}");
-            return self.refuse(path, message, Some(format!("{least} is the least")));
+            return self.refuse(path, message, Some(format!("write {least} or more")));
         }
         if let Some(most) = bound("maximum").filter(|most| number > *most) {
             let message = |name: &str| format!("`{name}` cannot be {number}");
-            return self.refuse(path, message, Some(format!("{most} is the most")));
+            return self.refuse(path, message, Some(format!("write {most} or less")));
         }
         true
     }
@@ -143,7 +143,7 @@ impl Checker<'_> {
                     format!("write a number and a unit, as in {}", self.quoted(path, example));
                 self.refuse(
                     path,
-                    |name| format!("`{name}` cannot be \"{text}\", which is no {kind}"),
+                    |name| format!("`{name}` cannot be \"{text}\", which is not a {kind}"),
                     Some(hint),
                 )
             }
@@ -201,7 +201,7 @@ impl Checker<'_> {
         self.problems.push(problem);
     }
 
-    /// Says where a key would be known; of more than two tables only the outermost.
+    /// Names the tables in which a key is known; of more than two only the outermost.
     fn home_of(&self, key: &str) -> Option<String> {
         let mut homes = tables(self.root);
         homes.retain(|table| table.schema["properties"].get(key).is_some());
@@ -229,7 +229,7 @@ impl Checker<'_> {
         false
     }
 
-    /// As it must be typed there: in quotes in a file, without for an option.
+    /// The text as it must be typed: with quotes in a file, without for an option.
     fn quoted(&self, path: &KeyPath, text: &str) -> String {
         match self.places.value(path) {
             Place::Option(_) => text.to_owned(),
@@ -304,15 +304,15 @@ mod tests {
         insta::assert_snapshot!(said(text).join("\n"), @r##"
 `format` cannot be "jsn" -- did you mean "json"?
 `level` must be a string, not a number
-`error_status` cannot be 200 -- 400 is the least
+`error_status` cannot be 200 -- write 400 or more
 `memory` needs a unit -- write "5MiB"
 `retries` must be a number, not a string -- write 1 without quotes
-`stop_grace` cannot be "soon", which is no duration -- write a number and a unit, as in "30s"
+`stop_grace` cannot be "soon", which is not a duration -- write a number and a unit, as in "30s"
 unknown key `streem` in `[pool.fib]` -- did you mean `stream`?
 `timeout` needs a unit -- write "30s"
 unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
 `[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`
-`threads` cannot be 0 -- 1 is the least
+`threads` cannot be 0 -- write 1 or more
 unknown key `timeout` -- `timeout` belongs in `[pool.NAME]`
 "##);
     }

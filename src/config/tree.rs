@@ -1,7 +1,7 @@
 //! A configuration as it was typed: values by their paths, and where each came from.
 //!
-//! Pure. Options and environment variables are put over the file's values here, so that all of
-//! them go through the same checks afterwards and each problem still knows its place.
+//! Pure. Options and environment variables replace values of the file here, so that all go
+//! through the same checks and each problem still knows its place.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,7 +42,7 @@ enum Origin {
 pub struct Tree {
     /// What was typed.
     pub values: toml::Table,
-    /// Where.
+    /// Where each was typed.
     pub places: Places,
 }
 
@@ -118,7 +118,7 @@ impl Places {
         }
     }
 
-    /// Was anything written there, or only further up?
+    /// Returns true if the value itself was written, not only a table around it.
     pub fn is_written(&self, path: &KeyPath) -> bool {
         self.origins.contains_key(path)
     }
@@ -131,7 +131,7 @@ impl Places {
         }
     }
 
-    /// What to call the value: the key, or the option it was given by.
+    /// The name of the value: its key, or the option that set it.
     pub fn name(&self, path: &KeyPath) -> String {
         match self.value(path) {
             Place::Option(name) => name,
@@ -153,7 +153,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// Every error of syntax that the parser could tell from the ones before it.
+    /// All syntax errors that the parser finds.
     pub fn parse(text: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
@@ -164,8 +164,8 @@ impl Tree {
         Ok((Self { values, places: reader.places }, reader.problems))
     }
 
-    /// Puts an option's value over whatever the file says there, making the tables on the way.
-    /// What is in the way and is no table stays, for the check of shapes to complain about.
+    /// Replaces a value by that of an option, and makes the tables on the way. If something on
+    /// the way is not a table, nothing is put, and `shape` reports it.
     pub fn put(&mut self, path: &KeyPath, value: Value, option: &str) {
         let Some((Step::Key(last), way)) = path.0.split_last() else { return };
         let Some(table) = step_into(&mut self.values, way) else { return };

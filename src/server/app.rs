@@ -305,7 +305,7 @@ async fn let_go(pool: Rc<Pool>) {
     pool.refresh_gauges();
 }
 
-/// Some keys are read once.
+/// Logs the keys that changed but are read only at the start.
 fn note_unchangeable(old: &Config, new: &Config) {
     let changed = [
         ("listen", old.listen != new.listen),
@@ -316,6 +316,6 @@ fn note_unchangeable(old: &Config, new: &Config) {
         ("cache.memory", old.cache != new.cache),
     ];
     for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "changed, but only a restart makes it hold");
+        tracing::warn!(key, "changed; takes effect after a restart");
     }
 }

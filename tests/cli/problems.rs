@@ -227,7 +227,7 @@ hint: `dir` is relative to the directory of the configuration file
     insta::assert_snapshot!(room.run(&["run", "--", "./script"]), @r##"
 exit 2
 --- stderr
-error: `[dir]/script` wants to be run by `/usr/bin/nopython`: No such file or directory
+error: `[dir]/script` needs `/usr/bin/nopython`: No such file or directory
 hint: install it, or change the first line of the script
 
 1 problem, nothing was started.
@@ -249,13 +249,13 @@ error: `--send` does not say which route it is for
 hint: add `--route 'GET /path?key={key}'`
 
 error: `HTTPIPE_QUEUE` cannot be 0
-hint: 1 is the least
+hint: write 1 or more
 
 error: `--timeout` needs a unit
 hint: write 30s
 
 error: `--workers` cannot be 0
-hint: 1 is the least
+hint: write 1 or more
 
 5 problems, nothing was started.
 "##);
@@ -272,7 +272,7 @@ exit 2
 error: `--workers` does not say which of the 2 pools it is for
 hint: write it into the file, under its `[pool.NAME]`
 
-error: this route does not say which pool it asks
+error: this route does not say which pool it uses
  --> httpipe.toml:5:1
   |
 5 | [[route]]
@@ -301,13 +301,13 @@ fn what_cannot_go_together_with_parts_is_told() {
     let told = Room::new().file("httpipe.toml", text).run(&["check"]);
     let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("error")).collect();
     insta::assert_snapshot!(errors.join("\n"), @r##"
-error: `until` is not how an answer in parts ends
+error: `until` does not say how a streamed answer ends
 error: `cancel` needs `matching = "json-id"`: other calls have no id to name
-error: with `json-id` every message is JSON, also the last of an answer
-error: `in_flight = "auto"` may run a call twice, which a stream cannot be
+error: with `json-id` every message is JSON, and so is the last of an answer
+error: `in_flight = "auto"` may run a call twice, which `stream` does not allow
 error: `cancel` is not JSON
 error: `reply = "http"` cannot be used with `stream`
-error: with `order` only one streamed answer fits into a worker
+error: with `order` a worker can stream only one answer at a time
 error: `cache` cannot be used with a pool that has `stream`
 "##);
 }
@@ -334,7 +334,7 @@ error: `age` cannot be 1us
 4 | recycle = { calls = 5, age = "1us" }
   |                              ^^^^^
   |
-hint: 1s is the least
+hint: write 1s or more
 
 2 problems, nothing was started. Test again with `httpipe check httpipe.toml`
 "##);

@@ -81,7 +81,7 @@ fn what_only_a_restart_can_change_is_said_and_left_as_it_is() {
     let server = Server::with("workers = 1").top("drain = \"9s\"").start();
     server.rewrite("drain = \"9s\"", "drain = \"9s\"\nlimits = { connections = 7 }");
     assert_eq!(reload_by_command(&server).0, 0);
-    let line = server.wait_for_log("only a restart makes it hold");
+    let line = server.wait_for_log("takes effect after a restart");
     assert!(line.contains("limits"), "{line}");
     assert_eq!(server.answers("hello").body, "hello");
 }

@@ -1,8 +1,8 @@
-//! The rules that no single key shows: what must not be zero, what needs what, what excludes
-//! what. Makes the [`Config`] of what passed.
+//! Checks what the schema cannot: values that must not be zero, keys that need or exclude each
+//! other. Makes the [`Config`] of a file that passes.
 //!
-//! Pure. Everything that is wrong is collected; the first error never ends the check. What
-//! must be looked up in the file system (programs, directories) was before, in `launch`.
+//! Pure. All problems are collected; the first never ends the check. Programs and directories
+//! were looked up before, in `launch`.
 
 mod parameter;
 mod pool;
@@ -26,8 +26,8 @@ use super::tree::{KeyPath, Places};
 ///
 /// # Errors
 ///
-/// Everything that is wrong, with what was found before (`problems`). With a problem found
-/// before there is no configuration, but the rest of the file is checked all the same.
+/// All problems, including those that were found before (`problems`). If there were any, there
+/// is no configuration, but the rest of the file is still checked.
 pub fn check(
     file: &File,
     places: &Places,
@@ -128,7 +128,7 @@ fn address(text: &str) -> Result<ListenAddress, (String, String)> {
         // The kernel's own limit for the path of a socket.
         return match path.len() {
             0 => Err(("a path is missing after `unix:`".to_owned(), "write unix:/path".to_owned())),
-            // The kernel would take what stands before it for the whole path.
+            // The kernel would take the text before it for the whole path.
             _ if path.contains('\0') => Err((
                 "the path of a socket cannot hold a NUL byte".to_owned(),
                 "leave it out".to_owned(),
@@ -153,12 +153,12 @@ fn address(text: &str) -> Result<ListenAddress, (String, String)> {
 fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
     let path = KeyPath::of(&["limits"]);
     let header = findings.positive_size(&path.key("header"), limits.header);
-    // hyper's own least size of its buffer, which holds the whole head.
+    // The whole head must fit into hyper's buffer, whose least size this is.
     if (1..8192).contains(&header.0) {
         findings.refuse(
             &path.key("header"),
             format!("`header` cannot be {header}"),
-            "8KiB is the least",
+            "write 8KiB or more",
         );
     }
     LimitSettings {
@@ -284,7 +284,7 @@ mod tests {
         ];
         let all = all.map(|route| said("", &format!("[[route]]\n{route}"))).join("\n");
         insta::assert_snapshot!(all, @r##"
-`pool` has no use beside `text`, which is a fixed answer
+`pool` has no effect beside `text`, which is a fixed answer
 there is no pool `c`
 this route has several parameters and no `send`
 `send` is not a template
@@ -293,7 +293,7 @@ this route has several parameters and no `send`
 `cache` cannot be used with `send = "http"`: no two requests are the same
 `text` is not a content type
 `match` declares no parameter `y`
-`min` says nothing about a parameter of type text
+`min` has no effect on a parameter of type text
 `pattern` is not a regular expression
 `default` of `x` must match `^(?:a+)$`
 `min` must be a whole number, not 0.5

@@ -89,7 +89,7 @@ fn refuse_what_does_not_bound(
     ];
     for (key, is_set, is_of_use) in bounds {
         if is_set && !is_of_use {
-            let message = format!("`{key}` says nothing about a parameter of type {kind}");
+            let message = format!("`{key}` has no effect on a parameter of type {kind}");
             let hint = match key {
                 "min" | "max" => "it bounds `int` and `float`",
                 _ => "it bounds `text`",

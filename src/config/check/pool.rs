@@ -21,13 +21,14 @@ use crate::config::pool::{
 use crate::config::scalar::{InFlightText, Time};
 use crate::config::tree::KeyPath;
 
-/// The least age at which workers are replaced.
+/// The least age at which workers are replaced. With less, a pool would do little else than
+/// start processes.
 const AGE_LEAST: Duration = Duration::from_secs(1);
 
 /// What the check is told about the machine it runs on.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// The workers of a pool that does not say how many; 1 or more.
+    /// How many workers a pool has that does not say it; 1 or more.
     pub processors: usize,
     /// What starts the workers of each pool; a pool whose program was refused is missing.
     pub launches: BTreeMap<String, LaunchSettings>,
@@ -210,7 +211,7 @@ fn matching(
     }
 }
 
-/// Where the nonce ends an answer, whose nonce to look for must be known before the answer is read.
+/// Answers that end with a nonce need `order`: their reader must know which nonce to look for.
 fn nonce_ends(
     findings: &mut Findings<'_>,
     path: &KeyPath,
@@ -221,7 +222,7 @@ fn nonce_ends(
     if ends_answers && matching != Matching::Order {
         findings.refuse(
             &path.key("matching"),
-            "answers that end with `{nonce}` are looked for in the order of the questions",
+            "answers can end with `{nonce}` only if they come in the order of the questions",
             "leave `matching` out, or end the answers with something else",
         );
     }
@@ -248,12 +249,11 @@ fn recycle(
     }
 }
 
-/// Below its least, a pool would do little else than start processes.
 fn age(findings: &mut Findings<'_>, path: &KeyPath, time: Time) -> Duration {
     let age = findings.positive_time(path, time);
     if !age.is_zero() && age < AGE_LEAST {
         let message = format!("`age` cannot be {}", show_duration(age));
-        findings.refuse(path, message, "1s is the least");
+        findings.refuse(path, message, "write 1s or more");
     }
     age
 }

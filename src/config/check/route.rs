@@ -28,7 +28,7 @@ pub(super) fn routes(
 ) -> Vec<RouteSettings> {
     let list = KeyPath::of(&["route"]);
     if file.route.is_empty() && file.pool.len() > 1 && !findings.was_refused(&list) {
-        let message = format!("no route asks any of the {} pools", file.pool.len());
+        let message = format!("no route uses any of the {} pools", file.pool.len());
         let hint = "add a `[[route]]` with `match` and `pool` for each of them";
         findings.problems.push(Problem::new(Place::Nowhere, message).hint(hint));
     }
@@ -77,7 +77,7 @@ impl RouteCheck<'_, '_> {
     /// Its match text, if there is a good one.
     fn text(&mut self) -> Option<RouteText> {
         if self.route.match_text.is_empty() {
-            // The check of shapes has said so.
+            // `shape` has reported it.
             return None;
         }
         match route_text::parse(&self.route.match_text) {
@@ -89,7 +89,8 @@ impl RouteCheck<'_, '_> {
         }
     }
 
-    /// Everything besides the match text; what depends on it is left out where it is bad.
+    /// Checks everything besides the match text. Without a good one, what depends on it is
+    /// left out.
     fn rest_of(&mut self, text: Option<&RouteText>) -> Option<(Vec<Parameter>, RouteAction)> {
         let content_type = self.content_type();
         if let Some(body) = &self.route.text {
@@ -127,7 +128,7 @@ impl RouteCheck<'_, '_> {
             ("idempotent", route.idempotent.is_some()),
         ];
         for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
-            let message = format!("`{key}` has no use beside `text`, which is a fixed answer");
+            let message = format!("`{key}` has no effect beside `text`, which is a fixed answer");
             self.findings.refuse(&self.path.key(key), message, "leave one of them out");
         }
     }
@@ -150,14 +151,14 @@ impl RouteCheck<'_, '_> {
                 [_] => return Some(0),
                 _ if self.findings.was_refused(&path) => {}
                 [] => {
-                    let message = "this route has no pool to ask, and no `text`";
+                    let message = "this route has neither a pool nor a `text`";
                     let hint = "add a `[pool.NAME]` with a `command`, or `text = \"Ok\"` here";
                     self.findings.refuse(&path, message, hint);
                 }
                 several => {
                     let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
                     let hint = format!("add `pool = \"{}\"`", names.join("\"` or `pool = \""));
-                    self.findings.refuse(&path, "this route does not say which pool it asks", hint);
+                    self.findings.refuse(&path, "this route does not say which pool it uses", hint);
                 }
             }
             return None;
@@ -215,12 +216,12 @@ impl RouteCheck<'_, '_> {
         Some(SendShape::Template(template))
     }
 
-    /// How the pool is spoken to, if it can be used.
+    /// The wire settings of the pool, if it can be used.
     fn wire(&self, pool: Option<usize>) -> Option<&WireSettings> {
         self.pools[pool?].as_ref().map(|pool| &pool.program.wire)
     }
 
-    /// A question without a nonce cannot be asked where the nonce ends the answer.
+    /// Reports a question without a nonce to a pool whose answers end with the nonce.
     fn refuse_without_nonce(&mut self, pool: Option<usize>) {
         let wire = self.wire(pool);
         if wire.is_some_and(|wire| wire.framing.reply_ends_with_nonce()) {
@@ -251,7 +252,7 @@ impl RouteCheck<'_, '_> {
     }
 }
 
-/// Does the earlier route take every request that the later one could?
+/// Returns true if the earlier route takes every request that the later one could.
 fn covers(earlier: &RouteText, later: &RouteText) -> bool {
     let method =
         earlier.method == later.method || (earlier.method == "GET" && later.method == "HEAD");
@@ -262,7 +263,7 @@ fn covers(earlier: &RouteText, later: &RouteText) -> bool {
             (PathPart::Literal(earlier), PathPart::Literal(later)) => earlier == later,
             (PathPart::Literal(_), PathPart::Parameter(_)) => false,
         });
-    // `/*` stands for at least one segment, be it empty.
+    // `/*` stands for at least one segment, which may be empty.
     let length = match (earlier.rest, later.rest) {
         (false, rest) => !rest && earlier.path.len() == later.path.len(),
         (true, false) => later.path.len() > earlier.path.len(),

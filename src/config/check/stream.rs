@@ -8,7 +8,7 @@ use crate::config::pool::{ReplyShape, StreamEnd, StreamSettings};
 use crate::config::scalar::InFlightText;
 use crate::config::tree::KeyPath;
 
-/// How answers that come in parts end, if they do.
+/// How streamed answers end; `None` if the pool does not stream.
 pub(super) fn stream(
     findings: &mut Findings<'_>,
     path: &KeyPath,
@@ -22,7 +22,7 @@ pub(super) fn stream(
         None if text == "more" => StreamEnd::More,
         Some(("until", end)) if !end.is_empty() => StreamEnd::Until(end.to_owned()),
         _ => {
-            let message = format!("`{text}` is not how an answer in parts ends");
+            let message = format!("`{text}` does not say how a streamed answer ends");
             let hint =
                 "write \"until:END\", END being the message after the last part, or \"more\"";
             findings.refuse(&key, message, hint);
@@ -35,7 +35,7 @@ pub(super) fn stream(
             "`stream` cannot be used with `echo`: the end of an answer repeats no question";
         findings.refuse(&key, message, "use `order`, `tag` or `json-id`");
     } else if matching == MatchingText::JsonId && end != StreamEnd::More {
-        let message = "with `json-id` every message is JSON, also the last of an answer";
+        let message = "with `json-id` every message is JSON, and so is the last of an answer";
         findings.refuse(&key, message, "write `stream = \"more\"`");
     } else if matches!(reply, ReplyShape::Http) {
         let message = "`reply = \"http\"` cannot be used with `stream`";
@@ -43,11 +43,12 @@ pub(super) fn stream(
     }
     match &file.in_flight {
         Some(InFlightText::Text(_)) => {
-            let message = "`in_flight = \"auto\"` may run a call twice, which a stream cannot be";
+            let message =
+                "`in_flight = \"auto\"` may run a call twice, which `stream` does not allow";
             findings.refuse(&path.key("in_flight"), message, "write a number");
         }
         Some(InFlightText::Number(2..)) if matching == MatchingText::Order => {
-            let message = "with `order` only one streamed answer fits into a worker";
+            let message = "with `order` a worker can stream only one answer at a time";
             let hint = "leave `in_flight` out, or use `tag` or `json-id`";
             findings.refuse(&path.key("in_flight"), message, hint);
         }
@@ -57,7 +58,7 @@ pub(super) fn stream(
     Some(StreamSettings { end, buffer })
 }
 
-/// What a worker is told about a call that nobody waits for any more.
+/// The message that cancels a call.
 pub(super) fn cancel(
     findings: &mut Findings<'_>,
     path: &KeyPath,
@@ -70,7 +71,11 @@ pub(super) fn cancel(
         let message = "`cancel` needs `matching = \"json-id\"`: other calls have no id to name";
         findings.refuse(&key, message, "remove it");
     } else if !text.contains("{id}") {
-        findings.refuse(&key, "`cancel` does not say what", "put {id} where the id of the call is");
+        findings.refuse(
+            &key,
+            "`cancel` does not name the call",
+            "put {id} where the id of the call is",
+        );
     } else if !is_json {
         findings.refuse(&key, "`cancel` is not JSON", "write {id} without quotes");
     }
