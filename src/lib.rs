@@ -1,21 +1,103 @@
 //! httpipe serves any program that reads questions on stdin and writes answers on stdout as an
 //! HTTP service.
 //!
+//! This is the library behind the program, not one for others: everything but [`main`] and
+//! [`own_process`] is private, so that the compiler sees what nothing uses.
+//!
 //! Modules in reading order: what things are called, what was asked for, how bytes become
 //! messages, what one process is, how a pool decides, and the two listeners on top.
 
-pub mod admin;
-pub mod base;
-pub mod cache;
-pub mod call;
-pub mod cli;
-pub mod config;
-pub mod front;
-pub mod net;
-pub mod observe;
-pub mod policy;
-pub mod pool;
-pub mod server;
-pub mod sync;
-pub mod wire;
-pub mod worker;
+// What other rooms can see is documented, not every helper: `clippy.toml` says so.
+#![warn(clippy::missing_docs_in_private_items)]
+
+mod admin;
+mod base;
+mod cache;
+mod call;
+mod cli;
+mod config;
+mod front;
+mod net;
+mod observe;
+mod policy;
+mod pool;
+mod server;
+mod sync;
+mod wire;
+mod worker;
+
+pub use cli::main;
+pub use worker::own_process;
+
+/// What the simulation, the benchmarks, the fuzz targets and the tests of processes need, each
+/// where it is inside. Nothing else may use it, and it may change at any time.
+#[doc(hidden)]
+pub mod testing {
+    pub mod base {
+        pub use crate::base::{
+            ByteRegex, ByteSize, CallId, Failure, Question, Reply, ReplyForm, RouteId, WorkerId,
+        };
+        pub mod pattern {
+            pub use crate::base::pattern::Pattern;
+        }
+    }
+    pub mod cache {
+        pub use crate::cache::{Cache, Key, Stored};
+    }
+    pub mod config {
+        pub use crate::config::{
+            CacheSettings, Config, ConfigSource, Framing, InFlight, LaunchSettings, Matching,
+            PoolSettings, ReplyShape, RouteAction,
+        };
+    }
+    pub mod front {
+        pub mod parameters {
+            pub use crate::front::parameters::{Body, Sources};
+        }
+        pub mod question {
+            pub use crate::front::question::{Material, ask};
+        }
+        pub mod routes {
+            pub use crate::front::routes::{Found, RouteTable};
+        }
+    }
+    pub mod observe {
+        pub mod metrics {
+            pub mod names {
+                pub use crate::observe::metrics::names::{ALL, MetricKind};
+            }
+        }
+    }
+    pub mod policy {
+        pub use crate::policy::Fingerprint;
+    }
+    pub mod pool {
+        pub mod actions {
+            pub use crate::pool::actions::{Action, Loss, NewCall, StopReason};
+        }
+        pub mod rules {
+            pub use crate::pool::rules::Rules;
+        }
+        pub mod state {
+            pub use crate::pool::state::State;
+        }
+    }
+    pub mod wire {
+        pub use crate::wire::{Broken, Correlator, Decoder, Encoder, Judge, Received, Verdict};
+    }
+    pub mod worker {
+        pub use crate::worker::{kill, reaper};
+        pub mod guard {
+            pub use crate::worker::guard::Guard;
+        }
+        pub mod process {
+            pub use crate::worker::process::Exit;
+        }
+        pub mod spawn {
+            pub use crate::worker::spawn::spawn;
+        }
+        pub mod stderr {
+            pub use crate::worker::stderr::{LastWords, pump};
+        }
+    }
+}

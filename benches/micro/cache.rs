@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use httpipe::base::{ByteSize, Reply, ReplyForm, RouteId};
-use httpipe::cache::{Cache, Key, Stored};
-use httpipe::config::CacheSettings;
+use httpipe::testing::base::{ByteSize, Reply, ReplyForm, RouteId};
+use httpipe::testing::cache::{Cache, Key, Stored};
+use httpipe::testing::config::CacheSettings;
 
 use crate::Bench;
 

@@ -1,9 +1,9 @@
 //! Framing: questions to bytes, bytes to messages, answers to replies.
 
 use bytes::{Bytes, BytesMut};
-use httpipe::base::ByteRegex;
-use httpipe::config::Framing;
-use httpipe::wire::{Decoder, Encoder, Judge};
+use httpipe::testing::base::ByteRegex;
+use httpipe::testing::config::Framing;
+use httpipe::testing::wire::{Decoder, Encoder, Judge};
 
 use crate::{Bench, pool};
 

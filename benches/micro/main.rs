@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use httpipe::config::{Config, ConfigSource, PoolSettings};
+use httpipe::testing::config::{Config, ConfigSource, PoolSettings};
 
 /// Collects what is asked for and prints a line for each.
 struct Bench {

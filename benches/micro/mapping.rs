@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use httpipe::config::{Config, RouteAction};
-use httpipe::front::parameters::{Body, Sources};
-use httpipe::front::question::{Material, ask};
-use httpipe::front::routes::{Found, RouteTable};
+use httpipe::testing::config::{Config, RouteAction};
+use httpipe::testing::front::parameters::{Body, Sources};
+use httpipe::testing::front::question::{Material, ask};
+use httpipe::testing::front::routes::{Found, RouteTable};
 
 use crate::{Bench, config};
 

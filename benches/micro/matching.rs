@@ -1,8 +1,8 @@
 //! Matching: finding the call of an answer, with one call in the worker and with 64.
 
 use bytes::{Bytes, BytesMut};
-use httpipe::base::Question;
-use httpipe::wire::{Correlator, Encoder, Received};
+use httpipe::testing::base::Question;
+use httpipe::testing::wire::{Correlator, Encoder, Received};
 
 use crate::{Bench, pool};
 

@@ -1,14 +1,14 @@
 //! The pool's books: what one call costs them, with few and many workers, calls and waiters.
 
-use httpipe::policy::Fingerprint;
+use httpipe::testing::policy::Fingerprint;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use httpipe::base::{CallId, WorkerId};
-use httpipe::config::InFlight;
-use httpipe::pool::actions::{Action, NewCall};
-use httpipe::pool::rules::Rules;
-use httpipe::pool::state::State;
+use httpipe::testing::base::{CallId, WorkerId};
+use httpipe::testing::config::InFlight;
+use httpipe::testing::pool::actions::{Action, NewCall};
+use httpipe::testing::pool::rules::Rules;
+use httpipe::testing::pool::state::State;
 
 use crate::{Bench, pool};
 

@@ -3,10 +3,10 @@
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
-use httpipe::base::Question;
-use httpipe::base::pattern::Pattern;
-use httpipe::config::{Framing, Matching};
-use httpipe::wire::{Correlator, Encoder, Received};
+use httpipe::testing::base::Question;
+use httpipe::testing::base::pattern::Pattern;
+use httpipe::testing::config::{Framing, Matching};
+use httpipe::testing::wire::{Correlator, Encoder, Received};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,9 +3,9 @@
 #![no_main]
 
 use bytes::BytesMut;
-use httpipe::base::ByteRegex;
-use httpipe::config::Framing;
-use httpipe::wire::{Broken, Decoder};
+use httpipe::testing::base::ByteRegex;
+use httpipe::testing::config::Framing;
+use httpipe::testing::wire::{Broken, Decoder};
 use libfuzzer_sys::fuzz_target;
 
 const NONCE: &[u8] = b"n0";

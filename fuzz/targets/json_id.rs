@@ -3,9 +3,9 @@
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
-use httpipe::base::Question;
-use httpipe::config::{Framing, Matching, ReplyShape};
-use httpipe::wire::{Correlator, Encoder, Judge, Received, Verdict};
+use httpipe::testing::base::Question;
+use httpipe::testing::config::{Framing, Matching, ReplyShape};
+use httpipe::testing::wire::{Correlator, Encoder, Judge, Received, Verdict};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

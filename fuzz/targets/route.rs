@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
-use httpipe::base::Failure;
-use httpipe::config::load::ConfigSource;
-use httpipe::config::{Config, RouteAction};
-use httpipe::front::parameters::{Body, Sources};
-use httpipe::front::question::{self, Material};
-use httpipe::front::routes::{Found, RouteTable};
+use httpipe::testing::base::Failure;
+use httpipe::testing::config::ConfigSource;
+use httpipe::testing::config::{Config, RouteAction};
+use httpipe::testing::front::parameters::{Body, Sources};
+use httpipe::testing::front::question::{self, Material};
+use httpipe::testing::front::routes::{Found, RouteTable};
 use libfuzzer_sys::fuzz_target;
 
 const ROUTES: &str = r#"

@@ -52,11 +52,6 @@ impl<K, W, R> Default for Flights<K, W, R> {
 }
 
 impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
-    /// No runs.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Waits for the run with this key, which the first to come has to start. `run` is what that
     /// run is known by; those who follow are given the one of the first.
     pub fn join(&mut self, key: K, waiter: W, run: R) -> (Role, Ticket, R) {
@@ -99,11 +94,13 @@ impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
         LastOne(last)
     }
 
+    #[cfg(test)]
     /// Runs under way that somebody waits for.
     pub fn len(&self) -> usize {
         self.flights.len()
     }
 
+    #[cfg(test)]
     /// Does nobody wait for anything?
     pub fn is_empty(&self) -> bool {
         self.flights.is_empty()
@@ -120,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_first_leads_and_all_land_together_in_order() {
-        let mut flights = Flights::new();
+        let mut flights = Flights::default();
         let (role, leader, ()) = flights.join("q", 1, ());
         assert_eq!(role, Role::Leads);
         assert_eq!(flights.join("q", 2, ()).0, Role::Follows);
@@ -133,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_leader_may_leave_without_taking_the_answer_from_others() {
-        let mut flights = Flights::new();
+        let mut flights = Flights::default();
         let (_, leader, ()) = flights.join("q", 1, ());
         flights.join("q", 2, ());
         assert_eq!(flights.leave(&"q", leader), LastOne(false));
@@ -143,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_last_to_leave_is_told_so_and_ends_the_flight() {
-        let mut flights = Flights::new();
+        let mut flights = Flights::default();
         let (_, leader, ()) = flights.join("q", 1, ());
         let (_, follower, ()) = flights.join("q", 2, ());
         assert_eq!(flights.leave(&"q", leader), LastOne(false));
@@ -156,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_run_that_everybody_left_does_not_land_the_next_one() {
-        let mut flights = Flights::new();
+        let mut flights = Flights::default();
         let (_, first, ()) = flights.join("q", 1, ());
         flights.leave(&"q", first);
         let (role, second, ()) = flights.join("q", 2, ());
@@ -168,7 +165,7 @@ mod tests {
 
     #[test]
     fn leaving_after_the_landing_changes_nothing() {
-        let mut flights = Flights::new();
+        let mut flights = Flights::default();
         let (_, leader, ()) = flights.join("q", 1, ());
         let (_, follower, ()) = flights.join("q", 2, ());
         flights.land(&"q", leader);

@@ -17,8 +17,6 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use crate::config::flags::{Command, CommandLine, ServeArguments};
 use crate::config::{ConfigSource, Problems};
 
-pub use check::{Finding, Weight};
-
 /// The exit code of a failure while running.
 const FAILED: u8 = 1;
 /// The exit code of bad usage or a bad configuration; nothing was started.

@@ -79,7 +79,10 @@ pub struct LogFile {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("type" = "string"))]
-#[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a documented variant makes the schema a list of alternatives"
+)]
 pub enum LogFormat {
     Auto,
     Text,
@@ -90,7 +93,10 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("type" = "string"))]
-#[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a documented variant makes the schema a list of alternatives"
+)]
 pub enum LogLevel {
     Error,
     Warn,
@@ -248,7 +254,10 @@ pub struct FramingsFile {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(extend("type" = "string"))]
-#[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a documented variant makes the schema a list of alternatives"
+)]
 pub enum MatchingText {
     Order,
     Echo,

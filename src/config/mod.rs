@@ -14,7 +14,8 @@ pub mod launch;
 pub mod load;
 pub mod pool;
 pub mod problem;
-pub mod reference;
+#[cfg(test)]
+mod reference;
 pub mod route;
 pub mod route_text;
 pub mod scalar;
@@ -24,13 +25,11 @@ pub mod shape;
 pub mod tree;
 
 pub use file::{LogFormat, LogLevel};
-pub use framing::{Framing, Framings, Matching};
+pub use framing::{Framing, Matching};
 pub use load::ConfigSource;
 pub use pool::{
-    Greeting, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings, QueueSettings,
-    RecycleSettings, ReplyShape, RuleSettings, StartSettings, StreamEnd, StreamSettings,
-    WireSettings,
+    InFlight, LaunchSettings, PoolSettings, ProgramSettings, ReplyShape, StreamEnd, WireSettings,
 };
-pub use problem::{Problem, Problems};
-pub use route::{CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape};
+pub use problem::Problems;
+pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
 pub use server::{AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings};

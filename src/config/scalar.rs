@@ -45,7 +45,10 @@ pub enum InFlightText {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("type" = "string"))]
-#[allow(missing_docs, reason = "a documented variant makes the schema a list of alternatives")]
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a documented variant makes the schema a list of alternatives"
+)]
 pub enum AutoText {
     Auto,
 }

@@ -179,7 +179,8 @@ fn allow_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Arc<str> {
 pub(super) mod tests {
     use super::*;
     use crate::base::RouteId;
-    use crate::config::{ContentType, RouteAction};
+    use crate::config::RouteAction;
+    use crate::config::route::ContentType;
 
     /// A route that answers with a fixed text. Parameters are numbered as they come.
     pub(crate) fn fixed(text: &str) -> RouteSettings {

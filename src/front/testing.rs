@@ -11,9 +11,11 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::base::ByteSize;
 use crate::base::template::Template;
+use crate::config::framing::Framings;
+use crate::config::route::ContentType;
 use crate::config::{
-    AdminSettings, CacheSettings, CallSettings, Config, ContentType, Framing, Framings,
-    LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
+    AdminSettings, CacheSettings, CallSettings, Config, Framing, LimitSettings, LogFormat,
+    LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.

@@ -30,11 +30,6 @@ impl Drain {
         self.begun.cancel();
     }
 
-    /// Was the server told to stop?
-    pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
-    }
-
     /// Waits until the server is told to stop.
     pub async fn begun(&self) {
         self.begun.cancelled().await;

@@ -69,14 +69,6 @@ impl Listener {
         }
     }
 
-    /// The real address; `None` for a Unix socket.
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match &self.local {
-            Local::Tcp(address) => Some(*address),
-            Local::Unix(_) => None,
-        }
-    }
-
     /// Gives it to the runtime of the current thread.
     pub(super) fn open(self) -> io::Result<OpenListener> {
         Ok(match self.local {

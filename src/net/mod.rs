@@ -14,7 +14,7 @@ mod stream;
 mod watch;
 mod watched;
 
-pub use accept::{Slot, Slots};
+pub use accept::Slot;
 pub use drain::Drain;
 pub use listen::Listener;
 pub use refusal::Refusal;

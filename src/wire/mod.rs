@@ -25,4 +25,4 @@ pub use answer::{Judge, Verdict};
 pub use correlate::{Correlator, Received, Refused, Share};
 pub use cut::Broken;
 pub use decode::Decoder;
-pub use encode::{Encoder, TooLong};
+pub use encode::Encoder;

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use httpipe::worker::process::Exit;
-use httpipe::worker::spawn::spawn;
+use httpipe::testing::worker::process::Exit;
+use httpipe::testing::worker::spawn::spawn;
 
 use crate::support::{BINARY, guard, read_line, read_to_end, run, shell};
 
@@ -179,6 +179,6 @@ async fn a_missing_binary_of_our_own_is_an_error_of_the_start() {
     let mut command = Command::new(BINARY);
     command.arg0("httpipe").arg("__guard").stdin(Stdio::null());
     assert!(command.status().expect("the guard starts").success());
-    let guard = httpipe::worker::guard::Guard::start(OsString::from("/no/such/httpipe"));
+    let guard = httpipe::testing::worker::guard::Guard::start(OsString::from("/no/such/httpipe"));
     assert!(guard.is_err());
 }

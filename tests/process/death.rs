@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 
-use httpipe::worker::guard::Guard;
-use httpipe::worker::process::Exit;
-use httpipe::worker::spawn::spawn;
+use httpipe::testing::worker::guard::Guard;
+use httpipe::testing::worker::process::Exit;
+use httpipe::testing::worker::spawn::spawn;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::support::{guard, helper, is_role, read_line, run, runs, shell, state, wait_until};

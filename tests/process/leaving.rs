@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use httpipe::worker::process::Exit;
-use httpipe::worker::spawn::spawn;
-use httpipe::worker::{kill, reaper};
+use httpipe::testing::worker::process::Exit;
+use httpipe::testing::worker::spawn::spawn;
+use httpipe::testing::worker::{kill, reaper};
 
 use crate::support::{BINARY, guard, helper, is_role, read_line, runs, shell, state, wait_until};
 

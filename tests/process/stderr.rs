@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use httpipe::base::WorkerId;
-use httpipe::config::LaunchSettings;
-use httpipe::worker::kill;
-use httpipe::worker::process::Exit;
-use httpipe::worker::spawn::spawn;
-use httpipe::worker::stderr::{LastWords, pump};
+use httpipe::testing::base::WorkerId;
+use httpipe::testing::config::LaunchSettings;
+use httpipe::testing::worker::kill;
+use httpipe::testing::worker::process::Exit;
+use httpipe::testing::worker::spawn::spawn;
+use httpipe::testing::worker::stderr::{LastWords, pump};
 
 use crate::support::{guard, read_line, shell};
 

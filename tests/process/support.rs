@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use httpipe::config::LaunchSettings;
-use httpipe::worker::guard::Guard;
-use httpipe::worker::process::Exit;
-use httpipe::worker::spawn::spawn;
+use httpipe::testing::config::LaunchSettings;
+use httpipe::testing::worker::guard::Guard;
+use httpipe::testing::worker::process::Exit;
+use httpipe::testing::worker::spawn::spawn;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_httpipe");

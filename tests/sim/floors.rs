@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use httpipe::config::InFlight;
+use httpipe::testing::config::InFlight;
 
 use super::model::{Ask, Checked, Model, Stage, ensure};
 use super::oracle::Oracle;

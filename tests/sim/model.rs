@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use httpipe::base::{CallId, WorkerId};
+use httpipe::testing::base::{CallId, WorkerId};
 
 /// The place of a call among all that arrived.
 pub(crate) type Serial = usize;

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use httpipe::base::{CallId, Failure, WorkerId};
-use httpipe::config::InFlight;
-use httpipe::pool::actions::StopReason;
-use httpipe::pool::rules::Rules;
+use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::config::InFlight;
+use httpipe::testing::pool::actions::StopReason;
+use httpipe::testing::pool::rules::Rules;
 
 use super::floors::Pause;
 use super::model::{Ask, Blame, Checked, Inside, Model, Serial, Stage, Standing, ensure};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use httpipe::config::InFlight;
-use httpipe::pool::rules::Rules;
+use httpipe::testing::config::InFlight;
+use httpipe::testing::pool::rules::Rules;
 
 use super::story::{Story, rules};
 

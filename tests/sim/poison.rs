@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use httpipe::base::WorkerId;
-use httpipe::config::InFlight;
-use httpipe::pool::actions::Loss;
-use httpipe::pool::rules::Rules;
+use httpipe::testing::base::WorkerId;
+use httpipe::testing::config::InFlight;
+use httpipe::testing::pool::actions::Loss;
+use httpipe::testing::pool::rules::Rules;
 
 use super::story::{Name, Story, rules};
 

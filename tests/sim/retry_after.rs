@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use httpipe::base::{CallId, Failure, WorkerId};
-use httpipe::config::InFlight;
-use httpipe::policy::Fingerprint;
-use httpipe::pool::actions::{Action, NewCall};
-use httpipe::pool::rules::Rules;
-use httpipe::pool::state::State;
+use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::config::InFlight;
+use httpipe::testing::policy::Fingerprint;
+use httpipe::testing::pool::actions::{Action, NewCall};
+use httpipe::testing::pool::rules::Rules;
+use httpipe::testing::pool::state::State;
 
 use super::story::rules;
 

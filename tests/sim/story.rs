@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use httpipe::base::{CallId, WorkerId};
-use httpipe::config::InFlight;
-use httpipe::policy::Fingerprint;
-use httpipe::pool::actions::{Action, Loss, NewCall};
-use httpipe::pool::rules::Rules;
-use httpipe::pool::state::State;
+use httpipe::testing::base::{CallId, WorkerId};
+use httpipe::testing::config::InFlight;
+use httpipe::testing::policy::Fingerprint;
+use httpipe::testing::pool::actions::{Action, Loss, NewCall};
+use httpipe::testing::pool::rules::Rules;
+use httpipe::testing::pool::state::State;
 
 pub(crate) type Name = &'static str;
 

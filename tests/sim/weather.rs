@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use httpipe::config::InFlight;
-use httpipe::pool::rules::Rules;
+use httpipe::testing::config::InFlight;
+use httpipe::testing::pool::rules::Rules;
 
 /// How workers and callers behave. Chances are from 0 to 1.
 #[derive(Clone, Debug)]

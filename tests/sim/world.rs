@@ -6,11 +6,11 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use httpipe::base::{CallId, Failure, WorkerId};
-use httpipe::config::InFlight;
-use httpipe::policy::Fingerprint;
-use httpipe::pool::actions::{Action, Loss, NewCall};
-use httpipe::pool::state::State;
+use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::config::InFlight;
+use httpipe::testing::policy::Fingerprint;
+use httpipe::testing::pool::actions::{Action, Loss, NewCall};
+use httpipe::testing::pool::state::State;
 
 use super::model::{Blame, Checked, Serial, Stage};
 use super::oracle::Oracle;

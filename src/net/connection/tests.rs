@@ -343,7 +343,8 @@ fn a_refusal_reaches_a_caller_that_is_still_sending() {
 #[test]
 fn a_unix_socket_and_another_thread_serve_the_same() {
     use crate::config::ListenAddress;
-    use crate::net::{Listener, Slots, accept};
+    use crate::net::Listener;
+    use crate::net::accept::{self, Slots};
 
     let name = format!("httpipe-connection-{}", std::process::id());
     let path = std::env::temp_dir().join(name);

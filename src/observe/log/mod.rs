@@ -112,6 +112,7 @@ impl Log {
 }
 
 impl AccessLog {
+    #[cfg(test)]
     /// A log that writes nothing.
     pub fn off() -> Self {
         Self { to: None }

@@ -92,6 +92,7 @@ impl Metrics {
         self.server.log_dropped.add(lines);
     }
 
+    #[cfg(test)]
     /// Returns how many log lines were lost so far.
     pub fn log_dropped_so_far(&self) -> u64 {
         self.server.log_dropped.value()

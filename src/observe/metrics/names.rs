@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::labels::{CacheResult, Dropping};
-use super::series::{BOUNDS, Numbers, RouteSeries};
+#[cfg(test)]
+use super::series::BOUNDS;
+use super::series::{Numbers, RouteSeries};
 use super::text::Samples;
 use crate::base::ExitReason;
 
@@ -229,6 +231,7 @@ pub const ALL: &[Metric] = &[
     },
 ];
 
+#[cfg(test)]
 /// The page `docs/reference/metrics.md`.
 pub fn reference() -> String {
     let mut page = String::from(

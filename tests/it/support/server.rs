@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-use httpipe::observe::metrics::names::{ALL, MetricKind};
+use httpipe::testing::observe::metrics::names::{ALL, MetricKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -9,7 +9,8 @@ use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::cli::check::finding::Weight;
 use crate::cli::check::record::Banner;
-use crate::config::{Probe, ReplyShape};
+use crate::config::ReplyShape;
+use crate::config::pool::Probe;
 
 fn settings() -> PoolSettings {
     let mut settings = PoolSettings::for_tests();
