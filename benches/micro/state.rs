@@ -1,11 +1,11 @@
-//! The pool's books: what one call costs them, with few and many workers, calls and waiters.
+//! What one call costs the pool's books, with few and many workers and waiting calls.
 
-use httpipe::testing::policy::Fingerprint;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use httpipe::testing::base::{CallId, WorkerId};
 use httpipe::testing::config::InFlight;
+use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, NewCall};
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
@@ -35,7 +35,7 @@ impl Pool {
         pool
     }
 
-    /// Settles and does what was decided; says how much that was.
+    /// Settles, carries the actions out and returns how many there were.
     fn step(&mut self) -> usize {
         self.now += Duration::from_micros(1);
         self.state.settle(self.now);

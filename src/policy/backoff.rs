@@ -1,13 +1,14 @@
-//! How long to wait before the next start after a start that came to nothing.
+//! How long a pool waits before it starts the next worker after one that failed.
 //!
-//! Pure. The delay doubles from 100 ms to 30 s; each is lengthened by up to a quarter, drawn
-//! from a seed, so that pools that failed together do not start together.
+//! Pure: time comes in as an argument. The delay doubles from 100 ms to 30 s. Each delay is
+//! lengthened by up to a quarter, drawn from a seed, so that pools that failed together do not
+//! start together.
 
 use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
-/// Failures after which a pool without workers refuses calls instead of letting them wait.
+/// After this many failures a pool without workers refuses calls instead of letting them wait.
 const TRIPPED_AFTER: u32 = 3;
 
 /// The back-off of one pool.
@@ -24,8 +25,8 @@ impl Backoff {
         Self { failures: 0, until: None, seed }
     }
 
-    /// A worker died before it had given a good answer. Failures inside one delay count once:
-    /// eight workers that die of the same cause are one piece of news.
+    /// A worker was lost before its first good answer. Failures within one delay count once,
+    /// because workers that fail together fail for the same reason.
     pub fn failed(&mut self, now: Instant) {
         if self.until.is_some_and(|until| now < until) {
             return;
@@ -35,23 +36,23 @@ impl Backoff {
         self.until = Some(now + delay + self.jitter(delay / 4));
     }
 
-    /// A worker gave a good answer: all is forgotten.
+    /// A worker gave a good answer: forgets all failures.
     pub fn forget(&mut self) {
         self.failures = 0;
         self.until = None;
     }
 
-    /// When the next start is allowed; `None`: now.
+    /// When the next start is allowed; `None` if it is allowed now.
     pub fn blocked_until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| now < *until)
     }
 
-    /// Did the last starts fail, and no good answer come since?
+    /// Returns true if a worker failed after the last good answer.
     pub fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// Have so many starts failed that waiting for the next is no use to a caller?
+    /// Returns true if so many starts failed that calls should not wait for the next.
     pub fn is_tripped(&self) -> bool {
         self.failures >= TRIPPED_AFTER
     }
@@ -61,7 +62,7 @@ impl Backoff {
     }
 }
 
-/// The next number from 0 to 1 of a seed (splitmix64, Steele, Lea and Flood 2014).
+/// Draws the next number from 0 to 1 from a seed (splitmix64, Steele, Lea and Flood 2014).
 pub fn unit(seed: &mut u64) -> f64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *seed;

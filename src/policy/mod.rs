@@ -1,4 +1,4 @@
-//! Rules that guard a pool against its own workers, questions and callers.
+//! Rules that protect a pool from bad workers, bad questions and too many callers.
 //!
 //! Pure: time comes in as an argument, chance as a seed.
 

@@ -1,34 +1,35 @@
-//! When a queue stands instead of moving, and serving the oldest first helps nobody.
+//! When a queue stands, so that the newest call should be served first.
 //!
 //! Pure: time comes in as an argument.
 //!
 //! The rule of `CoDel` (Nichols and Jacobson 2012): a burst makes a queue long, overload makes it
-//! *stand*. A queue stands when the wait at its head has been above a target at every moment of
-//! a whole interval. Oldest first would then give each worker a call whose caller is about to
-//! give up, and make everybody wait for almost `queue.wait`; newest first answers those who
-//! come within one service time, and those who cannot be served anyway are the ones that wait
-//! in vain. As soon as no call waits longer than the target, the oldest is the first again.
+//! *stand*. A queue stands when its oldest call has waited longer than a target at every moment
+//! of a whole interval. To serve the oldest first would then give each worker a call whose caller
+//! is about to give up, and make every call wait for almost `queue.wait`. To serve the newest
+//! first answers new calls within one service time; the calls that wait in vain are the surplus,
+//! which could not be served in any order. As soon as no call has waited longer than the target,
+//! the oldest is served first again.
 //!
-//! The target is a tenth of `queue.wait`: a call that needs no more of what it is allowed is
-//! well served. The interval is half of it: a burst that drains faster is served in its order,
-//! and a queue found standing turns round before its first call runs out (after 6/10 of it).
+//! The target is a tenth of `queue.wait`, because a call that waits no longer is well served. The
+//! interval is half of `queue.wait`: a burst that drains faster is served in its order, and a
+//! queue that stands is turned round before its first call runs out of time (at 6/10).
 
 use std::time::{Duration, Instant};
 
-/// No target is below this, nor is one measured in it: a wake-up of the scheduler is no overload.
+/// The shortest target: the time that a busy scheduler takes to wake a process is no overload.
 const TARGET_LEAST: Duration = Duration::from_millis(5);
 
 /// Whether one queue stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overload {
-    /// The wait at the head has been above the target since then.
+    /// Since when the oldest call has waited longer than the target.
     above_since: Option<Instant>,
     is_on: bool,
 }
 
 impl Overload {
-    /// Must be told after every change when the call that waits longest was accepted, `None`
-    /// where none waits; `wait` is `queue.wait`.
+    /// Looks at the queue after every change. `oldest` is when its oldest call was accepted, `None`
+    /// if no call waits; `wait` is `queue.wait`.
     pub fn look(&mut self, now: Instant, oldest: Option<Instant>, wait: Duration) {
         let target = (wait / 10).max(TARGET_LEAST);
         let Some(above) = oldest.map(|accepted| accepted + target).filter(|above| *above <= now)
@@ -36,12 +37,12 @@ impl Overload {
             *self = Self::default();
             return;
         };
-        // It stood above the target all the time since, for this call was in it all that time.
+        // This call was in the queue since then, so the wait was above the target all the time.
         let since = *self.above_since.get_or_insert(above);
         self.is_on |= now >= since + wait / 2;
     }
 
-    /// Does the queue stand?
+    /// Returns true if the queue stands.
     pub fn is_on(&self) -> bool {
         self.is_on
     }

@@ -1,24 +1,22 @@
-//! Questions that cost workers, and are refused for a while.
+//! Questions that cost workers and are refused for a while.
 //!
 //! Pure: time comes in as an argument, questions as fingerprints.
 //!
-//! A question is *blamed* when a worker was lost and this question, and no other, can be the
-//! cause: it was the one being worked on when the worker died or answered out of step, or it
-//! ran for the whole `timeout` while nothing else explains that. Two blames by different calls
-//! within `WINDOW` and it is *refused* for `REFUSED`; then one call is let through as a
-//! trial, and one more blame refuses it again. A call and its retries are one call, and so are
-//! all callers who share a run.
+//! A question is *blamed* when a worker was lost and only this question can be the cause: the
+//! worker worked on it when it died or answered out of step, or it ran for the whole `timeout`
+//! and nothing else explains that. After two blames by different calls within `WINDOW` it is
+//! *refused* for `REFUSED`. Then one call is let through as a trial, and one more blame refuses
+//! it again. A call and its retries are one call, and so are all callers who share a run.
 //!
-//! A good answer to the same question acquits it: a program that dies by chance would else make
-//! the questions poisonous that are asked most.
+//! A good answer to the same question acquits it. Otherwise a program that dies by chance would
+//! make the questions poisonous that are asked most.
 //!
-//! An answer out of step counts only once the program has given a good answer: one that speaks
-//! first, and was not said to, is out of step with every question.
+//! An answer out of step counts only after the program has given a good answer: a program that
+//! greets first, and is not configured so, is out of step with every question.
 //!
-//! A `timeout` is the weakest proof, for it is also what a slow machine, an overloaded one or a
-//! stalled disk looks like. It counts only where its caller of [`Poison::ran_over`] saw no
-//! overload, and while no *other* question has timed out since the pool's last good answer:
-//! where everything hangs, no question is to blame.
+//! A `timeout` is the weakest proof, because a slow or overloaded machine or a stalled disk looks
+//! the same. It counts only if the pool saw no overload, and while no *other* question has timed
+//! out since the last good answer: where everything hangs, no question is to blame.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,14 +24,14 @@ use std::time::{Duration, Instant};
 
 use crate::base::CallId;
 
-/// Two blames that lie further apart are two accidents.
+/// Blames that lie further apart are accidents.
 const WINDOW: Duration = Duration::from_mins(10);
-/// How long a question is refused before the next try.
+/// How long a question is refused before its trial.
 const REFUSED: Duration = Duration::from_mins(10);
-/// Questions that are kept in mind; the one blamed longest ago is forgotten for a new one.
+/// How many questions are remembered. A new one replaces the one blamed longest ago.
 const KEPT_MOST: usize = 1024;
 
-/// Stands for a question, and does not tell it: a hash with a key that nobody knows.
+/// A hash that identifies a question without revealing it; its key is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub u64);
 
@@ -63,13 +61,13 @@ impl Suspect {
     }
 }
 
-/// What a pool holds against questions.
+/// The questions that a pool suspects.
 #[derive(Clone, Debug, Default)]
 pub struct Poison {
     suspects: HashMap<Fingerprint, Suspect>,
     /// No suspect is forgotten before this.
     stale_at: Option<Instant>,
-    /// What timed out first since the last good answer.
+    /// The first question that timed out after the last good answer.
     ran_over: Option<Fingerprint>,
     /// Different questions have timed out since the last good answer.
     is_stuck: bool,
@@ -78,20 +76,20 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Is any question suspected? While none is, no fingerprint need be made.
+    /// Returns true if any question is suspected. While none is, no fingerprints are needed.
     pub fn is_wary(&self) -> bool {
         !self.suspects.is_empty()
     }
 
-    /// Is this question refused now?
+    /// Returns true if this question is refused now.
     pub fn refuses(&self, now: Instant, question: Fingerprint) -> bool {
         self.suspects
             .get(&question)
             .is_some_and(|suspect| suspect.is_refused && !suspect.awaits_trial(now))
     }
 
-    /// A call was accepted. Says whether it is the trial of its question, which others of the
-    /// same question have to wait for; then [`Poison::end_trial`] must follow.
+    /// A call was accepted. Returns true if it is the trial of its question; other calls with the
+    /// same question are refused until [`Poison::end_trial`] or a good answer.
     pub fn begin_trial(&mut self, now: Instant, question: Fingerprint, call: CallId) -> bool {
         let suspect = self.suspects.get_mut(&question).filter(|suspect| suspect.awaits_trial(now));
         let Some(suspect) = suspect else { return false };
@@ -99,14 +97,14 @@ impl Poison {
         true
     }
 
-    /// The trial ended; if it ended without blame or a good answer, the next call is one.
+    /// A trial ended. If it ended without blame or a good answer, the next call is the trial.
     pub fn end_trial(&mut self, question: Fingerprint, call: CallId) {
         if let Some(suspect) = self.suspects.get_mut(&question) {
             suspect.trial = suspect.trial.filter(|trial| *trial != call);
         }
     }
 
-    /// A worker died of this call, or answered it out of step. Says whether its question is
+    /// A worker died of this call, or answered it out of step. Returns true if its question is
     /// refused from now on and was not before.
     pub fn blame(&mut self, now: Instant, question: Fingerprint, call: CallId) -> bool {
         self.forget_old(now);
@@ -124,7 +122,7 @@ impl Poison {
     }
 
     /// A worker worked on this call for the whole `timeout`, and the pool was not overloaded.
-    /// Says the same as [`Poison::blame`].
+    /// Returns the same as [`Poison::blame`].
     pub fn ran_over(&mut self, now: Instant, question: Fingerprint, call: CallId) -> bool {
         let first = *self.ran_over.get_or_insert(question);
         self.is_stuck |= first != question;
@@ -138,18 +136,18 @@ impl Poison {
         self.has_worked = true;
     }
 
-    /// Has the program ever given a good answer? One that never did may be set up wrongly, and
-    /// answer every question out of step.
+    /// Returns true if the program has ever given a good answer. One that never has may be
+    /// configured wrongly, and answer every question out of step.
     pub fn has_worked(&self) -> bool {
         self.has_worked
     }
 
-    /// The program gave a good answer to this question: nothing is held against it any more.
+    /// The program gave a good answer to this question, which is no longer suspected.
     pub fn acquit(&mut self, question: Fingerprint) {
         self.suspects.remove(&question);
     }
 
-    /// Drops what is too old to matter. Costs one comparison while nothing is.
+    /// Forgets suspicions that are too old. Costs one comparison while there are none.
     pub fn forget_old(&mut self, now: Instant) {
         if self.stale_at.is_some_and(|at| now >= at) {
             self.suspects.retain(|_, suspect| now < suspect.forgotten_at());
@@ -157,7 +155,7 @@ impl Poison {
         }
     }
 
-    /// The questions that are refused, or would be but for a trial.
+    /// The questions that are refused, or would be without a trial, in order.
     pub fn refused(&self) -> Vec<Fingerprint> {
         let refused = self.suspects.iter().filter(|(_, suspect)| suspect.is_refused);
         let mut questions: Vec<Fingerprint> = refused.map(|(question, _)| *question).collect();
@@ -165,7 +163,7 @@ impl Poison {
         questions
     }
 
-    /// Forgets everything; says how many questions were refused.
+    /// Forgets all suspicions; returns how many questions were refused.
     pub fn forgive(&mut self) -> usize {
         let refused = self.refused().len();
         *self = Self { has_worked: self.has_worked, ..Self::default() };

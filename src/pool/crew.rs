@@ -399,11 +399,10 @@ impl Crew {
         true
     }
 
-    /// The process of a worker is gone.
+    /// The process of a worker that left is gone.
     pub(super) fn remove(&mut self, worker: WorkerId) {
         self.census = None;
         self.workers.remove(&worker);
-        Self::leave_free(&mut self.free, worker);
     }
 
     /// Checks that the lists fit the workers.

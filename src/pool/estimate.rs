@@ -1,43 +1,45 @@
-//! What a call costs a worker, as measured, and how far ahead that lets the pool send.
+//! How long calls take, as measured, and how many calls the pool therefore sends ahead.
 //!
-//! Pure. Three figures. The *service* time is how long one call is in the works on average; the
-//! *pace* is how much of a worker's time goes by for each call it finishes, which is less where a
-//! worker has several calls in the works at once, and says how long a queue will take. The
-//! *least* time is what a call takes when nothing else delays it, and what to send ahead is
-//! judged by that: between an answer and the moment it is read stands whatever else the server
-//! does, so under load the average says more about the server than about the program. It follows
-//! shorter times quickly and longer ones slowly; a head that runs over doubles it.
+//! Pure: times come in as arguments. There are three figures:
+//! - The *service* time is how long a worker has one call, on average.
+//! - The *pace* is how much of a worker's time passes per call that it finishes. It is shorter
+//!   than the service time where a worker has several calls at once, and tells how long a queue
+//!   will take.
+//! - The *least* time is what a call takes when nothing else delays it. It decides how many calls
+//!   are sent ahead: under load an answer is read late, so an average would measure the server
+//!   and not the program. It follows shorter times quickly and longer ones slowly, and doubles
+//!   when a head is overdue.
 //!
-//! The wake-up of an idle process costs tens of microseconds; a call that itself costs
-//! less than that is best handed over while its worker is still awake. The further ahead, the
-//! longer a call may stand behind one that turns out long, so the window is what fits into a
-//! budget of time, and what stands behind a head that runs over is rescued.
+//! To wake an idle process costs tens of microseconds. A call that costs less is best sent while
+//! its worker is still awake. But the more calls are sent ahead, the more of them may stand behind
+//! a long one. So only as many are sent as fit into a budget of time, and the calls behind an
+//! overdue head are rescued.
 
 use std::time::Duration;
 
-/// Time that calls sent ahead may together be expected to take in one worker.
+/// How long the calls in one worker may be expected to take together.
 const BUDGET: Duration = Duration::from_micros(500);
 /// Most calls in one worker, however short they are.
 const WINDOW_MOST: u32 = 32;
 /// A head is overdue after this many times its expected time ...
 const OVERDUE_FACTOR: u32 = 16;
-/// ... but not before this: a timer knows no less.
+/// ... but not before this, because timers are no finer.
 const OVERDUE_LEAST: Duration = Duration::from_millis(1);
-/// How much of the average one new time is.
+/// The weight of one new time in an average.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// How much nearer the least time comes to a shorter one, ...
+/// How far the least time moves towards a shorter one, ...
 const FALL: f64 = 1.0 / 4.0;
-/// ... and how much it grows at most for a longer one.
+/// ... and by which part of itself it grows at most for a longer one.
 const RISE: f64 = 1.0 / 32.0;
-/// A least time below this doubles from here.
+/// A least time below this grows as if it were this long.
 const RISE_FROM: f64 = 10e-6;
 
-/// One time counts as at most so many times the average before it, so that one call that hung
-/// does not make a whole queue look hopeless. Calls that all became slow still show at once:
-/// twenty make the average a thousand times what it was.
+/// One time counts as at most this many times the average before it, so that one call that hung
+/// does not make a whole queue look hopeless. When all calls become slow the average still
+/// follows soon: after twenty of them it can be a thousand times as long.
 const CLIP: f64 = 8.0;
-/// Averages are not taken for shorter than this when times are clipped.
+/// When times are clipped, an average below this counts as this long.
 const CLIP_FROM: f64 = 100e-6;
 
 /// The running averages of the time that calls take.
@@ -46,12 +48,12 @@ pub(super) struct Estimate {
     seconds: Option<f64>,
     pace: Option<f64>,
     least: Option<f64>,
-    /// Answers that came in one read: the time that went by for all of them, and how many.
+    /// The answers that came in the last read: the time of all of them together, and how many.
     read: (f64, u32),
 }
 
 impl Estimate {
-    /// A call was in the works for this long.
+    /// A worker had one call for this long.
     pub(super) fn served(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.seconds = Some(match self.seconds {
@@ -63,13 +65,13 @@ impl Estimate {
     /// A call took this long at the head of its worker.
     pub(super) fn took(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
-        // The first answer of a read has waited for it, the others cost no time of their own.
+        // The first answer of a read gets all the time since the read before, the others none.
         if time.is_zero() && self.read.1 > 0 {
             self.read.1 += 1;
             return;
         }
         let (together, calls) = std::mem::replace(&mut self.read, (seconds, 1));
-        // Until a second read has come, the first one is all there is.
+        // The very first read has none before it.
         let shortest = if calls == 0 { seconds } else { together / f64::from(calls) };
         self.least = Some(match self.least {
             None => shortest,
@@ -78,13 +80,13 @@ impl Estimate {
         });
     }
 
-    /// A head ran longer than foreseen while others stood behind it.
+    /// A head is overdue while other calls stand behind it.
     pub(super) fn ran_over(&mut self) {
         self.least = self.least.map(|least| least.max(RISE_FROM) * 2.0);
     }
 
-    /// A worker finished a call, good or bad or run over, this long after it had finished the
-    /// one before or begun to work.
+    /// A worker finished a call, with whatever result, this long after it finished the one before
+    /// or began to work.
     pub(super) fn finished(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.pace = Some(match self.pace {
@@ -96,7 +98,7 @@ impl Estimate {
         });
     }
 
-    /// How much of a worker's time each call takes up; `None` before the first.
+    /// How much of a worker's time passes per call; `None` before the first call.
     pub(super) fn pace(self) -> Option<Duration> {
         self.pace.map(Duration::from_secs_f64)
     }
@@ -106,11 +108,11 @@ impl Estimate {
         self.seconds.map(Duration::from_secs_f64)
     }
 
-    /// How many calls one worker may hold at once. One until something was measured.
+    /// How many calls one worker may hold at once: one, until something was measured.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "positive, and cut to its most next"
+        reason = "positive, and clamped in the next step"
     )]
     pub(super) fn window(self) -> u32 {
         let Some(least) = self.least else { return 1 };
@@ -118,7 +120,7 @@ impl Estimate {
         (fits as u32).clamp(1, WINDOW_MOST)
     }
 
-    /// When a head that has run this long is called overdue.
+    /// How long a head may run before it is overdue.
     pub(super) fn overdue_after(self) -> Duration {
         let least = self.least.map(Duration::from_secs_f64).unwrap_or_default();
         (least * OVERDUE_FACTOR).max(OVERDUE_LEAST)
@@ -170,7 +172,7 @@ mod tests {
     fn answers_that_are_read_late_do_not_close_the_window() {
         let mut estimate = Estimate::default();
         for round in 0..200 {
-            // Whatever else the server does takes from nothing to 3 ms before it reads again.
+            // Other work of the server takes from nothing to 3 ms before it reads again.
             estimate.took(Duration::from_micros(20 + 750 * (round % 5)));
         }
         assert!(estimate.window() > 8, "{}", estimate.window());

@@ -163,3 +163,23 @@ fn front(list: &mut VecDeque<CallId>, waits: impl Fn(CallId) -> bool) -> Option<
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_a_worker_gets_leaves_no_mark_wherever_it_stood() {
+        let (mut queue, mut alarms) = (Queue::default(), Alarms::default());
+        for id in 1..=4 {
+            queue.push_back(CallId(id), 1, Instant::now(), &mut alarms);
+        }
+        queue.push_front(CallId(5), 1, Instant::now(), &mut alarms);
+        for (newest_first, expected) in [(true, 5), (true, 4), (false, 1), (true, 3)] {
+            let id = queue.next(newest_first, |_| true).expect("one waits");
+            assert_eq!(id, CallId(expected));
+            queue.taken(id);
+        }
+        assert_eq!(queue.ids().collect::<Vec<_>>(), [CallId(2)]);
+    }
+}

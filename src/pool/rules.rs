@@ -1,15 +1,15 @@
-//! The numbers a pool's books go by.
+//! The settings by which a pool decides.
 //!
-//! Pure: the part of the settings that decides, without what only the shell needs.
+//! Pure: data only. The settings that only the shell needs are left out.
 
 use std::time::{Duration, Instant};
 
 use crate::config::{InFlight, Matching, PoolSettings};
 
-/// As good as never.
+/// A time that never passes.
 const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
-/// What decides in a pool; a reload may replace it while calls run.
+/// The rules of a pool. A reload may replace them while calls run.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Workers kept ready.
@@ -20,29 +20,28 @@ pub struct Rules {
     pub in_flight: InFlight,
     /// Answers come in the order of the questions.
     pub in_order: bool,
-    /// Of one call inside a worker.
+    /// Longest time of one call inside a worker.
     pub timeout: Duration,
-    /// How long a call that nobody waits for may run on.
+    /// How long a call may run on after its caller left.
     pub abandoned: Duration,
     /// Most calls that wait.
     pub queue_length: usize,
     /// Most bytes of questions that wait.
     pub queue_bytes: u64,
-    /// Longest wait for the first hand-over.
+    /// Longest wait in the queue.
     pub queue_wait: Duration,
     /// How often a call is tried again after its worker was lost.
     pub retries: u32,
-    /// A worker is replaced after so many calls.
+    /// A worker is replaced after this many calls.
     pub recycle_calls: Option<u64>,
     /// A worker is replaced at this age.
     pub recycle_age: Option<Duration>,
 }
 
 impl Rules {
-    /// When a call that is accepted now is put back into the queue no more: it may have waited
-    /// once and run over, or lost its worker, as often as it may be tried. Without this, calls
-    /// that hang one after the other could drag along what stood behind them, one more wait and
-    /// one more `timeout` for each.
+    /// The time after which a call that is accepted now is no longer put back into the queue: one
+    /// wait, and one `timeout` per try. Without this limit a call that stands behind one hanging
+    /// call after the other would be put back for ever.
     pub(super) fn latest(&self, now: Instant) -> Instant {
         let tries = self.retries.saturating_add(1);
         let most = self.queue_wait.saturating_add(self.timeout.saturating_mul(tries));

@@ -194,7 +194,7 @@ impl<P> State<P> {
         self.end(now, id, false)
     }
 
-    /// The process of a worker is gone. No other worker gets its name.
+    /// The process of a worker that was lost or stopped is gone. No other worker gets its name.
     pub fn gone(&mut self, worker: WorkerId) {
         self.crew.remove(worker);
     }

@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "the seed is read from the environment")]
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
+mod ahead;
 mod floors;
 mod model;
 mod oracle;

@@ -167,59 +167,6 @@ fn after_the_last_crash_the_pool_finds_back_to_its_least() {
 }
 
 #[test]
-fn what_waits_behind_a_head_that_runs_over_is_given_to_another_worker() {
-    let mut story = Story::sending_ahead(2);
-    assert_eq!(story.call("long"), ["give long to 2"]);
-    assert_eq!(story.call("b"), ["give b to 1"]);
-    assert_eq!(story.call("c"), ["give c to 1"]);
-    assert_eq!(story.call("d"), ["give d to 2"]);
-    assert_eq!(story.good(1, "b"), ["answer b"]);
-    assert_eq!(story.good(1, "c"), ["answer c"]);
-    assert_eq!(story.pass(1), ["give d to 1"]);
-    assert_eq!(story.good(1, "d"), ["answer d"]);
-    assert_eq!(story.good(2, "long"), ["answer long"]);
-    assert_eq!(story.good(2, "d"), [""; 0], "it was answered");
-}
-
-#[test]
-fn after_a_rescue_the_next_head_of_the_same_worker_is_watched_too() {
-    let mut story = Story::sending_ahead(2);
-    story.calls(&["first", "long", "b", "c", "d", "e"]);
-    story.leave("b");
-    story.leave("d");
-    assert_eq!(story.pass(1), [""; 0], "both run over, c and e could go elsewhere");
-    assert_eq!(story.good(2, "first"), ["answer first"]);
-    story.pass(5);
-    assert_eq!(story.good(1, "long"), ["answer long", "give e to 1"], "c runs over, too");
-}
-
-#[test]
-fn a_rescue_goes_on_until_the_head_itself_is_answered() {
-    let rules = Rules { least: 2, most: 2, in_order: false, ..rules() };
-    let mut story = Story::sending_ahead_by(&rules);
-    story.calls(&["long", "other", "b", "c", "d", "e", "f"]);
-    assert_eq!(story.pass(1), [""; 0], "both run over; c and e stand behind long");
-    assert_eq!(story.good(2, "e"), ["answer e"], "long still runs");
-    assert_eq!(story.good(1, "other"), ["answer other", "give c to 1"]);
-}
-
-#[test]
-fn nothing_is_sent_after_a_head_that_runs_over() {
-    let mut story = Story::sending_ahead(1);
-    story.call("long");
-    story.pass(2);
-    assert_eq!(story.call("b"), [""; 0]);
-    assert_eq!(story.good(1, "long"), ["answer long", "give b to 1"]);
-}
-
-#[test]
-fn a_call_that_may_not_run_twice_is_not_sent_ahead() {
-    let mut story = Story::sending_ahead(1);
-    story.call("a");
-    assert_eq!(story.arrive("b", false, None), [""; 0]);
-}
-
-#[test]
 fn a_call_that_may_not_run_twice_is_not_rescued_under_new_rules() {
     let in_flight = InFlight::Fixed(2);
     let mut story = Story::of(Rules { in_flight, ..rules() });
@@ -393,20 +340,18 @@ fn a_caller_who_leaves_the_queue_takes_the_call_along() {
 }
 
 #[test]
-fn an_answer_that_came_from_elsewhere_leaves_the_other_worker_its_time() {
-    let mut story = Story::sending_ahead(2);
-    story.call("long");
-    story.call("b");
-    story.call("c");
-    story.call("d");
-    story.good(1, "b");
-    story.good(1, "c");
-    story.pass(1);
-    story.good(2, "long");
-    story.pass(15_000);
-    assert_eq!(story.good(1, "d"), ["answer d"]);
-    assert_eq!(story.pass(9_999), [""; 0], "worker 2 may work on d for nobody");
-    assert_eq!(story.pass(1), ["stop 2 Timeout", "start 3"]);
+fn a_worker_to_be_replaced_serves_until_the_next_is_ready_however_long_that_takes() {
+    let mut story = Story::of(Rules { most: 3, ..rules() });
+    story.call("a");
+    assert_eq!(story.pass(5), ["start 2"]);
+    story.state.recycle(WorkerId(1));
+    story.calls(&["b", "c"]);
+    assert_eq!(story.pass(5), ["start 3"]);
+    story.leave("b");
+    story.leave("c");
+    story.good(1, "a");
+    assert_eq!(story.pass(100_000), [""; 0], "none but 1 serves");
+    assert_eq!(story.ready(2), ["stop 1 Recycled"]);
 }
 
 #[test]

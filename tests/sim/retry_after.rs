@@ -11,7 +11,7 @@ use httpipe::testing::pool::actions::{Action, NewCall};
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
 
-use super::story::rules;
+use super::story::{Story, rules};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -165,6 +165,19 @@ fn pool(workers: usize, in_flight: u32, in_order: bool, queue_length: usize) -> 
         queue_wait,
         ..rules()
     }
+}
+
+#[test]
+fn calls_that_ran_over_tell_how_long_the_next_may_take() {
+    let mut story = Story::of(Rules { queue_length: 0, ..rules() });
+    story.call("a");
+    story.pass(30_000);
+    story.ready(2);
+    assert_eq!(story.call("b"), ["give b to 2"]);
+    let call = NewCall { payload: "c", bytes: 1, idempotent: true, caller_deadline: None };
+    let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
+    let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };
+    assert!(retry_after >= Duration::from_secs(30), "{retry_after:?}");
 }
 
 #[test]
