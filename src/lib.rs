@@ -55,7 +55,7 @@ pub mod testing {
             pub use crate::front::parameters::{Body, Sources};
         }
         pub mod question {
-            pub use crate::front::question::{Material, ask};
+            pub use crate::front::question::{Material, ask, uses_body};
         }
         pub mod routes {
             pub use crate::front::routes::{Found, RouteTable};
