@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use httpipe::testing::base::{ByteSize, Reply, ReplyForm, RouteId};
-use httpipe::testing::cache::{Cache, Key, Stored};
+use httpipe::testing::base::{ByteSize, Reply, ReplyForm};
+use httpipe::testing::cache::{Cache, Key, Scope, Stored};
 use httpipe::testing::config::CacheSettings;
 
 use crate::Bench;
@@ -38,7 +38,7 @@ pub(crate) fn all(bench: &Bench) {
 }
 
 fn key(number: u32) -> Key {
-    Key { route: RouteId(0), generation: 1, question: Bytes::from(number.to_string()) }
+    Key { scope: Scope(1), question: Bytes::from(number.to_string()) }
 }
 
 fn stored(now: Instant) -> Arc<Stored> {

@@ -1,13 +1,12 @@
-//! Callers with the same key share one run.
+//! Which runs are under way, and who waits for each.
 //!
-//! Pure: a table of who waits for what. It neither runs a call nor wakes anybody; `call` does
-//! both. Nothing here is limited by itself: each waiter is a request of a connection, and
-//! connections are limited.
+//! Pure: a table only. `call` starts the runs and wakes those who wait. The table needs no limit
+//! of its own: each waiter is a request of a connection, and connections are limited.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The runs under way, each with those who wait for it.
+/// The runs under way by key. `W` is what the table holds for a waiter, `R` for a run.
 #[derive(Debug)]
 pub struct Flights<K, W, R> {
     flights: HashMap<K, Flight<W, R>>,
@@ -19,31 +18,27 @@ struct Flight<W, R> {
     number: u64,
     run: R,
     last_seat: u64,
-    /// By seat, in the order of their coming.
+    /// By seat, in the order in which they joined.
     waiters: Vec<(u64, W)>,
 }
 
-/// A place in one flight. A flight that is over never comes again: a ticket to it is worth
-/// nothing in a later flight with the same key.
+/// One waiter's seat in one flight. Neither flights nor seats are numbered twice, so a ticket
+/// means nothing in a later flight with the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     flight: u64,
     seat: u64,
 }
 
-/// What one who joined has to do.
+/// What a waiter that joined has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Start the run, and see to it that it lands. The one who leads waits like all others and
-    /// may leave like them: the run belongs to the flight.
+    /// Start the run and see to it that it lands. The run belongs to the flight: its leader
+    /// waits like all others, and may leave before them.
     Leads,
     /// Only wait.
     Follows,
 }
-
-/// Was the one who left the last to wait? Then nobody wants the run any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastOne(pub bool);
 
 impl<K, W, R> Default for Flights<K, W, R> {
     fn default() -> Self {
@@ -52,8 +47,8 @@ impl<K, W, R> Default for Flights<K, W, R> {
 }
 
 impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
-    /// Waits for the run with this key, which the first to come has to start. `run` is what that
-    /// run is known by; those who follow are given the one of the first.
+    /// Waits for the run with this key. The first waiter leads, and the flight keeps its `run`
+    /// for those who follow; theirs is dropped.
     pub fn join(&mut self, key: K, waiter: W, run: R) -> (Role, Ticket, R) {
         let mut role = Role::Follows;
         let last_flight = &mut self.last_flight;
@@ -68,9 +63,9 @@ impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
         (role, ticket, flight.run.clone())
     }
 
-    /// The run of the flight that `leader` began is over: all who wait for it, in the order of
-    /// their coming. Nobody, if the last one left before; a later flight with the same key is
-    /// not touched, for its own run will land.
+    /// Ends the flight that `leader` began and returns its waiters in the order in which they
+    /// joined. Returns none if that flight ended before, when its last waiter left; a later
+    /// flight with the same key goes on.
     pub fn land(&mut self, key: &K, leader: Ticket) -> Vec<W> {
         if !self.is_flight(key, leader) {
             return Vec::new();
@@ -79,29 +74,30 @@ impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
         flight.into_iter().flat_map(|flight| flight.waiters).map(|(_, waiter)| waiter).collect()
     }
 
-    /// One who waited does so no more. Says whether it was the last, with whom the flight ends;
-    /// not so if the flight has landed, or the one has left, before.
-    pub fn leave(&mut self, key: &K, ticket: Ticket) -> LastOne {
+    /// Takes a waiter out of its flight. Returns true if it was the last one, and so ended the
+    /// flight; false also if the flight has landed or the waiter has left before.
+    #[must_use]
+    pub fn leave(&mut self, key: &K, ticket: Ticket) -> bool {
         if !self.is_flight(key, ticket) {
-            return LastOne(false);
+            return false;
         }
-        let Some(flight) = self.flights.get_mut(key) else { return LastOne(false) };
+        let Some(flight) = self.flights.get_mut(key) else { return false };
         flight.waiters.retain(|(seat, _)| *seat != ticket.seat);
-        let last = flight.waiters.is_empty();
-        if last {
+        let is_deserted = flight.waiters.is_empty();
+        if is_deserted {
             self.flights.remove(key);
         }
-        LastOne(last)
+        is_deserted
     }
 
+    /// How many runs have waiters.
     #[cfg(test)]
-    /// Runs under way that somebody waits for.
     pub fn len(&self) -> usize {
         self.flights.len()
     }
 
+    /// Returns true if no run has a waiter.
     #[cfg(test)]
-    /// Does nobody wait for anything?
     pub fn is_empty(&self) -> bool {
         self.flights.is_empty()
     }
@@ -133,7 +129,7 @@ mod tests {
         let mut flights = Flights::default();
         let (_, leader, ()) = flights.join("q", 1, ());
         flights.join("q", 2, ());
-        assert_eq!(flights.leave(&"q", leader), LastOne(false));
+        assert!(!flights.leave(&"q", leader));
         assert_eq!(flights.join("q", 3, ()).0, Role::Follows, "the run goes on");
         assert_eq!(flights.land(&"q", leader), [2, 3]);
     }
@@ -143,22 +139,33 @@ mod tests {
         let mut flights = Flights::default();
         let (_, leader, ()) = flights.join("q", 1, ());
         let (_, follower, ()) = flights.join("q", 2, ());
-        assert_eq!(flights.leave(&"q", leader), LastOne(false));
-        assert_eq!(flights.leave(&"q", leader), LastOne(false), "it left before");
-        assert_eq!(flights.leave(&"q", follower), LastOne(true));
+        assert!(!flights.leave(&"q", leader));
+        assert!(!flights.leave(&"q", leader), "it left before");
+        assert!(flights.leave(&"q", follower));
         assert!(flights.is_empty());
-        assert_eq!(flights.leave(&"q", follower), LastOne(false), "it left before");
+        assert!(!flights.leave(&"q", follower), "it left before");
         assert_eq!(flights.land(&"q", leader), [0; 0]);
+    }
+
+    #[test]
+    fn a_seat_that_was_left_is_not_given_to_another() {
+        let mut flights = Flights::default();
+        let (_, first, ()) = flights.join("q", 1, ());
+        flights.join("q", 2, ());
+        assert!(!flights.leave(&"q", first));
+        let (_, third, ()) = flights.join("q", 3, ());
+        assert!(!flights.leave(&"q", third));
+        assert_eq!(flights.land(&"q", first), [2], "it never left");
     }
 
     #[test]
     fn a_run_that_everybody_left_does_not_land_the_next_one() {
         let mut flights = Flights::default();
         let (_, first, ()) = flights.join("q", 1, ());
-        flights.leave(&"q", first);
+        assert!(flights.leave(&"q", first));
         let (role, second, ()) = flights.join("q", 2, ());
         assert_eq!(role, Role::Leads);
-        assert_eq!(flights.leave(&"q", first), LastOne(false));
+        assert!(!flights.leave(&"q", first));
         assert_eq!(flights.land(&"q", first), [0; 0]);
         assert_eq!(flights.land(&"q", second), [2]);
     }
@@ -169,7 +176,7 @@ mod tests {
         let (_, leader, ()) = flights.join("q", 1, ());
         let (_, follower, ()) = flights.join("q", 2, ());
         flights.land(&"q", leader);
-        assert_eq!(flights.leave(&"q", follower), LastOne(false));
+        assert!(!flights.leave(&"q", follower));
         assert!(flights.is_empty());
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod flight;
 
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,36 +15,54 @@ use bytes::Bytes;
 use quick_cache::sync::{Cache as Store, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
-use crate::base::{Reply, ReplyForm, RouteId};
-use crate::config::CacheSettings;
+use crate::base::{Reply, ReplyForm};
+use crate::config::{CacheSettings, RouteAction, RouteSettings};
 
-/// What makes two calls the same: route, generation of the pool, the rendered question with an
-/// empty nonce. Compared in full.
+/// What an answer depends on beside its question: the program, how it is spoken to, and how the
+/// route makes questions and keeps answers. It is the same after a reload that changes none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scope(pub u128);
+
+impl Scope {
+    /// The scope of a route whose calls go to a program with this fingerprint.
+    pub fn new(program: u128, route: &RouteSettings) -> Self {
+        let RouteSettings { label, action, .. } = route;
+        let kept = match action {
+            RouteAction::Call(call) => Some((&call.send, call.cache)),
+            RouteAction::Text { .. } => None,
+        };
+        Self(fingerprint(&(program, label, kept)))
+    }
+}
+
+/// A hash of all that a value shows of itself. The same build makes the same of equal values, in
+/// whatever process.
+pub fn fingerprint(value: &impl fmt::Debug) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(format!("{value:?}").as_bytes())
+}
+
+/// What makes two calls the same. Compared in full.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The route.
-    pub route: RouteId,
-    /// Changes when a reload changes what the route or its pool would answer.
-    pub generation: u64,
-    /// The rendered question.
+    /// Where the question is asked.
+    pub scope: Scope,
+    /// What tells the question from others of its scope.
     pub question: Bytes,
 }
 
-/// The same, borrowed: a look-up needs no key of its own.
+/// A borrowed [`Key`]: a look-up needs no copy of the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRef<'a> {
-    /// The route.
-    pub route: RouteId,
-    /// As in [`Key`].
-    pub generation: u64,
-    /// The rendered question.
+    /// Where the question is asked.
+    pub scope: Scope,
+    /// What tells the question from others of its scope.
     pub question: &'a [u8],
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        let Key { route, generation, question } = key;
-        *self == KeyRef { route: *route, generation: *generation, question }
+        let Key { scope, question } = key;
+        *self == KeyRef { scope: *scope, question }
     }
 }
 
@@ -166,7 +185,7 @@ mod tests {
     }
 
     fn key(question: impl Into<Bytes>) -> Key {
-        Key { route: RouteId(0), generation: 0, question: question.into() }
+        Key { scope: Scope(0), question: question.into() }
     }
 
     fn stored(body: impl Into<Bytes>, since: Instant, ttl: Duration) -> Arc<Stored> {
@@ -190,15 +209,10 @@ mod tests {
     fn every_part_of_the_key_tells_answers_apart() {
         let (cache, now) = (cache(1 << 20), Instant::now());
         cache.put(key("q"), stored("a", now, HOUR));
-        let borrowed = KeyRef { route: RouteId(0), generation: 0, question: b"q" };
+        let borrowed = KeyRef { scope: Scope(0), question: b"q" };
         assert!(cache.get(&borrowed, now).is_some());
-        assert!(cache.get(&KeyRef { generation: 1, ..borrowed }, now).is_none());
-        let others = [
-            key("Q"),
-            key("q "),
-            Key { route: RouteId(1), ..key("q") },
-            Key { generation: 1, ..key("q") },
-        ];
+        assert!(cache.get(&KeyRef { scope: Scope(1), ..borrowed }, now).is_none());
+        let others = [key("Q"), key("q "), Key { scope: Scope(1), ..key("q") }];
         assert!(cache.get(&key("q"), now).is_some());
         for other in others {
             assert!(cache.get(&other, now).is_none(), "{other:?}");

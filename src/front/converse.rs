@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::json_rpc::{self, Body, Kind, Message};
-use super::{Calls, Front, Matched, Said};
+use super::{Front, Matched, Said};
 use crate::base::template::{Segment, Slot};
 use crate::base::{Failure, Timing};
-use crate::call::Answer;
+use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
 
 /// Returns true if a route with this call passes JSON-RPC on as it is.

@@ -37,8 +37,8 @@ use self::question::Material;
 pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
-use crate::base::{Call, Failure, Question, Timing};
-use crate::call::{Answer, CacheUse, Gateway, Keep, Request as Asking};
+use crate::base::{Call, Failure, Timing};
+use crate::call::{Answer, CacheUse, Calls, Keep, Request as Asking};
 use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
     WireSettings,
@@ -46,25 +46,6 @@ use crate::config::{
 use crate::net::{Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
-
-/// Where calls go.
-pub trait Calls {
-    /// Answers exactly once. Dropping the future means that the caller left.
-    fn call(&self, request: Asking) -> impl Future<Output = Answer>;
-
-    /// Passes a message on to a pool that nobody answers.
-    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>>;
-}
-
-impl Calls for Gateway {
-    fn call(&self, request: Asking) -> impl Future<Output = Answer> {
-        Gateway::call(self, request)
-    }
-
-    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>> {
-        Gateway::tell(self, pool, question)
-    }
-}
 
 /// What all requests under one configuration share. Nothing in it changes except the switch to
 /// draining, so a reload makes a new one.

@@ -13,7 +13,7 @@ use super::routes::tests::fixed;
 use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
-use crate::base::{Reply, ReplyForm};
+use crate::base::{Question, Reply, ReplyForm};
 use crate::cache::Stored;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {

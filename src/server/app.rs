@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::base::ExitReason;
-use crate::cache::Cache;
+use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Gateway, RemoteGateway};
 use crate::config::{Config, ConfigSource, PoolSettings, RouteAction};
 use crate::front::Front;
@@ -25,8 +25,7 @@ const TRIAL: Duration = Duration::from_secs(1);
 pub(super) struct App {
     pub(super) front: Arc<Front>,
     pub(super) gateway: Gateway,
-    desk: Rc<Desk>,
-    generations: Arc<[u64]>,
+    pools: Vec<Rc<Pool>>,
     config: Config,
 }
 
@@ -47,7 +46,6 @@ pub(super) struct Server {
     access: AccessLog,
     source: ConfigSource,
     draining: Cell<bool>,
-    last_generation: Cell<u64>,
     /// Every pool there ever was, as long as anything of it lives.
     pools: RefCell<Vec<Weak<Pool>>>,
     /// One reload at a time.
@@ -66,9 +64,8 @@ impl Server {
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
-        let generations = vec![1; pools.len()].into();
         let living = pools.iter().map(Rc::downgrade).collect();
-        let app = App::new(config, pools, generations, &cache, &services, &access);
+        let app = App::new(config, pools, &cache, &services, &access);
         let remote = app.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(app)),
@@ -78,7 +75,6 @@ impl Server {
             access,
             source,
             draining: Cell::new(false),
-            last_generation: Cell::new(1),
             pools: RefCell::new(living),
             reloading: Mutex::new(()),
         })
@@ -206,21 +202,12 @@ impl Server {
     }
 
     fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<App>) {
-        let same_routes = old.config.routes == config.routes;
-        let generation = self.last_generation.get() + 1;
-        self.last_generation.set(generation);
-        let generations = pools.iter().map(|pool| {
-            let place = old.desk.pools().iter().position(|other| Rc::ptr_eq(other, pool));
-            place.filter(|_| same_routes).map_or(generation, |place| old.generations[place])
-        });
-        let generations = generations.collect();
-        let services = &self.services;
-        let app = App::new(config, pools, generations, &self.cache, services, &self.access);
+        let app = App::new(config, pools, &self.cache, &self.services, &self.access);
         self.remote.send_replace(app.remote(self.tasks()));
         let app = Rc::new(app);
         *self.current.borrow_mut() = Rc::clone(&app);
-        for pool in old.desk.pools() {
-            if !app.desk.pools().iter().any(|other| Rc::ptr_eq(other, pool)) {
+        for pool in &old.pools {
+            if !app.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
                 self.tasks().spawn_local(let_go(Rc::clone(pool)));
             }
         }
@@ -231,7 +218,6 @@ impl App {
     fn new(
         config: Config,
         pools: Vec<Rc<Pool>>,
-        generations: Arc<[u64]>,
         cache: &Arc<Cache>,
         services: &Services,
         access: &AccessLog,
@@ -244,29 +230,37 @@ impl App {
             };
             Arc::new(metrics.route(&route.label, pool))
         });
-        let desk = Desk::new(pools, routes.collect(), services.tasks.clone());
+        let desk = Desk::new(&pools, routes.collect(), services.tasks.clone());
+        let programs: Vec<u128> =
+            config.pools.iter().map(|pool| fingerprint(&pool.program)).collect();
+        let scopes = config.routes.iter().map(|route| {
+            let program = match &route.action {
+                RouteAction::Text { .. } => 0,
+                RouteAction::Call(call) => programs[call.pool],
+            };
+            Scope::new(program, route)
+        });
         Self {
             front: Arc::new(Front::new(&config, metrics, access.clone())),
-            gateway: Gateway::here(Rc::clone(&desk), Arc::clone(cache), Arc::clone(&generations)),
-            desk,
-            generations,
+            gateway: Gateway::local(desk, Arc::clone(cache), scopes.collect()),
+            pools,
             config,
         }
     }
 
     fn remote(&self, tasks: &TaskTracker) -> RemoteApp {
-        let (gateway, serve) = self.gateway.elsewhere();
+        let (gateway, serve) = self.gateway.for_other_threads();
         tasks.spawn_local(serve);
         RemoteApp { front: Arc::clone(&self.front), gateway }
     }
 
     pub(super) fn pools(&self) -> &[Rc<Pool>] {
-        self.desk.pools()
+        &self.pools
     }
 
     fn pool_with_program(&self, settings: &PoolSettings) -> Option<Rc<Pool>> {
         let same = |pool: &&Rc<Pool>| pool.settings().program == settings.program;
-        self.desk.pools().iter().find(same).cloned()
+        self.pools.iter().find(same).cloned()
     }
 }
 

@@ -74,6 +74,27 @@ fn a_kept_answer_is_never_asked_for_again_from_another_thread() {
     assert_eq!((seen.len(), server.seen().len()), (600, 600), "keys and runs");
 }
 
+#[test]
+fn a_reload_keeps_the_answers_of_what_it_leaves_as_it_is() {
+    let server = cached().route("match = \"GET /fixed\"\ntext = \"one\"").start();
+    let reload = |old: &str, new: &str| {
+        server.rewrite(old, new);
+        let reloaded = server.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+        assert_eq!(reloaded.status, 200, "{reloaded:?}");
+        server.client().get("/?input=a").header("cache-status").contains("hit")
+    };
+    assert_eq!(server.client().get("/?input=a").status, 200);
+    assert!(reload("retries = 0", "retries = 1"), "another rule");
+    assert!(reload("text = \"one\"", "text = \"two\""), "another route");
+    assert!(!reload("cache = \"1h\"", "cache = \"2h\""), "another time to keep it");
+    assert!(!reload("\"seen\"", "\"seen\",\"--pair\""), "another program");
+    assert!(
+        !reload("?input={input}\"", "?input={input}\"\nsend = \"{input}!\""),
+        "another question"
+    );
+    assert!(reload("retries = 1", "retries = 2"), "nothing that answers depend on");
+}
+
 /// Without its nonces, `send` renders both questions of each pair to the same text.
 #[test]
 fn a_nonce_between_values_keeps_their_questions_apart() {

@@ -1,0 +1,213 @@
+//! How a call gets its answer: from the cache, from a run under way, or from a worker.
+//!
+//! [`Gateway`] is the one place that asks them, and says in which order. Pools live on one
+//! thread. Connections on that thread reach them through the [`Desk`]; connections on other
+//! threads send their calls to it (`remote`). All threads share the cache. Callers who ask the
+//! same at the same time share one run (`share`).
+
+mod remote;
+mod share;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+
+use self::remote::DeskSender;
+pub use self::remote::RemoteGateway;
+use self::share::Runs;
+use crate::base::{Call, Failure, Outcome, Question, Reply, RouteId, Timing};
+use crate::cache::{Cache, Key, KeyRef, Scope, Stored};
+use crate::observe::metrics::RouteMetrics;
+use crate::pool::Pool;
+use crate::pool::pending::Pending;
+
+/// What answers calls. The server has one, the [`Gateway`]; tests have their own.
+pub trait Calls {
+    /// Answers a request exactly once. Dropping the future means that the caller left.
+    fn call(&self, request: Request) -> impl Future<Output = Answer>;
+
+    /// Passes a question on to one worker of a pool; no answer comes back.
+    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// A call, the pool it is for, and how its answer may be kept.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The index of the pool in the configuration.
+    pub pool: usize,
+    /// The call.
+    pub call: Call,
+    /// `None`: the route keeps nothing, and identical calls run apart.
+    pub keep: Option<Keep>,
+}
+
+/// How an answer may be kept.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// What tells the question from others of its route. `None`: its text does, for it has no
+    /// nonce.
+    pub question: Option<Bytes>,
+    /// How long the answer may be served.
+    pub ttl: Duration,
+}
+
+/// How a call ended, and how the cache took part in it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The reply, or why there is none.
+    pub result: Result<Reply, Failure>,
+    /// How long the call waited and worked; zero for a hit.
+    pub timing: Timing,
+    /// `None`: the route keeps nothing.
+    pub cache: Option<CacheUse>,
+}
+
+/// How the cache served one call.
+#[derive(Clone, Debug)]
+pub enum CacheUse {
+    /// The answer had been kept.
+    Hit(Arc<Stored>),
+    /// The call had a run of its own. Holds what was kept, unless the run failed.
+    Miss(Option<Arc<Stored>>),
+    /// The call shared the run of another caller. Holds what was kept, unless the run failed.
+    Collapsed(Option<Arc<Stored>>),
+}
+
+/// The way from a request to its answer, for one thread and one load of the configuration.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    cache: Arc<Cache>,
+    /// By route.
+    scopes: Arc<[Scope]>,
+    link: Link,
+}
+
+/// How the pools are reached from a thread.
+#[derive(Clone, Debug)]
+enum Link {
+    Local(Rc<Desk>),
+    Remote(DeskSender),
+}
+
+/// Where calls come in on the thread of the pools. Each load of the configuration has its own.
+#[derive(Debug)]
+pub struct Desk {
+    /// In the order of the configuration.
+    pools: Vec<PoolHandle>,
+    /// In the order of the configuration.
+    routes: Vec<Arc<RouteMetrics>>,
+    runs: RefCell<Runs>,
+    tasks: TaskTracker,
+}
+
+/// A pool as the desk reaches it. A pool is not let go while a handle to it exists.
+#[derive(Debug)]
+struct PoolHandle(Rc<Pool>);
+
+impl Gateway {
+    /// A gateway for the desk's own thread. `scopes` are those of the routes, in the order of
+    /// the configuration.
+    pub fn local(desk: Rc<Desk>, cache: Arc<Cache>, scopes: Arc<[Scope]>) -> Self {
+        Self { cache, scopes, link: Link::Local(desk) }
+    }
+
+    /// Answers from the cache, without a task or a queue.
+    fn kept(&self, request: &Request) -> Option<Answer> {
+        let keep = request.keep.as_ref()?;
+        let key = KeyRef { scope: self.scope(request), question: question_of(request, keep) };
+        let stored = self.cache.get(&key, Instant::now())?;
+        let result = Ok(stored.reply.clone());
+        Some(Answer { result, timing: Timing::default(), cache: Some(CacheUse::Hit(stored)) })
+    }
+
+    fn key(&self, request: &Request) -> Option<Key> {
+        let keep = request.keep.as_ref()?;
+        let question = question_of(request, keep).clone();
+        Some(Key { scope: self.scope(request), question })
+    }
+
+    fn scope(&self, request: &Request) -> Scope {
+        self.scopes[usize::from(request.call.route.0)]
+    }
+}
+
+fn question_of<'a>(request: &'a Request, keep: &'a Keep) -> &'a Bytes {
+    keep.question.as_ref().unwrap_or(&request.call.question.text)
+}
+
+impl Calls for Gateway {
+    /// A call from another thread ends here a second time, on the thread of the pools. Answers
+    /// are kept on that thread only, so none can be kept between this look into the cache and
+    /// the join of a run.
+    async fn call(&self, request: Request) -> Answer {
+        if let Some(answer) = self.kept(&request) {
+            return answer;
+        }
+        let desk = match &self.link {
+            Link::Remote(desk) => return desk.call(request).await,
+            Link::Local(desk) => desk,
+        };
+        if let Some(key) = self.key(&request) {
+            return desk.share(&self.cache, key, request).await;
+        }
+        let Outcome { result, timing } = desk.submit(request).await;
+        Answer { result, timing, cache: None }
+    }
+
+    async fn tell(&self, pool: usize, question: Question) -> Result<(), Failure> {
+        match &self.link {
+            Link::Remote(desk) => desk.tell(pool, question).await,
+            Link::Local(desk) => desk.tell(pool, &question),
+        }
+    }
+}
+
+impl Desk {
+    /// A desk for these pools and routes, both in the order of the configuration.
+    pub fn new(pools: &[Rc<Pool>], routes: Vec<Arc<RouteMetrics>>, tasks: TaskTracker) -> Rc<Self> {
+        let pools = pools.iter().map(|pool| PoolHandle::new(Rc::clone(pool))).collect();
+        Rc::new(Self { pools, routes, runs: RefCell::default(), tasks })
+    }
+
+    fn submit(&self, Request { pool, call, .. }: Request) -> Pending {
+        let metrics = self.route(call.route);
+        self.pools[pool].submit(call, metrics)
+    }
+
+    fn tell(&self, pool: usize, question: &Question) -> Result<(), Failure> {
+        self.pools[pool].tell(question)
+    }
+
+    fn route(&self, id: RouteId) -> Arc<RouteMetrics> {
+        Arc::clone(&self.routes[usize::from(id.0)])
+    }
+}
+
+impl PoolHandle {
+    fn new(pool: Rc<Pool>) -> Self {
+        pool.attach();
+        Self(pool)
+    }
+
+    fn submit(&self, call: Call, route: Arc<RouteMetrics>) -> Pending {
+        self.0.submit(call, route)
+    }
+
+    fn tell(&self, question: &Question) -> Result<(), Failure> {
+        self.0.tell(question)
+    }
+}
+
+impl Drop for PoolHandle {
+    fn drop(&mut self) {
+        self.0.detach();
+    }
+}
+
+fn failed(failure: Failure) -> Answer {
+    Answer { result: Err(failure), timing: Timing::default(), cache: None }
+}

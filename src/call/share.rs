@@ -1,0 +1,119 @@
+//! Callers with the same key share one run and its outcome, failure included.
+//!
+//! The run belongs to none of them: it goes on when the caller that began it leaves, and is
+//! abandoned when the last one does.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{Answer, CacheUse, Desk, Request, failed};
+use crate::base::{Failure, Outcome, Reply};
+use crate::cache::flight::{Flights, Role, Ticket};
+use crate::cache::{Cache, Key, Stored};
+use crate::pool::pending::Pending;
+
+/// The runs under way, and who waits for each. A run is told when nobody waits for it.
+pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<Notify>>;
+
+/// What all who wait for a run get.
+#[derive(Clone, Debug)]
+pub(super) struct Landed {
+    outcome: Outcome,
+    stored: Option<Arc<Stored>>,
+}
+
+/// One caller's place among those who wait for a run; given up when dropped.
+struct Seat<'a> {
+    desk: &'a Desk,
+    key: Key,
+    ticket: Ticket,
+    deserted: Rc<Notify>,
+}
+
+/// One run, whose task ends when it has landed.
+struct Run {
+    desk: Rc<Desk>,
+    cache: Arc<Cache>,
+    key: Key,
+    ticket: Ticket,
+    ttl: Duration,
+}
+
+impl Desk {
+    /// Joins the run with this key, or begins it. A caller's own deadline ends its wait, not
+    /// the run.
+    pub(super) async fn share(
+        self: &Rc<Self>,
+        cache: &Arc<Cache>,
+        key: Key,
+        mut request: Request,
+    ) -> Answer {
+        let caller_deadline = request.call.caller_deadline.take();
+        let ttl = request.keep.as_ref().map(|keep| keep.ttl).unwrap_or_default();
+        let (landing, landed) = oneshot::channel();
+        let (role, ticket, deserted) =
+            self.runs.borrow_mut().join(key.clone(), landing, Rc::default());
+        if role == Role::Leads {
+            let pending = self.submit(request);
+            let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
+            let run = Run { desk, cache, key: key.clone(), ticket, ttl };
+            self.tasks.spawn_local(run.land(pending, Rc::clone(&deserted)));
+        }
+        let seat = Seat { desk: self, key, ticket, deserted };
+        let start = Instant::now();
+        let landed = match caller_deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), landed).await.ok(),
+            None => Some(landed.await),
+        };
+        drop(seat);
+        match landed {
+            Some(Ok(Landed { outcome, stored })) => Answer {
+                result: outcome.result,
+                timing: outcome.timing,
+                cache: Some(match role {
+                    Role::Leads => CacheUse::Miss(stored),
+                    Role::Follows => CacheUse::Collapsed(stored),
+                }),
+            },
+            Some(Err(_)) => failed(Failure::Internal),
+            None => failed(Failure::Timeout { after: start.elapsed() }),
+        }
+    }
+}
+
+impl Run {
+    /// Waits for the outcome, keeps a good one, and passes it to all who wait. A deserted call
+    /// is abandoned; an answer that it gives nevertheless is kept too.
+    async fn land(self, mut pending: Pending, deserted: Rc<Notify>) {
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut pending => outcome,
+            () = deserted.notified() => {
+                pending.abandon();
+                pending.await
+            }
+        };
+        let now = Instant::now();
+        let keep = |reply: &Reply| Arc::new(Stored::new(reply.clone(), now, self.ttl));
+        let stored = outcome.result.as_ref().ok().filter(|reply| reply.may_be_kept()).map(keep);
+        if let Some(stored) = &stored {
+            self.cache.put(self.key.clone(), Arc::clone(stored));
+        }
+        let waiters = self.desk.runs.borrow_mut().land(&self.key, self.ticket);
+        for waiter in waiters {
+            // A caller that has just left needs no answer.
+            waiter.send(Landed { outcome: outcome.clone(), stored: stored.clone() }).ok();
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if self.desk.runs.borrow_mut().leave(&self.key, self.ticket) {
+            self.deserted.notify_one();
+        }
+    }
+}
