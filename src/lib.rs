@@ -35,14 +35,14 @@ pub use worker::own_process;
 pub mod testing {
     pub mod base {
         pub use crate::base::{
-            ByteRegex, ByteSize, CallId, Failure, Question, Reply, ReplyForm, RouteId, WorkerId,
+            ByteRegex, ByteSize, CallId, Failure, Question, Reply, ReplyForm, WorkerId,
         };
         pub mod pattern {
             pub use crate::base::pattern::Pattern;
         }
     }
     pub mod cache {
-        pub use crate::cache::{Cache, Key, Stored};
+        pub use crate::cache::{Cache, Key, Scope, Stored};
     }
     pub mod config {
         pub use crate::config::{

@@ -1,8 +1,8 @@
 //! Kept answers, bounded in bytes.
 //!
 //! The key is compared in full, so two questions never share an answer, whatever their hashes.
-//! What is over its time is dropped when it is asked for; what is never asked for again leaves
-//! when its room is needed.
+//! An answer that is past its time is dropped when it is looked up; one that is not looked up
+//! again is dropped when its room is needed.
 
 pub mod flight;
 
@@ -66,7 +66,7 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-/// A kept answer.
+/// An answer that is kept.
 #[derive(Debug)]
 pub struct Stored {
     /// The answer.
@@ -75,7 +75,7 @@ pub struct Stored {
     pub etag: Bytes,
     /// When it was kept.
     pub since: Instant,
-    /// How long it may be served from then on.
+    /// How long it may be served after that.
     pub ttl: Duration,
 }
 
@@ -85,11 +85,11 @@ pub struct Cache {
     store: Store<Key, Arc<Stored>, Bytewise>,
 }
 
-/// Beside its text, each kept answer costs about this many bytes: key, counts, times, tag, its
-/// places in the table, and what the allocator rounds up.
+/// What each kept answer costs beside its text, in bytes: key, counts, times, tag, its places in
+/// the table, and what the allocator rounds up.
 const OVERHEAD: u64 = 512;
 
-/// What one header of a kept `reply = "http"` costs beside its text.
+/// What each header of a kept `reply = "http"` costs beside its text, in bytes.
 const HEADER_OVERHEAD: u64 = 64;
 
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Stored {
         now.saturating_duration_since(self.since)
     }
 
-    /// How long it may still be served; zero: not any more.
+    /// How long it may still be served; zero if its time is over.
     pub fn time_left(&self, now: Instant) -> Duration {
         self.ttl.saturating_sub(self.age(now))
     }
@@ -132,7 +132,7 @@ impl Cache {
     /// An empty cache.
     pub fn new(settings: &CacheSettings) -> Self {
         let capacity = settings.memory.0;
-        // One shard: with several, each would refuse what is larger than its part.
+        // One shard: each of several would refuse an answer larger than its part.
         let options = OptionsBuilder::new()
             .shards(1)
             .weight_capacity(capacity)
@@ -143,31 +143,31 @@ impl Cache {
         Self { store: Store::with_options(options, Bytewise, hasher, lifecycle) }
     }
 
-    /// The kept answer, unless it is older than its time.
+    /// The answer kept under this key, unless its time is over.
     pub fn get(&self, key: &(impl Equivalent<Key> + Hash), now: Instant) -> Option<Arc<Stored>> {
         let stored = self.store.get(key)?;
         if stored.time_left(now) > Duration::ZERO {
             return Some(stored);
         }
-        // Only this one: another thread may have put a fresh one in its place by now.
+        // Only this answer: another thread may have put a fresh one in its place.
         self.store.remove_if(key, |kept| Arc::ptr_eq(kept, &stored));
         None
     }
 
-    /// Keeps an answer, in place of an older one with its key. What is larger than the whole
-    /// cache, less a few percent of it, is not kept.
+    /// Keeps an answer in place of an older one with the same key. An answer larger than the
+    /// whole cache, less a few percent, is not kept.
     pub fn put(&self, mut key: Key, stored: Arc<Stored>) {
-        // Copied for the same reason as the body.
+        // The question, like the body, may be a small part of a large buffer.
         key.question = Bytes::copy_from_slice(&key.question);
         self.store.insert(key, stored);
     }
 
-    /// Bytes held now, keys and book-keeping included.
+    /// Bytes held now, keys and overhead included.
     pub fn bytes(&self) -> u64 {
         self.store.weight()
     }
 
-    /// Answers held now, those over their time included.
+    /// Answers held now, those past their time included.
     pub fn entries(&self) -> usize {
         self.store.len()
     }

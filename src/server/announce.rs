@@ -1,11 +1,11 @@
-//! What is said at the start: where it listens, what it runs, and a line that tries it.
+//! The first lines of the log: the addresses, the programs, and a `curl` line to try.
 
 use crate::base::parameter::{Parameter, ParameterKind};
 use crate::config::{
     AdminSettings, Config, ListenAddress, PathPart, RouteAction, RouteSettings, SendShape,
 };
 
-/// Says where callers connect, what is run, and how to try it.
+/// Logs where callers connect, which programs run, and how to try them.
 pub(super) fn listening(config: &Config, addresses: &[String]) {
     for address in addresses {
         tracing::info!(address, "listening on {}", shown(address));
@@ -35,31 +35,32 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
     }
 }
 
-/// Says where operators connect.
+/// Logs where operators connect.
 pub(super) fn admin(settings: &AdminSettings, address: &str) {
     let wanted = match &settings.address {
         Some(ListenAddress::Tcp(tcp)) => tcp.to_string(),
         Some(ListenAddress::Unix(_)) | None => address.to_owned(),
     };
     if wanted != address && !wanted.ends_with(":0") {
-        tracing::warn!(wanted, "the admin address is taken; any free port is used instead");
+        tracing::warn!(wanted, "the admin address is taken; another port is used instead");
     }
     tracing::info!(address, "admin listening on {}", shown(address));
 }
 
-/// An address as people open it.
+/// An address as people type it.
 fn shown(address: &str) -> String {
     let is_path = address.starts_with("unix:");
     if is_path { address.to_owned() } else { format!("http://{address}") }
 }
 
-/// What a `curl` line needs besides the address.
+/// What a `curl` line needs beside the address.
 struct Sample {
     options: String,
     target: String,
 }
 
-/// A request that this route answers with a call, if one can be made up.
+/// An example request for a route that makes calls; `None` if no valid value is known for a
+/// parameter.
 fn sample_of(route: &RouteSettings) -> Option<Sample> {
     let RouteAction::Call(call) = &route.action else { return None };
     let values = route.parameters.iter().map(sample_value).collect::<Option<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! What a configuration becomes, and how one takes the place of another.
+//! What is built from a load of the configuration, and how a reload replaces it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -20,18 +20,18 @@ use crate::pool::{Pool, Services};
 /// How long a new worker without a probe must run before a reload relies on it.
 const TRIAL: Duration = Duration::from_secs(1);
 
-/// What requests meet under one configuration.
+/// What is built from one load of the configuration. Each request is answered by one.
 #[derive(Debug)]
-pub(super) struct App {
+pub(super) struct Generation {
     pub(super) front: Arc<Front>,
     pub(super) gateway: Gateway,
     pools: Vec<Rc<Pool>>,
     config: Config,
 }
 
-/// The same for another thread.
+/// A [`Generation`] as other threads reach it.
 #[derive(Clone, Debug)]
-pub(super) struct RemoteApp {
+pub(super) struct RemoteGeneration {
     pub(super) front: Arc<Front>,
     pub(super) gateway: RemoteGateway,
 }
@@ -39,16 +39,16 @@ pub(super) struct RemoteApp {
 /// The running server.
 #[derive(Debug)]
 pub(super) struct Server {
-    current: RefCell<Rc<App>>,
-    remote: watch::Sender<RemoteApp>,
+    current: RefCell<Rc<Generation>>,
+    remote: watch::Sender<RemoteGeneration>,
     services: Services,
     cache: Arc<Cache>,
     access: AccessLog,
     source: ConfigSource,
     draining: Cell<bool>,
-    /// Every pool there ever was, as long as anything of it lives.
+    /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
-    /// One reload at a time.
+    /// Held during a reload, so that there is one at a time.
     reloading: Mutex<()>,
 }
 
@@ -65,10 +65,10 @@ impl Server {
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let living = pools.iter().map(Rc::downgrade).collect();
-        let app = App::new(config, pools, &cache, &services, &access);
-        let remote = app.remote(&services.tasks);
+        let new = Generation::new(config, pools, &cache, &services, &access);
+        let remote = new.remote(&services.tasks);
         Rc::new(Self {
-            current: RefCell::new(Rc::new(app)),
+            current: RefCell::new(Rc::new(new)),
             remote: watch::Sender::new(remote),
             services,
             cache,
@@ -80,13 +80,13 @@ impl Server {
         })
     }
 
-    /// What a request meets now.
-    pub(super) fn app(&self) -> Rc<App> {
+    /// The generation that new requests meet.
+    pub(super) fn current(&self) -> Rc<Generation> {
         Rc::clone(&self.current.borrow())
     }
 
-    /// The same for other threads, as it changes.
-    pub(super) fn remote_apps(&self) -> watch::Receiver<RemoteApp> {
+    /// The current generation for other threads; each reload sends the next one.
+    pub(super) fn remote_generations(&self) -> watch::Receiver<RemoteGeneration> {
         self.remote.subscribe()
     }
 
@@ -109,15 +109,15 @@ impl Server {
     /// Refuses new requests from now on.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        self.app().front.drain();
+        self.current().front.drain();
     }
 
-    /// How long accepted calls may take to finish, by the configuration that holds now.
+    /// How long accepted calls may take to finish once the server stops.
     pub(super) fn drain_time(&self) -> Duration {
-        self.app().config.drain
+        self.current().config.drain
     }
 
-    /// Stops all pools; what is open in them is refused.
+    /// Stops all pools. Calls that are still open are refused.
     pub(super) async fn stop(&self, reason: ExitReason) {
         let stops = self
             .living()
@@ -128,13 +128,13 @@ impl Server {
         }
     }
 
-    /// Nothing is started or handed over any more; what runs goes down with the process.
+    /// Starts nothing and hands nothing over from now on: the process is about to end.
     pub(super) fn cease(&self) {
         self.living().iter().for_each(|pool| pool.halt());
     }
 
-    /// Every pool that has not gone: those of this configuration, those that a reload has just
-    /// started, and those that are let go.
+    /// Every pool that still exists: those of the current generation, those that a reload has
+    /// just started, and those of earlier generations that still have calls.
     pub(super) fn living(&self) -> Vec<Rc<Pool>> {
         self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
     }
@@ -147,12 +147,13 @@ impl Server {
         pool
     }
 
-    /// Loads the configuration again and rolls over to it. Pools whose program stays keep their
-    /// workers; of the others the new workers are ready before the old ones are let go.
+    /// Loads the configuration again and replaces the current one. A pool keeps its workers if
+    /// its program is unchanged. Otherwise new workers are started, and the old ones go only
+    /// when the new ones are ready.
     ///
     /// # Errors
     ///
-    /// The problems, in words; everything is as it was.
+    /// The problems, in words. The current configuration stays.
     pub(super) async fn reload(&self) -> Result<(), String> {
         match self.reloading.try_lock() {
             Ok(one) => self.reload_alone(&one).await,
@@ -160,8 +161,8 @@ impl Server {
         }
     }
 
-    /// The same, for those who cannot be told to try again: after a reload that is under way,
-    /// which may have read an older file.
+    /// Reloads after the reload that is under way, if there is one: that one may have read an
+    /// older file. For SIGHUP, whose sender cannot be told to try again.
     pub(super) async fn reload_after_all(&self) -> Result<(), String> {
         self.reload_alone(&self.reloading.lock().await).await
     }
@@ -171,7 +172,7 @@ impl Server {
             return Err("the server is stopping".to_owned());
         }
         let config = self.source.load().map_err(|problems| problems.to_string())?;
-        let old = self.app();
+        let old = self.current();
         note_unchangeable(&old.config, &config);
         let mut pools = Vec::new();
         let mut fresh = Vec::new();
@@ -180,11 +181,13 @@ impl Server {
             if kept.is_none() {
                 fresh.push(self.start_pool(settings));
             }
-            pools.push(kept.or_else(|| fresh.last().cloned()).expect("one of both is there"));
+            pools.push(
+                kept.or_else(|| fresh.last().cloned()).expect("a pool is either kept or started"),
+            );
         }
         let mut ready = all_ready(&fresh).await;
         if self.draining.get() {
-            // A new front would take requests again.
+            // The new front would accept requests again.
             ready = Err("the server is stopping".to_owned());
         }
         if let Err(why) = ready {
@@ -201,20 +204,20 @@ impl Server {
         Ok(())
     }
 
-    fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<App>) {
-        let app = App::new(config, pools, &self.cache, &self.services, &self.access);
-        self.remote.send_replace(app.remote(self.tasks()));
-        let app = Rc::new(app);
-        *self.current.borrow_mut() = Rc::clone(&app);
+    fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<Generation>) {
+        let new = Generation::new(config, pools, &self.cache, &self.services, &self.access);
+        self.remote.send_replace(new.remote(self.tasks()));
+        let new = Rc::new(new);
+        *self.current.borrow_mut() = Rc::clone(&new);
         for pool in &old.pools {
-            if !app.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
+            if !new.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
                 self.tasks().spawn_local(let_go(Rc::clone(pool)));
             }
         }
     }
 }
 
-impl App {
+impl Generation {
     fn new(
         config: Config,
         pools: Vec<Rc<Pool>>,
@@ -248,10 +251,10 @@ impl App {
         }
     }
 
-    fn remote(&self, tasks: &TaskTracker) -> RemoteApp {
+    fn remote(&self, tasks: &TaskTracker) -> RemoteGeneration {
         let (gateway, serve) = self.gateway.for_other_threads();
         tasks.spawn_local(serve);
-        RemoteApp { front: Arc::clone(&self.front), gateway }
+        RemoteGeneration { front: Arc::clone(&self.front), gateway }
     }
 
     pub(super) fn pools(&self) -> &[Rc<Pool>] {
@@ -264,8 +267,8 @@ impl App {
     }
 }
 
-/// Waits until each of these pools has a worker that is ready. One that nothing asks whether it
-/// works counts as ready once it runs, so it must also go on running for a moment.
+/// Waits until each of these pools has a ready worker. A worker without a probe, banner or
+/// greeting counts as ready as soon as it runs, so it must also keep running for a moment.
 async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
     for pool in pools {
         let settings = pool.settings();
@@ -282,24 +285,24 @@ async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
             let how = exits.last().map(|exit| format!(" ({})", exit.how)).unwrap_or_default();
             let name = pool.name();
             return Err(format!(
-                "no worker of the new pool `{name}` became ready{how}; the log has its last words"
+                "no worker of the new pool `{name}` became ready{how}; the log has its last lines"
             ));
         }
     }
     Ok(())
 }
 
-/// Stops a pool that no configuration names any more, once its calls are answered, those of
-/// requests that are still being read too. However long that takes: each of them has limits of
-/// its own, and `drain` is for a server that stops.
+/// Stops a pool of an earlier generation when its last call is answered, calls of requests that
+/// are still being read included. The wait needs no limit: each call and each request has its
+/// own, and `drain` is for a server that stops.
 async fn let_go(pool: Rc<Pool>) {
     pool.wait_unused().await;
     pool.stop(ExitReason::Reloaded).await;
-    // If no other has its name, its gauges are not brought up to date any more.
+    // If no other pool has its name, nothing updates its gauges after this.
     pool.refresh_gauges();
 }
 
-/// Logs the keys that changed but are read only at the start.
+/// Warns of changed keys that are read only at the start.
 fn note_unchangeable(old: &Config, new: &Config) {
     let changed = [
         ("listen", old.listen != new.listen),

@@ -1,22 +1,23 @@
-//! File descriptors: as many as the configuration may need, or a clear word at the start.
+//! Raises the limit of open files to what the configuration needs, or refuses to start.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// What the server itself has open, and a start of a worker needs for a moment.
+/// Files that the server itself has open, and that the start of a worker needs for a moment.
 const OWN: u64 = 20;
-/// What each worker needs: its pipes and its pidfd.
+/// Files for each worker: its pipes and its pidfd.
 const FOR_EACH_WORKER: u64 = 5;
-/// What each thread beside the first needs for its runtime.
+/// Files for the runtime of each thread but the first.
 const FOR_EACH_THREAD: u64 = 4;
 
-/// Raises our limit to what the configuration may need at most, as far as the system allows.
+/// Raises the limit of open files to the most that the configuration can need, as far as the
+/// system allows.
 ///
 /// # Errors
 ///
-/// The limit is too low even for the threads and the workers that are kept ready. Says so with
-/// both numbers.
+/// The limit is too low even for the threads and for the workers that are kept ready; the text
+/// names both numbers.
 pub(super) fn provide(config: &Config) -> Result<(), String> {
     let least: usize = config.pools.iter().map(|pool| pool.rules.workers_least).sum();
     let most: usize = config.pools.iter().map(|pool| pool.rules.workers_most).sum();
@@ -30,7 +31,9 @@ pub(super) fn provide(config: &Config) -> Result<(), String> {
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < needed {
-        return Err(format!("{limit} open files are allowed, and this needs {needed} at least"));
+        return Err(format!(
+            "{limit} open files are allowed; this configuration needs at least {needed}"
+        ));
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Builds everything from a configuration, keeps it running, and takes it down again.
 //!
 //! One thread owns the pools, the admin listener and the signals, and connections besides;
-//! further threads own connections only. It lives as long as the server does, because the
+//! further threads own connections only. The first lives as long as the server, because the
 //! kernel ends a worker with the thread that started it.
 
+mod active;
 mod announce;
 mod app;
 mod descriptors;
-mod ends;
 mod operator;
 mod threads;
 
@@ -32,28 +32,28 @@ use crate::pool::Services;
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
+use active::Active;
 use app::Server;
-use ends::Active;
 use operator::AdminDesk;
 use threads::Threads;
 
-/// How long responses that are ready may take to reach their readers once nothing runs any more.
+/// Longest time for the last responses to reach their readers after all workers have stopped.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
-/// How long the last lines may take to be written.
+/// Longest time for the last log lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Operators connect by hand or by a scraper; nobody needs more at once.
+/// Most connections of operators at once; they connect by hand or from a scraper.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// Why serving ended, or never began.
+/// Why the server ended, or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Too few files may be open.
+    /// The limit of open files is too low.
     #[error("{0}\n\nhint: raise `ulimit -n`")]
     Descriptors(String),
-    /// The system did not give what every server needs.
+    /// The system refused something that every server needs.
     #[error("{what}: {error}\n\nhint: {hint}")]
     System {
         /// What was tried.
@@ -65,7 +65,7 @@ pub enum ServeError {
     },
 }
 
-/// Where the system has no more to give.
+/// The hint where the system has run out of something.
 const FEW: &str = "see `ulimit -n` and `ulimit -u`";
 
 fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> ServeError {
@@ -156,11 +156,11 @@ async fn serve(
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
     let hint = "this should not happen; please report it";
-    until_told(&server).await.map_err(system("cannot wait for signals", hint))?;
+    until_stop_signal(&server).await.map_err(system("cannot wait for signals", hint))?;
     tracing::info!("stopping: accepted calls are finished first");
     drain.begin();
     server.drain();
-    let second = told_again();
+    let second = second_stop_signal();
     tokio::select! {
         biased;
         () = second => {
@@ -174,29 +174,32 @@ async fn serve(
     Ok(())
 }
 
-/// Lets what was accepted finish, refuses what is left when the time is over, and stops.
+/// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops.
 async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active) {
     let finished = async {
-        active.none().await;
-        // The head of an answer in parts was sent; its parts are still to come, perhaps from a
-        // pool that a reload has let go.
+        active.becomes_idle().await;
+        // A streamed answer counts as answered when its head is sent. Its parts are still to
+        // come, perhaps from a pool of an earlier generation.
         for pool in server.living() {
             pool.wait_streams().await;
         }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {
-        tracing::warn!(left = active.count(), "not everything was finished within `drain`");
+        tracing::warn!(
+            left = active.count(),
+            "`drain` is over; the requests that are left are refused"
+        );
     }
     server.stop(ExitReason::Stopped).await;
     drain.finish(LAST_RESPONSES).await;
 }
 
-/// Waits for the order to stop; reloads when that is ordered.
-async fn until_told(server: &Rc<Server>) -> io::Result<()> {
+/// Waits for SIGTERM or SIGINT; reloads on SIGHUP.
+async fn until_stop_signal(server: &Rc<Server>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hang_up = signal(SignalKind::hangup())?;
-    server.tasks().spawn_local(reload_when_told(Rc::clone(server), hang_up));
+    server.tasks().spawn_local(reload_on_hang_up(Rc::clone(server), hang_up));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -204,17 +207,17 @@ async fn until_told(server: &Rc<Server>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reloads once more after all signals that came during a reload: the file may have changed
-/// since that one read it, and nobody is there to be told to try again.
-async fn reload_when_told(server: Rc<Server>, mut hang_up: Signal) {
+/// Reloads on each SIGHUP. Those that come during a reload cause one more after it, for the file
+/// may have changed since it was read.
+async fn reload_on_hang_up(server: Rc<Server>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
         if let Err(problems) = server.reload_after_all().await {
-            tracing::error!(problems, "not reloaded; the old configuration goes on");
+            tracing::error!(problems, "not reloaded; the old configuration stays");
         }
     }
 }
 
-async fn told_again() {
+async fn second_stop_signal() {
     let again = async |kind| match signal(kind) {
         Ok(mut signal) => {
             signal.recv().await;
@@ -229,12 +232,12 @@ async fn told_again() {
 
 fn report_accepting(result: io::Result<()>) {
     if let Err(error) = result {
-        tracing::error!(%error, "an address is not listened on any more");
+        tracing::error!(%error, "no longer listening on an address");
     }
 }
 
 async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Arc<LimitSettings>) {
-    // Health must be answered until the very end, so this drain never begins.
+    // Health checks are answered until the very end, so this drain never begins.
     let drain = Drain::new();
     let slots = Slots::new(ADMIN_CONNECTIONS, |_| {});
     let connections = drain.clone();

@@ -1,4 +1,4 @@
-//! What the server shows to operators, and does for them.
+//! Answers operators: status, reload, and poisonous questions to forgive.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -29,7 +29,7 @@ impl AdminDesk {
 
 impl Operator for AdminDesk {
     fn status(&self) -> Status {
-        let app = self.server.app();
+        let app = self.server.current();
         let cache = self.server.cache();
         let metrics = self.server.metrics();
         Status {
@@ -44,20 +44,20 @@ impl Operator for AdminDesk {
     }
 
     fn refresh_gauges(&self) {
-        self.server.app().pools().iter().for_each(|pool| pool.refresh_gauges());
+        self.server.current().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
     }
 
     async fn reload(&self) -> Result<(), String> {
         let server = Rc::clone(&self.server);
-        // A task of its own: whoever asked may leave, and half a reload would leave pools behind
-        // that nobody knows.
+        // A task of its own: the operator may leave, and a reload that stops half-way would
+        // leave its new workers running.
         let reload = self.server.tasks().spawn_local(async move { server.reload().await });
         reload.await.unwrap_or_else(|_| Err("the reload ended in a fault of the server".to_owned()))
     }
 
     fn forgive_poisonous(&self) -> usize {
-        self.server.app().pools().iter().map(|pool| pool.forgive_poisonous()).sum()
+        self.server.current().pools().iter().map(|pool| pool.forgive_poisonous()).sum()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The threads that own connections, and which of them gets the next one.
+//! The threads that own connections, and which of them gets the next connection.
 
 use std::io;
 use std::rc::Rc;
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
-use super::app::{RemoteApp, Server};
-use super::ends::Active;
+use super::active::Active;
+use super::app::{RemoteGeneration, Server};
 use super::local_runtime;
 use crate::call::Gateway;
 use crate::config::LimitSettings;
 use crate::net::{Accepted, Drain, Slot, Stream, connection};
 
-/// Connections that may be on their way to one thread.
-const ON_THE_WAY_MOST: usize = 1024;
+/// Most connections that wait for one thread to take them.
+const WAITING_MAX: usize = 1024;
 
-/// The thread that accepts, and those beside it.
+/// The thread that accepts, and the other threads.
 #[derive(Debug)]
 pub(super) struct Threads {
     server: Rc<Server>,
@@ -25,14 +25,14 @@ pub(super) struct Threads {
     drain: Drain,
     active: Active,
     here: Load,
-    others: Vec<Other>,
+    others: Vec<OtherThread>,
 }
 
 /// How many connections one thread has.
 type Load = Arc<AtomicUsize>;
 
 #[derive(Debug)]
-struct Other {
+struct OtherThread {
     load: Load,
     send: mpsc::Sender<Moved>,
 }
@@ -44,7 +44,7 @@ struct Moved {
     carried: Carried,
 }
 
-/// One connection of a thread; counted until dropped.
+/// One connection of a thread, counted until dropped.
 struct Carried(Load);
 
 impl Drop for Carried {
@@ -69,22 +69,22 @@ impl Threads {
     ) -> io::Result<Self> {
         let others = (1..count).map(|number| {
             let load = Load::default();
-            let (send, receive) = mpsc::channel(ON_THE_WAY_MOST);
-            let (apps, limits) = (server.remote_apps(), Arc::clone(limits));
+            let (send, receive) = mpsc::channel(WAITING_MAX);
+            let (generations, limits) = (server.remote_generations(), Arc::clone(limits));
             let (drain, active) = (drain.clone(), active.clone());
-            // A thread without a runtime would have no connections, and so be given all of them.
+            // A thread whose runtime fails would have the fewest connections, and get all new ones.
             let (tell, told) = std::sync::mpsc::sync_channel(1);
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
                 let runtime = match local_runtime() {
                     Ok(runtime) => runtime,
-                    // Who started it waits for the word.
+                    // The starting thread waits for this.
                     Err(error) => return tell.send(Err(error)).unwrap_or_default(),
                 };
                 tell.send(Ok(())).unwrap_or_default();
-                runtime.block_on(elsewhere(receive, apps, &limits, &drain, &active));
+                runtime.block_on(serve_connections(receive, generations, &limits, &drain, &active));
             })?;
             told.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
-            Ok(Other { load, send })
+            Ok(OtherThread { load, send })
         });
         Ok(Self {
             others: others.collect::<io::Result<_>>()?,
@@ -96,7 +96,7 @@ impl Threads {
         })
     }
 
-    /// Gives a connection to the thread that has fewest.
+    /// Gives a connection to the thread that has the fewest.
     pub(super) fn take(&self, stream: Stream, slot: Slot) {
         let least = self.others.iter().min_by_key(|other| other.load.load(Ordering::Acquire));
         let least = least
@@ -106,8 +106,8 @@ impl Threads {
             Some(other) => {
                 let Ok(accepted) = stream.detach() else { return };
                 let carried = carry(&other.load);
-                // With a thousand connections on the way to the thread with fewest, to close
-                // this one is the honest answer.
+                // If a thousand connections wait even for the thread with the fewest, this one
+                // is closed.
                 other.send.try_send(Moved { accepted, slot, carried }).ok();
             }
         }
@@ -120,40 +120,40 @@ impl Threads {
         self.drain.spawn_local(async move {
             let service = async |request, received| {
                 let counted = active.enter();
-                let app = server.app();
-                let response = app.front.handle(&app.gateway, request, received).await;
+                let current = server.current();
+                let response = current.front.handle(&current.gateway, request, received).await;
                 drop(counted);
                 response
             };
-            let refuse = |refusal| server.app().front.refuse(refusal);
+            let refuse = |refusal| server.current().front.refuse(refusal);
             connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
     }
 }
 
-/// What another thread does until the server ends.
-async fn elsewhere(
+/// Serves the connections of another thread until the server ends.
+async fn serve_connections(
     mut receive: mpsc::Receiver<Moved>,
-    apps: watch::Receiver<RemoteApp>,
+    generations: watch::Receiver<RemoteGeneration>,
     limits: &Arc<LimitSettings>,
     drain: &Drain,
     active: &Active,
 ) {
     while let Some(Moved { accepted, slot, carried }) = receive.recv().await {
         let Ok(stream) = accepted.open() else { continue };
-        let (apps, limits) = (apps.clone(), Arc::clone(limits));
+        let (generations, limits) = (generations.clone(), Arc::clone(limits));
         let (drain, active) = (drain.clone(), active.clone());
         drain.clone().spawn_local(async move {
             let service = async |request, received| {
                 let counted = active.enter();
-                let RemoteApp { front, gateway } = apps.borrow().clone();
+                let RemoteGeneration { front, gateway } = generations.borrow().clone();
                 let gateway = Gateway::from(gateway);
                 let response = front.handle(&gateway, request, received).await;
                 drop(counted);
                 response
             };
-            let refuse = |refusal| apps.borrow().front.refuse(refusal);
+            let refuse = |refusal| generations.borrow().front.refuse(refusal);
             connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });

@@ -116,7 +116,7 @@ fn a_nonce_between_values_keeps_their_questions_apart() {
 }
 
 #[test]
-fn whoever_leaves_does_not_take_the_others_answer_away() {
+fn a_caller_that_leaves_does_not_take_the_answer_from_others() {
     let server = cached().start();
     let client = server.client();
     let first = client.get_later("/?input=sleep+900+a");
@@ -146,7 +146,7 @@ fn a_failure_is_shared_but_not_kept() {
 }
 
 #[test]
-fn whoever_has_it_already_is_told_so() {
+fn a_caller_that_has_the_answer_already_is_told_so() {
     let server = cached().start();
     let first = server.client().get("/?input=a");
     let tag = first.header("etag");
@@ -178,7 +178,8 @@ fn without_cache_every_question_is_asked() {
 
 const MEBI: f64 = 1_048_576.0;
 
-/// Many questions, asked once: what is kept is bounded, and nobody gets another's.
+/// Many questions, each asked once: the memory is bounded, and no caller gets the answer to
+/// another question.
 #[test]
 fn more_questions_than_there_is_room_for() {
     let server = Server::with("workers = 1")
@@ -232,7 +233,8 @@ fn answers_of_a_megabyte_are_bounded_too() {
     }
 }
 
-/// What a route does not read makes no other question of it, so nobody can fill the cache so.
+/// What a route does not read is not part of its question, so it cannot be used to fill the
+/// cache.
 #[test]
 fn other_headers_and_parameters_are_the_same_question() {
     let server = cached().start();
