@@ -80,7 +80,7 @@ def truth(starts):
                 f"{NAMES[key]}: {total['wrong']} wrong and {total['unanswered']} unanswered of"
                 f" {total['asked']} calls from 16 connections."
             )
-    others = "The calls of all others that were checked, before and after each visit, were right."
+    others = "All checked calls of the others, before and after each visit, were right."
     return "**Wrong answers.** " + " ".join([*words, others])
 
 
@@ -127,7 +127,7 @@ def pinned(records):
         if "hyper-pipe" in round_
     ]
     return "" if not least else (
-        "## One connection, everybody on one core\n\nThe load generator too: what httpipe adds to"
+        "## One connection, all processes on one core\n\nThe load generator too: what httpipe adds to"
         " HTTP and a pipe. Put together they cost more than one after the other: with neither check,"
         f" count, limit nor log (`bench/probes/src/bin/hyper-pipe.rs`) {mid(least):.2f} times their sum.\n\n"
         + grid(["", "p50 µs"], rows)
@@ -193,7 +193,7 @@ def wire(records):
 def idle(records):
     found = sorted((record["ms_a_second"], record["party"]) for record in records)
     rows = [[strong(key), f"{cost:.2f}"] for cost, key in found]
-    return f"## While nobody asks\n\n{grid(['', 'CPU ms a second'], rows)}"
+    return f"## CPU while idle\n\n{grid(['', 'CPU ms a second'], rows)}"
 
 
 def growth(records):
@@ -211,9 +211,9 @@ def growth(records):
         for record in records
     ]
     names = ["what grows", "to", "requests/s", "p50 / p99 ms", "CPU µs a request"]
-    names += ["of it the server", "server MB", "not 200"]
+    names += ["of which server", "server MB", "not 200"]
     return (
-        "## Costs grow as the work does\n\nhttpipe alone, two workers where nothing else is said."
+        "## How costs grow\n\nhttpipe alone, with two workers unless noted otherwise."
         " Memory is that of the server itself.\n\n" + grid(names, rows) + "\n\n"
         "How the CPU of one request grows, as a power of what grows, over the steepest tenfold"
         " step or more. 0 is none at all, a quadratic cost would be 1; for bytes, where the work"

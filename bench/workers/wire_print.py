@@ -1,4 +1,4 @@
-"""For the wire alone: the loop that everybody writes."""
+"""For the wire alone: the usual loop."""
 
 import sys
 
