@@ -92,7 +92,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
             "Tell the operator the `request_id`",
         ),
         Code::QueueFull => (
-            "The queue of the pool has reached `queue.length` or `queue.memory`, or is overloaded",
+            "The queue of the pool has reached `queue.length` or `queue.bytes`, or is overloaded",
             AGAIN,
         ),
         Code::QueueTimeout => ("No worker was free within `queue.wait`", AGAIN),
