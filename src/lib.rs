@@ -90,14 +90,20 @@ pub mod testing {
         pub mod guard {
             pub use crate::worker::guard::Guard;
         }
+        pub mod look {
+            pub use crate::worker::look::{Look, Watcher};
+        }
         pub mod process {
-            pub use crate::worker::process::Exit;
+            pub use crate::worker::process::{Exit, Process};
         }
         pub mod spawn {
-            pub use crate::worker::spawn::spawn;
+            pub use crate::worker::spawn::{Streams, spawn};
         }
         pub mod stderr {
             pub use crate::worker::stderr::{LastWords, pump};
+        }
+        pub mod turn {
+            pub use crate::worker::turn::{NextLook, Over, Turn};
         }
     }
 }

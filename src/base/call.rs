@@ -82,8 +82,10 @@ pub enum ReplyForm {
 /// What the parts of an answer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartForm {
-    /// Bytes as the program wrote them. The route decides their content type.
+    /// Messages as the program wrote them. The route decides their content type.
     Plain,
+    /// Bytes as they came, cut anywhere. The route decides their content type.
+    Raw,
     /// Each is a JSON document.
     Json,
 }

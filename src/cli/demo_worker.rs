@@ -121,6 +121,7 @@ const TABLE: &[Trick] = &[
         w.line(b"nobody asked");
         Next::Nothing
     }),
+    question("silent", "", "writes nothing, and reads on", |_, _, _| Next::Nothing),
     question("half-stall", "", "writes half an answer, then nothing", |w, q, _| {
         w.half(q);
         w.stay()

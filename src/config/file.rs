@@ -240,6 +240,16 @@ pub enum FramingFile {
     Each(FramingsFile),
 }
 
+impl FramingFile {
+    /// Of answers.
+    pub fn reply(&self) -> &str {
+        match self {
+            Self::Both(text) => text,
+            Self::Each(each) => &each.reply,
+        }
+    }
+}
+
 /// How bytes are cut into messages, each way its own.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]

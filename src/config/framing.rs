@@ -4,7 +4,7 @@
 
 use crate::base::ByteRegex;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "line",
     "nul",
     "lines:N",
@@ -16,6 +16,7 @@ const NAMES: [&str; 11] = [
     "u32le",
     "netstring",
     "content-length",
+    "turn",
 ];
 
 /// How bytes are cut into messages, in one direction.
@@ -43,6 +44,8 @@ pub enum Framing {
     Netstring,
     /// Header lines with `Content-Length`, an empty line, that many bytes.
     ContentLength,
+    /// An answer is all bytes until the program waits for its input again; a question is a line.
+    Turn,
 }
 
 /// The framing of questions and of answers.
@@ -87,6 +90,7 @@ impl Framing {
             ("u32le", None) => Self::U32le,
             ("netstring", None) => Self::Netstring,
             ("content-length", None) => Self::ContentLength,
+            ("turn", None) => Self::Turn,
             ("lines", argument) => match argument.and_then(|number| number.parse().ok()) {
                 Some(count @ 1..=1_000_000) => Self::Lines(count),
                 _ => return refuse(text, "say how many lines, as in \"lines:2\""),
@@ -118,7 +122,7 @@ impl Framing {
     /// anything. CR is refused in lines because several languages end a line there.
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
         match self {
-            Self::Line | Self::Lines(_) | Self::Block | Self::LastLine(_) => {
+            Self::Line | Self::Lines(_) | Self::Block | Self::LastLine(_) | Self::Turn => {
                 let place = memchr::memchr3(b'\n', b'\r', 0, value)?;
                 Some(match value[place] {
                     b'\n' => "a line feed",

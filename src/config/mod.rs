@@ -27,9 +27,7 @@ pub mod tree;
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, Matching};
 pub use load::ConfigSource;
-pub use pool::{
-    InFlight, LaunchSettings, PoolSettings, ProgramSettings, ReplyShape, StreamEnd, WireSettings,
-};
+pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::Problems;
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
 pub use server::{AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings};

@@ -79,6 +79,9 @@ pub struct WireSettings {
     pub error_status: u16,
     /// Most bytes of one question or answer.
     pub message_max: usize,
+    /// Its workers take turns: a question is handed over only to a program that waits for its
+    /// input, and what it writes until it waits again is the answer.
+    pub takes_turns: bool,
     /// How answers that come in parts end; `None`: an answer is one message.
     pub stream: Option<StreamSettings>,
     /// What a worker is told when a call is cancelled, with `{id}` in place of the call's id;
@@ -190,6 +193,8 @@ pub enum StreamEnd {
     Until(String),
     /// By a last part that is JSON without `"more": true` at its top level.
     More,
+    /// The program waits for its input again.
+    Turn,
 }
 
 impl WireSettings {
@@ -226,6 +231,7 @@ impl PoolSettings {
             error: None,
             error_status: 422,
             message_max: 1024,
+            takes_turns: true,
             stream: None,
             cancel: None,
         };
@@ -264,7 +270,7 @@ mod tests {
     const CHANGES: [(&str, &str, &str); 26] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
-        ("in_flight", "3", ""),
+        ("in_flight", "3", r#"reply = "{input}|{result}""#),
         ("framing", "\"nul\"", ""),
         ("matching", "\"tag\"", ""),
         ("reply", "\"json\"", ""),

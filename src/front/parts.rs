@@ -17,6 +17,8 @@ use crate::base::{Failure, PartForm, Parts};
 /// How parts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
+    /// As they came.
+    Raw,
     /// Each followed by a line feed.
     Text,
     /// A JSON document a line.
@@ -61,12 +63,14 @@ impl Style {
             _ if wants_events(request) => Self::Events,
             PartForm::Json => Self::JsonLines,
             PartForm::Plain => Self::Text,
+            PartForm::Raw => Self::Raw,
         }
     }
 
     fn write(self, part: &Bytes) -> Bytes {
         let mut text = BytesMut::with_capacity(part.len() + 16);
         match self {
+            Self::Raw => return part.clone(),
             Self::Text => {
                 text.put_slice(part);
                 text.put_u8(b'\n');

@@ -224,7 +224,7 @@ fn of_reply(
             let parts = PartsBody::new(parts.clone(), style, manner.request_id);
             let mut response = Response::new(FrontBody::Parts(parts));
             let kind = match style {
-                Style::Text => content_type.clone(),
+                Style::Raw | Style::Text => content_type.clone(),
                 Style::JsonLines => HeaderValue::from_static("application/jsonl"),
                 Style::Events => HeaderValue::from_static("text/event-stream"),
             };

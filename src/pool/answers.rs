@@ -1,9 +1,11 @@
 //! How a pool turns the answers of its program into replies.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::base::{PartForm, PartSender, Reply, ReplyForm, answer_in_parts};
-use crate::config::{ReplyShape, StreamEnd, WireSettings};
+use crate::config::{Framing, ReplyShape, StreamEnd, WireSettings};
 use crate::wire::Judge;
 
 /// What a pool must know to turn answers into replies. It does not change under a pool.
@@ -12,6 +14,14 @@ pub(super) struct Answers {
     pub(super) judge: Judge,
     /// Each answer shows by itself which call it is for.
     pub(super) are_proven: bool,
+    /// An answer may consist of several messages.
+    pub(super) come_in_parts: bool,
+    /// Workers take turns.
+    pub(super) take_turns: bool,
+    /// Operators were told of output before the first question.
+    pub(super) told_banner: Cell<bool>,
+    /// Operators were told that the program cannot be seen to wait for its input.
+    pub(super) told_uncertain: Cell<bool>,
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.
     part_limit: usize,
@@ -22,6 +32,10 @@ impl Answers {
         Self {
             judge: Judge::new(wire),
             are_proven: wire.proves_question(),
+            come_in_parts: wire.stream.is_some(),
+            take_turns: wire.takes_turns,
+            told_banner: Cell::new(false),
+            told_uncertain: Cell::new(false),
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
         }
@@ -36,6 +50,9 @@ impl Answers {
 }
 
 fn part_form(wire: &WireSettings) -> PartForm {
+    if wire.framing.reply == Framing::Turn {
+        return PartForm::Raw;
+    }
     let says_more = matches!(&wire.stream, Some(stream) if stream.end == StreamEnd::More);
     let becomes_json = match &wire.reply {
         ReplyShape::Json => true,

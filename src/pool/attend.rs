@@ -1,24 +1,30 @@
 //! Attends to one worker from its start to its end.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use tokio::time::{Sleep, sleep_until};
 
 use super::Pool;
 use super::actions::Loss;
 use super::links::{Ending, Link};
+use super::turns::Turns;
 use crate::base::ExitReason;
 use crate::config::PoolSettings;
+use crate::observe::metrics::Dropping;
 use crate::sync::seldom::Seldom;
 use crate::worker::kill;
-use crate::worker::pipes::Pipes;
+use crate::worker::look::Watcher;
+use crate::worker::pipes::{Pipes, shown};
 use crate::worker::process::{Exit, Process};
-use crate::worker::ready::{NotReady, prepare};
+use crate::worker::ready::{Banner, Beginning, NotReady, prepare};
 use crate::worker::spawn::spawn;
 use crate::worker::stderr::{LastWords, pump};
+use crate::worker::turn::NextLook;
 
 /// How long a worker that closed its pipes may take to end by itself. Its own exit tells more than
 /// the signal that we would send.
@@ -29,6 +35,7 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What happens next to a worker that serves.
 enum Step {
     Heard,
+    Look,
     Closed,
     Ended,
     Ordered(ExitReason),
@@ -85,12 +92,16 @@ async fn live(
     process: &Process,
     mut pipes: Pipes,
 ) -> ExitReason {
+    let mut watcher = Watcher::new(process.id(), pipes.stdin());
     let ready = tokio::select! {
         biased;
         reason = poll_fn(|context| link.poll_order(context)) => {
             return reason;
         }
-        ready = tokio::time::timeout(settings.rules.start_timeout, prepare(&mut pipes, &settings.program)) => ready,
+        ready = tokio::time::timeout(
+            settings.rules.start_timeout,
+            prepare(&mut pipes, &mut watcher, process, settings),
+        ) => ready,
         () = process.ended() => {
             link.note("it ended before it was ready".to_owned());
             link.note_early_end();
@@ -98,7 +109,11 @@ async fn live(
         }
     };
     let why = match ready {
-        Ok(Ok(())) => {
+        Ok(Ok(beginning)) => {
+            pool.begins(link, &beginning);
+            if settings.program.wire.takes_turns {
+                link.takes_turns(Turns::new(watcher, &settings.program.wire));
+            }
             *link.pipes.borrow_mut() = Some(pipes);
             return serve(pool, link, process).await;
         }
@@ -124,6 +139,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     pool.lifecycle.note_ready();
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
+    let mut looks = LookTimer::default();
     loop {
         let step = poll_fn(|context| {
             if let Poll::Ready(reason) = link.poll_order(context) {
@@ -140,6 +156,10 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                     Poll::Ready(_) => return Poll::Ready(Step::Closed),
                     Poll::Pending => {}
                 }
+                let next_look = link.turns.get().and_then(|turns| turns.next_look(pipes));
+                if next_look.is_some_and(|next| looks.poll(context, next).is_ready()) {
+                    return Poll::Ready(Step::Look);
+                }
             }
             ended.poll(context).map(|()| Step::Ended)
         });
@@ -149,6 +169,15 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                     return reason;
                 }
                 if link.unwritten() > 0 {
+                    turn().await;
+                }
+            }
+            Step::Look => {
+                if let Some(reason) = pool.look(link) {
+                    return reason;
+                }
+                let soon = link.next_look_is_soon();
+                if soon {
                     turn().await;
                 }
             }
@@ -179,6 +208,7 @@ fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
             return reason;
         }
     }
+    pool.end_last_turn(link);
     link.ordered().unwrap_or(ExitReason::Crash)
 }
 
@@ -192,7 +222,52 @@ async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitR
     kill::stop(process, pipes, settings.rules.stop_grace).await
 }
 
+/// Wakes the task of a worker for its next look. Set anew only when it has rung: most turns are over
+/// before their first look by the clock, and setting a timer costs more than the rest of a look.
+#[derive(Default)]
+struct LookTimer(Option<Pin<Box<Sleep>>>);
+
+impl LookTimer {
+    fn poll(&mut self, context: &mut Context<'_>, next: NextLook) -> Poll<()> {
+        let NextLook::At(time) = next else { return Poll::Ready(()) };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time.into())));
+        if sleep.deadline() > time.into() {
+            sleep.as_mut().reset(time.into());
+        }
+        while sleep.as_mut().poll(context).is_ready() {
+            if Instant::now() >= time {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(time.into());
+        }
+        Poll::Pending
+    }
+}
+
 impl Pool {
+    /// Notes how a worker became ready.
+    fn begins(&self, link: &Link, beginning: &Beginning) {
+        let Banner { begin, bytes } = &beginning.banner;
+        if *bytes > 0 {
+            self.metrics.message_dropped(Dropping::Banner, 1);
+            if !self.answers.told_banner.replace(true) {
+                let (pool, worker) = (self.name(), link.worker.0);
+                let (said, bytes) = (shown(begin), *bytes);
+                tracing::warn!(
+                    pool,
+                    worker,
+                    said,
+                    bytes,
+                    hint = "announce it with `ready`, a regular expression that matches its end",
+                    "what a worker wrote before its first question is no answer, and was dropped"
+                );
+            }
+        }
+        if let Some(look) = beginning.uncertain.filter(|_| self.answers.take_turns) {
+            self.tell_uncertain(look);
+        }
+    }
+
     /// Deals with the calls that a worker held when it was reaped.
     fn lost(self: &Rc<Self>, link: &Link, end: ExitReason, exit: &Exit) {
         let now = Instant::now();

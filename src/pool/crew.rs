@@ -357,6 +357,14 @@ impl Crew {
         held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
     }
 
+    /// Makes a worker leave as soon as it holds nothing.
+    pub(super) fn part_with(&mut self, id: WorkerId) {
+        if let Some(book) = self.workers.get_mut(&id) {
+            book.stay = Stay::Parting;
+            self.census = None;
+        }
+    }
+
     /// A worker is to be replaced.
     pub(super) fn make_due(&mut self, worker: WorkerId) {
         if let Some(book) = self.workers.get_mut(&worker) {

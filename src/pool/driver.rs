@@ -12,7 +12,7 @@ use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
 use crate::wire::{Share, Verdict};
-use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence};
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence, shown};
 use crate::worker::usage;
 
 /// How often to look at the memory of workers, because the kernel does not tell when it grows.
@@ -132,9 +132,8 @@ impl Pool {
         match silence {
             Silence::Kept => {}
             Silence::Broken(said) => {
-                link.note_out_of_step(OutOfStep::unasked(&said));
-                state.lose(now, worker, &Loss::UnaskedOutput, ALL);
-                link.order(ExitReason::UnaskedOutput);
+                drop(state);
+                link.order(self.unasked(now, &link, OutOfStep::unasked(&said)));
                 return false;
             }
             Silence::Closed => {
@@ -143,7 +142,11 @@ impl Pool {
                 return false;
             }
         }
-        match pipes.ask(call, &entry.question) {
+        let asked = match link.turns.get() {
+            Some(turns) => turns.ask(now, pipes, call, &entry.question),
+            None => pipes.ask(call, &entry.question),
+        };
+        match asked {
             Ok(()) => {
                 link.wake();
                 true
@@ -157,8 +160,16 @@ impl Pool {
         }
     }
 
+    /// Deals with a worker that wrote something before it read the question it was just given: the
+    /// call goes back. Returns the reason why the worker must be stopped.
+    pub(super) fn unasked(&self, now: Instant, link: &Link, out: OutOfStep) -> ExitReason {
+        link.note_out_of_step(out);
+        self.state.borrow_mut().lose(now, link.worker, &Loss::UnaskedOutput, ALL);
+        ExitReason::UnaskedOutput
+    }
+
     /// Ends a call that could not be given to its worker.
-    fn refuse_given(&self, ended: Option<Ended<Entry>>, failure: Failure) {
+    pub(super) fn refuse_given(&self, ended: Option<Ended<Entry>>, failure: Failure) {
         if let Some(ended) = ended {
             self.finish(ended, Err(failure));
         }
@@ -184,6 +195,9 @@ impl Pool {
     /// Handles what a worker wrote, from one read. Returns a reason if the worker must be stopped.
     pub(super) fn heard(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let now = Instant::now();
+        if let Some(turns) = link.turns.get() {
+            return self.heard_in_turn(now, link, turns);
+        }
         let mut heard = Vec::new();
         let step = match link.pipes.borrow_mut().as_mut() {
             Some(pipes) => {
@@ -220,14 +234,10 @@ impl Pool {
                 }
                 continue;
             }
-            let Heard { call, answer, question, proven, .. } = heard;
-            let (good, result) = match self.answers.judge.judge(&question, answer, proven) {
-                Verdict::Good(reply) => (true, Ok(reply)),
-                Verdict::ProgramError(failure) => (true, Err(failure)),
-                Verdict::Unfit { detail } => {
-                    (false, Err(Failure::BadAnswer { detail: detail.into() }))
-                }
-                Verdict::Doubtful { detail } => return Some(detail),
+            let call = heard.call;
+            let (good, result) = match self.judge(link, heard) {
+                Ok(judged) => judged,
+                Err(detail) => return Some(detail),
             };
             let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
             if let Some(ended) = ended {
@@ -237,7 +247,42 @@ impl Pool {
         None
     }
 
-    fn out_of_step(
+    /// Judges a whole answer. Returns true for a good one, and the result of its call.
+    ///
+    /// # Errors
+    ///
+    /// Why the answer may belong to another call.
+    pub(super) fn judge(
+        &self,
+        link: &Link,
+        heard: Heard,
+    ) -> Result<(bool, Result<Reply, Failure>), String> {
+        let Heard { answer, question, proven, .. } = heard;
+        match self.answers.judge.judge(&question, answer.clone(), proven) {
+            Verdict::Good(reply) => Ok((true, Ok(reply))),
+            Verdict::ProgramError(failure) => Ok((true, Err(failure))),
+            Verdict::Unfit { detail } => {
+                self.report_bad_answer(link, &detail, &shown(&answer), question.len(), "");
+                Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
+            }
+            Verdict::Doubtful { detail } => Err(detail),
+        }
+    }
+
+    /// Logs why an answer was refused, with what the worker wrote.
+    pub(super) fn report_bad_answer(
+        &self,
+        link: &Link,
+        why: &str,
+        said: &str,
+        question_bytes: usize,
+        hint: &str,
+    ) {
+        let (pool, worker) = (self.name(), link.worker.0);
+        tracing::warn!(pool, worker, why, said, question_bytes, hint, "bad answer");
+    }
+
+    pub(super) fn out_of_step(
         &self,
         now: Instant,
         link: &Link,

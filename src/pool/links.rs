@@ -1,6 +1,6 @@
 //! The workers of a pool: a link to each that lives, and how the last ones ended.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -9,8 +9,10 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::lifecycle::wait;
+use super::turns::Turns;
 use crate::base::{ExitReason, PartGate, WorkerId};
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
+use crate::worker::turn::NextLook;
 
 /// How many endings are kept for operators.
 const ENDINGS_KEPT: usize = 10;
@@ -43,6 +45,8 @@ pub(super) struct Link {
     pub(super) worker: WorkerId,
     /// There while calls can be given.
     pub(super) pipes: RefCell<Option<Pipes>>,
+    /// Set when the worker is ready, if it takes turns.
+    pub(super) turns: OnceCell<Turns>,
     order: Cell<Option<ExitReason>>,
     /// Wakes the task that attends to the worker.
     waker: RefCell<Option<Waker>>,
@@ -116,6 +120,7 @@ impl Link {
         Self {
             worker,
             pipes: RefCell::default(),
+            turns: OnceCell::new(),
             order: Cell::new(None),
             waker: RefCell::default(),
             process: Cell::new(None),
@@ -123,6 +128,18 @@ impl Link {
             ended_early: Cell::new(false),
             gates: RefCell::default(),
         }
+    }
+
+    /// Notes that the worker takes turns from its first question on.
+    pub(super) fn takes_turns(&self, turns: Turns) {
+        self.turns.set(turns).expect("a worker becomes ready once");
+    }
+
+    /// Returns true if the worker is to be looked at as soon as others have had their chance to run.
+    pub(super) fn next_look_is_soon(&self) -> bool {
+        let pipes = self.pipes.borrow();
+        let next = self.turns.get().zip(pipes.as_ref()).and_then(|(turns, it)| turns.next_look(it));
+        next == Some(NextLook::Soon)
     }
 
     /// Tells the worker to leave. The first reason stands.

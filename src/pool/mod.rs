@@ -31,6 +31,8 @@ mod scale;
 mod streams;
 mod suspects;
 mod timer;
+mod turn_ends;
+mod turns;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

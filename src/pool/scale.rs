@@ -153,6 +153,11 @@ impl<P> State<P> {
         self.retire_due();
     }
 
+    /// A worker must not be given another call: it leaves when it holds nothing.
+    pub fn part_with(&mut self, worker: WorkerId) {
+        self.crew.part_with(worker);
+    }
+
     /// Parts with the workers that are to be replaced, if enough others serve: at once with those
     /// that hold nothing, with busy ones when they become free.
     pub(super) fn retire_due(&mut self) {

@@ -56,7 +56,13 @@ impl Pool {
 
     /// Passes a part to the caller. The first call of this function also gives the caller the
     /// outcome. Without a part, the answer ends here, and may have had no part.
-    fn pass_on(self: &Rc<Self>, now: Instant, link: &Link, call: CallId, part: Option<Reply>) {
+    pub(super) fn pass_on(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        call: CallId,
+        part: Option<Reply>,
+    ) {
         let begun = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return self.drop_part() };

@@ -15,12 +15,13 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
         let command = [vec![launch.name.clone()], launch.arguments.clone()].concat().join(" ");
         let (least, most) = (pool.rules.workers_least, pool.rules.workers_most);
         tracing::info!(pool = pool.name, command, workers = format!("{least}..{most}"), "running");
-        if !pool.program.wire.proves_question() {
-            tracing::info!(
+        let wire = &pool.program.wire;
+        if !wire.proves_question() && !wire.takes_turns {
+            tracing::warn!(
                 pool = pool.name,
-                "answers do not show which call they are for: output beyond one answer a question \
-                 is caught when it comes with the answer or before the next question, not later; \
-                 `{{input}}` in `reply` proves every answer"
+                "with `in_flight` above 1, output beyond one answer a question may reach wrong \
+                 callers: leave `in_flight` out, or let each answer repeat its question \
+                 (`{{input}}` in `reply`)"
             );
         }
     }

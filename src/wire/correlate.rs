@@ -215,6 +215,11 @@ impl<T: Clone> Correlator<T> {
         self.calls.is_empty()
     }
 
+    /// Removes the oldest call, whose turn is over.
+    pub fn forget_oldest(&mut self) {
+        self.calls.pop_front();
+    }
+
     /// The calls without an answer, oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &T> {
         self.calls.iter().map(|call| &call.token)
@@ -230,7 +235,7 @@ impl<T: Clone> Correlator<T> {
         let share = match &self.stream {
             None => Share::Whole,
             Some(StreamEnd::Until(end)) if text == end.as_bytes() => Share::End,
-            Some(StreamEnd::Until(_)) => Share::Part,
+            Some(StreamEnd::Until(_) | StreamEnd::Turn) => Share::Part,
             Some(StreamEnd::More) => match says_more(&text) {
                 Ok(true) => Share::Part,
                 Ok(false) => Share::Last,

@@ -36,6 +36,7 @@ enum MessageEnd {
     Binary(length::Prefix),
     Netstring,
     ContentLength,
+    Turn,
 }
 
 impl Decoder {
@@ -53,6 +54,7 @@ impl Decoder {
             Framing::U32le => MessageEnd::Binary(length::Prefix::U32le),
             Framing::Netstring => MessageEnd::Netstring,
             Framing::ContentLength => MessageEnd::ContentLength,
+            Framing::Turn => MessageEnd::Turn,
         };
         Self { end, limit: message_max, progress: Progress::default() }
     }
@@ -108,6 +110,7 @@ impl Decoder {
             MessageEnd::Binary(prefix) => length::find_binary(*prefix, buffer, limit),
             MessageEnd::Netstring => length::find_netstring(buffer, limit),
             MessageEnd::ContentLength => length::find_content_length(buffer, progress, limit),
+            MessageEnd::Turn => may_still_fit(buffer, 1, limit),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Encoder {
     /// An encoder for `framing.send` of a pool with this `message_max`, in bytes.
     pub fn new(framing: &Framing, message_max: usize) -> Self {
         let (frame, framing_max) = match framing {
-            Framing::Line | Framing::Lines(_) | Framing::LastLine(_) => {
+            Framing::Line | Framing::Lines(_) | Framing::LastLine(_) | Framing::Turn => {
                 (Frame::Ended(b"\n"), usize::MAX)
             }
             Framing::Nul => (Frame::Ended(b"\0"), usize::MAX),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 pub mod guard;
 pub mod kill;
+pub mod look;
 pub mod own;
 pub mod pipes;
 pub mod process;
@@ -13,6 +14,7 @@ pub mod reaper;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
+pub mod turn;
 pub mod usage;
 
 /// Runs the shim or the guard if `arguments` (those after `argv[0]`) ask for one. Returns `None`

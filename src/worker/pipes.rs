@@ -6,17 +6,18 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncWrite;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::base::{CallId, Question};
-use crate::config::WireSettings;
+use crate::config::{Framing, WireSettings};
 use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
 
 /// Room for the next read: a pipe holds this much by default.
@@ -39,6 +40,8 @@ pub struct Pipes {
     encoder: Encoder,
     decoder: Decoder,
     correlator: Correlator<CallId>,
+    /// Whatever is read is a part of an answer that ends with its turn.
+    passes_on: bool,
     outgoing: BytesMut,
     /// `outgoing` has grown beyond [`KEPT_ROOM`].
     is_outgoing_large: bool,
@@ -127,6 +130,7 @@ impl Pipes {
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
             decoder: Decoder::new(&wire.framing.reply, wire.message_max),
             correlator: Correlator::new(wire),
+            passes_on: wire.framing.reply == Framing::Turn && wire.stream.is_some(),
             outgoing: BytesMut::new(),
             is_outgoing_large: false,
             incoming: BytesMut::new(),
@@ -319,6 +323,92 @@ impl Pipes {
         Ok(())
     }
 
+    /// Cuts the next whole message off what was read, for a worker that takes turns.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfStep`] if what was read cannot be cut into messages.
+    pub fn cut(&mut self) -> Result<Option<Bytes>, OutOfStep> {
+        if self.passes_on {
+            return Ok(Some(self.take_rest()).filter(|part| !part.is_empty()));
+        }
+        let message = self.decoder.next(&mut self.incoming, self.correlator.oldest_nonce())?;
+        if message.as_ref().is_some_and(|message| message.len() > KEPT_ROOM) {
+            self.incoming = BytesMut::from(&self.incoming[..]);
+        }
+        Ok(message)
+    }
+
+    /// Pairs a message with the call of the turn that it was written in, which proves the pairing.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfStep`] if the message cannot be a part of an answer.
+    pub fn pair(&mut self, message: Bytes) -> Result<Heard, OutOfStep> {
+        let said = message.clone();
+        match self.correlator.received(message) {
+            Received::Answer { token, text, question, share, .. } => {
+                Ok(Heard { call: token, answer: text, question, proven: true, share })
+            }
+            Received::Mismatch(detail) => {
+                Err(OutOfStep { fault: Fault::Mismatch, detail, said: Some(shown(&said)) })
+            }
+            Received::Notification | Received::WorkerAsks { .. } | Received::Late => {
+                unreachable!("only `json-id` has these, and it takes no turns")
+            }
+        }
+    }
+
+    /// Removes the call whose turn is over, if no answer has removed it.
+    pub fn close_turn(&mut self) {
+        self.correlator.forget_oldest();
+    }
+
+    /// Takes what was read and is no whole message.
+    pub fn take_rest(&mut self) -> Bytes {
+        self.decoder.reset();
+        self.incoming.split().freeze()
+    }
+
+    /// Reads, with system calls, until nothing is left. Returns the number of bytes.
+    pub fn read_rest(&mut self) -> usize {
+        let mut all = 0;
+        let mut bytes = [0; READ_ROOM_LEAST];
+        loop {
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes));
+            let count = read.unwrap_or(0);
+            self.incoming.extend_from_slice(&bytes[..count]);
+            all += count;
+            // A pipe is read in full unless it is empty; a terminal may give less.
+            if count == 0 || all > READ_ROOM {
+                return all;
+            }
+        }
+    }
+
+    /// Returns true if everything was written to the worker, and it has read it.
+    pub fn is_read(&self) -> bool {
+        self.is_flushed() && rustix::io::ioctl_fionread(&self.stdin).is_ok_and(|left| left == 0)
+    }
+
+    /// Returns true if no process has the other end of the worker's stdin.
+    pub fn is_stdin_closed(&self) -> bool {
+        let mut polled = [PollFd::new(&self.stdin, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut polled, Some(&now)).is_ok()
+            && polled[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Returns true if nothing waits to be written.
+    pub fn is_flushed(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
+    /// Our end of the pipe that its questions go through.
+    pub fn stdin(&self) -> BorrowedFd<'_> {
+        self.stdin.as_fd()
+    }
+
     /// Returns what was read and not yet cut into messages. A banner is searched here.
     pub fn received(&mut self) -> &mut BytesMut {
         &mut self.incoming
@@ -343,8 +433,8 @@ impl From<Broken> for OutOfStep {
     }
 }
 
-/// Returns bytes as the log shows them.
-fn shown(bytes: &[u8]) -> String {
+/// Returns bytes as the log shows them: escaped and cut short.
+pub fn shown(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(SHOWN_MOST)];
     let more = if cut.len() < bytes.len() { " ..." } else { "" };
     format!("\"{}\"{more}", cut.escape_ascii())

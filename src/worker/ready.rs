@@ -1,13 +1,18 @@
 //! Makes a new worker ready: reads its banner, sends the greetings and the probe.
 
+use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
-use super::pipes::{Heard, Pipes};
+use super::look::{Look, Watcher};
+use super::pipes::{Heard, OutOfStep, Pipes, shown};
+use super::process::Process;
+use super::turn::{NextLook, Over, Start, Turn, Written};
+use super::usage;
 use crate::base::{ByteRegex, CallId, Question};
-use crate::config::ProgramSettings;
+use crate::config::{Framing, PoolSettings, WireSettings};
 use crate::wire::Share;
 
 /// The id under which the pipes know the questions that are asked before the first call.
@@ -17,6 +22,9 @@ const BEFORE_CALLS: CallId = CallId(0);
 const BANNER_REST: Duration = Duration::from_millis(50);
 /// Most bytes of a banner.
 const BANNER_MOST: usize = 1 << 20;
+
+/// Most bytes of an unannounced banner that the log shows.
+const BANNER_KEPT: usize = 200;
 
 /// Bytes that each part of an answer counts in addition to its own.
 const PART_OVERHEAD: usize = 256;
@@ -51,41 +59,177 @@ impl From<io::Error> for NotReady {
     }
 }
 
-/// Prepares a new worker for its first call. Has no time limit of its own.
-pub async fn prepare(pipes: &mut Pipes, program: &ProgramSettings) -> Result<(), NotReady> {
-    if let Some(ready) = &program.start.ready {
-        skip_banner(pipes, ready).await?;
+/// How a new worker became ready.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    /// What it wrote that nobody announced, before its first question: no answer.
+    pub banner: Banner,
+    /// The last look, if the worker could not be seen to wait for its input.
+    pub uncertain: Option<Look>,
+}
+
+/// Output before the first question.
+#[derive(Debug, Default)]
+pub struct Banner {
+    /// Its first bytes.
+    pub begin: Vec<u8>,
+    /// Its length.
+    pub bytes: usize,
+}
+
+/// Prepares a new worker for its first call: waits until it waits for its input, unless `ready` says
+/// how its banner ends, and then sends the greetings and the probe. Has no time limit of its own.
+pub async fn prepare(
+    pipes: &mut Pipes,
+    watcher: &mut Watcher,
+    process: &Process,
+    settings: &PoolSettings,
+) -> Result<Beginning, NotReady> {
+    let program = &settings.program;
+    let mut starting = Starting { pipes, watcher, process, beginning: Beginning::default() };
+    match &program.start.ready {
+        Some(ready) => skip_banner(starting.pipes, ready).await?,
+        None => starting.wait_for_input(settings.rules.start_timeout).await?,
     }
     for greeting in &program.start.hello {
         if greeting.answer {
-            ask(pipes, &greeting.send, program.wire.message_max).await?;
+            starting.ask(&greeting.send, &program.wire).await?;
         } else {
-            pipes.say(&question(&greeting.send)).map_err(|why| unsendable(&why))?;
-            std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
+            let said = question(&greeting.send);
+            starting.pipes.say(&said).map_err(|why| unsendable(&why))?;
+            poll_fn(|context| starting.pipes.poll_flush(context)).await?;
+            if program.wire.takes_turns {
+                starting.wait_for_input(settings.rules.start_timeout).await?;
+            }
         }
     }
-    let Some(probe) = &program.start.probe else { return Ok(()) };
-    let answer = ask(pipes, &probe.send, program.wire.message_max).await?;
+    let Some(probe) = &program.start.probe else { return Ok(starting.beginning) };
+    let answer = starting.ask(&probe.send, &program.wire).await?;
     match &probe.reply {
         Some(wanted) if answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
             got: format!("\"{}\"", answer.escape_ascii()),
             wanted: format!("{wanted:?}"),
         }),
-        _ => Ok(()),
+        _ => Ok(starting.beginning),
     }
 }
 
-async fn ask(pipes: &mut Pipes, text: &str, most: usize) -> Result<Bytes, NotReady> {
-    let question = question(text);
-    pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
-    std::future::poll_fn(|context| pipes.poll_flush(context)).await?;
+/// A worker before its first call.
+struct Starting<'a> {
+    pipes: &'a mut Pipes,
+    watcher: &'a mut Watcher,
+    process: &'a Process,
+    beginning: Beginning,
+}
+
+impl Starting<'_> {
+    /// Waits until the worker waits for its input. What it writes until then is dropped.
+    async fn wait_for_input(&mut self, start_timeout: Duration) -> Result<(), NotReady> {
+        let mut start = Start::new(Instant::now(), start_timeout);
+        loop {
+            let look = self.watcher.look();
+            self.pipes.read_rest();
+            if self.drop_output() {
+                start.wrote(Instant::now());
+                if self.beginning.banner.bytes > BANNER_MOST {
+                    let why = "what it writes before its first question does not end";
+                    return Err(NotReady::OutOfStep(why.to_owned()));
+                }
+            }
+            let cpu = usage::of(self.process.id()).map(|usage| usage.cpu).unwrap_or_default();
+            let now = Instant::now();
+            if let Some(over) = start.looked(now, look, cpu) {
+                self.beginning.uncertain = (over == Over::Uncertain).then_some(look);
+                return Ok(());
+            }
+            self.read_until(start.next_look(now)).await?;
+        }
+    }
+
+    /// Drops what the worker wrote, but keeps its begin for the log.
+    fn drop_output(&mut self) -> bool {
+        let output = self.pipes.take_rest();
+        let Banner { begin, bytes } = &mut self.beginning.banner;
+        let room = BANNER_KEPT.saturating_sub(begin.len());
+        begin.extend_from_slice(&output[..output.len().min(room)]);
+        *bytes += output.len();
+        !output.is_empty()
+    }
+
+    /// Reads once, or waits until this time.
+    async fn read_until(&mut self, time: Instant) -> Result<bool, NotReady> {
+        match tokio::time::timeout_at(time.into(), read(self.pipes)).await {
+            Ok(read) => read.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn ask(&mut self, text: &str, wire: &WireSettings) -> Result<Bytes, NotReady> {
+        let question = question(text);
+        self.pipes.ask(BEFORE_CALLS, &question).map_err(|why| unsendable(&why))?;
+        poll_fn(|context| self.pipes.poll_flush(context)).await?;
+        if !wire.takes_turns {
+            return answer(self.pipes, wire.message_max).await;
+        }
+        let ends_answer = wire.framing.reply == Framing::Turn;
+        let mut turn = Turn::new(Instant::now(), ends_answer);
+        let mut written = Written::default();
+        let mut parts = Vec::new();
+        loop {
+            let next = match turn.next_look() {
+                NextLook::Soon => Instant::now(),
+                NextLook::At(time) => time,
+            };
+            if self.read_until(next).await? {
+                self.take_in(&mut turn, &mut written, &mut parts, wire)?;
+                continue;
+            }
+            let look = self.watcher.look();
+            if self.pipes.read_rest() > 0 {
+                self.take_in(&mut turn, &mut written, &mut parts, wire)?;
+            }
+            if turn.looked(Instant::now(), look).is_some() {
+                break;
+            }
+        }
+        let rest = self.pipes.take_rest();
+        self.pipes.close_turn();
+        if wire.stream.is_some() {
+            return Ok(joined(parts));
+        }
+        written.answer(rest, ends_answer).map_err(|no| {
+            let said: Vec<String> = no.written.iter().map(|message| shown(message)).collect();
+            NotReady::OutOfStep(format!("{}: {}", no.detail, said.join(", then ")))
+        })
+    }
+
+    fn take_in(
+        &mut self,
+        turn: &mut Turn,
+        written: &mut Written,
+        parts: &mut Vec<Heard>,
+        wire: &WireSettings,
+    ) -> Result<(), NotReady> {
+        let mut is_whole = false;
+        while let Some(message) = self.pipes.cut().map_err(out_of_step)? {
+            is_whole = true;
+            if wire.stream.is_none() {
+                written.add(message);
+            } else if parts.last().is_none_or(|part| !part.share.is_last()) {
+                parts.push(self.pipes.pair(message).map_err(out_of_step)?);
+            }
+        }
+        turn.wrote(Instant::now(), is_whole);
+        Ok(())
+    }
+}
+
+/// Reads the answer to the question that was just asked.
+async fn answer(pipes: &mut Pipes, most: usize) -> Result<Bytes, NotReady> {
     let mut heard: Vec<Heard> = Vec::new();
     loop {
         read(pipes).await?;
-        if let Err(out) = pipes.hear(&mut heard) {
-            let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
-            return Err(NotReady::OutOfStep(format!("{}{said}", out.detail)));
-        }
+        pipes.hear(&mut heard).map_err(out_of_step)?;
         if heard.last().is_some_and(|message| message.share.is_last()) {
             return Ok(joined(heard));
         }
@@ -94,6 +238,11 @@ async fn ask(pipes: &mut Pipes, text: &str, most: usize) -> Result<Bytes, NotRea
             return Err(NotReady::OutOfStep("its answer in parts does not end".to_owned()));
         }
     }
+}
+
+fn out_of_step(out: OutOfStep) -> NotReady {
+    let said = out.said.map(|said| format!(": {said}")).unwrap_or_default();
+    NotReady::OutOfStep(format!("{}{said}", out.detail))
 }
 
 /// Joins the parts of an answer, one line each.
@@ -146,7 +295,7 @@ async fn skip_banner(pipes: &mut Pipes, ready: &ByteRegex) -> Result<(), NotRead
 }
 
 async fn read(pipes: &mut Pipes) -> Result<(), NotReady> {
-    match std::future::poll_fn(|context| pipes.poll_read(context)).await? {
+    match poll_fn(|context| pipes.poll_read(context)).await? {
         0 => Err(NotReady::Closed),
         _ => Ok(()),
     }

@@ -105,9 +105,9 @@ fn programs_that_are_too_slow_to_start() {
 }
 
 #[test]
-fn programs_that_greet() {
+fn programs_that_answer_the_probe_with_something_else() {
     does_not_start(&BadStart {
-        flags: r#""--banner", "Welcome""#,
+        flags: r#""--pair""#,
         sees: &["no_worker", "queue_timeout"],
         exit: "start_failed",
         log: "the probe was answered with",

@@ -54,12 +54,13 @@ fn an_answer_that_stops_halfway_or_only_drips_is_a_timeout_too() {
 
 #[test]
 fn a_worker_that_reads_no_more_does_not_hold_the_server() {
-    let server = Server::with(KEYS).start();
+    let keys = format!("{KEYS}\nreply = \"{{input}}|{{result}}\"\nin_flight = 1");
+    let server = Server::with(&keys).worker("demo-worker --pair").start();
     assert_eq!(server.answers("stop-reading").status, 200);
     // More than a pipe holds, so that the write itself cannot end.
     let answer = server.answers(&"x".repeat(1 << 20));
     assert_eq!(answer.code(), "timeout");
-    assert_eq!(server.answers("next").body, "next");
+    assert_eq!(server.answers("next").json()["result"], "next");
 }
 
 #[test]

@@ -48,5 +48,6 @@ mod streaming;
 mod stress;
 mod support;
 mod system;
+mod turn;
 mod two_pools;
 mod unasked;

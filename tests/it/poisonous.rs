@@ -82,9 +82,9 @@ fn a_question_answered_out_of_step_is_refused_too() {
     let server = Server::with("workers = 1\nretries = 0").start();
     for _ in 0..2 {
         answers_well(&server, "well");
-        assert_eq!(server.answers("twice a").code(), "bad_answer");
+        assert_eq!(server.answers("silent a").code(), "bad_answer");
     }
-    assert_eq!(server.answers("twice a").code(), "poisonous");
+    assert_eq!(server.answers("silent a").code(), "poisonous");
     answers_well(&server, "well");
 }
 

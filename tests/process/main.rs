@@ -6,5 +6,6 @@
 mod birth;
 mod death;
 mod leaving;
+mod look;
 mod stderr;
 mod support;

@@ -131,3 +131,8 @@ impl Helper {
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
     }
 }
+
+/// Lets a little time pass between two looks at a process.
+pub(crate) async fn moment() {
+    tokio::time::sleep(Duration::from_micros(500)).await;
+}

@@ -24,7 +24,7 @@ fn a_document_that_ends_jq_is_a_502_and_the_next_caller_sees_nothing_of_it() {
 }
 
 #[test]
-fn an_unfinished_document_is_a_504_and_swallows_no_other_question() {
+fn an_unfinished_document_is_a_502_and_swallows_no_other_question() {
     let Some(server) = start(Server::config(BARE_JQ), &["jq"]) else { return };
     let poison = server.client().post_later("/", r#"{"a":"#);
     server.wait_until("jq waits for the rest", |server| {
@@ -32,14 +32,14 @@ fn an_unfinished_document_is_a_504_and_swallows_no_other_question() {
     });
     // This one waits, and would be the value of the unfinished `a`.
     let behind = server.client().post_later("/", r#"{"a":4}"#);
-    assert_eq!(poison.answer().code(), "timeout");
+    assert_eq!(poison.answer().code(), "bad_answer");
     let answer = behind.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "4"));
-    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"bad_answer\"}", 1.0);
 }
 
 #[test]
-fn an_unfinished_quote_in_sql_is_a_504_and_swallows_no_other_question() {
+fn an_unfinished_quote_in_sql_is_a_502_and_swallows_no_other_question() {
     let options = ["--workers", "1"];
     let Some(server) = serve_with("sqlite3", &["sqlite3"], &options) else { return };
     let client = server.client();
@@ -52,8 +52,8 @@ fn an_unfinished_quote_in_sql_is_a_504_and_swallows_no_other_question() {
         server.metric("httpipe_workers{state=\"busy\"}") == 1.0
     });
     let behind = ask("select 'behind' as x");
-    assert_eq!(poison.answer().code(), "timeout");
+    assert_eq!(poison.answer().code(), "bad_answer");
     let answer = behind.answer();
     assert_eq!((answer.status, answer.body.trim_end()), (200, r#"[{"x":"behind"}]"#));
-    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"bad_answer\"}", 1.0);
 }

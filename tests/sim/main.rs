@@ -18,6 +18,7 @@ mod promises;
 mod retry_after;
 mod story;
 mod suspicion;
+mod turns;
 mod weather;
 mod world;
 

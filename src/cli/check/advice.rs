@@ -97,5 +97,6 @@ pub(super) fn shown(framing: &Framing) -> String {
         Framing::U32le => "u32le".to_owned(),
         Framing::Netstring => "netstring".to_owned(),
         Framing::ContentLength => "content-length".to_owned(),
+        Framing::Turn => "turn".to_owned(),
     }
 }

@@ -56,21 +56,34 @@ fn pool(
         let message = format!("a pool cannot be called `{}`", name.escape_debug());
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
-    let wire = wire(findings, &path, file);
+    let reply = reply(findings, &path, file.reply.as_deref());
+    let ends_with_turn = file.framing.reply() == "turn";
+    let in_flight = in_flight(file, reply.repeats_question() && !ends_with_turn);
+    let wire = wire(findings, &path, file, reply, in_flight);
     let start = start(findings, &path, file);
-    let repeats = wire.as_ref().is_some_and(|wire| wire.reply.repeats_question());
-    let rules = rules(findings, &path, file, host.processors, repeats);
+    let rules = rules(findings, &path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();
     let program = ProgramSettings { launch, start, wire: wire? };
     Some(PoolSettings { name: name.to_owned(), program, rules })
 }
 
-fn wire(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> Option<WireSettings> {
-    let reply = reply(findings, path, file.reply.as_deref());
+fn wire(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    reply: ReplyShape,
+    in_flight: InFlight,
+) -> Option<WireSettings> {
     let error = pattern(findings, &path.key("error"), file.error.as_deref());
     let framing = framings(findings, path, &file.framing);
     let matching = matching(findings, path, file.matching, &reply);
     nonce_ends(findings, path, framing.as_ref(), matching);
+    let is_proven = reply.repeats_question() || matching != Matching::Order;
+    let needs_turns = framing.as_ref().is_some_and(|framing| framing.reply == Framing::Turn);
+    if needs_turns {
+        turns(findings, path, matching, in_flight);
+    }
+    let takes_turns = needs_turns || (!is_proven && in_flight == InFlight::Fixed(1));
     let stream = stream::stream(findings, path, file, &reply);
     let cancel = stream::cancel(findings, path, file);
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
@@ -80,6 +93,7 @@ fn wire(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> Option<
         reply,
         error,
         error_status: file.error_status,
+        takes_turns,
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
         stream,
         cancel,
@@ -96,19 +110,18 @@ fn start(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) -> StartS
     }
 }
 
-/// `repeats`: each answer repeats its question.
 fn rules(
     findings: &mut Findings<'_>,
     path: &KeyPath,
     file: &PoolFile,
     processors: usize,
-    repeats: bool,
+    in_flight: InFlight,
 ) -> RuleSettings {
     let (workers_least, workers_most) = workers(findings, path, file, processors);
     RuleSettings {
         workers_least,
         workers_most,
-        in_flight: in_flight(file, repeats),
+        in_flight,
         timeout: findings.positive_time(&path.key("timeout"), file.timeout),
         abandoned: file.abandoned.0,
         queue: queue(findings, &path.key("queue"), file),
@@ -208,6 +221,18 @@ fn matching(
             }
             Matching::Echo
         }
+    }
+}
+
+/// An answer that ends with its turn must be the only one in its worker.
+fn turns(findings: &mut Findings<'_>, path: &KeyPath, matching: Matching, in_flight: InFlight) {
+    if matching != Matching::Order {
+        let message = "answers that end with their turn come in the order of the questions";
+        findings.refuse(&path.key("matching"), message, "remove `matching`");
+    }
+    if in_flight != InFlight::Fixed(1) {
+        let message = "a worker whose answers end with their turn has one call at a time";
+        findings.refuse(&path.key("in_flight"), message, "remove `in_flight`");
     }
 }
 

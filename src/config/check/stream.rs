@@ -20,17 +20,20 @@ pub(super) fn stream(
     let key = path.key("stream");
     let end = match text.split_once(':') {
         None if text == "more" => StreamEnd::More,
+        None if text == "turn" => StreamEnd::Turn,
         Some(("until", end)) if !end.is_empty() => StreamEnd::Until(end.to_owned()),
         _ => {
             let message = format!("`{text}` does not say how a streamed answer ends");
-            let hint =
-                "write \"until:END\", END being the message after the last part, or \"more\"";
+            let hint = "write \"until:END\", END being the message after the last part, \"more\" or \"turn\"";
             findings.refuse(&key, message, hint);
             return None;
         }
     };
     let matching = file.matching;
-    if matching == MatchingText::Echo {
+    if end == StreamEnd::Turn && matching != MatchingText::Order {
+        let message = "`stream = \"turn\"` needs `order`: other workers take no turns";
+        findings.refuse(&key, message, "remove `matching`");
+    } else if matching == MatchingText::Echo {
         let message =
             "`stream` cannot be used with `echo`: the end of an answer repeats no question";
         findings.refuse(&key, message, "use `order`, `tag` or `json-id`");

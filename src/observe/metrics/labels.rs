@@ -13,11 +13,13 @@ pub enum Dropping {
     Question,
     /// It came for a call that was cancelled or abandoned.
     Late,
+    /// The worker wrote it before its first question.
+    Banner,
 }
 
 impl Dropping {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Notification, Self::Question, Self::Late];
+    pub const ALL: [Self; 4] = [Self::Notification, Self::Question, Self::Late, Self::Banner];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Dropping {
             Self::Notification => "notification",
             Self::Question => "question",
             Self::Late => "late",
+            Self::Banner => "banner",
         }
     }
 }

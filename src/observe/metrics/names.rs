@@ -177,8 +177,9 @@ pub const ALL: &[Metric] = &[
         unit: "messages",
         labels: &["pool", "reason"],
         help: "Messages of workers that were passed on to no caller, by reason: `notification`, \
-               `question` (the worker's own; it is told that there is no such method) or `late` \
-               (of a call that was cancelled or whose caller left in the middle of its answer)",
+               `question` (the worker's own; it is told that there is no such method), `late` (of \
+               a call that was cancelled or whose caller left in the middle of its answer) or \
+               `banner` (output of a worker before its first question, counted once a worker)",
         samples: |numbers, to| {
             for pool in &numbers.series.pools {
                 for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {

@@ -1,0 +1,247 @@
+//! What a pool does with the turns of its workers: hears what is written in them, looks whether they
+//! are over, and answers their calls.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Pool;
+use super::actions::Loss;
+use super::entry::{Progress, unsendable};
+use super::links::Link;
+use super::turns::{EndedTurn, REST_EVERY, Turns};
+use crate::base::{CallId, ExitReason, Failure, Reply, ReplyForm};
+use crate::observe::metrics::Dropping;
+use crate::worker::look::Look;
+use crate::worker::pipes::{OutOfStep, Pipes, shown};
+use crate::worker::turn::{NoAnswer, Over};
+
+impl Pool {
+    /// Handles what a worker wrote in its turn, from one read. Returns a reason if the worker must
+    /// be stopped.
+    pub(super) fn heard_in_turn(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        turns: &Turns,
+    ) -> Option<ExitReason> {
+        if turns.is_resting() {
+            let said = link.pipes.borrow_mut().as_mut().map(Pipes::take_rest).unwrap_or_default();
+            let reason = self.unasked(now, link, OutOfStep::unasked(&said));
+            self.settle(now);
+            return Some(reason);
+        }
+        let mut parts = Vec::new();
+        let taken = match link.pipes.borrow_mut().as_mut() {
+            Some(pipes) => {
+                turns.take_in(now, pipes, self.answers.come_in_parts.then_some(&mut parts))
+            }
+            None => Ok(0),
+        };
+        for part in parts {
+            self.take_part(now, link, part);
+        }
+        match taken {
+            Ok(late) => self.metrics.message_dropped(Dropping::Late, late),
+            Err(out) => {
+                let reason = self.out_of_step(now, link, out, 1);
+                self.settle(now);
+                return Some(reason);
+            }
+        }
+        None
+    }
+
+    /// Looks whether the turn of a worker is over, and ends it then. Returns a reason if the worker
+    /// must be stopped.
+    pub(super) fn look(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
+        let turns = link.turns.get()?;
+        let now = Instant::now();
+        if turns.is_resting() {
+            return self.end_rest(now, link, turns);
+        }
+        let (look, read) = turns.look_at(link.pipes.borrow_mut().as_mut()?);
+        if read > 0
+            && let Some(reason) = self.heard_in_turn(now, link, turns)
+        {
+            return Some(reason);
+        }
+        if let Some(ended) = turns.looked(now, look) {
+            if ended.over == Over::Uncertain {
+                self.tell_uncertain(look);
+            }
+            let reason = self.end_turn(now, link, turns, ended);
+            self.settle(now);
+            return reason;
+        }
+        None
+    }
+
+    /// Gives a worker that has rested its question. Returns a reason if the worker must be stopped.
+    fn end_rest(self: &Rc<Self>, now: Instant, link: &Link, turns: &Turns) -> Option<ExitReason> {
+        let (call, question) = turns.rested()?;
+        let mut pipes = link.pipes.borrow_mut();
+        let pipes = pipes.as_mut()?;
+        if pipes.read_rest() > 0 {
+            let out = OutOfStep::unasked(&pipes.take_rest());
+            let reason = self.unasked(now, link, out);
+            self.settle(now);
+            return Some(reason);
+        }
+        match pipes.ask(call, &question) {
+            Ok(()) => {
+                turns.begin(now, call);
+                link.wake();
+            }
+            Err(refused) => {
+                let ended = self.state.borrow_mut().answered(now, link.worker, call, false);
+                self.refuse_given(ended, unsendable(&refused));
+                self.settle(now);
+            }
+        }
+        None
+    }
+
+    /// Ends the turn of a worker that has ended. One whole answer counts.
+    pub(super) fn end_last_turn(self: &Rc<Self>, link: &Link) {
+        let Some(turns) = link.turns.get() else { return };
+        let Some(ended) = turns.cut_short() else { return };
+        let has_rest = link.pipes.borrow_mut().as_mut().is_some_and(|it| !it.received().is_empty());
+        let is_whole = if self.answers.come_in_parts {
+            ended.has_all_parts
+        } else {
+            ended.written.is_one() && !has_rest && !turns.ends_answer
+        };
+        if is_whole {
+            let now = Instant::now();
+            self.end_turn(now, link, turns, ended);
+            self.settle(now);
+        }
+    }
+
+    /// Ends the call of a turn. Returns a reason if the worker must be stopped.
+    ///
+    /// A program that waits after it has written nothing, or a part of a message, may take the next
+    /// question for the rest of this one: an open quote, a prompt. So it gets no other question.
+    fn end_turn(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        turns: &Turns,
+        ended: EndedTurn,
+    ) -> Option<ExitReason> {
+        let EndedTurn { call, written, has_all_parts, .. } = ended;
+        if self.answers.come_in_parts {
+            return self.end_stream(now, link, call, has_all_parts || turns.ends_stream);
+        }
+        let mut pipes = link.pipes.borrow_mut();
+        let pipes = pipes.as_mut()?;
+        let rest = pipes.take_rest();
+        let is_open = turns.ends_answer && rest.is_empty();
+        let paired = written.answer(rest, turns.ends_answer).map(|answer| pipes.pair(answer));
+        pipes.close_turn();
+        let (good, result) = match paired {
+            Ok(Ok(heard)) => self.judge(link, heard).unwrap_or_else(bad_answer),
+            Ok(Err(out)) => bad_answer(out.detail),
+            Err(no_answer) => {
+                let is_open = no_answer.is_open;
+                let detail = self.report_no_answer(link, call, no_answer);
+                if is_open {
+                    return Some(self.lose_open(now, link, detail));
+                }
+                bad_answer(detail)
+            }
+        };
+        let mut state = self.state.borrow_mut();
+        if is_open {
+            state.part_with(link.worker);
+        }
+        let ended = state.answered(now, link.worker, call, good);
+        drop(state);
+        if let Some(ended) = ended {
+            self.finish(ended, result);
+        }
+        None
+    }
+
+    /// Loses a worker that may wait for the rest of a question.
+    fn lose_open(&self, now: Instant, link: &Link, detail: String) -> ExitReason {
+        link.note(format!("{detail}, and may wait for the rest of the question"));
+        let loss = Loss::BadAnswer { detail: detail.into(), calls: 1 };
+        self.state.borrow_mut().lose(now, link.worker, &loss, 0);
+        ExitReason::BadAnswer
+    }
+
+    fn end_stream(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        call: CallId,
+        is_whole: bool,
+    ) -> Option<ExitReason> {
+        if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
+            let has_rest = !pipes.take_rest().is_empty();
+            self.metrics.message_dropped(Dropping::Late, u64::from(has_rest));
+            pipes.close_turn();
+        }
+        if !is_whole {
+            let detail = "the program waits for its input in the middle of its answer";
+            let failure = Failure::BadAnswer { detail: detail.into() };
+            self.break_off(now, call, &failure, Progress::Failed(failure.clone()));
+            return Some(self.lose_open(now, link, detail.to_owned()));
+        }
+        self.pass_on(now, link, call, None);
+        let ended = self.state.borrow_mut().answered(now, link.worker, call, true);
+        if let Some(ended) = ended {
+            self.finish(ended, Ok(Reply { body: Bytes::new(), form: ReplyForm::Plain }));
+        }
+        None
+    }
+
+    /// Logs what was written in a turn that has no answer. Returns the words for the caller.
+    fn report_no_answer(&self, link: &Link, call: CallId, no_answer: NoAnswer) -> String {
+        let NoAnswer { detail, written, .. } = no_answer;
+        let said: Vec<String> = written.iter().map(|message| shown(message)).collect();
+        let said = said.join(", then ");
+        let asked = self.state.borrow().payload(call).map_or(0, |entry| entry.question.text.len());
+        let hint = if written.is_empty() {
+            "does it hold its output back (`python3 -u`, `sed -u`, `stdbuf -oL`), or has it no \
+             answer to this question? With `framing = { send = \"line\", reply = \"turn\" }` no \
+             output is an empty answer"
+        } else {
+            "logs belong on stderr; with `framing = { send = \"line\", reply = \"turn\" }` an \
+             answer may have any number of lines"
+        };
+        self.report_bad_answer(link, &detail, &said, asked, hint);
+        detail
+    }
+
+    /// Says once where the promise ends for this pool.
+    pub(super) fn tell_uncertain(&self, look: Look) {
+        if self.answers.told_uncertain.replace(true) {
+            return;
+        }
+        let why = match look {
+            Look::MayWait { reads: true, .. } => {
+                "something beside the thread that reads goes on by itself"
+            }
+            Look::MayWait { reads: false, .. } => {
+                "it waits for its input and for something else at once"
+            }
+            Look::Hidden => "the kernel does not show what it does",
+            Look::Waits | Look::Works => "it reads its input in an unknown way",
+        };
+        tracing::warn!(
+            pool = self.name(),
+            why,
+            hint = "let it repeat the question in its answer (`{input}` in `reply`), or use ids",
+            "the program cannot be seen to wait for its input: what it writes too much may reach \
+             up to {REST_EVERY} wrong callers before it is found"
+        );
+    }
+}
+
+fn bad_answer(detail: String) -> (bool, Result<Reply, Failure>) {
+    (false, Err(Failure::BadAnswer { detail: detail.into() }))
+}

@@ -1,0 +1,214 @@
+//! Workers that take turns, because their answers do not show which question they are for.
+//!
+//! The call stays with its worker until the turn is over (`worker::turn` says when). So a question
+//! is only ever handed to a worker that waits for its input, and what a worker writes in one turn
+//! can only belong to the question of that turn.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use crate::base::{CallId, Question};
+use crate::config::{Framing, StreamEnd, WireSettings};
+use crate::wire::{Refused, Share};
+use crate::worker::look::{Look, Watcher};
+use crate::worker::pipes::{Heard, OutOfStep, Pipes};
+use crate::worker::turn::{NextLook, Over, Turn, Written};
+
+/// A worker that cannot be seen to wait is left idle before each question of this number: what it
+/// writes too much is found then, within as many calls.
+pub(super) const REST_EVERY: u32 = 64;
+/// The shortest and the longest rest.
+const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// The turns of one worker.
+#[derive(Debug)]
+pub(super) struct Turns {
+    watcher: RefCell<Watcher>,
+    /// An answer ends with the turn and with nothing else.
+    pub(super) ends_answer: bool,
+    /// The parts of an answer end with the turn and with nothing else.
+    pub(super) ends_stream: bool,
+    now: RefCell<Now>,
+    /// Turns in a row whose end was uncertain.
+    uncertain: Cell<u32>,
+    /// How long the longest of these lasted.
+    longest: Cell<Duration>,
+}
+
+/// What a worker does now.
+#[derive(Debug, Default)]
+enum Now {
+    /// It waits for a question.
+    #[default]
+    Waits,
+    /// It is left idle until this time. Then it is given this question.
+    Rests { call: CallId, question: Question, until: Instant },
+    /// It has a question.
+    Asked { call: CallId, turn: Turn, written: Written, has_all_parts: bool },
+}
+
+impl Turns {
+    pub(super) fn new(watcher: Watcher, wire: &WireSettings) -> Self {
+        Self {
+            watcher: RefCell::new(watcher),
+            ends_answer: wire.framing.reply == Framing::Turn,
+            ends_stream: wire.stream.as_ref().is_some_and(|stream| stream.end == StreamEnd::Turn),
+            now: RefCell::default(),
+            uncertain: Cell::new(0),
+            longest: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// Gives a worker its question, or lets it rest before.
+    pub(super) fn ask(
+        &self,
+        now: Instant,
+        pipes: &mut Pipes,
+        call: CallId,
+        question: &Question,
+    ) -> Result<(), Refused> {
+        if self.uncertain.get() >= REST_EVERY {
+            self.uncertain.set(0);
+            let (least, most) = REST;
+            let until = now + self.longest.take().clamp(least, most);
+            *self.now.borrow_mut() = Now::Rests { call, question: question.clone(), until };
+            return Ok(());
+        }
+        pipes.ask(call, question)?;
+        self.begin(now, call);
+        Ok(())
+    }
+
+    /// Returns when the next look is due, if any is.
+    pub(super) fn next_look(&self, pipes: &Pipes) -> Option<NextLook> {
+        match &*self.now.borrow() {
+            Now::Waits => None,
+            Now::Rests { until, .. } => Some(NextLook::At(*until)),
+            // Before, it cannot have read all of the question.
+            Now::Asked { turn, .. } => pipes.is_flushed().then(|| turn.next_look()),
+        }
+    }
+
+    fn has_answer(&self) -> bool {
+        matches!(&*self.now.borrow(), Now::Asked { written, .. } if !written.is_empty())
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(&*self.now.borrow(), Now::Rests { .. })
+    }
+
+    /// Cuts what was read into messages. Of an answer in parts, the parts are added to `parts`.
+    /// Returns how many messages came after the last part.
+    pub(super) fn take_in(
+        &self,
+        now: Instant,
+        pipes: &mut Pipes,
+        parts: Option<&mut Vec<Heard>>,
+    ) -> Result<u64, OutOfStep> {
+        let mut state = self.now.borrow_mut();
+        let Now::Asked { turn, written, has_all_parts, .. } = &mut *state else {
+            return Err(OutOfStep::unasked(&pipes.take_rest()));
+        };
+        let mut late = 0;
+        match parts {
+            None => {
+                while let Some(message) = pipes.cut()? {
+                    written.add(message);
+                }
+            }
+            Some(parts) => {
+                while let Some(message) = pipes.cut()? {
+                    if *has_all_parts {
+                        late += 1;
+                        continue;
+                    }
+                    let mut heard = pipes.pair(message)?;
+                    *has_all_parts = heard.share.is_last();
+                    // The call ends with the turn, not with its last part.
+                    match heard.share {
+                        Share::End => continue,
+                        Share::Last => heard.share = Share::Part,
+                        Share::Whole | Share::Part => {}
+                    }
+                    parts.push(heard);
+                }
+            }
+        }
+        turn.wrote(now, !written.is_empty() || *has_all_parts);
+        Ok(late)
+    }
+
+    /// Looks at the worker, and reads what is left. Returns how many bytes that were.
+    pub(super) fn look_at(&self, pipes: &mut Pipes) -> (Look, usize) {
+        let mut look = self.watcher.borrow_mut().look();
+        if look == Look::Waits && !pipes.is_read() {
+            // It was stopped in the middle of its wait.
+            look = Look::Works;
+        } else if look == Look::Works && self.has_answer() && pipes.is_stdin_closed() {
+            // No other question can reach it.
+            look = Look::Waits;
+        }
+        // Only now: whatever was written before it waited is in the pipe.
+        (look, pipes.read_rest())
+    }
+
+    /// Ends the turn if it is over after this look.
+    pub(super) fn looked(&self, now: Instant, look: Look) -> Option<EndedTurn> {
+        let mut state = self.now.borrow_mut();
+        let Now::Asked { turn, .. } = &mut *state else { return None };
+        let over = turn.looked(now, look)?;
+        match over {
+            Over::Certain => {
+                self.uncertain.set(0);
+                self.longest.set(Duration::ZERO);
+            }
+            Over::Uncertain => {
+                self.uncertain.update(|turns| turns + 1);
+                self.longest.set(self.longest.get().max(turn.lasted()));
+            }
+        }
+        EndedTurn::of(std::mem::take(&mut *state), over)
+    }
+
+    /// Ends the rest of a worker. Returns the call whose question it is to be given now.
+    pub(super) fn rested(&self) -> Option<(CallId, Question)> {
+        match self.now.take() {
+            Now::Rests { call, question, .. } => Some((call, question)),
+            other => {
+                *self.now.borrow_mut() = other;
+                None
+            }
+        }
+    }
+
+    /// Notes that a worker was asked.
+    pub(super) fn begin(&self, now: Instant, call: CallId) {
+        let turn = Turn::new(now, self.ends_answer);
+        let written = Written::default();
+        *self.now.borrow_mut() = Now::Asked { call, turn, written, has_all_parts: false };
+    }
+
+    /// Ends the turn because the worker has ended.
+    pub(super) fn cut_short(&self) -> Option<EndedTurn> {
+        EndedTurn::of(self.now.take(), Over::Certain)
+    }
+}
+
+/// A turn that is over.
+pub(super) struct EndedTurn {
+    pub(super) call: CallId,
+    pub(super) written: Written,
+    pub(super) has_all_parts: bool,
+    pub(super) over: Over,
+}
+
+impl EndedTurn {
+    fn of(now: Now, over: Over) -> Option<Self> {
+        match now {
+            Now::Asked { call, written, has_all_parts, .. } => {
+                Some(Self { call, written, has_all_parts, over })
+            }
+            Now::Waits | Now::Rests { .. } => None,
+        }
+    }
+}

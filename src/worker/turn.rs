@@ -1,0 +1,408 @@
+//! When an exchange with a program is over whose answers do not show which question they are for.
+//!
+//! Such a program is asked one question at a time. A *turn* begins when a question is handed over
+//! and ends when the program waits for its input again. What it writes in between, and nothing
+//! else, belongs to that question.
+//!
+//! Pure: looks and times come in, and when to look next comes out.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::look::Look;
+
+/// How often a look is repeated at once after an answer; the program is about to read again.
+const LOOKS_AT_ONCE: u32 = 4;
+/// The first pause between two looks after an answer.
+const ANSWERED_PAUSE: Duration = Duration::from_millis(1);
+/// The longest pause between two looks after an answer.
+const ANSWERED_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// When a program that has written nothing is looked at first, and the first pause after that.
+const SILENT_PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause between two looks at a program that has written nothing.
+const SILENT_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// How long another thread that runs holds up the end of a turn in which there was an answer: it
+/// may be the one that writes it.
+const RUNNING_GRACE: Duration = Duration::from_millis(20);
+/// How long a program must only seem to wait before its answer ends, where nothing else ends it.
+const STILL: Duration = Duration::from_millis(5);
+/// How long a new worker must be still where it only may wait for input.
+const START_STILL: Duration = Duration::from_millis(100);
+
+/// One turn of one worker.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    begun: Instant,
+    /// When anything was written first, and last.
+    written: Option<(Instant, Instant)>,
+    /// Whole messages were written, not only bytes.
+    is_answered: bool,
+    /// An answer ends with the turn and with nothing else.
+    ends_answer: bool,
+    looks: u32,
+    looked: Instant,
+    /// Since when every look found that it may wait, and nothing was written.
+    may_wait_since: Option<Instant>,
+}
+
+/// How sure it is that a turn is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The program waits for its input: whatever it writes now is no answer to this question.
+    Certain,
+    /// It only may wait for its input, so something of this turn may follow.
+    Uncertain,
+}
+
+/// When to look at a worker next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NextLook {
+    /// Now, after others had their chance to run.
+    Soon,
+    /// At this time.
+    At(Instant),
+}
+
+impl Turn {
+    /// A turn that begins now. `ends_answer`: an answer is all that is written in the turn.
+    pub fn new(now: Instant, ends_answer: bool) -> Self {
+        Self {
+            begun: now,
+            written: None,
+            is_answered: false,
+            ends_answer,
+            looks: 0,
+            looked: now,
+            may_wait_since: None,
+        }
+    }
+
+    /// The program has written something; `whole`: at least one whole message.
+    pub fn wrote(&mut self, now: Instant, whole: bool) {
+        let first = self.written.map_or(now, |(first, _)| first);
+        self.written = Some((first, now));
+        self.is_answered |= whole;
+        self.looks = 0;
+        self.may_wait_since = None;
+    }
+
+    /// Returns how long the turn had lasted at the last look.
+    pub fn lasted(&self) -> Duration {
+        self.looked.saturating_duration_since(self.begun)
+    }
+
+    /// Returns when the next look is due.
+    pub fn next_look(&self) -> NextLook {
+        let Some((first, _)) = self.written else {
+            let pause = self.looked.duration_since(self.begun) / 4;
+            return NextLook::At(self.looked + pause.clamp(SILENT_PAUSE, SILENT_PAUSE_MAX));
+        };
+        if self.looks < LOOKS_AT_ONCE {
+            return NextLook::Soon;
+        }
+        let pause = self.looked.saturating_duration_since(first) / 16;
+        NextLook::At(self.looked + pause.clamp(ANSWERED_PAUSE, ANSWERED_PAUSE_MAX))
+    }
+
+    /// The program was looked at, with nothing of its output left to read. Returns how sure it is
+    /// that the turn is over, or `None` while it goes on.
+    pub fn looked(&mut self, now: Instant, look: Look) -> Option<Over> {
+        self.looks += 1;
+        self.looked = now;
+        let may_wait = matches!(look, Look::MayWait { .. });
+        let since = may_wait.then(|| self.may_wait_since.unwrap_or(now));
+        self.may_wait_since = since;
+        let still = now.saturating_duration_since(since.unwrap_or(now));
+        let is_over = match look {
+            Look::Waits => return Some(Over::Certain),
+            Look::Works => false,
+            Look::MayWait { runs: true, .. } => self.is_answered && still >= RUNNING_GRACE,
+            Look::MayWait { .. } if self.ends_answer => still >= STILL,
+            Look::MayWait { .. } | Look::Hidden => self.is_answered,
+        };
+        is_over.then_some(Over::Uncertain)
+    }
+}
+
+/// What a program has written in one turn, apart from a rest that is no whole message.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The first two messages; with a second one, none is an answer.
+    first: Vec<Bytes>,
+    count: u64,
+}
+
+/// What was written in one turn is not one answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// What is wrong with it, in words that may be shown to callers.
+    pub detail: String,
+    /// What was written, in order. Only operators may see it.
+    pub written: Vec<Bytes>,
+    /// The program may wait for the rest of the question.
+    pub is_open: bool,
+}
+
+impl Written {
+    /// Adds a whole message.
+    pub fn add(&mut self, message: Bytes) {
+        if self.first.len() < 2 {
+            self.first.push(message);
+        }
+        self.count += 1;
+    }
+
+    /// Returns true if no whole message was written.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns true if exactly one whole message was written.
+    pub fn is_one(&self) -> bool {
+        self.count == 1
+    }
+
+    /// Returns the answer of a turn that ended with `rest` after the last whole message.
+    /// `ends_answer`: the answer is all that was written in the turn.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer`] unless exactly one message was written.
+    pub fn answer(mut self, rest: Bytes, ends_answer: bool) -> Result<Bytes, NoAnswer> {
+        if ends_answer {
+            return Ok(without_line_end(rest));
+        }
+        let has_rest = !rest.is_empty();
+        if self.count == 1 && !has_rest {
+            return Ok(self.first.remove(0));
+        }
+        let detail = match (self.count, has_rest) {
+            (0, false) => "the program read the question and wrote nothing".to_owned(),
+            (0, true) => "the program wrote an answer without its end".to_owned(),
+            (count, false) => format!("the program wrote {count} messages for one question"),
+            (count, true) => {
+                format!("the program wrote {count} messages and part of another for one question")
+            }
+        };
+        let mut written = self.first;
+        written.extend(has_rest.then_some(rest));
+        let is_open = has_rest || written.is_empty();
+        Err(NoAnswer { detail, written, is_open })
+    }
+}
+
+/// The answer of a turn without the line end that programs write last.
+fn without_line_end(mut answer: Bytes) -> Bytes {
+    if answer.ends_with(b"\n") {
+        let end = if answer.ends_with(b"\r\n") { 2 } else { 1 };
+        answer.truncate(answer.len() - end);
+    }
+    answer
+}
+
+/// The time from the start of a worker to its first question.
+#[derive(Clone, Debug)]
+pub struct Start {
+    begun: Instant,
+    /// Since when it is still: it writes nothing and uses no CPU.
+    still_since: Instant,
+    cpu: Duration,
+    /// How long a worker may be still before it is asked although it does not wait for input in
+    /// any way that can be seen.
+    patience: Duration,
+}
+
+impl Start {
+    /// A worker that starts now and is to be ready within `start_timeout`.
+    pub fn new(now: Instant, start_timeout: Duration) -> Self {
+        Self { begun: now, still_since: now, cpu: Duration::ZERO, patience: start_timeout / 2 }
+    }
+
+    /// It has written something.
+    pub fn wrote(&mut self, now: Instant) {
+        self.still_since = now;
+    }
+
+    /// Returns when the next look is due.
+    pub fn next_look(&self, now: Instant) -> Instant {
+        let pause = now.saturating_duration_since(self.begun) / 16;
+        now + pause.clamp(Duration::from_millis(1), Duration::from_millis(20))
+    }
+
+    /// It was looked at; `cpu` is the time on a CPU that it has used. Returns how sure it is that
+    /// it is ready for its first question, or `None` while it starts.
+    pub fn looked(&mut self, now: Instant, look: Look, cpu: Duration) -> Option<Over> {
+        if cpu > self.cpu {
+            self.cpu = cpu;
+            self.still_since = now;
+        }
+        let still = now.saturating_duration_since(self.still_since);
+        let is_ready = match look {
+            Look::Waits => return Some(Over::Certain),
+            Look::MayWait { reads: true, .. } => true,
+            Look::MayWait { reads: false, .. } | Look::Hidden => still >= START_STILL,
+            Look::Works => still >= self.patience,
+        };
+        is_ready.then_some(Over::Uncertain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    const READS_BESIDE_A_CLOCK: Look = Look::MayWait { reads: true, runs: false };
+    const READS_BESIDE_WORK: Look = Look::MayWait { reads: true, runs: true };
+
+    #[test]
+    fn a_program_that_waits_has_ended_its_turn_with_or_without_an_answer() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, false);
+        assert_eq!(turn.looked(now, Look::Works), None);
+        assert_eq!(turn.looked(now, Look::Waits), Some(Over::Certain));
+        turn.wrote(now, true);
+        assert_eq!(turn.looked(now, Look::Works), None);
+        assert_eq!(turn.looked(now, Look::Waits), Some(Over::Certain));
+    }
+
+    #[test]
+    fn a_program_that_works_holds_its_answer_however_long() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, false);
+        turn.wrote(now, true);
+        assert_eq!(turn.looked(now + 1000 * MILLISECOND, Look::Works), None);
+    }
+
+    #[test]
+    fn a_clock_beside_the_reader_ends_no_turn_without_an_answer() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, false);
+        assert_eq!(turn.looked(now + 1000 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
+        turn.wrote(now, false);
+        assert_eq!(turn.looked(now + 1000 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
+        turn.wrote(now, true);
+        assert_eq!(turn.looked(now, READS_BESIDE_A_CLOCK), Some(Over::Uncertain));
+    }
+
+    #[test]
+    fn a_thread_that_runs_beside_the_reader_holds_the_answer_for_a_while() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, false);
+        turn.wrote(now, true);
+        assert_eq!(turn.looked(now + MILLISECOND, READS_BESIDE_WORK), None);
+        assert_eq!(turn.looked(now + 20 * MILLISECOND, READS_BESIDE_WORK), None);
+        assert_eq!(turn.looked(now + 21 * MILLISECOND, READS_BESIDE_WORK), Some(Over::Uncertain));
+    }
+
+    #[test]
+    fn an_answer_that_ends_with_its_turn_needs_a_still_program() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, true);
+        assert_eq!(turn.looked(now, READS_BESIDE_A_CLOCK), None);
+        assert_eq!(turn.looked(now + 4 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
+        turn.wrote(now + 4 * MILLISECOND, false);
+        assert_eq!(turn.looked(now + 5 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
+        assert_eq!(turn.looked(now + 6 * MILLISECOND, Look::Works), None);
+        assert_eq!(turn.looked(now + 11 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
+        let end = turn.looked(now + 16 * MILLISECOND, READS_BESIDE_A_CLOCK);
+        assert_eq!(end, Some(Over::Uncertain));
+        assert_eq!(turn.looked(now + 17 * MILLISECOND, Look::Hidden), None, "it never ends");
+    }
+
+    #[test]
+    fn looks_follow_an_answer_at_once_and_then_ever_more_slowly() {
+        let begun = Instant::now();
+        let mut turn = Turn::new(begun, false);
+        assert_eq!(turn.next_look(), NextLook::At(begun + SILENT_PAUSE));
+        turn.wrote(begun, true);
+        let mut now = begun;
+        let mut looks = 0;
+        while now < begun + Duration::from_secs(10) {
+            now = match turn.next_look() {
+                NextLook::Soon => now,
+                NextLook::At(at) => at,
+            };
+            assert_eq!(turn.looked(now, Look::Works), None);
+            looks += 1;
+        }
+        assert!((100..400).contains(&looks), "{looks} looks in ten seconds");
+    }
+
+    #[test]
+    fn a_silent_program_is_looked_at_within_a_quarter_of_its_time() {
+        let begun = Instant::now();
+        let mut turn = Turn::new(begun, false);
+        for _ in 0..20 {
+            let NextLook::At(at) = turn.next_look() else { panic!("nothing was written") };
+            let waited = at - begun;
+            assert!(at - turn.looked <= (waited / 4).max(SILENT_PAUSE));
+            assert_eq!(turn.looked(at, Look::Works), None);
+        }
+    }
+
+    fn written(messages: &[&'static str]) -> Written {
+        let mut written = Written::default();
+        for message in messages {
+            written.add(Bytes::from_static(message.as_bytes()));
+        }
+        written
+    }
+
+    #[test]
+    fn one_message_is_the_answer_and_any_other_number_is_none() {
+        let none = Bytes::new();
+        let rest = Bytes::from_static(b"ha");
+        assert_eq!(written(&["a"]).answer(none.clone(), false), Ok(Bytes::from_static(b"a")));
+        for (messages, rest, detail) in [
+            (&[][..], &none, "wrote nothing"),
+            (&[], &rest, "without its end"),
+            (&["a", "b"], &none, "2 messages for"),
+            (&["a", "b", "c"], &none, "3 messages for"),
+            (&["a"], &rest, "1 messages and part of another"),
+        ] {
+            let no = written(messages).answer(rest.clone(), false).expect_err("no answer");
+            assert!(no.detail.contains(detail), "{}", no.detail);
+            assert_eq!(no.written.len(), messages.len().min(2) + usize::from(!rest.is_empty()));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_ends_with_its_turn_loses_one_line_end() {
+        for (all, answer) in
+            [("", ""), ("a", "a"), ("a\nb\n", "a\nb"), ("a\r\n", "a"), ("a\n\n", "a\n")]
+        {
+            let all = Bytes::from_static(all.as_bytes());
+            assert_eq!(written(&[]).answer(all, true), Ok(Bytes::from_static(answer.as_bytes())));
+        }
+    }
+
+    #[test]
+    fn a_new_worker_is_ready_when_it_waits_or_at_least_is_still() {
+        let begun = Instant::now();
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        let cpu = MILLISECOND;
+        assert_eq!(start.looked(begun, Look::Works, cpu), None);
+        assert_eq!(start.looked(begun + 5000 * MILLISECOND, Look::Works, cpu), None);
+        assert_eq!(start.looked(begun, Look::Waits, cpu), Some(Over::Certain));
+        assert_eq!(start.looked(begun, READS_BESIDE_A_CLOCK, cpu), Some(Over::Uncertain));
+        let later = begun + 99 * MILLISECOND;
+        assert_eq!(start.looked(later, Look::Hidden, cpu), None);
+        assert_eq!(start.looked(later + MILLISECOND, Look::Hidden, 2 * cpu), None, "it computes");
+        start.wrote(later + 50 * MILLISECOND);
+        assert_eq!(start.looked(later + 149 * MILLISECOND, Look::Hidden, 2 * cpu), None);
+        let ready = start.looked(later + 150 * MILLISECOND, Look::Hidden, 2 * cpu);
+        assert_eq!(ready, Some(Over::Uncertain));
+    }
+
+    #[test]
+    fn a_worker_that_reads_in_a_way_nobody_sees_is_asked_at_last() {
+        let begun = Instant::now();
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        let half = begun + Duration::from_secs(15);
+        let before = begun + Duration::from_millis(14_999);
+        assert_eq!(start.looked(before, Look::Works, Duration::ZERO), None);
+        assert_eq!(start.looked(half, Look::Works, Duration::ZERO), Some(Over::Uncertain));
+    }
+}
