@@ -9,6 +9,8 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
 
+use crate::net::site::is_loopback;
+
 /// Returns true if the request carries the token. Takes the same time wherever the two begin to
 /// differ.
 pub(super) fn has_token(headers: &HeaderMap, token: &str) -> bool {
@@ -27,25 +29,6 @@ pub(super) fn is_deliberate(headers: &HeaderMap, uri: &Uri) -> bool {
     host.to_str().is_ok_and(is_loopback)
         && uri.authority().is_none_or(|authority| is_loopback(authority.as_str()))
         && headers.get("httpipe-admin").is_some_and(|value| value == "1")
-}
-
-/// Returns true if this `Host`, with or without a port, is the machine's name for itself.
-fn is_loopback(host: &str) -> bool {
-    let end = match host.rfind(':') {
-        Some(colon) if !host.ends_with(']') => {
-            if !host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit()) {
-                return false;
-            }
-            colon
-        }
-        _ => host.len(),
-    };
-    let name = &host[..end];
-    if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Returns true if the two are equal. Always looks at all of `given`, so that the time reveals
@@ -91,30 +74,6 @@ mod tests {
         assert!(!has_token(&headers(&twice), "secret"));
         assert!(!has_token(&headers(&[]), "secret"));
         assert!(!has_token(&headers(&[("authorization", "Bearer ")]), ""), "no token is no key");
-    }
-
-    #[test]
-    fn names_of_this_machine_are_loopback_and_nothing_else_is() {
-        for host in ["localhost", "LocalHost:3001", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:3"]
-        {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            ":3001",
-            "example.org",
-            "localhost.example.org",
-            "127.0.0.1.example.org",
-            "128.0.0.1",
-            "0.0.0.0",
-            "[::2]:3001",
-            "::1",
-            "localhost:x",
-            "user@localhost",
-            "evil:80@127.0.0.1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
     }
 
     #[test]

@@ -10,16 +10,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use self::status::Status;
+use crate::config::Hosts;
+use crate::net::site::Marks;
 use crate::observe::metrics::{Metrics, text};
 
 /// What the server can show and be told. All of it runs on the thread of the admin listener.
 pub trait Operator {
     /// Returns a picture of the server at this moment; changes nothing.
     fn status(&self) -> Status;
+
+    /// By which names operators may ask on a loopback listener.
+    fn hosts(&self) -> Arc<Hosts>;
 
     /// Sets the gauges that are not set where their values change.
     fn refresh_gauges(&self);
@@ -101,21 +107,30 @@ impl<O: Operator> Admin<O> {
         Self { operator, metrics, token }
     }
 
-    /// Answers one request. Its body is never read.
-    pub async fn handle<B>(&self, request: Request<B>) -> Reply {
-        let page = Page::at(request.uri().path());
-        let may = |token: &String| access::has_token(request.headers(), token);
+    /// Answers one request. Its body is never read. `is_guarded` says whether the listener is
+    /// loopback, which web pages of other sites must not use.
+    pub async fn handle<B>(&self, request: Request<B>, is_guarded: bool) -> Reply {
+        let (request, _) = request.into_parts();
+        let page = Page::at(request.uri.path());
+        let may = |token: &String| access::has_token(&request.headers, token);
         if page != Some(Page::Live) && !self.token.as_ref().is_none_or(may) {
             let mut reply = problem(StatusCode::UNAUTHORIZED, "send the admin token as a Bearer");
             reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return reply;
         }
+        if self.token.is_none() && is_guarded && self.is_foreign(&request) {
+            return problem(
+                StatusCode::FORBIDDEN,
+                "the request is for another host than this machine, or from a web page of another \
+                 site: ask by a loopback name, or add yours to `hosts`",
+            );
+        }
         let Some(page) = page else {
             let detail = format!("the pages are {}", Page::list());
             return problem(StatusCode::NOT_FOUND, &detail);
         };
-        if !page.takes(request.method()) {
-            let detail = format!("{} takes {}", request.uri().path(), page.allow());
+        if !page.takes(&request.method) {
+            let detail = format!("{} takes {}", request.uri.path(), page.allow());
             let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static(page.allow()));
             return reply;
@@ -127,8 +142,7 @@ impl<O: Operator> Admin<O> {
             Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
             Page::Reload | Page::Poisonous => {
                 // Here a token, where there is one, was right; no web page knows it.
-                if self.token.is_none() && !access::is_deliberate(request.headers(), request.uri())
-                {
+                if self.token.is_none() && !access::is_deliberate(&request.headers, &request.uri) {
                     return problem(
                         StatusCode::FORBIDDEN,
                         "send the header `Httpipe-Admin: 1` and a loopback `Host`, or set \
@@ -138,6 +152,17 @@ impl<O: Operator> Admin<O> {
                 self.act(page).await
             }
         }
+    }
+
+    /// Returns true if a web page of another site may have sent this. A request with the token
+    /// needs no such question: no page knows it.
+    fn is_foreign(&self, request: &Parts) -> bool {
+        let hosts = self.operator.hosts();
+        let marks = Marks::of(&request.headers);
+        let is_any = *hosts == Hosts::Any;
+        !is_any
+            && (marks.foreign_host(request, &hosts).is_some()
+                || marks.foreign_page(&hosts).is_some())
     }
 
     fn metrics(&self) -> Reply {
@@ -216,6 +241,10 @@ mod tests {
             self.status.clone()
         }
 
+        fn hosts(&self) -> Arc<Hosts> {
+            Arc::new(Hosts::Named(["ops.example".into()].into()))
+        }
+
         fn refresh_gauges(&self) {
             self.metrics.cache_bytes(self.status.cache.bytes);
         }
@@ -249,7 +278,7 @@ mod tests {
         let admin = Admin::new(fake, Arc::clone(&fake.metrics), token.map(str::to_owned));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let (head, body) = admin.handle(request).await.into_parts();
+            let (head, body) = admin.handle(request, true).await.into_parts();
             let body = body.collect().await.expect("cannot fail").to_bytes();
             let header =
                 |name| head.headers.get(name).map(|v| v.to_str().expect("text").to_owned());

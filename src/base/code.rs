@@ -16,6 +16,8 @@ pub enum Code {
     BadParameter,
     /// `unsendable`
     Unsendable,
+    /// `forbidden_origin`
+    ForbiddenOrigin,
     /// `no_route`
     NoRoute,
     /// `method_not_allowed`
@@ -54,10 +56,11 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
+        Self::ForbiddenOrigin,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -83,6 +86,7 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::BadParameter => "bad_parameter",
             Self::Unsendable => "unsendable",
+            Self::ForbiddenOrigin => "forbidden_origin",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",

@@ -32,6 +32,11 @@ pub enum Failure {
         /// Which bytes, in words.
         detail: Cow<'static, str>,
     },
+    /// The request is for another host, or comes from a web page of another site.
+    ForbiddenOrigin {
+        /// Which of both.
+        detail: Cow<'static, str>,
+    },
     /// No route matches the path.
     NoRoute,
     /// A route matches the path, but none with this method.
@@ -114,6 +119,7 @@ impl Failure {
             Self::BadRequest { .. } => Code::BadRequest,
             Self::BadParameter { .. } => Code::BadParameter,
             Self::Unsendable { .. } => Code::Unsendable,
+            Self::ForbiddenOrigin { .. } => Code::ForbiddenOrigin,
             Self::NoRoute => Code::NoRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RequestTimeout => Code::RequestTimeout,
@@ -147,6 +153,7 @@ impl Failure {
             Code::Unsendable => {
                 Self::Unsendable { parameter: "n".into(), detail: "a NUL byte".into() }
             }
+            Code::ForbiddenOrigin => Self::ForbiddenOrigin { detail: "x".into() },
             Code::NoRoute => Self::NoRoute,
             Code::MethodNotAllowed => Self::MethodNotAllowed { allow: "GET".into() },
             Code::RequestTimeout => Self::RequestTimeout,

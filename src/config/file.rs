@@ -32,6 +32,14 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub admin_token: Option<String>,
+    /// Names by which this server is asked, besides the loopback ones: `["api.example"]`. On a
+    /// loopback listener, callers' or operators', a request for another host, or from a web page of
+    /// another site, gets 403 `forbidden_origin`, so that no page in a browser here can use the
+    /// server. Needed behind a proxy on this machine that passes `Host` on. `"any"` switches the
+    /// check off. Socket files and other listeners have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["api.example"]]))]
+    pub hosts: Option<OneOrMany>,
     /// Threads that handle connections. The pipes of all workers are handled by one of them.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
@@ -403,6 +411,7 @@ impl Default for File {
             listen: OneOrMany::One("127.0.0.1:3000".to_owned()),
             admin: None,
             admin_token: None,
+            hosts: None,
             threads: 1,
             drain: Time::seconds(30),
             log: LogFile::default(),

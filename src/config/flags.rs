@@ -76,6 +76,15 @@ struct ServerOptions {
     /// Where operators connect: an address, or off
     #[arg(long, value_name = "ADDRESS", env = "HTTPIPE_ADMIN", hide_env = true)]
     admin: Option<String>,
+    /// A name that requests may be for besides loopback, or any; may be repeated
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "HTTPIPE_HOSTS",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    hosts: Vec<String>,
     /// Threads that handle connections
     #[arg(long, value_name = "NUMBER", env = "HTTPIPE_THREADS", hide_env = true)]
     threads: Option<String>,
@@ -231,6 +240,9 @@ impl Options {
         if !server.listen.is_empty() {
             add("listen", Target::Server(&["listen"]), list(&server.listen));
         }
+        if !server.hosts.is_empty() {
+            add("hosts", Target::Server(&["hosts"]), one_or_list(&server.hosts));
+        }
         for (id, value, target, read) in singles {
             if let Some(value) = value {
                 add(id, target, read(value));
@@ -261,6 +273,11 @@ fn text(value: &str) -> Value {
 
 fn list(values: &[String]) -> Value {
     Value::Array(values.iter().map(|value| text(value)).collect())
+}
+
+/// One value as a text, which may be a word such as `any`.
+fn one_or_list(values: &[String]) -> Value {
+    if let [one] = values { text(one) } else { list(values) }
 }
 
 fn number_or_text(value: &str) -> Value {

@@ -30,4 +30,6 @@ pub use load::ConfigSource;
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::Problems;
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
-pub use server::{AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings};
+pub use server::{
+    AdminSettings, CacheSettings, Config, Hosts, LimitSettings, ListenAddress, LogSettings,
+};

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
     pub admin: AdminSettings,
+    /// By which names this server may be asked on a loopback listener.
+    pub hosts: Arc<Hosts>,
     /// Threads that handle connections; 1 or more.
     pub threads: usize,
     /// How long accepted calls may take to finish once the server is told to stop.
@@ -42,6 +45,25 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
+}
+
+/// The hosts that a request on a loopback listener may be for, besides loopback itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Every one, and every web page may ask.
+    Any,
+    /// These names, in lower case and without ports.
+    Named(HashSet<Box<str>>),
+}
+
+impl Hosts {
+    /// Returns true if this name, without a port, is among them.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(names) => !names.is_empty() && names.contains(&*name.to_ascii_lowercase()),
+        }
+    }
 }
 
 /// The listener for operators.

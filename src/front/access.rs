@@ -46,6 +46,8 @@ pub struct Account<'a> {
     pub duration: Duration,
     /// The length of the response's body.
     pub bytes: u64,
+    /// The address of the caller.
+    pub peer: &'a str,
     /// The value of `X-Request-Id`.
     pub request_id: &'a str,
 }
@@ -96,6 +98,7 @@ impl Account<'_> {
             duration: self.duration,
             queue: call.map(|timing| timing.queue),
             work: call.map(|timing| timing.work),
+            peer: self.peer,
             request_id: self.request_id,
             code: failure.map(|failure| failure.code().as_str()),
         });

@@ -12,6 +12,7 @@ fn counted_as_call(code: Code) -> &'static str {
     match code {
         Code::BadParameter
         | Code::Unsendable
+        | Code::ForbiddenOrigin
         | Code::NoRoute
         | Code::MethodNotAllowed
         | Code::RequestTimeout
@@ -34,6 +35,13 @@ fn counted_as_call(code: Code) -> &'static str {
 /// What to do where the failure passes by itself.
 const AGAIN: &str = "Repeat the request after `Retry-After`";
 
+/// The words for `forbidden_origin`.
+const FOREIGN: (&str, &str) = (
+    "On a loopback listener: the `Host` is neither loopback nor one of `hosts`, or a web page of \
+     another site asks (`Origin`, `Sec-Fetch-Site`)",
+    "The operator can add the name to `hosts`; the log has the line",
+);
+
 /// Returns when a code happens, and what the caller can do.
 fn words(code: Code) -> (&'static str, &'static str) {
     match code {
@@ -50,6 +58,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
             "A value holds bytes that the framing of the program cannot carry, such as a line end",
             "Remove these bytes from the value that `parameter` names",
         ),
+        Code::ForbiddenOrigin => FOREIGN,
         Code::NoRoute => ("No route matches the path", "Correct the path"),
         Code::MethodNotAllowed => (
             "A route matches the path, but not with this method",

@@ -15,6 +15,7 @@ pub mod routes;
 
 mod body;
 mod converse;
+mod door;
 mod incoming;
 
 use std::future::poll_fn;
@@ -31,6 +32,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 
 use self::access::{Account, RequestId, RequestIds};
+use self::door::Door;
 use self::incoming::Incoming;
 use self::parameters::{Body, Sources};
 use self::question::Material;
@@ -43,7 +45,7 @@ use crate::config::{
     CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
     WireSettings,
 };
-use crate::net::{Refusal, conformance};
+use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
 
@@ -58,6 +60,7 @@ pub struct Front {
     /// Counts requests without a route.
     none: RouteMetrics,
     access: AccessLog,
+    door: Door,
     ids: RequestIds,
     draining: AtomicBool,
 }
@@ -125,6 +128,7 @@ impl Front {
             limits: config.limits.clone(),
             none: metrics.route("none", None),
             access,
+            door: Door::new(config),
             ids: RequestIds::new(),
             draining: AtomicBool::new(false),
         }
@@ -136,12 +140,13 @@ impl Front {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Answers one request, whose head ended at `received`. Never fails: what goes wrong becomes
-    /// a response.
+    /// Answers one request of this caller, whose head ended at `received`. Never fails: what goes
+    /// wrong becomes a response.
     pub async fn handle<B, C>(
         &self,
         calls: &C,
         request: Request<B>,
+        caller: &Caller,
         received: Instant,
     ) -> Response<FrontBody>
     where
@@ -161,6 +166,8 @@ impl Front {
             Said::Failure(None, Failure::Draining)
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
+        } else if let Err(failure) = self.door.admit(&head, caller) {
+            Said::Failure(None, failure)
         } else {
             let answering = pin!(self.answer(calls, &mut incoming));
             unless_panic(answering).await.unwrap_or_else(|| {
@@ -174,11 +181,11 @@ impl Front {
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
-        self.finish(&head, &said, manner, received)
+        self.finish(&head, caller, &said, manner, received)
     }
 
     /// Answers a head that never became a request: counts and logs it, and says why.
-    pub fn refuse(&self, refusal: Refusal) -> Response<Bytes> {
+    pub fn refuse(&self, refusal: Refusal, caller: &Caller) -> Response<Bytes> {
         let failure = match refusal {
             Refusal::Malformed => {
                 let detail = "the bytes are not the head of an HTTP/1 request".into();
@@ -198,6 +205,7 @@ impl Front {
             label: "none",
             duration: Duration::ZERO,
             bytes: response.body().length(),
+            peer: &caller.peer,
             request_id: id.as_str(),
         };
         self.none.request(account.status, account.duration);
@@ -292,6 +300,7 @@ impl Front {
     fn finish(
         &self,
         head: &Parts,
+        caller: &Caller,
         said: &Said,
         manner: Manner<'_>,
         received: Instant,
@@ -340,6 +349,7 @@ impl Front {
                 label,
                 duration,
                 bytes: response.body().length(),
+                peer: &caller.peer,
                 request_id: manner.request_id,
             };
             account.write(&self.access, said.call(), said.failure());

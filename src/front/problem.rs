@@ -95,6 +95,7 @@ impl ProblemDocument {
 pub(super) fn status_of(code: Code) -> u16 {
     match code {
         Code::BadRequest | Code::BadParameter | Code::Unsendable => 400,
+        Code::ForbiddenOrigin => 403,
         Code::NoRoute => 404,
         Code::MethodNotAllowed => 405,
         Code::RequestTimeout => 408,
@@ -112,9 +113,9 @@ pub(super) fn status_of(code: Code) -> u16 {
 
 fn detail_of(failure: &Failure) -> Cow<'_, str> {
     match failure {
-        Failure::BadRequest { detail } | Failure::UnsupportedMediaType { detail } => {
-            Cow::Borrowed(detail)
-        }
+        Failure::BadRequest { detail }
+        | Failure::UnsupportedMediaType { detail }
+        | Failure::ForbiddenOrigin { detail } => Cow::Borrowed(detail),
         Failure::BadParameter { detail, .. }
         | Failure::BadAnswer { detail }
         | Failure::QueueFull { detail, .. } => Cow::Borrowed(detail),

@@ -1,6 +1,6 @@
 //! What the tests of this room begin with: settings, and bodies that come in pieces.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +14,7 @@ use crate::base::template::Template;
 use crate::config::framing::Framings;
 use crate::config::route::ContentType;
 use crate::config::{
-    AdminSettings, CacheSettings, CallSettings, Config, Framing, LimitSettings, LogFormat,
+    AdminSettings, CacheSettings, CallSettings, Config, Framing, Hosts, LimitSettings, LogFormat,
     LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
 };
 
@@ -49,6 +49,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
     Config {
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
+        hosts: Arc::new(Hosts::Named(HashSet::new())),
         threads: 1,
         drain: Duration::from_secs(30),
         log: LogSettings { format: LogFormat::Json, level: LogLevel::Info, access: false },

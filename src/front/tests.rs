@@ -58,6 +58,11 @@ impl Calls for Echo {
     }
 }
 
+/// One who came by a socket file.
+fn caller() -> Caller {
+    Caller { peer: "unix".into(), is_guarded: false }
+}
+
 struct Told {
     status: u16,
     headers: HeaderMap,
@@ -87,7 +92,7 @@ async fn ask_with(
         request = request.header(*name, *value);
     }
     let request = request.body(body).expect("a request");
-    let response = front.handle(calls, request, Instant::now()).await;
+    let response = front.handle(calls, request, &caller(), Instant::now()).await;
     let (head, body) = response.into_parts();
     let body = match body {
         FrontBody::Empty => Bytes::new(),
@@ -256,7 +261,7 @@ async fn methods_are_answered_as_http_has_it() {
 #[tokio::test]
 async fn a_request_without_one_host_is_refused() {
     let request = Request::builder().uri("/x").body(Pieces::of(&[])).expect("a request");
-    let response = fib().handle(&Echo::default(), request, Instant::now()).await;
+    let response = fib().handle(&Echo::default(), request, &caller(), Instant::now()).await;
     assert_eq!(response.status(), 400);
     let twice = [("host", "other")];
     let told = ask_with(&fib(), &Echo::default(), "GET /x", &twice, Pieces::of(&[])).await;
@@ -442,7 +447,8 @@ async fn converse(requests: &str) -> String {
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let (front, calls) = (fib(), Echo::default());
     let service = hyper::service::service_fn(|request| async {
-        Ok::<_, std::convert::Infallible>(front.handle(&calls, request, Instant::now()).await)
+        let response = front.handle(&calls, request, &caller(), Instant::now()).await;
+        Ok::<_, std::convert::Infallible>(response)
     });
     let io = hyper_util::rt::TokioIo::new(theirs);
     let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service);

@@ -69,6 +69,11 @@ impl Listener {
         }
     }
 
+    /// Returns true if only this machine reaches it, by TCP: web pages in a browser here do too.
+    pub fn is_loopback(&self) -> bool {
+        matches!(&self.local, Local::Tcp(address) if address.ip().is_loopback())
+    }
+
     /// Gives it to the runtime of the current thread.
     pub(super) fn open(self) -> io::Result<OpenListener> {
         Ok(match self.local {

@@ -37,7 +37,28 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// Who is at the other end of a connection, and how they came.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Their address, as `127.0.0.1:40312`; `unix` for a Unix socket.
+    pub peer: Box<str>,
+    /// They came by a loopback listener, which web pages of other sites must not use.
+    pub is_guarded: bool,
+}
+
 impl Stream {
+    /// Returns who is at its other end. `is_guarded` says whether their listener is loopback.
+    pub fn caller(&self, is_guarded: bool) -> Caller {
+        let peer = match self {
+            // One that has gone already has no address any more.
+            Self::Tcp(stream) => {
+                stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string().into())
+            }
+            Self::Unix(_) => "unix".into(),
+        };
+        Caller { peer, is_guarded }
+    }
+
     /// Takes the connection from its runtime, for another thread.
     pub fn detach(self) -> io::Result<Accepted> {
         Ok(match self {

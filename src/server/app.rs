@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::base::ExitReason;
 use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Gateway, RemoteGateway};
-use crate::config::{Config, ConfigSource, PoolSettings, RouteAction};
+use crate::config::{Config, ConfigSource, Hosts, PoolSettings, RouteAction};
 use crate::front::Front;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
@@ -259,6 +259,11 @@ impl Generation {
 
     pub(super) fn pools(&self) -> &[Rc<Pool>] {
         &self.pools
+    }
+
+    /// The names by which this server may be asked.
+    pub(super) fn hosts(&self) -> Arc<Hosts> {
+        Arc::clone(&self.config.hosts)
     }
 
     fn pool_with_program(&self, settings: &PoolSettings) -> Option<Rc<Pool>> {

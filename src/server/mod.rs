@@ -146,7 +146,8 @@ async fn serve(
     });
     for listener in listeners {
         let threads = Rc::clone(&threads);
-        let sink = move |stream, slot| threads.take(stream, slot);
+        let is_guarded = listener.is_loopback();
+        let sink = move |stream, slot| threads.take(stream, is_guarded, slot);
         let accepting = accept(listener, slots.clone(), drain.clone(), sink);
         services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
@@ -241,10 +242,11 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
     let drain = Drain::new();
     let slots = Slots::new(ADMIN_CONNECTIONS, |_| {});
     let connections = drain.clone();
+    let is_guarded = listener.is_loopback();
     let sink = move |stream, slot| {
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
-            let service = async |request, _| admin.handle(request).await;
+            let service = async |request, _| admin.handle(request, is_guarded).await;
             connection::serve(stream, &limits, service, refusal::bare, drain).await;
             drop(slot);
         });

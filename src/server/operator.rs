@@ -1,6 +1,7 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::app::Server;
@@ -9,6 +10,7 @@ use crate::admin::status::{
     CacheStatus, ExitStatus, PoisonousStatus, PoolStatus, QueueStatus, Status, VERSION,
     WorkerState, WorkerStatus,
 };
+use crate::config::Hosts;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 
@@ -41,6 +43,10 @@ impl Operator for AdminDesk {
             pools: app.pools().iter().map(pool_status).collect(),
             cache: CacheStatus { bytes: cache.bytes(), entries: cache.entries() },
         }
+    }
+
+    fn hosts(&self) -> Arc<Hosts> {
+        self.server.current().hosts()
     }
 
     fn refresh_gauges(&self) {

@@ -40,6 +40,7 @@ struct OtherThread {
 /// A connection on its way to another thread.
 struct Moved {
     accepted: Accepted,
+    is_guarded: bool,
     slot: Slot,
     carried: Carried,
 }
@@ -96,36 +97,39 @@ impl Threads {
         })
     }
 
-    /// Gives a connection to the thread that has the fewest.
-    pub(super) fn take(&self, stream: Stream, slot: Slot) {
+    /// Gives a connection to the thread that has the fewest. `is_guarded` says whether it came by
+    /// a loopback listener.
+    pub(super) fn take(&self, stream: Stream, is_guarded: bool, slot: Slot) {
         let least = self.others.iter().min_by_key(|other| other.load.load(Ordering::Acquire));
         let least = least
             .filter(|other| other.load.load(Ordering::Acquire) < self.here.load(Ordering::Acquire));
         match least {
-            None => self.serve(stream, slot),
+            None => self.serve(stream, is_guarded, slot),
             Some(other) => {
                 let Ok(accepted) = stream.detach() else { return };
                 let carried = carry(&other.load);
                 // If a thousand connections wait even for the thread with the fewest, this one
                 // is closed.
-                other.send.try_send(Moved { accepted, slot, carried }).ok();
+                other.send.try_send(Moved { accepted, is_guarded, slot, carried }).ok();
             }
         }
     }
 
-    fn serve(&self, stream: Stream, slot: Slot) {
+    fn serve(&self, stream: Stream, is_guarded: bool, slot: Slot) {
         let carried = carry(&self.here);
         let (server, limits) = (Rc::clone(&self.server), Arc::clone(&self.limits));
         let (drain, active) = (self.drain.clone(), self.active.clone());
+        let caller = stream.caller(is_guarded);
         self.drain.spawn_local(async move {
             let service = async |request, received| {
                 let counted = active.enter();
                 let current = server.current();
-                let response = current.front.handle(&current.gateway, request, received).await;
+                let (front, gateway) = (&current.front, &current.gateway);
+                let response = front.handle(gateway, request, &caller, received).await;
                 drop(counted);
                 response
             };
-            let refuse = |refusal| server.current().front.refuse(refusal);
+            let refuse = |refusal| server.current().front.refuse(refusal, &caller);
             connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
@@ -140,20 +144,21 @@ async fn serve_connections(
     drain: &Drain,
     active: &Active,
 ) {
-    while let Some(Moved { accepted, slot, carried }) = receive.recv().await {
+    while let Some(Moved { accepted, is_guarded, slot, carried }) = receive.recv().await {
         let Ok(stream) = accepted.open() else { continue };
         let (generations, limits) = (generations.clone(), Arc::clone(limits));
         let (drain, active) = (drain.clone(), active.clone());
+        let caller = stream.caller(is_guarded);
         drain.clone().spawn_local(async move {
             let service = async |request, received| {
                 let counted = active.enter();
                 let RemoteGeneration { front, gateway } = generations.borrow().clone();
                 let gateway = Gateway::from(gateway);
-                let response = front.handle(&gateway, request, received).await;
+                let response = front.handle(&gateway, request, &caller, received).await;
                 drop(counted);
                 response
             };
-            let refuse = |refusal| generations.borrow().front.refuse(refusal);
+            let refuse = |refusal| generations.borrow().front.refuse(refusal, &caller);
             connection::serve(stream, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });

@@ -25,7 +25,7 @@ fn a_head_that_drips_in_is_cut_off_and_holds_no_worker() {
 fn a_body_that_drips_in_is_cut_off_and_holds_no_worker() {
     let server = limited().start();
     let mut slow = server.client().connect();
-    slow.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 500\r\n\r\nabc");
+    slow.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\nabc");
     assert_eq!(server.answers("others").body, "others");
     let rest = slow.rest();
     assert!(rest.starts_with("HTTP/1.1 408"), "{rest}");
@@ -47,7 +47,7 @@ fn a_body_above_the_limit_is_refused_and_never_read_as_a_request() {
     let answer = server.client().post("/", &"x".repeat(2000));
     assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
     let mut chunked = server.client().connect();
-    chunked.send(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    chunked.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     chunked.send(format!("7d0\r\n{}\r\n0\r\n\r\n", "y".repeat(2000)).as_bytes());
     assert_eq!(chunked.answer().status, 413);
     assert!(server.seen().is_empty());
@@ -105,8 +105,8 @@ fn requests_that_lie_about_their_length_are_refused() {
         let mut connection = server.client().connect();
         connection.send(
             format!(
-                "POST / HTTP/1.1\r\nHost: test\r\n{lie}\r\n\r\nabcPOST / HTTP/1.1\r\n\
-                 Host: test\r\nContent-Length: 8\r\n\r\nsmuggled"
+                "POST / HTTP/1.1\r\nHost: localhost\r\n{lie}\r\n\r\nabcPOST / HTTP/1.1\r\n\
+                 Host: localhost\r\nContent-Length: 8\r\n\r\nsmuggled"
             )
             .as_bytes(),
         );
@@ -122,7 +122,7 @@ fn a_caller_that_expects_to_be_asked_is_asked() {
     let server = limited().start();
     let mut connection = server.client().connect();
     connection.send(
-        b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
     );
     connection.send(b"abc");
     assert_eq!(connection.answer().body, "abc");

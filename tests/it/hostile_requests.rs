@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Plan, Server, request};
 
 /// What the worker must never be asked.
-const HIDDEN: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nsmuggled";
+const HIDDEN: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nsmuggled";
 
 fn journaled() -> Plan {
     Server::with("workers = 1").worker("demo-worker --journal seen").top(
@@ -66,7 +66,7 @@ fn nothing_of_a_body_is_ever_read_as_a_request() {
         (chunked, &long),
     ];
     for (header, body) in table {
-        let lie = format!("POST / HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n{body}{HIDDEN}");
+        let lie = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n{body}{HIDDEN}");
         let seen = statuses(&server, lie.as_bytes());
         assert!(seen.len() <= 1, "{header:?} {:?}: {seen:?}", &body[..body.len().min(20)]);
         let is_honest = seen.iter().all(|status| status.starts_with('4') || status == "200");
@@ -81,11 +81,11 @@ fn nothing_of_a_body_is_ever_read_as_a_request() {
 fn what_has_one_reading_is_answered_by_it() {
     let server = journaled().start();
     for bytes in [
-        &b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"[..],
-        b"POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
-        b"POST http://elsewhere/ HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-        b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc",
+        &b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"[..],
+        b"POST / HTTP/1.1\nHost: localhost\nContent-Length: 3\n\nabc",
+        b"POST http://localhost/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc",
+        b"\r\nPOST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc",
     ] {
         let next = request("POST", "/", &[], "next");
         let seen = statuses(&server, &[bytes, &next].concat());
@@ -103,17 +103,18 @@ fn targets_that_are_no_paths() {
         ("OPTIONS * HTTP/1.1", "204"),
         ("GET * HTTP/1.1", "400"),
         ("GET a HTTP/1.1", "400"),
-        ("GET http://other HTTP/1.1", "400"),
+        ("GET http://localhost HTTP/1.1", "400"),
+        ("GET http://other HTTP/1.1", "403"),
         ("CONNECT a:80 HTTP/1.1", "405"),
         ("TRACE / HTTP/1.1", "405"),
         ("BREW / HTTP/1.1", "405"),
         ("GET / HTTP/3.0", "400"),
     ] {
-        let bytes = format!("{line}\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let bytes = format!("{line}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let seen = statuses(&server, bytes.as_bytes());
         assert_eq!(seen, [expected], "{line}");
     }
-    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host: a b\r\n", "Host: a/b\r\n"] {
+    for hosts in ["", "Host: localhost\r\nHost: b\r\n", "Host: a b\r\n", "Host: a/b\r\n"] {
         let bytes = format!("GET /?input=a HTTP/1.1\r\n{hosts}\r\n");
         assert_eq!(statuses(&server, bytes.as_bytes()), ["400"], "{hosts:?}");
     }
@@ -127,9 +128,10 @@ fn what_never_became_a_request_is_explained_counted_and_logged() {
         .top("limits = { header = \"128KiB\", header_timeout = \"300ms\" }")
         .top("log = { access = true }")
         .start();
-    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(500 << 10));
-    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70 << 10));
-    let second = "GET /?input=a HTTP/1.1\r\nHost: a\r\n\r\nGET / a b HTTP/1.1\r\n\r\n";
+    let large =
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(500 << 10));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(70 << 10));
+    let second = "GET /?input=a HTTP/1.1\r\nHost: localhost\r\n\r\nGET / a b HTTP/1.1\r\n\r\n";
     for (bytes, status, code) in [
         ("no HTTP at all\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "bad_request"),
@@ -225,11 +227,11 @@ fn much_of_everything_is_bounded() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let answer = client.request("GET", "/?input=a", &many, "");
     assert!(matches!(answer.status, 200 | 431), "{answer:?}");
-    let big = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(500 << 10));
+    let big = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(500 << 10));
     let seen = statuses(&server, big.as_bytes());
     assert!(seen.is_empty() || seen == ["431"], "{seen:?}");
     let endless = format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{}",
         format!("1000\r\n{}\r\n", "y".repeat(4096)).repeat(40)
     );
     let seen = statuses(&server, endless.as_bytes());
@@ -323,8 +325,9 @@ fn expectations() {
         ("Expect: 100-continue", 5, &["100", "408"]),
         ("Expect: something-else", 5, &["408", "417", "400"]),
     ] {
-        let head =
-            format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\n{expect}\r\nContent-Length: {length}\r\n\r\n"
+        );
         let seen = statuses(&server, head.as_bytes());
         let is_allowed = seen.iter().all(|status| allowed.contains(&status.as_str()));
         assert!(is_allowed && !seen.is_empty(), "{expect} {length}: {seen:?}");

@@ -52,3 +52,4 @@ mod system;
 mod turn;
 mod two_pools;
 mod unasked;
+mod web_pages;

@@ -54,7 +54,7 @@ fn bodies_that_drip_hold_no_worker() {
     let server = hasty().start();
     let mut slow: Vec<Connection> = (0..50).map(|_| server.client().connect()).collect();
     for connection in &mut slow {
-        connection.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+        connection.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n");
     }
     for round in 0..20 {
         for connection in &mut slow {

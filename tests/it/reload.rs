@@ -106,7 +106,7 @@ fn requests_that_are_still_being_read_get_their_answers() {
             .start();
         let mut slow: Vec<_> = (0..6).map(|_| server.client().connect()).collect();
         for caller in &mut slow {
-            caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+            caller.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe");
         }
         server.rewrite("red", "blue");
         let answer = server.admin().later("POST", "/reload", OPERATOR, "").answer();

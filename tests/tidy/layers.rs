@@ -20,7 +20,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call"]),
-    ("admin", &["base", "observe"]),
+    ("admin", &["base", "config", "observe", "net"]),
     (
         "server",
         &["base", "config", "observe", "net", "worker", "pool", "cache", "call", "front", "admin"],

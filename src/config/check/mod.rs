@@ -4,6 +4,7 @@
 //! Pure. All problems are collected; the first never ends the check. Programs and directories
 //! were looked up before, in `launch`.
 
+mod hosts;
 mod parameter;
 mod pool;
 mod route;
@@ -37,6 +38,7 @@ pub fn check(
     let mut findings = Findings::new(places, problems);
     let listen = listen(&mut findings, &file.listen);
     let admin = admin(&mut findings, file, &listen);
+    let hosts = hosts::hosts(&mut findings, file.hosts.as_ref());
     let limits = limits(&mut findings, &file.limits);
     let mut pool_names: Vec<&String> = file.pool.keys().collect();
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
@@ -51,6 +53,7 @@ pub fn check(
         Some(pools) if findings.problems.is_empty() => Ok(Config {
             listen,
             admin,
+            hosts: Arc::new(hosts),
             threads: file.threads,
             drain: file.drain.0,
             log: LogSettings {

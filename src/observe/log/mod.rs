@@ -59,6 +59,8 @@ pub struct AccessLine<'a> {
     pub queue: Option<Duration>,
     /// How long its call was in a worker; `None` if there was no call.
     pub work: Option<Duration>,
+    /// The address of the caller.
+    pub peer: &'a str,
     /// The value of `X-Request-Id` in the response.
     pub request_id: &'a str,
     /// The failure code; `None` if it did not fail.
@@ -142,6 +144,7 @@ impl AccessLog {
             if let Some(work) = access.work {
                 line.millis(field!("work_ms"), work);
             }
+            line.text(field!("peer"), access.peer);
             line.text(field!("request_id"), access.request_id);
             if let Some(code) = access.code {
                 line.text(field!("code"), code);
@@ -187,6 +190,7 @@ mod tests {
         duration: Duration::from_micros(1_234),
         queue: Some(Duration::from_micros(5)),
         work: Some(Duration::from_millis(1)),
+        peer: "127.0.0.1:40312",
         request_id: "r-1",
         code: Some("timeout"),
     };
@@ -201,7 +205,8 @@ mod tests {
             rest,
             "\"level\":\"info\",\"message\":\"request\",\"method\":\"GET\",\"path\":\"/fib\",\
              \"status\":504,\"route\":\"GET /fib\",\"bytes\":15,\"duration_ms\":1.234,\
-             \"queue_ms\":0.005,\"work_ms\":1.000,\"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
+             \"queue_ms\":0.005,\"work_ms\":1.000,\"peer\":\"127.0.0.1:40312\",\
+             \"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
         );
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
     }
@@ -215,7 +220,7 @@ mod tests {
         assert_eq!(
             rest,
             "  INFO request method=GET path=/fib status=504 route=\"GET /fib\" bytes=15 \
-             duration_ms=1.234 request_id=r-1\n"
+             duration_ms=1.234 peer=127.0.0.1:40312 request_id=r-1\n"
         );
     }
 

@@ -322,7 +322,10 @@ impl Answer {
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+    let mut text = format!("{method} {target} HTTP/1.1\r\n");
+    if !headers.iter().any(|line| line.starts_with("Host:")) {
+        text.push_str("Host: 127.0.0.1\r\n");
+    }
     for line in headers {
         text.push_str(line);
         text.push_str("\r\n");

@@ -1,0 +1,159 @@
+//! Who may come in by a loopback listener: programs of this machine, and pages of its own.
+//!
+//! `net::site` says what is foreign; this file says so to the caller, and to the operator which
+//! line would let it in.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+
+use crate::base::Failure;
+use crate::config::{Config, Hosts};
+use crate::net::Caller;
+use crate::net::site::{Foreign, Marks};
+
+/// How many names the log tells of under one configuration: a stranger chooses them.
+const NAMES_MOST: usize = 32;
+/// The least time between two such lines.
+const BETWEEN: Duration = Duration::from_secs(1);
+/// How many characters of a name the log shows.
+const SHOWN_MOST: usize = 100;
+
+/// The names of this server, and what the operator was told of others.
+#[derive(Debug)]
+pub(super) struct Door {
+    hosts: Arc<Hosts>,
+    told: Mutex<Told>,
+}
+
+/// Which names the log has told of.
+#[derive(Debug, Default)]
+struct Told {
+    names: HashSet<String>,
+    last: Option<Instant>,
+}
+
+impl Door {
+    /// The door of this configuration.
+    pub(super) fn new(config: &Config) -> Self {
+        Self { hosts: Arc::clone(&config.hosts), told: Mutex::default() }
+    }
+
+    /// Refuses a request that is for another host, or comes from a web page of another site.
+    pub(super) fn admit(&self, head: &Parts, caller: &Caller) -> Result<(), Failure> {
+        if !caller.is_guarded || *self.hosts == Hosts::Any {
+            return Ok(());
+        }
+        let marks = Marks::of(&head.headers);
+        let foreign =
+            marks.foreign_host(head, &self.hosts).or_else(|| marks.foreign_page(&self.hosts));
+        match foreign {
+            Some(foreign) => Err(self.refuse(foreign)),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, foreign: Foreign<'_>) -> Failure {
+        let detail = match foreign {
+            Foreign::Host(_) => "the `Host` of the request is not a name of this server",
+            Foreign::Origin(_) | Foreign::Site => {
+                "web pages of other sites may not use this server"
+            }
+        };
+        self.tell(foreign);
+        Failure::ForbiddenOrigin { detail: detail.into() }
+    }
+
+    /// Tells the operator, once for each name.
+    fn tell(&self, foreign: Foreign<'_>) {
+        let name = match foreign {
+            Foreign::Host(name) | Foreign::Origin(name) => name,
+            Foreign::Site => "another site",
+        };
+        let name: String = name.chars().take(SHOWN_MOST).collect();
+        let now = Instant::now();
+        let is_news = self.told.lock().unwrap_or_else(PoisonError::into_inner).news(&name, now);
+        if !is_news {
+            return;
+        }
+        match (foreign, line_for(foreign)) {
+            (Foreign::Host(_), Some(line)) => tracing::warn!(
+                host = name,
+                "refused a request for a host that is not this server's; if it is, add: {line}"
+            ),
+            (_, Some(line)) => tracing::warn!(
+                origin = name,
+                "refused a request from a web page of another site; if it may, add: {line}"
+            ),
+            (Foreign::Host(_), None) => {
+                tracing::warn!(host = name, "refused a request for a host that is no name");
+            }
+            (_, None) => tracing::warn!(
+                origin = name,
+                "refused a request from a web page of another site; `hosts = \"any\"` would let \
+                 every page in"
+            ),
+        }
+    }
+}
+
+impl Told {
+    /// Returns true if the log is to tell of this name now.
+    fn news(&mut self, name: &str, now: Instant) -> bool {
+        let is_early = self.last.is_some_and(|last| now.saturating_duration_since(last) < BETWEEN);
+        if is_early || self.names.len() == NAMES_MOST || !self.names.insert(name.to_owned()) {
+            return false;
+        }
+        self.last = Some(now);
+        true
+    }
+}
+
+/// The line of the configuration that would let this in; `None` where no line names it alone.
+fn line_for(foreign: Foreign<'_>) -> Option<String> {
+    let host = match foreign {
+        Foreign::Host(host) => host,
+        Foreign::Origin(origin) => origin.split_once("://")?.1,
+        Foreign::Site => return None,
+    };
+    let name = host.split(':').next().unwrap_or_default();
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_plain = !name.is_empty() && name.len() <= SHOWN_MOST && name.bytes().all(is_name);
+    is_plain.then(|| format!("hosts = [\"{}\"]", name.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_told_once_and_not_all_at_once() {
+        let mut told = Told::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(told.news("a", start));
+        assert!(!told.news("b", start), "within a second of the last");
+        assert!(told.news("b", after(1)));
+        assert!(!told.news("a", after(2)), "told already");
+        let count = (0..1000).filter(|at| told.news(&at.to_string(), after(10 + at))).count();
+        assert_eq!(count, NAMES_MOST - 2);
+    }
+
+    #[test]
+    fn the_line_is_one_that_a_configuration_can_hold() {
+        for (foreign, line) in [
+            (Foreign::Host("API.example:3000"), Some("hosts = [\"api.example\"]")),
+            (Foreign::Origin("https://app.example"), Some("hosts = [\"app.example\"]")),
+            (Foreign::Host("a\"]"), None),
+            (Foreign::Host(""), None),
+            (Foreign::Host("[fe80::1]:3000"), None),
+            (Foreign::Origin("null"), None),
+            (Foreign::Site, None),
+        ] {
+            assert_eq!(line_for(foreign).as_deref(), line, "{foreign:?}");
+        }
+    }
+}
