@@ -130,7 +130,8 @@ pub struct LimitsFile {
     pub write_timeout: Time,
     /// Longest time that a connection may be idle between requests.
     pub idle_timeout: Time,
-    /// Most connections open at once.
+    /// Most connections open at once. Above it, the connection that has been idle longest is closed
+    /// for a new one; while none is idle, new ones wait.
     #[schemars(range(min = 1))]
     pub connections: usize,
 }

@@ -7,21 +7,31 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::seats::{Seat, Seats};
 use super::{Drain, Listener, Stream};
 
 /// How long to wait when the system has nothing left to make a connection of.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait for a connection that was asked to leave before another one is asked.
+const LEAVING: Duration = Duration::from_millis(50);
 
 /// How many connections there may be at once, over all listeners and threads that share it.
+///
+/// While all places are taken, a new connection takes the place of the one on which the server
+/// has waited longest for its caller: idle strangers cannot shut others out.
 #[derive(Clone)]
 pub struct Slots {
     free: Arc<Semaphore>,
+    seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
 }
 
 /// The place of one connection; free again when dropped.
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
+    number: u64,
+    seat: Arc<Seat>,
+    seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
 }
 
@@ -29,30 +39,58 @@ impl Slots {
     /// At most `most` at once; `count` is told of each change, as the metrics are.
     pub fn new(most: usize, count: impl Fn(i64) + Send + Sync + 'static) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(most)), count: Arc::new(count) }
+        Self { free: Arc::new(Semaphore::new(most)), seats: Arc::default(), count: Arc::new(count) }
     }
 
-    /// Waits until there is a place.
+    /// Waits until there is a place, and asks the connection that has been idle longest to leave.
     async fn take(&self) -> Slot {
-        let permit = Arc::clone(&self.free).acquire_owned().await;
+        let permit = loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                break permit;
+            }
+            self.seats.make_room();
+            // The one that was asked may have got a request just then: another one is asked.
+            let acquire = Arc::clone(&self.free).acquire_owned();
+            if let Ok(permit) = tokio::time::timeout(LEAVING, acquire).await {
+                break permit.expect("the semaphore is never closed");
+            }
+        };
         (self.count)(1);
-        Slot {
-            _permit: permit.expect("the semaphore is never closed"),
-            count: Arc::clone(&self.count),
-        }
+        self.seat(permit)
+    }
+
+    fn seat(&self, permit: OwnedSemaphorePermit) -> Slot {
+        let (number, seat) = self.seats.add();
+        let (seats, count) = (Arc::clone(&self.seats), Arc::clone(&self.count));
+        Slot { _permit: permit, number, seat, seats, count }
+    }
+}
+
+impl Slot {
+    /// The place of a connection that shares its limit with no other.
+    #[cfg(test)]
+    pub(super) fn only() -> Self {
+        let slots = Slots::new(1, |_| {});
+        slots.seat(Arc::clone(&slots.free).try_acquire_owned().expect("it is free"))
+    }
+
+    /// Returns what the connection tells of itself.
+    pub(super) fn seat(&self) -> Arc<Seat> {
+        Arc::clone(&self.seat)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.seats.remove(self.number);
         (self.count)(-1);
     }
 }
 
 /// Hands each new connection to `sink`, until the server is told to stop.
 ///
-/// While all slots are taken it accepts one more connection and keeps that waiting; the others
-/// wait in the kernel's backlog. When the system is out of descriptors or memory it waits, says
+/// While all slots are taken and no connection is idle, it accepts one more connection and keeps
+/// that waiting; the others wait in the kernel's backlog. When the system is out of descriptors or memory it waits, says
 /// so once, and goes on. The only error is a listener that cannot be watched, at the start.
 ///
 /// The stream belongs to this thread; [`Stream::detach`] gives it to another one.

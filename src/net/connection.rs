@@ -28,10 +28,11 @@ use tokio::io::AsyncReadExt;
 
 use super::http1::{self, Serving};
 use super::refusal::{Refusal, last_words};
+use super::seats::Seat;
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, Verdict, Watch};
 use super::watched::{Watched, now};
-use super::{Drain, Stream};
+use super::{Drain, Slot, Stream};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
 
@@ -50,6 +51,8 @@ enum End {
     Overdue(Overdue),
     /// It was idle when the server stopped.
     Idle,
+    /// It was idle, and a new connection needed its place.
+    MadeRoom,
 }
 
 /// Serves one connection to its end.
@@ -63,6 +66,7 @@ enum End {
 /// `refuse` makes the response to a head that never became a request.
 pub async fn serve<S, B>(
     stream: Stream,
+    slot: &Slot,
     limits: &LimitSettings,
     service: S,
     refuse: impl Fn(Refusal) -> Response<Bytes>,
@@ -73,7 +77,7 @@ pub async fn serve<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let patience = Patience::of(limits);
-    let watch = Rc::new(Watch::new(now()));
+    let watch = Rc::new(Watch::new(now(), slot.seat()));
     let (reader, writer) = stream.split();
     let io = Watched {
         reader: Rc::clone(&reader),
@@ -85,7 +89,9 @@ pub async fn serve<S, B>(
         let overdue = pin!(overdue(&watch, patience));
         let left = pin!(writer.peer_left());
         let closing = pin!(drain.closing());
-        attend(connection, overdue, left, closing).await
+        let seat = slot.seat();
+        let makes_room = pin!(makes_room(&seat, &watch));
+        attend(connection, overdue, left, closing, makes_room).await
     };
     tracing::trace!(?end, "a connection ended");
     if let Some(refusal) = refusal(&end, &watch) {
@@ -101,8 +107,9 @@ pub async fn serve<S, B>(
     match end {
         End::Served(Ok(())) if !watch.has_ended() => linger(reader, writer).await,
         End::Overdue(Overdue::Write) => writer.give_up(),
+        End::MadeRoom if watch.is_blocked() => writer.give_up(),
         End::Overdue(Overdue::Head) => linger(reader, writer).await,
-        End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle => {}
+        End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle | End::MadeRoom => {}
     }
 }
 
@@ -127,6 +134,7 @@ async fn attend<C: Serving>(
     mut overdue: Pin<&mut impl Future<Output = Overdue>>,
     mut left: Pin<&mut impl Future<Output = ()>>,
     mut closing: Pin<&mut impl Future<Output = ()>>,
+    mut makes_room: Pin<&mut impl Future<Output = ()>>,
 ) -> End {
     let mut told = false;
     let mut aside = Seldom::new(poll_fn(|context| {
@@ -135,6 +143,9 @@ async fn attend<C: Serving>(
         }
         if let Poll::Ready(overdue) = overdue.as_mut().poll(context) {
             return Poll::Ready(Aside::End(End::Overdue(overdue)));
+        }
+        if makes_room.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Aside::End(End::MadeRoom));
         }
         if !told && closing.as_mut().poll(context).is_ready() {
             told = true;
@@ -176,6 +187,16 @@ async fn overdue(watch: &Watch, patience: Patience) -> Overdue {
         match watch.verdict(now(), patience) {
             Verdict::End(overdue) => return overdue,
             Verdict::Look(at) => tokio::time::sleep_until(at.into()).await,
+        }
+    }
+}
+
+/// Waits until a new connection wants the place of this one while the server waits for its caller.
+async fn makes_room(seat: &Seat, watch: &Watch) {
+    loop {
+        seat.wanted().await;
+        if watch.waits_for_caller() {
+            return;
         }
     }
 }

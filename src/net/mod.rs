@@ -10,6 +10,7 @@ mod drain;
 mod http1;
 pub mod listen;
 pub mod refusal;
+mod seats;
 pub mod site;
 mod stream;
 mod watch;

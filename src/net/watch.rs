@@ -6,9 +6,11 @@
 //! at one request at a time.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
+use super::seats::Seat;
 use crate::config::LimitSettings;
 
 /// How long each phase of a connection may last.
@@ -85,15 +87,18 @@ pub(super) struct Watch {
     last: Cell<Instant>,
     /// hyper refused a head; its words were withheld.
     withheld: Cell<Option<Refusal>>,
+    /// What those see who want the place of this connection.
+    seat: Arc<Seat>,
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, seat: Arc<Seat>) -> Self {
         Self {
             flow: Flow::default(),
             phase: Cell::new(Phase::New(now)),
             last: Cell::new(now),
             withheld: Cell::new(None),
+            seat,
         }
     }
 
@@ -124,6 +129,7 @@ impl Watch {
             Phase::Working | Phase::Answered => now(),
         };
         self.phase.set(Phase::Working);
+        self.seat.works();
         since
     }
 
@@ -138,18 +144,36 @@ impl Watch {
             let now = now();
             self.phase.set(Phase::Idle(now));
             self.last.set(now);
+            self.seat.waits(now);
         }
     }
 
     /// Notes that the caller took bytes.
     pub(super) fn wrote(&self) {
-        self.flow.blocked.set(None);
+        if self.flow.blocked.take().is_some() {
+            self.seat.works();
+        }
     }
 
     /// Notes that the caller takes nothing now.
     pub(super) fn blocked(&self, now: impl FnOnce() -> Instant) {
         if self.flow.blocked.get().is_none() {
-            self.flow.blocked.set(Some(now()));
+            let now = now();
+            self.flow.blocked.set(Some(now));
+            self.seat.waits(now);
+        }
+    }
+
+    /// Returns true if the caller does not read what is written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.flow.blocked.get().is_some()
+    }
+
+    /// Returns true if the server waits for the caller: to send a request, or to read an answer.
+    pub(super) fn waits_for_caller(&self) -> bool {
+        match self.phase.get() {
+            Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => true,
+            Phase::Working | Phase::Answered => self.is_blocked(),
         }
     }
 
@@ -206,6 +230,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::seats::Seats;
 
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),
@@ -223,7 +248,7 @@ mod tests {
 
     fn new() -> (Clock, Watch) {
         let clock = Clock(Instant::now());
-        let watch = Watch::new(clock.0);
+        let watch = Watch::new(clock.0, Seats::default().add().1);
         (clock, watch)
     }
 

@@ -72,6 +72,14 @@ fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> S
     move |error| ServeError::System { what, error, hint }
 }
 
+fn no_guard(error: io::Error) -> ServeError {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "mount /proc, or set HTTPIPE_EXE to the path of this binary",
+        _ => FEW,
+    };
+    ServeError::System { what: "cannot start the guard process", error, hint }
+}
+
 /// Serves until told to stop. `source` is what a reload loads again.
 ///
 /// # Errors
@@ -86,8 +94,7 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     let admin = bind_admin(&config.admin)?;
     let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", FEW))?;
     log.take_all();
-    let guard =
-        Guard::start(source.own_binary()).map_err(system("cannot start the guard process", FEW))?;
+    let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
         let services = Services { tasks: TaskTracker::new(), guard, metrics };
@@ -125,6 +132,10 @@ async fn serve(
     let active = Active::default();
     let limits = Arc::new(config.limits.clone());
     let metrics = Arc::clone(&services.metrics);
+    services.tasks.spawn_local({
+        let guard = services.guard.clone();
+        async move { guard.keep().await }
+    });
     if reaper::is_first_process() {
         let strangers = reaper::reap_strangers(services.guard.clone());
         services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
@@ -247,7 +258,7 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
             let service = async |request, _| admin.handle(request, is_guarded).await;
-            connection::serve(stream, &limits, service, refusal::bare, drain).await;
+            connection::serve(stream, &slot, &limits, service, refusal::bare, drain).await;
             drop(slot);
         });
     };

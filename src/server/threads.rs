@@ -130,7 +130,7 @@ impl Threads {
                 response
             };
             let refuse = |refusal| server.current().front.refuse(refusal, &caller);
-            connection::serve(stream, &limits, service, refuse, drain).await;
+            connection::serve(stream, &slot, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
     }
@@ -159,7 +159,7 @@ async fn serve_connections(
                 response
             };
             let refuse = |refusal| generations.borrow().front.refuse(refusal, &caller);
-            connection::serve(stream, &limits, service, refuse, drain).await;
+            connection::serve(stream, &slot, &limits, service, refuse, drain).await;
             drop((slot, carried));
         });
     }

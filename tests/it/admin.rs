@@ -1,6 +1,8 @@
 //! What operators ask.
 
-use crate::support::{Server, shell};
+use std::time::Duration;
+
+use crate::support::{Connection, Server, shell, skipped};
 
 #[test]
 fn it_lives_and_is_ready() {
@@ -109,4 +111,34 @@ fn the_token_reloads_a_server_under_any_name() {
     let (code, said) = shell(&format!("{} reload {url}", env!("CARGO_BIN_EXE_httpipe")));
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("403"), "{said}");
+}
+
+/// Both those that asked something and those that never sent a byte.
+#[test]
+fn idle_strangers_do_not_shut_operators_out() {
+    for keys in ["", "admin_token = \"secret\""] {
+        let server = Server::with("workers = 1").top(keys).start_unready();
+        let mut idle: Vec<Connection> = (0..60).map(|_| server.admin().connect()).collect();
+        for connection in &mut idle {
+            assert_eq!(connection.get("/live").status, 200);
+        }
+        idle.extend((0..40).map(|_| server.admin().connect()));
+        for _ in 0..3 {
+            let token = ["Authorization: Bearer secret"];
+            let answer = server.admin().request("GET", "/metrics", &token, "");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert!(answer.is_within(Duration::from_secs(2)), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn without_proc_the_start_says_what_is_missing() {
+    let without = "unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh";
+    if shell(&format!("{without} true")).0 != 0 {
+        return skipped("/proc cannot be hidden", "it takes root and `unshare`");
+    }
+    let ended = Server::with("workers = 1").under(without).refused();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("mount /proc"), "{ended:?}");
 }

@@ -125,6 +125,34 @@ fn connections_above_the_limit_wait_their_turn() {
     drop(kept);
 }
 
+#[test]
+fn the_longest_idle_connection_makes_room_for_a_new_one() {
+    let server = Server::with("workers = 1").top("limits = { connections = 5 }").start();
+    let mut kept: Vec<Connection> = (0..5).map(|_| server.client().connect()).collect();
+    for connection in &mut kept {
+        assert_eq!(connection.post("/", "first").body, "first");
+    }
+    let answer = server.answers("new");
+    assert_eq!(answer.body, "new");
+    assert!(answer.is_within(Duration::from_secs(2)), "{answer:?}");
+    assert!(kept[0].rest().is_empty(), "the oldest is closed");
+    for connection in &mut kept[1..] {
+        assert_eq!(connection.post("/", "still there").body, "still there");
+    }
+}
+
+#[test]
+fn callers_that_wait_for_their_answers_keep_their_places() {
+    let server = Server::with("workers = 5").top("limits = { connections = 5 }").start();
+    server.wait_until("all are ready", |s| s.metric("httpipe_workers{state=\"ready\"}") == 5.0);
+    let waiting: Vec<_> = (0..5).map(|_| server.client().post_later("/", "sleep 300 a")).collect();
+    server.wait_until("all work", |s| s.metric("httpipe_workers{state=\"busy\"}") == 5.0);
+    assert_eq!(server.answers("patient").body, "patient");
+    for caller in waiting {
+        assert_eq!(caller.answer().status, 200);
+    }
+}
+
 /// The answer of whoever leaves is nobody's, at whatever moment they leave.
 #[test]
 fn callers_who_leave_at_any_moment_leave_no_answer_to_others() {

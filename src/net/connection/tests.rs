@@ -76,7 +76,8 @@ impl Server {
                 let (limits, drain, saw) = (limits.clone(), tasks.clone(), Rc::clone(&saw));
                 tasks.spawn_local(async move {
                     let service = async |request, _| answer(request, &saw).await;
-                    serve(Stream::Tcp(stream), &limits, service, refusal::bare, drain).await;
+                    let slot = Slot::only();
+                    serve(Stream::Tcp(stream), &slot, &limits, service, refusal::bare, drain).await;
                 });
             }
         });
@@ -364,11 +365,12 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
         std::io::Write::write_all(&mut stream, LAST.as_bytes()).unwrap();
         std::io::read_to_string(stream).unwrap()
     });
-    let (stream, _slot) = accepted.recv().unwrap();
+    let (stream, slot) = accepted.recv().unwrap();
     local(async {
         let seen = Seen::default();
         let service = async |request, _| answer(request, &seen).await;
-        serve(stream.open().unwrap(), &limits(), service, refusal::bare, drain.clone()).await;
+        let stream = stream.open().unwrap();
+        serve(stream, &slot, &limits(), service, refusal::bare, drain.clone()).await;
     });
     assert!(asking.join().unwrap().ends_with("GET /last "));
     drain.begin();

@@ -223,6 +223,20 @@ impl Server {
         children.filter(|id| !is_ours(id) && !processes::is_zombie(*id)).collect()
     }
 
+    /// The process that kills all others when the server is gone.
+    pub(crate) fn guard(&self) -> Option<u32> {
+        let is_guard =
+            |id: &u32| processes::arguments(*id).get(1).is_some_and(|it| it == "__guard");
+        processes::children(self.id).into_iter().find(is_guard)
+    }
+
+    /// Kills that process, and returns which it was.
+    pub(crate) fn kill_guard(&self) -> u32 {
+        let guard = self.guard().expect("there is one");
+        send_signal(guard, "KILL");
+        guard
+    }
+
     /// Every other process that it caused to be: workers, what they left behind, its guard.
     pub(crate) fn offspring(&self) -> Vec<u32> {
         let mut all = processes::marked(&self.mark);
