@@ -31,6 +31,8 @@ use crate::worker::turn::NextLook;
 const CLOSING: Duration = Duration::from_millis(200);
 /// How long to wait for the last lines on stderr of a worker that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long the killed processes of a group may take to close their descriptors.
+const LAST_READS: Duration = Duration::from_millis(50);
 
 /// What happens next to a worker that serves.
 enum Step {
@@ -58,6 +60,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                 }
             };
             let exit = part(&link, &settings, process, end).await;
+            wait_for_readers(&link).await;
             pool.lost(&link, end, &exit);
             if tokio::time::timeout(LAST_WORDS, &mut pump).await.is_err() {
                 // A process that left the group still holds stderr, perhaps for ever.
@@ -220,6 +223,17 @@ async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitR
     // Both pipes are closed, which frees a program that is stuck in a write.
     let pipes = link.pipes.borrow_mut().take();
     kill::stop(process, pipes, settings.rules.stop_grace).await
+}
+
+/// Waits until no process can read a worker's questions any more. A killed one closes its
+/// descriptors a moment later; one that has left the group may keep them for ever.
+async fn wait_for_readers(link: &Link) {
+    let mut left = LAST_READS;
+    while link.may_be_read() && !left.is_zero() {
+        let pause = LAST_READS / 25;
+        tokio::time::sleep(pause).await;
+        left = left.saturating_sub(pause);
+    }
 }
 
 /// Wakes the task of a worker for its next look. Set anew only when it has rung: most turns are over

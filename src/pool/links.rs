@@ -216,6 +216,12 @@ impl Link {
         self.pipes.borrow().as_ref().map_or(0, Pipes::unread)
     }
 
+    /// Returns true if it may still be read which questions the worker has not read.
+    pub(super) fn may_be_read(&self) -> bool {
+        let pipes = self.pipes.borrow();
+        pipes.as_ref().is_some_and(|pipes| !pipes.is_idle() && !pipes.is_stdin_closed())
+    }
+
     /// Returns how many of the newest calls have no byte written yet.
     pub(super) fn unwritten(&self) -> usize {
         self.pipes.borrow().as_ref().map_or(0, Pipes::unwritten)

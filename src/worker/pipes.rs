@@ -205,9 +205,13 @@ impl Pipes {
         self.begins_from(self.written)
     }
 
-    /// Returns how many of the newest calls the worker has read no byte of. The number is only
-    /// certain once the worker has gone, with all processes that share its stdin.
+    /// Returns how many of the newest calls the worker has read no byte of, and will read none of.
+    /// As long as any process has the other end of its stdin, that is certain only for those with no
+    /// byte written.
     pub fn unread(&self) -> usize {
+        if !self.is_stdin_closed() {
+            return self.unwritten();
+        }
         // Either end of a pipe tells how much is in it, even after the other end was closed.
         let left = rustix::io::ioctl_fionread(&self.stdin).unwrap_or(0);
         self.begins_from(self.written.saturating_sub(left))

@@ -39,3 +39,29 @@ fn a_timeout_is_not_tried_again() {
     assert_eq!(server.client().get("/?input=hang").code(), "timeout");
     assert_eq!(server.seen(), ["hang"]);
 }
+
+/// Its leader is killed, and with it the group; what reads the questions has left the group and
+/// reads on.
+#[test]
+fn what_an_escaped_reader_may_still_read_is_not_given_to_another() {
+    let script = "trap '' PIPE; while read -r q; do echo $q >> seen; \
+                  if [ $q = hold ]; then while [ ! -e go ]; do sleep 0.02; done; fi; \
+                  echo \"$q|done\"; done";
+    let server = Server::with("workers = 1\nin_flight = 2\nreply = \"{input}|{result}\"")
+        .file("reads.sh", script)
+        .worker("setsid --wait sh reads.sh")
+        .start();
+    let held = server.client().post_later("/", "hold");
+    server.wait_until("the first is read", |s| s.seen() == ["hold"]);
+    let waiting = server.client().post_later("/", "second");
+    server.wait_until("both are with the worker", |s| {
+        s.status()["pools"][0]["workers"][0]["in_flight"] == 2
+    });
+    let leader = server.workers()[0];
+    server.signal_worker(leader, "KILL");
+    assert_eq!(held.answer().code(), "worker_lost");
+    assert_eq!(waiting.answer().code(), "worker_lost");
+    server.write("go", "");
+    server.wait_until("it is read after all", |s| s.seen().contains(&"second".to_owned()));
+    assert_eq!(server.seen().iter().filter(|line| *line == "second").count(), 1);
+}
