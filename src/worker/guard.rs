@@ -11,18 +11,26 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
+use super::ending::{end_of, has_ended, watched};
 use super::own::guard_command;
 use super::shim;
 
+/// How long to wait before the next guard is watched, so that one that cannot live is not started
+/// without pause.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
 /// The server's connection to its guard process, and its list of the children that are workers.
 ///
-/// Clones share one connection. The server notices that the guard died when the next worker
-/// starts or ends, and replaces it then.
+/// Clones share one connection. A guard that died is replaced by [`Guard::keep`], which sees its
+/// end, or when the next worker starts or ends.
 #[derive(Clone, Debug)]
 pub struct Guard {
     shared: Arc<Shared>,
@@ -69,6 +77,41 @@ impl Guard {
         self.lock().connection.as_ref().map(|connection| connection.child.id())
     }
 
+    /// Starts another guard as soon as one has died, until it is cancelled. Without it, nobody would
+    /// notice until the next worker starts or ends, and what workers start could outlive the server.
+    pub async fn keep(&self) {
+        loop {
+            match self.end() {
+                Ok(Some(end)) => {
+                    if end.readable().await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "cannot watch the guard process"),
+            }
+            self.replace_if_dead();
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+
+    /// Returns a descriptor that becomes readable when the guard ends. There may be no guard.
+    fn end(&self) -> io::Result<Option<AsyncFd<OwnedFd>>> {
+        let state = self.lock();
+        let Some(connection) = &state.connection else { return Ok(None) };
+        let end = end_of(Pid::from_child(&connection.child))?;
+        watched(end, Interest::READABLE).map(Some)
+    }
+
+    /// Starts another guard if there is none that lives.
+    fn replace_if_dead(&self) {
+        let mut state = self.lock();
+        let is_alive = |connection: &Connection| !has_ended(Pid::from_child(&connection.child));
+        if !state.connection.as_ref().is_some_and(is_alive) {
+            self.replace(&mut state, "it ended");
+        }
+    }
+
     /// Starts a worker and puts its group on the list. `start` returns the process id of a new
     /// child that leads its own group, however it made it. Both happen under the lock, so that
     /// [`Guard::reap_stranger`] never sees a worker that is not on the list.
@@ -110,8 +153,15 @@ impl Guard {
     fn tell(&self, state: &mut State, sign: char, id: Pid) {
         if let Some(connection) = &state.connection {
             let Err(error) = connection.write(sign, id) else { return };
-            tracing::warn!(%error, "the guard process was lost; starting another");
+            self.replace(state, &error.to_string());
+        } else {
+            self.replace(state, "it could not be started before");
         }
+    }
+
+    /// Starts another guard and tells it the whole list.
+    fn replace(&self, state: &mut State, why: &str) {
+        tracing::warn!(why, "the guard process was lost; starting another");
         state.connection = match Connection::restart(self.binary(), &state.groups) {
             Ok(connection) => Some(connection),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod ending;
 pub mod guard;
 pub mod kill;
 pub mod look;

@@ -21,9 +21,10 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::ending::watched;
 use super::guard::Guard;
 use super::own::{self, Token};
-use super::process::{Process, watched};
+use super::process::Process;
 use crate::config::LaunchSettings;
 
 /// Our ends of a worker's streams, non-blocking.
