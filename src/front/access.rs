@@ -10,6 +10,8 @@ use crate::observe::log::{AccessLine, AccessLog};
 
 /// How many bytes of a path the log shows at most.
 const PATH_MAX: usize = 1024;
+/// How many bytes of a method the log shows at most.
+const METHOD_MAX: usize = 32;
 
 /// Makes a unique id for each request that brings none.
 #[derive(Debug)]
@@ -90,8 +92,8 @@ impl Account<'_> {
     /// Writes the line of a request. `call` is what its call cost, if there was one.
     pub fn write(&self, log: &AccessLog, call: Option<Timing>, failure: Option<&Failure>) {
         log.write(&AccessLine {
-            method: self.method,
-            path: capped(self.path),
+            method: capped(self.method, METHOD_MAX),
+            path: capped(self.path, PATH_MAX),
             status: self.status,
             route: self.label,
             bytes: self.bytes,
@@ -105,8 +107,8 @@ impl Account<'_> {
     }
 }
 
-fn capped(path: &str) -> &str {
-    &path[..path.floor_char_boundary(PATH_MAX)]
+fn capped(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }
 
 #[cfg(test)]
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn long_paths_are_cut_between_characters() {
-        assert_eq!(capped("/a"), "/a");
-        assert_eq!(capped(&format!("/{}", "é".repeat(PATH_MAX))).len(), PATH_MAX - 1);
+        assert_eq!(capped("/a", PATH_MAX), "/a");
+        assert_eq!(capped(&format!("/{}", "é".repeat(PATH_MAX)), PATH_MAX).len(), PATH_MAX - 1);
     }
 }

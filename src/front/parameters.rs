@@ -1,14 +1,16 @@
 //! The values of a route's parameters, from wherever the request has them.
 //!
-//! Pure. Each source is read once from start to end, whatever stands in it, and only declared
-//! names are kept; so a request with a hundred thousand parameters costs no more than its bytes.
+//! Pure. Each source is read once from start to end, and only declared names are kept. A request
+//! may have so many parameters: a body of 16 MiB could have millions, and reading those would keep
+//! all others on the thread waiting.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::routes::path_values;
@@ -16,6 +18,8 @@ use crate::base::Failure;
 use crate::base::parameter::{Parameter, ParameterKind, compact_json};
 use crate::config::RouteSettings;
 
+/// Most parameters that a query or a body may have.
+pub const PARAMETERS_MAX: usize = 200_000;
 /// Most parameters of a request whose route declares none and passes all of them on.
 pub const UNDECLARED_MAX: usize = 10_000;
 
@@ -102,7 +106,7 @@ pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure
             return Err(bad_request("a parameter is given twice"));
         }
         if names.len() > UNDECLARED_MAX {
-            return Err(bad_request("the request has too many parameters"));
+            return Err(too_many());
         }
         members.push((name.to_owned(), json));
         Ok(())
@@ -153,7 +157,10 @@ impl<'a> Given<'a> {
     }
 
     fn take_pairs(&mut self, text: &'a str) -> Result<(), Failure> {
-        for (key, value) in pairs(text) {
+        for (count, (key, value)) in pairs(text).enumerate() {
+            if count == PARAMETERS_MAX {
+                return Err(too_many());
+            }
             let key = decode(key, true).map_err(|_| unreadable_name())?;
             if let Some(index) = self.index_of(&key) {
                 self.take(index, decode(value, true))?;
@@ -250,16 +257,25 @@ fn for_each_member<'a>(
 ) -> Result<(), Failure> {
     let text = str::from_utf8(body).map_err(|_| bad_request("the body is not UTF-8"))?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = reader.deserialize_map(Members(take)).and_then(|taken| {
+    let are_too_many = Cell::new(false);
+    let members = Members { take, are_too_many: &are_too_many };
+    let read = reader.deserialize_map(members).and_then(|taken| {
         reader.end()?;
         Ok(taken)
     });
-    read.unwrap_or_else(|_| Err(bad_request("the body is not a JSON object")))
+    match read {
+        Ok(taken) => taken,
+        Err(_) if are_too_many.get() => Err(too_many()),
+        Err(_) => Err(bad_request("the body is not a JSON object")),
+    }
 }
 
-struct Members<F>(F);
+struct Members<'a, F> {
+    take: F,
+    are_too_many: &'a Cell<bool>,
+}
 
-impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for Members<F> {
+impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for Members<'_, F> {
     type Value = Result<(), Failure>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,10 +284,16 @@ impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for
 
     fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<Self::Value, M::Error> {
         let mut taken = Ok(());
+        let mut count = 0;
         // After a first failure the rest is still read: a broken body is broken anyhow.
         while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
             if taken.is_ok() {
-                taken = (self.0)(&name, value);
+                taken = (self.take)(&name, value);
+            }
+            count += 1;
+            if count > PARAMETERS_MAX {
+                self.are_too_many.set(true);
+                return Err(M::Error::custom("too many members"));
             }
         }
         Ok(taken)
@@ -292,6 +314,10 @@ fn bad(parameter: &Parameter, detail: &str) -> Failure {
 
 fn bad_request(detail: impl Into<Cow<'static, str>>) -> Failure {
     Failure::BadRequest { detail: detail.into() }
+}
+
+fn too_many() -> Failure {
+    bad_request("the request has too many parameters")
 }
 
 fn unreadable_name() -> Failure {
@@ -482,6 +508,16 @@ pub(super) mod tests {
         let many = Sources { path: "/f", query: &query, body: Body::Nothing };
         assert_eq!(read(&[("n99999", int())], many), values(&["99999"]));
         assert!(undeclared(many).is_err());
+    }
+
+    #[test]
+    fn millions_of_parameters_are_refused_before_they_are_read() {
+        let form = "a&".repeat(PARAMETERS_MAX + 1) + "num=1";
+        let json = format!("{{{}\"num\":1}}", "\"a\":1,".repeat(PARAMETERS_MAX + 1));
+        for body in [Body::Form(form.as_bytes()), Body::Json(json.as_bytes())] {
+            let many = Sources { path: "/f", query: "", body };
+            assert_eq!(read(&[("num", int())], many), Err(too_many()));
+        }
     }
 
     #[test]

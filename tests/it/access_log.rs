@@ -43,3 +43,12 @@ fn it_can_be_switched_off() {
     server.wait_for_log("marker");
     assert!(server.log_lines().iter().all(|line| !line.contains("silent")));
 }
+
+#[test]
+fn a_long_method_is_cut() {
+    let server = Server::with("workers = 1").start();
+    let method = "M".repeat(8_000);
+    server.client().request(&method, "/", &["X-Request-Id: long-method"], "");
+    let line = server.wait_for_log("long-method");
+    assert!(line.contains("MMMM") && line.len() < 1_000, "{line}");
+}
