@@ -60,7 +60,7 @@ impl Slots {
     }
 
     fn seat(&self, permit: OwnedSemaphorePermit) -> Slot {
-        let (number, seat) = self.seats.add();
+        let (number, seat) = self.seats.add(tokio::time::Instant::now().into_std());
         let (seats, count) = (Arc::clone(&self.seats), Arc::clone(&self.count));
         Slot { _permit: permit, number, seat, seats, count }
     }

@@ -61,8 +61,8 @@ impl Seat {
 }
 
 impl Seats {
-    pub(super) fn add(&self) -> (u64, Arc<Seat>) {
-        let seat = Arc::new(Seat::new(super::watched::now()));
+    pub(super) fn add(&self, now: Instant) -> (u64, Arc<Seat>) {
+        let seat = Arc::new(Seat::new(now));
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.next += 1;
         let number = inner.next;
@@ -135,7 +135,7 @@ mod tests {
     fn the_longest_wait_leaves_first_and_who_works_stays() {
         let seats = Seats::default();
         let now = Instant::now();
-        let all: Vec<_> = (0..4).map(|_| seats.add().1).collect();
+        let all: Vec<_> = (0..4).map(|_| seats.add(now).1).collect();
         all[0].works();
         for (seat, second) in all[1..].iter().zip([3, 1, 2]) {
             seat.waits(now + Duration::from_secs(second));
@@ -154,7 +154,7 @@ mod tests {
     fn a_candidate_that_got_a_request_or_has_gone_is_passed_over() {
         let seats = Seats::default();
         let now = Instant::now();
-        let all: Vec<_> = (0..4).map(|_| seats.add()).collect();
+        let all: Vec<_> = (0..4).map(|_| seats.add(now)).collect();
         for ((_, seat), second) in all.iter().zip(1..) {
             seat.waits(now + Duration::from_secs(second));
         }

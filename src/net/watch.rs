@@ -248,7 +248,7 @@ mod tests {
 
     fn new() -> (Clock, Watch) {
         let clock = Clock(Instant::now());
-        let watch = Watch::new(clock.0, Seats::default().add().1);
+        let watch = Watch::new(clock.0, Seats::default().add(clock.0).1);
         (clock, watch)
     }
 
