@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
-use crate::config::{Config, ConfigSource, PoolSettings, problem};
+use crate::config::{Config, ConfigSource, PoolSettings, Secrets, problem};
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
@@ -39,7 +39,7 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(problems) => {
-            say(&shown(&problems, source, is_terminal(&std::io::stdout())));
+            say(&shown(&problems, source, Secrets::Shown, is_terminal(&std::io::stdout())));
             return ExitCode::from(REFUSED);
         }
     };

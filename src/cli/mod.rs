@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::config::flags::{Command, CommandLine, ServeArguments};
-use crate::config::{ConfigSource, Problems};
+use crate::config::{ConfigSource, Problems, Secrets};
 
 /// The exit code of a failure while running.
 const FAILED: u8 = 1;
@@ -73,7 +73,12 @@ fn complain_with_hint(message: &str, hint: &str) {
 }
 
 /// Renders all problems of a configuration, and their count.
-fn shown(problems: &Problems, source: &ConfigSource, is_terminal: bool) -> String {
+fn shown(
+    problems: &Problems,
+    source: &ConfigSource,
+    secrets: Secrets,
+    is_terminal: bool,
+) -> String {
     // https://no-color.org: any value counts, except an empty one.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let count = problems.count();
@@ -82,7 +87,8 @@ fn shown(problems: &Problems, source: &ConfigSource, is_terminal: bool) -> Strin
         Some(path) => format!(" Test again with `httpipe check {}`", path.display()),
         None => String::new(),
     };
-    format!("{}{count}, nothing was started.{again}\n", problems.render(is_terminal && !no_color))
+    let shown = problems.render(secrets, is_terminal && !no_color);
+    format!("{shown}{count}, nothing was started.{again}\n")
 }
 
 fn is_terminal(stream: &impl IsTerminal) -> bool {

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 
 use super::{FAILED, REFUSED, complain, is_terminal, shown};
-use crate::config::ConfigSource;
+use crate::config::{ConfigSource, Secrets};
 
 /// Loads the configuration and serves until a signal stops the server.
 pub(super) fn run(source: &ConfigSource) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(problems) => {
-            complain(&shown(&problems, source, is_terminal(&std::io::stderr())));
+            // What is not a terminal is a log, as under systemd.
+            let is_terminal = is_terminal(&std::io::stderr());
+            let secrets = if is_terminal { Secrets::Shown } else { Secrets::Hidden };
+            complain(&shown(&problems, source, secrets, is_terminal));
             return ExitCode::from(REFUSED);
         }
     };

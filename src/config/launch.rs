@@ -23,6 +23,9 @@ pub type Environment = Vec<(OsString, OsString)>;
 /// Where programs are looked for if the environment has no `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// Where a log does not say more, because what is wrong quotes a command.
+const CHECK_SHOWS_MORE: &str = "`httpipe check` says why";
+
 /// How much of a script is read to find its interpreter; the kernel reads no more.
 const FIRST_LINE_MAX: u64 = 256;
 
@@ -75,7 +78,10 @@ pub fn resolve(
         Err((message, hint)) => {
             let first = command.index(0);
             let at = if places.is_written(&first) { first } else { command };
-            Err(vec![Problem::new(places.value(&at), message).hint(hint)])
+            let pool = path.last_key();
+            let public = format!("the program of pool `{pool}` cannot be run: {CHECK_SHOWS_MORE}");
+            let problem = Problem::new(places.value(&at), message).hint(hint);
+            Err(vec![problem.without_values(public)])
         }
     }
 }
@@ -84,7 +90,10 @@ pub fn resolve(
 fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |path: &KeyPath, message: String, hint: &str| {
-        problems.push(Problem::new(places.value(path), message).hint(hint));
+        let problem = Problem::new(places.value(path), message).hint(hint);
+        problems.push(
+            problem.without_values(format!("no process can be given this: {CHECK_SHOWS_MORE}")),
+        );
     };
     let command = path.key("command");
     for (index, text) in pool.command.iter().enumerate() {
@@ -99,7 +108,10 @@ fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem>
     }
     for (name, value) in &pool.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            let message = format!("`{}` cannot be put into an environment", name.escape_debug());
+            // What follows a `=` was meant as a value.
+            let name_only = name.split_inclusive('=').next().unwrap_or_default();
+            let shown = name_only.escape_debug();
+            let message = format!("`{shown}` cannot be put into an environment");
             let hint = "a name is not empty and holds no `=`; neither it nor its value holds NUL";
             refuse(&path.key("env").key(name), message, hint);
         }

@@ -15,6 +15,7 @@ use super::flags::{Target, Typed};
 use super::launch::{Environment, reason, resolve};
 use super::problem::{Place, Problem, Problems, SourceText};
 use super::schema::schema;
+use super::secrets::secrets;
 use super::server::Config;
 use super::shape;
 use super::tree::{KeyPath, Tree};
@@ -53,24 +54,26 @@ impl ConfigSource {
     ///
     /// All problems that were found.
     pub fn load(&self) -> Result<Config, Problems> {
-        let source = match &self.path {
-            Some(path) => Some(read(path)?),
-            None => None,
-        };
+        let source = self.path.as_deref().map(read).transpose()?;
         let mut tree = Tree::default();
         let mut problems = Vec::new();
         if let Some(source) = &source {
             match Tree::parse(&source.text) {
                 Ok((read, found)) => (tree, problems) = (read, found),
-                Err(errors) => return Err(Problems::new(Some(source.clone()), errors)),
+                Err(errors) => {
+                    // Where the secrets are in what is not TOML is not known.
+                    let all = std::iter::once(0..source.text.len()).collect();
+                    return Err(Problems::new(Some(source.clone()), errors).with_secrets(all));
+                }
             }
         }
+        let schema = schema();
+        let text = source.as_ref().map_or("", |source| &source.text);
+        let secrets = secrets(&tree, &schema, text);
         problems.extend(self.put_options(&mut tree));
-        problems.extend(shape::check(&mut tree, &schema()));
-        match self.check(tree, problems) {
-            Ok(config) => Ok(config),
-            Err(problems) => Err(Problems::new(source, problems)),
-        }
+        problems.extend(shape::check(&mut tree, &schema));
+        self.check(tree, problems)
+            .map_err(|problems| Problems::new(source, problems).with_secrets(secrets))
     }
 
     fn check(&self, tree: Tree, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
@@ -78,7 +81,8 @@ impl ConfigSource {
         let file: File = match values.try_into() {
             Ok(file) => file,
             Err(error) => {
-                problems.push(Problem::new(Place::Nowhere, error.message()));
+                let problem = Problem::new(Place::Nowhere, error.message());
+                problems.push(problem.without_values("a value has the wrong type"));
                 return Err(problems);
             }
         };
@@ -131,7 +135,8 @@ impl ConfigSource {
                                 Place::Option(name.to_owned()),
                                 format!("`{name} {text}` has no `=`"),
                             )
-                            .hint("write NAME=VALUE"),
+                            .hint("write NAME=VALUE")
+                            .without_values(format!("`{name}` has no `=`")),
                         ),
                     }
                 }

@@ -20,6 +20,7 @@ pub mod route;
 pub mod route_text;
 pub mod scalar;
 pub mod schema;
+pub mod secrets;
 pub mod server;
 pub mod shape;
 pub mod tree;
@@ -28,7 +29,7 @@ pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, Matching};
 pub use load::ConfigSource;
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
-pub use problem::Problems;
+pub use problem::{Problems, Secrets};
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
 pub use server::{
     AdminSettings, CacheSettings, Config, Hosts, LimitSettings, ListenAddress, LogSettings,

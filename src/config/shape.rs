@@ -8,6 +8,7 @@ use toml::Value;
 
 use super::problem::{Place, Problem};
 use super::schema::{TableSchema, tables};
+use super::secrets::is_secret;
 use super::tree::{KeyPath, Places, Step, Tree};
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
@@ -172,7 +173,14 @@ impl Checker<'_> {
             {
                 Some(format!("write {text} without quotes"))
             }
+            Value::String(_) if kinds == ["a list"] && is_secret(path) => {
+                let example = expected.iter().find_map(|schema| schema["examples"].get(0));
+                example.map(|example| format!("write it as in {example}"))
+            }
             Value::String(text) if kinds == ["a list"] => Some(format!("write [{text:?}]")),
+            Value::Integer(_) | Value::Float(_) if is_secret(path) => {
+                kinds.contains(&"a string").then(|| "write it in quotes".to_owned())
+            }
             Value::Integer(_) | Value::Float(_)
                 if kinds.contains(&"a string")
                     && expected.iter().all(|one| one["enum"].is_null()) =>

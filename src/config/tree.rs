@@ -3,7 +3,7 @@
 //! Pure. Options and environment variables replace values of the file here, so that all go
 //! through the same checks and each problem still knows its place.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -28,7 +28,8 @@ pub enum Step {
 /// Where every value came from.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    origins: HashMap<KeyPath, Origin>,
+    /// In the order of paths, so that what is inside a value follows it.
+    origins: BTreeMap<KeyPath, Origin>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,12 +109,20 @@ impl fmt::Display for KeyPath {
     }
 }
 
+impl Origin {
+    fn value(&self) -> Place {
+        match self {
+            Self::File { value, .. } => Place::File(value.clone()),
+            Self::Option(name) => Place::Option(name.clone()),
+        }
+    }
+}
+
 impl Places {
     /// Where the value is; where it is absent, the table that should hold it.
     pub fn value(&self, path: &KeyPath) -> Place {
         match self.origins.get(path) {
-            Some(Origin::File { value, .. }) => Place::File(value.clone()),
-            Some(Origin::Option(name)) => Place::Option(name.clone()),
+            Some(origin) => origin.value(),
             None => path.parent().map_or(Place::Nowhere, |parent| self.value(&parent)),
         }
     }
@@ -137,6 +146,22 @@ impl Places {
             Place::Option(name) => name,
             Place::File(_) | Place::Nowhere => path.last_key().to_owned(),
         }
+    }
+
+    /// Notes that an option replaced a value, and with it all that was inside.
+    fn put(&mut self, path: &KeyPath, option: &str) {
+        let inside = self.origins.range(path..).map(|(known, _)| known);
+        let inside: Vec<KeyPath> =
+            inside.take_while(|known| known.0.starts_with(&path.0)).cloned().collect();
+        for known in inside {
+            self.origins.remove(&known);
+        }
+        self.origins.insert(path.clone(), Origin::Option(option.to_owned()));
+    }
+
+    /// Every value that was written, and where.
+    pub fn written(&self) -> impl Iterator<Item = (&KeyPath, Place)> {
+        self.origins.iter().map(|(path, origin)| (path, origin.value()))
     }
 
     /// The place in the file where a value begins, to sort by.
@@ -170,8 +195,7 @@ impl Tree {
         let Some((Step::Key(last), way)) = path.0.split_last() else { return };
         let Some(table) = step_into(&mut self.values, way) else { return };
         table.insert(last.clone(), value);
-        self.places.origins.retain(|known, _| !known.0.starts_with(&path.0));
-        self.places.origins.insert(path.clone(), Origin::Option(option.to_owned()));
+        self.places.put(path, option);
     }
 }
 

@@ -12,9 +12,10 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
     }
     for pool in &config.pools {
         let launch = &pool.program.launch;
-        let command = [vec![launch.name.clone()], launch.arguments.clone()].concat().join(" ");
+        // Without its arguments, which may hold secrets.
+        let program = &launch.name;
         let (least, most) = (pool.rules.workers_least, pool.rules.workers_most);
-        tracing::info!(pool = pool.name, command, workers = format!("{least}..{most}"), "running");
+        tracing::info!(pool = pool.name, program, workers = format!("{least}..{most}"), "running");
         let wire = &pool.program.wire;
         if !wire.proves_question() && !wire.takes_turns {
             tracing::warn!(

@@ -41,6 +41,7 @@ mod recycle;
 mod reload;
 mod retry;
 mod scaling;
+mod secrets;
 mod shared_runs;
 mod soak;
 mod startup;
