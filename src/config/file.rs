@@ -159,12 +159,17 @@ pub struct PoolFile {
     pub workers: Option<Workers>,
     /// Most calls in one worker at once: a number, or `"auto"`, which sends the next call ahead
     /// only while calls are much shorter than waking an idle worker takes. If absent: `"auto"` if
-    /// `reply` contains `{input}`, else 1.
+    /// `reply` contains `{input}`, else 1. With 1, workers whose answers do not show which call
+    /// they belong to take turns; with more, their output beyond one answer a question may reach
+    /// wrong callers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
-    /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring` or `content-length`. Questions and
-    /// answers may differ: `{ send = "line", reply = "block" }`. With `matching = "order"`, answers
+    /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length` or `turn`: an
+    /// answer is all that the program writes until it waits for its input again, without one line
+    /// end at its end, and a question is a line. After an empty answer the worker is replaced, for
+    /// it may wait for the rest of the question. Questions and answers may differ: `{ send =
+    /// "block", reply = "turn" }`. With `matching = "order"`, answers
     /// may end with `{nonce}`, as in `until:{nonce}\n`.
     pub framing: FramingFile,
     /// How an answer finds its call: `order` (the oldest call in that worker), `echo` (the call
@@ -196,7 +201,8 @@ pub struct PoolFile {
     /// Longest time until a new worker is ready: its banner, `hello` and `probe` together.
     pub start_timeout: Time,
     /// A regular expression for the banner. Everything that a new worker writes up to the end of
-    /// the first match, and a line end right after it, is skipped.
+    /// the first match, and a line end right after it, is skipped. If absent, a new worker is
+    /// asked once it waits for its input, and what it has written until then is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
     /// Messages that are sent to a new worker once, after its banner and before the probe. Each
@@ -224,8 +230,8 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
     /// How an answer that comes in several messages ends: `until:TEXT` (at a message that is
-    /// exactly TEXT, which is not passed on) or `more` (at the first JSON document without `"more":
-    /// true` at its top level). Each message is passed on as it comes. If absent, an answer is one
+    /// exactly TEXT, which is not passed on), `more` (at the first JSON document without `"more":
+    /// true` at its top level) or `turn` (when the program waits for its input again). Each message is passed on as it comes. If absent, an answer is one
     /// message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
@@ -293,7 +299,8 @@ pub struct QueueFile {
     pub length: usize,
     /// Most bytes of questions that wait at once; beyond it, calls get 503.
     pub bytes: Size,
-    /// Longest time that a call may wait before it is first given to a worker; then 503.
+    /// Longest time that a call may wait before it is first given to a worker; then 503. While no
+    /// worker has been ready yet, `start_timeout` comes on top.
     pub wait: Time,
 }
 

@@ -24,7 +24,8 @@ impl<P> State<P> {
                 continue;
             }
             let retry_after = self.retry_after(now);
-            let waited = self.rules.queue_wait;
+            let accepted = self.calls.get(id).map_or(now, |call| call.accepted);
+            let waited = now.saturating_duration_since(accepted);
             self.fail(now, id, Failure::QueueTimeout { waited, retry_after });
         }
     }

@@ -30,6 +30,8 @@ pub struct Rules {
     pub queue_bytes: u64,
     /// Longest wait in the queue.
     pub queue_wait: Duration,
+    /// Longest time until the first worker is ready. Only then `queue_wait` begins.
+    pub start_timeout: Duration,
     /// How often a call is tried again after its worker was lost.
     pub retries: u32,
     /// A worker is replaced after this many calls.
@@ -62,6 +64,7 @@ impl From<&PoolSettings> for Rules {
             queue_length: rules.queue.length,
             queue_bytes: rules.queue.bytes.0,
             queue_wait: rules.queue.wait,
+            start_timeout: rules.start_timeout,
             retries: rules.retries,
             recycle_calls: rules.recycle.calls,
             recycle_age: rules.recycle.age,

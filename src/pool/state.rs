@@ -54,6 +54,8 @@ pub struct State<P> {
     pub(super) overload: Overload,
     pub(super) promises: Promises,
     pub(super) suspects: Suspects<P>,
+    /// When a worker became ready for the first time.
+    first_ready: Option<Instant>,
     pub(super) stopping: bool,
     actions: Vec<Action<P>>,
 }
@@ -74,6 +76,7 @@ impl<P> State<P> {
             overload: Overload::default(),
             promises: Promises::default(),
             suspects: Suspects::new(fingerprint),
+            first_ready: None,
             stopping: false,
             actions: Vec::new(),
         }
@@ -110,8 +113,9 @@ impl<P> State<P> {
         if let Some(refusal) = self.refusal(now, question, call.bytes, call.idempotent) {
             return Err((call.payload, refusal));
         }
-        let deadline = now + self.rules.queue_wait;
-        let latest = self.rules.latest(now);
+        let start = self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO);
+        let deadline = now + start + self.rules.queue_wait;
+        let latest = self.rules.latest(now + start);
         let id = self.calls.insert(|id| CallBook {
             id,
             payload: call.payload,
@@ -153,6 +157,7 @@ impl<P> State<P> {
     /// A worker that started can take calls.
     pub fn ready(&mut self, now: Instant, worker: WorkerId) {
         if let Some(stay) = self.crew.ready(now, worker) {
+            self.first_ready.get_or_insert(now);
             self.freed(now, worker, stay);
             self.retire_due();
         }
@@ -248,7 +253,9 @@ impl<P> State<P> {
         loop {
             let oldest = self.queue.oldest(|id| self.calls.waits(id));
             let accepted = oldest.and_then(|id| self.calls.get(id)).map(|call| call.accepted);
-            self.overload.look(now, accepted, self.rules.queue_wait);
+            // While the program loads, nobody can know how long calls would wait.
+            let since = accepted.zip(self.first_ready).map(|(accepted, ready)| accepted.max(ready));
+            self.overload.look(now, since, self.rules.queue_wait);
             let newest_first = self.overload.is_on();
             let Some(id) = self.queue.next(newest_first, |id| self.calls.waits(id)) else { break };
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {

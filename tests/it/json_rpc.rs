@@ -157,7 +157,8 @@ fn a_notification_to_nobody_is_refused() {
 
 #[test]
 fn notifications_to_a_worker_that_does_not_read_are_refused_before_they_pile_up() {
-    let server = Server::with("workers = 1\nmatching = \"json-id\"")
+    // What reads in no way that can be seen is asked after half of its start's time.
+    let server = Server::with("workers = 1\nmatching = \"json-id\"\nstart_timeout = \"1s\"")
         .worker("demo-worker --never-reads")
         .start();
     let large = note(&"x".repeat(100_000)).to_string();

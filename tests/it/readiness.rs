@@ -71,3 +71,20 @@ fn an_answer_to_the_probe_whose_parts_do_not_end_is_given_up() {
     let memory = server.memory() >> 20;
     assert!(memory < 100, "{memory} MiB");
 }
+
+/// Its callers wait for the start, which has a time limit of its own, and not only `queue.wait`.
+#[test]
+fn a_program_that_loads_is_starting_and_its_first_callers_wait() {
+    let keys = "workers = 1\ntimeout = \"300ms\"\nqueue = { wait = \"100ms\" }";
+    let server = Server::with(keys).worker("demo-worker --slow-start 1s").start_unready();
+    assert_eq!(server.admin().get("/ready").status, 503);
+    assert_eq!(server.metric("httpipe_workers{state=\"starting\"}"), 1.0);
+    let callers: Vec<_> =
+        (0..3).map(|n| server.client().post_later("/", &format!("early {n}"))).collect();
+    for (n, caller) in callers.into_iter().enumerate() {
+        let answer = caller.answer();
+        assert_eq!((answer.status, answer.body), (200, format!("early {n}")));
+    }
+    assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
+    assert_eq!(server.admin().get("/ready").status, 200);
+}

@@ -23,6 +23,7 @@ pub(crate) struct Oracle {
     pub(crate) rules: Rules,
     pub(crate) now: Instant,
     pub(crate) step: u64,
+    pub(crate) first_ready: Option<Instant>,
     pub(crate) asks: Vec<Ask>,
     pub(crate) open: BTreeSet<Serial>,
     pub(crate) workers: BTreeMap<WorkerId, Model>,
@@ -62,6 +63,7 @@ impl Oracle {
             rules,
             now,
             step: 0,
+            first_ready: None,
             asks: Vec::new(),
             open: BTreeSet::new(),
             workers: BTreeMap::new(),
@@ -87,8 +89,9 @@ impl Oracle {
             id: Some(id),
             idempotent,
             accepted: self.now,
-            waits_until: self.now + self.rules.queue_wait,
+            waits_until: self.now + self.start_wait() + self.rules.queue_wait,
             latest: self.now
+                + self.start_wait()
                 + self.rules.queue_wait
                 + self.rules.timeout * (1 + self.rules.retries),
             caller_deadline: caller,
@@ -103,6 +106,11 @@ impl Oracle {
             requeued: (0, 0),
             blame: None,
         });
+    }
+
+    /// What a call may wait longer while no worker was ready yet.
+    fn start_wait(&self) -> Duration {
+        self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO)
     }
 
     pub(crate) fn count(&self, stage: Stage) -> usize {
@@ -191,6 +199,7 @@ impl Oracle {
     fn look(&mut self) {
         let fresh = self.waiting().filter(|(_, ask)| !ask.was_given);
         let oldest = fresh.map(|(_, ask)| ask.accepted).min();
+        let oldest = oldest.zip(self.first_ready).map(|(oldest, ready)| oldest.max(ready));
         self.standing.look(self.now, oldest, self.rules.queue_wait);
     }
 

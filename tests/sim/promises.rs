@@ -439,3 +439,29 @@ fn the_end_answers_everyone_and_stops_everything() {
     assert_eq!(said, expected);
     assert_eq!(story.call("d"), ["refuse d draining"]);
 }
+
+#[test]
+fn a_call_that_comes_before_the_first_worker_is_ready_waits_for_it() {
+    let queue_wait = Duration::from_secs(1);
+    let start_timeout = Duration::from_secs(30);
+    let mut story = Story::before_the_start(Rules { queue_wait, start_timeout, ..rules() });
+    story.settle();
+    story.call("a");
+    assert_eq!(story.pass(20_000), [""; 0]);
+    assert_eq!(story.ready(1), ["give a to 1"]);
+    story.call("b");
+    assert_eq!(story.pass(999), [""; 0]);
+    assert_eq!(story.pass(1), ["fail b queue_timeout"]);
+}
+
+#[test]
+fn calls_that_waited_for_the_start_are_served_oldest_first() {
+    let mut story = Story::before_the_start(rules());
+    story.settle();
+    story.call("a");
+    story.pass(3_000);
+    story.call("b");
+    story.pass(3_000);
+    assert_eq!(story.ready(1), ["give a to 1"]);
+    assert_eq!(story.good(1, "a"), ["answer a", "give b to 1"]);
+}

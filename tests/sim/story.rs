@@ -32,6 +32,7 @@ pub(crate) fn rules() -> Rules {
         queue_length: 100,
         queue_bytes: 1000,
         queue_wait: Duration::from_secs(5),
+        start_timeout: Duration::from_secs(30),
         retries: 1,
         recycle_calls: None,
         recycle_age: None,

@@ -103,6 +103,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
         queue_length: [0, 3, 20, 60][rng.usize(..4)],
         queue_bytes: [50, 100_000][rng.usize(..2)],
         queue_wait: millis(rng, &[0, 20, 500, 5_000]),
+        start_timeout: Duration::from_secs(2),
         retries: rng.u32(..=2),
         recycle_calls: [None, None, Some(1), Some(30)][rng.usize(..4)],
         recycle_age: [None, None, None, Some(Duration::from_secs(2))][rng.usize(..4)],

@@ -207,6 +207,7 @@ impl World {
                     && model.stage == Stage::Starting
                 {
                     model.stage = Stage::Serving;
+                    self.oracle.first_ready.get_or_insert(self.oracle.now);
                     model.idle_since = now;
                     model.used = step;
                 }
