@@ -4,12 +4,16 @@
 //! `docs/reference/config.md` of them, `shape` checks a file against that schema, and the
 //! defaults of an absent key are the ones of the `Default` implementations here.
 
+mod pool;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{InFlightText, Scalar, Size, Time, Workers};
+use super::scalar::{Scalar, Size, Time};
+
+pub use pool::{FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile};
 
 /// The configuration of one server.
 ///
@@ -144,208 +148,6 @@ pub struct CacheFile {
     pub memory: Size,
 }
 
-/// One program and how its workers are run and asked.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["command"]))]
-pub struct PoolFile {
-    /// The program and its arguments. No shell is involved. A program without a slash is looked up
-    /// in `PATH`; one with a slash is relative to `dir`.
-    #[schemars(length(min = 1), extend("examples" = [["python3", "worker.py"]]))]
-    pub command: Vec<String>,
-    /// How many workers are kept ready and how many there may be under load: `"2..8"`; `4` means
-    /// `"4..4"`. If absent, one for each CPU that the server may use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workers: Option<Workers>,
-    /// Most calls in one worker at once: a number, or `"auto"`, which sends the next call ahead
-    /// only while calls are much shorter than waking an idle worker takes. If absent: `"auto"` if
-    /// `reply` contains `{input}`, else 1. With 1, workers whose answers do not show which call
-    /// they belong to take turns; with more, their output beyond one answer a question may reach
-    /// wrong callers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_flight: Option<InFlightText>,
-    /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
-    /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length` or `turn`: an
-    /// answer is all that the program writes until it waits for its input again, without one line
-    /// end at its end, and a question is a line. After an empty answer the worker is replaced, for
-    /// it may wait for the rest of the question. Questions and answers may differ: `{ send =
-    /// "block", reply = "turn" }`. With `matching = "order"`, answers
-    /// may end with `{nonce}`, as in `until:{nonce}\n`.
-    pub framing: FramingFile,
-    /// How an answer finds its call: `order` (the oldest call in that worker), `echo` (the call
-    /// whose question it repeats; needs a `reply` that contains `{input}`), `tag` (the call whose
-    /// tag it begins with), `json-id` (the call with the same JSON `id`).
-    pub matching: MatchingText,
-    /// What an answer looks like: text with captures, as in `"{input}|{result}"`, which becomes a
-    /// JSON object; `"json"`: a JSON document, passed on as it is; `"http"`: JSON with `status`,
-    /// `headers` and `body` or `body_base64`. If absent, the whole answer is passed on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply: Option<String>,
-    /// What an error that the program reports looks like, as in `"e|{input}|{message}"`. It is
-    /// tried before `reply`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The HTTP status of an answer that `error` matches.
-    #[schemars(range(min = 400, max = 599))]
-    pub error_status: u16,
-    /// Longest time that one call may take in a worker; then the worker is stopped and the caller
-    /// gets 504.
-    pub timeout: Time,
-    /// How long a call may go on running after its caller has left; then its worker is stopped.
-    pub abandoned: Time,
-    /// What may wait for a worker.
-    pub queue: QueueFile,
-    /// How many times an idempotent call is tried again when its worker is lost.
-    #[schemars(range(max = 100))]
-    pub retries: u32,
-    /// Longest time until a new worker is ready: its banner, `hello` and `probe` together.
-    pub start_timeout: Time,
-    /// A regular expression for the banner. Everything that a new worker writes up to the end of
-    /// the first match, and a line end right after it, is skipped. If absent, a new worker is
-    /// asked once it waits for its input, and what it has written until then is dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<String>,
-    /// Messages that are sent to a new worker once, after its banner and before the probe. Each
-    /// must be answered before the next is sent, unless it has `answer = false`.
-    pub hello: Vec<HelloFile>,
-    /// A question that a new worker must answer before it is ready. If absent, it is ready once it
-    /// runs and its banner and `hello` are done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<ProbeFile>,
-    /// Environment variables of the program, in addition to those of the server except `HTTPIPE_*`.
-    /// `PYTHONUNBUFFERED=1` is added unless it is set here; `""` leaves it out.
-    pub env: BTreeMap<String, String>,
-    /// Do not pass on the environment of the server; the program gets only what is added to it.
-    pub clear_env: bool,
-    /// The directory that the program runs in, relative to this file.
-    pub dir: String,
-    /// How long a worker may take to exit after SIGTERM; then it gets SIGKILL.
-    pub stop_grace: Time,
-    /// Most bytes of one question or one answer; a worker that writes a longer answer is stopped.
-    pub message_max: Size,
-    /// Connect the stdout of the worker to a pseudo-terminal, for programs that buffer their output
-    /// on a pipe.
-    pub tty: bool,
-    /// When a healthy worker is replaced.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recycle: Option<RecycleFile>,
-    /// How an answer that comes in several messages ends: `until:TEXT` (at a message that is
-    /// exactly TEXT, which is not passed on), `more` (at the first JSON document without `"more":
-    /// true` at its top level) or `turn` (when the program waits for its input again). Each message is passed on as it comes. If absent, an answer is one
-    /// message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// Most bytes of one streamed answer that wait for a slow client; beyond it the output of the
-    /// worker is not read until the client catches up.
-    pub stream_buffer: Size,
-    /// A message that tells the worker to cancel a call whose caller has left, with `{id}` in place
-    /// of the id of the call; only with `matching = "json-id"`. The call ends at once; what the
-    /// worker still answers is dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cancel: Option<String>,
-}
-
-/// How bytes are cut into messages.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(untagged)]
-pub enum FramingFile {
-    /// The same both ways.
-    Both(String),
-    /// Each way its own.
-    Each(FramingsFile),
-}
-
-impl FramingFile {
-    /// Of answers.
-    pub fn reply(&self) -> &str {
-        match self {
-            Self::Both(text) => text,
-            Self::Each(each) => &each.reply,
-        }
-    }
-}
-
-/// How bytes are cut into messages, each way its own.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FramingsFile {
-    /// How questions are framed.
-    pub send: String,
-    /// How answers are framed.
-    pub reply: String,
-}
-
-/// How an answer finds its call.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(extend("type" = "string"))]
-#[allow(
-    clippy::missing_docs_in_private_items,
-    reason = "a documented variant makes the schema a list of alternatives"
-)]
-pub enum MatchingText {
-    Order,
-    Echo,
-    Tag,
-    JsonId,
-}
-
-/// What may wait for a worker.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueueFile {
-    /// Most calls that wait at once; further ones get 503.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub length: usize,
-    /// Most bytes of questions that wait at once; beyond it, calls get 503.
-    pub bytes: Size,
-    /// Longest time that a call may wait before it is first given to a worker; then 503. While no
-    /// worker has been ready yet, `start_timeout` comes on top.
-    pub wait: Time,
-}
-
-/// One message that is sent to a new worker.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct HelloFile {
-    /// The text, without the end that the framing adds. `{nonce}` in it is replaced by a fresh
-    /// random text.
-    pub send: String,
-    /// Whether the worker answers it.
-    #[serde(default = "yes")]
-    pub answer: bool,
-}
-
-/// A question that a new worker must answer before it is ready.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeFile {
-    /// The text, without the end that the framing adds. `{nonce}` in it is replaced by a fresh
-    /// random text.
-    pub send: String,
-    /// The answer that the worker must give; if absent, any answer will do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<String>,
-}
-
-/// When a healthy worker is replaced. Each limit is optional and varied at random, so that workers
-/// are not replaced all at once. The new worker is ready before the old one leaves.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RecycleFile {
-    /// After this many calls; the worker goes on serving until the new one is ready. With 1 it does
-    /// not: each worker gets exactly one call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub calls: Option<u64>,
-    /// When its resident memory exceeds this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Size>,
-    /// After this time, at least 1 s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age: Option<Time>,
-}
-
 /// Which requests become which calls.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -455,53 +257,4 @@ impl Default for CacheFile {
     fn default() -> Self {
         Self { memory: Size::mebibytes(64) }
     }
-}
-
-impl Default for PoolFile {
-    fn default() -> Self {
-        Self {
-            command: Vec::new(),
-            workers: None,
-            in_flight: None,
-            framing: FramingFile::Both("line".to_owned()),
-            matching: MatchingText::Order,
-            reply: None,
-            error: None,
-            error_status: 422,
-            timeout: Time::seconds(30),
-            abandoned: Time::seconds(10),
-            queue: QueueFile::default(),
-            retries: 1,
-            start_timeout: Time::seconds(30),
-            ready: None,
-            hello: Vec::new(),
-            probe: None,
-            env: BTreeMap::new(),
-            clear_env: false,
-            dir: ".".to_owned(),
-            stop_grace: Time::seconds(2),
-            message_max: Size::mebibytes(16),
-            tty: false,
-            recycle: None,
-            stream: None,
-            stream_buffer: Size::mebibytes(1),
-            cancel: None,
-        }
-    }
-}
-
-impl Default for FramingsFile {
-    fn default() -> Self {
-        Self { send: "line".to_owned(), reply: "line".to_owned() }
-    }
-}
-
-impl Default for QueueFile {
-    fn default() -> Self {
-        Self { length: 1024, bytes: Size::mebibytes(64), wait: Time::seconds(5) }
-    }
-}
-
-fn yes() -> bool {
-    true
 }

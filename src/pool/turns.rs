@@ -93,6 +93,13 @@ impl Turns {
         matches!(&*self.now.borrow(), Now::Asked { written, .. } if !written.is_empty())
     }
 
+    /// Returns true if the worker works on, although it has answered.
+    fn has_long_answered(&self) -> bool {
+        let now = self.now.borrow();
+        let Now::Asked { turn, .. } = &*now else { return false };
+        self.has_answer() && turn.next_look() != NextLook::Soon
+    }
+
     pub(super) fn is_resting(&self) -> bool {
         matches!(&*self.now.borrow(), Now::Rests { .. })
     }
@@ -141,12 +148,14 @@ impl Turns {
     /// Looks at the worker, and reads what is left. Returns how many bytes that were.
     pub(super) fn look_at(&self, pipes: &mut Pipes) -> (Look, usize) {
         let mut look = self.watcher.borrow_mut().look();
-        if look == Look::Waits && !pipes.is_read() {
+        match look {
             // It was stopped in the middle of its wait.
-            look = Look::Works;
-        } else if look == Look::Works && self.has_answer() && pipes.is_stdin_closed() {
+            Look::Waits if !self.has_answer() && !pipes.is_read() => look = Look::Works,
             // No other question can reach it.
-            look = Look::Waits;
+            Look::Works if self.has_long_answered() && pipes.is_stdin_closed() => {
+                look = Look::Waits;
+            }
+            _ => {}
         }
         // Only now: whatever was written before it waited is in the pipe.
         (look, pipes.read_rest())

@@ -60,8 +60,17 @@ struct Watched {
     /// Its directory of threads; the number of links tells how many there are. `None`: not open.
     threads: Option<OwnedFd>,
     links: u64,
-    /// Of each thread, its `syscall` and its `children`.
-    files: Vec<(File, File)>,
+    files: Vec<ThreadFiles>,
+}
+
+/// The files of one thread.
+#[derive(Debug)]
+struct ThreadFiles {
+    call: File,
+    children: File,
+    /// What `call` said when the thread was seen reading the questions. The same line again, its
+    /// stack and its place in the code included, is the same read of the same descriptor.
+    reads: Option<Box<str>>,
 }
 
 /// What the threads seen so far do together.
@@ -152,6 +161,7 @@ impl Watched {
         match self.threads_do(pipe, children) {
             // A thread has ended since its files were opened.
             Err(error) if is_gone(&error) => {
+                self.is_stale()?;
                 self.open()?;
                 children.clear();
                 seen.add_all(self.threads_do(pipe, children)?);
@@ -161,12 +171,19 @@ impl Watched {
         Ok(())
     }
 
-    fn threads_do(&self, pipe: u64, children: &mut Vec<u32>) -> io::Result<Seen> {
+    fn threads_do(&mut self, pipe: u64, children: &mut Vec<u32>) -> io::Result<Seen> {
         let mut seen = Seen::default();
         let mut room = [0; 1024];
-        for (call, children_of) in &self.files {
-            seen.add(doing(read_text(call, &mut room)?), self.id, pipe);
-            children.extend(ids(read_text(children_of, &mut room)?));
+        for thread in &mut self.files {
+            let line = read_text(&thread.call, &mut room)?;
+            if thread.reads.as_deref() == Some(line) {
+                seen.reads = true;
+            } else {
+                let doing = doing(line);
+                let reads_now = seen.add(doing, self.id, pipe);
+                thread.reads = reads_now.then(|| line.into());
+            }
+            children.extend(ids(read_text(&thread.children, &mut room)?));
         }
         Ok(seen)
     }
@@ -181,7 +198,12 @@ impl Watched {
             let path = thread?.path();
             let call = unless_gone(File::open(path.join("syscall")))?;
             let children = unless_gone(File::open(path.join("children")))?;
-            self.files.extend(call.zip(children));
+            let files = call.zip(children);
+            self.files.extend(files.map(|(call, children)| ThreadFiles {
+                call,
+                children,
+                reads: None,
+            }));
         }
         // Descriptors are few: with many threads the files are opened anew for each look.
         self.links = if self.files.len() > KEPT_MAX { 0 } else { links };
@@ -191,8 +213,10 @@ impl Watched {
 
     /// Returns true if there are other threads than those whose files are open.
     fn is_stale(&self) -> io::Result<bool> {
-        match &self.threads {
-            Some(threads) => Ok(links(threads)? != self.links),
+        match self.threads.as_ref().map(links).transpose()? {
+            // It has ended. Its number may be another process's by now.
+            Some(..=2) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Some(links) => Ok(links != self.links),
             None => Ok(true),
         }
     }
@@ -206,13 +230,17 @@ impl Seen {
         self.goes_on |= other.goes_on;
     }
 
-    fn add(&mut self, doing: Doing, process: u32, pipe: u64) {
+    /// Adds what one thread does. Returns true if it is blocked reading the questions.
+    fn add(&mut self, doing: Doing, process: u32, pipe: u64) -> bool {
         match doing {
             Doing::Runs => self.runs = true,
             Doing::Parked => {}
             Doing::Sleeps => self.goes_on = true,
             Doing::Reads(descriptor) => match Source::of(process, descriptor, pipe) {
-                Source::Questions => self.reads = true,
+                Source::Questions => {
+                    self.reads = true;
+                    return true;
+                }
                 Source::Inside => {}
                 Source::Outside => self.goes_on = true,
             },
@@ -226,6 +254,7 @@ impl Seen {
                     is_timed || sources.is_empty() || sources.contains(&Source::Outside);
             }
         }
+        false
     }
 
     fn result(self) -> Look {

@@ -53,6 +53,11 @@ fn delay(failures: u32) -> Duration {
 }
 
 impl Oracle {
+    /// What a call may wait longer while no worker was ready yet.
+    pub(super) fn start_wait(&self) -> Duration {
+        self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO)
+    }
+
     /// After a bad worker a pool pauses, then tries a single worker until it serves.
     pub(crate) fn judge_start(&self) -> Checked {
         ensure(!self.pause.forbids_starts(self.now), || {

@@ -108,11 +108,6 @@ impl Oracle {
         });
     }
 
-    /// What a call may wait longer while no worker was ready yet.
-    fn start_wait(&self) -> Duration {
-        self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO)
-    }
-
     pub(crate) fn count(&self, stage: Stage) -> usize {
         self.workers.values().filter(|model| model.stage == stage).count()
     }
