@@ -3,17 +3,18 @@
 mod activity;
 mod advice;
 mod diagnosis;
+mod examination;
+mod examine;
 mod finding;
 mod framings;
-mod idle;
+mod process;
+mod questions;
 mod record;
 mod remedy;
 mod trial;
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,17 +26,16 @@ use crate::config::{Config, ConfigSource, PoolSettings, Secrets, problem};
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
-use diagnosis::{CommandPlace, Diagnosis, RemedyResults};
-use record::Record;
-use trial::{TrialContext, try_one};
+use diagnosis::{CommandPlace, Diagnosis};
+use examine::examine;
+use questions::Plan;
+use trial::TrialContext;
 
 pub use finding::{Finding, Weight};
 
-/// How much longer than `start_timeout` a pool may take when remedies are tried.
-const REMEDIES_MOST: Duration = Duration::from_secs(4);
-
-/// Checks a configuration and prints what is wrong, or that nothing is.
-pub(super) fn run(source: &ConfigSource) -> ExitCode {
+/// Checks a configuration and prints what is wrong, or that nothing is. `asks`: questions may be
+/// made up for pools without a probe.
+pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(problems) => {
@@ -43,7 +43,7 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    let findings = match check_pools(&config, source) {
+    let findings = match check_pools(&config, source, asks) {
         Ok(Some(findings)) => findings,
         Ok(None) => {
             complain("stopped; not everything was checked\n");
@@ -67,8 +67,12 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
     if errors > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
 }
 
-/// Tries one worker of each pool; `None`: a signal stopped the check.
-fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<Finding>>> {
+/// Tries workers of each pool; `None`: a signal stopped the check.
+fn check_pools(
+    config: &Config,
+    source: &ConfigSource,
+    asks: bool,
+) -> io::Result<Option<Vec<Finding>>> {
     reaper::expect_children();
     let guard = Guard::start(source.own_binary())?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -79,8 +83,9 @@ fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<
         let context = TrialContext { guard, tasks: TaskTracker::new() };
         let checking = async {
             let mut findings = Vec::new();
-            for pool in &config.pools {
-                findings.extend(check_pool(pool, &file.command_of(pool), &context).await?);
+            for (number, pool) in config.pools.iter().enumerate() {
+                let plan = Plan::new(config, number, asks);
+                findings.extend(check_pool(pool, &plan, &file.command_of(pool), &context).await?);
             }
             Ok(Some(findings))
         };
@@ -96,58 +101,19 @@ fn check_pools(config: &Config, source: &ConfigSource) -> io::Result<Option<Vec<
 /// Tries one pool and prints the findings.
 async fn check_pool(
     pool: &PoolSettings,
+    plan: &Plan,
     place: &CommandPlace,
     context: &TrialContext,
 ) -> io::Result<Vec<Finding>> {
-    let begun = Instant::now();
-    let record =
-        try_one(pool, &pool.program.launch, context, begun + pool.rules.start_timeout).await?;
-    let mut tried = RemedyResults::default();
-    if record.is_held_back() {
-        let end = begun + pool.rules.start_timeout + REMEDIES_MOST;
-        tried = try_remedies(pool, &record, context, end).await?;
-    }
-    let diagnosis = Diagnosis { settings: pool, place, record: &record, tried };
+    let examination = examine(pool, plan, context).await?;
+    let why_not_asked = plan.why_none;
+    let diagnosis = Diagnosis { settings: pool, place, examination: &examination, why_not_asked };
     say(&format!("{}\n", diagnosis.report()));
     let findings = diagnosis.findings();
     for finding in &findings {
         say(&finding.shown());
     }
     Ok(findings)
-}
-
-/// Tries remedies against output that is held back, each on a new worker, until one helps.
-async fn try_remedies(
-    pool: &PoolSettings,
-    held_back: &Record,
-    context: &TrialContext,
-    end: Instant,
-) -> io::Result<RemedyResults> {
-    let mut tried = RemedyResults::default();
-    let stdbuf = find_stdbuf(pool);
-    let remedies = remedy::remedies(&pool.program.launch, stdbuf.as_deref());
-    let count = remedies.len();
-    for (index, remedy) in remedies.into_iter().enumerate() {
-        let now = Instant::now();
-        let left = u32::try_from(count - index).unwrap_or(1);
-        let deadline = now + end.saturating_duration_since(now) / left;
-        let record = try_one(pool, &remedy.launch, context, deadline).await?;
-        let has_banner = record.banner.taken.is_some() && held_back.banner.taken.is_none();
-        let has_answer = record.exchanges.len() > held_back.exchanges.len();
-        if record.is_ready() || has_answer || has_banner {
-            tried.worked = Some(remedy);
-            break;
-        }
-        tried.failed.push(remedy.name);
-    }
-    Ok(tried)
-}
-
-/// Looks for `stdbuf` in the `PATH` of the worker.
-fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
-    let path = &pool.program.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
-    let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
-    places.map(|place| pool.program.launch.dir.join(place)).find(|place| place.is_file())
 }
 
 /// Writes a count with its noun: `1 pool`, `2 pools`.

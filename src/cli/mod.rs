@@ -44,7 +44,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let matches = matches.subcommand().map(|(_, matches)| matches);
     match line.command {
         Command::Run(arguments) => run::run(&source(arguments, matches)),
-        Command::Check(arguments) => check::run(&source(arguments, matches)),
+        Command::Check(arguments) => {
+            check::run(&source(arguments.serve, matches), !arguments.no_ask)
+        }
         Command::Init(arguments) => init::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

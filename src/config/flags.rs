@@ -24,8 +24,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Serve one program, or all pools of a configuration file
     Run(ServeArguments),
-    /// Validate the configuration, start one worker of each pool and report what it does
-    Check(ServeArguments),
+    /// Validate the configuration, ask a worker of each pool and report what it does
+    Check(CheckArguments),
     /// Write a commented httpipe.toml
     Init(InitArguments),
     /// Make a running server reload its configuration, and report the outcome
@@ -47,6 +47,18 @@ pub struct ServeArguments {
     /// Options that mirror keys of the file.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Ask no questions of its own; without it, a pool without `probe` is asked two
+    #[arg(long)]
+    pub no_ask: bool,
+
+    /// What `run` takes too.
+    #[command(flatten)]
+    pub serve: ServeArguments,
 }
 
 /// Options that mirror keys of the file. They beat the environment, which beats the file.

@@ -12,6 +12,7 @@ pub mod question;
 pub mod request;
 pub mod response;
 pub mod routes;
+pub mod sample;
 
 mod body;
 mod converse;

@@ -1,9 +1,7 @@
 //! The first lines of the log: the addresses, the programs, and a `curl` line to try.
 
-use crate::base::parameter::{Parameter, ParameterKind};
-use crate::config::{
-    AdminSettings, Config, ListenAddress, PathPart, RouteAction, RouteSettings, SendShape,
-};
+use crate::config::{AdminSettings, Config, ListenAddress};
+use crate::front::sample::Sample;
 
 /// Logs where callers connect, which programs run, and how to try them.
 pub(super) fn listening(config: &Config, addresses: &[String]) {
@@ -26,14 +24,9 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
             );
         }
     }
-    let sample = config.routes.iter().find_map(sample_of);
+    let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
     if let (Some(sample), Some(address)) = (sample, addresses.first()) {
-        let target = match address.strip_prefix("unix:") {
-            Some(path) => format!("--unix-socket {path} 'http://localhost{}'", sample.target),
-            None => format!("'http://{address}{}'", sample.target),
-        };
-        let line = format!("curl {}{target}", sample.options);
-        tracing::info!(line, "try it");
+        tracing::info!(line = sample.curl(address), "try it");
     }
 }
 
@@ -53,59 +46,4 @@ pub(super) fn admin(settings: &AdminSettings, address: &str) {
 fn shown(address: &str) -> String {
     let is_path = address.starts_with("unix:");
     if is_path { address.to_owned() } else { format!("http://{address}") }
-}
-
-/// What a `curl` line needs beside the address.
-struct Sample {
-    options: String,
-    target: String,
-}
-
-/// An example request for a route that makes calls; `None` if no valid value is known for a
-/// parameter.
-fn sample_of(route: &RouteSettings) -> Option<Sample> {
-    let RouteAction::Call(call) = &route.action else { return None };
-    let values = route.parameters.iter().map(sample_value).collect::<Option<Vec<_>>>()?;
-    let segments = route.path.iter().map(|part| match part {
-        PathPart::Literal(text) => encode(text),
-        PathPart::Parameter(index) => encode(&values[*index]),
-    });
-    let path: String = segments.flat_map(|segment| ["/".to_owned(), segment]).collect();
-    let in_query = route.parameters.iter().zip(&values).filter(|(it, _)| !it.in_path);
-    let pairs: Vec<String> =
-        in_query.map(|(it, value)| format!("{}={}", encode(&it.key), encode(value))).collect();
-    let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
-    let target = format!("{}{query}", if path.is_empty() { "/" } else { &path });
-    let options = match (route.method.as_str(), &call.send) {
-        ("GET", _) => String::new(),
-        ("POST", SendShape::Template(_) | SendShape::Http) => "-d 'a b' ".to_owned(),
-        (method, _) => format!("-X {method} "),
-    };
-    Some(Sample { options, target })
-}
-
-fn sample_value(parameter: &Parameter) -> Option<String> {
-    if let Some(default) = &parameter.default {
-        return Some(default.clone());
-    }
-    let candidates: Vec<String> = match &parameter.kind {
-        ParameterKind::Text { one_of, .. } => {
-            one_of.iter().cloned().chain(["hello".to_owned(), "1".to_owned()]).collect()
-        }
-        ParameterKind::Int { min, max } => ["10".to_owned(), "1".to_owned()]
-            .into_iter()
-            .chain(min.clone())
-            .chain(max.clone())
-            .collect(),
-        ParameterKind::Float { min, .. } => {
-            ["1.5".to_owned()].into_iter().chain(min.map(|min| min.to_string())).collect()
-        }
-        ParameterKind::Bool => vec!["true".to_owned()],
-        ParameterKind::Json => vec!["{}".to_owned()],
-    };
-    candidates.into_iter().find(|value| parameter.kind.read(value).is_ok())
-}
-
-fn encode(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

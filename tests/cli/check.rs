@@ -46,22 +46,29 @@ fn a_good_program_is_told_with_its_times_and_its_answer() {
 }
 
 #[test]
-fn without_a_probe_nothing_is_asked() {
+fn without_a_probe_it_asks_what_run_says_to_try() {
     let said = checked(Room::new(), "command = [\"cat\"]\nreply = \"{input}\"");
-    says(&said, 0, &["probe     not configured, so no question was asked\n"]);
+    says(&said, 0, &["question  \"a b\" answered after ", "question  \"c d\" answered after "]);
+    let file = "[pool.it]\ncommand = [\"cat\"]\n[[route]]\nmatch = \"GET /f?n={n:int}\"\n\
+                params.n = { min = 20 }\nsend = \"f {n}\"\n";
+    let said = Room::new().file("httpipe.toml", file).run(&["check"]);
+    says(&said, 0, &["\"f 20\" answered"]);
 }
 
 #[test]
-fn answers_that_do_not_prove_their_call_are_a_warning() {
-    let said = checked(Room::new(), "command = [\"cat\"]");
-    says(
-        &said,
-        0,
-        &[
-            "warning: answers of pool `it` do not show which call they belong to",
-            "`{input}` in `reply`",
-        ],
-    );
+fn it_asks_nothing_of_its_own_where_that_is_not_wanted_or_not_known() {
+    let said = Room::new().run(&["check", "--no-ask", "--", "cat"]);
+    says(&said, 0, &["probe     not configured, so no question was asked\n"]);
+    let said = Room::new().run(&["check", "--route", "DELETE /", "--", "cat"]);
+    says(&said, 0, &["no route says what can be asked\n"]);
+    let said = Room::new().run(&["check", "--matching", "json-id", "--", "cat"]);
+    says(&said, 0, &["questions with an `id` are not made up\n"]);
+}
+
+#[test]
+fn several_calls_in_one_worker_whose_answers_prove_nothing_are_a_warning() {
+    let said = checked(Room::new(), "command = [\"cat\"]\nin_flight = 2");
+    says(&said, 0, &["warning: with `in_flight` above 1", "`{input}` in `reply`"]);
 }
 
 #[test]
@@ -75,7 +82,7 @@ fn python_that_holds_its_output_back_is_told_to_run_unbuffered() {
         2,
         &[
             "error: no worker of pool `it` became ready\n  command   python3 held.py  (httpipe.toml:2)\n",
-            "it read the question, went idle and wrote nothing",
+            "it read the question, wrote nothing, and waits for the next",
             "it wrote  \"1|1\\n\", when its input ended",
             "hint: it holds its output back: write `command = [\"python3\", \"-u\", \"held.py\"]` in `[pool.it]`",
         ],
@@ -124,7 +131,8 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
     let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
     let said = checked(Room::new(), &pool);
     let ready = r"ready = 'Calc [0-9]+\.[0-9]+'";
-    says(&said, 2, &["writes before the first question", "\"Calc 1.2\\n\"", ready]);
+    let note = "note: pool `it` writes before the first question, which is dropped";
+    says(&said, 0, &[note, "\"Calc 1.2\\n\"", ready]);
     // What it recommends works.
     says(&checked(Room::new(), &format!("{pool}\n{ready}")), 0, &["banner    \"Calc 1.2\\n\""]);
 }
@@ -133,7 +141,7 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
 fn one_that_writes_without_end_is_told_of_it_as_soon_as_that_is_clear() {
     let begin = std::time::Instant::now();
     let said = checked(Room::new(), "command = [\"yes\"]\nprobe = { send = \"1\" }");
-    says(&said, 2, &["writes before the first question"]);
+    says(&said, 2, &["what it writes before the first question does not end"]);
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }
 
@@ -163,10 +171,13 @@ fn an_answer_that_never_ends_gets_a_framing() {
 fn a_prompt_gets_an_until() {
     let script = "printf '> '; while read -r a; do printf '%s\\\\n> ' $a; done";
     let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nprobe = {{ send = \"1\" }}");
-    let (ready, framing) =
-        ("ready = \"> \"", "framing = { send = \"line\", reply = \"until:> \" }");
-    says(&checked(Room::new(), &pool), 2, &[ready, framing]);
-    says(&checked(Room::new(), &format!("{pool}\n{ready}\n{framing}")), 0, &[": \"1\\n\"\n"]);
+    let framing = "framing = { send = \"line\", reply = \"until:> \" }";
+    let said = checked(Room::new(), &pool);
+    says(&said, 2, &[framing]);
+    assert!(!said.contains("ready ="), "the prompt is no banner: {said}");
+    let said = checked(Room::new(), &format!("{pool}\n{framing}"));
+    says(&said, 0, &[": \"1\\n\"\n"]);
+    assert!(!said.contains("note:"), "{said}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn what_init_writes_passes_the_check() {
     assert!(wrote.starts_with("exit 0\n"), "{wrote}");
     let checked = room.run(&["check"]);
     assert!(checked.starts_with("exit 0\n"), "{checked}");
-    assert!(checked.ends_with("no errors in 1 pool and 2 routes, 1 warning\n"), "{checked}");
+    assert!(checked.ends_with("no errors in 1 pool and 2 routes\n"), "{checked}");
     insta::assert_snapshot!(room.run(&["init"]), @r##"
 exit 2
 --- stderr

@@ -13,7 +13,7 @@ Usage: httpipe <COMMAND>
 
 Commands:
   run          Serve one program, or all pools of a configuration file
-  check        Validate the configuration, start one worker of each pool and report what it does
+  check        Validate the configuration, ask a worker of each pool and report what it does
   init         Write a commented httpipe.toml
   reload       Make a running server reload its configuration, and report the outcome
   completions  Print a script that completes commands and options
@@ -77,7 +77,7 @@ fn check_init_reload_and_completions_explain_themselves() {
     insta::assert_snapshot!(short("check"), @r##"
 exit 0
 --- stdout
-Validate the configuration, start one worker of each pool and report what it does
+Validate the configuration, ask a worker of each pool and report what it does
 
 Usage: httpipe check [OPTIONS] [CONFIG] [-- <PROGRAM>...]
 "##);

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &["base", "config", "observe", "net", "worker", "pool", "cache", "call", "front", "admin"],
     ),
-    ("cli", &["base", "config", "wire", "worker", "server"]),
+    ("cli", &["base", "config", "wire", "worker", "front", "server"]),
 ];
 
 /// Rooms with circles that are still to be untied; the list only gets shorter.

@@ -1,82 +1,78 @@
-//! What a worker and its descendants are doing, read from `/proc`.
+//! How much CPU time a worker used lately, and whether it always wanted more.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::worker::usage;
 
 /// How many processes of one worker are examined.
 const PROCESSES_MAX: usize = 64;
+/// How far back the activity is known.
+const RECENT: Duration = Duration::from_secs(1);
 
-/// The activity of a worker and its descendants at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Snapshot {
-    pub(super) activity: Activity,
+/// What a worker and its descendants did lately.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// The samples of the last second, oldest first.
+    recent: Vec<(Instant, CpuUse)>,
+}
+
+/// The CPU use of a worker and its descendants at one moment.
+#[derive(Clone, Copy, Debug)]
+struct CpuUse {
     /// CPU time of all of them since they started.
-    pub(super) cpu: Duration,
+    time: Duration,
+    /// At least one thread runs, or waits for a processor or a disk.
+    runs: bool,
 }
 
-/// How busy a process is, from least to most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Activity {
-    /// Every thread is blocked reading descriptor 0, or waits for a child that is. Nothing
-    /// happens until input arrives.
-    Waits,
-    /// Every thread sleeps, at least one of them for another reason than input.
-    Sleeps,
-    /// At least one thread runs or waits for a disk.
-    Runs,
+impl Activity {
+    /// Takes note of what the worker does now. Its first process must not be reaped yet.
+    pub(super) fn observe(&mut self, leader: u32) {
+        let now = Instant::now();
+        self.recent.retain(|(at, _)| now.duration_since(*at) <= RECENT);
+        self.recent.push((now, cpu_use(leader)));
+    }
+
+    /// Returns the CPU time that it used in the last second.
+    pub(super) fn recent_cpu(&self) -> Duration {
+        match (self.recent.first(), self.recent.last()) {
+            (Some((_, before)), Some((_, after))) => after.time.saturating_sub(before.time),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns true if it wanted a processor at every moment of the last second. A busy machine may
+    /// have given it none all the same.
+    pub(super) fn was_always_running(&self) -> bool {
+        !self.recent.is_empty() && self.recent.iter().all(|(_, cpu_use)| cpu_use.runs)
+    }
 }
 
-/// Returns the activity of a process and its descendants. The process must not be reaped yet.
-pub(super) fn snapshot(leader: u32) -> Snapshot {
-    let mut snapshot = Snapshot { activity: Activity::Waits, cpu: Duration::ZERO };
+fn cpu_use(leader: u32) -> CpuUse {
+    let mut total = CpuUse { time: Duration::ZERO, runs: false };
     let mut processes = vec![leader];
     let mut next = 0;
     while let Some(process) = processes.get(next).copied() {
         next += 1;
-        snapshot.cpu += usage::of(process).map(|usage| usage.cpu).unwrap_or_default();
+        total.time += usage::of(process).map(|usage| usage.cpu).unwrap_or_default();
         let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
         for thread in threads.flatten() {
-            let read = |file| fs::read_to_string(thread.path().join(file));
-            let stat = read("stat").unwrap_or_default();
-            // Some kernels and sandboxes have only one of these two files.
-            let waits = match read("syscall") {
-                Ok(call) => waits_for_input(&call),
-                Err(_) => read("wchan").is_ok_and(|place| place.ends_with("pipe_read")),
-            };
-            snapshot.activity = snapshot.activity.max(activity(&stat, waits));
-            let children = read("children").unwrap_or_default();
+            let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            total.runs |= runs(&read("stat"));
+            let children = read("children");
             let children =
                 children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
             processes.extend(children.take(PROCESSES_MAX.saturating_sub(processes.len())));
         }
     }
-    snapshot
+    total
 }
 
-/// Returns the activity of one thread. `waits`: if it sleeps, it sleeps until input arrives.
-fn activity(stat: &str, waits: bool) -> Activity {
+/// Returns true if this line of a `stat` file is of a thread that runs or waits for a disk.
+fn runs(stat: &str) -> bool {
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    match state {
-        Some('S') if waits => Activity::Waits,
-        Some('S' | 'T' | 't') => Activity::Sleeps,
-        // A thread that has ended does nothing.
-        Some('Z' | 'X') | None => Activity::Waits,
-        Some(_) => Activity::Runs,
-    }
-}
-
-/// Returns true if this system call waits for input. `call` is its number and its arguments:
-/// `0 0x0 …`.
-fn waits_for_input(call: &str) -> bool {
-    let mut words = call.split_ascii_whitespace();
-    let Some(number) = words.next().and_then(|number| number.parse::<i64>().ok()) else {
-        return false;
-    };
-    let reads = [libc::SYS_read, libc::SYS_readv].contains(&number);
-    let waits = [libc::SYS_wait4, libc::SYS_waitid].contains(&number);
-    waits || (reads && words.next() == Some("0x0"))
+    matches!(state, Some('R' | 'D'))
 }
 
 #[cfg(test)]
@@ -84,27 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_read_of_descriptor_0_or_a_wait_for_a_child_waits_for_input() {
-        let rest = "0x1f167b30 0x1000 0x0 0x54 0xd 0x7f 0x7f";
-        assert!(waits_for_input(&format!("{} 0x0 {rest}", libc::SYS_read)));
-        assert!(waits_for_input(&format!("{} 0xffffffff {rest}", libc::SYS_wait4)));
-        assert!(!waits_for_input(&format!("{} 0x3 {rest}", libc::SYS_read)));
-        assert!(!waits_for_input(&format!("{} 0x0 {rest}", libc::SYS_futex)));
-        assert!(!waits_for_input("-1 0x7f 0x7f"));
-        assert!(!waits_for_input("running"));
-    }
-
-    #[test]
-    fn a_state_says_how_busy_a_thread_is() {
-        assert_eq!(activity("7 (a) b) S 1 7 7", true), Activity::Waits);
-        assert_eq!(activity("7 (a) b) S 1 7 7", false), Activity::Sleeps);
-        assert_eq!(activity("7 (a) R 1 7 7", true), Activity::Runs);
-        assert_eq!(activity("7 (S) D 1 7 7", true), Activity::Runs);
-        assert_eq!(activity("7 (a) Z 1 7 7", false), Activity::Waits);
+    fn a_state_says_whether_a_thread_runs() {
+        assert!(runs("7 (a) R 1 7 7") && runs("7 (S) D 1 7 7"));
+        assert!(!runs("7 (a) b) S 1 7 7") && !runs("7 (R) Z 1 7 7") && !runs(""));
     }
 
     #[test]
     fn a_thread_that_runs_is_seen_to_run() {
-        assert_eq!(snapshot(std::process::id()).activity, Activity::Runs);
+        let mut activity = Activity::default();
+        assert!(!activity.was_always_running(), "nothing was seen yet");
+        activity.observe(std::process::id());
+        assert!(activity.was_always_running());
     }
 }

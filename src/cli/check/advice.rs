@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::framings::quoted;
-use super::record::Stage;
+use super::record::Phase;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::Framing;
 use crate::worker::process::Exit;
@@ -28,10 +28,10 @@ pub(super) fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
     matches!(pattern.fit(question.as_bytes(), &answer), Match::Fits(_)).then_some(text)
 }
 
-/// Returns advice about a missing module or file, if stderr names one.
-pub(super) fn missing_part(words: &[String]) -> Option<String> {
+/// Returns advice about a missing module or file, if these lines of stderr name one.
+pub(super) fn missing_part(stderr: &[String]) -> Option<String> {
     let find = |before: &str, after: &[char]| {
-        let line = words.iter().rev().find_map(|line| line.split_once(before))?.1;
+        let line = stderr.iter().rev().find_map(|line| line.split_once(before))?.1;
         Some(line.trim_start().split(after).next()?.to_owned())
     };
     if let Some(module) = find("No module named '", &['\'']) {
@@ -65,21 +65,23 @@ pub(super) fn ending(exit: &Exit, after: &str) -> String {
     }
 }
 
-/// Names a stage in a sentence.
-pub(super) fn named(stage: Stage) -> String {
-    match stage {
-        Stage::Banner => "its start".to_owned(),
-        Stage::Hello(number) => format!("`hello` number {number}"),
-        Stage::Probe => "the probe".to_owned(),
+/// Names a phase in a sentence.
+pub(super) fn named(phase: Phase) -> String {
+    match phase {
+        Phase::Start => "its start".to_owned(),
+        Phase::Hello(number) => format!("`hello` number {number}"),
+        Phase::Probe => "the probe".to_owned(),
+        Phase::Sample => "the question".to_owned(),
     }
 }
 
-/// Names a stage in a row of the report.
-pub(super) fn said_as(stage: Stage) -> String {
-    match stage {
-        Stage::Banner => "banner".to_owned(),
-        Stage::Hello(number) => format!("hello {number}"),
-        Stage::Probe => "probe".to_owned(),
+/// Names a phase in a row of the report.
+pub(super) fn row_name(phase: Phase) -> String {
+    match phase {
+        Phase::Start => "banner".to_owned(),
+        Phase::Hello(number) => format!("hello {number}"),
+        Phase::Probe => "probe".to_owned(),
+        Phase::Sample => "question".to_owned(),
     }
 }
 

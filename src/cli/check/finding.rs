@@ -25,6 +25,8 @@ pub enum Weight {
     Error,
     /// It works, but not as well or as safely as it could.
     Warning,
+    /// It works; this is good to know.
+    Note,
 }
 
 /// How many characters of a program's output are printed.
@@ -39,6 +41,11 @@ impl Finding {
     /// Makes a finding for a pool that works, but not as well as it could.
     pub(super) fn warning(message: impl Into<String>) -> Self {
         Self { weight: Weight::Warning, ..Self::error(message) }
+    }
+
+    /// Makes a finding for a pool that works.
+    pub(super) fn note(message: impl Into<String>) -> Self {
+        Self { weight: Weight::Note, ..Self::error(message) }
     }
 
     /// Adds a row of evidence.
@@ -58,6 +65,7 @@ impl Finding {
         let weight = match self.weight {
             Weight::Error => "error",
             Weight::Warning => "warning",
+            Weight::Note => "note",
         };
         let mut shown = format!("{weight}: {}\n", self.message);
         for (name, text) in &self.rows {

@@ -17,24 +17,24 @@ const PROMPT_MOST: usize = 24;
 /// How many characters of a line go into a pattern.
 const PATTERN_MOST: usize = 60;
 
-/// Returns the likeliest framing under which these bytes are exactly one answer, as it is
-/// written in a configuration, and a note about it.
-pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
+/// Returns the framings under which these bytes are exactly one answer, as they are written in a
+/// configuration, likeliest first, each with a note about it.
+pub(super) fn fittings(output: &[u8]) -> Vec<(String, &'static str)> {
     let mut candidates: Vec<(String, &str)> = Vec::new();
-    let lowered = said.get(..16).unwrap_or_default().to_ascii_lowercase();
+    let lowered = output.get(..16).unwrap_or_default().to_ascii_lowercase();
     if lowered.starts_with(b"content-length:") || lowered.starts_with(b"content-type:") {
         candidates.push(("content-length".to_owned(), ""));
     }
-    if said.first().is_some_and(u8::is_ascii_digit) {
+    if output.first().is_some_and(u8::is_ascii_digit) {
         candidates.push(("netstring".to_owned(), ""));
     }
     // Text never looks like a length, because its first byte is no control character.
-    if said.first().is_some_and(|byte| *byte < 9) || said.get(1) == Some(&0) {
+    if output.first().is_some_and(|byte| *byte < 9) || output.get(1) == Some(&0) {
         candidates.extend(["u32", "u32le", "u16"].map(|name| (name.to_owned(), "")));
     }
     candidates.push(("nul".to_owned(), ""));
-    let lines = lines_of(said);
-    let whole_lines = said.ends_with(b"\n");
+    let lines = lines_of(output);
+    let whole_lines = output.ends_with(b"\n");
     if whole_lines {
         candidates.push(("line".to_owned(), ""));
         candidates.push(("block".to_owned(), ""));
@@ -47,10 +47,11 @@ pub(super) fn fitting(said: &[u8]) -> Option<(String, &'static str)> {
         }
         let note = "if every answer has this many lines";
         candidates.push((format!("lines:{}", lines.len()), note));
-    } else if let Some(prompt) = prompt_of(said) {
+    } else if let Some(prompt) = prompt_of(output) {
         candidates.push((format!("until:{prompt}"), ""));
     }
-    candidates.into_iter().find(|(name, _)| cuts_one(name, said))
+    candidates.retain(|(name, _)| cuts_one(name, output));
+    candidates
 }
 
 /// Returns a `ready` that removes exactly these bytes and still matches if numbers in them
@@ -87,16 +88,16 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// Returns true if this framing finds exactly one message.
-fn cuts_one(framing: &str, said: &[u8]) -> bool {
+pub(super) fn cuts_one(framing: &str, output: &[u8]) -> bool {
     let Ok(framing) = Framing::parse(framing) else { return false };
     let mut decoder = Decoder::new(&framing, LIMIT);
-    let mut buffer = BytesMut::from(said);
+    let mut buffer = BytesMut::from(output);
     matches!(decoder.next(&mut buffer, None), Ok(Some(_))) && buffer.is_empty()
 }
 
 /// Splits into lines, without line ends.
-fn lines_of(said: &[u8]) -> Vec<&[u8]> {
-    let whole = said.strip_suffix(b"\n").unwrap_or(said);
+fn lines_of(output: &[u8]) -> Vec<&[u8]> {
+    let whole = output.strip_suffix(b"\n").unwrap_or(output);
     whole
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -124,8 +125,8 @@ fn is_bar(line: &str) -> bool {
 }
 
 /// Returns the prompt after the last line, if there is one.
-fn prompt_of(said: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(said).ok()?;
+fn prompt_of(output: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(output).ok()?;
     let start = text.rfind('\n').map_or(0, |end| end + 1);
     let prompt = &text[start..];
     let last = prompt.trim_end().chars().next_back()?;
@@ -165,8 +166,11 @@ fn general(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn fits(said: &[u8]) -> String {
-        fitting(said).map_or_else(|| "none".to_owned(), |(framing, _)| framing)
+    fn fits(output: &[u8]) -> String {
+        fittings(output)
+            .into_iter()
+            .next()
+            .map_or_else(|| "none".to_owned(), |(framing, _)| framing)
     }
 
     #[test]

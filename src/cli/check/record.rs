@@ -6,23 +6,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::worker::look::Look;
 use crate::worker::process::Exit;
+
+/// How many bytes of a worker's output are kept. Output of this size is taken to be endless.
+pub(super) const OUTPUT_MAX: usize = 1 << 20;
 
 /// The record of one worker, from its start to the end of the trial.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// Time from the start of the process until it was ready for a question.
+    /// Time from the start of the process until it could be asked.
     pub(super) start: Duration,
-    /// It was blocked reading its input when it was ready.
-    pub(super) waited: bool,
+    /// It could be asked: it waited for its input, or could not be seen to.
+    pub(super) is_started: bool,
+    /// The first look that showed no wait for input when the program was asked or had answered;
+    /// `None`: it was always seen to wait.
+    pub(super) doubt: Option<Look>,
     /// What it wrote before the first question.
     pub(super) banner: Banner,
     /// The questions it was asked and its answers, oldest first.
     pub(super) exchanges: Vec<Exchange>,
     /// How the trial ended.
     pub(super) end: TrialEnd,
+    /// What it wrote when its input was closed after an empty answer.
+    pub(super) output_at_end: Vec<u8>,
     /// The last lines that it wrote to stderr.
-    pub(super) words: Vec<String>,
+    pub(super) stderr: Vec<String>,
 }
 
 /// What a worker wrote before the first question.
@@ -35,9 +44,9 @@ pub(super) struct Banner {
 }
 
 /// One question and what the worker wrote after it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    pub(super) stage: Stage,
+    pub(super) phase: Phase,
     pub(super) question: Bytes,
     /// The answer; `None`: the greeting has none.
     pub(super) answer: Option<Bytes>,
@@ -45,70 +54,90 @@ pub(super) struct Exchange {
     pub(super) proven: bool,
     /// Time from the question to the answer.
     pub(super) took: Duration,
-    /// All output after the question, including what came shortly after the answer.
-    pub(super) raw: Vec<u8>,
-    /// The part of `raw` that follows the answer.
+    /// All output after the question, until the worker waited for its input again.
+    pub(super) output: Vec<u8>,
+    /// The part of `output` that follows the answer.
     pub(super) extra: Vec<u8>,
-    /// Output after a second probe. It is sent only if the first had `extra` output.
-    pub(super) again: Vec<u8>,
 }
 
-/// A stage in the start of a worker.
+/// What a worker is being tried with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Banner,
+pub(super) enum Phase {
+    /// It starts; nothing was asked yet.
+    Start,
     /// The number of a greeting, counted from 1.
     Hello(usize),
+    /// The probe of the configuration.
     Probe,
+    /// A question that was made up.
+    Sample,
 }
 
 /// How the trial of a worker ended.
 #[derive(Debug)]
 pub(super) enum TrialEnd {
-    /// The worker passed every stage.
-    Ready,
-    /// The process ended by itself during `stage`.
-    Ended { exit: Exit, after: Duration, stage: Stage },
+    /// The worker passed every phase.
+    Passed,
+    /// The process ended by itself.
+    Ended { exit: Exit, after: Duration, phase: Phase, question: Bytes },
     /// The worker closed its output and kept running.
-    Closed { stage: Stage },
-    /// The expected output did not arrive in time.
+    Closed { phase: Phase },
+    /// The expected output did not come.
     Stalled(Stall),
     /// The output cannot be cut into messages, or a message matches no call.
-    OutOfStep { stage: Stage, why: String, raw: Vec<u8> },
+    OutOfStep { phase: Phase, question: Bytes, why: String, output: Vec<u8> },
     /// The question cannot be sent with this framing.
-    Unsendable { stage: Stage, why: String },
+    Unsendable { phase: Phase, why: String },
 }
 
-/// What is known about a worker whose expected output did not arrive in time.
+/// What is known about a worker whose expected output did not come.
 #[derive(Debug)]
 pub(super) struct Stall {
-    pub(super) stage: Stage,
+    pub(super) phase: Phase,
     pub(super) question: Bytes,
     /// How long the trial waited for the output.
     pub(super) waited: Duration,
     /// Bytes of the question that the worker did not read.
     pub(super) unread: u64,
-    /// The worker is blocked reading its input, so it will write nothing more.
+    /// The worker waits for its input, so it writes nothing more.
     pub(super) waits: bool,
     /// CPU time that it used in the last second.
     pub(super) recent_cpu: Duration,
     /// It was runnable throughout the last second.
     pub(super) runs: bool,
     /// What it wrote meanwhile; this is not a complete message.
-    pub(super) said: Vec<u8>,
+    pub(super) output: Vec<u8>,
     /// What it wrote after its input was closed.
-    pub(super) at_end: Vec<u8>,
+    pub(super) output_at_end: Vec<u8>,
 }
 
 impl Record {
-    /// Returns true if the worker passed every stage.
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self.end, TrialEnd::Ready)
+    /// Returns true if the worker passed every phase with one answer to each question.
+    pub(super) fn is_passed(&self) -> bool {
+        matches!(self.end, TrialEnd::Passed)
+            && self.output_at_end.is_empty()
+            && self.exchanges.iter().all(|exchange| exchange.extra.is_empty())
     }
 
     /// Returns true if the worker read its question and then went idle without writing anything.
-    pub(super) fn is_held_back(&self) -> bool {
-        matches!(&self.end, TrialEnd::Stalled(stall) if stall.is_held_back())
+    pub(super) fn is_silent(&self) -> bool {
+        match &self.end {
+            TrialEnd::Stalled(stall) => stall.is_silent(),
+            _ => !self.output_at_end.is_empty(),
+        }
+    }
+
+    /// Returns everything that the worker wrote after each question, unless it was one answer.
+    pub(super) fn misframed(&self) -> Vec<&[u8]> {
+        let stalled = match &self.end {
+            TrialEnd::Stalled(stall) if stall.phase != Phase::Start => Some(&stall.output[..]),
+            _ => None,
+        };
+        let is_wrong = stalled.is_some_and(|output| !output.is_empty())
+            || self.exchanges.iter().any(|it| it.answer.is_some() && !it.extra.is_empty());
+        let answered = self.exchanges.iter().filter(|it| it.answer.is_some());
+        let outputs = answered.map(|it| &it.output[..]).chain(stalled);
+        if is_wrong { outputs.collect() } else { Vec::new() }
     }
 }
 
@@ -117,13 +146,13 @@ impl Stall {
     const IDLE: Duration = Duration::from_millis(100);
 
     /// Returns true if the worker read everything, is idle, and wrote nothing.
-    pub(super) fn is_held_back(&self) -> bool {
-        self.said.is_empty() && self.unread == 0 && !self.computes()
+    pub(super) fn is_silent(&self) -> bool {
+        self.output.is_empty() && self.unread == 0 && !self.computes()
     }
 
     /// Returns true if the worker is still computing.
     pub(super) fn computes(&self) -> bool {
-        self.runs || (!self.waits && self.recent_cpu >= Self::IDLE)
+        !self.waits && (self.runs || self.recent_cpu >= Self::IDLE)
     }
 }
 

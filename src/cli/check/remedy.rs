@@ -1,12 +1,16 @@
-//! Remedies against output that a program holds back.
+//! Remedies: other ways to launch a program, or to read its answers.
 //!
-//! Pure. Each remedy is another way to launch the program; `check` tries it before it
-//! recommends it.
+//! Pure. `check` tries a remedy before it recommends it.
 
+use std::ffi::OsString;
 use std::path::Path;
 
+use super::advice::shown;
 use super::framings::quoted;
-use crate::config::LaunchSettings;
+use crate::config::{Framing, LaunchSettings, PoolSettings};
+
+/// The variable that makes Python write at once.
+const PYTHON: &str = "PYTHONUNBUFFERED";
 
 /// Options that make a program write each line at once.
 const OPTIONS: &[(&str, &[&str])] = &[
@@ -27,47 +31,89 @@ pub(super) struct Remedy {
     pub(super) name: String,
     /// The line to write in the configuration file.
     pub(super) change: String,
-    /// The new command line; `None`: the command stays the same.
-    pub(super) command: Option<String>,
-    /// How to launch the program with this remedy.
-    pub(super) launch: LaunchSettings,
+    /// What to write on the command line instead, if that can say it.
+    pub(super) option: Option<String>,
+    /// The pool with this remedy.
+    pub(super) settings: PoolSettings,
 }
 
-/// Returns the remedies for this program in the order to try them. `stdbuf`: its path, if it is
-/// installed.
-pub(super) fn remedies(launch: &LaunchSettings, stdbuf: Option<&Path>) -> Vec<Remedy> {
+/// Returns the remedies against output that is held back, in the order to try them. `stdbuf`: its
+/// path, if it is installed.
+pub(super) fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec<Remedy> {
+    let launch = &pool.program.launch;
     let mut remedies = Vec::new();
-    let file = Path::new(&launch.name).file_name().and_then(|name| name.to_str());
-    let known = OPTIONS.iter().find(|(name, _)| file.is_some_and(|file| is_called(file, name)));
-    if let Some((_, options)) = known
-        && !launch.arguments.iter().any(|argument| argument == options[0])
-    {
+    if let Some(options) = missing_options(launch) {
         let mut with = launch.clone();
         with.arguments.splice(0..0, options.iter().map(|option| (*option).to_owned()));
-        remedies.push(Remedy::of_command(options.join(" "), with));
+        remedies.push(Remedy::of_command(pool, options.join(" "), with));
+    }
+    let is_unbuffered = |(name, value): &(OsString, OsString)| name == PYTHON && !value.is_empty();
+    if !launch.env.iter().any(is_unbuffered) {
+        let mut with = launch.clone();
+        with.env.retain(|(name, _)| name != PYTHON);
+        with.env.push((PYTHON.into(), "1".into()));
+        let name = format!("{PYTHON}=1");
+        let change = format!("env = {{ {PYTHON} = \"1\" }}");
+        let option = Some(format!("`--env {name}`"));
+        remedies.push(Remedy { name, change, option, settings: launched(pool, with) });
     }
     if let Some(stdbuf) = stdbuf {
         let (program, name) = (stdbuf.to_owned(), "stdbuf".to_owned());
         let mut with = LaunchSettings { program, name, ..launch.clone() };
         with.arguments.splice(0..0, ["-oL".to_owned(), launch.name.clone()]);
-        remedies.push(Remedy::of_command("stdbuf -oL".to_owned(), with));
+        remedies.push(Remedy::of_command(pool, "stdbuf -oL".to_owned(), with));
     }
     if !launch.tty {
         let mut with = launch.clone();
         with.tty = true;
         let change = "tty = true".to_owned();
-        remedies.push(Remedy { name: change.clone(), change, command: None, launch: with });
+        let settings = launched(pool, with);
+        remedies.push(Remedy { name: change.clone(), change, option: None, settings });
     }
     remedies
 }
 
+/// Returns options with which this program, if it is known, would write each line at once.
+pub(super) fn missing_options(launch: &LaunchSettings) -> Option<&'static [&'static str]> {
+    let file = Path::new(&launch.name).file_name().and_then(|name| name.to_str())?;
+    let (_, options) = OPTIONS.iter().find(|(name, _)| is_called(file, name))?;
+    let is_missing = !launch.arguments.iter().any(|argument| argument == options[0]);
+    is_missing.then_some(*options)
+}
+
+/// Returns the remedy of reading answers in this framing.
+pub(super) fn framed(pool: &PoolSettings, reply: &str) -> Option<Remedy> {
+    let framing = Framing::parse(reply).ok()?;
+    let wire = &pool.program.wire;
+    let change = framing_change(&wire.framing.send, reply);
+    // Both directions are framed alike: the command line has a word for that.
+    let is_both = wire.framing.send == Framing::Line && framing == Framing::Turn;
+    let option = is_both.then(|| format!("`--framing {reply}`"));
+    let mut settings = pool.clone();
+    settings.program.wire.takes_turns |= framing == Framing::Turn;
+    settings.program.wire.framing.reply = framing;
+    Some(Remedy { name: reply.to_owned(), change, option, settings })
+}
+
+/// Writes the framing of questions and answers as a line of the configuration file.
+pub(super) fn framing_change(send: &Framing, reply: &str) -> String {
+    format!("framing = {{ send = {}, reply = {} }}", quoted(&shown(send)), quoted(reply))
+}
+
+fn launched(pool: &PoolSettings, launch: LaunchSettings) -> PoolSettings {
+    let mut settings = pool.clone();
+    settings.program.launch = launch;
+    settings
+}
+
 impl Remedy {
     /// Makes a remedy that changes the command.
-    fn of_command(name: String, launch: LaunchSettings) -> Self {
+    fn of_command(pool: &PoolSettings, name: String, launch: LaunchSettings) -> Self {
         let words = std::iter::once(&launch.name).chain(&launch.arguments);
         let words: Vec<String> = words.map(|word| quoted(word)).collect();
         let change = format!("command = [{}]", words.join(", "));
-        Self { name, change, command: Some(command(&launch)), launch }
+        let option = Some(format!("`-- {}`", command(&launch)));
+        Self { name, change, option, settings: launched(pool, launch) }
     }
 }
 
@@ -101,16 +147,13 @@ mod tests {
     use super::*;
 
     fn changes(name: &str, arguments: &[&str], stdbuf: bool) -> Vec<String> {
-        let launch = LaunchSettings {
-            program: "/usr/bin/it".into(),
-            name: name.to_owned(),
-            arguments: arguments.iter().map(|it| (*it).to_owned()).collect(),
-            dir: "/".into(),
-            env: Vec::new(),
-            tty: false,
-        };
+        let mut pool = PoolSettings::for_tests();
+        let launch = &mut pool.program.launch;
+        launch.name = name.to_owned();
+        launch.arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+        launch.env = vec![(PYTHON.into(), "1".into())];
         let stdbuf = stdbuf.then_some(Path::new("/usr/bin/stdbuf"));
-        remedies(&launch, stdbuf).into_iter().map(|remedy| remedy.change).collect()
+        against_silence(&pool, stdbuf).into_iter().map(|remedy| remedy.change).collect()
     }
 
     #[test]

@@ -1,53 +1,40 @@
-//! The trial of one worker: starts it, asks the greetings and the probe, and records what it
-//! does.
+//! The trial of one worker: starts it, asks it questions turn by turn, and records what it does.
 //!
-//! A thin shell: `diagnosis` decides what to report.
+//! A thin shell: `worker::turn` decides when a turn is over, `diagnosis` what to report.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
-use rustix::io::{Errno, ioctl_fionread};
-use tokio::io::unix::AsyncFd;
+use bytes::{Bytes, BytesMut};
 use tokio_util::task::TaskTracker;
 
-use super::activity;
-use super::idle::IdleWatch;
-use super::record::{Banner, Exchange, Record, Stage, Stall, TrialEnd};
-use crate::base::{ByteRegex, Question, WorkerId};
-use crate::config::{LaunchSettings, PoolSettings};
+use super::activity::Activity;
+use super::process::{Event, TriedProcess};
+use super::questions::Planned;
+use super::record::{Banner, Exchange, Phase, Record, Stall, TrialEnd};
+use crate::base::{ByteRegex, WorkerId};
+use crate::config::{Framing, PoolSettings, StreamEnd};
 use crate::wire::{Correlator, Decoder, Encoder, Received};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
-use crate::worker::process::Process;
-use crate::worker::ready::question;
+use crate::worker::look::{Look, Watcher};
 use crate::worker::spawn::{Streams, spawn};
 use crate::worker::stderr::{LastWords, pump};
+use crate::worker::turn::{NextLook, Over, Start, Turn, Written};
+use crate::worker::usage;
 
-/// How often the activity of a silent worker is read.
-const TICK: Duration = Duration::from_millis(20);
-/// A worker has started once it was blocked reading its input for this long.
-const STARTED: Duration = Duration::from_millis(60);
-/// It has also started once it slept for this long: it may wait for input in a way that `/proc`
-/// does not show.
-const STARTED_ASLEEP: Duration = Duration::from_millis(500);
-/// A worker that was blocked reading its input for this long will not answer.
-const SILENT: Duration = Duration::from_millis(400);
-/// How long to wait for more output after an answer.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long to wait if the worker sleeps meanwhile.
-const LINGER_ASLEEP: Duration = Duration::from_millis(250);
+/// How long to wait for more output of a worker that cannot be seen to wait for its input.
+const LINGER: Duration = Duration::from_millis(250);
 /// How long a worker may take to write its buffered output after its input was closed.
 const AT_END: Duration = Duration::from_millis(700);
 /// How long a worker may take to end after it closed a pipe.
 const CLOSING: Duration = Duration::from_millis(300);
 /// How long to wait for the rest of stderr after the worker has ended.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const LAST_STDERR: Duration = Duration::from_millis(100);
+/// The longest pause between two looks at a worker whose question is still being written.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Upper bound for the time between TERM and KILL.
-const GRACE_MOST: Duration = Duration::from_secs(1);
-/// How many bytes of a worker's output are kept.
-const KEPT_MOST: usize = 1 << 20;
+const GRACE_MAX: Duration = Duration::from_secs(1);
 
 /// What every trial shares: the guard process and the tracker of background tasks.
 #[derive(Clone, Debug)]
@@ -56,259 +43,332 @@ pub(super) struct TrialContext {
     pub(super) tasks: TaskTracker,
 }
 
-/// Starts a worker of this pool as `launch` says and tries it until `deadline` at the latest.
+/// How long a trial may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The time from the start until a worker has answered what every new one is asked.
+    pub(super) start: Duration,
+    /// The time for each answer after that.
+    pub(super) answer: Duration,
+}
+
+/// Starts a worker with these settings and asks it these questions.
 ///
 /// Stopping the worker takes up to a second more. Dropping the future kills the worker.
 pub(super) async fn try_one(
     settings: &PoolSettings,
-    launch: &LaunchSettings,
+    questions: &[Planned],
+    limits: Limits,
     context: &TrialContext,
-    deadline: Instant,
 ) -> io::Result<Record> {
     let born = Instant::now();
-    let (process, streams) = spawn(launch, &context.guard)?;
+    let (process, streams) = spawn(&settings.program.launch, &context.guard)?;
     let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &streams.token);
     let Streams { stdin, stdout, stderr, .. } = streams;
     let pump = context.tasks.spawn_local(pump(stderr, words.clone()));
-    let mut worker = Worker {
+    let wire = &settings.program.wire;
+    let mut tried = TriedWorker {
         settings,
-        process,
-        stdin: Some(stdin),
-        stdout,
-        encoder: Encoder::new(
-            &settings.program.wire.framing.send,
-            settings.program.wire.message_max,
-        ),
-        decoder: Decoder::new(
-            &settings.program.wire.framing.reply,
-            settings.program.wire.message_max,
-        ),
-        correlator: Correlator::new(&settings.program.wire),
-        outgoing: BytesMut::new(),
-        incoming: BytesMut::new(),
-        raw: Vec::new(),
-        stage: Stage::Banner,
-        idle: IdleWatch::default(),
+        limits,
+        watcher: Watcher::new(process.id(), stdin.get_ref()),
+        worker: TriedProcess {
+            process,
+            stdin: Some(stdin),
+            stdout,
+            outgoing: BytesMut::new(),
+            incoming: BytesMut::new(),
+            output: Vec::new(),
+        },
+        encoder: Encoder::new(&wire.framing.send, wire.message_max),
+        decoder: Decoder::new(&wire.framing.reply, wire.message_max),
+        correlator: Correlator::new(wire),
+        phase: Phase::Start,
+        question: Bytes::new(),
+        activity: Activity::default(),
+        doubt: None,
         born,
-        deadline,
     };
     let mut record = Record {
         start: Duration::ZERO,
-        waited: false,
+        is_started: false,
+        doubt: None,
         banner: Banner::default(),
         exchanges: Vec::new(),
-        end: TrialEnd::Ready,
-        words: Vec::new(),
+        end: TrialEnd::Passed,
+        output_at_end: Vec::new(),
+        stderr: Vec::new(),
     };
-    let stop = worker.lead(&mut record).await.err();
-    let ended = matches!(stop, Some(Stop::Ended(_)));
-    let Worker { process, stdin, stage, .. } = worker;
-    let exit = if ended {
+    let failed = tried.run(questions, &mut record).await.err();
+    let has_ended = matches!(failed, Some(Failed::Ended(_)));
+    let TriedWorker { worker, phase, question, doubt, .. } = tried;
+    let TriedProcess { process, stdin, .. } = worker;
+    let exit = if has_ended {
         kill::kill_now(process).await
     } else {
-        kill::stop(process, stdin, settings.rules.stop_grace.min(GRACE_MOST)).await
+        kill::stop(process, stdin, settings.rules.stop_grace.min(GRACE_MAX)).await
     };
-    tokio::time::timeout(LAST_WORDS, pump).await.ok();
-    record.words = words.lines();
-    record.end = match stop {
-        None => TrialEnd::Ready,
-        Some(Stop::Ended(after)) => TrialEnd::Ended { exit: words.explain(exit), after, stage },
-        Some(Stop::Other(end)) => *end,
+    tokio::time::timeout(LAST_STDERR, pump).await.ok();
+    record.doubt = doubt;
+    record.stderr = words.lines();
+    record.end = match failed {
+        None => TrialEnd::Passed,
+        Some(Failed::Ended(after)) => {
+            TrialEnd::Ended { exit: words.explain(exit), after, phase, question }
+        }
+        Some(Failed::Other(end)) => *end,
     };
     Ok(record)
 }
 
 /// Why a trial stopped early.
-enum Stop {
+enum Failed {
     /// The process ended by itself, this long after its start.
     Ended(Duration),
     Other(Box<TrialEnd>),
 }
 
-/// The next event of a worker.
-enum Step {
-    /// It wrote output, which is now in `incoming`.
-    Heard,
-    /// It took bytes of the question.
-    Wrote,
-    /// It closed its input or its output.
-    Closed,
-    /// Its process ended.
-    Ended,
-    /// Nothing happened for one `TICK`.
-    Nothing,
+/// The answer that a turn ended with.
+struct TurnEnd {
+    /// The answer, and whether it proves its question; `None`: there was no whole message.
+    answer: Option<(Bytes, bool)>,
+    /// The time from the question to the answer.
+    took: Duration,
+    /// The program has ended or closed a pipe.
+    is_gone: bool,
 }
 
 /// The worker under trial.
-struct Worker<'a> {
+struct TriedWorker<'a> {
     settings: &'a PoolSettings,
-    process: Process,
-    stdin: Option<AsyncFd<OwnedFd>>,
-    stdout: AsyncFd<OwnedFd>,
+    limits: Limits,
+    watcher: Watcher,
+    worker: TriedProcess,
     encoder: Encoder,
     decoder: Decoder,
     correlator: Correlator<()>,
-    outgoing: BytesMut,
-    incoming: BytesMut,
-    /// All output since the last question.
-    raw: Vec<u8>,
-    stage: Stage,
-    idle: IdleWatch,
+    phase: Phase,
+    /// The last question.
+    question: Bytes,
+    activity: Activity,
+    /// See [`Record::doubt`].
+    doubt: Option<Look>,
     born: Instant,
-    deadline: Instant,
 }
 
-impl Worker<'_> {
-    /// Takes the worker through all stages: start, greetings, probe.
-    async fn lead(&mut self, record: &mut Record) -> Result<(), Stop> {
-        let started = self.settle(&mut record.banner).await;
-        let still_since = self.idle.waiting_since.or(self.idle.sleeping_since);
-        record.start = still_since.unwrap_or_else(Instant::now).duration_since(self.born);
-        record.waited = self.idle.waiting_since.is_some();
+impl TriedWorker<'_> {
+    /// Starts the worker and asks all questions.
+    async fn run(&mut self, questions: &[Planned], record: &mut Record) -> Result<(), Failed> {
+        let started = self.start(&mut record.banner).await;
+        record.start = self.born.elapsed();
         started?;
-        for (index, greeting) in self.settings.program.start.hello.iter().enumerate() {
-            self.stage = Stage::Hello(index + 1);
-            self.exchange(&greeting.send, greeting.answer, &mut record.exchanges).await?;
+        record.is_started = true;
+        for planned in questions {
+            self.phase = planned.phase;
+            self.ask(planned, &mut record.exchanges).await?;
+            let is_odd = record.exchanges.last().is_some_and(|last| !last.extra.is_empty());
+            if is_odd && planned.phase == Phase::Probe {
+                // Is it so each time, or only the first?
+                self.ask(planned, &mut record.exchanges).await.ok();
+                return Ok(());
+            }
         }
-        if let Some(probe) = &self.settings.program.start.probe {
-            self.stage = Stage::Probe;
-            self.exchange(&probe.send, true, &mut record.exchanges).await?;
+        let is_empty = |exchange: &Exchange| exchange.answer.as_ref().is_some_and(Bytes::is_empty);
+        if self.ends_answer() && record.exchanges.iter().any(is_empty) {
+            record.output_at_end = self.close_input().await;
         }
         Ok(())
     }
 
-    /// Waits until the worker is ready for a question, and records what it writes before.
-    async fn settle(&mut self, banner: &mut Banner) -> Result<(), Stop> {
-        let now = Instant::now();
-        let half = now + self.deadline.saturating_duration_since(now) / 2;
-        let ready = self.settings.program.start.ready.as_ref();
-        let give_up = if ready.is_some() { self.deadline } else { half };
-        let result = loop {
-            let now = Instant::now();
-            let is_asleep = self.idle.sleeping_for(now) >= STARTED_ASLEEP;
-            let taken = ready.and_then(|ready| taken_by(ready, &self.raw));
-            let is_over =
-                self.idle.waiting_for(now) >= STARTED || now >= give_up || self.has_said_enough();
-            if is_over || (is_asleep && (ready.is_none() || taken.is_some())) {
-                banner.taken = taken;
-                break if ready.is_some() && taken.is_none() {
-                    Err(self.stall(Bytes::new(), self.born).await)
-                } else {
-                    Ok(())
-                };
-            }
-            match self.step().await {
-                Step::Ended | Step::Closed => break Err(self.gone().await),
-                Step::Heard | Step::Wrote | Step::Nothing => {}
-            }
-        };
-        banner.bytes = std::mem::take(&mut self.raw);
-        self.incoming.clear();
+    /// Waits until the worker can be asked, and records what it writes before.
+    async fn start(&mut self, banner: &mut Banner) -> Result<(), Failed> {
+        let result = self.wait_for_start(banner).await;
+        banner.bytes = std::mem::take(&mut self.worker.output);
+        self.worker.incoming.clear();
         result
     }
 
-    /// Sends a question, waits for its answer, and records what follows the answer.
-    async fn exchange(
-        &mut self,
-        text: &str,
-        answered: bool,
-        exchanges: &mut Vec<Exchange>,
-    ) -> Result<(), Stop> {
-        let asked = Instant::now();
-        let question = question(text);
-        self.raw.clear();
-        self.put(&question, answered)?;
-        let answer = if answered { Some(self.answer(&question).await?) } else { None };
-        let took = asked.elapsed();
-        let lingered = self.linger().await;
-        let mut extra = self.incoming.split().to_vec();
-        if self.correlator.may_speak() {
-            extra = self.drop_notifications(extra);
+    async fn wait_for_start(&mut self, banner: &mut Banner) -> Result<(), Failed> {
+        let deadline = self.born + self.limits.start;
+        let ready = self.settings.program.start.ready.as_ref();
+        let mut start = Start::new(self.born, self.limits.start);
+        loop {
+            let look = self.watcher.look();
+            if self.worker.read_rest() {
+                start.wrote(Instant::now());
+            }
+            self.activity.observe(self.worker.process.id());
+            let cpu =
+                usage::of(self.worker.process.id()).map(|usage| usage.cpu).unwrap_or_default();
+            let now = Instant::now();
+            let over = start.looked(now, look, cpu);
+            banner.taken = ready.and_then(|ready| end_of_banner(ready, &self.worker.output));
+            if let Some(over) = over
+                && (ready.is_none() || banner.taken.is_some())
+            {
+                self.note(over, look);
+                return Ok(());
+            }
+            // What waits for its input writes no more.
+            if over == Some(Over::Certain) || now >= deadline || self.worker.has_much_output() {
+                return Err(self.stall(self.born, look == Look::Waits).await);
+            }
+            match self.worker.next_event(start.next_look(now).min(deadline)).await {
+                Event::Ended | Event::Closed => return Err(self.gone().await),
+                Event::Output => start.wrote(Instant::now()),
+                Event::TookInput | Event::Nothing => {}
+            }
         }
-        let proven = answer.as_ref().is_some_and(|(_, proven)| *proven);
-        let answer = answer.map(|(answer, _)| answer);
-        let raw = self.raw.clone();
-        let is_again = lingered.is_ok() && self.stage == Stage::Probe && !extra.is_empty();
-        let again = if is_again { self.ask_again(&question).await } else { Vec::new() };
-        exchanges.push(Exchange {
-            stage: self.stage,
-            question: question.text,
-            answer,
-            proven,
-            took,
-            raw,
-            extra,
-            again,
-        });
-        lingered
     }
 
-    /// Sends the question a second time and returns all output, uncut.
-    async fn ask_again(&mut self, question: &Question) -> Vec<u8> {
-        self.raw.clear();
-        if self.put(question, true).is_ok() {
-            // The output counts even if the worker ends after it.
-            self.linger().await.ok();
+    /// Asks one question and records the answer and what follows it in the same turn.
+    async fn ask(
+        &mut self,
+        planned: &Planned,
+        exchanges: &mut Vec<Exchange>,
+    ) -> Result<(), Failed> {
+        let asked = Instant::now();
+        self.worker.output.clear();
+        self.worker.incoming.clear();
+        self.decoder.reset();
+        self.question = planned.question.text.clone();
+        self.put(planned)?;
+        let deadline = match self.phase {
+            // It slept through its start, and has not been seen to read anything yet.
+            Phase::Sample if self.doubt == Some(Look::Works) && exchanges.is_empty() => {
+                self.born + self.limits.start
+            }
+            Phase::Sample => asked + self.limits.answer,
+            Phase::Start | Phase::Hello(_) | Phase::Probe => self.born + self.limits.start,
+        };
+        let end = self.take_turn(planned, asked, deadline).await?;
+        let (answer, proven) = match end.answer {
+            Some((answer, proven)) => (Some(answer), proven),
+            None => (None, false),
+        };
+        let mut extra = self.worker.incoming.split().to_vec();
+        if self.correlator.may_speak() {
+            extra = self.without_notifications(extra);
         }
-        self.incoming.clear();
-        std::mem::take(&mut self.raw)
+        exchanges.push(Exchange {
+            phase: self.phase,
+            question: self.question.clone(),
+            answer,
+            proven,
+            took: end.took,
+            output: self.worker.output.clone(),
+            extra,
+        });
+        if end.is_gone { Err(self.gone().await) } else { Ok(()) }
     }
 
     /// Puts a question into `outgoing`.
-    fn put(&mut self, question: &Question, answered: bool) -> Result<(), Stop> {
-        let result = if answered {
-            self.correlator
-                .ask((), question, &self.encoder, &mut self.outgoing)
-                .map_err(|why| why.to_string())
+    fn put(&mut self, planned: &Planned) -> Result<(), Failed> {
+        let Planned { question, is_answered, .. } = planned;
+        let result = if *is_answered {
+            let asked = self.correlator.ask((), question, &self.encoder, &mut self.worker.outgoing);
+            asked.map_err(|why| why.to_string())
         } else {
-            self.encoder
-                .encode(b"", &question.text, None, &mut self.outgoing)
-                .map_err(|why| why.to_string())
+            let nonce = question.nonce.as_deref();
+            let written =
+                self.encoder.encode(b"", &question.text, nonce, &mut self.worker.outgoing);
+            written.map_err(|why| why.to_string())
         };
-        result.map_err(|why| Stop::Other(Box::new(TrialEnd::Unsendable { stage: self.stage, why })))
+        let phase = self.phase;
+        result.map_err(|why| Failed::Other(Box::new(TrialEnd::Unsendable { phase, why })))
     }
 
-    /// Waits for the answer; the second value is true if the answer proves its question.
-    async fn answer(&mut self, question: &Question) -> Result<(Bytes, bool), Stop> {
-        let asked = Instant::now();
-        self.idle.reset();
+    /// Waits until the turn is over: the worker has answered and waits for its input again.
+    async fn take_turn(
+        &mut self,
+        planned: &Planned,
+        asked: Instant,
+        deadline: Instant,
+    ) -> Result<TurnEnd, Failed> {
+        let mut turn = Turn::new(asked, self.ends_answer());
+        if !planned.is_answered {
+            turn.wrote(asked, true);
+        }
+        let mut end = TurnEnd { answer: None, took: Duration::ZERO, is_gone: false };
         loop {
-            match self.step().await {
-                Step::Heard => {
-                    if let Some(answer) = self.hear()? {
-                        return Ok(answer);
-                    }
-                }
-                Step::Ended | Step::Closed => {
-                    if let Some(answer) = self.hear()? {
-                        return Ok(answer);
-                    }
-                    return Err(self.gone().await);
-                }
-                Step::Wrote | Step::Nothing => {}
+            let now = Instant::now();
+            let due = match turn.next_look() {
+                _ if !self.worker.outgoing.is_empty() => now + PAUSE_MAX,
+                NextLook::Soon => now,
+                NextLook::At(time) => time,
+            };
+            let event = self.worker.next_event(due.min(deadline)).await;
+            let mut has_output = matches!(event, Event::Output | Event::Ended);
+            let mut look = None;
+            if let Event::Nothing = event {
+                look = Some(self.look(end.answer.is_some()));
+                has_output = self.worker.read_rest();
+            }
+            if has_output {
+                self.take_answer(&mut end, asked)?;
+                turn.wrote(Instant::now(), end.answer.is_some() || !planned.is_answered);
+            }
+            if let Event::Ended | Event::Closed = event {
+                end.is_gone = true;
+                break;
             }
             let now = Instant::now();
-            let is_silent = self.idle.waiting_for(now) >= SILENT && self.unread() == 0;
-            if is_silent || now >= self.deadline {
-                return Err(self.stall(question.text.clone(), asked).await);
+            if let Some(look) = look.filter(|_| self.worker.outgoing.is_empty())
+                && let Some(over) = turn.looked(now, look)
+            {
+                self.note(over, look);
+                if over == Over::Uncertain {
+                    self.linger().await;
+                }
+                break;
+            }
+            if now >= deadline || self.worker.has_much_output() {
+                break;
             }
         }
+        self.end_answer(&mut end, asked);
+        if end.answer.is_some() || !planned.is_answered {
+            return Ok(end);
+        }
+        if end.is_gone {
+            return Err(self.gone().await);
+        }
+        let waits = self.watcher.look() == Look::Waits;
+        Err(self.stall(asked, waits).await)
+    }
+
+    /// Takes the answer from the output, if it is whole.
+    fn take_answer(&mut self, end: &mut TurnEnd, asked: Instant) -> Result<(), Failed> {
+        if end.answer.is_none() && !self.ends_answer() {
+            end.answer = self.cut_answer()?;
+            end.took = asked.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Takes the answer of a turn that is over, where nothing else ends it.
+    fn end_answer(&mut self, end: &mut TurnEnd, asked: Instant) {
+        let stream = self.settings.program.wire.stream.as_ref();
+        let ends_stream = stream.is_some_and(|stream| stream.end == StreamEnd::Turn);
+        if !(self.ends_answer() || ends_stream) || end.is_gone {
+            return;
+        }
+        self.worker.incoming.clear();
+        let output = Bytes::copy_from_slice(&self.worker.output);
+        end.answer = Written::default().answer(output, true).ok().map(|answer| (answer, false));
+        end.took = asked.elapsed();
+        self.correlator.forget_oldest();
     }
 
     /// Cuts the output into messages and returns the answer if it is complete.
-    fn hear(&mut self) -> Result<Option<(Bytes, bool)>, Stop> {
-        let out_of_step = |worker: &Self, why: String| {
-            let (stage, raw) = (worker.stage, worker.raw.clone());
-            Stop::Other(Box::new(TrialEnd::OutOfStep { stage, why, raw }))
-        };
-        while !self.incoming.is_empty() {
-            let message = match self.decoder.next(&mut self.incoming, None) {
+    fn cut_answer(&mut self) -> Result<Option<(Bytes, bool)>, Failed> {
+        while !self.worker.incoming.is_empty() {
+            let nonce = self.correlator.oldest_nonce();
+            let message = match self.decoder.next(&mut self.worker.incoming, nonce) {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(broken) => {
                     let found = broken.found().map(|found| format!(": {found}"));
-                    let why = format!("{broken}{}", found.unwrap_or_default());
-                    return Err(out_of_step(self, why));
+                    return Err(self.out_of_step(format!("{broken}{}", found.unwrap_or_default())));
                 }
             };
             match self.correlator.received(message) {
@@ -317,39 +377,24 @@ impl Worker<'_> {
                 }
                 Received::Answer { .. } | Received::Notification | Received::Late => {}
                 Received::WorkerAsks { reply } => {
-                    self.encoder.encode(b"", &reply, None, &mut self.outgoing).ok();
+                    self.encoder.encode(b"", &reply, None, &mut self.worker.outgoing).ok();
                 }
-                Received::Mismatch(why) => return Err(out_of_step(self, why)),
+                Received::Mismatch(why) => return Err(self.out_of_step(why)),
             }
         }
         Ok(None)
     }
 
-    /// Waits a moment for output that follows the answer.
-    async fn linger(&mut self) -> Result<(), Stop> {
-        let end = Instant::now() + LINGER;
-        self.idle.reset();
-        loop {
-            let now = Instant::now();
-            let is_quiet = self.unread() == 0
-                && self.outgoing.is_empty()
-                && (self.idle.waiting_for(now) >= STARTED
-                    || self.idle.sleeping_for(now) >= LINGER_ASLEEP);
-            if is_quiet || now >= end || self.has_said_enough() {
-                return Ok(());
-            }
-            if let Step::Ended | Step::Closed = self.step().await {
-                return Err(self.gone().await);
-            }
-        }
+    fn out_of_step(&self, why: String) -> Failed {
+        let (phase, question, output) =
+            (self.phase, self.question.clone(), self.worker.output.clone());
+        Failed::Other(Box::new(TrialEnd::OutOfStep { phase, question, why, output }))
     }
 
     /// Removes complete notifications from the output after an answer.
-    fn drop_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
-        let mut decoder = Decoder::new(
-            &self.settings.program.wire.framing.reply,
-            self.settings.program.wire.message_max,
-        );
+    fn without_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
+        let wire = &self.settings.program.wire;
+        let mut decoder = Decoder::new(&wire.framing.reply, wire.message_max);
         let mut buffer = BytesMut::from(&extra[..]);
         while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
             let received = self.correlator.received(message);
@@ -360,131 +405,87 @@ impl Worker<'_> {
         buffer.to_vec()
     }
 
-    /// Finds out whether the process ended or only closed a pipe.
-    async fn gone(&mut self) -> Stop {
-        match tokio::time::timeout(CLOSING, self.process.ended()).await {
-            Ok(()) => Stop::Ended(self.born.elapsed()),
-            Err(_) => Stop::Other(Box::new(TrialEnd::Closed { stage: self.stage })),
+    /// Looks at the worker as the server does. `is_answered`: it has written a whole message.
+    fn look(&mut self, is_answered: bool) -> Look {
+        self.activity.observe(self.worker.process.id());
+        match self.watcher.look() {
+            Look::Waits if self.worker.unread() > 0 => Look::Works,
+            Look::Works if is_answered && self.worker.is_stdin_closed() => Look::Waits,
+            look => look,
         }
     }
 
-    /// Records that the expected output did not arrive. Closes the input, to see whether the
-    /// worker writes then.
-    async fn stall(&mut self, question: Bytes, asked: Instant) -> Stop {
-        let waited = asked.elapsed();
-        let waits = self.idle.waiting_since.is_some();
-        let (recent_cpu, runs) = (self.idle.recent_cpu(), self.idle.was_always_running());
-        let unread = self.unread() + self.outgoing.len() as u64;
-        let said = self.raw.clone();
-        self.stdin = None;
-        self.outgoing.clear();
+    /// Remembers the first look that left a doubt.
+    fn note(&mut self, over: Over, look: Look) {
+        if over == Over::Uncertain {
+            self.doubt.get_or_insert(look);
+        }
+    }
+
+    /// Waits a moment for output that follows the answer.
+    async fn linger(&mut self) {
+        let end = Instant::now() + LINGER;
+        while Instant::now() < end && !self.worker.has_much_output() {
+            if let Event::Ended | Event::Closed = self.worker.next_event(end).await {
+                return;
+            }
+        }
+    }
+
+    /// Finds out whether the process ended or only closed a pipe.
+    async fn gone(&mut self) -> Failed {
+        match tokio::time::timeout(CLOSING, self.worker.process.ended()).await {
+            Ok(()) => Failed::Ended(self.born.elapsed()),
+            Err(_) => Failed::Other(Box::new(TrialEnd::Closed { phase: self.phase })),
+        }
+    }
+
+    /// Records that the expected output did not come, and what comes when the input is closed.
+    async fn stall(&mut self, since: Instant, waits: bool) -> Failed {
+        let mut stall = Stall {
+            phase: self.phase,
+            question: self.question.clone(),
+            waited: since.elapsed(),
+            unread: self.worker.unread() + self.worker.outgoing.len() as u64,
+            waits,
+            recent_cpu: self.activity.recent_cpu(),
+            runs: self.activity.was_always_running(),
+            output: self.worker.output.clone(),
+            output_at_end: Vec::new(),
+        };
         // A worker that computes would not notice that its input was closed.
-        let is_idle = waits || self.idle.sleeping_since.is_some();
-        let end = Instant::now() + if is_idle { AT_END } else { Duration::ZERO };
-        while Instant::now() < end {
-            if let Step::Ended | Step::Closed = self.step().await {
+        if stall.computes() {
+            self.worker.stdin = None;
+        } else {
+            stall.output_at_end = self.close_input().await;
+        }
+        Failed::Other(Box::new(TrialEnd::Stalled(stall)))
+    }
+
+    /// Closes the input of the worker and returns what it writes then.
+    async fn close_input(&mut self) -> Vec<u8> {
+        let before = self.worker.output.len();
+        self.worker.stdin = None;
+        self.worker.outgoing.clear();
+        let end = Instant::now() + AT_END;
+        while Instant::now() < end && !self.worker.has_much_output() {
+            if let Event::Ended | Event::Closed = self.worker.next_event(end).await {
                 break;
             }
         }
-        let at_end = self.raw.split_off(said.len().min(self.raw.len()));
-        let stage = self.stage;
-        let stall =
-            Stall { stage, question, waited, unread, waits, recent_cpu, runs, said, at_end };
-        Stop::Other(Box::new(TrialEnd::Stalled(stall)))
+        self.worker.output.split_off(before)
     }
 
-    /// Returns how many bytes in its input the worker has not read.
-    fn unread(&self) -> u64 {
-        self.stdin.as_ref().and_then(|stdin| ioctl_fionread(stdin.get_ref()).ok()).unwrap_or(0)
-    }
-
-    /// Returns true if the unread output is longer than what is kept.
-    fn has_said_enough(&self) -> bool {
-        self.incoming.len() >= KEPT_MOST
-    }
-
-    /// Waits for the next event, or for one `TICK`.
-    async fn step(&mut self) -> Step {
-        let mut buffer = [0; 8192];
-        let (stdin, outgoing) = (self.stdin.as_ref(), &self.outgoing);
-        let writing = async {
-            match stdin {
-                Some(stdin) if !outgoing.is_empty() => write(stdin, outgoing).await,
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            count = read(&self.stdout, &mut buffer) => match count {
-                0 => Step::Closed,
-                count => {
-                    self.heard(&buffer[..count]);
-                    Step::Heard
-                }
-            },
-            count = writing => match count {
-                Ok(count) => {
-                    self.outgoing.advance(count);
-                    Step::Wrote
-                }
-                Err(_) => Step::Closed,
-            },
-            () = self.process.ended() => {
-                // Its last output may still be in the pipe.
-                let mut left = KEPT_MOST;
-                while left > 0
-                    && let Ok(count @ 1..) = rustix::io::read(self.stdout.get_ref(), &mut buffer)
-                {
-                    self.heard(&buffer[..count]);
-                    left = left.saturating_sub(count);
-                }
-                Step::Ended
-            }
-            () = tokio::time::sleep(TICK) => {
-                self.idle.observe(activity::snapshot(self.process.id()));
-                Step::Nothing
-            }
-        }
-    }
-
-    /// Takes new output.
-    fn heard(&mut self, bytes: &[u8]) {
-        self.idle.reset();
-        self.incoming.extend_from_slice(bytes);
-        let room = KEPT_MOST.saturating_sub(self.raw.len());
-        self.raw.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    /// An answer ends with the turn and with nothing else.
+    fn ends_answer(&self) -> bool {
+        self.settings.program.wire.framing.reply == Framing::Turn
     }
 }
 
 /// Returns where the banner ends: after the first match of `ready`, and after a line end if one
 /// follows the match.
-fn taken_by(ready: &ByteRegex, said: &[u8]) -> Option<usize> {
-    let end = ready.find(said)?.end();
-    let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|it| said[end..].starts_with(it));
+fn end_of_banner(ready: &ByteRegex, output: &[u8]) -> Option<usize> {
+    let end = ready.find(output)?.end();
+    let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|it| output[end..].starts_with(it));
     Some(end + line_end.map_or(0, <[u8]>::len))
-}
-
-/// Reads once; 0 means the end of the output.
-async fn read(stdout: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> usize {
-    loop {
-        let Ok(mut ready) = stdout.readable().await else { return 0 };
-        match ready.try_io(|stdout| Ok(rustix::io::read(stdout.get_ref(), &mut *buffer)?)) {
-            Ok(Ok(count)) => return count,
-            // The other end of the pseudo-terminal is closed.
-            Ok(Err(_)) => return 0,
-            Err(_would_block) => {}
-        }
-    }
-}
-
-/// Writes once.
-async fn write(stdin: &AsyncFd<OwnedFd>, bytes: &[u8]) -> Result<usize, Errno> {
-    loop {
-        let Ok(mut ready) = stdin.writable().await else { return Err(Errno::PIPE) };
-        match ready.try_io(|stdin| Ok(rustix::io::write(stdin.get_ref(), bytes)?)) {
-            Ok(Ok(count)) => return Ok(count),
-            Ok(Err(_)) => return Err(Errno::PIPE),
-            Err(_would_block) => {}
-        }
-    }
 }

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use super::*;
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
+use crate::cli::check::advice::pattern_for;
+use crate::cli::check::examination::RemedyResults;
 use crate::cli::check::finding::Weight;
-use crate::cli::check::record::Banner;
-use crate::config::ReplyShape;
+use crate::cli::check::record::{Banner, Exchange, Phase, Stall};
 use crate::config::pool::Probe;
+use crate::config::{Matching, ReplyShape};
+use crate::worker::process::Exit;
 
 fn settings() -> PoolSettings {
     let mut settings = PoolSettings::for_tests();
@@ -22,49 +25,53 @@ fn settings() -> PoolSettings {
 fn record(end: TrialEnd) -> Record {
     Record {
         start: Duration::from_millis(40),
-        waited: true,
+        is_started: true,
+        doubt: None,
         banner: Banner::default(),
         exchanges: vec![],
         end,
-        words: vec![],
+        output_at_end: vec![],
+        stderr: vec![],
     }
 }
 
 fn answered(answer: &str) -> Record {
     let text = Bytes::copy_from_slice(answer.as_bytes());
     let exchange = Exchange {
-        stage: Stage::Probe,
+        phase: Phase::Probe,
         question: Bytes::from_static(b"1"),
         answer: Some(text),
         proven: false,
         took: Duration::from_micros(300),
-        raw: format!("{answer}\n").into_bytes(),
+        output: format!("{answer}\n").into_bytes(),
         extra: vec![],
-        again: vec![],
     };
-    Record { exchanges: vec![exchange], ..record(TrialEnd::Ready) }
+    Record { exchanges: vec![exchange], ..record(TrialEnd::Passed) }
 }
 
 fn stall() -> Stall {
     Stall {
-        stage: Stage::Probe,
+        phase: Phase::Probe,
         question: Bytes::from_static(b"1"),
         waited: Duration::from_secs(30),
         unread: 0,
         waits: false,
         recent_cpu: Duration::ZERO,
         runs: false,
-        said: vec![],
-        at_end: vec![],
+        output: vec![],
+        output_at_end: vec![],
     }
 }
 
-fn findings(settings: &PoolSettings, record: &Record, tried: RemedyResults) -> Vec<Finding> {
+fn findings(settings: &PoolSettings, record: Record, remedies: RemedyResults) -> Vec<Finding> {
     let place = CommandPlace { command: Some("httpipe.toml:3".to_owned()) };
-    Diagnosis { settings, place: &place, record, tried }.findings()
+    let examination = Examination { record, other: None, remedies };
+    let diagnosis =
+        Diagnosis { settings, place: &place, examination: &examination, why_not_asked: None };
+    diagnosis.findings()
 }
 
-fn only(settings: &PoolSettings, record: &Record) -> Finding {
+fn only(settings: &PoolSettings, record: Record) -> Finding {
     let mut findings = findings(settings, record, RemedyResults::default());
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings.remove(0)
@@ -75,16 +82,17 @@ fn a_worker_that_ends_is_shown_with_command_end_and_last_words() {
     let end = TrialEnd::Ended {
         exit: Exit::Code(1),
         after: Duration::from_millis(41),
-        stage: Stage::Banner,
+        phase: Phase::Start,
+        question: Bytes::new(),
     };
     let words =
         ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'numpy'"];
-    let record = Record { words: words.map(str::to_owned).to_vec(), ..record(end) };
-    insta::assert_snapshot!(only(&settings(), &record).shown(), @r"
+    let record = Record { stderr: words.map(str::to_owned).to_vec(), ..record(end) };
+    insta::assert_snapshot!(only(&settings(), record).shown(), @r"
     error: no worker of pool `it` became ready
       command   cat -  (httpipe.toml:3)
       ended     exit code 1 after 41ms
-      it said   Traceback (most recent call last):
+      stderr    Traceback (most recent call last):
                 ModuleNotFoundError: No module named 'numpy'
 
     hint: install `numpy` for this Python, or name a Python in `command` that has it
@@ -94,10 +102,10 @@ fn a_worker_that_ends_is_shown_with_command_end_and_last_words() {
 #[test]
 fn idling_computing_and_not_reading_are_told_apart() {
     let hint = |stall: Stall| {
-        only(&settings(), &record(TrialEnd::Stalled(stall))).hint.expect("there is always one")
+        only(&settings(), record(TrialEnd::Stalled(stall))).hint.expect("there is always one")
     };
-    assert!(hint(stall()).contains("held back"));
-    let at_end = Stall { at_end: b"1\n".to_vec(), ..stall() };
+    assert!(hint(stall()).contains("hold its output back"));
+    let at_end = Stall { output_at_end: b"1\n".to_vec(), ..stall() };
     assert!(hint(at_end).contains("only when its input ends"));
     let busy = Duration::from_millis(900);
     assert!(hint(Stall { recent_cpu: busy, ..stall() }).contains("`start_timeout` (30s)"));
@@ -105,17 +113,18 @@ fn idling_computing_and_not_reading_are_told_apart() {
     assert!(hint(Stall { unread: 2, ..stall() }).contains("read its questions"));
     // CPU time that it used before it went back to its input does not count.
     let was_busy = Stall { recent_cpu: busy, waits: true, ..stall() };
-    assert!(hint(was_busy).contains("held back"));
+    assert!(hint(was_busy).contains("hold its output back"));
 }
 
 #[test]
 fn a_banner_that_does_not_match_is_told_once() {
     let mut settings = settings();
     settings.program.start.ready = Some(ByteRegex::new("Welcome").expect("a pattern"));
-    let stall = Stall { stage: Stage::Banner, said: b"Hi 3\n".to_vec(), ..stall() };
+    let stall = Stall { phase: Phase::Start, output: b"Hi 3\n".to_vec(), ..stall() };
     let mut record = record(TrialEnd::Stalled(stall));
+    record.is_started = false;
     record.banner.bytes = b"Hi 3\n".to_vec();
-    let finding = only(&settings, &record);
+    let finding = only(&settings, record);
     assert_eq!(finding.hint.as_deref(), Some("write `ready = \"Hi [0-9]+\"` in `[pool.it]`"));
 }
 
@@ -125,7 +134,7 @@ fn a_ready_that_matches_too_early_is_an_error() {
     settings.program.start.ready = Some(ByteRegex::new("Hi").expect("a pattern"));
     let mut record = answered("1");
     record.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
-    let finding = only(&settings, &record);
+    let finding = only(&settings, record);
     assert!(finding.message.contains("more than `ready` removes"), "{finding:?}");
     assert!(finding.hint.is_some_and(|hint| hint.contains("ready = \"there\"")));
 }
@@ -134,14 +143,18 @@ fn a_ready_that_matches_too_early_is_an_error() {
 fn a_banner_that_comes_with_the_first_answer_is_told_from_long_answers() {
     let hint = |again: &[u8]| {
         let mut record = answered("Calc 1");
-        record.exchanges[0].raw = b"Calc 1\n2\n".to_vec();
+        record.exchanges[0].output = b"Calc 1\n2\n".to_vec();
         record.exchanges[0].extra = b"2\n".to_vec();
-        record.exchanges[0].again = again.to_vec();
-        only(&settings(), &record).hint.expect("there is always one")
+        let mut next = record.exchanges[0].clone();
+        next.output = again.to_vec();
+        let first = again.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        next.extra = again[first..].to_vec();
+        next.answer = Some(Bytes::copy_from_slice(&again[..first]));
+        record.exchanges.push(next);
+        only(&settings(), record).hint.expect("there is always one")
     };
     assert!(hint(b"2\n").contains("a banner that comes late"));
     assert!(hint(b"a\nb\nc\n").contains("lines:3"));
-    assert!(hint(b"").contains("lines:2"));
 }
 
 #[test]
@@ -150,9 +163,10 @@ fn notifications_of_json_rpc_are_no_banner() {
     settings.program.wire.matching = Matching::JsonId;
     let mut record = answered(r#"{"id":1,"result":1}"#);
     record.banner.bytes = b"{\"method\":\"log\"}\n".to_vec();
-    assert_eq!(findings(&settings, &record, RemedyResults::default()), []);
+    assert_eq!(findings(&settings, record, RemedyResults::default()), []);
+    let mut record = answered(r#"{"id":1,"result":1}"#);
     record.banner.bytes = b"Starting\n".to_vec();
-    assert_eq!(only(&settings, &record).weight, Weight::Error);
+    assert_eq!(only(&settings, record).weight, Weight::Note, "it is dropped");
 }
 
 #[test]
@@ -160,23 +174,28 @@ fn a_probe_with_its_own_answer_may_have_another_shape() {
     let mut settings = settings();
     settings.program.wire.reply =
         ReplyShape::Pattern(Pattern::parse("{input}|{n}").expect("a pattern"));
-    assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Error);
+    assert_eq!(only(&settings, answered("readyok")).weight, Weight::Error);
     settings.program.start.probe =
         Some(Probe { send: "1".to_owned(), reply: Some("readyok".to_owned()) });
-    assert_eq!(only(&settings, &answered("readyok")).weight, Weight::Warning);
-    assert_eq!(only(&settings, &answered("other")).weight, Weight::Error);
+    assert_eq!(only(&settings, answered("readyok")).weight, Weight::Warning);
+    assert_eq!(only(&settings, answered("other")).weight, Weight::Error);
 }
 
 #[test]
-fn bare_order_is_warned_of_only_where_nothing_is_worse() {
+fn a_program_that_is_not_seen_to_wait_is_warned_of_unless_its_answers_prove_their_call() {
     let mut settings = settings();
-    assert_eq!(only(&settings, &answered("1")).weight, Weight::Warning);
-    settings.program.wire.reply =
-        ReplyShape::Pattern(Pattern::parse("{input}").expect("a pattern"));
-    assert_eq!(findings(&settings, &answered("1"), RemedyResults::default()), []);
-    settings.program.wire.reply = ReplyShape::Plain;
+    let unseen = |look| Record { doubt: Some(look), ..answered("1") };
+    let none = RemedyResults::default;
+    assert_eq!(findings(&settings, answered("1"), none()), []);
+    let beside = Look::MayWait { reads: true, runs: false };
+    let finding = only(&settings, unseen(beside));
+    assert_eq!(finding.weight, Weight::Warning);
+    assert!(finding.shown().contains("goes on by itself"), "{finding:?}");
+    assert!(only(&settings, unseen(Look::Hidden)).shown().contains("the kernel does not show"));
+    settings.program.wire.takes_turns = false;
+    assert!(only(&settings, answered("1")).message.contains("`in_flight` above 1"));
     settings.program.wire.matching = Matching::Tag;
-    assert_eq!(findings(&settings, &answered("1"), RemedyResults::default()), []);
+    assert_eq!(findings(&settings, unseen(Look::Hidden), none()), []);
 }
 
 #[test]

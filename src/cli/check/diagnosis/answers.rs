@@ -1,0 +1,237 @@
+//! What the answers of a worker mean.
+//!
+//! Pure.
+
+use bytes::{Bytes, BytesMut};
+
+use super::Diagnosis;
+use crate::cli::check::advice::{named, pattern_for, shown};
+use crate::cli::check::finding::{Finding, escaped};
+use crate::cli::check::framings::{fittings, quoted};
+use crate::cli::check::record::{Exchange, Phase, Record, TrialEnd};
+use crate::cli::check::remedy::{framing_change, shell_word};
+use crate::config::{Framing, PoolSettings, ReplyShape};
+use crate::wire::{Decoder, Judge, Verdict};
+
+/// Returns what is wrong with the answer of this exchange; `None`: it fits `reply` or `error`.
+pub(in crate::cli::check) fn misfit(pool: &PoolSettings, exchange: &Exchange) -> Option<String> {
+    match verdict(pool, exchange)? {
+        Verdict::Good(_) | Verdict::ProgramError(_) => None,
+        Verdict::Unfit { detail } | Verdict::Doubtful { detail } => Some(detail),
+    }
+}
+
+fn verdict(pool: &PoolSettings, exchange: &Exchange) -> Option<Verdict> {
+    let wire = &pool.program.wire;
+    let answer = exchange.answer.clone().filter(|_| wire.stream.is_none())?;
+    Some(Judge::new(wire).judge(&exchange.question, answer, exchange.proven))
+}
+
+impl Diagnosis<'_> {
+    /// Judges all answers.
+    pub(super) fn answers(&self) -> Vec<Finding> {
+        let exchanges = &self.record().exchanges;
+        for (index, exchange) in exchanges.iter().enumerate() {
+            if !exchange.extra.is_empty() {
+                return vec![self.extra_output(exchange, exchanges.get(index + 1))];
+            }
+        }
+        let is_judged = |it: &&Exchange| matches!(it.phase, Phase::Probe | Phase::Sample);
+        let mut judged = exchanges.iter().filter(is_judged);
+        judged.find_map(|exchange| self.answer(exchange)).into_iter().collect()
+    }
+
+    /// Reports output that follows an answer. `next`: the exchange after it.
+    fn extra_output(&self, exchange: &Exchange, next: Option<&Exchange>) -> Finding {
+        let name = self.name();
+        let asked = |finding: Finding| finding.row("asked", escaped(&exchange.question));
+        if exchange.answer.is_none() {
+            let phase = named(exchange.phase);
+            let message = format!(
+                "{phase} of pool `{name}` got an answer, and `answer = false` says it has none"
+            );
+            let finding = asked(Finding::error(message));
+            return finding
+                .row("it wrote", escaped(&exchange.extra))
+                .hint("remove `answer = false`");
+        }
+        let framing = shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
+        let message = format!("pool `{name}` writes more than one answer to one question");
+        let extra = format!("{}, under framing `{framing}`", escaped(&exchange.extra));
+        let finding = asked(Finding::error(message)).row("it wrote", escaped(&exchange.output));
+        finding.row("too much", extra).hint(self.less_output(exchange, next))
+    }
+
+    /// Returns what to do about output that follows the first answer.
+    fn less_output(&self, exchange: &Exchange, next: Option<&Exchange>) -> String {
+        let next = next.filter(|next| next.answer.is_some());
+        if let Some(next) = next.filter(|next| next.extra.is_empty() && !next.output.is_empty()) {
+            let output = escaped(&next.output);
+            return format!(
+                "to the next question it wrote only {output}: if its first output is a banner that \
+                 comes late, add an option that suppresses it; if it is a log, write logs to stderr"
+            );
+        }
+        if let Some(remedy) = &self.examination.remedies.worked {
+            let write = self.write_remedy(remedy);
+            return match remedy.settings.program.wire.framing.reply {
+                Framing::Turn => format!(
+                    "if a part of it is a log, write logs to stderr; if all of it is the answer, {write}"
+                ),
+                Framing::Lines(_) => format!("{write}, if every answer has this many lines"),
+                _ => write,
+            };
+        }
+        self.other_framing(next.map_or(&exchange.output, |next| &next.output))
+    }
+
+    /// Judges the answer to a probe or a sample.
+    fn answer(&self, exchange: &Exchange) -> Option<Finding> {
+        let answer = exchange.answer.as_ref()?;
+        let probe = self.settings.program.start.probe.as_ref();
+        let probe = probe.filter(|_| exchange.phase == Phase::Probe);
+        let wanted = probe.and_then(|probe| probe.reply.as_ref()).map(String::as_bytes);
+        if let Some((probe, wanted)) = probe.zip(wanted.filter(|wanted| wanted != answer)) {
+            return Some(self.unexpected(exchange, answer, &probe.send, wanted));
+        }
+        let name = self.name();
+        let detail = match verdict(self.settings, exchange)? {
+            Verdict::Good(_) => return None,
+            Verdict::ProgramError(_) if exchange.phase == Phase::Sample => return None,
+            Verdict::ProgramError(_) => {
+                let message = format!("the probe of pool `{name}` got an error as its answer");
+                return Some(
+                    Finding::warning(message)
+                        .row("asked", escaped(&exchange.question))
+                        .row("got", escaped(answer))
+                        .hint("ask something in `probe` that the program can answer"),
+                );
+            }
+            Verdict::Unfit { detail } | Verdict::Doubtful { detail } => detail,
+        };
+        // A probe with a `reply` of its own may be another kind of question.
+        let message = format!("the answer of pool `{name}` does not fit: {detail}");
+        let finding =
+            if wanted.is_some() { Finding::warning(message) } else { Finding::error(message) };
+        let finding = finding.row("asked", escaped(&exchange.question));
+        let finding = match &self.settings.program.wire.reply {
+            ReplyShape::Pattern(pattern) if pattern.has_input() => {
+                let echo = "an answer that repeats the question, because `reply` has `{input}`";
+                finding.row("expected", echo)
+            }
+            _ => finding,
+        };
+        Some(finding.row("got", escaped(answer)).hint(self.other_reply(&exchange.question, answer)))
+    }
+
+    /// Reports an answer to the probe that is not the configured one.
+    fn unexpected(
+        &self,
+        exchange: &Exchange,
+        answer: &Bytes,
+        send: &str,
+        wanted: &[u8],
+    ) -> Finding {
+        let hint = if let Ok(answer) = std::str::from_utf8(answer) {
+            let option = format!("`--probe {}`", shell_word(&format!("{send}=>{answer}")));
+            let (send, reply) = (quoted(send), quoted(answer));
+            let probe = format!("probe = {{ send = {send}, reply = {reply} }}");
+            format!("if that answer is right, {}", self.write(&probe, Some(&option)))
+        } else {
+            format!("if that answer is right, remove `reply` from the probe {}", quoted(send))
+        };
+        Finding::error(format!("the probe of pool `{}` got an unexpected answer", self.name()))
+            .row("asked", escaped(&exchange.question))
+            .row("expected", escaped(wanted))
+            .row("got", escaped(answer))
+            .hint(hint)
+    }
+
+    /// Suggests a `reply` that fits this answer.
+    fn other_reply(&self, question: &[u8], answer: &[u8]) -> String {
+        match &self.settings.program.wire.reply {
+            ReplyShape::Json => {
+                "remove `reply = \"json\"`, or make the program print a JSON document".to_owned()
+            }
+            ReplyShape::Http => {
+                "print JSON with `status`, `headers` and `body`, or remove `reply = \"http\"`"
+                    .to_owned()
+            }
+            ReplyShape::Pattern(_) | ReplyShape::Plain => match pattern_for(question, answer) {
+                Some(reply) => self.write_reply(&reply),
+                None => "its answers do not repeat the question: remove `{input}` from `reply`, \
+                         or make the program print the question with its answer"
+                    .to_owned(),
+            },
+        }
+    }
+
+    /// Suggests a framing that fits this output.
+    pub(super) fn other_framing(&self, output: &[u8]) -> String {
+        if let Some(remedy) = &self.examination.remedies.worked {
+            return self.write_remedy(remedy);
+        }
+        let send = &self.settings.program.wire.framing.send;
+        match fittings(output).into_iter().next() {
+            Some((reply, note)) => {
+                let change = framing_change(send, &reply);
+                let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+                format!("{}{note}", self.write(&change, None))
+            }
+            None if !output.ends_with(b"\n") => {
+                "its answer has no end: make the program print a line feed after it".to_owned()
+            }
+            None => {
+                "no framing fits this output; make the program print one line per answer".to_owned()
+            }
+        }
+    }
+
+    /// Returns true if this output begins with a whole message.
+    pub(super) fn begins_with_message(&self, output: &[u8]) -> bool {
+        let wire = &self.settings.program.wire;
+        let mut decoder = Decoder::new(&wire.framing.reply, wire.message_max);
+        matches!(decoder.next(&mut BytesMut::from(output), None), Ok(Some(_)))
+    }
+
+    /// Warns of a question that the program cannot answer, while it answers others.
+    pub(super) fn unanswerable(&self, other: &Record) -> Option<Finding> {
+        let name = self.name();
+        let exchange = other.exchanges.iter().find(|it| misfit(self.settings, it).is_some());
+        let typed = "refuse such questions with a type in the route (`?num={num:int}`)";
+        let (question, message, hint) = match (&other.end, exchange) {
+            (TrialEnd::Ended { exit, question, .. }, _) => {
+                let message = format!("a question ends the program of pool `{name}` ({exit})");
+                let hint = format!(
+                    "its caller gets 502 and a worker is lost: {typed}, or make the program answer \
+                     with an error"
+                );
+                (question, message, hint)
+            }
+            (TrialEnd::Stalled(stall), _) => {
+                let message = format!("pool `{name}` writes nothing for a question");
+                (&stall.question, message, self.silence_hint())
+            }
+            (TrialEnd::OutOfStep { question, why, .. }, _) => {
+                let message = format!("pool `{name}` does not answer a question: {why}");
+                let hint = format!("its caller gets 502 and a worker is lost: {typed}");
+                (question, message, hint)
+            }
+            (_, Some(exchange)) => {
+                let detail = misfit(self.settings, exchange)?;
+                let message = format!("an answer of pool `{name}` does not fit: {detail}");
+                let hint = format!(
+                    "its caller gets 502: describe the program's own errors with `error`, or {typed}"
+                );
+                (&exchange.question, message, hint)
+            }
+            _ => return None,
+        };
+        let finding = Finding::warning(message).row("asked", escaped(question));
+        let finding = match exchange.and_then(|it| it.answer.as_ref()) {
+            Some(answer) => finding.row("got", escaped(answer)),
+            None => finding,
+        };
+        Some(finding.hint(hint))
+    }
+}

@@ -1,0 +1,132 @@
+//! Which workers of a pool are tried, and with what: first as configured, then with other questions
+//! or with remedies, depending on what the last one did.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::advice::shown;
+use super::diagnosis::misfit;
+use super::examination::{Examination, RemedyResults};
+use super::framings::{cuts_one, fittings};
+use super::questions::{Plan, Planned};
+use super::record::{Phase, Record, TrialEnd};
+use super::remedy::{self, Remedy};
+use super::trial::{Limits, TrialContext, try_one};
+use crate::config::{Matching, PoolSettings};
+
+/// The time that a worker with a remedy has beside what the first one took.
+const REMEDY_EXTRA: Duration = Duration::from_secs(2);
+
+/// Tries one worker of a pool, and more of them where that tells what to change.
+pub(super) async fn examine(
+    pool: &PoolSettings,
+    plan: &Plan,
+    context: &TrialContext,
+) -> io::Result<Examination> {
+    let limits = Limits { start: pool.rules.start_timeout, answer: pool.rules.timeout };
+    let questions = plan.questions(0);
+    let first = try_one(pool, &questions, limits, context).await?;
+    if !may_be_the_question(pool, &first) {
+        return remedied(pool, first, &questions, context).await;
+    }
+    for group in 1..plan.groups() {
+        let questions = plan.questions(group);
+        let record = try_one(pool, &questions, limits, context).await?;
+        if !may_be_the_question(pool, &record) {
+            let examination = remedied(pool, record, &questions, context).await?;
+            return Ok(Examination { other: Some(first), ..examination });
+        }
+    }
+    remedied(pool, first, &questions, context).await
+}
+
+/// Returns true if the worker may have failed only because it cannot answer what it was asked.
+fn may_be_the_question(pool: &PoolSettings, record: &Record) -> bool {
+    match &record.end {
+        TrialEnd::Passed => {
+            let samples = record.exchanges.iter().filter(|it| it.phase == Phase::Sample);
+            record.is_passed() && samples.clone().any(|it| misfit(pool, it).is_some())
+        }
+        TrialEnd::Ended { phase: Phase::Sample, question, .. } => {
+            // It did not end after its answer.
+            record.exchanges.last().is_none_or(|last| last.question != *question)
+        }
+        TrialEnd::OutOfStep { phase, .. } => *phase == Phase::Sample,
+        TrialEnd::Stalled(stall) => {
+            stall.phase == Phase::Sample && stall.is_silent() && stall.output_at_end.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// Tries remedies against what this record shows, each on a new worker, until one helps.
+async fn remedied(
+    pool: &PoolSettings,
+    record: Record,
+    questions: &[Planned],
+    context: &TrialContext,
+) -> io::Result<Examination> {
+    let mut results = RemedyResults::default();
+    let limits = remedy_limits(pool, &record);
+    for remedy in remedies(pool, &record) {
+        let tried = try_one(&remedy.settings, questions, limits, context).await?;
+        if helps(&record, &tried) {
+            results.worked = Some(remedy);
+            break;
+        }
+        results.failed.push(remedy.name);
+    }
+    Ok(Examination { record, other: None, remedies: results })
+}
+
+fn helps(before: &Record, after: &Record) -> bool {
+    let has_banner = after.banner.taken.is_some() && before.banner.taken.is_none();
+    let is_better = before.is_silent()
+        && (has_banner || after.exchanges.len() > before.exchanges.len())
+        && after.output_at_end.is_empty();
+    after.is_passed() || is_better
+}
+
+/// Returns the remedies that may help, likeliest first.
+fn remedies(pool: &PoolSettings, record: &Record) -> Vec<Remedy> {
+    if record.is_silent() {
+        return remedy::against_silence(pool, find_stdbuf(pool).as_deref());
+    }
+    let outputs = record.misframed();
+    let Some((first, others)) = outputs.split_first() else { return Vec::new() };
+    let is_one = |framing: &str| others.iter().all(|output| cuts_one(framing, output));
+    let current = shown(&pool.program.wire.framing.reply);
+    if !others.is_empty() && is_one(&current) {
+        // Only the first answer is odd.
+        return Vec::new();
+    }
+    let mut names: Vec<String> = fittings(first).into_iter().map(|(name, _)| name).collect();
+    names.retain(|name| is_one(name));
+    if pool.program.wire.matching == Matching::Order && record.doubt.is_none() {
+        // Lines can only be counted if every answer has as many.
+        let place = names.iter().position(|name| name.starts_with("lines:"));
+        names.insert(place.unwrap_or(names.len()), "turn".to_owned());
+    }
+    names.iter().filter_map(|name| remedy::framed(pool, name)).collect()
+}
+
+/// How long a worker with a remedy may take: much longer than the one without needed, and no longer
+/// than any may.
+fn remedy_limits(pool: &PoolSettings, record: &Record) -> Limits {
+    let waited = match &record.end {
+        TrialEnd::Stalled(stall) if stall.waits => stall.waited,
+        _ => Duration::ZERO,
+    };
+    let took = record.exchanges.iter().map(|exchange| exchange.took).max().unwrap_or_default();
+    let start = 2 * (record.start + waited) + REMEDY_EXTRA;
+    let answer = 4 * took.max(waited) + REMEDY_EXTRA;
+    Limits { start: start.min(pool.rules.start_timeout), answer: answer.min(pool.rules.timeout) }
+}
+
+/// Looks for `stdbuf` in the `PATH` of the worker.
+fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
+    let path = &pool.program.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
+    let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
+    places.map(|place| pool.program.launch.dir.join(place)).find(|place| place.is_file())
+}
