@@ -30,15 +30,27 @@ pub trait Operator {
     /// Sets the gauges that are not set where their values change.
     fn refresh_gauges(&self);
 
-    /// Does what SIGHUP does. If the new configuration is refused, the old one stays.
+    /// Does what SIGHUP does, and replaces the workers that `replace` names. Returns what it did,
+    /// one line for each pool. If the new configuration is refused, the old one stays.
     ///
     /// # Errors
     ///
     /// The problems, in words for the operator.
-    fn reload(&self) -> impl Future<Output = Result<(), String>>;
+    fn reload(&self, replace: Replace) -> impl Future<Output = Result<String, String>>;
 
     /// Forgets which questions are poisonous, and returns how many there were.
     fn forgive_poisonous(&self) -> usize;
+}
+
+/// Which workers a reload replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// Those of pools whose program has changed.
+    Changed,
+    /// All.
+    All,
+    /// Those of this pool, and of pools whose program has changed.
+    Pool(String),
 }
 
 /// Answers the requests of operators.
@@ -149,7 +161,7 @@ impl<O: Operator> Admin<O> {
                          `admin_token` and send it as a Bearer",
                     );
                 }
-                self.act(page).await
+                self.act(page, request.uri.query()).await
             }
         }
     }
@@ -170,14 +182,35 @@ impl<O: Operator> Admin<O> {
         reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
     }
 
-    async fn act(&self, page: Page) -> Reply {
+    async fn act(&self, page: Page, query: Option<&str>) -> Reply {
         if page == Page::Poisonous {
             let forgiven = self.operator.forgive_poisonous();
             return json(StatusCode::OK, JSON, &serde_json::json!({ "forgiven": forgiven }));
         }
-        match self.operator.reload().await {
-            Ok(()) => reply(StatusCode::OK, PLAIN, "reloaded\n"),
+        let Some(replace) = Replace::read(query) else {
+            let detail = "/reload takes `?workers`, or `?workers=POOL`, and nothing else";
+            return problem(StatusCode::BAD_REQUEST, detail);
+        };
+        match self.operator.reload(replace).await {
+            Ok(report) => reply(StatusCode::OK, PLAIN, report),
             Err(problems) => problem(StatusCode::CONFLICT, &problems),
+        }
+    }
+}
+
+impl Replace {
+    /// Reads the query of a request to reload.
+    fn read(query: Option<&str>) -> Option<Self> {
+        // The names of pools need no percent signs.
+        match query.unwrap_or_default().split_once('=') {
+            Some(("workers", "")) => Some(Self::All),
+            Some(("workers", pool)) => Some(Self::Pool(pool.to_owned())),
+            Some(_) => None,
+            None => match query {
+                None | Some("") => Some(Self::Changed),
+                Some("workers") => Some(Self::All),
+                Some(_) => None,
+            },
         }
     }
 }
@@ -232,7 +265,7 @@ mod tests {
     struct Fake {
         status: Status,
         metrics: Arc<Metrics>,
-        reload: Result<(), String>,
+        reload: Result<String, String>,
         told: RefCell<Vec<&'static str>>,
     }
 
@@ -249,8 +282,12 @@ mod tests {
             self.metrics.cache_bytes(self.status.cache.bytes);
         }
 
-        async fn reload(&self) -> Result<(), String> {
-            self.told.borrow_mut().push("reload");
+        async fn reload(&self, replace: Replace) -> Result<String, String> {
+            self.told.borrow_mut().push(match replace {
+                Replace::Changed => "reload",
+                Replace::All => "replace all",
+                Replace::Pool(_) => "replace one",
+            });
             self.reload.clone()
         }
 
@@ -262,7 +299,12 @@ mod tests {
 
     fn fake() -> Fake {
         let status = status::tests::status(&[("fib", 1, 0)]);
-        Fake { status, metrics: Metrics::new(), reload: Ok(()), told: RefCell::default() }
+        Fake {
+            status,
+            metrics: Metrics::new(),
+            reload: Ok("fib: unchanged\n".to_owned()),
+            told: RefCell::default(),
+        }
     }
 
     /// One answer, flattened for comparing.
@@ -414,6 +456,25 @@ mod tests {
         assert_eq!(document["detail"], "unknown key `wrokers`\nsecond");
         assert_eq!(document["status"], 409);
         assert_eq!(*fake.told.borrow(), ["reload"]);
+    }
+
+    #[test]
+    fn a_reload_is_told_whose_workers_to_replace_and_says_what_it_did() {
+        for (line, status, told) in [
+            ("POST /reload", 200, "reload"),
+            ("POST /reload?", 200, "reload"),
+            ("POST /reload?workers", 200, "replace all"),
+            ("POST /reload?workers=", 200, "replace all"),
+            ("POST /reload?workers=fib", 200, "replace one"),
+            ("POST /reload?worker", 400, ""),
+            ("POST /reload?pool=fib", 400, ""),
+        ] {
+            let fake = fake();
+            let seen = ask(&fake, None, request(line));
+            assert_eq!(seen.status, status, "{line}");
+            assert_eq!(fake.told.borrow().concat(), told, "{line}");
+            assert!(status != 200 || seen.body == "fib: unchanged\n", "{}", seen.body);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `httpipe reload`: tells a running server to load its configuration again.
+//! `httpipe reload`: tells a running server to load its configuration again, and to replace the
+//! workers whose program has changed.
 //!
 //! A minimal HTTP client is enough, because it speaks only to the admin listener of httpipe.
 
@@ -19,15 +20,21 @@ const ANSWER_MAX: u64 = 1 << 20;
 
 /// Sends `POST /reload` and prints the answer.
 pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
-    let url = arguments.url.trim_end_matches('/');
+    let (address, workers) = arguments.address_and_workers();
+    let url = address.trim_end_matches('/');
     let authority = url.strip_prefix("http://").unwrap_or(url);
     if authority.is_empty() || authority.contains(['/', ' ']) {
         let hint = "write it as http://127.0.0.1:3001";
-        complain_with_hint(&format!("`{}` is not an admin address", arguments.url), hint);
+        complain_with_hint(&format!("`{address}` is not an admin address"), hint);
         return ExitCode::from(REFUSED);
     }
     let token = arguments.token.as_deref().filter(|token| !token.contains(['\r', '\n']));
-    let answer = match ask(authority, token) {
+    let Some(target) = target(workers) else {
+        let hint = "see the names after `pool.` in the configuration file";
+        complain_with_hint("`--workers` takes the name of a pool, or nothing", hint);
+        return ExitCode::from(REFUSED);
+    };
+    let answer = match ask(authority, &target, token) {
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is a server running, and is this its `admin` address?";
@@ -36,8 +43,8 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
         }
     };
     match read_answer(&answer) {
-        Some((200, _)) => {
-            say("reloaded\n");
+        Some((200, report)) => {
+            say(&report);
             ExitCode::SUCCESS
         }
         Some((409, problems)) => {
@@ -57,14 +64,25 @@ pub(super) fn run(arguments: &ReloadArguments) -> ExitCode {
     }
 }
 
+/// Returns the path and the query of the request. `workers`: the pool whose workers are replaced
+/// in any case; empty: all pools.
+fn target(workers: Option<&str>) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    match workers {
+        None => Some("/reload".to_owned()),
+        Some("") => Some("/reload?workers".to_owned()),
+        Some(pool) => pool.bytes().all(is_plain).then(|| format!("/reload?workers={pool}")),
+    }
+}
+
 /// Sends the request and returns the whole answer.
-fn ask(authority: &str, token: Option<&str>) -> io::Result<String> {
+fn ask(authority: &str, target: &str, token: Option<&str>) -> io::Result<String> {
     let mut stream = connect(authority)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
-        "POST /reload HTTP/1.1\r\nHost: {authority}\r\nHttpipe-Admin: 1\r\n{}\
+        "POST {target} HTTP/1.1\r\nHost: {authority}\r\nHttpipe-Admin: 1\r\n{}\
          Content-Length: 0\r\nConnection: close\r\n\r\n",
         token.unwrap_or_default()
     );

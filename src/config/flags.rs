@@ -28,7 +28,7 @@ pub enum Command {
     Check(CheckArguments),
     /// Write a commented httpipe.toml
     Init(InitArguments),
-    /// Make a running server reload its configuration, and report the outcome
+    /// Make a running server deploy its configuration and programs, and report the outcome
     Reload(ReloadArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
@@ -173,9 +173,24 @@ pub struct ReloadArguments {
     /// The admin listener of the server
     #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
+    /// Replace the workers of this pool, or of all pools, changed or not
+    #[arg(long, value_name = "POOL", num_args = 0..=1, default_missing_value = "")]
+    pub workers: Option<String>,
     /// The token that the admin listener demands
     #[arg(long, env = "HTTPIPE_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+}
+
+impl ReloadArguments {
+    /// Returns the admin address and the pool whose workers are to be replaced, empty for all.
+    /// In `--workers 127.0.0.1:3001` the address is taken for a pool first; no pool has a colon
+    /// in its name.
+    pub fn address_and_workers(&self) -> (&str, Option<&str>) {
+        match self.workers.as_deref() {
+            Some(workers) if workers.contains(':') => (workers, Some("")),
+            workers => (&self.url, workers),
+        }
+    }
 }
 
 /// What `completions` takes.

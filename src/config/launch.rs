@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::file::PoolFile;
+use super::glob::Glob;
 use super::pool::LaunchSettings;
 use super::problem::Problem;
+use super::stamp::{Stamps, TooMany};
 use super::tree::{KeyPath, Places};
 
 /// An environment, in the order it was found.
@@ -45,6 +47,7 @@ pub fn resolve(
     inherited: &Environment,
 ) -> Result<LaunchSettings, Vec<Problem>> {
     let mut problems = check_texts(pool, path, places);
+    let watch = globs(pool, path, places, &mut problems);
     let dir = base.join(&pool.dir);
     let dir = dir.canonicalize().or_else(|error| {
         // A missing directory is reported below, with the path as it was written.
@@ -74,6 +77,7 @@ pub fn resolve(
             dir,
             env,
             tty: pool.tty,
+            watch,
         }),
         Err((message, hint)) => {
             let first = command.index(0);
@@ -84,6 +88,15 @@ pub fn resolve(
             Err(vec![problem.without_values(public)])
         }
     }
+}
+
+/// Looks at the files of a program.
+///
+/// # Errors
+///
+/// `watch` names too many.
+pub fn stamps(launch: &LaunchSettings) -> Result<Stamps, TooMany> {
+    Stamps::of(&launch.program, &launch.arguments, &launch.dir, &launch.watch)
 }
 
 /// Reports arguments and variables that no process can be given.
@@ -117,6 +130,27 @@ fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem>
         }
     }
     problems
+}
+
+/// Reads the patterns of `watch`.
+fn globs(
+    pool: &PoolFile,
+    path: &KeyPath,
+    places: &Places,
+    problems: &mut Vec<Problem>,
+) -> Vec<Glob> {
+    let mut globs = Vec::new();
+    for (index, text) in pool.watch.iter().enumerate() {
+        match Glob::parse(text) {
+            Ok(glob) => globs.push(glob),
+            Err(hint) => {
+                let message = format!("`{}` cannot be watched", text.escape_debug());
+                let place = places.value(&path.key("watch").index(index));
+                problems.push(Problem::new(place, message).hint(hint));
+            }
+        }
+    }
+    globs
 }
 
 fn usable_dir(dir: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ use toml::Value;
 use super::check::{Host, check};
 use super::file::File;
 use super::flags::{Target, Typed};
-use super::launch::{Environment, reason, resolve};
+use super::launch::{Environment, reason, resolve, stamps};
 use super::problem::{Place, Problem, Problems, SourceText};
 use super::schema::schema;
 use super::secrets::secrets;
@@ -88,18 +88,28 @@ impl ConfigSource {
         };
         let base = self.base();
         let inherited: Environment = std::env::vars_os().collect();
-        let mut launches = BTreeMap::new();
+        let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         for (name, pool) in &file.pool {
             let path = KeyPath::of(&["pool", name.as_str()]);
             match resolve(pool, &path, &places, &base, &inherited) {
                 Ok(launch) => {
+                    match stamps(&launch) {
+                        Ok(stamps) => {
+                            files.insert(name.clone(), stamps);
+                        }
+                        Err(error) => {
+                            let place = places.value(&path.key("watch"));
+                            let hint = "name fewer, or leave some out with `!PATTERN`";
+                            problems.push(Problem::new(place, error.to_string()).hint(hint));
+                        }
+                    }
                     launches.insert(name.clone(), launch);
                 }
                 Err(found) => problems.extend(found),
             }
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        check(&file, &places, &Host { processors, launches }, problems)
+        check(&file, &places, &Host { processors, launches, files }, problems)
     }
 
     /// The absolute directory that the file's relative paths begin in.

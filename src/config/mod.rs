@@ -10,6 +10,7 @@ pub mod file;
 pub mod findings;
 pub mod flags;
 pub mod framing;
+pub mod glob;
 pub mod launch;
 pub mod load;
 pub mod pool;
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod secrets;
 pub mod server;
 pub mod shape;
+pub mod stamp;
 pub mod tree;
 
 pub use file::{LogFormat, LogLevel};

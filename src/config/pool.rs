@@ -11,6 +11,8 @@ use std::time::Duration;
 #[cfg(test)]
 use super::framing::Framing;
 use super::framing::{Framings, Matching};
+use super::glob::Glob;
+use super::stamp::Stamps;
 use crate::base::pattern::Pattern;
 use crate::base::{ByteRegex, ByteSize};
 
@@ -23,6 +25,9 @@ pub struct PoolSettings {
     pub program: ProgramSettings,
     /// How many workers there are and what limits them. If it changes, the workers stay.
     pub rules: RuleSettings,
+    /// What the files of the program looked like when the settings were loaded. If one of them has
+    /// changed, the workers are replaced.
+    pub files: Stamps,
 }
 
 /// What is run and how it is spoken to. Two that are equal can share their workers.
@@ -51,6 +56,8 @@ pub struct LaunchSettings {
     pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     /// Its stdout is a raw pseudo-terminal instead of a pipe.
     pub tty: bool,
+    /// Which files, besides those that the command names, make the program another one.
+    pub watch: Vec<Glob>,
 }
 
 /// What is said to a new worker before its first call.
@@ -222,6 +229,7 @@ impl PoolSettings {
             dir: PathBuf::from("/"),
             env: vec![],
             tty: false,
+            watch: vec![],
         };
         let start = StartSettings { ready: None, hello: vec![], probe: None };
         let wire = WireSettings {
@@ -250,7 +258,7 @@ impl PoolSettings {
             recycle: RecycleSettings::default(),
         };
         let program = ProgramSettings { launch, start, wire };
-        Self { name: "it".to_owned(), program, rules }
+        Self { name: "it".to_owned(), program, rules, files: Stamps::default() }
     }
 }
 
@@ -267,7 +275,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 26] = [
+    const CHANGES: [(&str, &str, &str); 27] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -290,6 +298,7 @@ mod tests {
         ("stop_grace", "\"1s\"", ""),
         ("message_max", "\"1KiB\"", ""),
         ("tty", "true", ""),
+        ("watch", "[\"*.py\"]", ""),
         ("recycle", "{ calls = 3 }", ""),
         ("stream", "\"more\"", ""),
         ("stream_buffer", "\"1KiB\"", "stream = \"more\""),
@@ -318,7 +327,7 @@ mod tests {
         let path = KeyPath::of(&["pool", "a"]);
         let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
-        let host = Host { processors: 1, launches };
+        let host = Host { processors: 1, launches, files: BTreeMap::new() };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()
     }

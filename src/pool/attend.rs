@@ -84,6 +84,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     pool.links.remove(Ending { worker: link.worker, reason, how, at: Instant::now() });
     pool.state.borrow_mut().gone(link.worker);
     pool.settle(Instant::now());
+    pool.lifecycle.note_moved();
 }
 
 /// Attends to a worker from the start of its process until it has to leave or has ended. Returns
@@ -139,7 +140,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     let now = Instant::now();
     pool.state.borrow_mut().ready(now, link.worker);
     pool.settle(now);
-    pool.lifecycle.note_ready();
+    pool.lifecycle.note_moved();
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     let mut looks = LookTimer::default();

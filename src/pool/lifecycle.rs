@@ -15,7 +15,8 @@ pub(super) struct Lifecycle {
     users: Cell<usize>,
     /// Answers whose parts are being passed on.
     streams: Cell<usize>,
-    became_ready: Notify,
+    /// A worker has become ready or ended.
+    worker_moved: Notify,
     /// The last user or the last call has gone.
     became_unused: Notify,
     streams_over: Notify,
@@ -67,16 +68,14 @@ impl Lifecycle {
         wait(&self.streams_over, || self.streams.get() == 0).await;
     }
 
-    pub(super) fn note_ready(&self) {
-        self.became_ready.notify_waiters();
+    /// Wakes those who wait for what becomes of new workers: one became ready or has ended.
+    pub(super) fn note_moved(&self) {
+        self.worker_moved.notify_waiters();
     }
 
-    /// Waits until `is_ready`, or until a worker became ready since this was called.
-    pub(super) async fn wait_ready(&self, is_ready: impl Fn() -> bool) {
-        let became_ready = self.became_ready.notified();
-        if !is_ready() {
-            became_ready.await;
-        }
+    /// Waits until `is_so`, looking again whenever a worker becomes ready or ends.
+    pub(super) async fn wait_moved(&self, is_so: impl Fn() -> bool) {
+        wait(&self.worker_moved, is_so).await;
     }
 
     pub(super) fn note_adjusted(&self) {

@@ -109,6 +109,11 @@ impl Links {
         self.endings.borrow().iter().cloned().collect()
     }
 
+    /// Returns true if no worker has ended yet.
+    pub(super) fn have_none_ended(&self) -> bool {
+        self.endings.borrow().is_empty()
+    }
+
     /// Waits until no worker is left.
     pub(super) async fn wait_empty(&self) {
         wait(&self.one_left, || self.living.borrow().is_empty()).await;

@@ -174,15 +174,21 @@ impl Pool {
         self.settle(now);
     }
 
-    /// Returns true if a worker is ready or busy.
-    pub fn is_ready(&self) -> bool {
+    /// Returns how many workers are ready or busy.
+    pub fn serving(&self) -> usize {
         let counts = self.worker_counts();
-        counts.ready + counts.busy > 0
+        counts.ready + counts.busy
     }
 
-    /// Waits until the pool is ready.
-    pub async fn wait_ready(&self) {
-        self.lifecycle.wait_ready(|| self.is_ready()).await;
+    /// Waits until this many workers serve, or until the first workers have all ended before one
+    /// was ready. Later starts may still succeed.
+    pub async fn wait_started(&self, count: usize) {
+        let is_over = || {
+            let WorkerCounts { starting, ready, busy, .. } = self.worker_counts();
+            let have_ended = ready + busy + starting == 0 && !self.links.have_none_ended();
+            ready + busy >= count || have_ended
+        };
+        self.lifecycle.wait_moved(is_over).await;
     }
 
     /// Notes one more user, which may submit calls.

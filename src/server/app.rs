@@ -1,11 +1,11 @@
-//! What is built from a load of the configuration, and how a reload replaces it.
+//! What is built from a load of the configuration, and how the next one takes its place.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::base::ExitReason;
@@ -17,16 +17,16 @@ use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::pool::{Pool, Services};
 
-/// How long a new worker without a probe must run before a reload relies on it.
-const TRIAL: Duration = Duration::from_secs(1);
-
 /// What is built from one load of the configuration. Each request is answered by one.
 #[derive(Debug)]
 pub(super) struct Generation {
     pub(super) front: Arc<Front>,
     pub(super) gateway: Gateway,
     pools: Vec<Rc<Pool>>,
-    config: Config,
+    /// For each pool how many times its workers were replaced although nothing was seen to change.
+    /// Answers kept from before are not given then.
+    editions: Vec<u64>,
+    pub(super) config: Config,
 }
 
 /// A [`Generation`] as other threads reach it.
@@ -44,12 +44,12 @@ pub(super) struct Server {
     services: Services,
     cache: Arc<Cache>,
     access: AccessLog,
-    source: ConfigSource,
+    pub(super) source: ConfigSource,
     draining: Cell<bool>,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
     /// Held during a reload, so that there is one at a time.
-    reloading: Mutex<()>,
+    pub(super) reloading: Mutex<()>,
 }
 
 impl Server {
@@ -65,7 +65,8 @@ impl Server {
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let living = pools.iter().map(Rc::downgrade).collect();
-        let new = Generation::new(config, pools, &cache, &services, &access);
+        let editions = vec![0; pools.len()];
+        let new = Generation::new(config, (pools, editions), &cache, &services, &access);
         let remote = new.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(new)),
@@ -139,7 +140,7 @@ impl Server {
         self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn start_pool(&self, settings: &Arc<PoolSettings>) -> Rc<Pool> {
+    pub(super) fn start_pool(&self, settings: &Arc<PoolSettings>) -> Rc<Pool> {
         let pool = Pool::start(Arc::clone(settings), self.services.clone());
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
@@ -147,64 +148,13 @@ impl Server {
         pool
     }
 
-    /// Loads the configuration again and replaces the current one. A pool keeps its workers if
-    /// its program is unchanged. Otherwise new workers are started, and the old ones go only
-    /// when the new ones are ready.
-    ///
-    /// # Errors
-    ///
-    /// The problems, in words. The current configuration stays.
-    pub(super) async fn reload(&self) -> Result<(), String> {
-        match self.reloading.try_lock() {
-            Ok(one) => self.reload_alone(&one).await,
-            Err(_) => Err("another reload is under way".to_owned()),
-        }
-    }
-
-    /// Reloads after the reload that is under way, if there is one: that one may have read an
-    /// older file. For SIGHUP, whose sender cannot be told to try again.
-    pub(super) async fn reload_after_all(&self) -> Result<(), String> {
-        self.reload_alone(&self.reloading.lock().await).await
-    }
-
-    async fn reload_alone(&self, _one: &MutexGuard<'_, ()>) -> Result<(), String> {
-        if self.draining.get() {
-            return Err("the server is stopping".to_owned());
-        }
-        let config = self.source.load().map_err(|problems| problems.to_string())?;
-        let old = self.current();
-        note_unchangeable(&old.config, &config);
-        let mut pools = Vec::new();
-        let mut fresh = Vec::new();
-        for settings in &config.pools {
-            let kept = old.pool_with_program(settings);
-            if kept.is_none() {
-                fresh.push(self.start_pool(settings));
-            }
-            pools.push(
-                kept.or_else(|| fresh.last().cloned()).expect("a pool is either kept or started"),
-            );
-        }
-        let mut ready = all_ready(&fresh).await;
-        if self.draining.get() {
-            // The new front would accept requests again.
-            ready = Err("the server is stopping".to_owned());
-        }
-        if let Err(why) = ready {
-            for pool in fresh {
-                pool.stop(ExitReason::Reloaded).await;
-            }
-            return Err(why);
-        }
-        for (pool, settings) in pools.iter().zip(&config.pools) {
-            pool.adjust(Arc::clone(settings));
-        }
-        self.put_in_place(config, pools, &old);
-        tracing::info!(started = fresh.len(), "reloaded");
-        Ok(())
-    }
-
-    fn put_in_place(&self, config: Config, pools: Vec<Rc<Pool>>, old: &Rc<Generation>) {
+    /// Replaces the current generation. `pools` are those of `config`, with their editions.
+    pub(super) fn put_in_place(
+        &self,
+        config: Config,
+        pools: (Vec<Rc<Pool>>, Vec<u64>),
+        old: &Generation,
+    ) {
         let new = Generation::new(config, pools, &self.cache, &self.services, &self.access);
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
@@ -220,7 +170,7 @@ impl Server {
 impl Generation {
     fn new(
         config: Config,
-        pools: Vec<Rc<Pool>>,
+        (pools, editions): (Vec<Rc<Pool>>, Vec<u64>),
         cache: &Arc<Cache>,
         services: &Services,
         access: &AccessLog,
@@ -234,8 +184,10 @@ impl Generation {
             Arc::new(metrics.route(&route.label, pool))
         });
         let desk = Desk::new(&pools, routes.collect(), services.tasks.clone());
-        let programs: Vec<u128> =
-            config.pools.iter().map(|pool| fingerprint(&pool.program)).collect();
+        let programs = config.pools.iter().zip(&editions);
+        let programs: Vec<u128> = programs
+            .map(|(pool, edition)| fingerprint(&(&pool.program, &pool.files, edition)))
+            .collect();
         let scopes = config.routes.iter().map(|route| {
             let program = match &route.action {
                 RouteAction::Text { .. } => 0,
@@ -247,6 +199,7 @@ impl Generation {
             front: Arc::new(Front::new(&config, metrics, access.clone())),
             gateway: Gateway::local(desk, Arc::clone(cache), scopes.collect()),
             pools,
+            editions,
             config,
         }
     }
@@ -266,35 +219,11 @@ impl Generation {
         Arc::clone(&self.config.hosts)
     }
 
-    fn pool_with_program(&self, settings: &PoolSettings) -> Option<Rc<Pool>> {
-        let same = |pool: &&Rc<Pool>| pool.settings().program == settings.program;
-        self.pools.iter().find(same).cloned()
+    /// Returns the pool of this name with its edition.
+    pub(super) fn pool(&self, name: &str) -> Option<(Rc<Pool>, u64)> {
+        let place = self.config.pools.iter().position(|settings| settings.name == name)?;
+        Some((Rc::clone(&self.pools[place]), self.editions[place]))
     }
-}
-
-/// Waits until each of these pools has a ready worker. A worker without a probe, banner or
-/// greeting counts as ready as soon as it runs, so it must also keep running for a moment.
-async fn all_ready(pools: &[Rc<Pool>]) -> Result<(), String> {
-    for pool in pools {
-        let settings = pool.settings();
-        let patience = settings.rules.start_timeout + Duration::from_secs(1);
-        let in_time = tokio::time::timeout(patience, pool.wait_ready()).await.is_ok();
-        let is_asked = settings.program.start.probe.is_some()
-            || settings.program.start.ready.is_some()
-            || !settings.program.start.hello.is_empty();
-        if in_time && !is_asked {
-            tokio::time::sleep(TRIAL.min(patience)).await;
-        }
-        let exits = pool.report().exits;
-        if !in_time || (!is_asked && !exits.is_empty()) {
-            let how = exits.last().map(|exit| format!(" ({})", exit.how)).unwrap_or_default();
-            let name = pool.name();
-            return Err(format!(
-                "no worker of the new pool `{name}` became ready{how}; the log has its last lines"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Stops a pool of an earlier generation when its last call is answered, calls of requests that
@@ -305,19 +234,4 @@ async fn let_go(pool: Rc<Pool>) {
     pool.stop(ExitReason::Reloaded).await;
     // If no other pool has its name, nothing updates its gauges after this.
     pool.refresh_gauges();
-}
-
-/// Warns of changed keys that are read only at the start.
-fn note_unchangeable(old: &Config, new: &Config) {
-    let changed = [
-        ("listen", old.listen != new.listen),
-        ("admin", old.admin != new.admin),
-        ("threads", old.threads != new.threads),
-        ("log", old.log != new.log),
-        ("limits", old.limits != new.limits),
-        ("cache.memory", old.cache != new.cache),
-    ];
-    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "changed; takes effect after a restart");
-    }
 }

@@ -9,6 +9,7 @@ mod announce;
 mod app;
 mod descriptors;
 mod operator;
+mod reload;
 mod threads;
 
 use std::io;

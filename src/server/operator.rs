@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::app::Server;
-use crate::admin::Operator;
 use crate::admin::status::{
     CacheStatus, ExitStatus, PoisonousStatus, PoolStatus, QueueStatus, Status, VERSION,
     WorkerState, WorkerStatus,
 };
+use crate::admin::{Operator, Replace};
 use crate::config::Hosts;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
@@ -54,12 +54,15 @@ impl Operator for AdminDesk {
         self.server.metrics().cache_bytes(self.server.cache().bytes());
     }
 
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&self, replace: Replace) -> Result<String, String> {
         let server = Rc::clone(&self.server);
         // A task of its own: the operator may leave, and a reload that stops half-way would
         // leave its new workers running.
-        let reload = self.server.tasks().spawn_local(async move { server.reload().await });
-        reload.await.unwrap_or_else(|_| Err("the reload ended in a fault of the server".to_owned()))
+        let reload = self.server.tasks().spawn_local(async move { server.reload(&replace).await });
+        match reload.await {
+            Ok(reloaded) => reloaded.map(|report| report.text()),
+            Err(_) => Err("the reload ended in a fault of the server".to_owned()),
+        }
     }
 
     fn forgive_poisonous(&self) -> usize {

@@ -65,11 +65,12 @@ fn one_answer(answer: &'static str) -> (String, std::thread::JoinHandle<String>)
 
 #[test]
 fn reload_tells_what_the_server_answered() {
-    let (url, asked) = one_answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let (url, asked) =
+        one_answer("HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\nfib: 2 of 2 workers replaced\n");
     insta::assert_snapshot!(Room::new().run(&["reload", &url]), @r##"
 exit 0
 --- stdout
-reloaded
+fib: 2 of 2 workers replaced
 "##);
     let asked = asked.join().expect("it was asked");
     assert!(asked.starts_with("POST /reload HTTP/1.1\r\n"), "{asked}");

@@ -15,7 +15,7 @@ Commands:
   run          Serve one program, or all pools of a configuration file
   check        Validate the configuration, ask a worker of each pool and report what it does
   init         Write a commented httpipe.toml
-  reload       Make a running server reload its configuration, and report the outcome
+  reload       Make a running server deploy its configuration and programs, and report the outcome
   completions  Print a script that completes commands and options
 
 Options:
@@ -97,7 +97,7 @@ Options:
     insta::assert_snapshot!(room.run(&["reload", "--help"]), @r##"
 exit 0
 --- stdout
-Make a running server reload its configuration, and report the outcome
+Make a running server deploy its configuration and programs, and report the outcome
 
 Usage: httpipe reload [OPTIONS] [ADMIN_URL]
 
@@ -105,8 +105,9 @@ Arguments:
   [ADMIN_URL]  The admin listener of the server [default: http://127.0.0.1:3001]
 
 Options:
-      --token <TOKEN>  The token that the admin listener demands [env: HTTPIPE_ADMIN_TOKEN]
-  -h, --help           Print help
+      --workers [<POOL>]  Replace the workers of this pool, or of all pools, changed or not
+      --token <TOKEN>     The token that the admin listener demands [env: HTTPIPE_ADMIN_TOKEN]
+  -h, --help              Print help
 "##);
     insta::assert_snapshot!(room.run(&["completions", "--help"]), @r##"
 exit 0

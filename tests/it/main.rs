@@ -11,6 +11,7 @@ mod cache;
 mod clock;
 mod crash;
 mod deadlines;
+mod deploy;
 mod drain;
 mod faults;
 mod first_request;

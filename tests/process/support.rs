@@ -28,6 +28,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
         dir: PathBuf::from("/"),
         env: vec![(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))],
         tty: false,
+        watch: vec![],
     }
 }
 

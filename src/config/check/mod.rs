@@ -177,6 +177,7 @@ fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
@@ -195,9 +196,11 @@ mod tests {
             dir: PathBuf::from("/"),
             env: Vec::new(),
             tty: false,
+            watch: Vec::new(),
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
-        check(&file, &tree.places, &Host { processors: 3, launches }, problems)
+        let host = Host { processors: 3, launches, files: BTreeMap::new() };
+        check(&file, &tree.places, &host, problems)
     }
 
     /// What is wrong with a file of one pool `a` whose keys come first.

@@ -19,6 +19,7 @@ use crate::config::pool::{
     RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
 };
 use crate::config::scalar::{InFlightText, Time};
+use crate::config::stamp::Stamps;
 use crate::config::tree::KeyPath;
 
 /// The least age at which workers are replaced. With less, a pool would do little else than
@@ -32,6 +33,8 @@ pub struct Host {
     pub processors: usize,
     /// What starts the workers of each pool; a pool whose program was refused is missing.
     pub launches: BTreeMap<String, LaunchSettings>,
+    /// What the files of each program look like.
+    pub files: BTreeMap<String, Stamps>,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.
@@ -64,7 +67,8 @@ fn pool(
     let rules = rules(findings, &path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();
     let program = ProgramSettings { launch, start, wire: wire? };
-    Some(PoolSettings { name: name.to_owned(), program, rules })
+    let files = host.files.get(name).cloned().unwrap_or_default();
+    Some(PoolSettings { name: name.to_owned(), program, rules, files })
 }
 
 fn wire(

@@ -91,6 +91,11 @@ pub struct PoolFile {
     /// Connect the stdout of the worker to a pseudo-terminal, for programs that buffer their output
     /// on a pipe.
     pub tty: bool,
+    /// Files of the program that `command` does not name, relative to `dir`: `["*.py", "model/**",
+    /// "!model/cache/**"]`. A reload replaces the workers if one of these, or a file that `command`
+    /// names, has changed. `**` stands for any directories except hidden ones, `__pycache__` and
+    /// `node_modules`; `!` leaves files out, those of `command` too.
+    pub watch: Vec<String>,
     /// When a healthy worker is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
@@ -236,6 +241,7 @@ impl Default for PoolFile {
             stop_grace: Time::seconds(2),
             message_max: Size::mebibytes(16),
             tty: false,
+            watch: Vec::new(),
             recycle: None,
             stream: None,
             stream_buffer: Size::mebibytes(1),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::command::{Ended, binary_under, httpipe};
+use super::command::{Ended, binary_under, httpipe, shell};
 use super::processes;
 use super::server::Server;
 
@@ -18,6 +18,7 @@ pub(crate) struct Plan {
     pub(super) whole: Option<String>,
     pub(super) arguments: Vec<String>,
     pub(super) files: Vec<(String, String)>,
+    pub(super) preparation: String,
     pub(super) environment: Vec<(String, String)>,
     pub(super) dir: Option<PathBuf>,
     pub(super) under: Vec<String>,
@@ -55,6 +56,12 @@ impl Plan {
     /// A file in the directory where the server and its workers run.
     pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// A line that a shell runs in that directory before the start, after the files were written.
+    pub(crate) fn prepare_with(mut self, line: &str) -> Self {
+        line.clone_into(&mut self.preparation);
         self
     }
 
@@ -131,6 +138,10 @@ impl Plan {
         std::fs::create_dir_all(&dir).expect("the build directory can be written");
         for (name, text) in &self.files {
             std::fs::write(dir.join(name), text).expect("a file can be written");
+        }
+        if !self.preparation.is_empty() {
+            let (code, said) = shell(&format!("cd {}; {}", dir.display(), self.preparation));
+            assert_eq!(code, 0, "{said}");
         }
         let mut arguments = vec!["run".to_owned()];
         if self.whole.is_some() || !self.command.is_empty() {

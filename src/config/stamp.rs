@@ -1,0 +1,143 @@
+//! What the files of a program look like, to find out whether one of them has changed.
+//!
+//! Looks into the file system, as `launch` does.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::glob::Glob;
+
+/// Most files that the patterns of one pool may name.
+const FILES_MOST: usize = 4096;
+/// Most directory entries that are looked at for them.
+const ENTRIES_MOST: usize = 65_536;
+
+/// What one file looks like. One that is written to or replaced differs in one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+/// What the files of one program looked like at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// `None`: there is no such file.
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+}
+
+/// A pool watches too many files.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("`watch` names more than {FILES_MOST} files, or searches more than {ENTRIES_MOST}")]
+pub struct TooMany;
+
+impl Stamps {
+    /// Looks at the files that the command names (the program, and each argument that is a file)
+    /// and at those that `watch` names.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn of(
+        program: &Path,
+        arguments: &[String],
+        dir: &Path,
+        watch: &[Glob],
+    ) -> Result<Self, TooMany> {
+        let mut stamps = Self::default();
+        stamps.look(program.to_owned());
+        for argument in arguments {
+            // An argument that is no file now may be one at the next look.
+            stamps.look(dir.join(argument));
+        }
+        let mut walk = Walk { stamps: &mut stamps, entries: 0 };
+        for glob in watch.iter().filter(|glob| !glob.excludes) {
+            walk.files_of(dir, glob)?;
+        }
+        for glob in watch.iter().filter(|glob| glob.excludes) {
+            let base = dir.join(&glob.base);
+            stamps.files.retain(|path, _| {
+                !path.strip_prefix(&base).is_ok_and(|below| {
+                    let names: Option<Vec<&str>> = below.iter().map(|name| name.to_str()).collect();
+                    names.is_some_and(|names| glob.matches(&names))
+                })
+            });
+        }
+        Ok(stamps)
+    }
+
+    /// Looks at one file.
+    pub fn of_file(path: &Path) -> Self {
+        let mut stamps = Self::default();
+        stamps.look(path.to_owned());
+        stamps
+    }
+
+    /// Returns the paths, of files that are not there too.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().map(PathBuf::as_path)
+    }
+
+    /// Returns the paths of the files that are there.
+    pub fn present(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter(|(_, stamp)| stamp.is_some()).map(|(path, _)| path.as_path())
+    }
+
+    fn look(&mut self, path: PathBuf) {
+        let stamp = std::fs::metadata(&path).ok().filter(Metadata::is_file);
+        let stamp = stamp.map(|data| Stamp {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+        });
+        self.files.insert(path, stamp);
+    }
+}
+
+/// A search for files, with its bound.
+struct Walk<'a> {
+    stamps: &'a mut Stamps,
+    entries: usize,
+}
+
+impl Walk<'_> {
+    fn files_of(&mut self, dir: &Path, glob: &Glob) -> Result<(), TooMany> {
+        let base = dir.join(&glob.base);
+        self.enter(&base, &mut Vec::new(), glob)
+    }
+
+    /// Looks at the files in a directory and below it. One that cannot be read has none.
+    fn enter(&mut self, dir: &Path, names: &mut Vec<String>, glob: &Glob) -> Result<(), TooMany> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+        for entry in entries.flatten() {
+            self.entries += 1;
+            if self.entries > ENTRIES_MOST {
+                return Err(TooMany);
+            }
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(kind) = entry.file_type() else { continue };
+            // Below `**` a link that leads upwards would never end.
+            let follows = kind.is_symlink() && glob.depth().is_some() && entry.path().is_dir();
+            let is_deep_enough = glob.depth().is_some_and(|depth| names.len() >= depth);
+            names.push(name);
+            if kind.is_dir() || follows {
+                if !is_deep_enough && glob.enters(&names[names.len() - 1]) {
+                    self.enter(&entry.path(), names, glob)?;
+                }
+            } else if glob.matches(&names.iter().map(String::as_str).collect::<Vec<_>>()) {
+                self.stamps.look(entry.path());
+                if self.stamps.files.len() > FILES_MOST {
+                    return Err(TooMany);
+                }
+            }
+            names.pop();
+        }
+        Ok(())
+    }
+}

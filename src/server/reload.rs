@@ -1,0 +1,287 @@
+//! A reload: which pools get new workers, when the old ones go, and what the operator is told.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::MutexGuard;
+
+use super::app::{Generation, Server};
+use crate::admin::Replace;
+use crate::base::ExitReason;
+use crate::config::launch::stamps;
+use crate::config::{Config, PoolSettings};
+use crate::pool::Pool;
+
+/// How long new workers that nothing asked must keep running before a reload relies on them.
+const TRIAL: Duration = Duration::from_millis(200);
+/// How many times a reload begins again because a file of a program has changed meanwhile.
+const ROUNDS_MOST: usize = 5;
+
+/// What a reload did, in words for the operator.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// One line for each pool, and for whatever else has changed.
+    pub(super) lines: Vec<String>,
+    /// Nothing is different from before.
+    pub(super) is_idle: bool,
+}
+
+/// The pools of a configuration that is to take the place of the current one.
+struct Next {
+    config: Config,
+    members: Vec<Member>,
+}
+
+/// One pool of the next configuration.
+struct Member {
+    pool: Rc<Pool>,
+    edition: u64,
+    fate: Fate,
+}
+
+/// What a reload does with a pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Its workers stay.
+    Kept,
+    /// Its workers take the place of others.
+    Replaces,
+    /// There was no pool of its name.
+    New,
+}
+
+/// Why a round of a reload did not end with the new configuration in place.
+enum Halt {
+    /// A file of this pool has changed since the configuration was loaded.
+    Again(String),
+    Refused(String),
+}
+
+impl Server {
+    /// Loads the configuration again and replaces the current one. A pool keeps its workers if its
+    /// program and its files are unchanged, unless `replace` says otherwise. For the others new
+    /// workers are started, and the old ones go only when the new ones are ready.
+    ///
+    /// # Errors
+    ///
+    /// The problems, in words. The current configuration stays.
+    pub(super) async fn reload(&self, replace: &Replace) -> Result<Report, String> {
+        match self.reloading.try_lock() {
+            Ok(one) => self.reload_alone(&one, replace).await,
+            Err(_) => Err("another reload is under way".to_owned()),
+        }
+    }
+
+    /// Reloads after the reload that is under way, if there is one: that one may have read an
+    /// older file. For SIGHUP, whose sender cannot be told to try again.
+    pub(super) async fn reload_after_all(&self) -> Result<Report, String> {
+        self.reload_alone(&self.reloading.lock().await, &Replace::Changed).await
+    }
+
+    async fn reload_alone(
+        &self,
+        _one: &MutexGuard<'_, ()>,
+        replace: &Replace,
+    ) -> Result<Report, String> {
+        let mut unsteady = String::new();
+        for _ in 0..ROUNDS_MOST {
+            match self.reload_round(replace).await {
+                Ok(report) => {
+                    log(&report);
+                    return Ok(report);
+                }
+                Err(Halt::Refused(why)) => return Err(why),
+                Err(Halt::Again(pool)) => unsteady = pool,
+            }
+        }
+        Err(format!("the files of pool `{unsteady}` keep changing while its workers start"))
+    }
+
+    async fn reload_round(&self, replace: &Replace) -> Result<Report, Halt> {
+        if self.is_draining() {
+            return Err(Halt::Refused("the server is stopping".to_owned()));
+        }
+        let config = self.source.load().map_err(|problems| Halt::Refused(problems.to_string()))?;
+        known(replace, &config).map_err(Halt::Refused)?;
+        let old = self.current();
+        let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
+        let next = Next { members: members.collect(), config };
+        let mut ready = next.come_up().await;
+        if self.is_draining() {
+            // The new front would accept requests again.
+            ready = Err(Halt::Refused("the server is stopping".to_owned()));
+        }
+        if let Err(halt) = ready {
+            for member in next.members.into_iter().filter(|member| member.fate != Fate::Kept) {
+                member.pool.stop(ExitReason::Reloaded).await;
+            }
+            return Err(halt);
+        }
+        let report = next.report(&old);
+        for (member, settings) in next.members.iter().zip(&next.config.pools) {
+            member.pool.adjust(Arc::clone(settings));
+        }
+        let members = next.members.into_iter().map(|member| (member.pool, member.edition));
+        self.put_in_place(next.config, members.unzip(), &old);
+        Ok(report)
+    }
+
+    /// Keeps the pool of this name, or starts one.
+    fn member(&self, old: &Generation, settings: &Arc<PoolSettings>, replace: &Replace) -> Member {
+        let (before, edition) = match old.pool(&settings.name) {
+            Some((pool, edition)) => (Some(pool), edition),
+            None => (None, 0),
+        };
+        let is_forced = match replace {
+            Replace::Changed => false,
+            Replace::All => true,
+            Replace::Pool(name) => *name == settings.name,
+        };
+        match before {
+            Some(pool) if !is_forced && has_same_program(&pool.settings(), settings) => {
+                Member { pool, edition, fate: Fate::Kept }
+            }
+            before => {
+                let fate = if before.is_some() { Fate::Replaces } else { Fate::New };
+                let edition = edition + u64::from(is_forced);
+                Member { pool: self.start_pool(settings), edition, fate }
+            }
+        }
+    }
+}
+
+impl Next {
+    /// Waits until the new workers of each new pool are ready. Where only some of them become
+    /// ready in time, that is enough.
+    async fn come_up(&self) -> Result<(), Halt> {
+        let begun = Instant::now();
+        let fresh = || self.members.iter().filter(|member| member.fate != Fate::Kept);
+        for Member { pool, .. } in fresh() {
+            come_up(pool, begun).await.map_err(Halt::Refused)?;
+        }
+        for Member { pool, .. } in fresh() {
+            let settings = pool.settings();
+            // Else some workers could run what was there before the change, and others what came.
+            if stamps(&settings.program.launch).ok().as_ref() != Some(&settings.files) {
+                return Err(Halt::Again(settings.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is different from `old`.
+    fn report(&self, old: &Generation) -> Report {
+        let mut lines = Vec::new();
+        let mut is_idle = true;
+        for (member, settings) in self.members.iter().zip(&self.config.pools) {
+            let (name, before) = (&settings.name, member.pool.settings());
+            let least = settings.rules.workers_least;
+            let serving = member.pool.serving().min(least);
+            let mut line = match member.fate {
+                Fate::Kept if before.rules == settings.rules => format!("{name}: unchanged"),
+                Fate::Kept => format!("{name}: workers kept, with new limits"),
+                Fate::Replaces => format!("{name}: {serving} of {least} workers replaced"),
+                Fate::New => format!("{name}: new, {serving} of {least} workers ready"),
+            };
+            is_idle &= member.fate == Fate::Kept && before.rules == settings.rules;
+            if member.fate != Fate::Kept && serving < least {
+                line.push_str(", the others are still starting");
+            }
+            lines.push(line);
+        }
+        let is_gone = |name: &String| !self.config.pools.iter().any(|pool| pool.name == *name);
+        let gone = old.config.pools.iter().map(|pool| &pool.name).filter(|name| is_gone(name));
+        let mut others: Vec<String> = gone.map(|name| format!("{name}: removed")).collect();
+        if old.config.routes != self.config.routes {
+            others.push("routes: changed".to_owned());
+        }
+        if old.config.hosts != self.config.hosts {
+            others.push("hosts: changed".to_owned());
+        }
+        if old.config.drain != self.config.drain {
+            others.push("drain: changed".to_owned());
+        }
+        for key in unchangeable(&old.config, &self.config) {
+            tracing::warn!(key, "changed; takes effect after a restart");
+            others.push(format!("{key}: changed; takes effect after a restart"));
+        }
+        is_idle &= others.is_empty();
+        lines.extend(others);
+        Report { lines, is_idle }
+    }
+}
+
+impl Report {
+    /// Writes the report as the answer to the operator who asked for the reload.
+    pub(super) fn text(&self) -> String {
+        if self.is_idle {
+            return "nothing changed\n".to_owned();
+        }
+        self.lines.iter().fold(String::new(), |mut text, line| {
+            writeln!(text, "{line}").expect("a string takes everything");
+            text
+        })
+    }
+}
+
+fn log(report: &Report) {
+    if report.is_idle {
+        tracing::info!("reload: nothing changed");
+    } else {
+        tracing::info!("reloaded: {}", report.lines.join(", "));
+    }
+}
+
+/// Checks that the pool whose workers are to be replaced exists.
+fn known(replace: &Replace, config: &Config) -> Result<(), String> {
+    let Replace::Pool(name) = replace else { return Ok(()) };
+    if config.pools.iter().any(|pool| pool.name == *name) {
+        return Ok(());
+    }
+    let names: Vec<String> = config.pools.iter().map(|pool| format!("`{}`", pool.name)).collect();
+    Err(format!("there is no pool `{}`; the pools are {}", name.escape_debug(), names.join(", ")))
+}
+
+fn has_same_program(old: &PoolSettings, new: &PoolSettings) -> bool {
+    old.program == new.program && old.files == new.files
+}
+
+/// Waits until the workers of a new pool are ready, or one of them when the time is over. Gives up
+/// at once if all of them have ended before.
+async fn come_up(pool: &Pool, begun: Instant) -> Result<(), String> {
+    let settings = pool.settings();
+    let patience = settings.rules.start_timeout + Duration::from_secs(1);
+    let deadline = begun + patience;
+    let started = pool.wait_started(settings.rules.workers_least);
+    tokio::time::timeout_at(deadline.into(), started).await.ok();
+    let is_asked = settings.program.start.probe.is_some()
+        || settings.program.start.ready.is_some()
+        || !settings.program.start.hello.is_empty();
+    if pool.serving() > 0 && !is_asked {
+        tokio::time::sleep(TRIAL).await;
+    }
+    let exits = pool.report().exits;
+    if pool.serving() == 0 || (!is_asked && !exits.is_empty()) {
+        let how = exits.last().map(|exit| format!(" ({})", exit.how)).unwrap_or_default();
+        let name = pool.name();
+        return Err(format!(
+            "no worker of the new pool `{name}` became ready{how}; the log has its last lines"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the changed keys that are read only at the start.
+fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("threads", old.threads != new.threads),
+        ("log", old.log != new.log),
+        ("limits", old.limits != new.limits),
+        ("cache.memory", old.cache != new.cache),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
+}
