@@ -15,7 +15,7 @@ use crate::base::{CallId, ExitReason, Failure, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
 use crate::worker::look::Look;
 use crate::worker::pipes::{OutOfStep, Pipes, shown};
-use crate::worker::turn::{NoAnswer, Over};
+use crate::worker::turn::NoAnswer;
 
 impl Pool {
     /// Handles what a worker wrote in its turn, from one read. Returns a reason if the worker must
@@ -68,7 +68,7 @@ impl Pool {
             return Some(reason);
         }
         if let Some(ended) = turns.looked(now, look) {
-            if ended.over == Over::Uncertain {
+            if look != Look::Waits {
                 self.tell_uncertain(look);
             }
             let reason = self.end_turn(now, link, turns, ended);
@@ -131,7 +131,7 @@ impl Pool {
         turns: &Turns,
         ended: EndedTurn,
     ) -> Option<ExitReason> {
-        let EndedTurn { call, written, has_all_parts, .. } = ended;
+        let EndedTurn { call, written, has_all_parts, look } = ended;
         if self.answers.come_in_parts {
             return self.end_stream(now, link, call, has_all_parts || turns.ends_stream);
         }
@@ -145,7 +145,9 @@ impl Pool {
             Ok(Ok(heard)) => self.judge(link, heard).unwrap_or_else(bad_answer),
             Ok(Err(out)) => bad_answer(out.detail),
             Err(no_answer) => {
-                let is_open = no_answer.is_open;
+                // An event loop may go on with this question, and would meet the next one.
+                let is_open =
+                    no_answer.is_open || look == Look::MayWait { reads: false, runs: false };
                 let detail = self.report_no_answer(link, call, no_answer);
                 if is_open {
                     return Some(self.lose_open(now, link, detail));

@@ -176,7 +176,7 @@ impl Turns {
                 self.longest.set(self.longest.get().max(turn.lasted()));
             }
         }
-        EndedTurn::of(std::mem::take(&mut *state), over)
+        EndedTurn::of(std::mem::take(&mut *state), look)
     }
 
     /// Ends the rest of a worker. Returns the call whose question it is to be given now.
@@ -199,7 +199,7 @@ impl Turns {
 
     /// Ends the turn because the worker has ended.
     pub(super) fn cut_short(&self) -> Option<EndedTurn> {
-        EndedTurn::of(self.now.take(), Over::Certain)
+        EndedTurn::of(self.now.take(), Look::Waits)
     }
 }
 
@@ -208,14 +208,15 @@ pub(super) struct EndedTurn {
     pub(super) call: CallId,
     pub(super) written: Written,
     pub(super) has_all_parts: bool,
-    pub(super) over: Over,
+    /// The look that ended it.
+    pub(super) look: Look,
 }
 
 impl EndedTurn {
-    fn of(now: Now, over: Over) -> Option<Self> {
+    fn of(now: Now, look: Look) -> Option<Self> {
         match now {
             Now::Asked { call, written, has_all_parts, .. } => {
-                Some(Self { call, written, has_all_parts, over })
+                Some(Self { call, written, has_all_parts, look })
             }
             Now::Waits | Now::Rests { .. } => None,
         }
