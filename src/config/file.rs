@@ -44,6 +44,11 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["api.example"]]))]
     pub hosts: Option<OneOrMany>,
+    /// Web pages of other origins that may ask and read answers: `["https://app.example"]`, or `"*"`
+    /// for all. Preflights are answered by the server. A route may have its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["https://app.example"]]))]
+    pub cors: Option<OneOrMany>,
     /// Threads that handle connections. The pipes of all workers are handled by one of them.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
@@ -177,6 +182,11 @@ pub struct RouteFile {
     /// below 400 and not 304. If absent, answers are not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Time>,
+    /// Web pages of other origins that may use this route: a list of origins, `"*"`, or `"off"`. If
+    /// absent, the `cors` at the top holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["https://app.example"]]))]
+    pub cors: Option<OneOrMany>,
     /// Whether a call may run twice. If absent: true for GET and HEAD, else false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotent: Option<bool>,
@@ -222,6 +232,7 @@ impl Default for File {
             admin: None,
             admin_token: None,
             hosts: None,
+            cors: None,
             threads: 1,
             drain: Time::seconds(30),
             log: LogFile::default(),

@@ -97,6 +97,15 @@ struct ServerOptions {
         value_delimiter = ','
     )]
     hosts: Vec<String>,
+    /// An origin of web pages that may ask and read, or '*'; may be repeated
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "HTTPIPE_CORS",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    cors: Vec<String>,
     /// Threads that handle connections
     #[arg(long, value_name = "NUMBER", env = "HTTPIPE_THREADS", hide_env = true)]
     threads: Option<String>,
@@ -269,6 +278,9 @@ impl Options {
         }
         if !server.hosts.is_empty() {
             add("hosts", Target::Server(&["hosts"]), one_or_list(&server.hosts));
+        }
+        if !server.cors.is_empty() {
+            add("cors", Target::Server(&["cors"]), one_or_list(&server.cors));
         }
         for (id, value, target, read) in singles {
             if let Some(value) = value {

@@ -34,5 +34,5 @@ pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, Wi
 pub use problem::{Problems, Secrets};
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
 pub use server::{
-    AdminSettings, CacheSettings, Config, Hosts, LimitSettings, ListenAddress, LogSettings,
+    AdminSettings, CacheSettings, Config, Cors, Hosts, LimitSettings, ListenAddress, LogSettings,
 };

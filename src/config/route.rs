@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::server::Cors;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::Template;
@@ -24,6 +25,8 @@ pub struct RouteSettings {
     pub rest: bool,
     /// The declared parameters, in the order of the match text.
     pub parameters: Vec<Parameter>,
+    /// Which web pages of other origins may use it.
+    pub cors: Option<Arc<Cors>>,
     /// What is done with a request that matches.
     pub action: RouteAction,
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub admin: AdminSettings,
     /// By which names this server may be asked on a loopback listener.
     pub hosts: Arc<Hosts>,
+    /// Which pages may read what no route answers; the routes have their own.
+    pub cors: Option<Arc<Cors>>,
     /// Threads that handle connections; 1 or more.
     pub threads: usize,
     /// How long accepted calls may take to finish once the server is told to stop.
@@ -62,6 +64,25 @@ impl Hosts {
         match self {
             Self::Any => true,
             Self::Named(names) => !names.is_empty() && names.contains(&*name.to_ascii_lowercase()),
+        }
+    }
+}
+
+/// The web pages of other origins that may ask and read answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// All.
+    Any,
+    /// Those of these origins, as browsers write them.
+    Listed(HashSet<Box<str>>),
+}
+
+impl Cors {
+    /// Returns true if this origin is among them.
+    pub fn has(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(origins) => origins.contains(origin),
         }
     }
 }

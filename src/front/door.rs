@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 
 use crate::base::Failure;
-use crate::config::{Config, Hosts};
+use crate::config::{Config, Cors, Hosts};
 use crate::net::Caller;
 use crate::net::site::{Foreign, Marks};
 
@@ -41,17 +41,24 @@ impl Door {
         Self { hosts: Arc::clone(&config.hosts), told: Mutex::default() }
     }
 
-    /// Refuses a request that is for another host, or comes from a web page of another site.
-    pub(super) fn admit(&self, head: &Parts, caller: &Caller) -> Result<(), Failure> {
+    /// Refuses a request that is for another host, or comes from a web page of another site which
+    /// `cors` does not let in.
+    pub(super) fn admit(
+        &self,
+        head: &Parts,
+        caller: &Caller,
+        cors: Option<&Cors>,
+    ) -> Result<(), Failure> {
         if !caller.is_guarded || *self.hosts == Hosts::Any {
             return Ok(());
         }
         let marks = Marks::of(&head.headers);
-        let foreign =
-            marks.foreign_host(head, &self.hosts).or_else(|| marks.foreign_page(&self.hosts));
-        match foreign {
-            Some(foreign) => Err(self.refuse(foreign)),
-            None => Ok(()),
+        if let Some(host) = marks.foreign_host(head, &self.hosts) {
+            return Err(self.refuse(host));
+        }
+        match marks.foreign_page(&self.hosts) {
+            Some(page) if !cors.is_some_and(|cors| is_let_in(page, cors)) => Err(self.refuse(page)),
+            _ => Ok(()),
         }
     }
 
@@ -93,10 +100,19 @@ impl Door {
             }
             (_, None) => tracing::warn!(
                 origin = name,
-                "refused a request from a web page of another site; `hosts = \"any\"` would let \
+                "refused a request from a web page of another site; `cors = \"*\"` would let \
                  every page in"
             ),
         }
+    }
+}
+
+/// Returns true if the operator has let this page in.
+fn is_let_in(page: Foreign<'_>, cors: &Cors) -> bool {
+    match page {
+        Foreign::Origin(origin) => cors.has(origin),
+        Foreign::Site => *cors == Cors::Any,
+        Foreign::Host(_) => false,
     }
 }
 
@@ -114,15 +130,16 @@ impl Told {
 
 /// The line of the configuration that would let this in; `None` where no line names it alone.
 fn line_for(foreign: Foreign<'_>) -> Option<String> {
-    let host = match foreign {
-        Foreign::Host(host) => host,
-        Foreign::Origin(origin) => origin.split_once("://")?.1,
-        Foreign::Site => return None,
+    let (key, name) = match foreign {
+        Foreign::Host(host) => {
+            ("hosts", host.split(':').next().unwrap_or_default().to_ascii_lowercase())
+        }
+        Foreign::Origin(origin) if origin.contains("://") => ("cors", origin.to_owned()),
+        Foreign::Origin(_) | Foreign::Site => return None,
     };
-    let name = host.split(':').next().unwrap_or_default();
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let is_plain = !name.is_empty() && name.len() <= SHOWN_MOST && name.bytes().all(is_name);
-    is_plain.then(|| format!("hosts = [\"{}\"]", name.to_ascii_lowercase()))
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte);
+    let is_plain = !name.is_empty() && name.len() <= SHOWN_MOST && name.bytes().all(is_part);
+    is_plain.then(|| format!("{key} = [\"{name}\"]"))
 }
 
 #[cfg(test)]
@@ -146,7 +163,7 @@ mod tests {
     fn the_line_is_one_that_a_configuration_can_hold() {
         for (foreign, line) in [
             (Foreign::Host("API.example:3000"), Some("hosts = [\"api.example\"]")),
-            (Foreign::Origin("https://app.example"), Some("hosts = [\"app.example\"]")),
+            (Foreign::Origin("https://app.example"), Some("cors = [\"https://app.example\"]")),
             (Foreign::Host("a\"]"), None),
             (Foreign::Host(""), None),
             (Foreign::Host("[fe80::1]:3000"), None),

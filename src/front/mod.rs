@@ -16,6 +16,7 @@ pub mod sample;
 
 mod body;
 mod converse;
+mod cors;
 mod door;
 mod incoming;
 
@@ -28,11 +29,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 
 use self::access::{Account, RequestId, RequestIds};
+use self::cors::Reads;
 use self::door::Door;
 use self::incoming::Incoming;
 use self::parameters::{Body, Sources};
@@ -43,7 +45,7 @@ use self::routes::{Found, RouteTable};
 use crate::base::{Call, Failure, Timing};
 use crate::call::{Answer, CacheUse, Calls, Keep, Request as Asking};
 use crate::config::{
-    CallSettings, Config, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
+    CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
     WireSettings,
 };
 use crate::net::{Caller, Refusal, conformance};
@@ -62,6 +64,10 @@ pub struct Front {
     none: RouteMetrics,
     access: AccessLog,
     door: Door,
+    /// Which pages may read what no route answers.
+    cors: Option<Arc<Cors>>,
+    /// The configuration has `cors` somewhere.
+    has_cors: bool,
     ids: RequestIds,
     draining: AtomicBool,
 }
@@ -76,6 +82,7 @@ struct Served {
     text: Bytes,
     /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
+    reads: Reads,
 }
 
 /// A request that took a route which makes calls.
@@ -92,7 +99,8 @@ struct Matched<'a> {
 /// What a request is answered with. Numbers are indices of routes.
 #[derive(Debug)]
 enum Said {
-    Options(Arc<str>),
+    /// The methods of the path, and the route that a preflight asks about.
+    Options(Arc<str>, Option<usize>),
     Text(usize),
     Answer(usize, Answer),
     /// The answers to a batch.
@@ -119,6 +127,7 @@ impl Front {
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if converse::is_spoken(call, &config.pools[call.pool].program.wire)),
+                reads: Reads::of(route),
                 settings: route.clone(),
             }
         });
@@ -130,6 +139,8 @@ impl Front {
             none: metrics.route("none", None),
             access,
             door: Door::new(config),
+            cors: config.cors.clone(),
+            has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
             ids: RequestIds::new(),
             draining: AtomicBool::new(false),
         }
@@ -167,10 +178,8 @@ impl Front {
             Said::Failure(None, Failure::Draining)
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
-        } else if let Err(failure) = self.door.admit(&head, caller) {
-            Said::Failure(None, failure)
         } else {
-            let answering = pin!(self.answer(calls, &mut incoming));
+            let answering = pin!(self.answer(calls, &mut incoming, caller));
             unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
@@ -216,15 +225,24 @@ impl Front {
         response.map(FrontBody::into_bytes)
     }
 
-    async fn answer<B, C>(&self, calls: &C, incoming: &mut Incoming<'_, B>) -> Said
+    async fn answer<B, C>(&self, calls: &C, incoming: &mut Incoming<'_, B>, caller: &Caller) -> Said
     where
         B: hyper::body::Body<Data = Bytes>,
         C: Calls,
     {
         let head = incoming.head;
-        let index = match self.table.find(head.method.as_str(), head.uri.path()) {
+        let found = self.table.find(head.method.as_str(), head.uri.path());
+        let index = match &found {
+            Found::Route(index) => Some(*index),
+            Found::Options { .. } => self.asked_about(head),
+            Found::NotAllowed { .. } | Found::Nothing => None,
+        };
+        if let Err(failure) = self.door.admit(head, caller, self.cors_of(index, head)) {
+            return Said::Failure(index, failure);
+        }
+        let index = match found {
             Found::Route(index) => index,
-            Found::Options { allow } => return Said::Options(allow),
+            Found::Options { allow } => return Said::Options(allow, index),
             Found::NotAllowed { allow } => {
                 return Said::Failure(None, Failure::MethodNotAllowed { allow });
             }
@@ -244,6 +262,39 @@ impl Front {
         match self.asking(matched, &bytes) {
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
+        }
+    }
+
+    /// Returns the route that a preflight asks about.
+    fn asked_about(&self, head: &Parts) -> Option<usize> {
+        let method = cors::asked_method(&head.headers)?;
+        match self.table.find(method, head.uri.path()) {
+            Found::Route(index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// Returns which pages may read the answer to this request; `index` is that of its route.
+    fn cors_of(&self, index: Option<usize>, head: &Parts) -> Option<&Cors> {
+        if !self.has_cors {
+            return None;
+        }
+        match index.or_else(|| self.table.at(head.uri.path())) {
+            Some(index) => self.routes[index].settings.cors.as_deref(),
+            None => self.cors.as_deref(),
+        }
+    }
+
+    /// Lets the page that asked read the response, if it may.
+    fn permit(&self, response: &mut Response<FrontBody>, said: &Said, head: &Parts) {
+        let Some(cors) = self.cors_of(said.route(), head) else { return };
+        let (request, headers) = (&head.headers, response.headers_mut());
+        cors::permit(headers, cors, request);
+        if let Said::Options(_, Some(index)) = said
+            && let Some(methods) = headers.get(header::ALLOW).cloned()
+        {
+            let reads = &self.routes[*index].reads;
+            cors::answer_preflight(headers, cors, request, &methods, reads);
         }
     }
 
@@ -307,8 +358,8 @@ impl Front {
         received: Instant,
     ) -> Response<FrontBody> {
         let now = Instant::now();
-        let (route, response) = match said {
-            Said::Options(allow) => (None, response::of_options(allow, manner)),
+        let (route, mut response) = match said {
+            Said::Options(allow, _) => (None, response::of_options(allow, manner)),
             Said::Text(index) => {
                 let served = &self.routes[*index];
                 let response = response::of_text(&served.text, &served.content_type, manner);
@@ -330,6 +381,9 @@ impl Front {
                 (served, response::of_failure(failure, Timing::default(), manner))
             }
         };
+        if self.has_cors {
+            self.permit(&mut response, said, head);
+        }
         let status = response.status().as_u16();
         let metrics = route.map_or(&self.none, |served| &served.metrics);
         let duration = now.saturating_duration_since(received);
@@ -370,11 +424,22 @@ impl Said {
         }
     }
 
+    /// Returns the route of the request, if it has one.
+    fn route(&self) -> Option<usize> {
+        match self {
+            Self::Options(_, index) | Self::Failure(index, _) => *index,
+            Self::Text(index)
+            | Self::Answer(index, _)
+            | Self::Batch(index, ..)
+            | Self::Accepted(index) => Some(*index),
+        }
+    }
+
     fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failure(_, failure) => Some(failure),
             Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Options(_) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
+            Self::Options(..) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
         }
     }
 }

@@ -95,6 +95,11 @@ impl RouteTable {
         }
     }
 
+    /// The first route with this path, whatever its method.
+    pub fn at(&self, path: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.takes_path(path))
+    }
+
     fn with_path(&self, path: &str) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.takes_path(path))
     }
@@ -202,6 +207,7 @@ pub(super) mod tests {
             path: parts.collect(),
             rest,
             parameters: Vec::new(),
+            cors: None,
             action: RouteAction::Text {
                 text: "Ok".to_owned(),
                 content_type: ContentType::default(),

@@ -50,6 +50,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
         hosts: Arc::new(Hosts::Named(HashSet::new())),
+        cors: None,
         threads: 1,
         drain: Duration::from_secs(30),
         log: LogSettings { format: LogFormat::Json, level: LogLevel::Info, access: false },

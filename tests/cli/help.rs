@@ -44,6 +44,7 @@ Server:
       --listen <ADDRESS>  Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated
       --admin <ADDRESS>   Where operators connect: an address, or off
       --hosts <NAME>      A name that requests may be for besides loopback, or any; may be repeated
+      --cors <ORIGIN>     An origin of web pages that may ask and read, or '*'; may be repeated
       --threads <NUMBER>  Threads that handle connections
       --log <WORDS>       Format and level of the log: json, debug or both as json,debug
 

@@ -9,6 +9,7 @@ mod backoff;
 mod bad_starts;
 mod cache;
 mod clock;
+mod cors;
 mod crash;
 mod deadlines;
 mod deploy;

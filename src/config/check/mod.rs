@@ -4,6 +4,7 @@
 //! Pure. All problems are collected; the first never ends the check. Programs and directories
 //! were looked up before, in `launch`.
 
+mod cors;
 mod hosts;
 mod parameter;
 mod pool;
@@ -39,11 +40,13 @@ pub fn check(
     let listen = listen(&mut findings, &file.listen);
     let admin = admin(&mut findings, file, &listen);
     let hosts = hosts::hosts(&mut findings, file.hosts.as_ref());
+    let cors_path = KeyPath::of(&["cors"]);
+    let cors = file.cors.as_ref().and_then(|it| cors::cors(&mut findings, &cors_path, it));
     let limits = limits(&mut findings, &file.limits);
     let mut pool_names: Vec<&String> = file.pool.keys().collect();
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
     let pools = pool::pools(&mut findings, file, &pool_names, host);
-    let routes = route::routes(&mut findings, file, &pool_names, &pools);
+    let routes = route::routes(&mut findings, file, cors.as_ref(), &pool_names, &pools);
     if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
         let problem = Problem::new(Place::Nowhere, "there is nothing to serve");
         findings.problems.push(problem.hint("add a pool: `[pool.NAME]` with a `command`"));
@@ -54,6 +57,7 @@ pub fn check(
             listen,
             admin,
             hosts: Arc::new(hosts),
+            cors,
             threads: file.threads,
             drain: file.drain.0,
             log: LogSettings {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::cors::cors;
 use super::parameter::parameters;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
@@ -16,6 +17,7 @@ use crate::config::route::{
     CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape,
 };
 use crate::config::route_text::{self, RouteText};
+use crate::config::server::Cors;
 use crate::config::shape::nearest;
 use crate::config::tree::KeyPath;
 
@@ -23,6 +25,7 @@ use crate::config::tree::KeyPath;
 pub(super) fn routes(
     findings: &mut Findings<'_>,
     file: &File,
+    cors: Option<&Arc<Cors>>,
     pool_names: &[&String],
     pools: &[Option<PoolSettings>],
 ) -> Vec<RouteSettings> {
@@ -49,6 +52,7 @@ pub(super) fn routes(
             checker.findings.refuse(&checker.path.key("match"), message, hint);
         }
         let rest = checker.rest_of(Some(&text));
+        let cors = checker.cors(cors);
         if let (Some((parameters, action)), Ok(id)) = (rest, u16::try_from(index)) {
             routes.push(RouteSettings {
                 id: RouteId(id),
@@ -57,6 +61,7 @@ pub(super) fn routes(
                 path: text.path.clone(),
                 rest: text.rest,
                 parameters,
+                cors,
                 action,
             });
         }
@@ -117,6 +122,14 @@ impl RouteCheck<'_, '_> {
             content_type,
         };
         Some((parameters?, RouteAction::Call(call)))
+    }
+
+    /// Its own `cors`, or that of the top.
+    fn cors(&mut self, top: Option<&Arc<Cors>>) -> Option<Arc<Cors>> {
+        match &self.route.cors {
+            None => top.cloned(),
+            Some(own) => cors(self.findings, &self.path.key("cors"), own),
+        }
     }
 
     fn nothing_beside_text(&mut self) {
