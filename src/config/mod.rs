@@ -13,6 +13,7 @@ pub mod framing;
 pub mod glob;
 pub mod launch;
 pub mod load;
+pub mod origins;
 pub mod pool;
 pub mod problem;
 #[cfg(test)]
@@ -30,9 +31,8 @@ pub mod tree;
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, Matching};
 pub use load::ConfigSource;
+pub use origins::{Cors, Hosts};
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets};
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
-pub use server::{
-    AdminSettings, CacheSettings, Config, Cors, Hosts, LimitSettings, ListenAddress, LogSettings,
-};
+pub use server::{AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::server::Cors;
+use super::origins::Cors;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::Template;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::file::OneOrMany;
 use crate::config::findings::Findings;
-use crate::config::server::Cors;
+use crate::config::origins::Cors;
 use crate::config::tree::KeyPath;
 
 /// The pages that may ask and read; `None`: none of another origin.

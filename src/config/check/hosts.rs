@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use crate::config::file::OneOrMany;
 use crate::config::findings::Findings;
-use crate::config::server::Hosts;
+use crate::config::origins::Hosts;
 use crate::config::tree::KeyPath;
 
 /// The names by which the server may be asked.

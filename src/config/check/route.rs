@@ -11,13 +11,13 @@ use crate::base::parameter::Parameter;
 use crate::base::template::{Segment, Slot, Template};
 use crate::config::file::{File, RouteFile};
 use crate::config::findings::Findings;
+use crate::config::origins::Cors;
 use crate::config::pool::{PoolSettings, WireSettings};
 use crate::config::problem::{Place, Problem};
 use crate::config::route::{
     CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape,
 };
 use crate::config::route_text::{self, RouteText};
-use crate::config::server::Cors;
 use crate::config::shape::nearest;
 use crate::config::tree::KeyPath;
 
