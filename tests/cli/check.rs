@@ -1,5 +1,7 @@
 //! What `check` sees when it tries a worker, and what it says to change.
 
+mod serves;
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::Stdio;

@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod help;
 mod problems;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,7 +11,7 @@ use super::advice::{row_name, toml_key};
 use super::examination::Examination;
 use super::finding::{Finding, escaped, row, time};
 use super::framings::{quoted, ready_for};
-use super::record::{Record, TrialEnd};
+use super::record::{Exchange, Record, TrialEnd};
 use super::remedy::{Remedy, command, shell_word};
 use crate::config::{Framing, PoolSettings};
 use crate::wire::{Correlator, Decoder, Received};
@@ -52,7 +52,15 @@ impl Diagnosis<'_> {
         if record.banner.taken.is_some() {
             report.push_str(&row("banner", &escaped(&record.banner.bytes)));
         }
+        let mut reported: Option<&Exchange> = None;
         for exchange in &record.exchanges {
+            let is_repeated = |last: &Exchange| {
+                (last.phase, &last.question) == (exchange.phase, &exchange.question)
+            };
+            if reported.is_some_and(is_repeated) {
+                continue;
+            }
+            reported = Some(exchange);
             let asked = escaped(&exchange.question);
             let text = match &exchange.answer {
                 Some(answer) => {
@@ -71,13 +79,10 @@ impl Diagnosis<'_> {
     /// Returns what is wrong or could be better, and what to change.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut answers = self.answers();
-        let end = self.end();
-        // What answers and banner have in common is a prompt, and told with the answers.
-        let is_prompt = answers.iter().any(|_| self.banner_ends_answers());
-        findings.extend(self.banner().filter(|_| !is_prompt));
-        findings.append(&mut answers);
-        findings.extend(end);
+        // A prompt is told of with the answers that it ends.
+        findings.extend(self.banner().filter(|_| self.record().prompt().is_none()));
+        findings.extend(self.answers());
+        findings.extend(self.end());
         findings.extend(self.examination.other.as_ref().and_then(|other| self.unanswerable(other)));
         findings.extend(self.uncertain());
         findings
@@ -185,15 +190,6 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns true if each answer is followed by the text that the banner ends with.
-    fn banner_ends_answers(&self) -> bool {
-        let record = self.record();
-        let banner = &record.banner.bytes;
-        let last = banner.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        let mut outputs = record.misframed().into_iter();
-        !last.is_empty() && outputs.all(|output| output.ends_with(last))
-    }
-
     /// Returns true if a worker may write this without a question.
     fn is_notifications(&self, output: &[u8]) -> bool {
         let wire = &self.settings.program.wire;
@@ -216,11 +212,11 @@ impl Diagnosis<'_> {
             return None;
         }
         let name = self.name();
-        let remedy = "let each answer repeat its question, and write `{input}` in `reply`, or use \
+        let remedy = "let each answer repeat its question (`{input}` in `reply`), or use \
                       `matching = \"tag\"` or `\"json-id\"`";
         if !wire.takes_turns {
             let message = format!(
-                "with `in_flight` above 1, what pool `{name}` writes too much can reach wrong callers"
+                "with `in_flight` above 1, a line too many of pool `{name}` can reach wrong callers"
             );
             return Some(
                 Finding::warning(message).hint(format!("remove `in_flight`, or {remedy}")),
@@ -236,13 +232,12 @@ impl Diagnosis<'_> {
             Look::Hidden => "the kernel does not show what it does",
             Look::Waits | Look::Works => "it reads its input in an unknown way",
         };
-        let message = format!(
-            "pool `{name}` cannot be seen to wait for its input, so what it writes too much can \
-             reach wrong callers before it is found"
-        );
-        let hint =
-            format!("nothing is wrong while it writes one answer a question; to be sure, {remedy}");
-        Some(Finding::warning(message).row("because", why).hint(hint))
+        let risk = match wire.framing.reply {
+            Framing::Turn => "where an answer ends is a guess",
+            _ => "a line too many can reach wrong callers before it is found",
+        };
+        let message = format!("pool `{name}` cannot be seen to wait for its input: {risk}");
+        Some(Finding::warning(message).row("because", why).hint(remedy))
     }
 }
 

@@ -68,24 +68,29 @@ async fn remedied(
     context: &TrialContext,
 ) -> io::Result<Examination> {
     let mut results = RemedyResults::default();
+    let mut better = None;
     let limits = remedy_limits(pool, &record);
     for remedy in remedies(pool, &record) {
         let tried = try_one(&remedy.settings, questions, limits, context).await?;
-        if helps(&record, &tried) {
+        if tried.is_passed() {
             results.worked = Some(remedy);
             break;
         }
-        results.failed.push(remedy.name);
+        if is_better(&record, &tried) && better.is_none() {
+            better = Some(remedy);
+        } else {
+            results.failed.push(remedy.name);
+        }
     }
+    results.worked = results.worked.or(better);
     Ok(Examination { record, other: None, remedies: results })
 }
 
-fn helps(before: &Record, after: &Record) -> bool {
+/// Returns true if the second worker got further than the first, which was silent.
+fn is_better(before: &Record, after: &Record) -> bool {
     let has_banner = after.banner.taken.is_some() && before.banner.taken.is_none();
-    let is_better = before.is_silent()
-        && (has_banner || after.exchanges.len() > before.exchanges.len())
-        && after.output_at_end.is_empty();
-    after.is_passed() || is_better
+    let has_answer = after.exchanges.len() > before.exchanges.len();
+    before.is_silent() && (has_banner || has_answer) && after.output_at_end.is_empty()
 }
 
 /// Returns the remedies that may help, likeliest first.
@@ -94,15 +99,20 @@ fn remedies(pool: &PoolSettings, record: &Record) -> Vec<Remedy> {
         return remedy::against_silence(pool, find_stdbuf(pool).as_deref());
     }
     let outputs = record.misframed();
-    let Some((first, others)) = outputs.split_first() else { return Vec::new() };
-    let is_one = |framing: &str| others.iter().all(|output| cuts_one(framing, output));
+    let is_one = |framing: &str| outputs.iter().all(|output| cuts_one(framing, output));
     let current = shown(&pool.program.wire.framing.reply);
-    if !others.is_empty() && is_one(&current) {
-        // Only the first answer is odd.
+    if outputs.iter().any(|output| cuts_one(&current, output)) {
+        // The framing fits, and something else is written at times.
         return Vec::new();
     }
-    let mut names: Vec<String> = fittings(first).into_iter().map(|(name, _)| name).collect();
+    let prompt = record.prompt().and_then(|prompt| std::str::from_utf8(prompt).ok());
+    let mut names: Vec<String> = prompt.iter().map(|prompt| format!("until:{prompt}")).collect();
+    names.extend(outputs.first().into_iter().flat_map(|it| fittings(it)).map(|(name, _)| name));
     names.retain(|name| is_one(name));
+    names.dedup();
+    if names.is_empty() && outputs.is_empty() {
+        return Vec::new();
+    }
     if pool.program.wire.matching == Matching::Order && record.doubt.is_none() {
         // Lines can only be counted if every answer has as many.
         let place = names.iter().position(|name| name.starts_with("lines:"));

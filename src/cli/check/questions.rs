@@ -6,7 +6,7 @@ use crate::config::{Config, Matching, PoolSettings, RouteAction, RouteSettings};
 use crate::front::sample::{SAMPLES_MAX, Sample};
 use crate::worker::ready::question;
 
-/// How many samples a worker is asked one after the other.
+/// How many different samples a worker is asked one after the other.
 const ASKED_IN_A_ROW: usize = 2;
 
 /// One question to be asked.
@@ -90,7 +90,7 @@ fn start(pool: &PoolSettings) -> Vec<Planned> {
 fn samples(route: &RouteSettings, pool: &PoolSettings) -> Vec<Vec<Planned>> {
     let mut groups: Vec<Vec<Planned>> = Vec::new();
     for first in (0..SAMPLES_MAX).step_by(ASKED_IN_A_ROW) {
-        let group: Vec<Planned> = (first..first + ASKED_IN_A_ROW)
+        let mut group: Vec<Planned> = (first..first + ASKED_IN_A_ROW)
             .filter_map(|number| {
                 let nonce = question("{nonce}").nonce.unwrap_or_default();
                 let nonce = String::from_utf8_lossy(&nonce);
@@ -105,6 +105,8 @@ fn samples(route: &RouteSettings, pool: &PoolSettings) -> Vec<Vec<Planned>> {
         if group.is_empty() || group.iter().any(is_asked) {
             break;
         }
+        // Another caller may ask the same.
+        group.extend(group.last().cloned());
         groups.push(group);
     }
     groups

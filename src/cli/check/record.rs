@@ -139,6 +139,14 @@ impl Record {
         let outputs = answered.map(|it| &it.output[..]).chain(stalled);
         if is_wrong { outputs.collect() } else { Vec::new() }
     }
+
+    /// Returns the text that the banner ends with, and each answer too.
+    pub(super) fn prompt(&self) -> Option<&[u8]> {
+        let outputs = self.misframed();
+        let prompt = self.banner.bytes.rsplit(|byte| *byte == b'\n').next()?;
+        let is_prompt = !prompt.is_empty() && !outputs.is_empty();
+        (is_prompt && outputs.iter().all(|output| output.ends_with(prompt))).then_some(prompt)
+    }
 }
 
 impl Stall {

@@ -191,6 +191,7 @@ impl TriedWorker<'_> {
         let deadline = self.born + self.limits.start;
         let ready = self.settings.program.start.ready.as_ref();
         let mut start = Start::new(self.born, self.limits.start);
+        let mut doubtful_since = None;
         loop {
             let look = self.watcher.look();
             if self.worker.read_rest() {
@@ -202,7 +203,10 @@ impl TriedWorker<'_> {
             let now = Instant::now();
             let over = start.looked(now, look, cpu);
             banner.taken = ready.and_then(|ready| end_of_banner(ready, &self.worker.output));
-            if let Some(over) = over
+            // While it starts, it may be seen less well than later.
+            doubtful_since = over.map(|_| doubtful_since.unwrap_or(now));
+            let is_settled = doubtful_since.is_some_and(|since| now - since >= LINGER);
+            if let Some(over) = over.filter(|over| *over == Over::Certain || is_settled)
                 && (ready.is_none() || banner.taken.is_some())
             {
                 self.note(over, look);

@@ -31,18 +31,16 @@ impl Diagnosis<'_> {
     /// Judges all answers.
     pub(super) fn answers(&self) -> Vec<Finding> {
         let exchanges = &self.record().exchanges;
-        for (index, exchange) in exchanges.iter().enumerate() {
-            if !exchange.extra.is_empty() {
-                return vec![self.extra_output(exchange, exchanges.get(index + 1))];
-            }
+        if let Some(exchange) = exchanges.iter().find(|exchange| !exchange.extra.is_empty()) {
+            return vec![self.extra_output(exchange)];
         }
         let is_judged = |it: &&Exchange| matches!(it.phase, Phase::Probe | Phase::Sample);
         let mut judged = exchanges.iter().filter(is_judged);
         judged.find_map(|exchange| self.answer(exchange)).into_iter().collect()
     }
 
-    /// Reports output that follows an answer. `next`: the exchange after it.
-    fn extra_output(&self, exchange: &Exchange, next: Option<&Exchange>) -> Finding {
+    /// Reports output that follows an answer.
+    fn extra_output(&self, exchange: &Exchange) -> Finding {
         let name = self.name();
         let asked = |finding: Finding| finding.row("asked", escaped(&exchange.question));
         if exchange.answer.is_none() {
@@ -59,17 +57,19 @@ impl Diagnosis<'_> {
         let message = format!("pool `{name}` writes more than one answer to one question");
         let extra = format!("{}, under framing `{framing}`", escaped(&exchange.extra));
         let finding = asked(Finding::error(message)).row("it wrote", escaped(&exchange.output));
-        finding.row("too much", extra).hint(self.less_output(exchange, next))
+        finding.row("too much", extra).hint(self.less_output(exchange))
     }
 
-    /// Returns what to do about output that follows the first answer.
-    fn less_output(&self, exchange: &Exchange, next: Option<&Exchange>) -> String {
-        let next = next.filter(|next| next.answer.is_some());
-        if let Some(next) = next.filter(|next| next.extra.is_empty() && !next.output.is_empty()) {
-            let output = escaped(&next.output);
+    /// Returns what to do about output that follows an answer.
+    fn less_output(&self, exchange: &Exchange) -> String {
+        let exchanges = self.record().exchanges.iter();
+        let mut similar = exchanges.filter(|it| it.answer.is_some() && it.phase == exchange.phase);
+        if let Some(good) = similar.clone().find(|it| it.extra.is_empty()) {
+            let output = escaped(&good.output);
             return format!(
-                "to the next question it wrote only {output}: if its first output is a banner that \
-                 comes late, add an option that suppresses it; if it is a log, write logs to stderr"
+                "asked {}, it wrote only {output}: write to stderr what does not belong to an \
+                 answer (a log, a banner that comes late)",
+                escaped(&good.question)
             );
         }
         if let Some(remedy) = &self.examination.remedies.worked {
@@ -82,7 +82,7 @@ impl Diagnosis<'_> {
                 _ => write,
             };
         }
-        self.other_framing(next.map_or(&exchange.output, |next| &next.output))
+        self.other_framing(similar.next_back().map_or(&exchange.output, |last| &last.output))
     }
 
     /// Judges the answer to a probe or a sample.

@@ -123,7 +123,15 @@ impl Diagnosis<'_> {
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&stall.output));
-            return self.with_stderr(finding).hint(self.other_framing(&stall.output));
+            let finding = self.with_stderr(finding);
+            let hint = self.other_framing(&stall.output);
+            let remedy = self.examination.remedies.worked.as_ref();
+            return match remedy.map(|remedy| &remedy.settings.program.wire.framing.reply) {
+                Some(Framing::Turn) => {
+                    finding.hint(format!("make it print a line feed after each answer, or {hint}"))
+                }
+                _ => finding.hint(hint),
+            };
         }
         let finding = match stall.phase {
             Phase::Sample => {
