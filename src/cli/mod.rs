@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod dashes;
 pub mod demo_worker;
 mod init;
 mod reload;
@@ -28,7 +29,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     if arguments.first().is_some_and(|first| first == "demo-worker") {
         return demo_worker::main(arguments.into_iter().skip(1));
     }
-    let line = std::iter::once(OsString::from("httpipe")).chain(arguments);
+    let line = std::iter::once(OsString::from("httpipe")).chain(arguments.iter().cloned());
     let parsed = CommandLine::command()
         .try_get_matches_from(line)
         .and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?, matches)));
@@ -38,6 +39,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             // clap knows the stream and the exit code: help goes to stdout and is no error. A
             // closed stream is no error either.
             drop(error.print());
+            if let Some(line) = dashes::inserted(&arguments, &error) {
+                complain(&format!("\nhint: put `--` before the program: {line}\n"));
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
         }
     };

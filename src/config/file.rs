@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Scalar, Size, Time};
+use super::scalar::{AddressText, Scalar, Size, Time};
 
 pub use pool::{FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile};
 
@@ -24,14 +24,16 @@ pub use pool::{FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, Recycl
 #[schemars(title = "httpipe.toml")]
 pub struct File {
     /// Where callers connect: `"127.0.0.1:3000"`, `"[::1]:3000"`, `"unix:/path"`, or a list of
-    /// those. Port 0 takes any free port. A socket file is made with mode 0660, replaces one that
-    /// no server listens on, and is removed on exit.
-    pub listen: OneOrMany,
+    /// those. A port alone (`3000`, `":3000"`) and `"localhost:3000"` mean 127.0.0.1, which only
+    /// this machine can reach; `"0.0.0.0:3000"` is for everybody. Port 0 takes any free port. A
+    /// socket file is made with mode 0660, replaces one that no server listens on, and is removed
+    /// on exit.
+    pub listen: ListenFile,
     /// Where operators connect, for health, metrics and reload; `"off"` switches it off. If it is
     /// not set and port 3001 is taken, any free port is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "127.0.0.1:3001"))]
-    pub admin: Option<String>,
+    pub admin: Option<AddressText>,
     /// The Bearer token that operators must send. Required if `admin` is not a loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -67,6 +69,18 @@ pub struct File {
     pub route: Vec<RouteFile>,
     /// How much memory kept answers may take.
     pub cache: CacheFile,
+}
+
+/// One address, or a list of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum ListenFile {
+    /// A port of this machine.
+    Port(u16),
+    /// One address.
+    One(String),
+    /// Several; at least one.
+    Many(#[schemars(length(min = 1))] Vec<AddressText>),
 }
 
 /// One text, or a list of them.
@@ -228,7 +242,7 @@ pub struct ParameterFile {
 impl Default for File {
     fn default() -> Self {
         Self {
-            listen: OneOrMany::One("127.0.0.1:3000".to_owned()),
+            listen: ListenFile::One("127.0.0.1:3000".to_owned()),
             admin: None,
             admin_token: None,
             hosts: None,

@@ -52,7 +52,8 @@ impl<'a> Findings<'a> {
     pub fn positive_time(&mut self, path: &KeyPath, time: Time) -> Duration {
         if time.0.is_zero() {
             let message = format!("`{}` cannot be 0", self.name(path));
-            self.refuse(path, message, "write how long, as in \"30s\"");
+            let hint = "there is no \"unlimited\": write a time, as in \"30s\" or \"1d\"";
+            self.refuse(path, message, hint);
         }
         time.0
     }
@@ -61,7 +62,8 @@ impl<'a> Findings<'a> {
     pub fn positive_size(&mut self, path: &KeyPath, size: Size) -> ByteSize {
         if size.0.0 == 0 {
             let message = format!("`{}` cannot be 0", self.name(path));
-            self.refuse(path, message, "write how much, as in \"16MiB\"");
+            let hint = "there is no \"unlimited\": write a size, as in \"16MiB\" or \"4GiB\"";
+            self.refuse(path, message, hint);
         }
         size.0
     }

@@ -9,6 +9,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use toml::Value;
 
+use super::scalar::inline_table;
+
 /// Serves any program that reads questions on stdin and writes answers on stdout as an HTTP
 /// service.
 #[derive(Debug, Parser)]
@@ -262,7 +264,7 @@ impl Options {
             ("admin", &server.admin, Target::Server(&["admin"]), text),
             ("threads", &server.threads, Target::Server(&["threads"]), number_or_text),
             ("workers", &pool.workers, Target::Pool(&["workers"]), number_or_text),
-            ("framing", &pool.framing, Target::Pool(&["framing"]), text),
+            ("framing", &pool.framing, Target::Pool(&["framing"]), table_or_text),
             ("matching", &pool.matching, Target::Pool(&["matching"]), text),
             ("in_flight", &pool.in_flight, Target::Pool(&["in_flight"]), number_or_text),
             ("reply", &pool.reply, Target::Pool(&["reply"]), text),
@@ -321,6 +323,11 @@ fn one_or_list(values: &[String]) -> Value {
 
 fn number_or_text(value: &str) -> Value {
     value.parse().map_or_else(|_| text(value), Value::Integer)
+}
+
+/// A table as a file has it, or a text.
+fn table_or_text(value: &str) -> Value {
+    inline_table(value).map_or_else(|| text(value), Value::Table)
 }
 
 /// `1=>1|1`: the question and its answer; without `=>`, any answer will do.

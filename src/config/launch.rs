@@ -15,9 +15,10 @@ use rustix::fs::{Access, access};
 use super::file::PoolFile;
 use super::glob::Glob;
 use super::pool::LaunchSettings;
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use super::stamp::{Stamps, TooMany};
 use super::tree::{KeyPath, Places};
+use super::words;
 
 /// An environment, in the order it was found.
 pub type Environment = Vec<(OsString, OsString)>;
@@ -84,7 +85,13 @@ pub fn resolve(
             let at = if places.is_written(&first) { first } else { command };
             let pool = path.last_key();
             let public = format!("the program of pool `{pool}` cannot be run: {CHECK_SHOWS_MORE}");
-            let problem = Problem::new(places.value(&at), message).hint(hint);
+            let place = places.value(&at);
+            let hint = match (&place, name.contains(char::is_whitespace)) {
+                (Place::Option(_), true) => format!("write each word by itself: -- {name}"),
+                (_, true) => format!("write each word by itself: {}", words::as_list(name)),
+                (_, false) => hint,
+            };
+            let problem = Problem::new(place, message).hint(hint);
             Err(vec![problem.without_values(public)])
         }
     }

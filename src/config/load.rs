@@ -23,6 +23,18 @@ use super::tree::{KeyPath, Tree};
 /// The file that is read if neither a file nor a program is named.
 pub const DEFAULT_FILE: &str = "httpipe.toml";
 
+/// What runs a script, by the ending of its name.
+const INTERPRETERS: [(&str, &str); 8] = [
+    ("py", "python3"),
+    ("js", "node"),
+    ("mjs", "node"),
+    ("rb", "ruby"),
+    ("pl", "perl"),
+    ("sh", "sh"),
+    ("R", "Rscript"),
+    ("jar", "java -jar"),
+];
+
 /// Where a configuration comes from; loading it again is a reload.
 #[derive(Clone, Debug)]
 pub struct ConfigSource {
@@ -201,9 +213,20 @@ fn read(path: &Path) -> Result<SourceText, Problems> {
                         the file with `httpipe init`";
             return Problems::one("there is no httpipe.toml here", hint);
         }
-        let hint = "`httpipe init` writes an httpipe.toml to begin with";
+        let hint = if is_program(path) {
+            format!("put `--` before the program, as in `httpipe run -- {shown}`")
+        } else {
+            "`httpipe init` writes an httpipe.toml to begin with".to_owned()
+        };
         Problems::one(format!("cannot read `{shown}`: {}", reason(&error)), hint)
     })?;
+    if let Some(command) = command_of(path, &bytes) {
+        let hint = format!("put `--` before the program: httpipe run -- {command}");
+        return Err(Problems::one(
+            format!("`{shown}` is a program, not a configuration file"),
+            hint,
+        ));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..good]).count();
@@ -211,6 +234,25 @@ fn read(path: &Path) -> Result<SourceText, Problems> {
         Problems::one(message, "save the file as UTF-8")
     })?;
     Ok(SourceText { path: shown.to_string(), text })
+}
+
+/// Returns true if `PATH` has a program of this name.
+fn is_program(name: &Path) -> bool {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let is_word = name.components().count() == 1;
+    is_word && std::env::split_paths(&search).any(|folder| folder.join(name).is_file())
+}
+
+/// The command that runs a file; `None` if it is no program.
+fn command_of(path: &Path, bytes: &[u8]) -> Option<String> {
+    let shown = path.display();
+    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    if let Some((_, interpreter)) = INTERPRETERS.iter().find(|(known, _)| *known == ending) {
+        return Some(format!("{interpreter} {shown}"));
+    }
+    let is_program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
+    let here = if path.components().count() == 1 { "./" } else { "" };
+    is_program.then(|| format!("{here}{shown}"))
 }
 
 /// A name for the pool of a program from the command line.

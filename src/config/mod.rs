@@ -27,6 +27,7 @@ pub mod server;
 pub mod shape;
 pub mod stamp;
 pub mod tree;
+pub mod words;
 
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, Matching};

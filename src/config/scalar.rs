@@ -53,6 +53,16 @@ pub enum AutoText {
     Auto,
 }
 
+/// An address: a text, or a port of this machine.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum AddressText {
+    /// A port of this machine.
+    Port(u16),
+    /// `127.0.0.1:3000`, `unix:/path`.
+    Text(String),
+}
+
 /// A value of a parameter.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(untagged)]
@@ -65,6 +75,13 @@ pub enum Scalar {
     Float(f64),
     /// Anything else.
     Text(String),
+}
+
+/// Reads a table in one line, as a file has it: `{ send = "line", reply = "block" }`.
+pub fn inline_table(text: &str) -> Option<toml::Table> {
+    let line = format!("it = {text}");
+    let table: toml::Table = line.parse().ok()?;
+    table.get("it")?.as_table().cloned()
 }
 
 impl Time {
@@ -93,6 +110,15 @@ impl fmt::Display for Scalar {
             Self::Integer(value) => value.fmt(f),
             Self::Float(value) => value.fmt(f),
             Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AddressText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Text(text) => text.fmt(f),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::problem::{Place, Problem};
 use super::schema::{TableSchema, tables};
 use super::secrets::is_secret;
 use super::tree::{KeyPath, Places, Step, Tree};
+use super::words;
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
 
@@ -53,6 +54,13 @@ impl Checker<'_> {
 
     /// Returns true if the value may stay.
     fn value(&mut self, path: &KeyPath, schema: &Schema, value: &mut Value) -> bool {
+        // Zero is the same in every unit.
+        let is_zero = matches!(value, Value::Integer(0)) || value.as_str() == Some("0");
+        match schema["format"].as_str() {
+            Some("httpipe-duration") if is_zero => *value = Value::String("0s".to_owned()),
+            Some("httpipe-size") if is_zero => *value = Value::String("0B".to_owned()),
+            _ => {}
+        }
         if let Some(alternatives) = schema["anyOf"].as_array() {
             return match alternatives.iter().find(|schema| fits_type(schema, value)) {
                 Some(schema) => self.value(path, schema, value),
@@ -163,7 +171,12 @@ impl Checker<'_> {
         }
         let mut kinds: Vec<&str> = expected.iter().map(kind_of).collect();
         kinds.dedup();
+        let wrapped = expected.iter().find_map(|schema| wrapped(schema, value));
         let hint = match value {
+            Value::String(text) if path.last_key() == "command" => {
+                Some(format!("write {}", words::as_list(text)))
+            }
+            _ if wrapped.is_some() => wrapped.map(|table| format!("write {table}")),
             Value::String(text) if kinds.contains(&"a number") && text.parse::<i64>().is_ok() => {
                 Some(format!("write {text} without quotes"))
             }
@@ -265,6 +278,29 @@ fn fits_type(schema: &Schema, value: &Value) -> bool {
             | (Some("array"), Value::Array(_))
             | (Some("object"), Value::Table(_))
     )
+}
+
+/// The table, or the list of one table, that holds this value under the key it fits.
+fn wrapped(schema: &Schema, value: &Value) -> Option<String> {
+    if schema["type"] == "array" && schema["items"]["properties"].is_object() {
+        return Some(format!("[{}]", wrapped(&schema["items"], value)?));
+    }
+    if schema["type"] == "object" && schema["additionalProperties"]["type"] == "string" {
+        let (name, value) = value.as_str()?.split_once('=').unwrap_or(("NAME", "value"));
+        return Some(format!("{{ {name} = {} }}", Value::String(value.to_owned())));
+    }
+    let fits = |schema: &Schema| {
+        let text = value.as_str().unwrap_or_default();
+        fits_type(schema, value)
+            && match (schema["format"].as_str(), schema["enum"].as_array()) {
+                (Some("httpipe-duration"), _) => parse_duration(text).is_ok(),
+                (Some("httpipe-size"), _) => text.parse::<ByteSize>().is_ok(),
+                (_, Some(words)) => words.iter().any(|word| word == text),
+                (_, None) => true,
+            }
+    };
+    let (key, _) = schema["properties"].as_object()?.iter().find(|(_, schema)| fits(schema))?;
+    Some(format!("{{ {key} = {value} }}"))
 }
 
 fn kind_of(schema: &Schema) -> &'static str {

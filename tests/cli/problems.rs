@@ -4,7 +4,7 @@ use crate::Room;
 
 #[test]
 fn all_problems_of_a_file_are_told_at_once() {
-    let text = "listen = \"localhost:3000\"\n\
+    let text = "listen = \"everywhere:3000\"\n\
         admin = \"0.0.0.0:3001\"\n\
         \n\
         [pool.fib]\n\
@@ -16,13 +16,13 @@ fn all_problems_of_a_file_are_told_at_once() {
     insta::assert_snapshot!(Room::new().file("httpipe.toml", text).run(&["run"]), @r##"
 exit 2
 --- stderr
-error: `localhost:3000` is not an address to listen on
+error: `everywhere:3000` is not an address to listen on
  --> httpipe.toml:1:10
   |
-1 | listen = "localhost:3000"
-  |          ^^^^^^^^^^^^^^^^
+1 | listen = "everywhere:3000"
+  |          ^^^^^^^^^^^^^^^^^
   |
-hint: write 127.0.0.1:3000
+hint: write an IP address and a port, as in 127.0.0.1:3000, or unix:/path
 
 error: anybody could reach `admin` at 0.0.0.0:3001
  --> httpipe.toml:2:9
@@ -109,13 +109,13 @@ error: `default` of `by` must be a whole number of at most 5
   |
 hint: callers could not send it; change the value or the bounds
 
-error: `GET /fib` can never match: `GET /fib?num={num:int}&by={by:int}` comes first
+error: `GET /fib` can never match: `GET /fib?num={num:int}&by={by:int}` takes the same requests
  --> httpipe.toml:8:9
   |
 8 | match = "GET /fib"
   |         ^^^^^^^^^^
   |
-hint: put the one with the narrower path first
+hint: parameters of the query do not tell routes apart: give one another path
 
 error: there is no pool `fob`
  --> httpipe.toml:9:8

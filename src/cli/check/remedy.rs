@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::advice::shown;
 use super::framings::quoted;
+pub(super) use crate::config::words::shell_word;
 use crate::config::{Framing, LaunchSettings, PoolSettings};
 
 /// The variable that makes Python write at once.
@@ -122,18 +123,6 @@ pub(super) fn command(launch: &LaunchSettings) -> String {
     let words = std::iter::once(&launch.name).chain(&launch.arguments);
     let words: Vec<String> = words.map(|word| shell_word(word)).collect();
     words.join(" ")
-}
-
-/// Quotes a text as one word of a shell.
-pub(super) fn shell_word(text: &str) -> String {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=,:+@%".contains(it);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    if text.contains(char::is_control) {
-        return format!("$'{}'", text.escape_debug());
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Returns true if the file has this name, with or without a version: `python3.12` is `python`.

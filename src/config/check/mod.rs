@@ -11,12 +11,13 @@ mod pool;
 mod route;
 mod stream;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use pool::Host;
 
-use super::file::{File, LimitsFile, OneOrMany};
+use super::file::{File, LimitsFile, ListenFile};
 use super::findings::Findings;
 use super::problem::{Place, Problem};
 use super::server::{
@@ -74,17 +75,19 @@ pub fn check(
     }
 }
 
-fn listen(findings: &mut Findings<'_>, listen: &OneOrMany) -> Vec<ListenAddress> {
+fn listen(findings: &mut Findings<'_>, listen: &ListenFile) -> Vec<ListenAddress> {
     let path = KeyPath::of(&["listen"]);
-    let texts: Vec<(KeyPath, &String)> = match listen {
-        OneOrMany::One(text) => vec![(path, text)],
-        OneOrMany::Many(texts) => {
-            texts.iter().enumerate().map(|(index, text)| (path.index(index), text)).collect()
+    let texts: Vec<(KeyPath, String)> = match listen {
+        ListenFile::Port(port) => vec![(path, port.to_string())],
+        ListenFile::One(text) => vec![(path, text.clone())],
+        ListenFile::Many(texts) => {
+            let each = texts.iter().enumerate();
+            each.map(|(index, text)| (path.index(index), text.to_string())).collect()
         }
     };
     let mut addresses = Vec::new();
     for (path, text) in texts {
-        match address(text) {
+        match address(&text) {
             Ok(address) if addresses.contains(&address) && !takes_any_port(&address) => {
                 findings.refuse(&path, format!("`{text}` is listed twice"), "leave one out");
             }
@@ -97,13 +100,13 @@ fn listen(findings: &mut Findings<'_>, listen: &OneOrMany) -> Vec<ListenAddress>
 
 fn admin(findings: &mut Findings<'_>, file: &File, listen: &[ListenAddress]) -> AdminSettings {
     let path = KeyPath::of(&["admin"]);
-    let text = file.admin.as_deref().unwrap_or("127.0.0.1:3001");
+    let text = file.admin.as_ref().map_or("127.0.0.1:3001".to_owned(), ToString::to_string);
     let explicit = file.admin.is_some();
     let token = file.admin_token.clone();
     if text == "off" {
         return AdminSettings { address: None, explicit, token };
     }
-    let address = match address(text) {
+    let address = match address(&text) {
         Ok(address) => Some(address),
         Err((message, hint)) => {
             findings.refuse(&path, message, format!("{hint}, or \"off\""));
@@ -147,14 +150,21 @@ fn address(text: &str) -> Result<ListenAddress, (String, String)> {
             }
         };
     }
-    text.parse().map(ListenAddress::Tcp).map_err(|_| {
-        let hint = match text.rsplit_once(':') {
-            Some(("" | "*", port)) => format!("write 0.0.0.0:{port}, or 127.0.0.1:{port}"),
-            Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
-            _ => "write an IP address and a port, as in 127.0.0.1:3000, or unix:/path".to_owned(),
-        };
-        (format!("`{text}` is not an address to listen on"), hint)
-    })
+    if let Ok(address) = text.parse() {
+        return Ok(ListenAddress::Tcp(address));
+    }
+    // A port alone is for this machine only: everybody is never let in by what was left out.
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let hint = match (host, port.parse::<u16>()) {
+        ("" | "localhost", Ok(port)) if is_number => {
+            return Ok(ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        ("*", Ok(port)) => format!("write 0.0.0.0:{port}, which everybody can reach"),
+        (_, Err(_)) if is_number => "write a port of at most 65535".to_owned(),
+        _ => "write an IP address and a port, as in 127.0.0.1:3000, or unix:/path".to_owned(),
+    };
+    Err((format!("`{text}` is not an address to listen on"), hint))
 }
 
 fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {

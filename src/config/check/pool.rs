@@ -18,7 +18,8 @@ use crate::config::pool::{
     Greeting, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings, QueueSettings,
     RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
 };
-use crate::config::scalar::{InFlightText, Time};
+use crate::config::problem::Place;
+use crate::config::scalar::{InFlightText, Time, inline_table};
 use crate::config::stamp::Stamps;
 use crate::config::tree::KeyPath;
 
@@ -187,6 +188,12 @@ fn framings(
     let path = path.key("framing");
     let mut read = |path: &KeyPath, text: &str| match Framing::parse(text) {
         Ok(framing) => Some(framing),
+        Err(_) if text.starts_with('{') => {
+            let is_option = matches!(findings.places.value(path), Place::Option(_));
+            let (message, hint) = table_as_text(text, &findings.name(path), is_option);
+            findings.refuse(path, message, hint);
+            None
+        }
         Err((message, hint)) => {
             findings.refuse(path, message, hint);
             None
@@ -203,6 +210,17 @@ fn framings(
             Some(Framings { send: send?, reply: reply? })
         }
     }
+}
+
+/// What is wrong with a table of framings that was written as a text, and what to write.
+fn table_as_text(text: &str, name: &str, is_option: bool) -> (String, String) {
+    const TABLE: &str = "{ send = \"line\", reply = \"block\" }";
+    let hint = match (is_option, inline_table(text)) {
+        (true, _) => format!("write '{TABLE}'"),
+        (false, Some(_)) => format!("write it without quotes around it: {text}"),
+        (false, None) => format!("write {TABLE}"),
+    };
+    (format!("`{name}` has a table that cannot be read"), hint)
 }
 
 fn matching(

@@ -45,10 +45,21 @@ pub(super) fn routes(
             checker.rest_of(None);
             continue;
         };
-        let shadow = earlier.iter().find(|(earlier, _)| covers(earlier, &text));
-        if let Some((_, shadow)) = shadow {
-            let message = format!("`{label}` can never match: `{shadow}` comes first");
-            let hint = "put the one with the narrower path first";
+        if let Some((earlier, shadow)) = earlier.iter().find(|(earlier, _)| covers(earlier, &text))
+        {
+            let (message, hint) = if *shadow == label {
+                (format!("`{label}` is there twice"), "leave one out")
+            } else if covers(&text, earlier) {
+                (
+                    format!("`{label}` can never match: `{shadow}` takes the same requests"),
+                    "parameters of the query do not tell routes apart: give one another path",
+                )
+            } else {
+                (
+                    format!("`{label}` can never match: `{shadow}` comes first"),
+                    "put the one with the narrower path first",
+                )
+            };
             checker.findings.refuse(&checker.path.key("match"), message, hint);
         }
         let rest = checker.rest_of(Some(&text));
