@@ -8,9 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[cfg(test)]
-use super::framing::Framing;
-use super::framing::{Framings, Matching};
+use super::framing::{Framing, Framings, Matching};
 use super::glob::Glob;
 use super::stamp::Stamps;
 use crate::base::pattern::Pattern;
@@ -205,6 +203,12 @@ pub enum StreamEnd {
 }
 
 impl WireSettings {
+    /// Returns true if nothing but the end of its turn ends an answer or its parts.
+    pub fn needs_turns(&self) -> bool {
+        let ends_stream = |stream: &StreamSettings| stream.end == StreamEnd::Turn;
+        self.framing.reply == Framing::Turn || self.stream.as_ref().is_some_and(ends_stream)
+    }
+
     /// Returns true if each answer shows by itself which call it is for.
     pub fn proves_question(&self) -> bool {
         self.reply.repeats_question() || self.matching != Matching::Order

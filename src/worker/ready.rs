@@ -48,6 +48,12 @@ pub enum NotReady {
         /// The answer that `probe.reply` asks for.
         wanted: String,
     },
+    /// Its answers end when it waits for its input, which the kernel does not show.
+    #[error(
+        "the kernel does not show when it waits for its input (another user's process, no /proc, a \
+         sandbox), so nothing ends its answers: use another framing than `turn`"
+    )]
+    Hidden,
     /// A greeting or the probe cannot be sent in this framing.
     #[error("`hello` or `probe` cannot be sent: {0}")]
     Unsendable(String),
@@ -90,6 +96,9 @@ pub async fn prepare(
     match &program.start.ready {
         Some(ready) => skip_banner(starting.pipes, ready).await?,
         None => starting.wait_for_input(settings.rules.start_timeout).await?,
+    }
+    if starting.beginning.uncertain == Some(Look::Hidden) && program.wire.needs_turns() {
+        return Err(NotReady::Hidden);
     }
     for greeting in &program.start.hello {
         if greeting.answer {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Answer, Server, shell, skipped};
+use crate::support::{Answer, Server, passed_over, shell, skipped};
 
 /// Each answers `answer QUESTION`; they differ in what else they write.
 const ANSWERS: &str = "for line in sys.stdin: print('answer ' + line.strip(), flush=True)";
@@ -169,6 +169,58 @@ fn programs_in_other_processes_take_turns_too() {
             assert_eq!(got, (200, format!("answer {question}")), "{command}");
         });
     }
+}
+
+/// Node waits in `epoll`, where the questions are all that can wake it.
+#[test]
+fn a_program_of_events_takes_turns_too() {
+    if shell("command -v node >/dev/null").0 != 0 {
+        return skipped("node is not installed", "`apt-get install nodejs` does it");
+    }
+    let script = "require('readline').createInterface({ input: process.stdin }).on('line', line => {\n\
+                  if (line.endsWith('2')) console.log('debug');\n\
+                  if (!line.endsWith('3')) console.log('answer ' + line);\n});";
+    let server = Server::with("workers = 2\nqueue = { wait = \"60s\" }")
+        .file("worker.js", script)
+        .worker("node worker.js")
+        .start();
+    crowd(&server, 4, 120, |question, answer| {
+        if answer.status == 200 {
+            return assert_eq!(answer.body, format!("answer {question}"));
+        }
+        let is_bad = question.ends_with('2') || question.ends_with('3');
+        assert!(is_bad && answer.code() == "bad_answer", "{question}: {answer:?}");
+    });
+}
+
+/// The kernel shows nothing of a process that must not be traced, unless to root.
+#[test]
+fn a_program_that_the_kernel_hides_is_served_and_told_of_once() {
+    if shell("test $(id -u) = 0 && command -v setpriv >/dev/null").0 != 0 {
+        return passed_over("only root can start a server as somebody else", "run it as root");
+    }
+    let script = "import ctypes, sys\nctypes.CDLL(None).prctl(4, 0)\n\
+                  for line in sys.stdin: print('answer ' + line.strip(), flush=True)";
+    let server = serves(script, "workers = 2")
+        .under("setpriv --reuid=65534 --regid=65534 --clear-groups")
+        .start();
+    crowd(&server, 4, 80, |question, answer| {
+        assert_eq!((answer.status, &answer.body), (200, &format!("answer {question}")));
+    });
+    server.wait_for_log("the kernel does not show what it does");
+    let server = serves(script, "workers = 1\nframing = \"turn\"")
+        .under("setpriv --reuid=65534 --regid=65534 --clear-groups")
+        .start_unready();
+    server.wait_for_log("use another framing than `turn`");
+}
+
+/// Without a look, nothing ends an answer that ends with its turn.
+#[test]
+fn a_program_that_never_waits_is_not_ready_and_the_log_says_so() {
+    let keys = "workers = 1\nstart_timeout = \"500ms\"\nframing = \"turn\"";
+    let server = Server::with(keys).worker("sh -c 'while :; do :; done'").start_unready();
+    server.wait_for_log("it was not ready within `start_timeout`");
+    assert_eq!(server.admin().get("/ready").status, 503);
 }
 
 /// A program that waits for its input and for a connection at once cannot be told from one that
