@@ -13,6 +13,7 @@ mod json_rpc;
 mod language;
 mod lengths;
 mod poison;
+mod scripts;
 mod serve;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]
