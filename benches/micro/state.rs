@@ -45,9 +45,11 @@ impl Pool {
             match action {
                 Action::Start(worker) => self.state.ready(self.now, worker),
                 Action::Give { worker, call } => self.given.push_back((worker, call)),
-                Action::Fail(..) | Action::Refuse(_) | Action::Expire { .. } | Action::Stop(..) => {
-                    unreachable!("nothing fails here")
-                }
+                Action::Fail(..)
+                | Action::Refuse(_)
+                | Action::Expire { .. }
+                | Action::GiveUp { .. }
+                | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }
         count

@@ -45,7 +45,8 @@ fuzz_target!(|data: &[u8]| {
                 answered.push(token);
             }
             Received::Notification
-            | Received::Late
+            | Received::Late { .. }
+            | Received::Stray(_)
             | Received::WorkerAsks { .. }
             | Received::Mismatch(_) => {
                 assert_eq!(correlator.len(), before);

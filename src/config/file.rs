@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::{AddressText, Scalar, Size, Time};
 
-pub use pool::{FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile};
+pub use pool::{
+    FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, StrayText,
+};
 
 /// The configuration of one server.
 ///

@@ -70,6 +70,29 @@ pub enum Matching {
     JsonId,
 }
 
+/// The members of a JSON object that hold the id of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdNames {
+    /// In a question.
+    pub send: String,
+    /// In an answer.
+    pub reply: String,
+}
+
+impl Default for IdNames {
+    /// As JSON-RPC names them.
+    fn default() -> Self {
+        Self { send: "id".to_owned(), reply: "id".to_owned() }
+    }
+}
+
+impl IdNames {
+    /// Returns true if the id has the name that JSON-RPC gives it.
+    pub fn are_of_json_rpc(&self) -> bool {
+        self.send == "id" && self.reply == "id"
+    }
+}
+
 impl Framing {
     /// Reads a framing as an operator writes it: `line`, `lines:3`, `until:> `.
     ///

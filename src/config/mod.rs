@@ -30,7 +30,7 @@ pub mod tree;
 pub mod words;
 
 pub use file::{LogFormat, LogLevel};
-pub use framing::{Framing, Matching};
+pub use framing::{Framing, IdNames, Matching};
 pub use load::ConfigSource;
 pub use origins::{Cors, Hosts};
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::framing::{Framing, Framings, Matching};
+use super::framing::{Framing, Framings, IdNames, Matching};
 use super::glob::Glob;
 use super::stamp::Stamps;
 use crate::base::pattern::Pattern;
@@ -92,6 +92,13 @@ pub struct WireSettings {
     /// What a worker is told when a call is cancelled, with `{id}` in place of the call's id;
     /// only with `json-id`.
     pub cancel: Option<String>,
+    /// Which members hold the id of a call; only with `json-id`.
+    pub id: IdNames,
+    /// A question that is passed on as it came must be one of JSON-RPC.
+    pub is_json_rpc: bool,
+    /// A message that is no answer is dropped, and the worker kept; not with `order`. With
+    /// `json-id`, what is no JSON object is dropped in any case.
+    pub drops_strays: bool,
 }
 
 /// How many workers there are, and the limits of workers, calls and the queue.
@@ -246,6 +253,9 @@ impl PoolSettings {
             takes_turns: true,
             stream: None,
             cancel: None,
+            id: IdNames::default(),
+            is_json_rpc: false,
+            drops_strays: false,
         };
         let queue =
             QueueSettings { length: 1024, bytes: ByteSize(64 << 20), wait: Duration::from_secs(5) };
@@ -279,7 +289,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 27] = [
+    const CHANGES: [(&str, &str, &str); 30] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -307,6 +317,9 @@ mod tests {
         ("stream", "\"more\"", ""),
         ("stream_buffer", "\"1KiB\"", "stream = \"more\""),
         ("cancel", "'{\"cancel\": {id}}'", "matching = \"json-id\""),
+        ("id", "\"seq\"", "matching = \"json-id\""),
+        ("jsonrpc", "false", "matching = \"json-id\""),
+        ("stray", "\"drop\"", "matching = \"tag\""),
     ];
 
     /// Of these, the keys whose change keeps the workers.

@@ -23,7 +23,7 @@ pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
         SendShape::Json | SendShape::Http => false,
     };
     let stays_json = matches!(wire.reply, ReplyShape::Plain | ReplyShape::Json);
-    is_body && stays_json && wire.matching == Matching::JsonId
+    is_body && stays_json && wire.matching == Matching::JsonId && wire.id.are_of_json_rpc()
 }
 
 /// What one message of a batch became: its part of the answer, if it has one, and its cost.
@@ -38,7 +38,7 @@ impl Front {
         body: &Bytes,
     ) -> Said {
         let index = matched.index;
-        let body = match json_rpc::read(body) {
+        let body = match json_rpc::read(body, self.wire(matched.call).is_json_rpc) {
             Ok(body) => body,
             Err(failure) => return Said::Failure(Some(index), failure),
         };

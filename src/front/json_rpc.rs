@@ -46,19 +46,24 @@ pub enum Kind {
     Notification,
 }
 
-/// Reads a body.
+/// Reads a body. With `strictly`, a question without a `method` is no message: no program of
+/// JSON-RPC would ever answer it.
 ///
 /// # Errors
 ///
 /// `bad_request` where it is neither a message nor a batch, or a batch of too few or too many.
-pub fn read(body: &Bytes) -> Result<Body, Failure> {
+pub fn read(body: &Bytes, strictly: bool) -> Result<Body, Failure> {
+    let message = |text: &Bytes| message(text, strictly);
     match message(body) {
         Ok(message) => return Ok(Body::One(message)),
-        Err(Fault::NotJson) => return Err(bad_request("the question is not JSON")),
-        Err(Fault::Twice) => {
+        Err(Unfit::NoMethod) => {
+            return Err(bad_request("a JSON-RPC question has a `method`, which is a text"));
+        }
+        Err(Unfit::Json(Fault::NotJson)) => return Err(bad_request("the question is not JSON")),
+        Err(Unfit::Json(Fault::Twice)) => {
             return Err(bad_request("the question has its `id` or `method` twice"));
         }
-        Err(Fault::NotObject) => {}
+        Err(Unfit::Json(Fault::NotObject)) => {}
     }
     let Some(elements) = json::elements(body) else {
         return Err(bad_request("the question is not a JSON object"));
@@ -73,8 +78,18 @@ pub fn read(body: &Bytes) -> Result<Body, Failure> {
     }
 }
 
-fn message(text: &Bytes) -> Result<Message, Fault> {
-    let [id, method] = json::members(text, ["id", "method"])?.members;
+/// Why a text is no message.
+enum Unfit {
+    Json(Fault),
+    NoMethod,
+}
+
+fn message(text: &Bytes, strictly: bool) -> Result<Message, Unfit> {
+    let [id, method] = json::members(text, ["id", "method"]).map_err(Unfit::Json)?.members;
+    let has_method = method.as_ref().is_some_and(|method| text[method.value.start] == b'"');
+    if strictly && !has_method {
+        return Err(Unfit::NoMethod);
+    }
     let kind = match (id, method) {
         (None, Some(_)) => Kind::Notification,
         (id, _) => Kind::Call { id: id.map(|id| text.slice(id.value)) },
@@ -133,7 +148,7 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Body, Failure> {
-        read(&Bytes::copy_from_slice(text.as_bytes()))
+        read(&Bytes::copy_from_slice(text.as_bytes()), false)
     }
 
     fn call(id: Option<&'static str>) -> Kind {
@@ -153,6 +168,19 @@ mod tests {
             let Ok(Body::One(message)) = read_text(text) else { panic!("{text}") };
             assert_eq!((&*message.text, message.kind), (text.as_bytes(), kind));
         }
+    }
+
+    #[test]
+    fn a_question_of_json_rpc_has_a_method() {
+        let strictly = |text: &str| read(&Bytes::copy_from_slice(text.as_bytes()), true);
+        for text in ["{}", r#"{"id":1}"#, r#"{"id":1,"result":2}"#, r#"{"id":1,"method":null}"#] {
+            assert!(matches!(strictly(text), Err(Failure::BadRequest { .. })), "{text}");
+            assert!(read_text(text).is_ok(), "{text}");
+        }
+        assert!(strictly(r#"{"method":"m","id":1}"#).is_ok());
+        let batch = strictly(r#"[{"id":1},{"method":"m"}]"#);
+        let Ok(Body::Batch(messages)) = batch else { panic!("{batch:?}") };
+        assert!(messages[0].is_none() && messages[1].is_some());
     }
 
     #[test]

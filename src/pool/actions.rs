@@ -27,6 +27,14 @@ pub enum Action<P> {
         /// What the caller is told.
         failure: Failure,
     },
+    /// Drop what this worker still answers to this call, which has taken too long. The worker
+    /// goes on with its other calls.
+    GiveUp {
+        /// The worker.
+        worker: WorkerId,
+        /// The call. It may have left the books.
+        call: CallId,
+    },
     /// Start a worker under this name.
     Start(WorkerId),
     /// Log that this question is refused from now on because it has cost several workers.
@@ -38,7 +46,7 @@ pub enum Action<P> {
 /// Why the pool itself stops a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// A call took longer than allowed.
+    /// Calls took longer than allowed, and it answers nobody.
     Timeout,
     /// It is replaced because of its calls, its memory or its age.
     Recycled,

@@ -35,7 +35,7 @@ impl<P> State<P> {
 
     /// A worker is about to be lost: blames the one question that can be the cause. There is none
     /// if the worker had not read it, if the answers of several calls are in doubt, or if the
-    /// worker may have worked on several at once.
+    /// worker may have worked on several at once, such as one that was given up.
     pub(super) fn blame_for(
         &mut self,
         now: Instant,
@@ -49,6 +49,9 @@ impl<P> State<P> {
             Loss::UnaskedOutput | Loss::StartFailed { .. } => false,
         };
         let Some(book) = self.crew.get(worker).filter(|_| is_certain) else { return };
+        if !book.given_up.is_empty() {
+            return;
+        }
         let read = book.held.len().saturating_sub(unwritten);
         let is_alone = read == 1 || (read > 1 && self.rules.in_order);
         let Some(head) = book.held.front().filter(|_| is_alone) else { return };
@@ -71,7 +74,7 @@ impl<P> State<P> {
         let is_whole = now >= since + self.rules.timeout;
         let usual = self.estimate.service().unwrap_or_default();
         let is_slow = usual > self.rules.timeout / USUAL_MOST;
-        if !is_whole || !head.in_peace || is_slow {
+        if !is_whole || !head.in_peace || is_slow || !book.given_up.is_empty() {
             return;
         }
         let Some(call) = self.calls.get_mut(head.id) else { return };

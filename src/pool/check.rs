@@ -123,6 +123,13 @@ impl<P> State<P> {
         if waiting != self.queue.len() {
             return Err(format!("{waiting} calls wait, the queue says {}", self.queue.len()));
         }
+        if let Some(book) = self.crew.iter().find(|book| {
+            book.phase == Phase::Serving
+                && book.held.is_empty()
+                && (self.is_full(book) || book.is_mute)
+        }) {
+            return Err(format!("worker {} holds nothing and has no room", book.id));
+        }
         let free = self.crew.free().len();
         if waiting > 0 && free > 0 {
             return Err(format!("{waiting} calls wait while {free} workers are free"));
@@ -138,11 +145,13 @@ impl<P> State<P> {
         let wait = self.calls.iter().filter_map(|call| call.waits_until).min();
         let run = self.crew.iter().flat_map(|book| self.run_deadlines(book)).map(|(at, _)| at);
         let overdue = self.crew.iter().filter_map(|book| self.overdue_at(book));
+        let silent = self.crew.iter().filter_map(|book| self.silent_until(book));
         let deadlines = [
             ("wait in the queue", wait),
             ("caller's deadline", self.alarms.first_caller_deadline()),
             ("time to run", run.min()),
             ("time until a rescue", overdue.min()),
+            ("time to answer anybody", silent.min()),
         ];
         for (what, deadline) in deadlines {
             if deadline.is_some_and(|deadline| !is_set(deadline)) {

@@ -1,7 +1,9 @@
 //! The workers of one pool: what each holds, which are free, how many count.
 //!
-//! Pure: data and the smallest steps on it; `state` decides. Only this file changes a worker, so
+//! Pure: data and the smallest steps on it; `state` decides. Only this module changes a worker, so
 //! the list of free workers and the census always fit the workers.
+
+mod owed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -48,6 +50,14 @@ pub(super) struct Held {
     pub(super) in_peace: bool,
 }
 
+/// One call that was given up: its caller was told that it took too long, and the worker still
+/// owes an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GivenUp {
+    pub(super) id: CallId,
+    pub(super) given: Instant,
+}
+
 /// One worker. Readable by the whole core, changed by [`Crew`] only.
 #[derive(Debug)]
 pub(super) struct WorkerBook {
@@ -57,6 +67,12 @@ pub(super) struct WorkerBook {
     /// The calls it holds, oldest first. Calls that were answered by another worker or abandoned
     /// stay until this worker has answered them too.
     pub(super) held: VecDeque<Held>,
+    /// The calls that were given up and not answered since.
+    pub(super) given_up: Vec<GivenUp>,
+    /// When it last answered any call.
+    heard_at: Option<Instant>,
+    /// It answers nobody, and only the calls that it holds keep it: it takes no more.
+    pub(super) is_mute: bool,
     /// When the first of `held` became the first.
     pub(super) head_since: Instant,
     /// When it last finished a call, or began to work after being free.
@@ -91,7 +107,15 @@ impl WorkerBook {
 
     /// Returns true if it may be given a call when it has room.
     pub(super) fn takes_calls(&self) -> bool {
-        self.phase == Phase::Serving && self.stay != Stay::Parting
+        self.phase == Phase::Serving && self.stay != Stay::Parting && !self.is_mute
+    }
+
+    /// When the oldest call was given to it that was given up and after which it has answered
+    /// nobody; `None` if there is none.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        let since = self.heard_at;
+        let given = self.given_up.iter().map(|call| call.given);
+        given.filter(|given| since.is_none_or(|heard| *given >= heard)).min()
     }
 
     /// Returns true if it serves and holds nothing.
@@ -241,6 +265,9 @@ impl Crew {
             phase: Phase::Starting,
             started: now,
             held: VecDeque::new(),
+            given_up: Vec::new(),
+            heard_at: None,
+            is_mute: false,
             head_since: now,
             busy_since: now,
             idle_since: now,
@@ -297,9 +324,9 @@ impl Crew {
         Some(Given { was_free, is_newly_due, overdue_at: book.head_since + patience })
     }
 
-    /// A worker answered a call; `None` if it does not hold it. A good answer shows that the
-    /// worker works.
-    pub(super) fn answered(
+    /// A call leaves a worker; `None` if the worker does not hold it. A good answer shows that
+    /// the worker works.
+    pub(super) fn release(
         &mut self,
         now: Instant,
         worker: WorkerId,

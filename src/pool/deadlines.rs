@@ -57,21 +57,32 @@ impl<P> State<P> {
         true
     }
 
-    /// Stops a worker in which a call has run out of time.
+    /// Looks for calls in a worker that have run out of time. Where each answer proves which call it
+    /// is for, only those calls are given up, as long as the worker is of use to others.
     pub(super) fn check_times(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.crew.get(worker) else { return };
         let deadlines = self.run_deadlines(book);
-        let Some((first, _)) = deadlines.clone().min() else { return };
+        let first = deadlines.clone().map(|(deadline, _)| deadline).min();
         let is_late = |(deadline, _): &(Instant, CallId)| *deadline <= now;
         let late: Vec<CallId> = deadlines.filter(is_late).map(|(_, id)| id).collect();
-        if late.is_empty() {
-            return self.alarms.at(first);
+        if !late.is_empty() && (self.rules.in_order || self.may_stop_for(now, worker, &late)) {
+            return self.stop_for(now, worker, &late);
         }
+        if !late.is_empty() {
+            self.give_up(now, worker, &late);
+        } else if let Some(first) = first {
+            self.alarms.at(first);
+        }
+        self.check_silence(now, worker);
+    }
+
+    /// Stops a worker in which these calls have run out of time.
+    fn stop_for(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
         let failure = Failure::Timeout { after: self.rules.timeout };
         // No back-off, even for a worker without a good answer: a worker that hangs is started
         // again once per `timeout`, which is no storm.
         self.stop_worker(worker, StopReason::Timeout);
-        self.blame_for_time(now, worker, &late);
+        self.blame_for_time(now, worker, late);
         let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
         let suspect = |_, id| late.contains(&id).then(|| failure.clone());
         self.clear(now, worker, 0, &lost, suspect);

@@ -88,6 +88,15 @@ impl Pool {
                 self.cancel(now, call);
                 return true;
             }
+            Action::GiveUp { worker, call } => {
+                if let Some(link) = self.links.get(worker) {
+                    let settings = self.settings();
+                    let words = settings.program.wire.cancel.as_deref();
+                    let mut pipes = link.pipes.borrow_mut();
+                    pipes.iter_mut().for_each(|pipes| pipes.give_up(call, words));
+                    link.wake();
+                }
+            }
             Action::Start(worker) => {
                 let link = self.links.add(worker);
                 self.metrics.worker_started();
@@ -121,7 +130,7 @@ impl Pool {
         if entry.has_begun() {
             // The lost worker had answered before it had read all of the question.
             let exit = "in the middle of its answer".into();
-            let ended = state.answered(now, worker, call, false);
+            let ended = state.withdrawn(now, worker, call);
             drop(state);
             self.refuse_given(ended, Failure::WorkerLost { exit });
             return false;
@@ -152,7 +161,7 @@ impl Pool {
                 true
             }
             Err(refused) => {
-                let ended = state.answered(now, worker, call, false);
+                let ended = state.withdrawn(now, worker, call);
                 drop(state);
                 self.refuse_given(ended, unsendable(&refused));
                 false
@@ -203,6 +212,7 @@ impl Pool {
             Some(pipes) => {
                 let step = pipes.hear(&mut heard);
                 self.count_dropped(pipes.take_dropped());
+                self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
                 step
             }
             None => Ok(()),
@@ -223,6 +233,17 @@ impl Pool {
         };
         self.settle(now);
         verdict
+    }
+
+    /// Notes that a worker answered: calls that somebody waits for, or these, which were given up.
+    fn note_heard(&self, now: Instant, link: &Link, answered: bool, late: &[CallId]) {
+        if answered || !late.is_empty() {
+            let mut state = self.state.borrow_mut();
+            state.heard(now, link.worker);
+            for call in late {
+                state.answered_late(now, link.worker, *call);
+            }
+        }
     }
 
     /// Hands answers out. Stops at the first that may belong to another call, and returns why.

@@ -21,6 +21,7 @@ mod deadlines;
 mod driver;
 mod entry;
 mod estimate;
+mod given_up;
 mod lifecycle;
 mod links;
 mod losses;
@@ -28,6 +29,7 @@ mod promises;
 mod queue;
 mod refusals;
 mod scale;
+mod seldom_said;
 mod streams;
 mod suspects;
 mod timer;
@@ -56,6 +58,7 @@ use lifecycle::Lifecycle;
 use links::Links;
 use pending::{Outbox, Pending};
 use rules::Rules;
+use seldom_said::SeldomSaid;
 use state::State;
 use timer::Timer;
 
@@ -85,6 +88,8 @@ pub struct Pool {
     lifecycle: Lifecycle,
     services: Services,
     metrics: PoolMetrics,
+    /// What workers wrote that is no answer, in the log.
+    strays: RefCell<SeldomSaid>,
 }
 
 /// What operators are told of one pool.
@@ -122,6 +127,7 @@ impl Pool {
             lifecycle: Lifecycle::default(),
             services,
             metrics,
+            strays: RefCell::default(),
         });
         pool.settle(Instant::now());
         pool.services.tasks.spawn_local(driver::keep_time(Rc::clone(&pool)));

@@ -41,6 +41,14 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// A worker with this many calls that were given up takes no more.
+    pub(super) fn given_up_most(&self) -> usize {
+        match self.in_flight {
+            InFlight::Fixed(calls) => calls as usize,
+            InFlight::Auto => 1,
+        }
+    }
+
     /// The time after which a call that is accepted now is no longer put back into the queue: one
     /// wait, and one `timeout` per try. Without this limit a call that stands behind one hanging
     /// call after the other would be put back for ever.

@@ -21,6 +21,7 @@
 //! - A worker that starts or leaves holds nothing.
 //! - At most `most` workers count.
 //! - While a worker is free, no call waits.
+//! - A worker that serves has room for a call, or holds one.
 //! - An alarm is set for every deadline.
 
 use std::sync::Arc;
@@ -172,7 +173,24 @@ impl<P> State<P> {
         id: CallId,
         good: bool,
     ) -> Option<Ended<P>> {
-        let released = self.crew.answered(now, worker, id, good)?;
+        self.heard(now, worker);
+        self.released(now, worker, id, good)
+    }
+
+    /// A call is taken out of a worker without an answer: the worker could not be asked, or was
+    /// told that the call is cancelled. Returns the call, as [`State::answered`] does.
+    pub fn withdrawn(&mut self, now: Instant, worker: WorkerId, id: CallId) -> Option<Ended<P>> {
+        self.released(now, worker, id, false)
+    }
+
+    fn released(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        id: CallId,
+        good: bool,
+    ) -> Option<Ended<P>> {
+        let released = self.crew.release(now, worker, id, good)?;
         if good {
             self.backoff.forget();
             self.suspects.acquit(self.calls.get_mut(id));
@@ -187,6 +205,7 @@ impl<P> State<P> {
             Some(stay) => self.freed(now, worker, stay),
             None => self.note_run_deadline(worker),
         }
+        self.stop_if_useless(worker);
         if released.freed.is_none() && released.was_overdue {
             self.end_rescue(now, worker);
         }
@@ -207,6 +226,7 @@ impl<P> State<P> {
     /// Replaces the rules. No worker is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
         self.rules = rules;
+        self.crew.ids().into_iter().for_each(|worker| self.stop_if_useless(worker));
         self.retire_due();
         self.alarms.at(now);
     }
@@ -288,7 +308,9 @@ impl<P> State<P> {
         };
         let roomy = |book: &&WorkerBook| {
             let is_overdue = book.overdue || now.duration_since(book.head_since) >= patience;
-            book.takes_calls() && !is_overdue && book.held.len() < window as usize
+            let inside = book.held.len() + book.given_up.len();
+            let is_full = book.given_up.len() >= self.rules.given_up_most();
+            book.takes_calls() && !is_overdue && !is_full && inside < window as usize
         };
         let books = self.crew.iter().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
@@ -314,7 +336,7 @@ impl<P> State<P> {
     }
 
     /// A worker holds nothing now: it leaves if it is to, else it is free.
-    fn freed(&mut self, now: Instant, worker: WorkerId, stay: Stay) {
+    pub(super) fn freed(&mut self, now: Instant, worker: WorkerId, stay: Stay) {
         match stay {
             Stay::Parting => self.stop_worker(worker, StopReason::Recycled),
             Stay::Due => {

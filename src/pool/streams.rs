@@ -150,7 +150,7 @@ impl Pool {
                 link.pipes.borrow_mut().as_mut().is_some_and(|it| it.cancel(call, words));
             if was_told {
                 link.wake();
-                let ended = self.state.borrow_mut().answered(now, link.worker, call, false);
+                let ended = self.state.borrow_mut().withdrawn(now, link.worker, call);
                 if let Some(ended) = ended {
                     let after = ended.timing.queue + ended.timing.work;
                     self.finish(ended, Err(Failure::Timeout { after }));
@@ -191,10 +191,23 @@ impl Pool {
 
     /// Counts the messages of a worker that answered no call.
     pub(super) fn count_dropped(&self, dropped: Dropped) {
-        let Dropped { notifications, questions, late } = dropped;
+        let Dropped { notifications, questions, late, strays, stray } = dropped;
         self.metrics.message_dropped(Dropping::Notification, notifications);
         self.metrics.message_dropped(Dropping::Question, questions);
         self.metrics.message_dropped(Dropping::Late, late);
+        self.metrics.message_dropped(Dropping::Stray, strays);
+        if let Some((said, why)) = stray
+            && let Some(messages) = self.strays.borrow_mut().may_say(Instant::now(), strays)
+        {
+            let pool = self.name();
+            tracing::warn!(
+                pool,
+                said,
+                why,
+                messages,
+                "dropped what a worker wrote: it is no answer"
+            );
+        }
     }
 }
 

@@ -12,11 +12,18 @@ pub(super) const REMEMBERED_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Cancelled {
     ids: BTreeSet<u64>,
-    /// Every id up to this one counts as cancelled. Only grows.
+    /// Ids up to this one were never used.
+    unused_up_to: u64,
+    /// Every used id up to this one counts as cancelled. Only grows.
     all_up_to: u64,
 }
 
 impl Cancelled {
+    /// No id is cancelled, and none up to this one is ever used.
+    pub(super) fn above(id: u64) -> Self {
+        Self { ids: BTreeSet::new(), unused_up_to: id, all_up_to: id }
+    }
+
     /// Adds an id. Calls are not always cancelled in the order in which they were asked.
     pub(super) fn add(&mut self, id: u64) {
         if id <= self.all_up_to {
@@ -32,7 +39,7 @@ impl Cancelled {
 
     /// Returns true if what comes for this id is late.
     pub(super) fn contains(&self, id: u64) -> bool {
-        (1..=self.all_up_to).contains(&id) || self.ids.contains(&id)
+        (self.unused_up_to < id && id <= self.all_up_to) || self.ids.contains(&id)
     }
 }
 
@@ -74,6 +81,13 @@ mod tests {
             assert!((1..=count).all(|id| cancelled.contains(id)), "order {place}");
             assert!(!cancelled.contains(0) && !cancelled.contains(count + 1));
         }
+    }
+
+    #[test]
+    fn an_id_below_the_first_is_not_contained_however_many_are_cancelled() {
+        let mut cancelled = Cancelled::above(5000);
+        (5001..=5000 + 3 * MAX).for_each(|id| cancelled.add(id));
+        assert!(cancelled.contains(5001) && !cancelled.contains(5000) && !cancelled.contains(1));
     }
 
     #[test]

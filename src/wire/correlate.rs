@@ -1,7 +1,8 @@
 //! Finds the call that a message of one worker answers.
 //!
-//! Pure: a call stays in the books until its last message has come, even if its caller has left:
-//! a late answer must find its own call, or it would meet another one.
+//! Pure: a call stays in the books until its last message has come, even if its caller has left or
+//! was told that it took too long: a late answer must find its own call, or it would meet another
+//! one.
 //!
 //! Memory: one entry for each call in the worker, of which the pool decides the number, and the
 //! ids of cancelled calls ([`Cancelled`]).
@@ -11,13 +12,13 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::cancelled::Cancelled;
-use super::echo;
+use super::echo::{self, NotOne};
 use super::encode::{Encoder, TooLong};
-use super::json_id::{self, OwnId};
+use super::json_id::{self, OwnId, Unusable, WorkerMessage};
 use crate::base::Question;
-use crate::base::json;
+use crate::base::json::{self, Member};
 use crate::base::pattern::Pattern;
-use crate::config::{Matching, ReplyShape, StreamEnd, WireSettings};
+use crate::config::{IdNames, Matching, ReplyShape, StreamEnd, WireSettings};
 
 /// The calls in one worker, each known to the pool by a token `T`.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Correlator<T> {
     /// How the last part of an answer is recognised; `None` if an answer is one message.
     stream: Option<StreamEnd>,
     cancelled: Cancelled,
+    /// A message that cannot be an answer is no reason to stop the worker.
+    drops_strays: bool,
 }
 
 /// Why a question was not asked. Nothing was written, and the books are unchanged.
@@ -58,8 +61,13 @@ pub enum Received<T> {
         /// How much of the answer it is. The call leaves the books with the last share.
         share: Share,
     },
-    /// A message about a cancelled call.
-    Late,
+    /// A message about a call that was cancelled or given up.
+    Late {
+        /// The call that was given up, if this ends its answer. It leaves the books.
+        ended: Option<T>,
+    },
+    /// A message that cannot be an answer; the text tells the operator why.
+    Stray(&'static str),
     /// A message that belongs to no call and asks for nothing (`json-id`).
     Notification,
     /// A question of the worker's own (`json-id`).
@@ -97,7 +105,7 @@ enum Rule {
     /// The shapes in which an answer may repeat its question.
     Echo(Vec<Pattern>),
     Tag,
-    JsonId,
+    JsonId(IdNames),
 }
 
 #[derive(Debug)]
@@ -108,6 +116,8 @@ struct OpenCall<T> {
     tag: u64,
     /// The caller's `id` (`json-id`).
     own_id: OwnId,
+    /// Its caller was told that it took too long. Its answer is dropped.
+    is_given_up: bool,
 }
 
 impl<T: Clone> Correlator<T> {
@@ -118,7 +128,17 @@ impl<T: Clone> Correlator<T> {
             ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
         };
         let stream = wire.stream.as_ref().map(|stream| stream.end.clone());
-        Self { stream, ..Self::matching(wire.matching, wire.error.iter().chain(reply)) }
+        let mut books = Self::matching(wire.matching, wire.error.iter().chain(reply));
+        if let Rule::JsonId(names) = &mut books.rule {
+            names.clone_from(&wire.id);
+        }
+        Self { stream, drops_strays: wire.drops_strays || books.drops_strays, ..books }
+    }
+
+    /// Makes the tags and ids count up from the number after this one. No call may be open.
+    #[must_use]
+    pub fn counting_from(self, number: u64) -> Self {
+        Self { last_tag: number, cancelled: Cancelled::above(number), ..self }
     }
 
     /// Empty books for this matching. `shapes` are the patterns of answers: with `echo`, those
@@ -130,10 +150,11 @@ impl<T: Clone> Correlator<T> {
                 Rule::Echo(shapes.filter(|shape| shape.has_input()).cloned().collect())
             }
             Matching::Tag => Rule::Tag,
-            Matching::JsonId => Rule::JsonId,
+            Matching::JsonId => Rule::JsonId(IdNames::default()),
         };
         let (calls, cancelled) = (VecDeque::new(), Cancelled::default());
-        Self { rule, calls, last_tag: 0, stream: None, cancelled }
+        let drops_strays = matching == Matching::JsonId;
+        Self { rule, calls, last_tag: 0, stream: None, cancelled, drops_strays }
     }
 
     /// Adds a call to the books and appends its framed question to `out`.
@@ -151,7 +172,7 @@ impl<T: Clone> Correlator<T> {
         let nonce = question.nonce.as_deref();
         let tag = self.last_tag + 1;
         let mut own_id = OwnId::Absent;
-        match self.rule {
+        match &self.rule {
             Rule::Order | Rule::Echo(_) => encoder.encode(b"", &question.text, nonce, out)?,
             Rule::Tag => {
                 let mut digits = itoa::Buffer::new();
@@ -160,39 +181,70 @@ impl<T: Clone> Correlator<T> {
                 prefix[..digits.len()].copy_from_slice(digits);
                 encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
-            Rule::JsonId => {
+            Rule::JsonId(names) => {
                 let text;
-                (text, own_id) = json_id::replace(&question.text, tag).map_err(Refused::Unfit)?;
+                (text, own_id) =
+                    json_id::replace(&question.text, tag, &names.send).map_err(Refused::Unfit)?;
                 encoder.encode(b"", &text, nonce, out)?;
             }
         }
         self.last_tag = tag;
-        self.calls.push_back(OpenCall { token, question: question.clone(), tag, own_id });
+        let question = question.clone();
+        self.calls.push_back(OpenCall { token, question, tag, own_id, is_given_up: false });
         Ok(())
     }
 
     /// Decides what a message is. A call leaves the books with the last share of its answer.
     pub fn received(&mut self, message: Bytes) -> Received<T> {
-        if self.calls.is_empty() && !matches!(self.rule, Rule::JsonId) {
-            return Received::Mismatch("it wrote a message while nothing was asked".to_owned());
+        if self.calls.is_empty() && !matches!(self.rule, Rule::JsonId(_)) {
+            return self.stray("it wrote a message while nothing was asked");
         }
         match &self.rule {
             Rule::Order => self.answered(0, message, false),
             Rule::Echo(shapes) => {
                 let questions = self.calls.iter().map(|call| &call.question.text);
                 match echo::find(&questions, shapes, &message) {
-                    Ok(place) => self.answered(place, message, true),
-                    Err(reason) => Received::Mismatch(reason.to_owned()),
+                    Ok(place) => self.answered(self.wanted_first(place), message, true),
+                    Err(NotOne::None) => self.stray("its message repeats the question of no call"),
+                    Err(NotOne::Several) => {
+                        Received::Mismatch("its message repeats more than one question".to_owned())
+                    }
                 }
             }
             Rule::Tag => self.received_tagged(&message),
-            Rule::JsonId => self.received_json(&message),
+            Rule::JsonId(names) => match json_id::read(&message, names) {
+                Ok(WorkerMessage::Answer(id)) => self.received_json(&message, &id),
+                Ok(WorkerMessage::Notification) => Received::Notification,
+                Ok(WorkerMessage::Question(reply)) => Received::WorkerAsks { reply },
+                Err(Unusable::Stray(reason)) => self.stray(reason),
+                Err(Unusable::Doubtful(reason)) => Received::Mismatch(reason),
+            },
         }
     }
 
-    /// Returns true if the worker may write while nothing is asked (`json-id`: notifications).
+    /// Returns true if the worker may write while nothing is asked: notifications (`json-id`), or
+    /// what is dropped.
     pub fn may_speak(&self) -> bool {
-        matches!(self.rule, Rule::JsonId)
+        self.drops_strays
+    }
+
+    fn stray(&self, reason: &'static str) -> Received<T> {
+        if self.drops_strays {
+            Received::Stray(reason)
+        } else {
+            Received::Mismatch(reason.to_owned())
+        }
+    }
+
+    /// Of the calls with the same question as this one, returns the place of the oldest whose
+    /// caller still waits: the answer is right for any of them, and some may never come.
+    fn wanted_first(&self, place: usize) -> usize {
+        if !self.calls[place].is_given_up {
+            return place;
+        }
+        let question = &self.calls[place].question.text;
+        let is_wanted = |call: &OpenCall<T>| !call.is_given_up && call.question.text == *question;
+        self.calls.iter().position(is_wanted).unwrap_or(place)
     }
 
     /// The oldest call without an answer.
@@ -242,6 +294,10 @@ impl<T: Clone> Correlator<T> {
                 Err(reason) => return Received::Mismatch(reason.to_owned()),
             },
         };
+        if self.calls[place].is_given_up {
+            let ended = share.is_last().then(|| self.calls.remove(place)).flatten();
+            return Received::Late { ended: ended.map(|call| call.token) };
+        }
         if share == Share::Part {
             let call = &self.calls[place];
             let (token, question) = (call.token.clone(), call.question.text.clone());
@@ -249,6 +305,17 @@ impl<T: Clone> Correlator<T> {
         }
         let call = self.calls.remove(place).expect("the place was found in the books");
         Received::Answer { token: call.token, text, question: call.question.text, proven, share }
+    }
+
+    /// Gives a call up: its answer is no longer wanted, and is [`Received::Late`] when it comes.
+    /// The call stays in the books until then. Returns the number that the worker knows it by.
+    pub fn give_up(&mut self, token: &T) -> Option<u64>
+    where
+        T: PartialEq,
+    {
+        let call = self.calls.iter_mut().find(|call| call.token == *token)?;
+        call.is_given_up = true;
+        Some(call.tag)
     }
 
     /// Removes a call whose answer is no longer wanted. Returns the `id` that the worker knows it
@@ -279,31 +346,19 @@ impl<T: Clone> Correlator<T> {
                 let text = message.slice((end + 1).min(message.len())..);
                 self.answered(place, text, true)
             }
-            None => {
-                Received::Mismatch("its message does not begin with the tag of a call".to_owned())
-            }
+            None => self.stray("its message does not begin with the tag of a call"),
         }
     }
 
-    fn received_json(&mut self, message: &Bytes) -> Received<T> {
-        let read = match json_id::read(message) {
-            Ok(read) => read,
-            Err(reason) => return Received::Mismatch(reason.to_owned()),
-        };
-        match (read.has_method, &read.id) {
-            (true, None) => Received::Notification,
-            (true, Some(id)) => Received::WorkerAsks {
-                reply: json_id::method_not_found(&message[id.value.clone()]),
-            },
-            (false, None) => Received::Mismatch("its message has no `id`".to_owned()),
-            (false, Some(id)) => match self.place_of(&message[id.value.clone()]) {
-                Some(place) => {
-                    let text = json_id::restore(message, id, &self.calls[place].own_id);
-                    self.answered(place, text, true)
-                }
-                None if self.was_cancelled(&message[id.value.clone()]) => Received::Late,
-                None => Received::Mismatch("the `id` of its message belongs to no call".to_owned()),
-            },
+    fn received_json(&mut self, message: &Bytes, id: &Member) -> Received<T> {
+        let tag = &message[id.value.clone()];
+        match self.place_of(tag) {
+            Some(place) => {
+                let text = json_id::restore(message, id, &self.calls[place].own_id);
+                self.answered(place, text, true)
+            }
+            None if self.was_cancelled(tag) => Received::Late { ended: None },
+            None => Received::Mismatch("the `id` of its message belongs to no call".to_owned()),
         }
     }
 }
@@ -431,7 +486,11 @@ mod tests {
         books.ask(2001, "{}");
         for id in [1, 500, 1999] {
             let answer = format!("{{\"id\":{id}}}");
-            assert_eq!(books.correlator.received(answer.into()), Received::Late, "{id}");
+            assert_eq!(
+                books.correlator.received(answer.into()),
+                Received::Late { ended: None },
+                "{id}"
+            );
         }
         for id in ["0", "2002"] {
             let answer = books.correlator.received(format!("{{\"id\":{id}}}").into());
@@ -449,7 +508,7 @@ mod tests {
         assert_eq!(books.correlator.cancel(&1), Some(1));
         assert_eq!(books.correlator.cancel(&1), None);
         for late in [r#"{"id":1}"#, r#"{"id":3}"#, r#"{"id":3}"#] {
-            assert_eq!(books.receive(late), Received::Late);
+            assert_eq!(books.receive(late), Received::Late { ended: None });
         }
         books.is_out_of_step(r#"{"id":4}"#);
         books.is_out_of_step(r#"{"id":"1"}"#);
@@ -552,10 +611,6 @@ mod tests {
         let mut books = Books::new(Matching::JsonId, &[]);
         books.ask(1, "{}");
         for message in [
-            "",
-            "nope",
-            "[]",
-            "{",
             "{}",
             r#"{"id":2}"#,
             r#"{"id":"1"}"#,
@@ -564,11 +619,93 @@ mod tests {
             r#"{"id":-1}"#,
             r#"{"id":1,"id":1}"#,
             r#"{"result":{"id":1}}"#,
-            r#"[{"id":1}]"#,
-            r#"{"id":1}{"id":1}"#,
         ] {
             books.is_out_of_step(message);
         }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_a_stray_line() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        let strays = ["", "nope", "[]", "{", r#"[{"id":1}]"#, r#"{"id":1}{"id":1}"#];
+        for asks in [false, true] {
+            if asks {
+                books.ask(1, "{}");
+            }
+            for message in strays {
+                assert!(matches!(books.receive(message), Received::Stray(_)), "{message}");
+            }
+            assert_eq!(books.correlator.len(), usize::from(asks));
+        }
+    }
+
+    #[test]
+    fn under_tag_and_echo_a_stray_line_is_one_only_where_that_was_said() {
+        for (matching, own) in [(Matching::Tag, "1 x"), (Matching::Echo, "a|x")] {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            books.is_out_of_step("debug");
+            books.correlator.drops_strays = true;
+            assert!(books.correlator.may_speak());
+            assert!(matches!(books.receive("debug"), Received::Stray(_)));
+            books.ask(1, "a");
+            assert!(matches!(books.receive("debug"), Received::Stray(_)));
+            assert_eq!(share(&mut books, own).0, 1);
+        }
+        let mut books = Books::new(Matching::Echo, &["{input}|{r}"]);
+        books.correlator.drops_strays = true;
+        books.ask(1, "a");
+        books.ask(2, "a|b");
+        books.is_out_of_step("a|b|5");
+    }
+
+    #[test]
+    fn the_answer_of_a_call_that_was_given_up_is_late_and_then_it_leaves_the_books() {
+        for (matching, answer) in
+            [(Matching::Tag, "1 x"), (Matching::JsonId, r#"{"id":1}"#), (Matching::Echo, "{}|x")]
+        {
+            let mut books = Books::new(matching, &["{input}|{r}"]);
+            books.ask(7, "{}");
+            books.correlator.give_up(&7);
+            assert_eq!(books.correlator.len(), 1, "the worker still owes it");
+            assert_eq!(books.receive(answer), Received::Late { ended: Some(7) });
+            assert!(books.correlator.is_empty());
+            books.is_out_of_step(answer);
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_call_that_was_given_up_are_late_up_to_the_last() {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.correlator.stream = Some(StreamEnd::More);
+        books.ask(7, "{}");
+        books.correlator.give_up(&7);
+        let part = r#"{"id":1,"more":true}"#;
+        assert_eq!(books.receive(part), Received::Late { ended: None });
+        assert_eq!(books.receive(r#"{"id":1}"#), Received::Late { ended: Some(7) });
+    }
+
+    #[test]
+    fn an_echo_goes_to_the_caller_who_waits_before_the_one_who_was_given_up() {
+        let mut books = Books::new(Matching::Echo, &["{input}|{r}"]);
+        books.ask(1, "a");
+        books.correlator.give_up(&1);
+        books.ask(2, "a");
+        assert_eq!(books.receive("a|5"), answer(2, "a|5", "a", true));
+        assert_eq!(books.receive("a|5"), Received::Late { ended: Some(1) });
+        books.is_out_of_step("a|5");
+    }
+
+    #[test]
+    fn ids_count_on_from_where_they_were_told_to() {
+        let correlator = Correlator::matching(Matching::JsonId, std::iter::empty());
+        let correlator = correlator.counting_from(70_000);
+        let mut books = Books { correlator, written: BytesMut::new() };
+        assert_eq!(books.ask(1, r#"{"id":1}"#), "{\"id\":70001}\n");
+        assert_eq!(books.ask(2, "{}"), "{\"id\":70002}\n");
+        assert_eq!(books.correlator.cancel(&1), Some(70_001));
+        books.is_out_of_step(r#"{"id":1}"#);
+        assert_eq!(books.receive(r#"{"id":70001}"#), Received::Late { ended: None });
+        assert_eq!(share(&mut books, r#"{"id":70002}"#).0, 2);
     }
 
     #[test]

@@ -7,13 +7,22 @@ use bytes::Bytes;
 
 use crate::base::pattern::{Match, Pattern};
 
+/// Why an answer belongs to no question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOne {
+    /// It repeats none.
+    None,
+    /// It repeats several that differ.
+    Several,
+}
+
 /// Returns the place of the oldest question that the answer repeats. A question that the whole
 /// answer fits comes before one that the answer only repeats.
 pub(super) fn find<'a>(
     questions: &(impl Iterator<Item = &'a Bytes> + Clone),
     shapes: &[Pattern],
     answer: &Bytes,
-) -> Result<usize, &'static str> {
+) -> Result<usize, NotOne> {
     let echoes: Vec<_> = shapes.iter().map(|shape| (shape, shape.echoed(answer))).collect();
     for wholly in [true, false] {
         let mut found: Option<(usize, &Bytes)> = None;
@@ -23,14 +32,14 @@ pub(super) fn find<'a>(
                 continue;
             }
             if found.replace((place, question)).is_some() {
-                return Err("its message repeats more than one question");
+                return Err(NotOne::Several);
             }
         }
         if let Some((place, _)) = found {
             return Ok(place);
         }
     }
-    Err("its message repeats the question of no call")
+    Err(NotOne::None)
 }
 
 /// Returns true if the answer fits one of the shapes, or, unless `wholly`, at least repeats the

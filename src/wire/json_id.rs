@@ -1,13 +1,16 @@
-//! The `id` of a JSON object: sets ours in a question, finds it in the answer, and puts the
+//! The id of a JSON object: sets ours in a question, finds it in the answer, and puts the
 //! caller's own back, byte for byte.
 //!
-//! Pure: edits the text itself, so nothing else in the message changes.
+//! Pure: edits the text itself, so nothing else in the message changes. In JSON-RPC the id is the
+//! member `id` both ways. Other protocols give it other names ([`IdNames`]), and tell answers from
+//! events and questions by the member `type`.
 
 use bytes::Bytes;
 
 use crate::base::json::{self, Fault, Member};
+use crate::config::IdNames;
 
-/// The `id` of the caller's question.
+/// The id of the caller's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OwnId {
     /// There was none, so the answer gets none.
@@ -16,41 +19,73 @@ pub(super) enum OwnId {
     Text(Bytes),
 }
 
-/// The members of a worker's message that matter.
-pub(super) struct WorkerMessage {
-    /// The message has a `method`, so it is not an answer.
-    pub(super) has_method: bool,
-    pub(super) id: Option<Member>,
+/// What a message of a worker is.
+#[derive(Debug)]
+pub(super) enum WorkerMessage {
+    /// The answer to the question with this id.
+    Answer(Member),
+    /// It asks for nothing.
+    Notification,
+    /// A question of the worker's own, and the answer that it gets: there is no such method.
+    Question(Bytes),
 }
 
-/// Returns the question with our `id`, and the `id` it had.
-pub(super) fn replace(question: &Bytes, id: u64) -> Result<(Bytes, OwnId), &'static str> {
-    let object = json::members(question, ["id"]).map_err(|fault| match fault {
+/// Why a message of a worker cannot be used. The texts tell the operator what is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It cannot be an answer: it is no JSON object.
+    Stray(&'static str),
+    /// It may be an answer, and nothing shows to what.
+    Doubtful(String),
+}
+
+/// Returns the question with our id in the member `name`, and the id it had.
+pub(super) fn replace(
+    question: &Bytes,
+    id: u64,
+    name: &str,
+) -> Result<(Bytes, OwnId), &'static str> {
+    let object = json::members(question, [name]).map_err(|fault| match fault {
         Fault::NotJson => "the question is not JSON",
         Fault::NotObject => "the question is not a JSON object",
-        Fault::Twice => "the question has its `id` twice",
+        Fault::Twice => "the question has its id twice",
     })?;
     let mut number = itoa::Buffer::new();
     let number = number.format(id).as_bytes();
     let Some(member) = &object.members[0] else {
         let (before, after) = question.split_at(object.open + 1);
         let comma: &[u8] = if object.is_empty { b"" } else { b"," };
-        let text = [before, b"\"id\":", number, comma, after].concat();
+        let text = [before, b"\"", name.as_bytes(), b"\":", number, comma, after].concat();
         return Ok((text.into(), OwnId::Absent));
     };
     let (before, value, after) = around(question, member);
     Ok(([before, number, after].concat().into(), OwnId::Text(question.slice_ref(value))))
 }
 
-/// Reads a message of a worker. The error tells the operator what is wrong.
-pub(super) fn read(message: &[u8]) -> Result<WorkerMessage, &'static str> {
-    let object = json::members(message, ["id", "method"]).map_err(|fault| match fault {
-        Fault::NotJson => "its message is not JSON",
-        Fault::NotObject => "its message is not a JSON object",
-        Fault::Twice => "its message has its `id` or `method` twice",
+/// Reads a message of a worker.
+pub(super) fn read(message: &[u8], names: &IdNames) -> Result<WorkerMessage, Unusable> {
+    let is_json_rpc = names.are_of_json_rpc();
+    let kind = if is_json_rpc { "method" } else { "type" };
+    let reply = names.reply.as_str();
+    let object = json::members(message, [reply, kind]).map_err(|fault| match fault {
+        Fault::NotJson => Unusable::Stray("its message is not JSON"),
+        Fault::NotObject => Unusable::Stray("its message is not a JSON object"),
+        Fault::Twice => {
+            Unusable::Doubtful(format!("its message has its `{reply}` or `{kind}` twice"))
+        }
     })?;
-    let [id, method] = object.members;
-    Ok(WorkerMessage { has_method: method.is_some(), id })
+    let [id, kind] = object.members;
+    let kind = kind.map(|kind| &message[kind.value]);
+    Ok(match (kind, id) {
+        (Some(_), None) if is_json_rpc => WorkerMessage::Notification,
+        (Some(_), Some(id)) if is_json_rpc => {
+            WorkerMessage::Question(method_not_found(&message[id.value]))
+        }
+        (Some(b"\"event\""), _) => WorkerMessage::Notification,
+        (Some(b"\"request\""), _) => WorkerMessage::Question(not_supported(message, names)),
+        (_, Some(id)) => WorkerMessage::Answer(id),
+        (_, None) => return Err(Unusable::Doubtful(format!("its message has no `{reply}`"))),
+    })
 }
 
 /// Returns the answer with the caller's `id` in place of ours.
@@ -67,8 +102,30 @@ pub(super) fn restore(answer: &Bytes, id: &Member, own: &OwnId) -> Bytes {
     }
 }
 
-/// Returns the answer to a question of the worker's own; `id` is the text of its `id`.
-pub(super) fn method_not_found(id: &[u8]) -> Bytes {
+/// Returns the answer to a question of the worker's own in the shape of a debug adapter's.
+fn not_supported(question: &[u8], names: &IdNames) -> Bytes {
+    let members = json::members(question, [names.send.as_str(), "command"]).ok();
+    let [id, command] = members.map(|object| object.members).unwrap_or_default();
+    let text = |member: Option<Member>| member.map_or(&b"null"[..], |it| &question[it.value]);
+    let (send, reply) = (names.send.as_bytes(), names.reply.as_bytes());
+    let (id, command) = (text(id), text(command));
+    [
+        &b"{\""[..],
+        send,
+        b"\":0,\"type\":\"response\",\"",
+        reply,
+        b"\":",
+        id,
+        b",\"success\":false,\"command\":",
+        command,
+        b",\"message\":\"not supported\"}",
+    ]
+    .concat()
+    .into()
+}
+
+/// Returns the answer to a question of the worker's own in JSON-RPC; `id` is the text of its `id`.
+fn method_not_found(id: &[u8]) -> Bytes {
     let after = br#","error":{"code":-32601,"message":"method not found"}}"#;
     [br#"{"jsonrpc":"2.0","id":"#, id, after].concat().into()
 }
@@ -84,16 +141,23 @@ fn around<'a>(text: &'a [u8], member: &Member) -> (&'a [u8], &'a [u8], &'a [u8])
 mod tests {
     use super::*;
 
+    fn id_of(answer: &[u8], names: &IdNames) -> Member {
+        match read(answer, names) {
+            Ok(WorkerMessage::Answer(id)) => id,
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+
     fn replaced(question: &str) -> (String, OwnId) {
         let question = Bytes::copy_from_slice(question.as_bytes());
-        let (text, own) = replace(&question, 17).expect("an object");
+        let (text, own) = replace(&question, 17, "id").expect("an object");
         (String::from_utf8(text.to_vec()).expect("text"), own)
     }
 
     fn there_and_back(question: &str) -> String {
         let (text, own) = replaced(question);
         let text = Bytes::from(text);
-        let id = read(&text).expect("an object").id.expect("we set it");
+        let id = id_of(&text, &IdNames::default());
         assert_eq!(&text[id.value.clone()], b"17");
         String::from_utf8(restore(&text, &id, &own).to_vec()).expect("text")
     }
@@ -141,7 +205,7 @@ mod tests {
             (r#"{"id":17,"r":1}"#, r#"{"r":1}"#),
         ] {
             let answer = Bytes::from_static(answer.as_bytes());
-            let id = read(&answer).expect("an object").id.expect("an id");
+            let id = id_of(&answer, &IdNames::default());
             assert_eq!(restore(&answer, &id, &OwnId::Absent), without);
         }
     }
@@ -151,7 +215,8 @@ mod tests {
         for question in
             ["[]", r#"[{"id":1}]"#, "1", "", "{", r#"{"id":1,"id":2}"#, "{\"a\":\"\n\"}"]
         {
-            assert!(replace(&Bytes::from_static(question.as_bytes()), 1).is_err(), "{question}");
+            let question = Bytes::from_static(question.as_bytes());
+            assert!(replace(&question, 1, "id").is_err(), "{question:?}");
         }
     }
 
@@ -162,5 +227,49 @@ mod tests {
             "jsonrpc": "2.0", "id": "a", "error": {"code": -32601, "message": "method not found"},
         });
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply).expect("JSON"), expected);
+    }
+
+    fn of_debug_adapters() -> IdNames {
+        IdNames { send: "seq".to_owned(), reply: "request_seq".to_owned() }
+    }
+
+    #[test]
+    fn the_id_may_have_another_name_each_way() {
+        let names = of_debug_adapters();
+        let question = Bytes::from_static(br#"{"seq":3,"type":"request","command":"next"}"#);
+        let (text, own) = replace(&question, 17, &names.send).expect("an object");
+        assert_eq!(text, r#"{"seq":17,"type":"request","command":"next"}"#);
+        let answer = r#"{"seq":90,"type":"response","request_seq":17,"success":true}"#;
+        let answer = Bytes::from_static(answer.as_bytes());
+        let id = id_of(&answer, &names);
+        let own = restore(&answer, &id, &own);
+        assert_eq!(own, r#"{"seq":90,"type":"response","request_seq":3,"success":true}"#);
+        let (text, _) = replace(&Bytes::from_static(b"{}"), 4, &names.send).expect("an object");
+        assert_eq!(text, r#"{"seq":4}"#);
+    }
+
+    #[test]
+    fn events_and_questions_are_told_from_answers_by_their_type() {
+        let names = of_debug_adapters();
+        let event = br#"{"seq":1,"type":"event","event":"x","request_seq":17}"#;
+        assert!(matches!(read(event, &names), Ok(WorkerMessage::Notification)));
+        let asks = br#"{"seq":5,"type":"request","command":"runInTerminal"}"#;
+        let Ok(WorkerMessage::Question(reply)) = read(asks, &names) else { panic!("it asks") };
+        let expected = serde_json::json!({ "seq": 0, "type": "response", "request_seq": 5,
+            "success": false, "command": "runInTerminal", "message": "not supported" });
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply).expect("JSON"), expected);
+        let method = br#"{"request_seq":17,"method":"x"}"#;
+        assert_eq!(&method[id_of(method, &names).value], b"17", "`method` means nothing here");
+        for doubtful in [&br#"{"type":"response"}"#[..], br#"{"request_seq":1,"request_seq":1}"#] {
+            assert!(matches!(read(doubtful, &names), Err(Unusable::Doubtful(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_cannot_be_an_answer() {
+        for text in ["", "Loading model...", "{\"id\":1", "[{\"id\":1}]", "7", "{\"id\":1}}"] {
+            let read = read(text.as_bytes(), &IdNames::default());
+            assert!(matches!(read, Err(Unusable::Stray(_))), "{text}: {read:?}");
+        }
     }
 }

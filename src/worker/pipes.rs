@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,6 +33,10 @@ const SHOWN_MOST: usize = 200;
 /// asked something large would keep that memory for ever.
 const KEPT_ROOM: usize = 256 << 10;
 
+/// Where the ids of one worker begin, drawn at random: nobody can guess those of others. They fit
+/// into 31 bits for a billion calls, as several protocols ask.
+const IDS_BEGIN: Range<u64> = 1 << 16..1 << 30;
+
 /// The pipes of one worker.
 #[derive(Debug)]
 pub struct Pipes {
@@ -55,17 +60,23 @@ pub struct Pipes {
     /// read.
     begins: VecDeque<(CallId, u64)>,
     dropped: Dropped,
+    /// Calls that were given up and have had their answer, since the last [`Pipes::take_ended`].
+    ended: Vec<CallId>,
 }
 
 /// Numbers of messages that answered no call, since the last [`Pipes::take_dropped`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Notifications, which ask for nothing.
     pub notifications: u64,
     /// Questions of the worker. It was told that there is no such method.
     pub questions: u64,
-    /// Answers to cancelled calls.
+    /// Answers to calls that were cancelled or given up.
     pub late: u64,
+    /// Messages that cannot be answers.
+    pub strays: u64,
+    /// The first of those, as the log shows it, and why it is no answer.
+    pub stray: Option<(String, &'static str)>,
 }
 
 /// An answer with its call; not yet judged.
@@ -129,7 +140,7 @@ impl Pipes {
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
             decoder: Decoder::new(&wire.framing.reply, wire.message_max),
-            correlator: Correlator::new(wire),
+            correlator: Correlator::new(wire).counting_from(fastrand::u64(IDS_BEGIN)),
             passes_on: wire.framing.reply == Framing::Turn && wire.stream.is_some(),
             outgoing: BytesMut::new(),
             is_outgoing_large: false,
@@ -138,6 +149,7 @@ impl Pipes {
             written: 0,
             begins: VecDeque::new(),
             dropped: Dropped::default(),
+            ended: Vec::new(),
         })
     }
 
@@ -188,6 +200,23 @@ impl Pipes {
         // The framing refuses only words that would break it. Then the worker is not told.
         self.say(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
         true
+    }
+
+    /// Gives a call up: its answer is dropped when it comes. Until then the worker owes it. It is
+    /// told so in `words`, where `{id}` stands for the id of the call, unless it does not read.
+    pub fn give_up(&mut self, call: CallId, words: Option<&str>) {
+        let Some(id) = self.correlator.give_up(&call) else { return };
+        self.begins.retain(|(begun, _)| *begun != call);
+        if let Some(words) = words {
+            // It does no harm if this is lost: the worker works in vain.
+            self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
+        }
+    }
+
+    /// Returns the calls that were given up and whose answers have come since the last call of this
+    /// function.
+    pub fn take_ended(&mut self) -> Vec<CallId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Returns what was counted since the last call of this function.
@@ -310,9 +339,14 @@ impl Pipes {
                     // because the worker asks without reading.
                     self.tell(&Question::plain(reply)).ok();
                 }
-                Received::Late => {
+                Received::Late { ended } => {
                     self.dropped.late += 1;
-                    tracing::debug!("dropped the answer to a cancelled call");
+                    self.ended.extend(ended);
+                    tracing::debug!("dropped the answer to a call that nobody waits for");
+                }
+                Received::Stray(reason) => {
+                    self.dropped.strays += 1;
+                    self.dropped.stray.get_or_insert_with(|| (shown(&said), reason));
                 }
                 Received::Mismatch(detail) => {
                     let said = Some(shown(&said));
@@ -357,8 +391,11 @@ impl Pipes {
             Received::Mismatch(detail) => {
                 Err(OutOfStep { fault: Fault::Mismatch, detail, said: Some(shown(&said)) })
             }
-            Received::Notification | Received::WorkerAsks { .. } | Received::Late => {
-                unreachable!("only `json-id` has these, and it takes no turns")
+            Received::Notification
+            | Received::WorkerAsks { .. }
+            | Received::Late { .. }
+            | Received::Stray(_) => {
+                unreachable!("a worker that takes turns has none of these")
             }
         }
     }

@@ -90,9 +90,11 @@ fn values_that_are_commands_to_some_programs_are_sent_as_they_are() {
 }
 
 fn speaks_json() -> Server {
-    Server::with("workers = 1\nmatching = \"json-id\"\nin_flight = 8\nreply = \"json\"")
-        .worker("demo-worker")
-        .start()
+    Server::with(
+        "workers = 1\nmatching = \"json-id\"\njsonrpc = false\nin_flight = 8\nreply = \"json\"",
+    )
+    .worker("demo-worker")
+    .start()
 }
 
 /// The caller's own id comes back byte for byte, whatever it is.
@@ -126,9 +128,10 @@ fn callers_with_the_same_id_get_their_own_answers() {
 
 #[test]
 fn what_is_no_json_never_reaches_a_program_that_reads_json() {
-    let server = Server::with("workers = 1\nmatching = \"json-id\"\nreply = \"json\"")
-        .worker("demo-worker --journal seen")
-        .start();
+    let server =
+        Server::with("workers = 1\nmatching = \"json-id\"\njsonrpc = false\nreply = \"json\"")
+            .worker("demo-worker --journal seen")
+            .start();
     let deep = format!("{{\"id\":1,\"a\":{}1", "[".repeat(100_000));
     for bad in ["", "{bad", "{\"id\":1}}", "{\"id\":1,\"id\":2}", "{\"id\":01}", "'a'", &deep] {
         let answer = server.answers(bad);

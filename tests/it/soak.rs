@@ -41,6 +41,7 @@ KEYS
 [pool.json]
 command = ["$httpipe", FAULTS]
 matching = "json-id"
+jsonrpc = false
 in_flight = 8
 reply = "json"
 KEYS

@@ -78,10 +78,11 @@ for line in sys.stdin:
     print(json.dumps({"jsonrpc": "2.0", "method": "progress"}))
     print(json.dumps({"id": id, "n": {"more": True}}), flush=True)
 "#;
-    let server = Server::with("workers = 1\nmatching = \"json-id\"\nstream = \"more\"")
-        .worker("python3 more.py")
-        .file("more.py", program)
-        .start();
+    let server =
+        Server::with("workers = 1\nmatching = \"json-id\"\njsonrpc = false\nstream = \"more\"")
+            .worker("python3 more.py")
+            .file("more.py", program)
+            .start();
     let answer = server.answers(r#"{"id":"mine"}"#);
     assert_eq!(answer.header("content-type"), "application/jsonl");
     let lines: Vec<serde_json::Value> =
@@ -205,7 +206,7 @@ for line in sys.stdin:
         print(json.dumps({"id": message["params"], "more": True}), flush=True)
         print(json.dumps({"id": message["params"]}), flush=True)
 "#;
-    let keys = "workers = 1\nmatching = \"json-id\"\nstream = \"more\"\n\
+    let keys = "workers = 1\nmatching = \"json-id\"\njsonrpc = false\nstream = \"more\"\n\
         cancel = '{\"method\":\"cancel\",\"params\":{id}}'";
     let server =
         Server::with(keys).worker("python3 endless.py").file("endless.py", program).start();

@@ -86,7 +86,8 @@ impl Oracle {
     pub(crate) fn judge_room(&self) -> Checked {
         let InFlight::Fixed(most) = self.rules.in_flight else { return Ok(()) };
         let roomy = |model: &&Model| {
-            model.stage == Stage::Serving && !self.is_renewing && model.held.len() < most as usize
+            let inside = model.held.len() + model.given_up.len();
+            model.stage == Stage::Serving && !self.is_renewing && inside < most as usize
         };
         let waits = self.waiting().next();
         ensure(waits.is_none() || !self.workers.values().any(|model| roomy(&model)), || {

@@ -10,6 +10,7 @@
 
 mod ahead;
 mod floors;
+mod given_up;
 mod model;
 mod oracle;
 mod overload;

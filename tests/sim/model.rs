@@ -61,6 +61,10 @@ pub(crate) struct Model {
     pub(crate) stage: Stage,
     pub(crate) started: Instant,
     pub(crate) held: Vec<Inside>,
+    /// Calls that were given up and not answered since.
+    pub(crate) given_up: Vec<Inside>,
+    /// When it last answered any call.
+    pub(crate) heard_at: Option<Instant>,
     pub(crate) head_since: Instant,
     pub(crate) idle_since: Instant,
     pub(crate) used: u64,

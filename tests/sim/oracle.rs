@@ -129,6 +129,7 @@ impl Oracle {
         self.starts += 1;
         ensure(!self.stopping, || format!("worker {worker} starts while the pool stops"))?;
         self.judge_start()?;
+        self.note_spoiled();
         let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
         let most = self.rules.most;
         ensure(self.is_renewing || alive < most, || {
@@ -138,6 +139,8 @@ impl Oracle {
             stage: Stage::Starting,
             started: self.now,
             held: Vec::new(),
+            given_up: Vec::new(),
+            heard_at: None,
             head_since: self.now,
             idle_since: self.now,
             used: 0,
@@ -229,7 +232,9 @@ impl Oracle {
             InFlight::Auto if self.asks[serial].idempotent => WINDOW_MOST,
             InFlight::Auto => 1,
         };
-        ensure(holds < most, || format!("worker {worker} gets call {serial} and holds {holds}"))?;
+        let inside = holds + model.given_up.len();
+        let has_room = inside < most && !self.is_full(model, 0);
+        ensure(has_room, || format!("worker {worker} gets call {serial} and has {inside}"))?;
         let last = self.free().max_by_key(|(_, free)| free.used).map(|(id, _)| *id);
         let right = last.is_none_or(|last| last == worker);
         ensure(right, || {
@@ -262,6 +267,7 @@ impl Oracle {
         let model = self.workers.get_mut(&worker)?;
         let place = model.held.iter().position(|inside| inside.id == id)?;
         let serial = model.held.remove(place).serial;
+        model.heard_at = Some(now);
         if place == 0 {
             model.head_since = now;
             model.is_rescued = false;
@@ -332,7 +338,10 @@ impl Oracle {
         let now = self.now;
         let alive = self.count(Stage::Starting) + self.count(Stage::Serving);
         let legal = match reason {
-            StopReason::Timeout => self.limits(model).any(|limit| limit <= now),
+            StopReason::Timeout if self.rules.in_order => {
+                self.limits(model).any(|limit| limit <= now)
+            }
+            StopReason::Timeout => self.may_stop_for_time(model),
             StopReason::Stopped => self.stopping,
             StopReason::Recycled => self.is_renewing && model.held.is_empty(),
             StopReason::ScaledDown => {
@@ -349,21 +358,10 @@ impl Oracle {
             _ => Blame::Lost,
         };
         let is_certain = late.iter().filter(|late| **late).count() == 1 && late[0];
+        let is_certain = is_certain && model.given_up.is_empty();
         self.empty(worker, 0, blame, 0, is_certain);
         (self.unproven_deaths, self.pause) = (deaths, pause);
         Ok(())
-    }
-
-    /// When the time of each call ends that a worker can be working on.
-    fn limits<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = Instant> + 'a {
-        let running = if self.rules.in_order { 1 } else { model.held.len() };
-        model.held.iter().take(running).map(move |inside| {
-            let since = if self.rules.in_order { model.head_since } else { inside.given };
-            let ask = &self.asks[inside.serial];
-            let alone = ask.alone_since.into_iter().chain(ask.ended).min();
-            let whole = since + self.rules.timeout;
-            alone.map_or(whole, |alone| whole.min(alone.max(since) + self.rules.abandoned))
-        })
     }
 
     /// Judges a call that left the core's books with a failure.
@@ -433,9 +431,11 @@ impl Oracle {
     /// Judges what must hold after every event, once the core has drawn the consequences.
     pub(crate) fn judge(&mut self, is_whole: bool) -> Checked {
         self.look();
+        self.note_spoiled();
         let is_free = self.free().next().is_some();
         if is_whole {
             self.judge_calls(is_free)?;
+            self.judge_given_up()?;
             self.judge_room()?;
             self.judge_departures()?;
         }

@@ -305,6 +305,6 @@ fn where_calls_take_long_side_by_side_none_is_blamed_for_its_time() {
             }
         }
         let said = runs_over(&mut story, name);
-        assert_eq!(said, [format!("fail {name} timeout")]);
+        assert_eq!(said, [format!("give up {name} in {worker}"), format!("fail {name} timeout")]);
     }
 }

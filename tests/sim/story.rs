@@ -84,6 +84,10 @@ impl Story {
         let name = |id| self.state.payload(id).copied().expect("in the books");
         match action {
             Action::Give { worker, call } => format!("give {} to {worker}", name(call)),
+            Action::GiveUp { worker, call } => {
+                let name = self.ids.iter().find(|(_, id)| **id == call).expect("it arrived").0;
+                format!("give up {name} in {worker}")
+            }
             Action::Fail(ended, failure) => format!("fail {} {}", ended.payload, failure.code()),
             Action::Expire { call, failure } => format!("expire {} {}", name(call), failure.code()),
             Action::Start(worker) => format!("start {worker}"),

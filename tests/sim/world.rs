@@ -336,6 +336,11 @@ impl World {
     fn finish(&mut self, worker: WorkerId, call: CallId) -> Checked {
         let in_order = self.oracle.rules.in_order;
         let Some(model) = self.oracle.workers.get(&worker) else { return Ok(()) };
+        if model.stage == Stage::Serving && self.oracle.answered_late(worker, call) {
+            self.state.answered_late(self.oracle.now, worker, call);
+            return Ok(());
+        }
+        let Some(model) = self.oracle.workers.get(&worker) else { return Ok(()) };
         let place = model.held.iter().position(|inside| inside.id == call);
         if model.stage != Stage::Serving || place.is_none_or(|place| in_order && place > 0) {
             return Ok(());
@@ -386,7 +391,9 @@ impl World {
         self.trace(|| format!("lost {worker}: {loss:?}, {unwritten} unwritten"));
         let blame = |place| if place < doubtful { Blame::Doubt } else { Blame::Lost };
         let holds = self.oracle.workers.get(&worker).map_or(0, |model| model.held.len());
+        let owes = self.oracle.workers.get(&worker).map_or(0, |model| model.given_up.len());
         let is_alone = self.oracle.rules.in_order || holds.saturating_sub(unwritten) == 1;
+        let is_alone = is_alone && owes == 0;
         let is_certain = is_alone && (suspects == 1 || doubtful == 1);
         self.oracle.empty(worker, unwritten, blame, suspects, is_certain);
         self.state.lose(self.oracle.now, worker, loss, unwritten);
@@ -419,6 +426,7 @@ impl World {
                 Ok(())
             }
             Action::Give { worker, call } => self.give(worker, call),
+            Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Refuse(question) => {
                 let question = usize::try_from(question.0).expect("it was a serial");
                 self.oracle.suspicion.refuse(question, self.oracle.now)

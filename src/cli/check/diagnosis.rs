@@ -197,7 +197,9 @@ impl Diagnosis<'_> {
         let mut decoder = Decoder::new(&wire.framing.reply, wire.message_max);
         let mut buffer = BytesMut::from(output);
         while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
-            if let Received::Mismatch(_) | Received::Answer { .. } = books.received(message) {
+            if let Received::Mismatch(_) | Received::Stray(_) | Received::Answer { .. } =
+                books.received(message)
+            {
                 return false;
             }
         }

@@ -379,7 +379,10 @@ impl TriedWorker<'_> {
                 Received::Answer { text, proven, share, .. } if share.is_last() => {
                     return Ok(Some((text, proven)));
                 }
-                Received::Answer { .. } | Received::Notification | Received::Late => {}
+                Received::Answer { .. }
+                | Received::Notification
+                | Received::Late { .. }
+                | Received::Stray(_) => {}
                 Received::WorkerAsks { reply } => {
                     self.encoder.encode(b"", &reply, None, &mut self.worker.outgoing).ok();
                 }

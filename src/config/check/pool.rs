@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::stream;
+use super::{correlation, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
@@ -91,6 +91,9 @@ fn wire(
     let takes_turns = needs_turns || (!is_proven && in_flight == InFlight::Fixed(1));
     let stream = stream::stream(findings, path, file, &reply);
     let cancel = stream::cancel(findings, path, file);
+    let id = correlation::id(findings, path, file);
+    let is_json_rpc = correlation::is_json_rpc(findings, path, file, &id);
+    let drops_strays = correlation::drops_strays(findings, path, file);
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
     Some(WireSettings {
         framing: framing?,
@@ -102,6 +105,9 @@ fn wire(
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
         stream,
         cancel,
+        id,
+        is_json_rpc,
+        drops_strays,
     })
 }
 

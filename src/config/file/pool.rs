@@ -53,10 +53,11 @@ pub struct PoolFile {
     /// The HTTP status of an answer that `error` matches.
     #[schemars(range(min = 400, max = 599))]
     pub error_status: u16,
-    /// Longest time that one call may take in a worker; then the worker is stopped and the caller
-    /// gets 504.
+    /// Longest time that one call may take in a worker; then the caller gets 504. With `tag`, `echo`
+    /// and `json-id` the worker goes on, unless it answers nobody; with `order` it is stopped.
     pub timeout: Time,
-    /// How long a call may go on running after its caller has left; then its worker is stopped.
+    /// How long a call may go on running after its caller has left; then it ends as if it had taken
+    /// longer than `timeout`.
     pub abandoned: Time,
     /// What may wait for a worker.
     pub queue: QueueFile,
@@ -113,6 +114,54 @@ pub struct PoolFile {
     /// worker still answers is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
+    /// Which member of a JSON object holds the id of a call: a name, as in `"requestId"`, or one
+    /// each way, as in `{ send = "seq", reply = "request_seq" }`; only with `matching = "json-id"`.
+    /// With any name but `id`, a message of the program with `"type": "event"` answers nothing, and
+    /// one with `"type": "request"` is a question of its own. If absent: `id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<IdFile>,
+    /// Whether a question that is passed on as it came must be one of JSON-RPC: with a `method`. If
+    /// absent: true with `matching = "json-id"`, unless `id` names another member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jsonrpc: Option<bool>,
+    /// What becomes of a worker that writes a message which is no answer, such as a debug line.
+    /// `stop`: it is stopped, and the calls in it fail. `drop`: the message is dropped, counted and
+    /// logged; only where each answer says whose it is (`tag`, `echo`, `json-id`). With `json-id`,
+    /// what is no JSON object is dropped in any case.
+    pub stray: StrayText,
+}
+
+/// Which member of a JSON object holds the id of a call.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum IdFile {
+    /// The same both ways.
+    Both(String),
+    /// Each way its own.
+    Each(IdsFile),
+}
+
+/// Which member holds the id of a call, each way its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdsFile {
+    /// In a question.
+    pub send: String,
+    /// In an answer.
+    pub reply: String,
+}
+
+/// What becomes of a worker that writes a message which is no answer.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(extend("type" = "string"))]
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a documented variant makes the schema a list of alternatives"
+)]
+pub enum StrayText {
+    Stop,
+    Drop,
 }
 
 /// How bytes are cut into messages.
@@ -246,6 +295,9 @@ impl Default for PoolFile {
             stream: None,
             stream_buffer: Size::mebibytes(1),
             cancel: None,
+            id: None,
+            jsonrpc: None,
+            stray: StrayText::Stop,
         }
     }
 }
@@ -253,6 +305,12 @@ impl Default for PoolFile {
 impl Default for FramingsFile {
     fn default() -> Self {
         Self { send: "line".to_owned(), reply: "line".to_owned() }
+    }
+}
+
+impl Default for IdsFile {
+    fn default() -> Self {
+        Self { send: "id".to_owned(), reply: "id".to_owned() }
     }
 }
 

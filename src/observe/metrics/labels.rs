@@ -11,15 +11,20 @@ pub enum Dropping {
     Notification,
     /// The worker's own question.
     Question,
-    /// It came for a call that was cancelled or abandoned.
+    /// It came for a call that was cancelled, given up or abandoned.
     Late,
     /// The worker wrote it before its first question.
     Banner,
+    /// It cannot be an answer.
+    Stray,
+    /// A caller's, which cancels no live call of theirs.
+    Cancel,
 }
 
 impl Dropping {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Notification, Self::Question, Self::Late, Self::Banner];
+    pub const ALL: [Self; 6] =
+        [Self::Notification, Self::Question, Self::Late, Self::Banner, Self::Stray, Self::Cancel];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -28,6 +33,8 @@ impl Dropping {
             Self::Question => "question",
             Self::Late => "late",
             Self::Banner => "banner",
+            Self::Stray => "stray",
+            Self::Cancel => "cancel",
         }
     }
 }

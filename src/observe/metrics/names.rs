@@ -176,10 +176,12 @@ pub const ALL: &[Metric] = &[
         kind: MetricKind::Counter,
         unit: "messages",
         labels: &["pool", "reason"],
-        help: "Messages of workers that were passed on to no caller, by reason: `notification`, \
-               `question` (the worker's own; it is told that there is no such method), `late` (of \
-               a call that was cancelled or whose caller left in the middle of its answer) or \
-               `banner` (output of a worker before its first question, counted once a worker)",
+        help: "Messages that were passed on to nobody, by reason: `notification`, `question` (the \
+               worker's own; it is told that there is no such method), `late` (of a call that was \
+               cancelled, that took too long, or whose caller left in the middle of its answer), \
+               `banner` (output of a worker before its first question, counted once a worker), \
+               `stray` (what a worker wrote that cannot be an answer) or `cancel` (a caller's, \
+               which names no live call of theirs)",
         samples: |numbers, to| {
             for pool in &numbers.series.pools {
                 for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {
