@@ -33,7 +33,7 @@ fn is_complete(before: &[&str], program: &[&str]) -> bool {
     let matches = CommandLine::command().try_get_matches_from(line);
     let line = matches.and_then(|matches| CommandLine::from_arg_matches(&matches));
     match line.map(|line| line.command) {
-        Ok(Command::Run(serve)) => serve.config.is_none(),
+        Ok(Command::Run(run)) => run.serve.config.is_none(),
         Ok(Command::Check(check)) => check.serve.config.is_none(),
         Ok(Command::Init(_)) => true,
         _ => false,

@@ -17,6 +17,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::config::flags::{Command, CommandLine, ServeArguments};
 use crate::config::{ConfigSource, Problems, Secrets};
+use crate::server::Mode;
 
 /// The exit code of a failure while running.
 const FAILED: u8 = 1;
@@ -47,7 +48,13 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     let matches = matches.subcommand().map(|(_, matches)| matches);
     match line.command {
-        Command::Run(arguments) => run::run(&source(arguments, matches)),
+        Command::Run(arguments) => {
+            let mode = Mode { watches: !arguments.watch.is_empty() };
+            let patterns = arguments.patterns();
+            let mut source = source(arguments.serve, matches);
+            source.options.extend(patterns);
+            run::run(&source, mode)
+        }
         Command::Check(arguments) => {
             check::run(&source(arguments.serve, matches), !arguments.no_ask)
         }

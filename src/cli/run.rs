@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use super::{FAILED, REFUSED, complain, is_terminal, shown};
 use crate::config::{ConfigSource, Secrets};
+use crate::server::Mode;
 
 /// Loads the configuration and serves until a signal stops the server.
-pub(super) fn run(source: &ConfigSource) -> ExitCode {
+pub(super) fn run(source: &ConfigSource, mode: Mode) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(problems) => {
@@ -17,7 +18,7 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    match crate::server::run(config, source.clone()) {
+    match crate::server::run(config, source.clone(), mode) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("error: {error}\n"));

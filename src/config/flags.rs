@@ -25,7 +25,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve one program, or all pools of a configuration file
-    Run(ServeArguments),
+    Run(RunArguments),
     /// Validate the configuration, ask a worker of each pool and report what it does
     Check(CheckArguments),
     /// Write a commented httpipe.toml
@@ -49,6 +49,35 @@ pub struct ServeArguments {
     /// Options that mirror keys of the file.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Reload by itself when the configuration or a file of a program changes: the files that the
+    /// command names, and those of PATTERN; may be repeated
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub watch: Vec<String>,
+
+    /// What `check` takes too.
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+impl RunArguments {
+    /// Returns the patterns of `--watch`, as the key of the only pool.
+    pub fn patterns(&self) -> Option<Typed> {
+        let given: Vec<String> = self.watch.iter().filter(|it| !it.is_empty()).cloned().collect();
+        let target = Target::Pool(&["watch"]);
+        let typed = || Typed { name: "--watch".to_owned(), target, value: list(&given) };
+        (!given.is_empty()).then(typed)
+    }
 }
 
 /// What `check` takes.
@@ -368,7 +397,7 @@ mod tests {
     fn typed(arguments: &[&str]) -> Vec<String> {
         let matches = CommandLine::command().get_matches_from(arguments);
         let line = CommandLine::from_arg_matches(&matches).expect("valid");
-        let Command::Run(serve) = line.command else { panic!("not run") };
+        let Command::Run(RunArguments { serve, .. }) = line.command else { panic!("not run") };
         let (_, matches) = matches.subcommand().expect("run");
         let shown = |typed: Typed| format!("{} {:?} {}", typed.name, typed.target, typed.value);
         serve.options.typed(matches).into_iter().map(shown).collect()

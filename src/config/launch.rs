@@ -103,6 +103,15 @@ pub fn resolve(
 ///
 /// `watch` names too many.
 pub fn stamps(launch: &LaunchSettings) -> Result<Stamps, TooMany> {
+    survey(launch).map(|(stamps, _)| stamps)
+}
+
+/// Looks at the files of a program. Returns with them the directories that `watch` searches.
+///
+/// # Errors
+///
+/// `watch` names too many.
+pub fn survey(launch: &LaunchSettings) -> Result<(Stamps, Vec<PathBuf>), TooMany> {
     Stamps::of(&launch.program, &launch.arguments, &launch.dir, &launch.watch)
 }
 

@@ -18,6 +18,7 @@ use super::schema::schema;
 use super::secrets::secrets;
 use super::server::Config;
 use super::shape;
+use super::stamp::Stamps;
 use super::tree::{KeyPath, Tree};
 
 /// The file that is read if neither a file nor a program is named.
@@ -66,6 +67,8 @@ impl ConfigSource {
     ///
     /// All problems that were found.
     pub fn load(&self) -> Result<Config, Problems> {
+        // Before it is read: a change while it is read is then seen as one.
+        let file = self.path.as_deref().map(Stamps::of_file).unwrap_or_default();
         let source = self.path.as_deref().map(read).transpose()?;
         let mut tree = Tree::default();
         let mut problems = Vec::new();
@@ -85,6 +88,7 @@ impl ConfigSource {
         problems.extend(self.put_options(&mut tree));
         problems.extend(shape::check(&mut tree, &schema));
         self.check(tree, problems)
+            .map(|config| Config { file, ..config })
             .map_err(|problems| Problems::new(source, problems).with_secrets(secrets))
     }
 

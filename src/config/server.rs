@@ -11,11 +11,14 @@ use super::file::{LogFormat, LogLevel};
 use super::origins::{Cors, Hosts};
 use super::pool::PoolSettings;
 use super::route::RouteSettings;
+use super::stamp::Stamps;
 use crate::base::ByteSize;
 
 /// The whole configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the configuration file looked like just before it was read; empty without a file.
+    pub file: Stamps,
     /// Where callers connect; at least one.
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.

@@ -38,7 +38,7 @@ pub struct TooMany;
 
 impl Stamps {
     /// Looks at the files that the command names (the program, and each argument that is a file)
-    /// and at those that `watch` names.
+    /// and at those that `watch` names. Returns with them the directories that were searched.
     ///
     /// # Errors
     ///
@@ -48,17 +48,18 @@ impl Stamps {
         arguments: &[String],
         dir: &Path,
         watch: &[Glob],
-    ) -> Result<Self, TooMany> {
+    ) -> Result<(Self, Vec<PathBuf>), TooMany> {
         let mut stamps = Self::default();
         stamps.look(program.to_owned());
         for argument in arguments {
             // An argument that is no file now may be one at the next look.
             stamps.look(dir.join(argument));
         }
-        let mut walk = Walk { stamps: &mut stamps, entries: 0 };
+        let mut walk = Walk { stamps: &mut stamps, entries: 0, directories: Vec::new() };
         for glob in watch.iter().filter(|glob| !glob.excludes) {
             walk.files_of(dir, glob)?;
         }
+        let directories = walk.directories;
         for glob in watch.iter().filter(|glob| glob.excludes) {
             let base = dir.join(&glob.base);
             stamps.files.retain(|path, _| {
@@ -68,7 +69,7 @@ impl Stamps {
                 })
             });
         }
-        Ok(stamps)
+        Ok((stamps, directories))
     }
 
     /// Looks at one file.
@@ -104,6 +105,7 @@ impl Stamps {
 struct Walk<'a> {
     stamps: &'a mut Stamps,
     entries: usize,
+    directories: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -114,6 +116,7 @@ impl Walk<'_> {
 
     /// Looks at the files in a directory and below it. One that cannot be read has none.
     fn enter(&mut self, dir: &Path, names: &mut Vec<String>, glob: &Glob) -> Result<(), TooMany> {
+        self.directories.push(dir.to_owned());
         let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
         for entry in entries.flatten() {
             self.entries += 1;
@@ -139,5 +142,62 @@ impl Walk<'_> {
             names.pop();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_differ_when_a_file_they_name_is_another_one() {
+        let dir = std::env::temp_dir().join(format!("httpipe-stamp-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("lib/deep")).expect("it can be made");
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.join(name), text).expect("it can be written");
+        };
+        write("worker.sh", "a");
+        write("lib/words", "a");
+        let arguments = ["worker.sh", "-x", "lib", "no/such/file"].map(str::to_owned);
+        let watch = ["lib/**", "!lib/*.tmp"].map(|text| Glob::parse(text).expect(text));
+        let look = || {
+            let program = Path::new("/bin/sh");
+            Stamps::of(program, &arguments, &dir, &watch).expect("few files").0
+        };
+        let mut before = look();
+        assert_eq!(before.present().count(), 3, "{before:?}");
+        assert_eq!(before, look());
+        for (what, is_seen, change) in [
+            ("an argument", true, &(|| write("worker.sh", "ab")) as &dyn Fn()),
+            ("a watched file", true, &|| write("lib/words", "ab")),
+            ("a new one", true, &|| write("lib/deep/more", "")),
+            ("one that is left out", false, &|| write("lib/x.tmp", "")),
+            ("one that nobody names", false, &|| write("other", "")),
+            ("an argument that was no file", true, &|| {
+                std::fs::create_dir_all(dir.join("no/such")).expect("it can be made");
+                write("no/such/file", "");
+            }),
+            ("one that vanishes", true, &|| {
+                std::fs::remove_file(dir.join("lib/words")).expect("it is there");
+            }),
+        ] {
+            change();
+            let now = look();
+            assert_eq!(now != before, is_seen, "{what}");
+            before = now;
+        }
+        std::fs::remove_dir_all(&dir).expect("it is there");
+    }
+
+    #[test]
+    fn a_search_has_a_bound() {
+        let dir = std::env::temp_dir().join(format!("httpipe-many-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("it can be made");
+        for number in 0..=FILES_MOST {
+            std::fs::write(dir.join(number.to_string()), "").expect("it can be written");
+        }
+        let watch = [Glob::parse("*").expect("a pattern")];
+        assert!(Stamps::of(Path::new("/bin/sh"), &[], &dir, &watch).is_err());
+        std::fs::remove_dir_all(&dir).expect("it is there");
     }
 }

@@ -13,6 +13,7 @@ use crate::base::ByteSize;
 use crate::base::template::Template;
 use crate::config::framing::Framings;
 use crate::config::route::ContentType;
+use crate::config::stamp::Stamps;
 use crate::config::{
     AdminSettings, CacheSettings, CallSettings, Config, Framing, Hosts, LimitSettings, LogFormat,
     LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
@@ -47,6 +48,7 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
 /// question 1024.
 pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
     Config {
+        file: Stamps::default(),
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
         hosts: Arc::new(Hosts::Named(HashSet::new())),

@@ -11,6 +11,7 @@ mod descriptors;
 mod operator;
 mod reload;
 mod threads;
+mod watch;
 
 use std::io;
 use std::rc::Rc;
@@ -81,12 +82,19 @@ fn no_guard(error: io::Error) -> ServeError {
     ServeError::System { what: "cannot start the guard process", error, hint }
 }
 
+/// How a server runs that is not a matter of its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// It reloads by itself when the configuration or a file of a program changes.
+    pub watches: bool,
+}
+
 /// Serves until told to stop. `source` is what a reload loads again.
 ///
 /// # Errors
 ///
 /// [`ServeError`]; nothing is left running.
-pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
+pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), ServeError> {
     reaper::expect_children();
     descriptors::provide(&config).map_err(ServeError::Descriptors)?;
     let metrics = Metrics::new();
@@ -99,7 +107,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), ServeError> {
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
         let services = Services { tasks: TaskTracker::new(), guard, metrics };
-        serve(config, source, services, listeners, admin, &log).await
+        let start = Start { config, source, mode, services };
+        serve(start, listeners, admin, &log).await
     });
     drop(runtime);
     log.flush(LAST_LINES);
@@ -121,10 +130,16 @@ fn bind_admin(settings: &AdminSettings) -> Result<Option<Listener>, ListenError>
     }
 }
 
-async fn serve(
+/// What a server is made of.
+struct Start {
     config: Config,
     source: ConfigSource,
+    mode: Mode,
     services: Services,
+}
+
+async fn serve(
+    Start { config, source, mode, services }: Start,
     listeners: Vec<Listener>,
     admin: Option<Listener>,
     log: &Log,
@@ -167,6 +182,9 @@ async fn serve(
         let desk = AdminDesk::new(Rc::clone(&server), addresses);
         let admin = Rc::new(Admin::new(desk, metrics, token));
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
+    }
+    if mode.watches {
+        services.tasks.spawn_local(watch::reload_on_change(Rc::clone(&server)));
     }
     let hint = "this should not happen; please report it";
     until_stop_signal(&server).await.map_err(system("cannot wait for signals", hint))?;
@@ -224,8 +242,8 @@ async fn until_stop_signal(server: &Rc<Server>) -> io::Result<()> {
 /// may have changed since it was read.
 async fn reload_on_hang_up(server: Rc<Server>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
-        if let Err(problems) = server.reload_after_all().await {
-            tracing::error!(problems, "not reloaded; the old configuration stays");
+        if let Err(refused) = server.reload_after_all().await {
+            tracing::error!(problems = refused.why, "not reloaded; the old configuration stays");
         }
     }
 }

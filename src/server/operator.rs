@@ -60,7 +60,7 @@ impl Operator for AdminDesk {
         // leave its new workers running.
         let reload = self.server.tasks().spawn_local(async move { server.reload(&replace).await });
         match reload.await {
-            Ok(reloaded) => reloaded.map(|report| report.text()),
+            Ok(reloaded) => reloaded.map(|report| report.text()).map_err(|refused| refused.why),
             Err(_) => Err("the reload ended in a fault of the server".to_owned()),
         }
     }

@@ -28,6 +28,21 @@ pub(super) struct Report {
     pub(super) is_idle: bool,
 }
 
+/// Why a reload was refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// In words for the operator.
+    pub(super) why: String,
+    /// The configuration that was tried; `None`: it could not be loaded, or nothing was tried.
+    pub(super) tried: Option<Box<Config>>,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self { why, tried: None }
+    }
+}
+
 /// The pools of a configuration that is to take the place of the current one.
 struct Next {
     config: Config,
@@ -56,7 +71,7 @@ enum Fate {
 enum Halt {
     /// A file of this pool has changed since the configuration was loaded.
     Again(String),
-    Refused(String),
+    Refused(Refused),
 }
 
 impl Server {
@@ -67,16 +82,16 @@ impl Server {
     /// # Errors
     ///
     /// The problems, in words. The current configuration stays.
-    pub(super) async fn reload(&self, replace: &Replace) -> Result<Report, String> {
+    pub(super) async fn reload(&self, replace: &Replace) -> Result<Report, Refused> {
         match self.reloading.try_lock() {
             Ok(one) => self.reload_alone(&one, replace).await,
-            Err(_) => Err("another reload is under way".to_owned()),
+            Err(_) => Err("another reload is under way".to_owned().into()),
         }
     }
 
     /// Reloads after the reload that is under way, if there is one: that one may have read an
     /// older file. For SIGHUP, whose sender cannot be told to try again.
-    pub(super) async fn reload_after_all(&self) -> Result<Report, String> {
+    pub(super) async fn reload_after_all(&self) -> Result<Report, Refused> {
         self.reload_alone(&self.reloading.lock().await, &Replace::Changed).await
     }
 
@@ -84,7 +99,7 @@ impl Server {
         &self,
         _one: &MutexGuard<'_, ()>,
         replace: &Replace,
-    ) -> Result<Report, String> {
+    ) -> Result<Report, Refused> {
         let mut unsteady = String::new();
         for _ in 0..ROUNDS_MOST {
             match self.reload_round(replace).await {
@@ -96,26 +111,29 @@ impl Server {
                 Err(Halt::Again(pool)) => unsteady = pool,
             }
         }
-        Err(format!("the files of pool `{unsteady}` keep changing while its workers start"))
+        Err(format!("the files of pool `{unsteady}` keep changing while its workers start").into())
     }
 
     async fn reload_round(&self, replace: &Replace) -> Result<Report, Halt> {
         if self.is_draining() {
-            return Err(Halt::Refused("the server is stopping".to_owned()));
+            return Err(refuse("the server is stopping"));
         }
-        let config = self.source.load().map_err(|problems| Halt::Refused(problems.to_string()))?;
-        known(replace, &config).map_err(Halt::Refused)?;
+        let config = self.source.load().map_err(|problems| refuse(&problems.to_string()))?;
+        known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
         let next = Next { members: members.collect(), config };
         let mut ready = next.come_up().await;
         if self.is_draining() {
             // The new front would accept requests again.
-            ready = Err(Halt::Refused("the server is stopping".to_owned()));
+            ready = Err(refuse("the server is stopping"));
         }
-        if let Err(halt) = ready {
+        if let Err(mut halt) = ready {
             for member in next.members.into_iter().filter(|member| member.fate != Fate::Kept) {
                 member.pool.stop(ExitReason::Reloaded).await;
+            }
+            if let Halt::Refused(refused) = &mut halt {
+                refused.tried = Some(Box::new(next.config));
             }
             return Err(halt);
         }
@@ -159,7 +177,7 @@ impl Next {
         let begun = Instant::now();
         let fresh = || self.members.iter().filter(|member| member.fate != Fate::Kept);
         for Member { pool, .. } in fresh() {
-            come_up(pool, begun).await.map_err(Halt::Refused)?;
+            come_up(pool, begun).await.map_err(|why| refuse(&why))?;
         }
         for Member { pool, .. } in fresh() {
             let settings = pool.settings();
@@ -197,6 +215,9 @@ impl Next {
         if old.config.routes != self.config.routes {
             others.push("routes: changed".to_owned());
         }
+        if old.config.cors != self.config.cors {
+            others.push("cors: changed".to_owned());
+        }
         if old.config.hosts != self.config.hosts {
             others.push("hosts: changed".to_owned());
         }
@@ -224,6 +245,10 @@ impl Report {
             text
         })
     }
+}
+
+fn refuse(why: &str) -> Halt {
+    Halt::Refused(why.to_owned().into())
 }
 
 fn log(report: &Report) {

@@ -38,7 +38,9 @@ Arguments:
   [PROGRAM]...  The program to serve and its arguments
 
 Options:
-  -h, --help  Print help
+      --watch[=<PATTERN>]  Reload by itself when the configuration or a file of a program changes:
+                           the files that the command names, and those of PATTERN; may be repeated
+  -h, --help               Print help
 
 Server:
       --listen <ADDRESS>  Where callers connect: `127.0.0.1:3000` or `unix:/path`; may be repeated

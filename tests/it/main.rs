@@ -56,4 +56,5 @@ mod system;
 mod turn;
 mod two_pools;
 mod unasked;
+mod watch;
 mod web_pages;

@@ -9,6 +9,7 @@ use crate::paths::{Source, Tree};
 /// allowed that no file needs.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("sync", &[]),
+    ("watch", &[]),
     ("base", &["sync"]),
     ("config", &["base"]),
     ("observe", &["base", "config"]),
@@ -23,7 +24,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["base", "config", "observe", "net"]),
     (
         "server",
-        &["base", "config", "observe", "net", "worker", "pool", "cache", "call", "front", "admin"],
+        &[
+            "watch", "base", "config", "observe", "net", "worker", "pool", "cache", "call",
+            "front", "admin",
+        ],
     ),
     ("cli", &["base", "config", "wire", "worker", "front", "server"]),
 ];

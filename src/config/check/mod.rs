@@ -24,6 +24,7 @@ use super::problem::{Place, Problem};
 use super::server::{
     AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
 };
+use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};
 
 /// Checks a file whose shape is right.
@@ -56,6 +57,7 @@ pub fn check(
     let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
     match pools {
         Some(pools) if findings.problems.is_empty() => Ok(Config {
+            file: Stamps::default(),
             listen,
             admin,
             hosts: Arc::new(hosts),
