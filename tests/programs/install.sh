@@ -16,6 +16,10 @@ needs python3 python3
 needs sed sed
 needs gawk gawk
 needs jq jq
+needs bc bc
+needs dc dc
+needs gdb gdb
+needs swipl swi-prolog-nox
 needs c++filt binutils
 needs cs2cs proj-bin
 needs gp pari-gp
