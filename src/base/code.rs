@@ -48,6 +48,8 @@ pub enum Code {
     QueueTimeout,
     /// `no_worker`
     NoWorker,
+    /// `busy`
+    Busy,
     /// `draining`
     Draining,
     /// `timeout`
@@ -56,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
@@ -76,6 +78,7 @@ impl Code {
         Self::QueueFull,
         Self::QueueTimeout,
         Self::NoWorker,
+        Self::Busy,
         Self::Draining,
         Self::Timeout,
     ];
@@ -102,6 +105,7 @@ impl Code {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::NoWorker => "no_worker",
+            Self::Busy => "busy",
             Self::Draining => "draining",
             Self::Timeout => "timeout",
         }

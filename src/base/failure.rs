@@ -103,6 +103,8 @@ pub enum Failure {
         /// When the next start is tried.
         retry_after: Duration,
     },
+    /// The memory for requests and answers is in use.
+    Busy,
     /// The server is stopping.
     Draining,
     /// The program did not answer in time.
@@ -135,6 +137,7 @@ impl Failure {
             Self::QueueFull { .. } => Code::QueueFull,
             Self::QueueTimeout { .. } => Code::QueueTimeout,
             Self::NoWorker { .. } => Code::NoWorker,
+            Self::Busy => Code::Busy,
             Self::Draining => Code::Draining,
             Self::Timeout { .. } => Code::Timeout,
         }
@@ -169,6 +172,7 @@ impl Failure {
             Code::QueueFull => Self::QueueFull { detail: "x".into(), retry_after },
             Code::QueueTimeout => Self::QueueTimeout { waited, retry_after },
             Code::NoWorker => Self::NoWorker { why: "x".into(), retry_after },
+            Code::Busy => Self::Busy,
             Code::Draining => Self::Draining,
             Code::Timeout => Self::Timeout { after: waited },
         }

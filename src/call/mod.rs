@@ -77,6 +77,13 @@ pub enum CacheUse {
     Collapsed(Option<Arc<Stored>>),
 }
 
+impl CacheUse {
+    /// Returns true if the cache holds the answer.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Hit(_) | Self::Miss(Some(_)) | Self::Collapsed(Some(_)))
+    }
+}
+
 /// The way from a request to its answer, for one thread and one load of the configuration.
 #[derive(Clone, Debug)]
 pub struct Gateway {

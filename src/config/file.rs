@@ -146,6 +146,10 @@ pub struct LimitsFile {
     pub header: Size,
     /// Most bytes of a request body; a larger one gets 413.
     pub body: Size,
+    /// Most bytes of request bodies and answers that all connections hold together while the bodies
+    /// arrive and the answers are sent; then 503. Those of at most 16 KiB are not counted, nor are
+    /// kept answers.
+    pub memory: Size,
     /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,
     /// Longest time from the end of the head to the last byte of the body; then 408.
@@ -271,6 +275,7 @@ impl Default for LimitsFile {
         Self {
             header: Size::kibibytes(32),
             body: Size::mebibytes(16),
+            memory: Size::mebibytes(256),
             header_timeout: Time::seconds(10),
             body_timeout: Time::seconds(30),
             write_timeout: Time::seconds(30),

@@ -82,6 +82,8 @@ pub struct LimitSettings {
     pub header: ByteSize,
     /// Most bytes of a request's body.
     pub body: ByteSize,
+    /// Most bytes of bodies and answers that all connections hold together.
+    pub memory: ByteSize,
     /// From a head's first byte to its last.
     pub header_timeout: Duration,
     /// From the head's end to the body's last byte.

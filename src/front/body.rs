@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::request::{check_encoding, declared_length};
 use crate::base::Failure;
 use crate::config::LimitSettings;
+use crate::sync::memory::{Exhausted, Memory, Share};
 
 /// How much of a body is read, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +58,13 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
     body: Pin<&mut B>,
     headers: &HeaderMap,
     limits: Limits,
+    memory: &Arc<Memory>,
 ) -> Result<Bytes, Failure> {
     check_encoding(headers)?;
     if declared_length(headers).is_some_and(|length| length > limits.bytes) {
         return Err(Failure::BodyTooLarge { limit: limits.bytes });
     }
-    let reading = read_to_end(body, limits.bytes);
+    let reading = read_to_end(body, limits.bytes, memory.share());
     match tokio::time::timeout_at(limits.until.into(), reading).await {
         Ok(read) => read,
         Err(_) => Err(match limits.too_late {
@@ -74,7 +77,11 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
 async fn read_to_end<B: Body<Data = Bytes>>(
     mut body: Pin<&mut B>,
     limit: u64,
+    mut share: Share,
 ) -> Result<Bytes, Failure> {
+    // What is not held yet costs nothing: who announces a large body takes no room from others.
+    let mut hold = |bytes: usize| share.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     // Most bodies come in one piece, which then is not copied.
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
@@ -89,14 +96,16 @@ async fn read_to_end<B: Body<Data = Bytes>>(
         }
         if so_far == 0 {
             first = data;
+            hold(first.len())?;
             continue;
         }
         if all.is_empty() {
             all.extend_from_slice(&first);
         }
         all.extend_from_slice(&data);
+        hold(all.capacity().min(most))?;
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(share.keep(if all.is_empty() { first } else { all.freeze() }))
 }
 
 /// A fresh text that nobody can guess: 16 bytes of the system's randomness in hexadecimal.

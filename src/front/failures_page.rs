@@ -18,7 +18,8 @@ fn counted_as_call(code: Code) -> &'static str {
         | Code::RequestTimeout
         | Code::UriTooLong
         | Code::UnsupportedMediaType
-        | Code::HeadersTooLarge => "no",
+        | Code::HeadersTooLarge
+        | Code::Busy => "no",
         Code::BadRequest | Code::BodyTooLarge | Code::Internal | Code::Draining | Code::Timeout => {
             "if it became a call"
         }
@@ -40,6 +41,14 @@ const FOREIGN: (&str, &str) = (
     "On a loopback listener: the `Host` is neither loopback nor one of `hosts`, or a web page of \
      another site asks (`Origin`, `Sec-Fetch-Site`)",
     "The operator can add the name to `hosts`; the log has the line",
+);
+
+/// The words for `busy`.
+const BUSY: (&str, &str) = (
+    "Bodies being read and answers being sent take all of `limits.memory`: this body, or this \
+     answer, found no room",
+    "Repeat the request after `Retry-After` if it may run twice: where the answer found no \
+     room, the program has done its work",
 );
 
 /// Returns when a code happens, and what the caller can do.
@@ -79,9 +88,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
              this `Content-Type`",
             "Send a type that `detail` names",
         ),
-        Code::HeadersTooLarge => {
-            ("The head is larger than `limits.header`, or has more than 100 fields", "Send less")
-        }
+        Code::HeadersTooLarge => ("The head exceeds `limits.header` or 100 fields", "Send less"),
         Code::ProgramError => (
             "The program reported an error: its answer matched `error`",
             "Read `detail`, which holds the program's own words",
@@ -106,6 +113,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
         ),
         Code::QueueTimeout => ("No worker was free within `queue.wait`", AGAIN),
         Code::NoWorker => ("The pool has no worker, and cannot start one now", AGAIN),
+        Code::Busy => BUSY,
         Code::Draining => ("The server is stopping", AGAIN),
         Code::Timeout => (
             "The program did not answer within `timeout`, or within the caller's `X-Timeout`",

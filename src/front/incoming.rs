@@ -1,6 +1,7 @@
 //! A request that is being read: its head, and as much of its body as was wanted.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::body::Body;
 use super::{body, request};
 use crate::base::Failure;
 use crate::config::LimitSettings;
+use crate::sync::memory::Memory;
 
 /// One request whose head was received.
 #[derive(Debug)]
@@ -37,13 +39,14 @@ impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
     pub(super) async fn read(
         &mut self,
         limits: &LimitSettings,
+        memory: &Arc<Memory>,
         caller_deadline: Option<Instant>,
     ) -> Result<Bytes, Failure> {
         if self.read_whole {
             return Ok(Bytes::new());
         }
         let limits = body::Limits::new(limits, self.received, caller_deadline);
-        let bytes = body::read(self.body.as_mut(), &self.head.headers, limits).await?;
+        let bytes = body::read(self.body.as_mut(), &self.head.headers, limits, memory).await?;
         self.read_whole = true;
         Ok(bytes)
     }

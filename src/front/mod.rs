@@ -51,6 +51,7 @@ use crate::config::{
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
+use crate::sync::memory::{Exhausted, Memory};
 
 /// What all requests under one configuration share. Nothing in it changes except the switch to
 /// draining, so a reload makes a new one.
@@ -63,6 +64,8 @@ pub struct Front {
     /// Counts requests without a route.
     none: RouteMetrics,
     access: AccessLog,
+    /// For the bodies and answers of all connections.
+    memory: Arc<Memory>,
     door: Door,
     /// Which pages may read what no route answers.
     cors: Option<Arc<Cors>>,
@@ -111,8 +114,9 @@ enum Said {
 }
 
 impl Front {
-    /// The front of this configuration. It logs requests to `access`.
-    pub fn new(config: &Config, metrics: &Metrics, access: AccessLog) -> Self {
+    /// The front of this configuration. It logs requests to `access`, and counts bodies and
+    /// answers in `memory`.
+    pub fn new(config: &Config, metrics: &Metrics, access: AccessLog, memory: Arc<Memory>) -> Self {
         let served = config.routes.iter().map(|route| {
             let (pool, content_type, text) = match &route.action {
                 RouteAction::Text { text, content_type } => (None, content_type, text.clone()),
@@ -138,6 +142,7 @@ impl Front {
             limits: config.limits.clone(),
             none: metrics.route("none", None),
             access,
+            memory,
             door: Door::new(config),
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
@@ -180,10 +185,11 @@ impl Front {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
             let answering = pin!(self.answer(calls, &mut incoming, caller));
-            unless_panic(answering).await.unwrap_or_else(|| {
+            let said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
-            })
+            });
+            said.held(&self.memory)
         };
         // Draining may have begun meanwhile; then this is the last answer of the connection.
         let close = self.draining.load(Ordering::Acquire)
@@ -315,7 +321,7 @@ impl Front {
         let may_hold_parameters =
             matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
         let bytes = if uses_body || may_hold_parameters {
-            incoming.read(&self.limits, caller_deadline).await?
+            incoming.read(&self.limits, &self.memory, caller_deadline).await?
         } else {
             Bytes::new()
         };
@@ -414,6 +420,28 @@ impl Front {
 }
 
 impl Said {
+    /// Counts the bytes of an answer until they are sent; without room for them the answer is
+    /// `busy`. Kept answers have memory of their own.
+    fn held(mut self, memory: &Arc<Memory>) -> Self {
+        match &mut self {
+            Self::Answer(_, Answer { cache: Some(cache), .. }) if cache.is_kept() => {}
+            Self::Answer(_, Answer { result, .. }) => {
+                if let Ok(reply) = result {
+                    match memory.hold(std::mem::take(&mut reply.body)) {
+                        Ok(body) => reply.body = body,
+                        Err(Exhausted) => *result = Err(Failure::Busy),
+                    }
+                }
+            }
+            Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
+                Ok(body) => *replies = body,
+                Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
+            },
+            Self::Options(..) | Self::Text(_) | Self::Accepted(_) | Self::Failure(..) => {}
+        }
+        self
+    }
+
     /// Returns what the call cost, if there was one.
     fn call(&self) -> Option<Timing> {
         match self {

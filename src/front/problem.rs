@@ -64,7 +64,7 @@ impl ProblemDocument {
                 Failure::QueueFull { retry_after, .. }
                 | Failure::QueueTimeout { retry_after, .. }
                 | Failure::NoWorker { retry_after, .. } => Some(whole_seconds(*retry_after)),
-                Failure::Draining => Some(1),
+                Failure::Busy | Failure::Draining => Some(1),
                 _ => None,
             },
             allow: match failure {
@@ -106,7 +106,7 @@ pub(super) fn status_of(code: Code) -> u16 {
         Code::HeadersTooLarge => 431,
         Code::Internal => 500,
         Code::WorkerLost | Code::BadAnswer => 502,
-        Code::QueueFull | Code::QueueTimeout | Code::NoWorker | Code::Draining => 503,
+        Code::QueueFull | Code::QueueTimeout | Code::NoWorker | Code::Busy | Code::Draining => 503,
         Code::Timeout => 504,
     }
 }
@@ -147,6 +147,9 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("no worker was free within {}", shown(*waited)).into()
         }
         Failure::NoWorker { why, .. } => format!("no worker is ready, {why}").into(),
+        Failure::Busy => {
+            "the server has no memory for this request or its answer at the moment".into()
+        }
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after } => {
             format!("the program did not answer within {}", shown(*after)).into()

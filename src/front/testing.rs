@@ -59,6 +59,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         limits: LimitSettings {
             header: ByteSize(32 << 10),
             body: ByteSize(2048),
+            memory: ByteSize(256 << 20),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

@@ -30,7 +30,7 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
 }
 
 fn front(routes: Vec<RouteSettings>) -> Front {
-    Front::new(&config(routes), &Metrics::new(), AccessLog::off())
+    Front::new(&config(routes), &Metrics::new(), AccessLog::off(), Memory::new(256 << 20))
 }
 
 /// Answers calls with the questions themselves, and remembers them.
@@ -387,7 +387,7 @@ async fn a_program_may_choose_status_and_headers() {
 async fn every_request_is_counted_under_its_route() {
     let metrics = Metrics::new();
     let routes = vec![cached(calling("GET /fib", &[("num", int())], "{num}"))];
-    let front = Front::new(&config(routes), &metrics, AccessLog::off());
+    let front = Front::new(&config(routes), &metrics, AccessLog::off(), Memory::new(256 << 20));
     let cache = Some(CacheUse::Collapsed(None));
     let told = Answer { result: Err(Failure::Poisonous), timing: Timing::default(), cache };
     let calls = Echo { told: Some(told), ..Echo::default() };

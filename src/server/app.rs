@@ -16,6 +16,7 @@ use crate::front::Front;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::pool::{Pool, Services};
+use crate::sync::memory::Memory;
 
 /// What is built from one load of the configuration. Each request is answered by one.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub(super) struct Server {
     remote: watch::Sender<RemoteGeneration>,
     services: Services,
     cache: Arc<Cache>,
+    memory: Arc<Memory>,
     access: AccessLog,
     pub(super) source: ConfigSource,
     draining: Cell<bool>,
@@ -61,18 +63,20 @@ impl Server {
         access: AccessLog,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
+        let memory = Memory::new(config.limits.memory.0);
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let living = pools.iter().map(Rc::downgrade).collect();
         let editions = vec![0; pools.len()];
-        let new = Generation::new(config, (pools, editions), &cache, &services, &access);
+        let new = Generation::new(config, (pools, editions), &cache, &memory, &services, &access);
         let remote = new.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(new)),
             remote: watch::Sender::new(remote),
             services,
             cache,
+            memory,
             access,
             source,
             draining: Cell::new(false),
@@ -101,6 +105,10 @@ impl Server {
 
     pub(super) fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -155,7 +163,8 @@ impl Server {
         pools: (Vec<Rc<Pool>>, Vec<u64>),
         old: &Generation,
     ) {
-        let new = Generation::new(config, pools, &self.cache, &self.services, &self.access);
+        let new =
+            Generation::new(config, pools, &self.cache, &self.memory, &self.services, &self.access);
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);
@@ -172,6 +181,7 @@ impl Generation {
         config: Config,
         (pools, editions): (Vec<Rc<Pool>>, Vec<u64>),
         cache: &Arc<Cache>,
+        memory: &Arc<Memory>,
         services: &Services,
         access: &AccessLog,
     ) -> Self {
@@ -196,7 +206,7 @@ impl Generation {
             Scope::new(program, route)
         });
         Self {
-            front: Arc::new(Front::new(&config, metrics, access.clone())),
+            front: Arc::new(Front::new(&config, metrics, access.clone(), Arc::clone(memory))),
             gateway: Gateway::local(desk, Arc::clone(cache), scopes.collect()),
             pools,
             editions,

@@ -52,6 +52,7 @@ impl Operator for AdminDesk {
     fn refresh_gauges(&self) {
         self.server.current().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
+        self.server.metrics().held_bytes(self.server.memory().used());
     }
 
     async fn reload(&self, replace: Replace) -> Result<String, String> {

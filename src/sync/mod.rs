@@ -2,5 +2,6 @@
 //!
 //! Imports nothing of ours and needs no runtime, only wakers.
 
+pub mod memory;
 pub mod parts;
 pub mod seldom;

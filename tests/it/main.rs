@@ -17,6 +17,7 @@ mod drain;
 mod faults;
 mod first_request;
 mod flood;
+mod held_memory;
 mod hostile_callers;
 mod hostile_questions;
 mod hostile_requests;

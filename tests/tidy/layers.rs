@@ -20,12 +20,12 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &["sync", "base", "config", "observe", "wire", "policy", "worker"]),
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
-    ("front", &["base", "config", "observe", "net", "cache", "call"]),
+    ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
     ("admin", &["base", "config", "observe", "net"]),
     (
         "server",
         &[
-            "watch", "base", "config", "observe", "net", "worker", "pool", "cache", "call",
+            "watch", "base", "sync", "config", "observe", "net", "worker", "pool", "cache", "call",
             "front", "admin",
         ],
     ),

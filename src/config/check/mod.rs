@@ -181,9 +181,16 @@ fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
             "write 8KiB or more",
         );
     }
+    let memory = findings.positive_size(&path.key("memory"), limits.memory);
+    let body = limits.body.0;
+    if memory < body {
+        let message = format!("`memory` of {memory} has no room for a `body` of {body}");
+        findings.refuse(&path.key("memory"), message, format!("write {body} or more"));
+    }
     LimitSettings {
         header,
-        body: limits.body.0,
+        body,
+        memory,
         header_timeout: findings.positive_time(&path.key("header_timeout"), limits.header_timeout),
         body_timeout: findings.positive_time(&path.key("body_timeout"), limits.body_timeout),
         write_timeout: findings.positive_time(&path.key("write_timeout"), limits.write_timeout),

@@ -24,6 +24,7 @@ fn limits() -> LimitSettings {
     LimitSettings {
         header: ByteSize(32 << 10),
         body: ByteSize(16 << 20),
+        memory: ByteSize(256 << 20),
         header_timeout: Duration::from_secs(20),
         body_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(20),

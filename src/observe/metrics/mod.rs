@@ -87,6 +87,11 @@ impl Metrics {
         self.server.cache_bytes.set(bytes);
     }
 
+    /// Sets how many bytes of bodies and answers connections hold.
+    pub fn held_bytes(&self, bytes: u64) {
+        self.server.held_bytes.set(bytes);
+    }
+
     /// Counts log lines that were lost.
     pub fn log_dropped(&self, lines: u64) {
         self.server.log_dropped.add(lines);
@@ -218,6 +223,7 @@ mod tests {
         metrics.connections(3);
         metrics.connections(-1);
         metrics.cache_bytes(77);
+        metrics.held_bytes(88);
         metrics.log_dropped(9);
         let page = metrics.render();
         for (name, number) in [
@@ -236,6 +242,7 @@ mod tests {
             ("httpipe_messages_dropped_total{pool=\"fib\",reason=\"late\"}", "2"),
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
             ("httpipe_cache_bytes ", "77"),
+            ("httpipe_held_bytes ", "88"),
             ("httpipe_connections ", "2"),
             ("httpipe_log_dropped_total ", "9"),
         ] {

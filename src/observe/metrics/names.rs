@@ -217,6 +217,15 @@ pub const ALL: &[Metric] = &[
         samples: |numbers, to| to.number(&[], numbers.server.cache_bytes.value()),
     },
     Metric {
+        name: "httpipe_held_bytes",
+        kind: MetricKind::Gauge,
+        unit: "bytes",
+        labels: &[],
+        help: "Bytes of request bodies that arrive and answers that are being sent now, above \
+               16 KiB each; at most `limits.memory`",
+        samples: |numbers, to| to.number(&[], numbers.server.held_bytes.value()),
+    },
+    Metric {
         name: "httpipe_connections",
         kind: MetricKind::Gauge,
         unit: "connections",

@@ -160,6 +160,7 @@ impl OutcomeCounters {
 pub(super) struct ServerSeries {
     pub(super) connections: Level,
     pub(super) cache_bytes: Gauge,
+    pub(super) held_bytes: Gauge,
     pub(super) log_dropped: Counter,
 }
 

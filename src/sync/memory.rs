@@ -1,0 +1,137 @@
+//! One limit for the memory of all connections together.
+//!
+//! Each connection has limits of its own, but the sum of what they allow is larger than any
+//! machine. Small pieces are not counted: counting them would cost more than they take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+/// The largest piece that is not counted.
+pub const SMALL: usize = 16 << 10;
+
+/// A number of bytes that connections share.
+#[derive(Debug)]
+pub struct Memory {
+    limit: u64,
+    used: AtomicU64,
+}
+
+/// A part of the memory, given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+/// The memory has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
+
+/// Bytes with their share, which is given back when the last slice of them is dropped.
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl Memory {
+    /// A memory of this many bytes.
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
+
+    /// Returns how many bytes are in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Begins a share of no bytes.
+    pub fn share(self: &Arc<Self>) -> Share {
+        Share { memory: Arc::clone(self), bytes: 0 }
+    }
+
+    /// Counts these bytes for as long as they exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`]; the bytes are dropped.
+    pub fn hold(self: &Arc<Self>, bytes: Bytes) -> Result<Bytes, Exhausted> {
+        if bytes.len() <= SMALL {
+            return Ok(bytes);
+        }
+        let mut share = self.share();
+        share.grow_to(bytes.len())?;
+        Ok(share.keep(bytes))
+    }
+}
+
+impl Share {
+    /// Makes the share this large, if it is smaller.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`]; the share is as large as before.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let bytes = if bytes <= SMALL { 0 } else { bytes as u64 };
+        let Some(more) = bytes.checked_sub(self.bytes) else { return Ok(()) };
+        let fits = |used: u64| used.checked_add(more).filter(|sum| *sum <= self.memory.limit);
+        let grown = self.memory.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        grown.map_err(|_| Exhausted)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Keeps the share for as long as these bytes exist.
+    pub fn keep(self, bytes: Bytes) -> Bytes {
+        if self.bytes == 0 {
+            return bytes;
+        }
+        Bytes::from_owner(Held { bytes, _share: self })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_has_a_limit_and_what_is_dropped_is_free_again() {
+        let memory = Memory::new(100 << 10);
+        let first = memory.hold(vec![1; 60 << 10].into()).expect("there is room");
+        assert_eq!(memory.hold(vec![2; 60 << 10].into()), Err(Exhausted));
+        assert_eq!(memory.used(), 60 << 10);
+        let slice = first.slice(5..6);
+        drop(first);
+        assert_eq!((memory.used(), &slice[..]), (60 << 10, &[1][..]), "a slice holds it all");
+        drop(slice);
+        assert_eq!(memory.used(), 0);
+        assert!(memory.hold(vec![3; 100 << 10].into()).is_ok());
+    }
+
+    #[test]
+    fn a_share_grows_or_stays_as_it_is() {
+        let memory = Memory::new(100 << 10);
+        let mut share = memory.share();
+        assert_eq!(share.grow_to(SMALL), Ok(()));
+        assert_eq!(memory.used(), 0, "small pieces are not counted");
+        assert_eq!(share.grow_to(90 << 10), Ok(()));
+        assert_eq!(share.grow_to(20 << 10), Ok(()));
+        assert_eq!(share.grow_to(101 << 10), Err(Exhausted));
+        assert_eq!(memory.used(), 90 << 10);
+        drop(share);
+        assert_eq!(memory.used(), 0);
+    }
+}
