@@ -1,4 +1,4 @@
-//! Who may ask: the Bearer token, and the marks of a request that no web page can make.
+//! Decides who may ask: by the Bearer token, or by marks that no web page can give its requests.
 //!
 //! Pure. A page in the operator's own browser can send requests to a loopback port. With a name
 //! of its own that resolves to loopback (DNS rebinding) it can even read the answers. It cannot

@@ -1,7 +1,7 @@
-//! What operators ask over HTTP: health, metrics, status, reload, and the end of a quarantine.
+//! The pages for operators: health, metrics, status, reload, and pardon for poisonous questions.
 //!
-//! Answers one request from an [`Operator`], which stands for the rest of the server; the
-//! listener and its connections are in `net`.
+//! The pages ask an [`Operator`], which stands for the rest of the server. The listener and its
+//! connections are in `net`.
 
 mod access;
 pub mod status;
@@ -19,12 +19,12 @@ use crate::config::Hosts;
 use crate::net::site::Marks;
 use crate::observe::metrics::{Metrics, text};
 
-/// What the server can show and be told. All of it runs on the thread of the admin listener.
+/// What the pages need of the server. All of it runs on the thread of the admin listener.
 pub trait Operator {
     /// Returns a picture of the server at this moment; changes nothing.
     fn status(&self) -> Status;
 
-    /// By which names operators may ask on a loopback listener.
+    /// Returns the names by which a request may call a loopback listener.
     fn hosts(&self) -> Arc<Hosts>;
 
     /// Sets the gauges that are not set where their values change.
@@ -61,9 +61,9 @@ pub struct Admin<O> {
     token: Option<String>,
 }
 
-type Reply = Response<Full<Bytes>>;
+type PageResponse = Response<Full<Bytes>>;
 
-/// What a path stands for.
+/// One page for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Page {
     Live,
@@ -93,7 +93,7 @@ impl Page {
         Self::ALL.into_iter().find(|page| page.path() == path)
     }
 
-    /// Every path, for those who asked for another one.
+    /// Returns all paths, for the response to an unknown one.
     fn list() -> String {
         Self::ALL.map(Self::path).join(", ")
     }
@@ -113,28 +113,28 @@ impl Page {
 }
 
 impl<O: Operator> Admin<O> {
-    /// Answers for `operator`. With a `token`, only requests that carry it are answered, and
-    /// `/live`.
+    /// Creates the pages of `operator`. If there is a `token`, every page but `/live` requires it.
     pub fn new(operator: O, metrics: Arc<Metrics>, token: Option<String>) -> Self {
         Self { operator, metrics, token }
     }
 
-    /// Answers one request. Its body is never read. `is_guarded` says whether the listener is
+    /// Answers one request, without reading its body. `is_guarded` is true if the listener is
     /// loopback, which web pages of other sites must not use.
-    pub async fn handle<B>(&self, request: Request<B>, is_guarded: bool) -> Reply {
+    pub async fn handle<B>(&self, request: Request<B>, is_guarded: bool) -> PageResponse {
         let (request, _) = request.into_parts();
         let page = Page::at(request.uri.path());
         let may = |token: &String| access::has_token(&request.headers, token);
         if page != Some(Page::Live) && !self.token.as_ref().is_none_or(may) {
-            let mut reply = problem(StatusCode::UNAUTHORIZED, "send the admin token as a Bearer");
+            let detail = "send the admin token, as in `Authorization: Bearer TOKEN`";
+            let mut reply = problem(StatusCode::UNAUTHORIZED, detail);
             reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return reply;
         }
         if self.token.is_none() && is_guarded && self.is_foreign(&request) {
             return problem(
                 StatusCode::FORBIDDEN,
-                "the request is for another host than this machine, or from a web page of another \
-                 site: ask by a loopback name, or add yours to `hosts`",
+                "the request names another host, or comes from a web page of another site: use a \
+                 loopback name such as `localhost`, or add the name to `hosts`",
             );
         }
         let Some(page) = page else {
@@ -153,12 +153,12 @@ impl<O: Operator> Admin<O> {
             Page::Metrics => self.metrics(),
             Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
             Page::Reload | Page::Poisonous => {
-                // Here a token, where there is one, was right; no web page knows it.
+                // If there is a token, this request has it, and no web page knows it.
                 if self.token.is_none() && !access::is_deliberate(&request.headers, &request.uri) {
                     return problem(
                         StatusCode::FORBIDDEN,
                         "send the header `Httpipe-Admin: 1` and a loopback `Host`, or set \
-                         `admin_token` and send it as a Bearer",
+                         `admin_token` and send `Authorization: Bearer TOKEN`",
                     );
                 }
                 self.act(page, request.uri.query()).await
@@ -166,8 +166,8 @@ impl<O: Operator> Admin<O> {
         }
     }
 
-    /// Returns true if a web page of another site may have sent this. A request with the token
-    /// needs no such question: no page knows it.
+    /// Returns true if a web page of another site may have sent this. Requests with the token need
+    /// no such check, because no page knows the token.
     fn is_foreign(&self, request: &Parts) -> bool {
         let hosts = self.operator.hosts();
         let marks = Marks::of(&request.headers);
@@ -177,12 +177,12 @@ impl<O: Operator> Admin<O> {
                 || marks.foreign_page(&hosts).is_some())
     }
 
-    fn metrics(&self) -> Reply {
+    fn metrics(&self) -> PageResponse {
         self.operator.refresh_gauges();
         reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
     }
 
-    async fn act(&self, page: Page, query: Option<&str>) -> Reply {
+    async fn act(&self, page: Page, query: Option<&str>) -> PageResponse {
         if page == Page::Poisonous {
             let forgiven = self.operator.forgive_poisonous();
             return json(StatusCode::OK, JSON, &serde_json::json!({ "forgiven": forgiven }));
@@ -201,7 +201,7 @@ impl<O: Operator> Admin<O> {
 impl Replace {
     /// Reads the query of a request to reload.
     fn read(query: Option<&str>) -> Option<Self> {
-        // The names of pools need no percent signs.
+        // Names of pools never need percent signs.
         match query.unwrap_or_default().split_once('=') {
             Some(("workers", "")) => Some(Self::All),
             Some(("workers", pool)) => Some(Self::Pool(pool.to_owned())),
@@ -219,15 +219,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-fn ready(status: &Status) -> Reply {
+fn ready(status: &Status) -> PageResponse {
     match status.not_ready() {
         None => reply(StatusCode::OK, PLAIN, "ready\n"),
         Some(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
 
-/// A problem document of RFC 9457. It has no `code`: codes belong to requests of callers.
-fn problem(status: StatusCode, detail: &str) -> Reply {
+/// Returns a problem document of RFC 9457. It has no `code`: only failures of callers have one.
+fn problem(status: StatusCode, detail: &str) -> PageResponse {
     let document = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Problem"),
@@ -237,13 +237,17 @@ fn problem(status: StatusCode, detail: &str) -> Reply {
     json(status, PROBLEM, &document)
 }
 
-fn json(status: StatusCode, content_type: &'static str, body: &impl serde::Serialize) -> Reply {
+fn json(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl serde::Serialize,
+) -> PageResponse {
     let mut text = serde_json::to_vec(body).expect("numbers, texts and lists of them are JSON");
     text.push(b'\n');
     reply(status, content_type, text)
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> PageResponse {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
@@ -261,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that is told what it is, and notes what it is told to do.
+    /// A server with a made-up status, which notes what it is told to do.
     struct Fake {
         status: Status,
         metrics: Arc<Metrics>,
@@ -333,7 +337,7 @@ mod tests {
         })
     }
 
-    /// `METHOD /path`, made on purpose.
+    /// A request `METHOD /path` with the marks that no web page can give it.
     fn request(line: &str) -> Request<()> {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
         let request = Request::builder().method(method).uri(path);
@@ -385,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_only_life_is_told_to_those_without_it() {
+    fn if_there_is_a_token_every_page_but_live_requires_it() {
         for (line, given, status) in [
             ("GET /live", None, 200),
             ("GET /ready", None, 401),
@@ -409,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_web_page_could_send_does_nothing() {
+    fn a_request_that_a_web_page_could_send_changes_nothing() {
         for line in ["POST /reload", "DELETE /poisonous"] {
             for header in ["host", "httpipe-admin"] {
                 let fake = fake();
@@ -439,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_found_at_its_path_and_listed_for_those_who_miss_it() {
+    fn a_page_is_found_at_its_path_and_an_unknown_path_lists_all_pages() {
         for page in Page::ALL {
             assert_eq!(Page::at(page.path()), Some(page));
         }
@@ -448,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_reload_says_all_problems() {
+    fn a_refused_reload_reports_all_problems() {
         let fake = Fake { reload: Err("unknown key `wrokers`\nsecond".to_owned()), ..fake() };
         let seen = ask(&fake, None, request("POST /reload"));
         assert_eq!((seen.status, &*seen.content_type), (409, PROBLEM));

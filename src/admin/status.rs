@@ -1,7 +1,7 @@
-//! What `/status.json` shows, and what `/ready` makes of it.
+//! The document at `/status.json`, and how `/ready` follows from it.
 //!
-//! Pure: a picture of one moment. Nothing in it is secret: no environment, no questions, no
-//! answers, nothing a worker wrote. Fields may be added; a change of what one means changes
+//! Pure: it shows one moment. Nothing in it is secret: no environment, no questions, no answers,
+//! nothing that a worker wrote. Fields may be added; if the meaning of one changes, so does
 //! [`VERSION`].
 
 use std::time::Duration;
@@ -18,18 +18,18 @@ pub const VERSION: u32 = 1;
 pub struct Status {
     /// Always [`VERSION`].
     pub version: u32,
-    /// Since the start of the server.
+    /// The time since the server started.
     #[serde(rename = "uptime_seconds", serialize_with = "seconds")]
     pub uptime: Duration,
-    /// It stops: nothing new is accepted.
+    /// The server is stopping and accepts no new call.
     pub draining: bool,
     /// Where callers connect, as in `127.0.0.1:3000` or `unix:/path`, with the real ports.
     pub listen: Vec<String>,
-    /// Connections of callers.
+    /// How many connections of callers are open.
     pub connections: i64,
     /// The pools, in file order.
     pub pools: Vec<PoolStatus>,
-    /// Kept answers.
+    /// The cache of answers.
     pub cache: CacheStatus,
 }
 
@@ -42,97 +42,99 @@ pub struct PoolStatus {
     pub states: WorkerCounts,
     /// Every worker, in the order of their starts.
     pub workers: Vec<WorkerStatus>,
-    /// What waits.
+    /// The last starts failed. Calls are refused at once while no worker is ready.
+    pub tripped: bool,
+    /// The calls that wait.
     pub queue: QueueStatus,
-    /// Questions that are refused for the workers they cost.
+    /// Questions that are refused because they cost several workers.
     pub poisonous: PoisonousStatus,
-    /// How long a call is expected to be in a worker; `None`: nothing was measured yet.
+    /// How long a call is expected to be in a worker; `None` before the first answer.
     #[serde(rename = "service_seconds", serialize_with = "optional_seconds")]
     pub service_time: Option<Duration>,
     /// The last workers that ended, the latest first.
     pub last_exits: Vec<ExitStatus>,
 }
 
-/// What a worker does.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
-    /// Not yet ready.
+    /// It is not ready yet.
     Starting,
-    /// Free.
+    /// It is ready and holds no call.
     Ready,
-    /// With at least one call.
+    /// It holds at least one call.
     Busy,
-    /// Told to stop.
+    /// It was told to stop.
     Leaving,
 }
 
 /// One worker.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkerStatus {
-    /// The number that log lines know it by.
+    /// The number that stands for it in the log.
     pub id: u64,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
-    /// What it does.
+    /// Its state.
     pub state: WorkerState,
-    /// Calls it has answered.
+    /// How many calls it has answered.
     pub calls: u64,
-    /// Calls inside it.
+    /// How many calls it holds.
     pub in_flight: usize,
-    /// Since its start.
+    /// The time since its start.
     #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Duration,
 }
 
-/// What waits before a pool.
+/// The queue of a pool.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct QueueStatus {
-    /// Calls.
+    /// How many calls wait.
     pub length: usize,
-    /// Bytes of their questions.
+    /// How many bytes their questions have.
     pub bytes: u64,
-    /// How long the oldest of them has waited; `None`: none waits.
+    /// How long the oldest of them has waited; `None` if none waits.
     #[serde(rename = "oldest_wait_seconds", serialize_with = "optional_seconds")]
     pub oldest_wait: Option<Duration>,
-    /// The queue stands, and the newest call is served first.
+    /// The oldest call has waited too long for a while, so the newest call is served first.
     pub overloaded: bool,
 }
 
 /// Questions that are refused. What was asked is not shown.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PoisonousStatus {
-    /// How many.
+    /// How many there are.
     pub count: usize,
-    /// What the log knows them by; others after a restart.
+    /// The names that stand for them in the log. A restart changes them.
     pub fingerprints: Vec<String>,
 }
 
 /// How one worker ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExitStatus {
-    /// The number that log lines knew it by.
+    /// The number that stands for the worker in the log.
     pub worker: u64,
     /// Why, as in `httpipe_worker_exits_total`.
     pub reason: &'static str,
-    /// How, in words: `exit code 1`, `signal 9`. Never what it wrote.
+    /// How, in words: `exit code 1`, `signal 9`. Never what the worker wrote.
     pub exit: String,
-    /// Time since then.
+    /// The time since then.
     #[serde(rename = "ago_seconds", serialize_with = "seconds")]
     pub ago: Duration,
 }
 
-/// Kept answers.
+/// The cache of answers.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct CacheStatus {
-    /// Bytes, keys and book-keeping included.
+    /// How many bytes it takes, with keys and book-keeping.
     pub bytes: u64,
-    /// Answers.
+    /// How many answers it keeps.
     pub entries: usize,
 }
 
 impl Status {
-    /// Why callers had better be sent elsewhere; `None`: the server is ready.
+    /// Returns why the server is not ready for calls; `None` if it is.
     pub fn not_ready(&self) -> Option<String> {
         if self.draining {
             return Some("the server is stopping".to_owned());
@@ -165,6 +167,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             states: WorkerCounts { starting: 1, ready, busy, leaving: 2 },
             workers: Vec::new(),
+            tripped: false,
             queue: QueueStatus::default(),
             poisonous: PoisonousStatus::default(),
             service_time: None,
@@ -203,7 +206,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_picture_has_this_shape() {
+    fn the_document_has_this_shape() {
         let mut status = status(&[("fib", 0, 1)]);
         status.pools[0].workers.push(WorkerStatus {
             id: 3,
@@ -213,6 +216,7 @@ pub(super) mod tests {
             in_flight: 1,
             age: Duration::from_mins(1),
         });
+        status.pools[0].tripped = true;
         status.pools[0].queue = QueueStatus {
             length: 1,
             bytes: 9,
@@ -242,6 +246,7 @@ pub(super) mod tests {
                     "age_seconds": 60.0
                 }],
                 "queue": {"length": 1, "bytes": 9, "oldest_wait_seconds": 0.25, "overloaded": true},
+                "tripped": true,
                 "poisonous": {"count": 1, "fingerprints": ["00000000000000ff"]},
                 "service_seconds": null,
                 "last_exits": [

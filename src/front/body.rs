@@ -1,4 +1,4 @@
-//! Reading the body of a request within its limits, and randomness that nobody can guess.
+//! Reads the body of a request within its limits, and makes random texts that nobody can guess.
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -21,15 +21,15 @@ use crate::sync::memory::{Exhausted, Memory, Share};
 pub(super) struct Limits {
     bytes: u64,
     until: Instant,
-    /// What it is called when `until` has passed.
+    /// Whose limit `until` is, which decides about the failure.
     too_late: TooLate,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum TooLate {
-    /// The server does not wait any longer.
+    /// The server's.
     Server,
-    /// The caller does not, after this time.
+    /// The caller's, who waits for this time in all.
     Caller(std::time::Duration),
 }
 
@@ -52,8 +52,8 @@ impl Limits {
     }
 }
 
-/// Reads a whole body. Nothing is read of one that is refused for what the header says, so who
-/// expects `100 Continue` is refused before it sends anything.
+/// Reads a whole body. If the header is reason enough to refuse it, nothing is read, so a caller
+/// that expects `100 Continue` is refused before it sends the body.
 pub(super) async fn read<B: Body<Data = Bytes>>(
     body: Pin<&mut B>,
     headers: &HeaderMap,
@@ -87,7 +87,7 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     let mut all = BytesMut::new();
     while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
         let broken =
-            |_| Failure::BadRequest { detail: "the body broke off or is malformed".into() };
+            |_| Failure::BadRequest { detail: "the body is incomplete or malformed".into() };
         // Trailers are not part of a question.
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let so_far = first.len().max(all.len());
@@ -108,7 +108,7 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     Ok(share.keep(if all.is_empty() { first } else { all.freeze() }))
 }
 
-/// A fresh text that nobody can guess: 16 bytes of the system's randomness in hexadecimal.
+/// Returns a new text that nobody can guess: 16 random bytes of the system in hexadecimal.
 pub(super) fn nonce() -> String {
     let bytes: [u8; 16] = random();
     bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
@@ -117,10 +117,10 @@ pub(super) fn nonce() -> String {
     })
 }
 
-/// Bytes of the system's randomness.
+/// Returns random bytes of the system.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Up to 256 bytes come whole, and without waiting once the system is up.
+    // getrandom(2) gives up to 256 bytes at once, and does not wait once the system is up.
     let filled = getrandom(&mut bytes, GetRandomFlags::empty());
     assert!(filled == Ok(N), "the system gives random bytes");
     bytes

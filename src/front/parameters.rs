@@ -1,8 +1,8 @@
-//! The values of a route's parameters, from wherever the request has them.
+//! Reads the values of a route's parameters from path, query and body of a request.
 //!
-//! Pure. Each source is read once from start to end, and only declared names are kept. A request
-//! may have so many parameters: a body of 16 MiB could have millions, and reading those would keep
-//! all others on the thread waiting.
+//! Pure. Each source is read once from start to end, and only declared names are kept. The number
+//! of parameters is limited: a body of 16 MiB could have millions, and all other requests on the
+//! thread would wait until they are read.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -23,18 +23,18 @@ pub const PARAMETERS_MAX: usize = 200_000;
 /// Most parameters of a request whose route declares none and passes all of them on.
 pub const UNDECLARED_MAX: usize = 10_000;
 
-/// Where a request may have its parameters.
+/// The parts of a request that may hold parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// The path, as it came.
+    /// The path, not decoded.
     pub path: &'a str,
-    /// The query, as it came; empty where there is none.
+    /// The query, not decoded; empty if there is none.
     pub query: &'a str,
     /// The body.
     pub body: Body<'a>,
 }
 
-/// A body as far as parameters can be read from it.
+/// A body, by the way in which parameters are read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// It is empty, or is not to be read for parameters.
@@ -48,7 +48,7 @@ pub enum Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// A body by its content type; parameters of the type (`; charset=utf-8`) do not matter.
+    /// Sorts a body by its content type, without parameters of the type (`; charset=utf-8`).
     pub fn of(content_type: Option<&str>, bytes: &'a [u8]) -> Self {
         if bytes.is_empty() {
             return Self::Nothing;
@@ -62,7 +62,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The values of all declared parameters, checked and as they are sent, in their order.
+/// Returns the values of all declared parameters in their order, checked and in the form in which
+/// they are sent.
 pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
     let mut given = Given { parameters: &route.parameters, values: vec![] };
     given.values.resize(route.parameters.len(), None);
@@ -96,8 +97,8 @@ pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<Strin
         .collect()
 }
 
-/// All parameters of a request as the members of a JSON object, in the order in which they
-/// came: from query and form as strings, from a JSON body as they are.
+/// Returns all parameters of a request as members of a JSON object, in the order of the request:
+/// those of query and form as strings, those of a JSON body as they are.
 pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure> {
     let mut members = Vec::new();
     let mut names = HashSet::new();
@@ -132,7 +133,7 @@ pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure
     Ok(members)
 }
 
-/// What was found so far.
+/// The values found so far.
 struct Given<'a> {
     parameters: &'a [Parameter],
     values: Vec<Option<Cow<'a, str>>>,
@@ -177,7 +178,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// The pairs of a query or a form, not yet decoded. A name without `=` has an empty value.
+/// Returns the pairs of a query or a form, not decoded. A name without `=` has an empty value.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -188,7 +189,7 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// What stands before and after the first such sign; all stands before it where there is none.
+/// Splits a text at the first `sign`. Without one, the second half is empty.
 fn divide(text: &str, sign: u8) -> (&str, &str) {
     let place = match text.len() {
         ..=SHORT => text.bytes().position(|byte| byte == sign),
@@ -197,10 +198,10 @@ fn divide(text: &str, sign: u8) -> (&str, &str) {
     place.map_or((text, ""), |place| (&text[..place], &text[place + 1..]))
 }
 
-/// In texts up to this length, in bytes, a plain loop finds a byte before `memchr` has begun.
+/// Up to this length in bytes, a plain loop is faster than `memchr`.
 const SHORT: usize = 32;
 
-/// Decodes `%41`, and `+` as a space where it is one.
+/// Decodes percent signs (`%41`), and `+` if it stands for a space.
 ///
 /// # Errors
 ///
@@ -232,7 +233,7 @@ fn form_text(bytes: &[u8]) -> Result<&str, Failure> {
     str::from_utf8(bytes).map_err(|_| bad_request("the body is not UTF-8"))
 }
 
-/// A value of a JSON body as the text that a parameter of this kind is read from.
+/// Returns a value of a JSON body as the text from which a parameter of this kind is read.
 fn value_as_text<'a>(
     kind: &ParameterKind,
     value: &'a RawValue,
@@ -250,7 +251,7 @@ fn value_as_text<'a>(
     }
 }
 
-/// Reads a JSON object member by member; values are checked for their grammar, not built.
+/// Reads a JSON object member by member. Checks the grammar of values without building them.
 fn for_each_member<'a>(
     body: &'a [u8],
     take: impl FnMut(&str, &'a RawValue) -> Result<(), Failure>,
@@ -285,7 +286,7 @@ impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for
     fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<Self::Value, M::Error> {
         let mut taken = Ok(());
         let mut count = 0;
-        // After a first failure the rest is still read: a broken body is broken anyhow.
+        // Reads on after a failure: if the body is not JSON, that is what the caller is told.
         while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
             if taken.is_ok() {
                 taken = (self.take)(&name, value);
@@ -335,12 +336,12 @@ pub(super) mod tests {
     use super::*;
     use crate::front::routes::tests::fixed;
 
-    /// Any text.
+    /// The kind of a parameter that may be any text.
     pub(crate) fn text() -> ParameterKind {
         ParameterKind::Text { max_length: 4096, pattern: None, one_of: vec![] }
     }
 
-    /// Any whole number.
+    /// The kind of a parameter that may be any whole number.
     pub(crate) fn int() -> ParameterKind {
         ParameterKind::Int { min: None, max: None }
     }
@@ -404,7 +405,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_name_given_twice_is_refused_wherever_it_stands() {
+    fn a_name_given_twice_is_refused_in_every_source() {
         let num = [("num", int())];
         let both = |query, body| read(&num, Sources { path: "/f", query, body });
         assert_eq!(code(read(&num, sources("num=1&num=1"))), "bad_parameter");
@@ -437,7 +438,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_leaves_a_parameter_out_reads_the_sentence_of_the_operator() {
+    fn a_missing_parameter_is_reported_in_the_words_of_the_operator() {
         let mut route = route("GET /fib", &[("num", int())]);
         route.parameters[0].missing = Some("include a number with /fib?num=x".into());
         let told = Failure::BadParameter {
@@ -521,7 +522,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn without_declared_parameters_all_there_are_become_members() {
+    fn without_declared_parameters_all_parameters_become_members() {
         let body = Body::Json(br#"{"c": [1.0, {"d" : "e"}]}"#);
         let all = undeclared(Sources { path: "/f", query: "a=1&b=%22", body });
         let pair = |name: &str, json: &str| (name.to_owned(), json.to_owned());

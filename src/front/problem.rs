@@ -90,8 +90,8 @@ impl ProblemDocument {
     }
 }
 
-/// Returns the status of a code. A `program_error` has it only where the pool sets no
-/// `error_status`.
+/// Returns the status of a code. For `program_error` it is the default, which the pool may change
+/// with `error_status`.
 pub(super) fn status_of(code: Code) -> u16 {
     match code {
         Code::BadRequest | Code::BadParameter | Code::Unsendable => 400,
@@ -120,7 +120,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         | Failure::BadAnswer { detail }
         | Failure::QueueFull { detail, .. } => Cow::Borrowed(detail),
         Failure::Unsendable { parameter, detail } => {
-            format!("`{parameter}` holds {detail}, which this program cannot be sent").into()
+            format!("`{parameter}` holds {detail}, which cannot be sent to this program").into()
         }
         Failure::NoRoute => "nothing is served at this path".into(),
         Failure::MethodNotAllowed { allow } => format!("this path takes {allow}").into(),

@@ -1,8 +1,8 @@
-//! The question that a request becomes.
+//! Makes the question of a request.
 //!
 //! Pure. A template is filled in one pass, and what was put in is never read again as a
-//! template. Before a worker sees anything, every value that a caller chose is held against the
-//! framing of the pool; the operator's own text may hold whatever it likes.
+//! template. Every value that a caller chose is checked against the framing of the pool before a
+//! worker sees it. The operator's own text is not checked.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,32 +21,32 @@ use crate::base::template::{Segment, Slot, Template};
 use crate::base::{Failure, Question};
 use crate::config::{CallSettings, Framing, RouteSettings, SendShape, WireSettings};
 
-/// What a question may be made of.
+/// The parts of a request from which a question is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Material<'a> {
     /// The route that the request takes.
     pub route: &'a RouteSettings,
-    /// The method, as it came.
+    /// The method, as the caller wrote it.
     pub method: &'a str,
-    /// Where its parameters may be; holds path and query.
+    /// Path, query and body, as far as they may hold parameters.
     pub sources: Sources<'a>,
-    /// The header.
+    /// The header fields.
     pub headers: &'a HeaderMap,
     /// The whole body.
     pub body: &'a Bytes,
 }
 
-/// A question, and what it is kept under.
+/// A question and its cache key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The question itself.
     pub question: Question,
-    /// What tells the question from others of its route: its values, each after its length.
-    /// `None`: the question has no nonce and tells itself apart.
+    /// What distinguishes the question from others of its route: its values, each after its length.
+    /// `None` if the question has no nonce: then its own bytes distinguish it.
     pub key: Option<Bytes>,
 }
 
-/// Is the body itself part of the question? Then no parameters are looked for in it.
+/// Returns true if the body itself is part of the question. Then it holds no parameters.
 pub fn uses_body(send: &SendShape) -> bool {
     match send {
         SendShape::Template(template) => {
@@ -58,13 +58,12 @@ pub fn uses_body(send: &SendShape) -> bool {
     }
 }
 
-/// Does a question need a nonce?
+/// Returns true if a question needs a nonce.
 pub fn uses_nonce(send: &SendShape) -> bool {
     matches!(send, SendShape::Template(template) if template.has_nonce())
 }
 
-/// Makes the question of a request; `nonce` is empty where [`uses_nonce`] says that none is
-/// needed.
+/// Makes the question of a request. `nonce` is empty if [`uses_nonce`] returns false.
 ///
 /// # Errors
 ///
@@ -94,8 +93,8 @@ pub fn ask(
     Ok(Asked { question: Question { text: rendering.finish()?, nonce }, key })
 }
 
-/// The body less one final line end, or the parameter, that is the whole question, with its
-/// name: it need not be copied.
+/// Returns the only value of a question that has nothing else, with the name of the value. It is
+/// the body without its last line end, or a parameter, and need not be copied.
 fn whole_value<'a>(
     template: &Template,
     material: Material<'a>,
@@ -119,15 +118,15 @@ fn without_line_end(body: &[u8]) -> &[u8] {
     if text.len() < body.len() { text.strip_suffix(b"\r").unwrap_or(text) } else { text }
 }
 
-/// A question while it is written.
+/// A question that is being written.
 struct Rendering<'a> {
     wire: &'a WireSettings,
     text: Vec<u8>,
-    /// Where values stand, in framings whose ends values could forge together with the text
-    /// around them.
+    /// The range and the name of each value, in framings where a value together with the text
+    /// around it could form the end of a message.
     values: Option<Vec<(Range<usize>, String)>>,
-    /// [`Asked::key`]. The nonce differs in each call, and the text without it does not show
-    /// where one value ends and the next begins.
+    /// Becomes [`Asked::key`]. The text of the question is not enough: the nonce differs in each
+    /// call, and without the nonce the text does not show where one value ends and the next begins.
     key: Option<Vec<u8>>,
 }
 
@@ -146,7 +145,7 @@ impl<'a> Rendering<'a> {
         }
     }
 
-    /// A question that is one value and nothing else.
+    /// Finishes a question that is one value and nothing else.
     fn pass_on(mut self, name: &str, value: Bytes) -> Result<Asked, Failure> {
         self.check(name, &value)?;
         let text = if self.values.is_none() {
@@ -228,7 +227,7 @@ impl<'a> Rendering<'a> {
         Ok(())
     }
 
-    /// The parameters as a JSON object.
+    /// Writes the parameters as a JSON object.
     fn object(&mut self, material: Material<'_>, values: &[String]) -> Result<(), Failure> {
         let declared = &material.route.parameters;
         let members = if declared.is_empty() {
@@ -253,7 +252,7 @@ impl<'a> Rendering<'a> {
 
     fn finish(mut self) -> Result<Bytes, Failure> {
         if let Some(name) = self.forger() {
-            return Err(unsendable(&name, "what would end the question early"));
+            return Err(unsendable(&name, "a text that would end the question early"));
         }
         let text = std::mem::take(&mut self.text);
         self.limited(text.into())
@@ -267,7 +266,7 @@ impl<'a> Rendering<'a> {
         Ok(text)
     }
 
-    /// The value that ends the message early together with the text around it.
+    /// Returns the name of a value that, with the text around it, would end the message early.
     fn forger(&mut self) -> Option<String> {
         let values = self.values.take()?;
         let touched = |found: Range<usize>| {
@@ -299,7 +298,7 @@ impl<'a> Rendering<'a> {
     }
 }
 
-/// Every place where the needle begins, overlapping ones too.
+/// Returns every place where the needle begins, including those that overlap.
 fn all_starts<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -323,7 +322,7 @@ fn json_string(text: &str) -> String {
     serde_json::to_string(text).expect("a text is always JSON")
 }
 
-/// The whole request as one JSON object in one line.
+/// Returns the whole request as one JSON object on one line.
 fn whole_request(material: Material<'_>) -> Value {
     let mut headers = Map::new();
     for name in material.headers.keys() {
@@ -344,7 +343,7 @@ fn whole_request(material: Material<'_>) -> Value {
     members.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect()
 }
 
-/// The value of a header, several joined as HTTP has it; empty where it is absent.
+/// Returns the value of a header: several are joined as HTTP defines it, none is empty.
 fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next().map_or(&b""[..], |value| value.as_bytes());
@@ -508,8 +507,9 @@ mod tests {
         assert!(ask_for(&Try { send: "{body}", body: &long[1..], ..LINE }, "").is_ok());
     }
 
-    /// What is kept for one question must never answer another.
-    fn is_told_apart(send: &str, one: [&str; 2], other: [&str; 2]) -> bool {
+    /// Returns true if the two questions have different keys. If they had the same one, the kept
+    /// answer to one would answer the other.
+    fn have_different_keys(send: &str, one: [&str; 2], other: [&str; 2]) -> bool {
         let parameters = [("a", text()), ("b", text())];
         let key = |[a, b]: [&str; 2]| {
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -523,9 +523,9 @@ mod tests {
     #[test]
     fn values_around_a_nonce_have_a_key_of_their_own() {
         let (one, other) = (["alice", "my  secret"], ["alice  my", "secret"]);
-        assert!(is_told_apart("{nonce} {a} {nonce} {b}", one, other));
-        assert!(is_told_apart("{nonce}|{a}|{nonce}{b}", ["alice", "b|c"], ["alice|b", "c"]));
-        assert!(is_told_apart("{nonce}{a}{nonce}{b}", ["ab", "c"], ["a", "bc"]));
+        assert!(have_different_keys("{nonce} {a} {nonce} {b}", one, other));
+        assert!(have_different_keys("{nonce}|{a}|{nonce}{b}", ["alice", "b|c"], ["alice|b", "c"]));
+        assert!(have_different_keys("{nonce}{a}{nonce}{b}", ["ab", "c"], ["a", "bc"]));
     }
 
     proptest::proptest! {
@@ -542,7 +542,7 @@ mod tests {
                 [a, b]
             };
             let (one, other) = (cut(one), cut(other));
-            proptest::prop_assert_eq!(is_told_apart(&send, one, other), one != other);
+            proptest::prop_assert_eq!(have_different_keys(&send, one, other), one != other);
         }
 
         #[test]

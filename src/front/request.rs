@@ -1,4 +1,4 @@
-//! What the head of a request says besides its parameters.
+//! Reads what the head of a request says besides its parameters.
 //!
 //! Pure: the time at which the head ended is an argument.
 
@@ -10,14 +10,14 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use crate::base::Failure;
 use crate::base::units::parse_duration;
 
-/// Names that are made once: looked up as text, they would be read and checked each time.
+/// A name that is parsed once: a text would be parsed at each lookup.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_TIMEOUT: HeaderName = HeaderName::from_static("x-timeout");
 
-/// Longest `X-Request-Id` that is taken over from a caller.
+/// Longest `X-Request-Id` that is accepted from a caller.
 const REQUEST_ID_MAX: usize = 64;
 
-/// The caller's own request id, where it is one that may stand in logs and headers.
+/// Returns the caller's own request id, if it may appear in logs and headers.
 pub fn own_request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let sane = (1..=REQUEST_ID_MAX).contains(&id.len())
@@ -25,7 +25,7 @@ pub fn own_request_id(headers: &HeaderMap) -> Option<&str> {
     sane.then_some(id)
 }
 
-/// When the caller stops waiting, by `X-Timeout`, counted from the end of the head.
+/// Returns when the caller stops waiting: `X-Timeout`, counted from the end of the head.
 pub fn caller_deadline(headers: &HeaderMap, head_end: Instant) -> Result<Option<Instant>, Failure> {
     let Some(value) = headers.get(X_TIMEOUT) else { return Ok(None) };
     let unreadable = || bad_request("`X-Timeout` is not one duration, such as `800ms`");
@@ -37,7 +37,7 @@ pub fn caller_deadline(headers: &HeaderMap, head_end: Instant) -> Result<Option<
     Ok(Some(head_end + timeout))
 }
 
-/// The length of the body, where the head says it.
+/// Returns the length of the body, if the head declares it.
 pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -49,11 +49,11 @@ pub fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
     if each.all(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
         return Ok(());
     }
-    let detail = "bodies are taken as they are, without a `Content-Encoding`";
+    let detail = "the body must not have a `Content-Encoding`";
     Err(Failure::UnsupportedMediaType { detail: detail.into() })
 }
 
-/// The content type, where it is a text.
+/// Returns the content type, if it is text.
 pub fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()
 }

@@ -1,4 +1,4 @@
-//! Which route a request takes.
+//! Finds the route of a request.
 //!
 //! Pure. The first match in file order wins. A path is split at its slashes before anything is
 //! decoded and its segments are never rewritten: `%2e%2e` and an empty segment are segments
@@ -24,7 +24,7 @@ struct Entry {
     method: String,
     path: Vec<PathPart>,
     rest: bool,
-    /// The whole path, where only one has the shape: nothing then needs to be split.
+    /// The whole path, if the route has only one: it is compared without being split.
     only: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub enum Found {
 }
 
 impl RouteTable {
-    /// The table of these routes, in file order.
+    /// Creates the table of these routes, which are in file order.
     pub fn new(routes: &[RouteSettings]) -> Self {
         let entries = routes
             .iter()
@@ -65,12 +65,12 @@ impl RouteTable {
         Self { entries, allow }
     }
 
-    /// Where a request goes; `path` is as it came, without the query.
+    /// Finds the route of a request. `path` is not decoded and has no query.
     pub fn find(&self, method: &str, path: &str) -> Found {
         if path == "*" && method == "OPTIONS" {
             return Found::Options { allow: Arc::clone(&self.allow) };
         }
-        // A trace would show what a proxy added, and a tunnel would leave through us.
+        // TRACE would show what a proxy added, and CONNECT would open a tunnel through the server.
         if matches!(method, "TRACE" | "CONNECT") {
             let with_path = self.with_path(path).collect::<Vec<_>>();
             let known = !with_path.is_empty();
@@ -127,7 +127,8 @@ impl Entry {
     }
 }
 
-/// The one path that has this shape, as it is without any percent sign.
+/// Returns the only path that the parts match, written without percent signs; `None` if there is
+/// more than one.
 fn only_path(parts: &[PathPart]) -> Option<String> {
     let mut path = String::new();
     for part in parts {
@@ -142,8 +143,8 @@ fn only_path(parts: &[PathPart]) -> Option<String> {
     Some(path)
 }
 
-/// The segments of a path that stand where a route has parameters, as they came, each with the
-/// index of its parameter.
+/// Returns the segments of a path that are values of a route's parameters, not decoded, each with
+/// the index of its parameter.
 pub fn path_values<'a>(
     route: &'a RouteSettings,
     path: &'a str,

@@ -1,4 +1,4 @@
-//! Takes connections from a listener within the limit, and never gives up.
+//! Accepts connections up to the limit, and recovers from every failure of accept(2).
 
 use std::io;
 use std::sync::Arc;
@@ -10,77 +10,78 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::seats::{Seat, Seats};
 use super::{Drain, Listener, Stream};
 
-/// How long to wait when the system has nothing left to make a connection of.
+/// How long to wait when the system lacks descriptors or memory for a connection.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for a connection that was asked to leave before another one is asked.
+/// How long to wait for an idle connection to close before asking another one to.
 const LEAVING: Duration = Duration::from_millis(50);
 
-/// How many connections there may be at once, over all listeners and threads that share it.
+/// Limits how many connections are open at once, over all listeners and threads that share it.
 ///
-/// While all places are taken, a new connection takes the place of the one on which the server
-/// has waited longest for its caller: idle strangers cannot shut others out.
+/// While all places are taken, the connection that has been idle longest makes room for a new
+/// one, so idle strangers cannot shut others out.
 #[derive(Clone)]
-pub struct Slots {
+pub struct ConnectionLimit {
     free: Arc<Semaphore>,
     seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
 }
 
-/// The place of one connection; free again when dropped.
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
+/// The place of one connection. Dropping it frees the place.
+pub struct Permit {
+    _acquired: OwnedSemaphorePermit,
     number: u64,
     seat: Arc<Seat>,
     seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
 }
 
-impl Slots {
-    /// At most `most` at once; `count` is told of each change, as the metrics are.
+impl ConnectionLimit {
+    /// Allows at most `most` connections. Calls `count` with 1 and -1 as they come and go.
     pub fn new(most: usize, count: impl Fn(i64) + Send + Sync + 'static) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(most)), seats: Arc::default(), count: Arc::new(count) }
     }
 
-    /// Waits until there is a place, and asks the connection that has been idle longest to leave.
-    async fn take(&self) -> Slot {
-        let permit = loop {
-            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-                break permit;
+    /// Waits for a free place. If there is none, asks the connection that has been idle longest to
+    /// close.
+    async fn take(&self) -> Permit {
+        let acquired = loop {
+            if let Ok(acquired) = Arc::clone(&self.free).try_acquire_owned() {
+                break acquired;
             }
             self.seats.make_room();
-            // The one that was asked may have got a request just then: another one is asked.
+            // That connection stays if it has just received a request: then ask another one.
             let acquire = Arc::clone(&self.free).acquire_owned();
-            if let Ok(permit) = tokio::time::timeout(LEAVING, acquire).await {
-                break permit.expect("the semaphore is never closed");
+            if let Ok(acquired) = tokio::time::timeout(LEAVING, acquire).await {
+                break acquired.expect("the semaphore is never closed");
             }
         };
         (self.count)(1);
-        self.seat(permit)
+        self.permit(acquired)
     }
 
-    fn seat(&self, permit: OwnedSemaphorePermit) -> Slot {
+    fn permit(&self, acquired: OwnedSemaphorePermit) -> Permit {
         let (number, seat) = self.seats.add(tokio::time::Instant::now().into_std());
         let (seats, count) = (Arc::clone(&self.seats), Arc::clone(&self.count));
-        Slot { _permit: permit, number, seat, seats, count }
+        Permit { _acquired: acquired, number, seat, seats, count }
     }
 }
 
-impl Slot {
+impl Permit {
     /// The place of a connection that shares its limit with no other.
     #[cfg(test)]
     pub(super) fn only() -> Self {
-        let slots = Slots::new(1, |_| {});
-        slots.seat(Arc::clone(&slots.free).try_acquire_owned().expect("it is free"))
+        let limit = ConnectionLimit::new(1, |_| {});
+        limit.permit(Arc::clone(&limit.free).try_acquire_owned().expect("it is free"))
     }
 
-    /// Returns what the connection tells of itself.
+    /// Returns the seat, where the connection notes since when it is idle.
     pub(super) fn seat(&self) -> Arc<Seat> {
         Arc::clone(&self.seat)
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.seats.remove(self.number);
         (self.count)(-1);
@@ -89,22 +90,25 @@ impl Drop for Slot {
 
 /// Hands each new connection to `sink`, until the server is told to stop.
 ///
-/// While all slots are taken and no connection is idle, it accepts one more connection and keeps
-/// that waiting; the others wait in the kernel's backlog. When the system is out of descriptors or memory it waits, says
-/// so once, and goes on. The only error is a listener that cannot be watched, at the start.
+/// While all places are taken and no connection is idle, one more connection is accepted and kept
+/// waiting; the others wait in the kernel's backlog. When the system is out of descriptors or
+/// memory, this logs it once, pauses, and tries again.
 ///
 /// The stream belongs to this thread; [`Stream::detach`] gives it to another one.
+/// # Errors
+///
+/// Why the listener cannot be watched. After the start nothing fails.
 pub async fn accept(
     listener: Listener,
-    slots: Slots,
+    limit: ConnectionLimit,
     drain: Drain,
-    sink: impl FnMut(Stream, Slot),
+    sink: impl FnMut(Stream, Permit),
 ) -> io::Result<()> {
     let address = listener.local();
     let listener = &listener.open()?;
-    let slots = &slots;
-    // The slot comes second: a listener that nobody connects to must not sit on one.
-    let next = async || Ok((listener.accept().await?, slots.take().await));
+    let limit = &limit;
+    // The permit comes second: a listener without callers must not hold one.
+    let next = async || Ok((listener.accept().await?, limit.take().await));
     tokio::select! {
         biased;
         () = drain.begun() => {}
@@ -114,18 +118,18 @@ pub async fn accept(
 }
 
 async fn accept_from<T>(
-    mut next: impl AsyncFnMut() -> io::Result<(T, Slot)>,
+    mut next: impl AsyncFnMut() -> io::Result<(T, Permit)>,
     address: &str,
-    mut sink: impl FnMut(T, Slot),
+    mut sink: impl FnMut(T, Permit),
 ) {
     let mut in_outage = false;
     loop {
         match next().await {
-            Ok((accepted, slot)) => {
+            Ok((accepted, permit)) => {
                 if std::mem::take(&mut in_outage) {
                     tracing::info!(address, "accepting connections again");
                 }
-                sink(accepted, slot);
+                sink(accepted, permit);
             }
             Err(error) if concerns_one_connection(&error) => {
                 tracing::debug!(address, %error, "a connection was gone before it was accepted");
@@ -141,8 +145,8 @@ async fn accept_from<T>(
     }
 }
 
-/// Errors that accept(2) passes on from a connection that failed before it was taken. All
-/// others would come again at once.
+/// Returns true if accept(2) reports that a single connection failed before it was accepted. Any
+/// other error would come again at once.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -169,7 +173,7 @@ fn outage_hint(error: &io::Error) -> &'static str {
         Some(Errno::MFILE) => "raise `ulimit -n` (LimitNOFILE=), or lower `limits.connections`",
         Some(Errno::NFILE) => "the whole machine is out of files: raise fs.file-max",
         Some(Errno::NOMEM | Errno::NOBUFS) => "the machine is out of memory",
-        _ => "it is tried again ten times a second",
+        _ => "the server tries again ten times a second",
     }
 }
 
@@ -194,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn the_connection_over_the_limit_waits_until_one_ends() {
         let count = Arc::new(AtomicI64::new(0));
-        let slots = Slots::new(2, {
+        let limit = ConnectionLimit::new(2, {
             let count = Arc::clone(&count);
             move |change| {
                 count.fetch_add(change, Ordering::SeqCst);
@@ -208,8 +212,8 @@ mod tests {
                 let loop_ended = drain.spawn_local({
                     let drain = drain.clone();
                     async move {
-                        let sink = move |stream, slot| sender.try_send((stream, slot)).unwrap();
-                        accept(listener, slots, drain, sink).await.unwrap();
+                        let sink = move |stream, permit| sender.try_send((stream, permit)).unwrap();
+                        accept(listener, limit, drain, sink).await.unwrap();
                     }
                 });
                 let mut clients = Vec::new();
@@ -237,24 +241,24 @@ mod tests {
     async fn an_accepted_tcp_connection_does_not_wait_to_fill_packets() {
         let (listener, drain) = (listener(), Drain::new());
         let _client = TcpStream::connect(listener.local()).await.unwrap();
-        let slots = Slots::new(1, |_| {});
+        let limit = ConnectionLimit::new(1, |_| {});
         let sink = {
             let drain = drain.clone();
-            move |stream, _slot| {
+            move |stream, _permit| {
                 let Stream::Tcp(stream) = stream else { panic!("{stream:?}") };
                 assert!(stream.nodelay().unwrap());
                 drain.begin();
             }
         };
-        accept(listener, slots, drain, sink).await.unwrap();
+        accept(listener, limit, drain, sink).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn out_of_descriptors_it_waits_and_goes_on() {
-        let slots = Slots::new(1, |_| {});
+        let limit = ConnectionLimit::new(1, |_| {});
         let began = Instant::now();
         let taken = Rc::new(RefCell::new(Vec::new()));
-        // Read from its end.
+        // The last step is taken first.
         let script = RefCell::new(vec![
             Ok(7),
             Err(Errno::CONNABORTED),
@@ -265,12 +269,12 @@ mod tests {
         let next = async || {
             let step = script.borrow_mut().pop();
             match step {
-                Some(Ok(number)) => Ok((number, slots.take().await)),
+                Some(Ok(number)) => Ok((number, limit.take().await)),
                 Some(Err(error)) => Err(error.into()),
                 None => std::future::pending().await,
             }
         };
-        let sink = |number, _slot| taken.borrow_mut().push((number, began.elapsed()));
+        let sink = |number, _permit| taken.borrow_mut().push((number, began.elapsed()));
         let endless = accept_from(next, "test", sink);
         assert!(tokio::time::timeout(Duration::from_secs(9), endless).await.is_err());
         // Three pauses, none for the connection that was gone.

@@ -1,14 +1,18 @@
-//! What RFC 9112 says must not be served, but the parser lets through.
+//! Refuses heads that RFC 9112 forbids to serve and that the parser lets through.
 //!
-//! Pure. The parser itself refuses what is no HTTP/1 at all, and closes after a request with
-//! both `Transfer-Encoding` and `Content-Length` (of which it shows only the first).
+//! Pure. The parser itself refuses what is not HTTP/1. If a request has both `Transfer-Encoding`
+//! and `Content-Length`, the parser shows only the first and closes the connection afterwards.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
-/// Is this head one that may be answered? If not, the answer is 400 with the returned detail
-/// and the connection ends, since its two ends may read it differently.
+/// Checks that a request with this head may be served.
+///
+/// # Errors
+///
+/// The detail of the response, a 400. The connection must end with it, because its two ends may
+/// disagree about where the request ends.
 pub fn check(head: &Parts) -> Result<(), &'static str> {
     check_host(head)?;
     check_target(head)?;
@@ -20,7 +24,7 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
     match (hosts.next(), hosts.next()) {
         (None, _) if head.version >= Version::HTTP_11 => Err("the request has no Host header"),
         (Some(_), Some(_)) => Err("the request has more than one Host header"),
-        (Some(host), None) if !is_host(host) => Err("the Host header is not a host"),
+        (Some(host), None) if !is_host(host) => Err("the Host header is not a host name"),
         _ => Ok(()),
     }
 }
@@ -66,7 +70,7 @@ fn check_transfer_encoding(head: &Parts) -> Result<(), &'static str> {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err("the only transfer coding known here is chunked, once"),
+        _ => Err("the only supported transfer coding is chunked, applied once"),
     }
 }
 

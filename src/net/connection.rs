@@ -32,7 +32,7 @@ use super::seats::Seat;
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, Verdict, Watch};
 use super::watched::{Watched, now};
-use super::{Drain, Slot, Stream};
+use super::{Drain, Permit, Stream};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
 
@@ -66,7 +66,7 @@ enum End {
 /// `refuse` makes the response to a head that never became a request.
 pub async fn serve<S, B>(
     stream: Stream,
-    slot: &Slot,
+    permit: &Permit,
     limits: &LimitSettings,
     service: S,
     refuse: impl Fn(Refusal) -> Response<Bytes>,
@@ -77,7 +77,7 @@ pub async fn serve<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let patience = Patience::of(limits);
-    let watch = Rc::new(Watch::new(now(), slot.seat()));
+    let watch = Rc::new(Watch::new(now(), permit.seat()));
     let (reader, writer) = stream.split();
     let io = Watched {
         reader: Rc::clone(&reader),
@@ -89,7 +89,7 @@ pub async fn serve<S, B>(
         let overdue = pin!(overdue(&watch, patience));
         let left = pin!(writer.peer_left());
         let closing = pin!(drain.closing());
-        let seat = slot.seat();
+        let seat = permit.seat();
         let makes_room = pin!(makes_room(&seat, &watch));
         attend(connection, overdue, left, closing, makes_room).await
     };

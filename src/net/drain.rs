@@ -7,11 +7,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
-/// The stopping of one server, shared by all its threads and connections.
+/// The stop of one server, shared by all its threads and connections.
 ///
-/// Three steps: running; after [`begin`](Self::begin) nothing new is accepted, while open
-/// connections are served on; [`finish`](Self::finish) closes those that are idle, lets the
-/// others end with the response they are at, and waits for them.
+/// It has two steps. After [`begin`](Self::begin) no connection is accepted, and open ones are
+/// still served. [`finish`](Self::finish) closes the idle ones, lets the others finish their
+/// current response, and waits for them.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     begun: CancellationToken,
@@ -25,7 +25,7 @@ impl Drain {
         Self::default()
     }
 
-    /// Ends the accept loops. Connections stay; their new requests are the service's to refuse.
+    /// Ends the accept loops. Connections stay open; the service refuses new requests on them.
     pub fn begin(&self) {
         self.begun.cancel();
     }
@@ -56,7 +56,7 @@ impl Drain {
         }
     }
 
-    /// Waits until connections are to end.
+    /// Waits until [`finish`](Self::finish) asks connections to end.
     pub(super) fn closing(&self) -> WaitForCancellationFutureOwned {
         self.closing.clone().cancelled_owned()
     }

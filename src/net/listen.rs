@@ -1,7 +1,7 @@
 //! Binds the addresses that callers and operators connect to.
 //!
-//! Binding needs no runtime, so that every address, with the real port for `:0`, is known and
-//! every mistake is reported before a thread or a worker is started.
+//! Binding needs no runtime. Before any thread or worker starts, every address is known, with the
+//! real port for `:0`, and every mistake is reported.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ const BACKLOG: i32 = 1024;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// A bound address at which connections arrive. A Unix socket's file goes with it.
+/// A bound address at which connections arrive. Dropping it removes the file of a Unix socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -45,7 +45,7 @@ pub struct ListenError {
     pub reason: String,
     /// What to change.
     pub remedy: &'static str,
-    /// Somebody else listens there: another address may do.
+    /// Another program listens there, so another address may work.
     pub in_use: bool,
 }
 
@@ -60,7 +60,7 @@ impl Listener {
         }
     }
 
-    /// Where it really listens, as people and `curl` write it: `127.0.0.1:3000`, or
+    /// Returns the address where it listens, with the real port: `127.0.0.1:3000`, or
     /// `unix:/path`.
     pub fn local(&self) -> String {
         match &self.local {
@@ -69,7 +69,8 @@ impl Listener {
         }
     }
 
-    /// Returns true if only this machine reaches it, by TCP: web pages in a browser here do too.
+    /// Returns true if it is reached over TCP and from this machine only. Web pages in a browser on
+    /// this machine reach it, too.
     pub fn is_loopback(&self) -> bool {
         matches!(&self.local, Local::Tcp(address) if address.ip().is_loopback())
     }
@@ -108,7 +109,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // What is accepted inherits it: set once here instead of once a connection.
+    // Accepted connections inherit it, so it is set once instead of for each of them.
     sockopt::set_tcp_nodelay(&socket, true)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -140,7 +141,7 @@ fn tcp_problem(address: SocketAddr, error: &io::Error) -> ListenError {
     }
 }
 
-/// The file of a Unix socket; removed on drop if it is still the one that was made.
+/// The file of a Unix socket. Dropping this removes it, unless another file has taken its place.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -175,7 +176,7 @@ fn listen_unix(path: &Path, address: &SocketAddrUnix) -> io::Result<Listener> {
     Ok(Listener { socket, local: Local::Unix(file) })
 }
 
-/// Removes the file of a socket that nobody listens on any more.
+/// Removes the file of a socket on which no program listens.
 fn make_room(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError> {
     let refuse = |reason: &str, remedy, in_use| {
         Err(ListenError { address: show_unix(path), reason: reason.to_owned(), remedy, in_use })
@@ -200,7 +201,7 @@ fn make_room(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError> {
     fs::remove_file(path).map_err(|error| unix_problem(path, &error))
 }
 
-/// Does somebody listen there? Without an answer to be sure of, yes.
+/// Returns true if a program listens there, or if that cannot be told.
 fn is_live(address: &SocketAddrUnix) -> bool {
     let Ok(socket) = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
     else {

@@ -1,7 +1,7 @@
 //! Listeners, connections and their limits: knows HTTP, knows nothing of workers.
 //!
 //! [`listen`] binds addresses, [`accept`] takes connections within the limit, [`connection`]
-//! serves one of them as `http1` has it, and [`Drain`] ends them all in good order.
+//! serves each of them over HTTP/1.1, and [`Drain`] ends them all in good order.
 
 pub mod accept;
 pub mod conformance;
@@ -16,7 +16,7 @@ mod stream;
 mod watch;
 mod watched;
 
-pub use accept::Slot;
+pub use accept::Permit;
 pub use drain::Drain;
 pub use listen::Listener;
 pub use refusal::Refusal;

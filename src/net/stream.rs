@@ -1,4 +1,4 @@
-//! The two kinds of byte stream that callers come by, as one.
+//! One type for the two kinds of connection that callers have: TCP and Unix sockets.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -37,20 +37,20 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// Who is at the other end of a connection, and how they came.
+/// The caller at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Their address, as `127.0.0.1:40312`; `unix` for a Unix socket.
     pub peer: Box<str>,
-    /// They came by a loopback listener, which web pages of other sites must not use.
+    /// The connection came by a loopback listener, which web pages of other sites must not use.
     pub is_guarded: bool,
 }
 
 impl Stream {
-    /// Returns who is at its other end. `is_guarded` says whether their listener is loopback.
+    /// Returns the caller at the other end. `is_guarded` is true if the listener is loopback.
     pub fn caller(&self, is_guarded: bool) -> Caller {
         let peer = match self {
-            // One that has gone already has no address any more.
+            // A connection that the caller has already closed may have no address.
             Self::Tcp(stream) => {
                 stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string().into())
             }
@@ -67,7 +67,7 @@ impl Stream {
         })
     }
 
-    /// Both directions, for several owners on one thread.
+    /// Splits the connection into its two directions, each for several owners on this thread.
     pub(super) fn split(self) -> (Rc<RefCell<Reader>>, Rc<Writer>) {
         let (reader, writer) = match self {
             Self::Tcp(stream) => {
@@ -112,7 +112,7 @@ pub(super) enum Writer {
 }
 
 impl Writer {
-    /// Writes at once what the kernel takes.
+    /// Writes as much as the kernel takes now.
     pub(super) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, parts) {
             (Self::Tcp(half), [one]) => half.try_write(one),
@@ -139,8 +139,8 @@ impl Writer {
         }
     }
 
-    /// Has the connection break when it is dropped, instead of the kernel holding what was
-    /// written for a caller that does not read.
+    /// Lets the drop of the connection reset it. Otherwise the kernel would keep what was written
+    /// for a caller that does not read.
     pub(super) fn give_up(&self) {
         if let Self::Tcp(half) = self
             && let Err(error) = AsRef::<TcpStream>::as_ref(half).set_zero_linger()
@@ -160,7 +160,7 @@ impl Writer {
         };
         match waited {
             Ok(ready) if ready.is_read_closed() => {}
-            // Urgent data: nobody sends it for a reason; then only reads see the end.
+            // Urgent data, which no caller needs to send. After it only reads see the end.
             Ok(_) => std::future::pending().await,
             Err(error) => tracing::debug!(%error, "cannot watch a connection"),
         }

@@ -19,11 +19,9 @@ pub struct Summary {
     pub queue_bytes: u64,
     /// How long the oldest of the calls that wait has waited.
     pub oldest_wait: Duration,
-    /// Calls in the books, waiting or held.
-    pub calls: usize,
     /// The average service time; `None` before the first answer.
     pub service: Option<Duration>,
-    /// The last starts failed, and while no worker serves, calls are refused.
+    /// The last starts failed. Calls are refused while no worker serves.
     pub is_tripped: bool,
     /// The queue stands, so the newest call is served first.
     pub is_overloaded: bool,
@@ -64,7 +62,6 @@ impl<P> State<P> {
             queue_length: self.queue.len(),
             queue_bytes: self.queue.bytes(),
             oldest_wait: oldest.map(|at| now.saturating_duration_since(at)).unwrap_or_default(),
-            calls: self.calls.len(),
             service: self.estimate.service(),
             is_tripped: self.backoff.is_tripped(),
             is_overloaded: self.overload.is_on(),

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::base::ExitReason;
 use crate::config::{AdminSettings, Config, ConfigSource, LimitSettings, ListenAddress};
-use crate::net::accept::{Slots, accept};
+use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, connection, refusal};
 use crate::observe::log::Log;
@@ -167,15 +167,15 @@ async fn serve(
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
-    let slots = Slots::new(limits.connections, {
+    let limit = ConnectionLimit::new(limits.connections, {
         let metrics = Arc::clone(&metrics);
         move |change| metrics.connections(change)
     });
     for listener in listeners {
         let threads = Rc::clone(&threads);
         let is_guarded = listener.is_loopback();
-        let sink = move |stream, slot| threads.take(stream, is_guarded, slot);
-        let accepting = accept(listener, slots.clone(), drain.clone(), sink);
+        let sink = move |stream, permit| threads.take(stream, is_guarded, permit);
+        let accepting = accept(listener, limit.clone(), drain.clone(), sink);
         services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
     if let Some(listener) = admin {
@@ -270,16 +270,16 @@ fn report_accepting(result: io::Result<()>) {
 async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Arc<LimitSettings>) {
     // Health checks are answered until the very end, so this drain never begins.
     let drain = Drain::new();
-    let slots = Slots::new(ADMIN_CONNECTIONS, |_| {});
+    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS, |_| {});
     let connections = drain.clone();
     let is_guarded = listener.is_loopback();
-    let sink = move |stream, slot| {
+    let sink = move |stream, permit| {
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
             let service = async |request, _| admin.handle(request, is_guarded).await;
-            connection::serve(stream, &slot, &limits, service, refusal::bare, drain).await;
-            drop(slot);
+            connection::serve(stream, &permit, &limits, service, refusal::bare, drain).await;
+            drop(permit);
         });
     };
-    report_accepting(accept(listener, slots, Drain::new(), sink).await);
+    report_accepting(accept(listener, limit, Drain::new(), sink).await);
 }

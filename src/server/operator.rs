@@ -23,7 +23,7 @@ pub(super) struct AdminDesk {
 }
 
 impl AdminDesk {
-    /// For this server, which listens there.
+    /// Creates the desk of this server, whose callers connect at `listen`.
     pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
         Self { server, listen, started: Instant::now() }
     }
@@ -97,6 +97,7 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         name,
         states: counts,
         workers: workers.collect(),
+        tripped: summary.is_tripped,
         queue: QueueStatus {
             length: summary.queue_length,
             bytes: summary.queue_bytes,

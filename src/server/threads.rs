@@ -12,7 +12,7 @@ use super::app::{RemoteGeneration, Server};
 use super::local_runtime;
 use crate::call::Gateway;
 use crate::config::LimitSettings;
-use crate::net::{Accepted, Drain, Slot, Stream, connection};
+use crate::net::{Accepted, Drain, Permit, Stream, connection};
 
 /// Most connections that wait for one thread to take them.
 const WAITING_MAX: usize = 1024;
@@ -41,7 +41,7 @@ struct OtherThread {
 struct Moved {
     accepted: Accepted,
     is_guarded: bool,
-    slot: Slot,
+    permit: Permit,
     carried: Carried,
 }
 
@@ -99,23 +99,23 @@ impl Threads {
 
     /// Gives a connection to the thread that has the fewest. `is_guarded` says whether it came by
     /// a loopback listener.
-    pub(super) fn take(&self, stream: Stream, is_guarded: bool, slot: Slot) {
+    pub(super) fn take(&self, stream: Stream, is_guarded: bool, permit: Permit) {
         let least = self.others.iter().min_by_key(|other| other.load.load(Ordering::Acquire));
         let least = least
             .filter(|other| other.load.load(Ordering::Acquire) < self.here.load(Ordering::Acquire));
         match least {
-            None => self.serve(stream, is_guarded, slot),
+            None => self.serve(stream, is_guarded, permit),
             Some(other) => {
                 let Ok(accepted) = stream.detach() else { return };
                 let carried = carry(&other.load);
                 // If a thousand connections wait even for the thread with the fewest, this one
                 // is closed.
-                other.send.try_send(Moved { accepted, is_guarded, slot, carried }).ok();
+                other.send.try_send(Moved { accepted, is_guarded, permit, carried }).ok();
             }
         }
     }
 
-    fn serve(&self, stream: Stream, is_guarded: bool, slot: Slot) {
+    fn serve(&self, stream: Stream, is_guarded: bool, permit: Permit) {
         let carried = carry(&self.here);
         let (server, limits) = (Rc::clone(&self.server), Arc::clone(&self.limits));
         let (drain, active) = (self.drain.clone(), self.active.clone());
@@ -130,8 +130,8 @@ impl Threads {
                 response
             };
             let refuse = |refusal| server.current().front.refuse(refusal, &caller);
-            connection::serve(stream, &slot, &limits, service, refuse, drain).await;
-            drop((slot, carried));
+            connection::serve(stream, &permit, &limits, service, refuse, drain).await;
+            drop((permit, carried));
         });
     }
 }
@@ -144,7 +144,7 @@ async fn serve_connections(
     drain: &Drain,
     active: &Active,
 ) {
-    while let Some(Moved { accepted, is_guarded, slot, carried }) = receive.recv().await {
+    while let Some(Moved { accepted, is_guarded, permit, carried }) = receive.recv().await {
         let Ok(stream) = accepted.open() else { continue };
         let (generations, limits) = (generations.clone(), Arc::clone(limits));
         let (drain, active) = (drain.clone(), active.clone());
@@ -159,8 +159,8 @@ async fn serve_connections(
                 response
             };
             let refuse = |refusal| generations.borrow().front.refuse(refusal, &caller);
-            connection::serve(stream, &slot, &limits, service, refuse, drain).await;
-            drop((slot, carried));
+            connection::serve(stream, &permit, &limits, service, refuse, drain).await;
+            drop((permit, carried));
         });
     }
 }

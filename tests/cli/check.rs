@@ -228,7 +228,7 @@ fn one_that_computes_too_long_is_told_from_one_that_does_not_read() {
 }
 
 #[test]
-fn what_was_started_does_not_outlive_an_interrupt() {
+fn an_interrupted_check_leaves_no_worker() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
     let port = listener.local_addr().expect("it is bound").port().to_string();
     let script = "import signal, socket, sys\n\

@@ -291,7 +291,7 @@ fn make_executable(room: &Room, name: &str) {
 }
 
 #[test]
-fn what_cannot_go_together_with_parts_is_told() {
+fn keys_that_do_not_go_with_stream_are_reported() {
     let text = "[pool.a]\ncommand = [\"sed\"]\nstream = \"until\"\ncancel = \"{id}\"\n\
         [pool.b]\ncommand = [\"sed\"]\nstream = \"until:END\"\nmatching = \"json-id\"\n\
         in_flight = \"auto\"\ncancel = '{\"id\":\"{id}}'\n\

@@ -7,7 +7,7 @@ fn busy(server: &Server) -> bool {
 }
 
 #[test]
-fn a_caller_who_leaves_the_queue_is_never_asked_for() {
+fn a_call_whose_caller_leaves_the_queue_is_never_run() {
     let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
     let running = server.client().post_later("/", "sleep 400 running");
     server.wait_until("one runs", busy);
@@ -21,7 +21,7 @@ fn a_caller_who_leaves_the_queue_is_never_asked_for() {
 }
 
 #[test]
-fn a_call_that_nobody_waits_for_may_run_on_only_so_long() {
+fn a_call_without_a_caller_is_ended_after_abandoned() {
     let server = Server::with("workers = 1\nabandoned = \"100ms\"\nstop_grace = \"50ms\"").start();
     let old = server.workers();
     let leaving = server.client().post_later("/", "hang");

@@ -36,7 +36,7 @@ fn a_caller_cannot_write_lines_of_its_own() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn the_access_log_can_be_switched_off() {
     let server = Server::with("workers = 1").top("log = { access = false }").start();
     server.client().request("POST", "/", &["X-Request-Id: silent"], "hello");
     server.client().post("/", "stderr marker");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Connection, Server, shell, skipped};
 
 #[test]
-fn it_lives_and_is_ready() {
+fn a_started_server_is_live_and_ready() {
     let server = Server::with("workers = 1").start();
     assert_eq!(server.admin().get("/live").status, 200);
     assert_eq!(server.admin().get("/ready").status, 200);
@@ -78,7 +78,7 @@ fn the_status_has_every_pool_and_worker() {
 }
 
 #[test]
-fn operators_pages_are_not_on_the_callers_listener() {
+fn pages_for_operators_are_not_on_the_listener_for_callers() {
     let server = Server::with("workers = 1").start();
     for path in ["/metrics", "/status.json", "/live", "/ready"] {
         assert_eq!(server.client().get(path).status, 404, "{path}");
@@ -86,7 +86,7 @@ fn operators_pages_are_not_on_the_callers_listener() {
 }
 
 #[test]
-fn what_changes_things_needs_the_header_of_operators() {
+fn pages_that_change_things_need_the_header_of_operators() {
     let server = Server::with("workers = 1").start();
     let plain = server.admin().request("POST", "/reload", &[], "");
     assert!((400..500).contains(&plain.status), "{plain:?}");

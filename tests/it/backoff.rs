@@ -60,6 +60,7 @@ fn a_pool_whose_starts_all_fail_refuses_at_once_says_why_and_comes_back() {
         assert!((1..=38).contains(&retry_after), "{answer:?}");
     }
     assert!(prompt > 15, "at once: {prompt} of 20");
+    assert_eq!(server.status()["pools"][0]["tripped"], true);
     let starts = server.metric("httpipe_worker_starts_total");
     server.wait_until("it is tried again", |s| s.metric("httpipe_worker_starts_total") > starts);
     server.wait_for_log("\"said\":\"broken\"");
@@ -71,4 +72,5 @@ fn a_pool_whose_starts_all_fail_refuses_at_once_says_why_and_comes_back() {
         s.metric("httpipe_workers{state=\"ready\"}") == 2.0 && s.zombies() == 0
     });
     assert_eq!(server.answers("hello").body, "hello");
+    assert_eq!(server.status()["pools"][0]["tripped"], false);
 }

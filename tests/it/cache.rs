@@ -76,7 +76,7 @@ fn a_kept_answer_is_never_asked_for_again_from_another_thread() {
 }
 
 #[test]
-fn a_reload_keeps_the_answers_of_what_it_leaves_as_it_is() {
+fn a_reload_keeps_the_answers_of_routes_that_it_does_not_change() {
     let server = cached().route("match = \"GET /fixed\"\ntext = \"one\"").start();
     let reload = |old: &str, new: &str| {
         server.rewrite(old, new);
@@ -147,7 +147,7 @@ fn a_failure_is_shared_but_not_kept() {
 }
 
 #[test]
-fn a_caller_that_has_the_answer_already_is_told_so() {
+fn a_caller_that_has_the_answer_already_gets_a_304() {
     let server = cached().start();
     let first = server.client().get("/?input=a");
     let tag = first.header("etag");
@@ -182,7 +182,7 @@ const MEBI: f64 = 1_048_576.0;
 /// Many questions, each asked once: the memory is bounded, and no caller gets the answer to
 /// another question.
 #[test]
-fn more_questions_than_there_is_room_for() {
+fn a_cache_with_more_questions_than_room_stays_bounded() {
     let server = Server::with("workers = 1")
         .top("[cache]\nmemory = \"1MiB\"\n")
         .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
@@ -237,7 +237,7 @@ fn answers_of_a_megabyte_are_bounded_too() {
 /// What a route does not read is not part of its question, so it cannot be used to fill the
 /// cache.
 #[test]
-fn other_headers_and_parameters_are_the_same_question() {
+fn headers_and_parameters_that_a_route_does_not_use_share_an_entry() {
     let server = cached().start();
     let targets = ["/?input=a", "/?input=a&x=1", "/?x=1&input=a", "/?x=2&y=3&input=%61"];
     for (number, target) in targets.iter().enumerate() {
@@ -251,7 +251,7 @@ fn other_headers_and_parameters_are_the_same_question() {
 }
 
 #[test]
-fn failures_and_halves_are_not_kept() {
+fn failures_and_incomplete_answers_are_not_kept() {
     let server = Server::with(
         "workers = 1\nretries = 0\nreply = \"{input}|{result}\"\n\
                                error = \"e|{input}|{message}\"",

@@ -70,7 +70,7 @@ fn a_worker_that_closes_its_stdout_is_as_good_as_dead() {
 
 /// A grandchild that holds the pipes must not hide the death of its parent.
 #[test]
-fn a_death_is_seen_although_somebody_else_holds_the_pipes() {
+fn a_death_is_seen_although_a_grandchild_holds_the_pipes() {
     let server = Server::with("workers = 1\nretries = 0").start();
     let before = server.offspring().len();
     assert_eq!(server.answers("grandchild a").body, "grandchild a");
@@ -99,7 +99,7 @@ fn deaths_leave_no_descriptor_and_no_zombie() {
 /// Both that stood in the queue were to be given to it at once, and it was found to have ended
 /// before the first.
 #[test]
-fn what_a_dead_worker_was_about_to_be_given_goes_to_the_next() {
+fn questions_for_a_worker_that_has_ended_go_to_the_next() {
     let program = r#"
 import os, sys, time
 if os.path.exists("asked"):

@@ -47,7 +47,7 @@ fn a_time_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn who_has_stopped_waiting_is_not_asked_for() {
+fn a_call_whose_deadline_has_passed_is_not_run() {
     let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
     for number in 0..20 {
         let question = format!("late {number}");

@@ -103,7 +103,7 @@ fn a_pool_whose_program_is_unchanged_keeps_its_workers() {
 }
 
 #[test]
-fn reload_workers_replaces_them_in_any_case() {
+fn reload_with_workers_replaces_unchanged_programs_too() {
     let two = "[pool.a]\ncommand = [\"cat\"]\nworkers = 2\n\n[pool.b]\ncommand = [\"cat\"]\nworkers = 1\n\n\
         [[route]]\nmatch = \"POST /a\"\npool = \"a\"\n\n[[route]]\nmatch = \"POST /b\"\npool = \"b\"\n";
     let server = Server::config(two).start();
@@ -153,7 +153,7 @@ fn without_a_configuration_file_the_program_is_replaced_too() {
 }
 
 #[test]
-fn what_watch_names_belongs_to_the_program() {
+fn files_that_watch_names_belong_to_the_program() {
     let server = plan("workers = 1\nwatch = [\"lib/**\", \"!lib/*.tmp\"]")
         .worker("sh worker.sh")
         .file("worker.sh", ". ./lib/words\nwhile read -r line; do echo \"$word $line\"; done\n")

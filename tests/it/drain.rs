@@ -55,7 +55,7 @@ fn a_new_request_on_a_kept_connection_is_told_that_the_server_stops() {
 }
 
 #[test]
-fn what_is_left_when_the_time_is_up_is_told_so() {
+fn calls_left_when_drain_is_over_fail_as_draining() {
     let mut server =
         Server::with("workers = 1\nstop_grace = \"100ms\"").top("drain = \"300ms\"").start();
     let running = server.client().post_later("/", "hang");

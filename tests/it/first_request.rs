@@ -33,7 +33,7 @@ fn without_a_number_it_says_what_to_include() {
 }
 
 #[test]
-fn what_is_no_number_is_refused_by_name_and_never_reaches_the_program() {
+fn a_wrong_number_is_refused_by_name_and_never_reaches_the_program() {
     let server = fib();
     for bad in ["ten", "-1", "1%0A2", "1%0D2", "1%00", "1%7C2", "+10", "%2B10", "1_0", "1.5", ""] {
         let answer = server.client().get(&format!("/fib?num={bad}"));

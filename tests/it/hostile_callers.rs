@@ -129,7 +129,7 @@ fn a_caller_that_expects_to_be_asked_is_asked() {
 }
 
 #[test]
-fn whoever_finished_sending_is_answered_or_closed() {
+fn a_caller_that_finished_sending_is_answered_or_closed() {
     let server = Server::with("workers = 1").start();
     let mut connection = server.client().connect();
     connection.send(&request("POST", "/", &["Connection: close"], "abc"));

@@ -23,7 +23,7 @@ const FORGED: [&str; 12] = [
 
 /// A worker that says what it is told is a worker for every framing whose ends are lengths.
 #[test]
-fn what_says_its_length_may_hold_anything() {
+fn values_in_framings_with_a_length_may_hold_anything() {
     for framing in ["netstring", "u16", "u32", "u32le", "content-length"] {
         let server =
             Server::with(&format!("workers = 1\nframing = \"{framing}\"")).worker("cat").start();
@@ -127,7 +127,7 @@ fn callers_with_the_same_id_get_their_own_answers() {
 }
 
 #[test]
-fn what_is_no_json_never_reaches_a_program_that_reads_json() {
+fn text_that_is_not_json_never_reaches_a_program_that_reads_json() {
     let server =
         Server::with("workers = 1\nmatching = \"json-id\"\njsonrpc = false\nreply = \"json\"")
             .worker("demo-worker --journal seen")

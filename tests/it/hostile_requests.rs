@@ -78,7 +78,7 @@ fn nothing_of_a_body_is_ever_read_as_a_request() {
 
 /// Lengths that are the same, or a head whose lines end in a bare LF, are read in one way only.
 #[test]
-fn what_has_one_reading_is_answered_by_it() {
+fn odd_requests_with_a_single_meaning_are_answered() {
     let server = journaled().start();
     for bytes in [
         &b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"[..],
@@ -123,7 +123,7 @@ fn targets_that_are_no_paths() {
 
 /// hyper refuses these heads before anything of ours sees a request.
 #[test]
-fn what_never_became_a_request_is_explained_counted_and_logged() {
+fn broken_heads_are_explained_counted_and_logged() {
     let server = Server::with("workers = 1")
         .top("limits = { header = \"128KiB\", header_timeout = \"300ms\" }")
         .top("log = { access = true }")
@@ -169,7 +169,7 @@ fn what_never_became_a_request_is_explained_counted_and_logged() {
 }
 
 #[test]
-fn percent_signs_never_lead_anywhere_else() {
+fn percent_signs_never_lead_to_another_route() {
     let server = journaled()
         .route("match = \"GET /a/{x}\"")
         .route("match = \"GET /word?text={text}\"")
@@ -214,7 +214,7 @@ fn percent_signs_never_lead_anywhere_else() {
 }
 
 #[test]
-fn much_of_everything_is_bounded() {
+fn long_targets_many_fields_and_large_chunks_are_bounded() {
     let server = journaled().start();
     let client = server.client();
     assert_eq!(client.get("/?input=warm").status, 200);
@@ -242,7 +242,7 @@ fn much_of_everything_is_bounded() {
 }
 
 #[test]
-fn a_hundred_thousand_parameters_are_no_work() {
+fn a_hundred_thousand_parameters_take_no_time() {
     let server = Server::with("workers = 1\nmessage_max = \"4MiB\"")
         .top("limits = { header = \"64KiB\", body = \"4MiB\" }")
         .route("match = \"POST /form?x={x}\"")
@@ -318,7 +318,7 @@ fn pipelined_requests_with_a_refused_one_among_them() {
 }
 
 #[test]
-fn expectations() {
+fn expect_headers_are_answered() {
     let server = journaled().start();
     for (expect, length, allowed) in [
         ("Expect: 100-continue", 10_000_000_u64, &["413"][..]),

@@ -51,7 +51,7 @@ const NO_HEADERS: [&str; 17] = [
 
 /// Each is refused on a kept connection, on which the next answer is right.
 #[test]
-fn what_makes_no_response_or_would_frame_one_is_a_bad_answer() {
+fn answers_that_make_no_response_or_would_frame_one_are_bad_answers() {
     let server = start();
     let headers = NO_HEADERS
         .map(|header| format!("{{\"status\":200,\"headers\":{{{header}}},\"body\":\"secret\"}}"));
@@ -97,7 +97,7 @@ fn count(answer: &Answer, name: &str) -> usize {
 }
 
 #[test]
-fn what_every_response_has_is_there_once_and_is_the_servers() {
+fn headers_that_every_response_has_are_there_once_and_are_the_servers() {
     let server = start();
     let said = json!({ "status": 200, "body": "x", "headers": {
         "X-Request-Id": "secret", "Server-Timing": "secret", "X-Content-Type-Options": "secret",
@@ -133,7 +133,7 @@ fn statuses_without_a_body_leave_the_connection_in_step() {
 
 /// "Come again later", kept for an hour, would be said for an hour.
 #[test]
-fn what_the_worker_calls_a_failure_is_not_kept() {
+fn responses_whose_status_is_a_failure_are_not_kept() {
     let server = Server::with("workers = 1\nreply = \"http\"")
         .worker("demo-worker --journal seen")
         .route("match = \"GET /?input={input}\"\ncache = \"1h\"")

@@ -26,7 +26,7 @@ fn a_worker_inherits_the_environment_without_ours() {
 }
 
 #[test]
-fn what_python_is_told_about_its_buffers_can_be_switched_off() {
+fn pythonunbuffered_can_be_switched_off() {
     let server = Server::with("workers = 1\nenv = { PYTHONUNBUFFERED = \"\" }").start();
     let value = server.answers("env PYTHONUNBUFFERED").body;
     assert!(value.is_empty() || value == "-", "{value:?}");

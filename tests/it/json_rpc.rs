@@ -84,7 +84,7 @@ fn a_batch_is_answered_in_the_order_of_its_messages() {
 }
 
 #[test]
-fn what_fails_in_a_batch_fails_alone() {
+fn a_failed_call_of_a_batch_fails_alone() {
     let server = speaking("").start();
     let batch = json!([
         message(&json!(1), "echo", &json!("fine")),
@@ -147,7 +147,7 @@ fn a_notification_reaches_a_busy_worker_too() {
 }
 
 #[test]
-fn a_notification_to_nobody_is_refused() {
+fn a_notification_without_a_ready_worker_is_refused() {
     let server = Server::with("workers = 1\nmatching = \"json-id\"\nready = \"never\"")
         .worker("cat")
         .start_unready();
@@ -168,7 +168,7 @@ fn notifications_to_a_worker_that_does_not_read_are_refused_before_they_pile_up(
 }
 
 #[test]
-fn what_a_worker_says_on_its_own_is_counted_and_its_questions_are_answered() {
+fn messages_of_a_worker_itself_are_counted_and_its_questions_are_answered() {
     let server = speaking("").start();
     let answer = server.answers(&message(&json!(1), "chatty", &json!(0)).to_string()).json();
     assert_eq!(answer["id"], 1);
@@ -181,7 +181,7 @@ fn what_a_worker_says_on_its_own_is_counted_and_its_questions_are_answered() {
 }
 
 #[test]
-fn a_caller_who_leaves_cancels_his_call_where_that_was_agreed() {
+fn a_caller_that_leaves_cancels_its_call_if_cancel_is_set() {
     let cancel = r#"cancel = '{"jsonrpc":"2.0","method":"cancelled","params":{"requestId":{id}}}'"#;
     let server = speaking(cancel).start();
     let held =
@@ -290,7 +290,7 @@ fn callers_who_leave_a_worker_that_does_not_read_pile_nothing_up() {
 
 /// They are in no group that goes with it, and end when nobody reads them any more.
 #[test]
-fn what_others_write_into_a_dead_workers_output_holds_nobody_up() {
+fn strangers_that_write_into_the_output_of_a_dead_worker_delay_no_call() {
     let program = r#"
 import os, subprocess, sys, time
 sys.stdin.readline()

@@ -20,7 +20,7 @@ fn a_worker_that_hangs_is_ended_and_replaced() {
 }
 
 #[test]
-fn who_ignores_term_is_killed() {
+fn a_worker_that_ignores_term_is_killed() {
     let server = Server::with(KEYS).worker("demo-worker --ignore-term --ignore-eof").start();
     let old = server.workers();
     assert_eq!(server.answers("hang").code(), "timeout");
@@ -28,7 +28,7 @@ fn who_ignores_term_is_killed() {
 }
 
 #[test]
-fn who_stopped_itself_is_killed() {
+fn a_worker_that_stopped_itself_is_killed() {
     let server = Server::with(KEYS).start();
     assert_eq!(server.answers("stop-self now").code(), "timeout");
     assert_eq!(server.answers("next").body, "next");
@@ -64,7 +64,7 @@ fn a_worker_that_reads_no_more_does_not_hold_the_server() {
 }
 
 #[test]
-fn who_has_left_its_group_is_ended_by_its_own_number() {
+fn a_worker_that_left_its_group_is_killed_by_its_process_id() {
     let program = r#"
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -23,7 +23,7 @@ fn numbered(length: usize) -> String {
 
 /// As long as the whole question would take to come, nothing of it is waited for.
 #[test]
-fn a_question_above_the_limit_is_refused_for_what_it_says_of_itself() {
+fn a_question_above_the_limit_is_refused_by_its_declared_length() {
     let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
     let memory = server.memory();
     for head in ["", "Expect: 100-continue\r\n"] {

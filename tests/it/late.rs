@@ -3,7 +3,7 @@
 use crate::support::Server;
 
 #[test]
-fn an_answer_that_comes_after_its_timeout_is_nobodys() {
+fn an_answer_that_comes_after_its_timeout_reaches_no_other_call() {
     // On a busy machine the timer itself may be late, but not by a second.
     let server = Server::with("workers = 1\ntimeout = \"500ms\"\nstop_grace = \"2s\"")
         .worker("demo-worker --ignore-term --ignore-eof")
@@ -17,7 +17,7 @@ fn an_answer_that_comes_after_its_timeout_is_nobodys() {
 }
 
 #[test]
-fn an_answer_whose_caller_left_is_nobodys() {
+fn an_answer_whose_caller_left_reaches_no_other_call() {
     let server = Server::with("workers = 1").start();
     let worker = server.workers();
     for round in 0..20 {

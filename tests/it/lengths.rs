@@ -125,7 +125,7 @@ fn netstrings_that_are_none() {
 
 /// Longer than what follows: the program waits for its input in the middle of its answer.
 #[test]
-fn a_promise_that_is_not_kept_is_told_of_at_once() {
+fn an_answer_shorter_than_its_length_fails_at_once() {
     for (framing, answer, good) in [
         ("content-length", r"Content-Length: 100\r\n\r\nshort", r"Content-Length: 2\r\n\r\nok"),
         ("u32", r"\000\000\001\000short", r"\000\000\000\002ok"),
@@ -140,7 +140,7 @@ fn a_promise_that_is_not_kept_is_told_of_at_once() {
 
 /// Shorter than what follows: the rest was asked for by nobody.
 #[test]
-fn what_follows_a_whole_answer_is_nobodys() {
+fn bytes_after_a_whole_answer_reach_no_other_call() {
     for (framing, answer, good) in [
         ("content-length", r"Content-Length: 2\r\n\r\noksecret", r"Content-Length: 2\r\n\r\nok"),
         ("u16", r"\000\002oksecret", r"\000\002ok"),

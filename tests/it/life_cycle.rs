@@ -178,7 +178,7 @@ fn a_stop_in_the_middle_of_a_reload_ends_both_generations() {
 }
 
 #[test]
-fn killed_under_load_it_leaves_nobody() {
+fn a_server_killed_under_load_leaves_no_process() {
     let mut server =
         Server::with("workers = 3").worker("demo-worker --ignore-term --ignore-eof").start();
     let client = server.client();
@@ -195,7 +195,7 @@ fn killed_under_load_it_leaves_nobody() {
 
 /// As in a container: the server becomes the parent of every orphan, and reaps it.
 #[test]
-fn as_the_first_process_it_reaps_strangers() {
+fn a_server_that_is_process_1_reaps_strangers() {
     let (may, why) = shell("unshare --pid --fork --mount-proc true");
     if may != 0 {
         return skipped(&format!("no process namespace: {why}"), "run it as root");
@@ -215,7 +215,7 @@ fn as_the_first_process_it_reaps_strangers() {
 
 /// Some parents leave signals ignored and descriptors closed.
 #[test]
-fn started_by_a_careless_parent_it_works_all_the_same() {
+fn a_server_started_by_a_careless_parent_works() {
     let careless = "trap \"\" CHLD PIPE HUP; exec \"$@\" <&- >&-";
     let server =
         Server::with("workers = 1\nretries = 0").under(&format!("sh -c '{careless}' sh")).start();

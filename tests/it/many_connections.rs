@@ -75,7 +75,7 @@ fn bodies_that_drip_hold_no_worker() {
 /// Its worker is free as soon as the answer was read from it, and the answer is dropped when
 /// nobody takes it.
 #[test]
-fn whoever_does_not_read_a_large_answer_holds_no_worker_for_long() {
+fn a_caller_that_does_not_read_its_large_answer_holds_no_worker_for_long() {
     let server = Server::with("workers = 1\nmessage_max = \"64MiB\"")
         .top("limits = { write_timeout = \"500ms\" }")
         .start();

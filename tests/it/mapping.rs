@@ -98,7 +98,7 @@ fn bounds_defaults_and_the_configured_words_hold() {
 }
 
 #[test]
-fn what_no_route_has_is_404_and_what_no_method_has_is_405() {
+fn an_unknown_path_is_404_and_another_method_is_405() {
     let server = mapped().start();
     let client = server.client();
     for missing in ["/nowhere", "/Fixed", "/fixed/", "/add/1", "//fixed"] {

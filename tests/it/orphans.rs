@@ -13,7 +13,7 @@ fn a_server_that_is_killed_takes_its_workers_along() {
 }
 
 #[test]
-fn and_what_the_workers_left_behind() {
+fn a_server_that_is_killed_takes_along_what_its_workers_left_behind() {
     let mut server = Server::with("workers = 1").start();
     assert_eq!(server.answers("fork 3 a").status, 200);
     server.wait_until("all have begun", |s| s.offspring().len() >= 4);

@@ -111,7 +111,7 @@ fn after_a_stall_a_fresh_call_is_answered_within_one_service_time() {
 
 /// Callers who do as `Retry-After` says get in: nearly all of them the second time.
 #[test]
-fn who_comes_back_when_told_gets_in() {
+fn callers_who_come_back_after_retry_after_get_in() {
     let server = server("queue = { length = 5 }");
     let client = server.client();
     for _ in 0..20 {

@@ -22,7 +22,7 @@ fn the_status_of_the_programs_own_errors_is_the_operators_choice() {
 }
 
 #[test]
-fn the_answer_to_another_question_is_nobodys() {
+fn the_answer_to_another_question_reaches_no_call() {
     let server = Server::with(PAIR).worker("demo-worker --pair").start();
     let answer = server.answers("wrong abc");
     assert_eq!(answer.status, 502, "{answer:?}");

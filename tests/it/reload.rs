@@ -77,7 +77,7 @@ fn the_command_says_how_it_went_and_the_old_program_goes_on() {
 }
 
 #[test]
-fn what_only_a_restart_can_change_is_said_and_left_as_it_is() {
+fn a_change_that_needs_a_restart_is_reported_and_not_made() {
     let server = Server::with("workers = 1").top("drain = \"9s\"").start();
     server.rewrite("drain = \"9s\"", "drain = \"9s\"\nlimits = { connections = 7 }");
     assert_eq!(reload_by_command(&server).0, 0);
@@ -87,7 +87,7 @@ fn what_only_a_restart_can_change_is_said_and_left_as_it_is() {
 }
 
 #[test]
-fn who_asks_for_a_reload_and_leaves_has_asked_all_the_same() {
+fn a_reload_whose_operator_leaves_goes_on() {
     let server = Server::with("workers = 1\nenv = { COLOUR = \"red\" }").start();
     server.rewrite("red", "blue");
     let asked = server.admin().later("POST", "/reload", OPERATOR, "");

@@ -21,7 +21,7 @@ fn another_call_is_never_run_twice() {
 }
 
 #[test]
-fn a_question_that_kills_every_worker_is_tried_only_so_often() {
+fn a_question_that_kills_every_worker_is_tried_as_often_as_retries_allows() {
     let server =
         Server::with("workers = 2\nretries = 2").worker("demo-worker --journal seen").start();
     assert_eq!(server.answers("good").status, 200);
@@ -43,7 +43,7 @@ fn a_timeout_is_not_tried_again() {
 /// Its leader is killed, and with it the group; what reads the questions has left the group and
 /// reads on.
 #[test]
-fn what_an_escaped_reader_may_still_read_is_not_given_to_another() {
+fn a_question_that_an_escaped_reader_may_still_read_is_not_run_again() {
     let script = "trap '' PIPE; while read -r q; do echo $q >> seen; \
                   if [ $q = hold ]; then while [ ! -e go ]; do sleep 0.02; done; fi; \
                   echo \"$q|done\"; done";

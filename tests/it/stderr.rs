@@ -34,7 +34,7 @@ fn control_characters_cannot_change_the_look_of_the_log() {
 }
 
 #[test]
-fn who_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
+fn a_process_that_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
     // It is not marked as the test's: nobody but the file ends it, or half a minute.
     let stray = "for n in $(seq 300); do [ -e over ] && exit; sleep 0.1; done";
     let program = format!(

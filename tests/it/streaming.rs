@@ -52,7 +52,7 @@ fn parts_arrive_as_they_come() {
 }
 
 #[test]
-fn who_asks_for_events_gets_them() {
+fn a_caller_that_asks_for_events_gets_them() {
     let server = streaming("").start();
     let accept = ["Accept: text/event-stream"];
     let answer = server.client().request("POST", "/", &accept, "2 a");
@@ -144,7 +144,7 @@ fn a_slow_reader_holds_back_the_worker_and_nothing_piles_up() {
 }
 
 #[test]
-fn who_does_not_read_is_cut_off_before_it_costs_the_worker() {
+fn a_caller_that_does_not_read_is_cut_off_before_it_costs_the_worker() {
     // Cut off after a half of it; for the rest of the answer a busy machine needs some seconds.
     let keys = "stream_buffer = \"64KiB\"\ntimeout = \"14s\"\nabandoned = \"10s\"\n\
         queue = { wait = \"15s\" }";
@@ -163,7 +163,7 @@ fn who_does_not_read_is_cut_off_before_it_costs_the_worker() {
 }
 
 #[test]
-fn who_leaves_in_the_middle_frees_the_worker() {
+fn a_caller_that_leaves_in_the_middle_frees_the_worker() {
     let server = streaming("").start();
     let mut caller = server.client().connect();
     caller.ask("POST", "/", &[], "step 3 part");
@@ -180,7 +180,7 @@ fn who_leaves_in_the_middle_frees_the_worker() {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_any_more_may_run_on_for_so_long() {
+fn an_answer_without_a_reader_is_ended_after_abandoned() {
     let server = streaming("abandoned = \"200ms\"").start();
     let mut caller = server.client().connect();
     caller.ask("POST", "/", &[], "step 2 part");

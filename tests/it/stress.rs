@@ -34,7 +34,7 @@ const FAULTS: [&str; 20] = [
 ];
 
 #[test]
-fn no_answer_is_ever_crossed() {
+fn no_caller_gets_the_answer_of_another() {
     let _alone = whole_machine();
     let server = misbehaving();
     let descriptors = server.descriptors();

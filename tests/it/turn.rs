@@ -49,7 +49,7 @@ fn its_own_or_none(question: &str, answer: &Answer) {
 }
 
 #[test]
-fn what_is_written_before_the_first_question_is_no_answer() {
+fn output_before_the_first_question_is_no_answer() {
     let script = python(&format!("{LOADS}{ANSWERS}"), "0");
     let server = serves(&script, "workers = 1").start_unready();
     crowd(&server, 3, 9, |question, answer| {
@@ -62,7 +62,7 @@ fn what_is_written_before_the_first_question_is_no_answer() {
 }
 
 #[test]
-fn what_a_thread_writes_by_the_clock_is_nobodys_answer() {
+fn lines_that_a_thread_writes_by_the_clock_are_no_answers() {
     let keys = "workers = 1\nqueue = { wait = \"60s\" }";
     let server = serves(&python(&format!("{EVENTS}{ANSWERS}"), "0.02"), keys).start();
     crowd(&server, 8, 240, its_own_or_none);
@@ -93,7 +93,7 @@ fn ten_thousand_calls_meet_no_answer_of_another() {
 /// Silence is seen when the program waits again, not at its timeout. The program may wait for the
 /// rest of the question, so it gets no other one.
 #[test]
-fn a_program_that_writes_nothing_is_told_of_at_once() {
+fn a_program_that_writes_nothing_fails_its_call_at_once() {
     let silent = [
         ("grep --line-buffered x", "no match"),
         ("sed s/a/b/", "held back"),
@@ -112,7 +112,7 @@ fn a_program_that_writes_nothing_is_told_of_at_once() {
 }
 
 #[test]
-fn half_a_line_is_no_answer_and_is_told_of_at_once() {
+fn half_a_line_fails_its_call_at_once() {
     let script = "import sys\nfor line in sys.stdin:\n    sys.stdout.write('half')\n    \
                   sys.stdout.flush()";
     let server = serves(script, "workers = 1").start();
@@ -123,7 +123,7 @@ fn half_a_line_is_no_answer_and_is_told_of_at_once() {
 }
 
 #[test]
-fn what_a_worker_writes_while_it_waits_ends_it_and_meets_nobody() {
+fn output_of_a_waiting_worker_ends_it_and_reaches_no_call() {
     let script = "import sys, threading, time\n\
                   def late():\n    time.sleep(0.05)\n    print('late', flush=True)\n\
                   for line in sys.stdin:\n    \
@@ -226,7 +226,7 @@ fn a_program_that_never_waits_is_not_ready_and_the_log_says_so() {
 /// A program that waits for its input and for a connection at once cannot be told from one that
 /// waits for the connection alone. It is served, and the log says where the promise ends.
 #[test]
-fn a_program_that_cannot_be_looked_at_is_served_and_told_of_once() {
+fn a_program_that_cannot_be_looked_at_is_served_and_logged_once() {
     let script = "import asyncio, sys\n\
         async def main():\n    reader = asyncio.StreamReader()\n    \
         loop = asyncio.get_running_loop()\n    \

@@ -17,7 +17,7 @@ fn two_answers_at_once_fail_their_call_and_meet_nobody() {
 }
 
 #[test]
-fn what_a_worker_says_before_it_reads_again_belongs_to_its_call() {
+fn output_before_the_worker_reads_again_belongs_to_its_call() {
     let server = Server::with("workers = 1").start();
     assert_eq!(server.answers("unasked 30 a").code(), "bad_answer");
     assert_eq!(server.answers("next").body, "next");
@@ -25,7 +25,7 @@ fn what_a_worker_says_before_it_reads_again_belongs_to_its_call() {
 
 /// Whenever the extra output comes, an answer that must repeat its question cannot be another's.
 #[test]
-fn where_the_answer_repeats_its_question_nobody_gets_anothers() {
+fn if_answers_repeat_their_question_no_caller_gets_another_answer() {
     let server = Server::with(PAIR).worker("demo-worker --pair").start();
     for round in 0..30 {
         server.answers(&format!("again {} first {round}", round % 4));

@@ -136,7 +136,7 @@ async fn refusal(program: &str, dir: &str) -> (String, Exit) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_said_in_words() {
+async fn the_reason_why_a_program_cannot_run_is_said_in_words() {
     assert_eq!(
         refusal("/no/such/program", "/").await,
         ("cannot run `/no/such/program`: it does not exist\n".into(), Exit::Code(127))

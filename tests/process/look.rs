@@ -110,7 +110,7 @@ async fn a_program_that_works_or_sleeps_is_not_seen_to_wait() {
 }
 
 #[tokio::test]
-async fn what_goes_on_by_itself_makes_the_wait_uncertain() {
+async fn threads_and_connections_make_the_wait_uncertain() {
     let clock = "exec python3 -uc '
 import threading, time
 threading.Thread(target=lambda: time.sleep(99), daemon=True).start()

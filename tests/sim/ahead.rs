@@ -5,7 +5,7 @@ use httpipe::testing::pool::rules::Rules;
 use super::story::{Story, rules};
 
 #[test]
-fn what_waits_behind_a_head_that_runs_over_is_given_to_another_worker() {
+fn a_call_behind_a_head_that_runs_over_is_given_to_another_worker() {
     let mut story = Story::sending_ahead(2);
     assert_eq!(story.call("long"), ["give long to 2"]);
     assert_eq!(story.call("b"), ["give b to 1"]);

@@ -59,7 +59,7 @@ fn a_burst_is_served_in_its_order() {
 }
 
 #[test]
-fn what_was_put_back_stays_ahead_of_the_newest() {
+fn calls_that_were_put_back_stay_ahead_of_the_newest() {
     let mut story = stalled();
     story.crash(1, 0);
     story.pass(130);

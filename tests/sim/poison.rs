@@ -113,7 +113,7 @@ fn a_good_answer_in_between_acquits() {
 }
 
 #[test]
-fn what_stood_behind_is_not_blamed() {
+fn calls_behind_the_oldest_are_not_blamed() {
     let in_flight = InFlight::Fixed(3);
     let mut story = Story::of(Rules { retries: 0, in_flight, ..rules() });
     for (head, behind) in [("x", "behind 1"), ("y", "behind 2"), ("z", "behind 3")] {
@@ -125,7 +125,7 @@ fn what_stood_behind_is_not_blamed() {
 }
 
 #[test]
-fn what_was_not_read_is_not_blamed() {
+fn a_call_that_was_not_read_is_not_blamed() {
     let mut story = pool();
     for name in ["bad 1", "bad 2", "bad 3"] {
         let worker = replace(&mut story);
@@ -181,7 +181,7 @@ fn a_program_that_never_answered_well_may_be_out_of_step_with_every_question() {
 }
 
 #[test]
-fn what_waits_already_when_its_question_is_refused_goes_no_further() {
+fn a_call_that_waits_when_its_question_is_refused_fails() {
     let mut story = pool();
     costs(&mut story, "bad 1");
     let worker = replace(&mut story);
@@ -233,7 +233,7 @@ fn a_call_that_nobody_waited_for_is_not_blamed_for_its_time() {
 }
 
 #[test]
-fn what_was_handed_over_in_overload_is_not_blamed_for_its_time() {
+fn a_call_given_out_in_overload_is_not_blamed_for_its_time() {
     let mut story = pool();
     replace(&mut story);
     // One runs over in peace; the queue stands behind it, and two more of it run over then.

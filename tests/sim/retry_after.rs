@@ -181,7 +181,7 @@ fn calls_that_ran_over_tell_how_long_the_next_may_take() {
 }
 
 #[test]
-fn who_comes_back_when_told_gets_in() {
+fn callers_who_come_back_after_retry_after_get_in() {
     for service in [20, 200, 2_000].map(Duration::from_millis) {
         is_true(pool(1, 1, true, 5), service, 40);
         is_true(pool(4, 1, true, 5), service, 60);

@@ -77,8 +77,9 @@ impl Server {
                 let (limits, drain, saw) = (limits.clone(), tasks.clone(), Rc::clone(&saw));
                 tasks.spawn_local(async move {
                     let service = async |request, _| answer(request, &saw).await;
-                    let slot = Slot::only();
-                    serve(Stream::Tcp(stream), &slot, &limits, service, refusal::bare, drain).await;
+                    let permit = Permit::only();
+                    serve(Stream::Tcp(stream), &permit, &limits, service, refusal::bare, drain)
+                        .await;
                 });
             }
         });
@@ -346,7 +347,7 @@ fn a_refusal_reaches_a_caller_that_is_still_sending() {
 fn a_unix_socket_and_another_thread_serve_the_same() {
     use crate::config::ListenAddress;
     use crate::net::Listener;
-    use crate::net::accept::{self, Slots};
+    use crate::net::accept::{self, ConnectionLimit};
 
     let name = format!("httpipe-connection-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
@@ -356,9 +357,14 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
     let accepting = std::thread::spawn({
         let drain = drain.clone();
         move || {
-            local(accept::accept(listener, Slots::new(9, |_| {}), drain, |stream, slot| {
-                sender.send((stream.detach().unwrap(), slot)).unwrap();
-            }))
+            local(accept::accept(
+                listener,
+                ConnectionLimit::new(9, |_| {}),
+                drain,
+                |stream, permit| {
+                    sender.send((stream.detach().unwrap(), permit)).unwrap();
+                },
+            ))
         }
     });
     let asking = std::thread::spawn(move || {
@@ -366,12 +372,12 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
         std::io::Write::write_all(&mut stream, LAST.as_bytes()).unwrap();
         std::io::read_to_string(stream).unwrap()
     });
-    let (stream, slot) = accepted.recv().unwrap();
+    let (stream, permit) = accepted.recv().unwrap();
     local(async {
         let seen = Seen::default();
         let service = async |request, _| answer(request, &seen).await;
         let stream = stream.open().unwrap();
-        serve(stream, &slot, &limits(), service, refusal::bare, drain.clone()).await;
+        serve(stream, &permit, &limits(), service, refusal::bare, drain.clone()).await;
     });
     assert!(asking.join().unwrap().ends_with("GET /last "));
     drain.begin();
