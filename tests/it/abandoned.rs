@@ -1,4 +1,4 @@
-//! Callers who leave: what waits is forgotten, what runs may run on for a while.
+//! Callers who leave: a call that waits is dropped, a call that runs may go on for a while.
 
 use crate::support::Server;
 

@@ -1,4 +1,4 @@
-//! What operators ask.
+//! The pages for operators.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn the_token_reloads_a_server_under_any_name() {
     assert!(said.contains("403"), "{said}");
 }
 
-/// Both those that asked something and those that never sent a byte.
+/// Some of the idle connections sent a request before, others never sent a byte.
 #[test]
 fn idle_strangers_do_not_shut_operators_out() {
     for keys in ["", "admin_token = \"secret\""] {

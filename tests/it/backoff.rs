@@ -40,7 +40,7 @@ fn a_program_that_was_mended_comes_back_by_itself() {
     assert!(server.metric("httpipe_worker_starts_total") >= 2.0);
 }
 
-/// The circuit of a pool: nobody waits for what will not come, and it is tried from time to time.
+/// The circuit breaker of a pool: calls are refused at once, and starts are tried now and then.
 #[test]
 fn a_pool_whose_starts_all_fail_refuses_at_once_says_why_and_comes_back() {
     let server = Server::with("workers = 2\nprobe = { send = \"1\" }\nqueue = { wait = \"5s\" }")

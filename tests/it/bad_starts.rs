@@ -1,5 +1,5 @@
-//! Programs that do not start as they should, beside a pool that works: what their callers see,
-//! what the others see, what operators see, and that nothing piles up.
+//! Programs that do not start as they should, beside a pool that works: what the callers of both
+//! see, what operators see, and that the server does not grow.
 
 use std::time::Duration;
 

@@ -50,8 +50,8 @@ fn callers_at_the_same_time_share_one_run() {
     assert!(shared.count() >= 5);
 }
 
-/// A connection asks the cache from its own thread. What it missed may be kept by the time its
-/// call reaches the thread of the pools, and must then be answered from there.
+/// A connection asks the cache from its own thread. An answer that it misses there may be kept by
+/// the time its call reaches the thread of the pools. Then the call must not run.
 #[test]
 fn a_kept_answer_is_never_asked_for_again_from_another_thread() {
     let server = cached().top("threads = 4").start();
@@ -190,7 +190,11 @@ fn a_cache_with_more_questions_than_room_stays_bounded() {
     let mut caller = server.client().connect();
     let mut ask = |number: usize| {
         let answer = caller.get(&format!("/?input=question-{number}"));
-        assert_eq!(answer.body, format!("question-{number}"), "another's answer: {answer:?}");
+        assert_eq!(
+            answer.body,
+            format!("question-{number}"),
+            "the answer to another question: {answer:?}"
+        );
         answer.header("cache-status").contains("hit")
     };
     (0..3_000).for_each(|number| assert!(!ask(number), "{number} was not asked before"));
@@ -226,7 +230,7 @@ fn answers_of_a_megabyte_are_bounded_too() {
     let grown = server.memory().saturating_sub(memory);
     assert!(grown < 16 << 20, "{grown} bytes more for 32 answers of 1 MiB");
     assert!((0..40).filter(|number| ask(*number)).count() <= 4);
-    // What is larger than the whole cache is answered and not kept.
+    // An answer larger than the whole cache is given and not kept.
     for _ in 0..2 {
         let huge = server.client().get("/?input=huge+5MiB+a");
         assert_eq!(huge.status, 200);
@@ -234,8 +238,8 @@ fn answers_of_a_megabyte_are_bounded_too() {
     }
 }
 
-/// What a route does not read is not part of its question, so it cannot be used to fill the
-/// cache.
+/// Headers and parameters that a route does not use are not part of the question, so they cannot
+/// fill the cache.
 #[test]
 fn headers_and_parameters_that_a_route_does_not_use_share_an_entry() {
     let server = cached().start();

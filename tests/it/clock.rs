@@ -1,14 +1,14 @@
-//! The wall clock jumps by a day while the server runs: no time that it keeps is any other.
+//! The wall clock jumps by a day while the server runs: none of its times changes.
 
 use std::time::Duration;
 
 use crate::support::{Plan, Server, library_that_shifts_the_clock, pause};
 
-/// The file that says by how much the clock is off, beside the configuration.
+/// The file beside the configuration that says by how much the clock is off.
 const OFFSET: &str = "offset";
 
-/// A server for whose processes the wall clock is off by what the file says, read each time they
-/// look; the monotonic clock is not touched.
+/// Starts a server whose wall clock, also that of its workers, is off by what the file says at
+/// the moment. The monotonic clock is not changed.
 fn shifted(plan: Plan) -> Option<Server> {
     let library = library_that_shifts_the_clock()?;
     let server = plan
@@ -21,20 +21,20 @@ fn shifted(plan: Plan) -> Option<Server> {
     Some(server)
 }
 
-/// Ends it in order: a killed one would leave what the library shares between its processes.
+/// Stops the server in order. If it were killed, the shared memory of the library would stay.
 fn end(mut server: Server) {
     server.signal("TERM");
     assert_eq!(server.exit_code(), 0);
 }
 
-/// The day that the log gives to this text, which is asked now.
+/// Asks this text now, and returns the day of its line in the log.
 fn day_in_log(server: &Server, text: &str) -> String {
     assert_eq!(server.answers(&format!("stderr {text}")).status, 200);
     let line = server.wait_for_log(text);
     line.split_once("\"time\":\"").map_or("", |(_, rest)| &rest[..10]).to_owned()
 }
 
-/// Puts the clock forward or back and makes sure that the server lives on another day.
+/// Moves the clock and checks that the day in the log has changed. Returns the new day.
 fn jump(server: &Server, offset: &str, text: &str, before: &str) -> String {
     server.write(OFFSET, offset);
     let day = day_in_log(server, text);
@@ -53,7 +53,7 @@ fn deadlines_are_as_long_as_before() {
     let client = server.client();
     let mut day = day_in_log(&server, "today");
     for (offset, name) in JUMPS {
-        // In the works, in the queue and on a kept connection while it happens.
+        // One call runs, one waits and one connection is kept while the clock jumps.
         let mut kept = client.connect();
         assert_eq!(kept.post("/", "before").body, "before");
         let slow = client.post_later("/", "sleep 400 slow");

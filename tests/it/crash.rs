@@ -44,8 +44,8 @@ fn an_answer_given_before_death_counts_and_the_dead_are_asked_nothing() {
         let last = format!("crash-after {round}");
         let answer = server.answers(&last);
         assert_eq!((answer.status, &answer.body), (200, &last), "{answer:?}");
-        // Between its answer and its end it may still be given a question. That one was never
-        // read, but nobody can prove it, so only what may run twice is sure to survive.
+        // Between its answer and its end it may be given another question. It never reads that
+        // one, but this cannot be proven, so only a call that may run twice is sure to survive.
         let next = server.client().get(&format!("/?input=next+{round}"));
         assert_eq!((next.status, next.body), (200, format!("next {round}")));
     }
@@ -96,8 +96,8 @@ fn deaths_leave_no_descriptor_and_no_zombie() {
     });
 }
 
-/// Both that stood in the queue were to be given to it at once, and it was found to have ended
-/// before the first.
+/// The worker gets two questions from the queue at once and is found to have ended before it reads
+/// the first.
 #[test]
 fn questions_for_a_worker_that_has_ended_go_to_the_next() {
     let program = r#"

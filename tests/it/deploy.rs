@@ -1,4 +1,5 @@
-//! A program that was edited is live after a reload, without a lost call and never beside the old.
+//! A reload makes an edited program live. No call is lost, and the two versions never serve at the
+//! same time.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,14 +21,14 @@ fn reload(server: &Server, query: &str) -> Answer {
     server.admin().later("POST", &format!("/reload{query}"), OPERATOR, "").answer()
 }
 
-/// Exit code and words of `httpipe reload` with these arguments before the address.
+/// Returns exit code and output of `httpipe reload` with these arguments before the address.
 fn reload_by_command(server: &Server, arguments: &str) -> (i32, String) {
     let binary = env!("CARGO_BIN_EXE_httpipe");
     shell(&format!("{binary} reload {arguments} {}", server.admin_url()))
 }
 
-/// Asks until `change` has been made and its effect has been seen; returns how many answers there
-/// were. All of them are good.
+/// Asks while `change` is made and until its effect is seen. All answers must be good. Returns how
+/// many there were.
 fn under_load(
     server: &Server,
     is_good: impl Fn(&str) -> bool + Sync,

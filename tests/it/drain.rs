@@ -44,7 +44,7 @@ fn a_new_request_on_a_kept_connection_is_told_that_the_server_stops() {
     server.wait_until("one runs", busy);
     server.signal("TERM");
     server.wait_until("no more connections are taken", |s| s.client().is_refused());
-    // An idle connection may also simply have been closed; then nothing was lost either.
+    // An idle connection may also have been closed: no request is lost then.
     let refused = kept.try_post("/", "after");
     if let Some(refused) = refused {
         assert_eq!((refused.status, refused.code().as_str()), (503, "draining"));
@@ -89,8 +89,8 @@ fn it_can_be_stopped_while_its_workers_start() {
     let started = Stopwatch::start();
     server.signal("TERM");
     assert_eq!(server.exit_code(), 0);
-    // A server whose workers do not heed the order gives up on them after five seconds, and its
-    // end then kills them.
+    // If the workers ignored the order, the server would wait five seconds for them and then end,
+    // which kills them.
     assert!(started.took().is_below(Duration::from_secs(4)), "{:?}", started.took());
     let log = server.log_lines();
     assert!(!log.iter().any(|line| line.contains("left behind")), "{log:?}");

@@ -1,5 +1,5 @@
-//! Each fault of a worker, one after the other in one pool, while somebody else goes on asking:
-//! what its caller sees, what the other sees, what operators see, and that nothing is left.
+//! Each fault of a worker, one after the other in one pool, while another caller goes on asking:
+//! what the two callers see, what operators see, and that nothing is left behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::support::{Over, Server, pause};
 /// A question that makes a worker misbehave.
 struct Fault {
     question: &'static str,
-    /// The codes that its caller may see; empty: its own answer.
+    /// The codes that its caller may see. If empty, the caller sees its own answer.
     sees: &'static [&'static str],
-    /// The reason that the worker's exit is counted under; empty: it stays.
+    /// The reason under which the exit of the worker is counted. If empty, the worker stays.
     exit: &'static str,
-    /// What the log says.
+    /// A text that the log must contain.
     log: &'static str,
 }
 
@@ -26,16 +26,16 @@ const fn fault(
     Fault { question, sees, exit, log }
 }
 
-/// Questions without a fault need far less than `timeout`, also on a busy machine, where a new worker
-/// is still starting when it is given one.
+/// The `timeout` is far more than a question without a fault needs, even on a busy machine, where a
+/// new worker is still starting when it gets one.
 const KEYS: &str = "workers = 2\nretries = 1\ntimeout = \"1s\"\nstop_grace = \"50ms\"\n\
                     message_max = \"1MiB\"\nreply = \"{input}|{result}\"\n\
                     error = \"e|{input}|{message}\"";
 
-/// What may come of an answer with more behind it.
+/// The codes that are right if a worker writes more than one answer.
 const EXTRA: &[&str] = &["", "worker_lost", "bad_answer"];
 
-/// What a pool holds when nothing happens.
+/// What a server holds while nothing happens.
 struct Base {
     offspring: usize,
     descriptors: usize,
@@ -58,14 +58,14 @@ fn suffer_in(worker: &str, faults: &[Fault]) {
     };
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| somebody_else(&server, &over));
+        let other = scope.spawn(|| other_caller(&server, &over));
         let until_here = Over(&over);
         for fault in faults {
             one_fault(&server, fault, &base);
         }
         drop(until_here);
-        let answered = other.join().expect("somebody else saw only right answers");
-        assert!(answered > faults.len(), "{answered} answers of somebody else");
+        let answered = other.join().expect("the other caller saw only right answers");
+        assert!(answered > faults.len(), "{answered} answers for the other caller");
     });
     server.wait_until("all is as before", |s| {
         s.offspring().len() == base.offspring && s.descriptors() <= base.descriptors + 1
@@ -74,22 +74,28 @@ fn suffer_in(worker: &str, faults: &[Fault]) {
     assert!(grown < 24 << 20, "{grown} bytes more");
 }
 
-/// Asks what may be asked twice until it is over; how often it was answered. All must be right.
-fn somebody_else(server: &Server, over: &AtomicBool) -> usize {
-    let (answered, failed) = somebody_unlucky(server, over);
-    assert_eq!(failed, 0, "others notice nothing");
+/// Asks questions that may run twice until `over`. All answers must be right. Returns how many
+/// there were.
+fn other_caller(server: &Server, over: &AtomicBool) -> usize {
+    let (answered, failed) = unlucky_caller(server, over);
+    assert_eq!(failed, 0, "the other caller notices nothing");
     answered
 }
 
-/// The same, where an honest failure is allowed too: answers and failures.
-fn somebody_unlucky(server: &Server, over: &AtomicBool) -> (usize, usize) {
+/// Asks as `other_caller` does, but allows honest failures. Returns how many answers and how many
+/// failures there were.
+fn unlucky_caller(server: &Server, over: &AtomicBool) -> (usize, usize) {
     let mut connection = server.client().connect();
     let (mut round, mut failed) = (0, 0);
     while !over.load(Ordering::Relaxed) {
         let token = format!("token-{round}");
         let answer = connection.get(&format!("/?input={token}"));
         if answer.status == 200 {
-            assert_eq!(answer.json()["result"], token, "another's answer: {answer:?}");
+            assert_eq!(
+                answer.json()["result"],
+                token,
+                "the answer to another question: {answer:?}"
+            );
         } else {
             assert!(matches!(answer.code().as_str(), "bad_answer" | "worker_lost"), "{answer:?}");
             failed += 1;
@@ -177,7 +183,7 @@ fn workers_that_write_something_else() {
     ]);
 }
 
-/// What they leave behind stays in the group, and goes with it.
+/// The processes that they leave behind stay in the group and are killed with it.
 #[test]
 fn workers_that_leave_something_behind() {
     suffer(&[
@@ -187,14 +193,14 @@ fn workers_that_leave_something_behind() {
     ]);
 }
 
-/// A worker that says more after its answer may do so while somebody else is asked in it. That
-/// one's answer must prove itself: it is right, or an honest failure, and never another's.
+/// A worker that writes more after its answer may do so while it holds the question of another
+/// caller. That caller gets its own answer or an honest failure, and never the extra output.
 #[test]
 fn workers_that_say_more_later() {
     let server = Server::with(KEYS).worker("demo-worker --pair").start();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| somebody_unlucky(&server, &over));
+        let other = scope.spawn(|| unlucky_caller(&server, &over));
         let until_here = Over(&over);
         for question in ["again 0 a", "again 2 a", "unasked 0 a", "unasked 2 a"] {
             for _ in 0..3 {
@@ -206,13 +212,13 @@ fn workers_that_say_more_later() {
             }
         }
         drop(until_here);
-        let (answered, failed) = other.join().expect("nobody saw another's answer");
+        let (answered, failed) = other.join().expect("no caller saw the answer of another");
         assert!(answered > failed, "{answered} answers, {failed} failures");
     });
     assert!(server.metric("httpipe_worker_exits_total") >= 4.0);
 }
 
-/// KILL is what is left, for the worker and for its group.
+/// They ignore TERM and the end of their input, so the worker and its group are killed.
 #[test]
 fn workers_that_take_no_notice_of_being_stopped() {
     suffer_in(
@@ -225,8 +231,8 @@ fn workers_that_take_no_notice_of_being_stopped() {
     );
 }
 
-/// The answer before was right, so nobody can know until a question stays unanswered: that one
-/// runs over, and no other.
+/// Their last answer was right, so it only shows when a question stays unanswered. That call times
+/// out, and no other does.
 #[test]
 fn workers_that_read_no_more() {
     let server = Server::with(KEYS).worker("demo-worker --pair").start();

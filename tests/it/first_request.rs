@@ -1,4 +1,4 @@
-//! The fibonacci service that httpipe was first made for, tried as its readers would try it.
+//! The fibonacci service for which httpipe was first made, used as in the README.
 
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ fn a_number_that_would_never_end_is_refused() {
     assert_eq!(answer.json()["parameter"], "num");
 }
 
-/// The fault that made the seed's boss call: one long question made all others wait.
+/// The first version of this service, a single process, failed this: one long question made all
+/// others wait.
 #[test]
 fn a_short_question_does_not_wait_for_a_long_one() {
     let server = fib();

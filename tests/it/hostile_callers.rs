@@ -1,4 +1,4 @@
-//! Callers that are slow, huge, or lie about where a request ends.
+//! Callers that send slowly, send too much, or lie about where a request ends.
 
 use std::time::Duration;
 

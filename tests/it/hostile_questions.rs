@@ -1,11 +1,11 @@
-//! Values that look like the end of a question, like an answer, or like something of ours: each
-//! reaches the worker as it is, once, or is refused before any worker sees it.
+//! Values that look like the end of a question, like an answer, or like a tag or nonce of the
+//! server. Each reaches a worker once and unchanged, or is refused before any worker sees it.
 
 use serde_json::json;
 
 use crate::support::{Pending, Server};
 
-/// What could be taken for an end or a beginning in one framing or another.
+/// Values that contain an end or a beginning of some framing.
 const FORGED: [&str; 12] = [
     "3:abc,",
     "999999999999:",
@@ -21,7 +21,7 @@ const FORGED: [&str; 12] = [
     "\u{2028}\u{85}\u{b}\u{c}",
 ];
 
-/// A worker that says what it is told is a worker for every framing whose ends are lengths.
+/// `cat` is a worker for every framing that announces lengths.
 #[test]
 fn values_in_framings_with_a_length_may_hold_anything() {
     for framing in ["netstring", "u16", "u32", "u32le", "content-length"] {
@@ -38,8 +38,8 @@ fn values_in_framings_with_a_length_may_hold_anything() {
     }
 }
 
-/// The end is another for each call, so nobody can write it. This worker puts each word of its
-/// question on a line of its own, the nonce as the last.
+/// Each call has its own end, so no caller can write it. This worker puts each word of its
+/// question on a line of its own, the nonce last.
 #[test]
 fn an_end_with_a_nonce_cannot_be_forged() {
     let keys = "workers = 1\nframing = { send = \"line\", reply = \"until:{nonce}\\n\" }";
@@ -56,7 +56,7 @@ fn an_end_with_a_nonce_cannot_be_forged() {
     assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
 }
 
-/// An end that callers know is refused in what they send.
+/// If callers know the end, a value that contains it is refused.
 #[test]
 fn a_known_end_is_refused_before_a_worker_sees_it() {
     let server = Server::with("workers = 1\nframing = \"until:##\"").worker("cat").start();
@@ -68,8 +68,8 @@ fn a_known_end_is_refused_before_a_worker_sees_it() {
     assert_eq!(server.metric("httpipe_calls_total"), 1.0);
 }
 
-/// Programs have modes that a first character switches; what stands before it in `send` keeps
-/// them off, and without it a value is what it is.
+/// In some programs a first character switches modes. A prefix in `send` prevents that; without it,
+/// the value is sent unchanged.
 #[test]
 fn values_that_are_commands_to_some_programs_are_sent_as_they_are() {
     let server = Server::with("workers = 1")

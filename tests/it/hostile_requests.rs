@@ -1,5 +1,5 @@
-//! Requests made to be read in two ways, against the real binary with a real worker: whatever is
-//! answered, nothing that was meant as a body ever becomes a question of its own.
+//! Requests that can be read in two ways. However the server answers, no part of a body ever
+//! becomes a question of its own.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn journaled() -> Plan {
     )
 }
 
-/// Sends it and says the statuses that came until the server closed.
+/// Sends these bytes and returns the statuses that come until the server closes.
 fn statuses(server: &Server, bytes: &[u8]) -> Vec<String> {
     let mut connection = server.client().connect();
     connection.try_send(bytes);
@@ -76,7 +76,7 @@ fn nothing_of_a_body_is_ever_read_as_a_request() {
     assert_eq!(server.answers("next").body, "next");
 }
 
-/// Lengths that are the same, or a head whose lines end in a bare LF, are read in one way only.
+/// Equal lengths given twice, lines that end in a bare LF, and others that have one meaning only.
 #[test]
 fn odd_requests_with_a_single_meaning_are_answered() {
     let server = journaled().start();
@@ -121,7 +121,7 @@ fn targets_that_are_no_paths() {
     assert!(server.seen().is_empty(), "{:?}", server.seen());
 }
 
-/// hyper refuses these heads before anything of ours sees a request.
+/// hyper refuses these heads itself, so `front` never sees a request.
 #[test]
 fn broken_heads_are_explained_counted_and_logged() {
     let server = Server::with("workers = 1")

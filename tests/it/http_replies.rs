@@ -1,5 +1,5 @@
-//! `reply = "http"`: the worker chooses status, headers and body of the response, and nothing by
-//! which the response is framed, or by which callers know who made it.
+//! `reply = "http"`: the worker chooses status, headers and body of the response, but not those
+//! headers that frame it or that the server adds to every response.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::support::{Answer, Over, Server};
 
-/// The worker says what it is told: the question is the answer.
+/// Starts a server whose workers answer with the question itself.
 fn start() -> Server {
     Server::with("workers = 2\nretries = 0\nreply = \"http\"").start()
 }
 
-/// Answers that make no response.
+/// Answers that do not describe a response.
 const NO_RESPONSE: [&str; 12] = [
     r#"{"status":99,"body":"secret"}"#,
     r#"{"status":100,"body":"secret"}"#,
@@ -28,7 +28,7 @@ const NO_RESPONSE: [&str; 12] = [
     r#"{"status":200,"status":201,"body":"secret"}"#,
 ];
 
-/// Headers that would end early, or that are the server's.
+/// Headers that would end early, or that belong to the server.
 const NO_HEADERS: [&str; 17] = [
     r#""X-A":"a\r\nSet-Cookie: secret=1""#,
     r#""X-A":"a\nSet-Cookie: secret=1""#,
@@ -49,7 +49,7 @@ const NO_HEADERS: [&str; 17] = [
     r#""Httpipe-Failure":"timeout""#,
 ];
 
-/// Each is refused on a kept connection, on which the next answer is right.
+/// Each is refused on a kept connection, and the next answer on that connection is right.
 #[test]
 fn answers_that_make_no_response_or_would_frame_one_are_bad_answers() {
     let server = start();
@@ -57,7 +57,7 @@ fn answers_that_make_no_response_or_would_frame_one_are_bad_answers() {
         .map(|header| format!("{{\"status\":200,\"headers\":{{{header}}},\"body\":\"secret\"}}"));
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| somebody_else(&server, &over));
+        let other = scope.spawn(|| other_caller(&server, &over));
         let until_here = Over(&over);
         let mut caller = server.client().connect();
         for (number, bad) in NO_RESPONSE.into_iter().chain(headers.iter().map(|h| &**h)).enumerate()
@@ -70,13 +70,13 @@ fn answers_that_make_no_response_or_would_frame_one_are_bad_answers() {
             assert_eq!((next.status, &next.body), (201, &token), "after {bad}");
         }
         drop(until_here);
-        assert!(other.join().expect("somebody else saw only right answers") > 0);
+        assert!(other.join().expect("the other caller saw only right answers") > 0);
     });
     server.wait_until("all is as before", |s| s.workers().len() == 2 && s.zombies() == 0);
 }
 
-/// Asks all the while for statuses and headers that are allowed.
-fn somebody_else(server: &Server, over: &AtomicBool) -> usize {
+/// Asks for allowed statuses and headers until `over`. Returns how many answers there were.
+fn other_caller(server: &Server, over: &AtomicBool) -> usize {
     let mut caller = server.client().connect();
     let mut rounds = 0;
     while !over.load(Ordering::Relaxed) {
@@ -85,7 +85,7 @@ fn somebody_else(server: &Server, over: &AtomicBool) -> usize {
         let said = json!({ "status": status, "headers": { "X-Token": token } }).to_string();
         let answer = caller.post("/", &said);
         assert_eq!(usize::from(answer.status), status, "{answer:?}");
-        assert_eq!(answer.header("x-token"), token, "another's answer: {answer:?}");
+        assert_eq!(answer.header("x-token"), token, "the answer to another question: {answer:?}");
         rounds += 1;
     }
     rounds
@@ -113,7 +113,7 @@ fn headers_that_every_response_has_are_there_once_and_are_the_servers() {
     assert_eq!((answer.header("x-tab"), answer.header("x-latin")), ("a\tb", "\u{e9}"));
 }
 
-/// Whoever trusts a length or a body of them would read the next answer as something else.
+/// A caller that expects a body after such a status would misread the next answer.
 #[test]
 fn statuses_without_a_body_leave_the_connection_in_step() {
     let server = start();
@@ -131,7 +131,7 @@ fn statuses_without_a_body_leave_the_connection_in_step() {
     assert_eq!(caller.post("/", r#"{"body":"next"}"#).body, "next");
 }
 
-/// "Come again later", kept for an hour, would be said for an hour.
+/// Otherwise "try again later" would be repeated for an hour.
 #[test]
 fn responses_whose_status_is_a_failure_are_not_kept() {
     let server = Server::with("workers = 1\nreply = \"http\"")

@@ -40,7 +40,7 @@ fn a_worker_has_no_signal_blocked_or_ignored() {
         let line = server.answers(field).body;
         let signals = line.rsplit('\t').next().unwrap_or_default();
         let signals = u64::from_str_radix(signals, 16).expect("a set of signals");
-        // Two that the C library keeps for itself; it ignores them in whatever it spawns.
+        // The C library keeps two signals for itself and ignores them in processes that it spawns.
         let own = 0x1_8000_0000;
         assert!(line.starts_with(field) && signals & !own == 0, "{line:?}");
     }

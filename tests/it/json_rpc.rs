@@ -1,5 +1,5 @@
-//! JSON-RPC over HTTP: a message a request or a batch in one, notifications, cancelled calls,
-//! and what a worker says on its own.
+//! JSON-RPC over HTTP: one message or a batch in a request, notifications, cancelled calls, and
+//! messages that a worker sends of its own accord.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Plan, Server};
 
-/// Speaks JSON-RPC by lines. `hold` is answered when `free` comes, which may be a notification;
-/// everything else at once. What is said to it without an id is noted in a file.
+/// Speaks JSON-RPC in lines. Answers `hold` when `free` comes, which may be a notification, and
+/// everything else at once. Writes messages without an id into a file.
 const SPEAKER: &str = r#"
 import json, sys
 def say(message):
@@ -157,7 +157,7 @@ fn a_notification_without_a_ready_worker_is_refused() {
 
 #[test]
 fn notifications_to_a_worker_that_does_not_read_are_refused_before_they_pile_up() {
-    // What reads in no way that can be seen is asked after half of its start's time.
+    // A program that is never seen to read is asked after half of `start_timeout`.
     let server = Server::with("workers = 1\nmatching = \"json-id\"\nstart_timeout = \"1s\"")
         .worker("demo-worker --never-reads")
         .start();
@@ -222,8 +222,8 @@ for line in sys.stdin:
     });
 }
 
-/// Reads its questions byte by byte, so what it did not get to stays in the pipe. `die` waits for
-/// a file and ends it, everything else is answered; all of it is noted.
+/// Reads its questions byte by byte, so that later ones stay in the pipe. Notes each in a file. On
+/// `die` it waits for a file and ends; everything else is answered.
 const SIP: &str = r#"
 import json, os, sys, time
 while True:
@@ -246,13 +246,13 @@ while True:
 
 const CANCEL: &str = r#"cancel = '{"jsonrpc":"2.0","method":"cancelled","params":{id}}'"#;
 
-/// One such worker, which may hold so many calls.
+/// Starts a server with one such worker, which may hold this many calls.
 fn sips(in_flight: u32) -> Server {
     let keys = format!("workers = 1\nmatching = \"json-id\"\nin_flight = {in_flight}\n{CANCEL}");
     Server::with(&keys).worker("python3 sip.py").file("sip.py", SIP).start()
 }
 
-/// How many calls its only worker holds.
+/// Returns how many calls its only worker holds.
 fn held(server: &Server) -> Option<u64> {
     server.status()["pools"][0]["workers"][0]["in_flight"].as_u64()
 }
@@ -288,7 +288,7 @@ fn callers_who_leave_a_worker_that_does_not_read_pile_nothing_up() {
     stuck.leave();
 }
 
-/// They are in no group that goes with it, and end when nobody reads them any more.
+/// They are outside the group of the worker, and end when their output has no reader.
 #[test]
 fn strangers_that_write_into_the_output_of_a_dead_worker_delay_no_call() {
     let program = r#"

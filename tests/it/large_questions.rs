@@ -1,5 +1,5 @@
-//! Questions of 64 MiB: refused at once where they are above the limit, else delivered whole, with
-//! bounded memory, while others are served.
+//! Questions of 64 MiB. Above the limit they are refused at once. Otherwise they are delivered
+//! whole and with bounded memory, while other calls are served.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::support::{Over, Server, request, whole_machine};
 
 const LARGE: usize = 64 << 20;
 
-/// A text in which no two places are alike, so that nothing can be lost, doubled or moved.
+/// Returns a text without repetition, so that a lost, doubled or moved part shows.
 fn numbered(length: usize) -> String {
     let mut text = String::with_capacity(length + 16);
     let mut number = 0_u32;
@@ -21,7 +21,7 @@ fn numbered(length: usize) -> String {
     text
 }
 
-/// As long as the whole question would take to come, nothing of it is waited for.
+/// The server answers before the body arrives.
 #[test]
 fn a_question_above_the_limit_is_refused_by_its_declared_length() {
     let server = Server::with("workers = 1").worker("demo-worker --journal seen").start();
@@ -47,7 +47,8 @@ fn a_question_above_the_limit_is_refused_by_its_declared_length() {
     assert_eq!(server.seen(), ["next"]);
 }
 
-/// Also who sends all of it before he reads is told why, although nobody took it.
+/// Sends the whole question before it reads. The caller must get the answer although the server did
+/// not read the question.
 fn is_refused(server: &Server, text: &str) {
     let mut caller = server.client().connect();
     caller.try_send(&request("POST", "/", &[], text));
@@ -70,7 +71,7 @@ fn with_larger_limits_it_is_delivered_whole_while_others_are_served() {
         let text = numbered(LARGE);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| somebody_else(&server, &over));
+            let other = scope.spawn(|| other_caller(&server, &over));
             let until_here = Over(&over);
             let answer = server.answers(&text);
             assert_eq!((answer.status, answer.body.len()), (200, LARGE), "{framing}");
@@ -80,7 +81,10 @@ fn with_larger_limits_it_is_delivered_whole_while_others_are_served() {
             let others = other.join().expect("others saw only right answers");
             assert!(others.rounds > 20, "{} answers of others", others.rounds);
             let slowest = others.slowest;
-            assert!(slowest < answer.took, "somebody else waited {slowest:?} until it was through");
+            assert!(
+                slowest < answer.took,
+                "another caller waited {slowest:?} until it was answered"
+            );
             let grown = others.memory.saturating_sub(memory);
             assert!(grown < 5 * LARGE as u64, "{framing}: {grown} bytes more, at the most");
         });
@@ -91,7 +95,7 @@ fn with_larger_limits_it_is_delivered_whole_while_others_are_served() {
     }
 }
 
-/// What others saw meanwhile.
+/// What the other caller saw meanwhile.
 #[derive(Default)]
 struct Others {
     rounds: usize,
@@ -100,8 +104,8 @@ struct Others {
     memory: u64,
 }
 
-/// Asks without a pause until it is over.
-fn somebody_else(server: &Server, over: &AtomicBool) -> Others {
+/// Asks without a pause until `over`.
+fn other_caller(server: &Server, over: &AtomicBool) -> Others {
     let mut caller = server.client().connect();
     let mut others = Others::default();
     while !over.load(Ordering::Relaxed) {

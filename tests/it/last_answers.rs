@@ -1,5 +1,5 @@
-//! Workers that answer and end: what they wrote last counts, and between its answer and the news of
-//! its end, a worker that looks free is asked nothing more.
+//! Workers that answer and end. Their last answer counts, and a worker that has ended but still
+//! looks free gets no question.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ struct Count {
 }
 
 /// Asks `answers` questions of workers that answer one each. A call that may run twice is always
-/// answered, because it goes to the next worker. One that may not is answered or lost, at once. No
-/// call hangs, and no caller gets another's answer.
-fn everybody_gets_an_answer(answers: usize) -> Count {
+/// answered, because it goes to the next worker. Another call is answered or lost, at once. No call
+/// hangs, and no caller gets the answer of another.
+fn all_callers_are_answered(answers: usize) -> Count {
     let keys = "retries = 20\ntimeout = \"20s\"\nqueue = { wait = \"20s\" }";
     let server = Server::with(&format!("workers = {WORKERS}\n{keys}"))
         .worker("sh once")
@@ -38,7 +38,7 @@ fn everybody_gets_an_answer(answers: usize) -> Count {
             })
             .collect();
         callers.into_iter().fold(Count::default(), |all, caller| {
-            let one = caller.join().expect("nobody saw anything wrong");
+            let one = caller.join().expect("no caller saw anything wrong");
             Count { answered: all.answered + one.answered, lost: all.lost + one.lost }
         })
     });
@@ -72,7 +72,7 @@ fn one_caller(client: &Client, caller: usize, rounds: usize) -> Count {
         };
         assert!(asked.elapsed() < Duration::from_secs(9), "that hung: {answer:?}");
         if answer.status == 200 {
-            assert_eq!(answer.body.trim_end(), token, "another's answer");
+            assert_eq!(answer.body.trim_end(), token, "the answer to another question");
             count.answered += usize::from(!may_run_twice);
         } else {
             assert!(!may_run_twice, "it goes to the next worker: {answer:?}");
@@ -86,7 +86,7 @@ fn one_caller(client: &Client, caller: usize, rounds: usize) -> Count {
 
 #[test]
 fn a_worker_that_answers_and_ends_is_asked_nothing_more() {
-    let count = everybody_gets_an_answer(600);
+    let count = all_callers_are_answered(600);
     assert!(count.lost > 0, "none was taken along, which is not what this is about");
     assert!(count.lost < count.answered, "{} lost, {} answered", count.lost, count.answered);
 }
@@ -125,7 +125,7 @@ fn all_that_a_worker_wrote_before_its_end_is_read() {
     assert_eq!(length, 104 * 10_000);
 }
 
-/// The first one sees that it was asked, and ends without reading the question. The next answers.
+/// The first worker waits for a question and ends without reading it. The next one answers.
 const LAZY: &str = r#"
 import os, select, sys
 if not os.path.exists("second"):
@@ -146,7 +146,7 @@ fn a_question_that_was_written_but_not_read_goes_to_the_next_worker() {
     assert_eq!((answer.status, &*answer.body), (200, "may run only once"));
 }
 
-/// Sees that it was asked, answers with one part without reading the question, and ends.
+/// Waits for a question, writes one part of an answer without reading it, and ends.
 const EAGER: &str = r#"
 import select
 select.select([0], [], [])
@@ -168,12 +168,12 @@ fn an_answer_that_has_begun_is_not_begun_again_by_the_next_worker() {
     server.wait_for_count("httpipe_calls_total{outcome=\"worker_lost\"}", 1.0);
 }
 
-/// Checks the above with ten thousand answers.
+/// The test above with ten thousand answers.
 #[test]
 #[ignore = "takes a minute: `cargo test --test it -- --ignored ten_thousand`"]
 #[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
 fn ten_thousand_workers_with_one_answer_each() {
-    let Count { answered, lost } = everybody_gets_an_answer(10_000);
+    let Count { answered, lost } = all_callers_are_answered(10_000);
     assert!(lost < answered, "{lost} lost, {answered} answered");
     eprintln!("of what may run only once {answered} were answered, {lost} lost; all else answered");
 }

@@ -1,4 +1,4 @@
-//! Late answers never meet another call.
+//! A late answer never reaches another call.
 
 use crate::support::Server;
 

@@ -1,15 +1,15 @@
-//! Answers that say their own length, and lie: refused before any memory is taken for them, and
-//! their worker is gone.
+//! Answers that announce a wrong length are refused before memory is allocated for them, and their
+//! worker is replaced.
 
 use crate::support::Server;
 
-/// What a worker writes, as `printf` takes it, and why it has to go then.
+/// What a worker writes, as `printf` takes it, and the reason under which its exit is counted.
 type Lie = (&'static str, &'static str);
 
 const TOO_BIG: &str = "too_big";
 const BROKEN: &str = "bad_answer";
 
-/// The question is what is written, byte for byte.
+/// Writes what the question says, byte for byte.
 const PROGRAM: &str = "while read -r answer; do printf -- \"$answer\"; done";
 
 fn start(framing: &str, message_max: &str) -> Server {
@@ -123,7 +123,7 @@ fn netstrings_that_are_none() {
     );
 }
 
-/// Longer than what follows: the program waits for its input in the middle of its answer.
+/// The length is larger than the rest: the program waits for input in the middle of its answer.
 #[test]
 fn an_answer_shorter_than_its_length_fails_at_once() {
     for (framing, answer, good) in [
@@ -138,7 +138,7 @@ fn an_answer_shorter_than_its_length_fails_at_once() {
     }
 }
 
-/// Shorter than what follows: the rest was asked for by nobody.
+/// The length is smaller than the rest: the worker has written bytes that belong to no call.
 #[test]
 fn bytes_after_a_whole_answer_reach_no_other_call() {
     for (framing, answer, good) in [

@@ -11,8 +11,8 @@ fn reload(server: &Server) -> u16 {
     server.admin().later("POST", "/reload", OPERATOR, "").answer().status
 }
 
-/// Asks without a pause until `over`, each time with another token. Every question must be answered.
-/// Counts itself in `asking` after its first answer.
+/// Asks without a pause until `over`, each time with a new token. Every question must be answered.
+/// Adds 1 to `asking` after the first answer.
 fn ask_until(server: &Server, over: &AtomicBool, asking: &AtomicUsize, caller: usize) {
     let client = server.client();
     let mut round = 0;
@@ -25,7 +25,7 @@ fn ask_until(server: &Server, over: &AtomicBool, asking: &AtomicUsize, caller: u
     }
 }
 
-/// Runs `act` while four callers ask. None of them may notice it.
+/// Runs `act` while four callers ask. All of them must get their answers.
 fn under_load(server: &Server, act: impl FnOnce()) {
     let (over, asking) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -110,8 +110,8 @@ fn a_call_whose_caller_left_keeps_the_old_program_only_until_it_ends() {
     });
 }
 
-/// Starts a process outside its group that holds its stderr and answers with its own id. Ends at the
-/// second question.
+/// Starts a process outside its group that keeps stderr open, and answers with the id of that
+/// process. Ends at the second question.
 const LEAVER: &str = "read -r x
 setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' </dev/null &
 read -r y; exit 3";
@@ -193,7 +193,8 @@ fn a_server_killed_under_load_leaves_no_process() {
     waiting.into_iter().for_each(Pending::leave);
 }
 
-/// As in a container: the server becomes the parent of every orphan, and reaps it.
+/// In a container, the server may be process 1. It then becomes the parent of every orphan and
+/// reaps it.
 #[test]
 fn a_server_that_is_process_1_reaps_strangers() {
     let (may, why) = shell("unshare --pid --fork --mount-proc true");

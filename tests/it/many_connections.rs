@@ -13,7 +13,7 @@ fn hasty() -> Plan {
     )
 }
 
-/// Lets this process and the servers it starts have as many descriptors as they may.
+/// Raises the limit of descriptors for this process and the servers that it starts.
 fn raise_limit(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
     assert!(
@@ -72,8 +72,8 @@ fn bodies_that_drip_hold_no_worker() {
     assert!(server.seen().iter().all(|line| line == "others"));
 }
 
-/// Its worker is free as soon as the answer was read from it, and the answer is dropped when
-/// nobody takes it.
+/// Its worker is free as soon as the server has read the answer, and the answer is dropped at
+/// `write_timeout`.
 #[test]
 fn a_caller_that_does_not_read_its_large_answer_holds_no_worker_for_long() {
     let server = Server::with("workers = 1\nmessage_max = \"64MiB\"")
@@ -153,7 +153,7 @@ fn callers_that_wait_for_their_answers_keep_their_places() {
     }
 }
 
-/// The answer of whoever leaves is nobody's, at whatever moment they leave.
+/// If a caller leaves, its answer reaches no other caller, whenever it leaves.
 #[test]
 fn callers_who_leave_at_any_moment_leave_no_answer_to_others() {
     let _alone = whole_machine();

@@ -45,7 +45,7 @@ fn route_and_reply_can_be_given_on_the_command_line() {
     assert_eq!(answer.json()["result"], "10");
 }
 
-/// Every text in a JSON value.
+/// Returns every string in a JSON value.
 fn texts(value: &serde_json::Value) -> Vec<String> {
     match value {
         serde_json::Value::String(text) => vec![text.clone()],

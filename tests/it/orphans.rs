@@ -1,4 +1,4 @@
-//! Nobody outlives the server, however it ends.
+//! No process outlives the server, however it ends.
 
 use crate::support::Server;
 

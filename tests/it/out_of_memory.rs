@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{MemoryGroups, Over, Server};
 
-/// Its own memory is its own affair: neither the server nor the other worker is in its group.
+/// Only the memory of this worker counts: the server and the other worker are in other groups.
 #[test]
 fn a_worker_that_the_kernel_ends_for_its_memory_takes_only_its_own_call_with_it() {
     let Some(groups) = MemoryGroups::new() else { return };

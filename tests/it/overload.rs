@@ -11,7 +11,7 @@ fn server(keys: &str) -> Server {
     Server::with(&format!("workers = 1\n{keys}")).worker("demo-worker --sleep 20ms").start()
 }
 
-/// How long it waited for a worker, as it says itself.
+/// Returns how long the call waited for a worker, from `Server-Timing`.
 fn queued(answer: &Answer) -> Duration {
     let timing = answer.header("server-timing");
     let millis = timing.strip_prefix("queue;dur=").and_then(|rest| rest.split(',').next());
@@ -80,7 +80,7 @@ fn a_refusal_takes_no_time() {
     }
 }
 
-/// After a stall those who just came are answered first; the others would give up anyway.
+/// After a stall the newest calls are answered first: the callers of the old ones would give up.
 #[test]
 fn after_a_stall_a_fresh_call_is_answered_within_one_service_time() {
     let _alone = whole_machine();
@@ -109,7 +109,7 @@ fn after_a_stall_a_fresh_call_is_answered_within_one_service_time() {
     server.wait_until("all is well", |s| s.status()["pools"][0]["queue"]["overloaded"] == false);
 }
 
-/// Callers who do as `Retry-After` says get in: nearly all of them the second time.
+/// Callers who obey `Retry-After` are accepted, nearly all of them at the second attempt.
 #[test]
 fn callers_who_come_back_after_retry_after_get_in() {
     let server = server("queue = { length = 5 }");
@@ -140,7 +140,7 @@ fn callers_who_come_back_after_retry_after_get_in() {
         again = later;
         coming = due.into_iter().map(|(before, _, number)| (before, ask(number), number)).collect();
         if coming.is_empty() {
-            pause(Duration::from_millis(5), "until somebody asks again");
+            pause(Duration::from_millis(5), "until a caller asks again");
         }
     }
     came.sort_unstable();

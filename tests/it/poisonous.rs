@@ -1,10 +1,10 @@
-//! A question that costs one worker after the other is refused for a while, and no other is.
+//! A question that costs one worker after the other is refused for a while, and no other question.
 
 use std::time::Duration;
 
 use crate::support::{Server, pause};
 
-/// No back-off to wait for: every worker gives a good answer before it is lost.
+/// Asks a harmless question. A worker that has answered well is replaced without back-off.
 fn answers_well(server: &Server, text: &str) {
     let answer = server.answers(text);
     assert_eq!((answer.status, answer.body.as_str()), (200, text), "{answer:?}");

@@ -1,4 +1,4 @@
-//! Answers that are errors of the program's own, and answers that are none.
+//! Answers that are the program's own errors, and output that is no answer.
 
 use crate::support::Server;
 

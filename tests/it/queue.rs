@@ -1,4 +1,4 @@
-//! The one place where calls wait, and its bounds.
+//! The queue, where calls wait, and its limits.
 
 use std::time::Duration;
 

@@ -72,7 +72,7 @@ fn an_answer_to_the_probe_whose_parts_do_not_end_is_given_up() {
     assert!(memory < 100, "{memory} MiB");
 }
 
-/// Its callers wait for the start, which has a time limit of its own, and not only `queue.wait`.
+/// Its callers wait for the start, which has its own time limit, longer than `queue.wait`.
 #[test]
 fn a_program_that_loads_is_starting_and_its_first_callers_wait() {
     let keys = "workers = 1\ntimeout = \"300ms\"\nqueue = { wait = \"100ms\" }";

@@ -1,4 +1,4 @@
-//! Workers are replaced in time, and nobody notices.
+//! Workers are replaced after calls, age or memory, without a failed call or a wait.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ fn a_worker_that_grows_is_replaced_without_a_failure() {
 /// How long a new worker needs until it is ready.
 const START: Duration = Duration::from_millis(700);
 
-/// Asks this without a pause until so many workers were replaced. All must be answered, and none
-/// have waited for a start: the old one serves until the new one is ready.
+/// Asks this question often until that many workers were replaced. All calls must be answered
+/// without waiting for a start: the old worker serves until the new one is ready.
 fn replaced_under_load(recycle: &str, question: &str, times: f64) {
     let server = Server::with(&format!(
         "workers = 1\nretries = 0\nprobe = {{ send = \"1\" }}\nrecycle = {{ {recycle} }}"

@@ -46,7 +46,7 @@ fn a_program_that_never_becomes_ready_does_not_replace_one_that_works() {
     assert_eq!(server.answers("hello").body, "hello");
 }
 
-/// Exit code and words of `httpipe reload`.
+/// Returns the exit code and the output of `httpipe reload`.
 fn reload_by_command(server: &Server) -> (i32, String) {
     shell(&format!("{} reload {}", env!("CARGO_BIN_EXE_httpipe"), server.admin_url()))
 }
@@ -97,7 +97,7 @@ fn a_reload_whose_operator_leaves_goes_on() {
     server.wait_until("the old one has gone", |s| s.workers().len() == 1);
 }
 
-/// It has met a route of the old configuration, so it is for the old pool, which must wait for it.
+/// The request has taken a route of the old configuration, so the old pool must wait for it.
 #[test]
 fn requests_that_are_still_being_read_get_their_answers() {
     for threads in [1, 3] {

@@ -40,8 +40,8 @@ fn a_timeout_is_not_tried_again() {
     assert_eq!(server.seen(), ["hang"]);
 }
 
-/// Its leader is killed, and with it the group; what reads the questions has left the group and
-/// reads on.
+/// The leader of the group is killed and the group with it. The process that reads the questions
+/// has left the group and goes on reading.
 #[test]
 fn a_question_that_an_escaped_reader_may_still_read_is_not_run_again() {
     let script = "trap '' PIPE; while read -r q; do echo $q >> seen; \

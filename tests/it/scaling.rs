@@ -18,7 +18,7 @@ fn workers_are_added_while_calls_wait_and_never_above_the_most() {
     }
 }
 
-/// A spare is started when the last free worker is taken, so that the next call meets a warm one.
+/// A spare worker starts when the last free one is taken, so that the next call need not wait.
 #[test]
 fn a_spare_is_started_before_anybody_waits() {
     let server = Server::with("workers = \"1..4\"").start();

@@ -1,11 +1,11 @@
-//! What the configuration holds is for the program: logs and HTTP get places and reasons.
+//! Logs and responses name the place and the reason of a problem, never the text of the file.
 
 use crate::support::Server;
 
 const OPERATOR: &[&str] = &["Httpipe-Admin: 1"];
 const SECRET: &str = "hunter2";
 
-/// What stands in the file instead of `env = { A = "a" }`, and what is said about it.
+/// A line that replaces `env = { A = "a" }`, and a part of the message about it.
 const FAULTS: [(&str, &str); 8] = [
     ("env = { DB_PASSWORD = \"hunter2\", X = 1 }", "`X` must be a string, not a number"),
     ("env = { X = [\"hunter2\"] }", "`X` must be a string, not a list"),

@@ -6,7 +6,7 @@ use crate::support::{Pending, Plan, Server, pause};
 
 const ABANDONED: &str = "httpipe_calls_total{outcome=\"abandoned\"}";
 
-/// One worker, which an abandoned call costs after 100 ms.
+/// A plan with one worker, which is ended 100 ms after its call was abandoned.
 fn shared() -> Plan {
     Server::with("workers = 1\nretries = 0\nabandoned = \"100ms\"\nstop_grace = \"50ms\"")
         .worker("demo-worker --journal seen")

@@ -1,6 +1,6 @@
-//! Everything at once, for as long as one likes: callers with unique questions and callers who
-//! leave, four pools that find their answers in four ways, workers that fail at random or are
-//! killed from outside, and a new configuration twice a second.
+//! Everything at once, for any length of time: callers with unique questions and callers who
+//! leave, four pools with four kinds of matching, workers that fail at random or are killed, and
+//! two reloads a second.
 //!
 //! `HTTPIPE_SOAK_SECONDS=3600 cargo test --release --test it -- --ignored soak`
 
@@ -14,7 +14,7 @@ use crate::support::{Answer, Client, Connection, Server, pause, whole_machine};
 const CALLERS: u64 = 48;
 const WORKERS: usize = 12;
 
-/// Each fault has a word that a question holds to ask for it.
+/// A question that contains one of the `f-` words causes that fault.
 const FAULTS: &str = r#""demo-worker", "--crash-on", "f-crash", "--crash-during-on", "f-during",
     "--crash-after-on", "f-after", "--sleep-on", "f-sleep", "3ms", "--hang-on", "f-hang",
     "--twice-on", "f-twice", "--wrong-on", "f-wrong", "--garbage-on", "f-garbage",
@@ -67,8 +67,8 @@ pool = "json"
 const KEYS: &str = "workers = 3\ntimeout = \"1s\"\nstop_grace = \"50ms\"\n\
                     env = { COLOUR = \"red\" }\nqueue = { wait = \"3s\" }";
 
-/// What a question asks for besides an answer; most ask for nothing. With bare order a line too
-/// many cannot always be told from an answer, so there only half of them are drawn.
+/// What a question asks for besides an answer; most ask for nothing. The `bare` pool cannot always
+/// tell an extra line from an answer, so its questions use only the first half.
 const WORDS: [&str; 12] = [
     "f-crash",
     "f-during",
@@ -93,12 +93,12 @@ enum Way {
     Json,
 }
 
-/// What came of all calls.
+/// The outcomes of all calls.
 #[derive(Debug, Default)]
 struct Tally {
     /// How often each code came.
     outcomes: BTreeMap<String, u64>,
-    /// Questions that may run twice and ask for no fault: all, and those not answered well.
+    /// How many questions may run twice and ask for no fault, and how many of them failed.
     good: u64,
     good_failed: u64,
     kills: u64,
@@ -134,13 +134,13 @@ fn soak() {
     }
     server.wait_until("all workers are there", |s| s.workers().len() == WORKERS);
     let (descriptors, offspring) = (server.descriptors(), server.offspring().len());
-    // The first seconds fill what is filled once: buffers, the allocator, metrics.
+    // The first seconds fill buffers, the allocator and metrics, which do not grow later.
     let warm = Instant::now() + Duration::from_secs(3).min(end - Instant::now());
-    let mut tally = everybody(&server, warm, 1);
+    let mut tally = all_callers(&server, warm, 1);
     let memory = server.memory();
-    tally.add(everybody(&server, end, 2));
+    tally.add(all_callers(&server, end, 2));
 
-    // Whoever left a process behind lives on and keeps it; now they are all replaced.
+    // Some workers have left a process behind and still run. Now all workers are replaced.
     server.rewrite("\"red\"", "\"last\"");
     server.wait_until("the last new configuration holds", |s| {
         s.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "").status == 200
@@ -162,9 +162,9 @@ fn soak() {
     assert!(tally.good_failed * 2 < tally.good, "{tally:?}");
 }
 
-/// Lets all callers ask until then, and somebody disturb them. No question is asked in two phases:
-/// one that costs workers twice is refused as `poisonous`.
-fn everybody(server: &Server, end: Instant, phase: u64) -> Tally {
+/// Runs all callers and the disturber until `end`. No question is asked in two phases, because one
+/// that costs workers twice is refused as `poisonous`.
+fn all_callers(server: &Server, end: Instant, phase: u64) -> Tally {
     std::thread::scope(|scope| {
         let disturber = scope.spawn(|| disturb(server, end));
         let callers: Vec<_> = (0..CALLERS)
@@ -181,7 +181,7 @@ fn everybody(server: &Server, end: Instant, phase: u64) -> Tally {
     })
 }
 
-/// Asks until then; what came of it.
+/// Asks until `end`, and returns the outcomes.
 fn one_caller(client: &Client, caller: u64, end: Instant) -> Tally {
     let mut random = caller.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut connection = client.connect();
@@ -209,7 +209,7 @@ fn one_caller(client: &Client, caller: u64, end: Instant) -> Tally {
     tally
 }
 
-/// Asks, and compares what comes; the code, and whether the connection ends.
+/// Asks and checks the answer. Returns its code, and true if the connection closes.
 fn ask(connection: &mut Connection, way: Way, question: &str, number: u64) -> (String, bool) {
     let (path, body) = match way {
         Way::Echo => ("/echo", question.to_owned()),
@@ -220,9 +220,9 @@ fn ask(connection: &mut Connection, way: Way, question: &str, number: u64) -> (S
     let answer = connection.post(path, &body);
     let closes = answer.header("connection") == "close";
     if answer.status == 200 {
-        assert_eq!(said(way, &answer), question, "another's answer: {answer:?}");
+        assert_eq!(said(way, &answer), question, "the answer to another question: {answer:?}");
         if matches!(way, Way::Json) {
-            assert_eq!(answer.json()["id"], number, "another's id: {answer:?}");
+            assert_eq!(answer.json()["id"], number, "the id of another question: {answer:?}");
         }
         return ("ok".to_owned(), closes);
     }
@@ -242,7 +242,7 @@ fn said(way: Way, answer: &Answer) -> String {
     }
 }
 
-/// Kills workers, leaves calls, and reloads, until the end; how often.
+/// Kills workers, leaves calls and reloads until `end`. Returns how often.
 fn disturb(server: &Server, end: Instant) -> Tally {
     let mut tally = Tally::default();
     let mut random = 1_u64;

@@ -1,4 +1,5 @@
-//! What it refuses to start with, and what it says then. Nothing is half started.
+//! Configurations and systems with which the server does not start, and what it says. No part of it
+//! starts.
 
 use crate::support::{Server, passed_over, shell};
 
@@ -85,7 +86,7 @@ fn too_few_descriptors_for_its_threads_are_told() {
     assert!(ended.stderr.contains("64 open files are allowed"), "{}", ended.stderr);
 }
 
-/// They are counted beforehand, but not what was handed down to it.
+/// The server checks the number of descriptors in advance, but does not see those it has inherited.
 #[test]
 fn a_thread_that_cannot_be_started_is_a_start_that_failed() {
     let full = "import os, sys\nfor n in range(100, 240): os.dup2(2, n)\n\
@@ -99,7 +100,7 @@ fn a_thread_that_cannot_be_started_is_a_start_that_failed() {
     assert!(ended.stderr.contains("ulimit -n"), "{}", ended.stderr);
 }
 
-/// Below 1024 a port needs a privilege, which root has as long as nobody takes it away.
+/// A port below 1024 needs a privilege, which root has by default.
 #[test]
 fn a_port_below_1024_without_the_privilege_is_told_with_what_to_do() {
     let unprivileged = "setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service";

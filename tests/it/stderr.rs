@@ -1,4 +1,4 @@
-//! What workers complain about is in the log, under their name, and never too much of it.
+//! The stderr of workers goes into the log, with the name of the pool, within limits.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn control_characters_cannot_change_the_look_of_the_log() {
 
 #[test]
 fn a_process_that_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
-    // It is not marked as the test's: nobody but the file ends it, or half a minute.
+    // It lacks the mark of this test. Only the file ends it, or the end of half a minute.
     let stray = "for n in $(seq 300); do [ -e over ] && exit; sleep 0.1; done";
     let program = format!(
         "while read -r x; do env -u TEST_SERVER setsid sh -c '{stray}' </dev/null >/dev/null & \
@@ -51,7 +51,7 @@ fn a_process_that_leaves_the_group_and_keeps_stderr_costs_no_descriptor() {
     server.put("over");
 }
 
-/// Whatever the question says goes to stderr, as `printf` takes it, and is answered then.
+/// Writes the question to stderr, as `printf` takes it, and then answers with it.
 const COMPLAINS: &str = "while read -r x; do printf -- \"$x\" >&2; printf '%s\\n' \"$x\"; done";
 
 /// A worker that cannot write its complaint cannot answer either.
@@ -68,7 +68,7 @@ fn a_line_without_an_end_neither_stalls_the_worker_nor_fills_the_log_or_the_memo
     }
     let grown = server.memory().saturating_sub(memory);
     assert!(grown < 4 << 20, "{grown} bytes more");
-    // It ends the line, far behind what is kept of it.
+    // This ends the long line, of which only the beginning is kept.
     assert_eq!(server.answers("stderr end").status, 200);
     let cut = server.wait_for_log("eeeeeeee");
     assert!(cut.contains("(cut)"), "{cut}");
@@ -79,8 +79,8 @@ fn a_line_without_an_end_neither_stalls_the_worker_nor_fills_the_log_or_the_memo
     assert!(lines.iter().all(|line| line.len() < 8 * 1024), "and not a long one");
 }
 
-/// What moves a terminal, ends a line or pretends to be another line of the log, and how it is
-/// shown.
+/// Texts that control a terminal, end a line or look like another line of the log, and how the log
+/// shows them.
 const DISGUISED: [(&str, &str); 7] = [
     (r"\033[31mred\033[0m\n", r"\u{1b}[31mred\u{1b}[0m"),
     (r"\033]0;title\007\033[2J\n", r"\u{1b}]0;title\u{7}\u{1b}[2J"),

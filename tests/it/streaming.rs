@@ -1,5 +1,5 @@
-//! Answers in parts: passed on as they come, in the form the caller asks for; what breaks off
-//! is seen to; who reads slowly or leaves costs nobody else anything.
+//! Answers in parts are passed on as they come, in the form that the caller asks for. An incomplete
+//! answer is seen to be incomplete. Callers who read slowly or leave do not disturb others.
 
 use std::time::Duration;
 
@@ -152,13 +152,13 @@ fn a_caller_that_does_not_read_is_cut_off_before_it_costs_the_worker() {
     let mut caller = server.client().connect();
     caller.ask("POST", "/", &[], "1500 flood");
     assert_eq!(caller.head().status, 200);
-    server.wait_until("what comes for him is dropped", |s| {
+    server.wait_until("the rest of its answer is dropped", |s| {
         s.metric("httpipe_messages_dropped_total{reason=\"late\"}") > 0.0
     });
     assert_eq!(server.answers("1 next").body, "next0\n");
     assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the same worker");
     while let Some(chunk) = caller.chunk() {
-        assert!(!chunk.is_empty(), "what he gets then is seen to be cut off");
+        assert!(!chunk.is_empty(), "the caller sees that the answer is cut off");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Many callers, unique questions, workers that fail at random: nobody gets another's answer.
+//! Many callers with unique questions, and workers that fail at random: no caller gets the answer
+//! of another.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +53,8 @@ fn misbehaving() -> Server {
     .start()
 }
 
-/// Lets every caller ask while this says so of the rounds it did; how often each code came.
+/// Lets every caller ask while `goes_on` returns true for the number of its rounds. Returns how
+/// often each code came.
 fn all_callers(
     server: &Server,
     goes_on: impl Fn(u64) -> bool + Copy + Send + 'static,
@@ -83,7 +85,7 @@ fn is_as_before(server: &Server, descriptors: usize) {
     }
 }
 
-/// How often one caller got each code on its kept connection.
+/// Asks on one kept connection. Returns how often each code came.
 fn one_caller(
     client: &Client,
     caller: u64,
@@ -104,7 +106,11 @@ fn one_caller(
             connection.get(&format!("/?input={}", question.replace(' ', "%20")))
         };
         let outcome = if answer.status == 200 {
-            assert_eq!(answer.json()["result"], question, "another's answer: {answer:?}");
+            assert_eq!(
+                answer.json()["result"],
+                question,
+                "the answer to another question: {answer:?}"
+            );
             "ok".to_owned()
         } else {
             assert!(!answer.body.contains("token-"), "a failure that tells too much: {answer:?}");
@@ -118,8 +124,8 @@ fn one_caller(
     outcomes
 }
 
-/// Faults that show in the answer to whoever asked for them. (What a worker says later shows in the
-/// next answer, which then is a `bad_answer` if its question was given already.)
+/// Faults that only their own caller sees. (Output after the answer is seen in the next answer,
+/// which then is a `bad_answer` if its question was already given.)
 const THEIR_OWN: [&str; 9] = [
     "crash",
     "crash-during",
@@ -132,8 +138,8 @@ const THEIR_OWN: [&str; 9] = [
     "sleep 3",
 ];
 
-/// Half of the pool hangs and faults of all kinds are asked for at random, while callers with
-/// good questions come at a steady rate: they get their own answer, nearly all of them.
+/// Half of the pool hangs and questions cause faults of all kinds at random. Callers with good
+/// questions come at a steady rate, and nearly all of them get their own answer.
 #[test]
 fn good_questions_are_answered_while_half_of_the_pool_hangs() {
     let _alone = whole_machine();
@@ -175,8 +181,8 @@ fn good_questions_are_answered_while_half_of_the_pool_hangs() {
     });
 }
 
-/// Asks fifty times a second for some seconds, one of twenty for each fault; how many of the
-/// good questions were answered, and how many were not.
+/// Asks fifty times a second for some seconds. Each fault is one question of twenty. Returns how
+/// many of the good questions were answered, and how many were not.
 fn steady_caller(client: &Client, caller: u64) -> (u64, u64) {
     let mut connection = client.connect();
     let (mut good, mut bad) = (0, 0);
@@ -187,7 +193,11 @@ fn steady_caller(client: &Client, caller: u64) -> (u64, u64) {
         let answer = connection.get(&format!("/?input={}", question.replace(' ', "%20")));
         match (answer.status, fault) {
             (200, _) => {
-                assert_eq!(answer.json()["result"], question, "another's answer: {answer:?}");
+                assert_eq!(
+                    answer.json()["result"],
+                    question,
+                    "the answer to another question: {answer:?}"
+                );
                 good += u64::from(fault.is_empty());
             }
             (_, "") => bad += 1,

@@ -1,4 +1,4 @@
-//! The system says no: no process, no descriptor, no memory, no room. The server lives, says so,
+//! The system refuses processes, descriptors, memory or disk space. The server goes on, reports it,
 //! and recovers by itself.
 
 use std::time::Duration;
@@ -95,7 +95,7 @@ fn few_descriptors_in_all() {
     server.wait_until("it has recovered", |s| s.answers("after").body == "after");
 }
 
-/// A pipe takes only as much as it holds; the rest must follow, once and whole.
+/// A pipe takes only a part of a large question. The rest must follow, complete and once.
 #[test]
 fn a_full_pipe_takes_a_question_in_parts() {
     let server = Server::with("workers = 1").start();
@@ -111,7 +111,7 @@ fn a_full_pipe_takes_a_question_in_parts() {
     }
 }
 
-/// It never read what was written, so the call may run elsewhere although it may not run twice.
+/// It never read the question, so the call runs elsewhere although it may not run twice.
 #[test]
 fn a_worker_that_dies_while_it_is_written_to() {
     let server = Server::with("workers = 1\nretries = 0").start();
@@ -126,7 +126,8 @@ fn a_worker_that_dies_while_it_is_written_to() {
     assert_eq!(server.answers("after").body, "after");
 }
 
-/// It lives, and reads nothing any more: EPIPE, or silence where the pipe is held open.
+/// It lives and no longer reads: the next write fails with EPIPE, or the question stays unanswered
+/// if another process holds the pipe open.
 #[test]
 fn a_worker_that_closed_its_stdin() {
     let server = Server::with(KEYS_HASTY)
@@ -168,7 +169,7 @@ fn a_log_that_fails() {
     a_log_that_cannot_be_written("EIO");
 }
 
-/// As a program with another user's rights, or one that waits for a device for ever.
+/// It runs with the rights of another user, or waits forever for a device.
 #[test]
 fn a_worker_that_cannot_be_killed_does_not_hold_the_server_up() {
     if !has_strace() {

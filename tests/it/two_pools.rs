@@ -1,4 +1,4 @@
-//! Pools are islands: what goes wrong in one is not felt in the other.
+//! Pools are independent: a fault in one has no effect on the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -65,8 +65,8 @@ match = "POST /noisy"
 pool = "noisy"
 "#;
 
-/// Asks the quiet pool so often, and whether the server lives, which needs no pool, as often; how
-/// long the answers of each took, the shortest first.
+/// Asks the quiet pool `calls` times, and `/live`, which needs no pool, as often. Returns how long
+/// the answers of each took, the shortest first.
 fn ask_quietly(server: &Server, calls: usize) -> [Vec<Duration>; 2] {
     let mut caller = server.client().connect();
     let (mut quiet, mut none) = (Vec::new(), Vec::new());
@@ -83,8 +83,8 @@ fn ask_quietly(server: &Server, calls: usize) -> [Vec<Duration>; 2] {
     [quiet, none]
 }
 
-/// Floods the noisy pool until it is over, with questions that are slow, that hang, that crash
-/// and that are long; how often each code came.
+/// Floods the noisy pool until `over` with questions that are slow, hang, crash or have long
+/// answers. Returns how many were answered and how many were refused.
 fn make_noise(server: &Server, over: &AtomicBool, caller: usize) -> (u64, u64) {
     let kinds = ["sleep 20 a", "hang a", "crash a", "huge 1MiB a"];
     let long = "x".repeat(100_000);

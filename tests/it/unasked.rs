@@ -1,5 +1,5 @@
-//! Output that nobody asked for never becomes an answer where the answer proves its call, and is
-//! caught before the next question otherwise.
+//! Output that no question asked for. It never becomes an answer if answers repeat their question.
+//! Otherwise it is found before the next question.
 
 use crate::support::Server;
 
@@ -23,7 +23,7 @@ fn output_before_the_worker_reads_again_belongs_to_its_call() {
     assert_eq!(server.answers("next").body, "next");
 }
 
-/// Whenever the extra output comes, an answer that must repeat its question cannot be another's.
+/// The extra output comes at different moments, and never becomes the answer to another question.
 #[test]
 fn if_answers_repeat_their_question_no_caller_gets_another_answer() {
     let server = Server::with(PAIR).worker("demo-worker --pair").start();

@@ -1,4 +1,4 @@
-//! A web page in the browser of somebody on this machine must not be able to use the server.
+//! A web page in a browser on this machine must not be able to use the server.
 
 use crate::support::{Plan, Server};
 
@@ -19,8 +19,8 @@ fn journaled() -> Plan {
     Server::with("workers = 1").worker("demo-worker --journal seen")
 }
 
-/// What a page of `evil.example` can send: by its own name that resolves to loopback, or to a
-/// loopback name with the marks that browsers set.
+/// Headers that a page of `evil.example` can send: with its own name, which resolves to loopback,
+/// or with a loopback name and the marks that browsers set.
 const FOREIGN: &[&[&str]] = &[
     &["Host: evil.example"],
     &["Host: evil.example:3000"],

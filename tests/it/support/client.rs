@@ -36,24 +36,24 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// From the end of the request to the end of the answer.
     pub(crate) took: Duration,
-    /// The same, with what the machine had to do with it.
+    /// That time, with how much of it the machine was busy.
     watched: Took,
     headers: Vec<(String, String)>,
 }
 
 impl Client {
-    /// A caller of the listener at this address, as `127.0.0.1:3000` or `unix:/path`.
+    /// Returns a caller of this address: `127.0.0.1:3000` or `unix:/path`.
     pub(super) fn of(address: &str) -> Self {
         Self { address: address.to_owned() }
     }
 
-    /// A connection to keep and to misuse.
+    /// Opens a connection to keep or to misuse.
     pub(crate) fn connect(&self) -> Connection {
         let stream = Socket::connect(&self.address).expect("the server accepts");
         Connection { stream: BufReader::new(stream) }
     }
 
-    /// Is anybody there?
+    /// Returns true if nothing listens there.
     pub(crate) fn is_refused(&self) -> bool {
         Socket::connect(&self.address).is_err()
     }
@@ -74,7 +74,7 @@ impl Client {
         self.later("POST", target, &[], body)
     }
 
-    /// Any request, with header lines as `X-Timeout: 1s`.
+    /// Sends any request, with header lines such as `X-Timeout: 1s`, and reads the answer.
     pub(crate) fn request(
         &self,
         method: &str,
@@ -85,7 +85,7 @@ impl Client {
         self.later(method, target, headers, body).answer()
     }
 
-    /// The same, its answer read later.
+    /// Sends any request; its answer is read later.
     pub(crate) fn later(
         &self,
         method: &str,
@@ -106,14 +106,14 @@ impl Pending {
         answer
     }
 
-    /// The caller goes away without its answer.
+    /// Closes the connection without reading the answer.
     pub(crate) fn leave(self) {
         self.connection.close();
     }
 }
 
 impl Connection {
-    /// One request and its answer; the connection stays.
+    /// Sends a request and reads its answer; the connection stays open.
     pub(crate) fn get(&mut self, target: &str) -> Answer {
         self.send(&request("GET", target, &[], ""));
         self.answer()
@@ -124,30 +124,30 @@ impl Connection {
         self.answer()
     }
 
-    /// One request and its answer, unless the server closed the connection instead.
+    /// Sends a request and reads its answer; `None` if the server closed the connection instead.
     pub(crate) fn try_post(&mut self, target: &str, body: &str) -> Option<Answer> {
         let bytes = request("POST", target, &[], body);
         self.stream.get_mut().write_all(&bytes).ok()?;
         self.try_answer()
     }
 
-    /// The next answer, unless the server closed the connection instead.
+    /// Reads the next answer; `None` if the server closed the connection instead.
     pub(crate) fn try_answer(&mut self) -> Option<Answer> {
         let is_open = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
         is_open.then(|| self.answer())
     }
 
-    /// These bytes as they are.
+    /// Sends these bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).expect("the server reads");
     }
 
-    /// The same; false where the server has closed the connection.
+    /// Sends these bytes. Returns false if the server has closed the connection.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.get_mut().write_all(bytes).is_ok()
     }
 
-    /// These bytes one by one with a pause, until the server has had enough of it.
+    /// Sends these bytes one by one with a pause, until the server closes the connection.
     pub(crate) fn send_slowly(&mut self, bytes: &[u8], between: Duration) {
         for byte in bytes {
             if self.stream.get_mut().write_all(&[*byte]).is_err() {
@@ -157,37 +157,37 @@ impl Connection {
         }
     }
 
-    /// The next answer, of a request that was not HEAD.
+    /// Reads the next answer, to a request that was not HEAD.
     pub(crate) fn answer(&mut self) -> Answer {
         self.answer_to("GET")
     }
 
-    /// Everything up to the server's close, as text.
+    /// Reads until the server closes, and returns the text.
     pub(crate) fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
-        // A reset says as plainly as an end that the server closed.
+        // A reset means that the server closed, as an end does.
         let result = self.stream.read_to_end(&mut bytes);
         let timed_out = result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(!timed_out, "the server neither answered nor closed: {bytes:?}");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// No more questions; answers are still read.
+    /// Closes the sending side. Answers can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().finish_sending();
     }
 
-    /// Gone at once.
+    /// Closes the connection.
     pub(crate) fn close(self) {
         drop(self);
     }
 
-    /// A request whose answer is read bit by bit.
+    /// Sends a request whose answer is read with [`Self::head`] and [`Self::chunk`].
     pub(crate) fn ask(&mut self, method: &str, target: &str, headers: &[&str], body: &str) {
         self.send(&request(method, target, headers, body));
     }
 
-    /// Status and header of the next answer.
+    /// Reads status and header of the next answer.
     pub(crate) fn head(&mut self) -> Answer {
         let mut line = self.line();
         while line.starts_with("HTTP/1.1 100") {
@@ -211,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// The next chunk of its body, empty at its end; `None` where the connection broke.
+    /// Reads the next chunk of the body. It is empty at the end; `None` if the connection broke.
     pub(crate) fn chunk(&mut self) -> Option<String> {
         let mut size = String::new();
         if self.stream.read_line(&mut size).ok()? == 0 {
@@ -278,30 +278,31 @@ impl Answer {
         self.took = self.watched.time;
     }
 
-    /// Returns true if it came within this time, allowing for a busy machine.
+    /// Returns true if the answer came within this time, with an allowance for a busy machine.
     pub(crate) fn is_within(&self, limit: Duration) -> bool {
         self.watched.is_below(limit)
     }
 
-    /// The value of a header, in any case; empty where there is none.
+    /// Returns the value of a header, whose name may be in any case; empty if there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let wanted = name.to_ascii_lowercase();
         let found = self.headers.iter().find(|(name, _)| *name == wanted);
         found.map_or("", |(_, value)| value)
     }
 
-    /// All headers in their order, their names in lower case.
+    /// Returns all headers in their order, with names in lower case.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {} {:?}", self.status, self.body))
     }
 
-    /// The failure's code as the body has it; the header must say the same. Empty: no failure.
+    /// Returns the failure code from the body, after a check that the header has the same; empty if
+    /// the answer is no failure.
     pub(crate) fn code(&self) -> String {
         if self.status < 400 {
             return String::new();
@@ -314,13 +315,13 @@ impl Answer {
         code
     }
 
-    /// The failure's words for its caller.
+    /// Returns the detail of the problem document.
     pub(crate) fn detail(&self) -> String {
         self.json()["detail"].as_str().unwrap_or_default().to_owned()
     }
 }
 
-/// The bytes of a request.
+/// Returns the bytes of a request.
 pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
     if !headers.iter().any(|line| line.starts_with("Host:")) {

@@ -1,4 +1,4 @@
-//! The binary run to its end: usage errors, checks, generated files.
+//! Runs the binary until it ends: usage errors, checks, generated files.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,8 +17,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs the binary with these arguments in this directory until it ends by itself, started by
-/// another program if one is named.
+/// Runs the binary with these arguments in this directory until it ends by itself. If `program` is
+/// not empty, that program starts it.
 pub(super) fn httpipe(program: &[String], dir: &Path, arguments: &[&str]) -> Ended {
     let mut command = binary_under(program, dir);
     let mut child = Ending(command.args(arguments).spawn().expect("the binary can be run"));
@@ -32,7 +32,7 @@ pub(super) fn httpipe(program: &[String], dir: &Path, arguments: &[&str]) -> End
     Ended { code, stdout: stdout.all(), stderr: stderr.all() }
 }
 
-/// Ends with the test, also where it was to end by itself and did not.
+/// Kills the process when the test ends, in case it has not ended by itself.
 struct Ending(Child);
 
 impl Drop for Ending {
@@ -43,8 +43,8 @@ impl Drop for Ending {
     }
 }
 
-/// The binary under test, with an environment that the machine's own settings do not reach;
-/// started by another program that takes a command line, if one is named.
+/// Returns the command of the binary under test, without settings of this machine in its
+/// environment. If `program` is not empty, that program gets the command line and starts it.
 #[expect(clippy::disallowed_methods, reason = "tests start the server as its users do")]
 pub(super) fn binary_under(program: &[String], dir: &Path) -> Command {
     let mut words = program.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_httpipe")]);
@@ -60,14 +60,14 @@ pub(super) fn binary_under(program: &[String], dir: &Path) -> Command {
     command
 }
 
-/// Its two streams, collected.
+/// Collects its stdout and stderr.
 pub(super) fn outputs(child: &mut Child) -> (Output, Output) {
     let stdout = child.stdout.take().expect("stdout is a pipe");
     let stderr = child.stderr.take().expect("stderr is a pipe");
     (Output::of(stdout), Output::of(stderr))
 }
 
-/// Runs a line as a shell would; exit code and what it wrote.
+/// Runs a line in a shell. Returns the exit code and the output.
 #[expect(clippy::disallowed_methods, reason = "tests do what a reader of the log would do")]
 pub(crate) fn shell(line: &str) -> (i32, String) {
     let output = Command::new("sh").args(["-c", line]).output().expect("there is a shell");

@@ -1,5 +1,5 @@
-//! Workers whose memory the kernel limits, each in a control group of its own, as containers and
-//! service managers do it.
+//! Control groups that limit the memory of workers, one for each worker, as containers and service
+//! managers use them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use super::passed_over;
 /// Where version 1 of the memory controller is mounted.
 const CONTROLLER: &str = "/sys/fs/cgroup/memory";
 
-/// A group with one group below it for each worker; gone with the test.
+/// A group with one group below it for each worker. Dropping it removes them.
 #[derive(Debug)]
 pub(crate) struct MemoryGroups {
     dir: PathBuf,
 }
 
 impl MemoryGroups {
-    /// If there can be such groups here; else the test is passed over.
+    /// Creates the group. Returns `None`, and reports the test as skipped, if this machine cannot.
     pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -38,8 +38,8 @@ impl MemoryGroups {
         has_limit.then_some(groups)
     }
 
-    /// A program for `sh` that runs the command line it is given with so much memory, which swap
-    /// does not add to.
+    /// Returns a script for `sh` that runs its arguments as a command with this much memory, swap
+    /// included.
     pub(crate) fn program(&self, limit: u64) -> String {
         let dir = self.dir.display();
         format!(
@@ -50,7 +50,7 @@ impl MemoryGroups {
         )
     }
 
-    /// How often the kernel ended somebody in one of them, as far as they are still there.
+    /// Returns how many processes the kernel has killed in the groups that still exist.
     pub(crate) fn killed(&self) -> u64 {
         let groups = fs::read_dir(&self.dir).expect("it is ours").filter_map(Result::ok);
         let counts = groups.filter_map(|group| {

@@ -1,6 +1,6 @@
-//! The language of the black-box tests: a real server with real workers, and callers of it.
+//! The helpers of the black-box tests: a real server with real workers, and its callers.
 //!
-//! Ports, paths and process ids stay in here; so does every wait, and each has a bound.
+//! Only these files know ports, paths and process ids. Every wait is here and has a limit.
 
 mod client;
 mod command;
@@ -25,11 +25,11 @@ pub(crate) use plan::Plan;
 pub(crate) use server::Server;
 pub(crate) use time::{Stopwatch, Took};
 
-/// The longest that anything is waited for on a free machine; a test that needs it has failed.
+/// How long a test waits for an event on a free machine before it fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks again every few milliseconds until there is something, or panics with `what` and what
-/// `context` says.
+/// Calls `ask` every few milliseconds until it returns something. Panics after [`PATIENCE`] with
+/// `what` and `context`.
 fn eventually<T>(
     what: &str,
     mut ask: impl FnMut() -> Option<T>,
@@ -49,8 +49,8 @@ fn eventually<T>(
     }
 }
 
-/// Lets time pass where there is nothing to wait for: between the requests of a caller, or where
-/// the absence of something is to be seen. The reason is for the reader.
+/// Lets time pass if there is no event to wait for: between the requests of a caller, or to see
+/// that something does not happen. `_reason` is for the reader.
 pub(crate) fn pause(time: Duration, _reason: &'static str) {
     sleep(time);
 }
@@ -60,14 +60,14 @@ fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Held by tests that keep the whole machine busy, so that they run one after another.
+/// Locks the machine for a test that keeps all of it busy, so that such tests run one at a time.
 pub(crate) fn whole_machine() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    // A test that failed while it held it does not spoil the next.
+    // A test that failed with the lock must not fail the next one.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells others to stop when it goes, also where a test fails.
+/// Sets the flag when it is dropped, so that other threads stop even if the test fails.
 pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -76,21 +76,23 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The current test cannot run for want of something. On a developer's machine it is passed over,
-/// said on the real stderr, which the test runner does not keep back; in CI it fails.
+/// Reports that the current test cannot run because something is missing. On a developer's machine
+/// it is skipped, with a line on the real stderr, which the test runner does not capture. In CI it
+/// fails.
 pub(crate) fn skipped(want: &str, hint: &str) {
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     assert!(!is_ci, "{want}; {hint}");
     passed_over(want, hint);
 }
 
-/// The same where no machine can be asked to have it: passed over in CI too.
+/// Reports that the current test is skipped, in CI too: not every machine can have what is missing.
 pub(crate) fn passed_over(want: &str, hint: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     writeln!(std::io::stderr(), "SKIPPED: {test}: {want}; {hint}").expect("stderr can be written");
 }
 
-/// A library that shifts the wall clock of the processes that load it; if there is none, says so.
+/// Returns the library that shifts the wall clock of processes that load it. Without it the test is
+/// skipped.
 pub(crate) fn library_that_shifts_the_clock() -> Option<String> {
     let find = "find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null | head -n 1";
     let path = shell(find).1.trim().to_owned();
@@ -100,7 +102,8 @@ pub(crate) fn library_that_shifts_the_clock() -> Option<String> {
     Some(path).filter(|path| !path.is_empty())
 }
 
-/// Can system calls be made to fail here ([`Server::inject`])? If not, says so.
+/// Returns true if system calls can be made to fail ([`Server::inject`]). Otherwise the test is
+/// skipped.
 pub(crate) fn has_strace() -> bool {
     let is_there = shell("strace -V >/dev/null").0 == 0;
     if !is_there {

@@ -1,11 +1,10 @@
-//! What a process under test writes: collected while it runs, kept for asserts and for the
-//! report of a failed test.
+//! Collects what a process under test writes, for asserts and for the report of a failed test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// The lines of one stream, growing while its writer lives.
+/// The lines of one stream. They grow while the process runs.
 #[derive(Debug)]
 pub(super) struct Output {
     lines: Arc<Mutex<Vec<String>>>,
@@ -13,7 +12,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Collects all of a stream on a thread of its own.
+    /// Collects a stream on its own thread.
     pub(super) fn of(stream: impl Read + Send + 'static) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let collected = Arc::clone(&lines);
@@ -29,12 +28,12 @@ impl Output {
         Self { lines, reader: Some(reader) }
     }
 
-    /// What was written so far.
+    /// Returns the lines written so far.
     pub(super) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything, once the stream has ended; whoever holds it must have gone.
+    /// Waits until every process has closed the stream, and returns the whole text.
     pub(super) fn all(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the collector does not panic");
