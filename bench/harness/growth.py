@@ -49,7 +49,7 @@ pool = "work"
 
 
 class Bodies(Party):
-    """Whatever is sent comes back as it went; `num` says how long it is."""
+    """Bodies that come back unchanged; `num` is their length."""
 
     def request(self, _, num):
         return "POST", "/", '{"result":"%s"}' % self.expected(_, num)
@@ -97,10 +97,10 @@ def ended(running, result):
 
 
 def busy(count, options):
-    """With two workers all but a few of them wait in the queue."""
+    """There are two workers, so nearly all calls wait in the queue."""
     with Running(server(), "echo") as running:
         running.warm_up()
-        # Opening so many takes a while too.
+        # Opening this many connections takes a while.
         seconds = max(options.seconds, 10) if count > 1000 else None
         return ended(running, running.load(count, options, seconds=seconds))
 
@@ -117,8 +117,8 @@ def beside_idle(count, options):
 
 
 def waiting(count, _):
-    """So many calls arrive while the workers are held still, and are answered once they go on:
-    a place in the queue is taken and left at every length up to this one."""
+    """`count` calls arrive while the workers are stopped, and are answered once they go on: calls
+    join and leave the queue at every length up to this one."""
     with Running(server(), "echo") as running:
         running.warm_up()
         where = ("127.0.0.1", running.port)
@@ -167,7 +167,7 @@ def wrong_answers(callers):
             if not ready:
                 raise RuntimeError(f"{len(selector.get_map())} calls without an answer")
             for key, _ in ready:
-                # Such a short answer comes as a whole.
+                # An answer this short comes in one piece.
                 text = key.fileobj.recv(65536)
                 is_right = text.startswith(b"HTTP/1.1 200") and b'"%d"' % key.data in text
                 wrong += not is_right
@@ -177,8 +177,8 @@ def wrong_answers(callers):
 
 
 def books_alone():
-    """What waits in a queue has a connection each, so its whole length is measured without any:
-    the micro-benchmark of the pool's books, one call in and one out at each length."""
+    """Each waiting call needs a connection, so the longest queues are measured without any: by the
+    micro-benchmark of the pool's books, one call in and one out at each length."""
     command = ["cargo", "bench", "--locked", "--", "state: a call behind"]
     done = subprocess.run(command, cwd=places.PROJECT, capture_output=True, text=True, check=True)
     nothing = {"p50_ms": None, "p99_ms": None, "server_mb": None, "not_ok": 0, "failed": 0}
@@ -201,8 +201,8 @@ def bodies(size, options):
     with Running(server(bodies=True), "body") as running:
         text = load.script(running.party, "body", nums=[size])
         running.load(8, options, seconds=1, text=text)
-        # The calls that are still under way at the end have cost something too; there must be
-        # many that are not.
+        # Calls under way at the end have cost something but do not count, so there must be many
+        # others.
         seconds = max(options.seconds, 10) if size > 1_000_000 else None
         return ended(running, running.load(8, options, seconds=seconds, text=text))
 

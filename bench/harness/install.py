@@ -1,4 +1,4 @@
-"""Gets what is measured: httpipe and the probes by cargo, peers from PyPI and Debian.
+"""Installs what is measured: httpipe and the probes with cargo, peers from PyPI and Debian.
 
 Debian packages are only unpacked below the work directory, so nothing on the machine changes and
 no service starts; wrk, node and valgrind are taken from the machine where they are there.
@@ -14,13 +14,13 @@ from harness.places import BENCH, DEBIAN, PROJECT, PYTHON, VENV, WORK
 
 PYPI = ["uvicorn", "uvloop", "httptools", "fastapi", "granian", "mosec", "flask", "gunicorn"]
 DEBIAN_PACKAGES = ["nginx", "uwsgi-core", "uwsgi-plugin-python3"]
-# What those need that a small Debian has not; unpacked beside them.
+# Their dependencies that a minimal Debian lacks; unpacked beside them.
 DEBIAN_LIBRARIES = ["libnorm1", "libpcre3", "libpgm-5.3-0", "libyajl2", "libzmq5", "libjansson4"]
 LIBRARY_PATHS = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
 
 
 def install(build):
-    """All that is missing, the probes included. `build`: also compile httpipe."""
+    """Installs everything that is missing, and the probes. `build`: also compile httpipe."""
     WORK.mkdir(exist_ok=True)
     if build:
         say("cargo build --release: httpipe")
@@ -78,8 +78,8 @@ def unpack(packages):
 
 
 def environment():
-    """What every party and wrk run in: the same Python first in the path, nothing inherited
-    that would change how it behaves."""
+    """The environment of every party and of wrk: the same Python comes first in the path, and
+    nothing is inherited that would change their behaviour."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TERM") if name in os.environ}
     path = [VENV / "bin", DEBIAN / "usr/bin", DEBIAN / "usr/sbin", os.environ["PATH"]]
     libraries = [str(DEBIAN / place) for place in LIBRARY_PATHS]
@@ -92,7 +92,7 @@ def environment():
 
 
 def versions():
-    """What was measured, by name."""
+    """The versions of everything that was measured, by name."""
     found = {}
     listed = output([PYTHON, "-m", "pip", "list", "--format=freeze"])
     for line in listed.splitlines():

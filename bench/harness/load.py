@@ -23,11 +23,11 @@ NUMBERS = range(1, 1001)
 
 
 class Wrong(Exception):
-    """An answer is not what it must be."""
+    """An answer is wrong."""
 
 
 def free_port():
-    """A port that nobody has at the moment."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
@@ -35,7 +35,7 @@ def free_port():
 
 
 def check(party, work, num, status, body):
-    """Raises unless this answers that question."""
+    """Raises `Wrong` unless this is the right answer to the question."""
     expected = party.expected(work, num)
     try:
         result = str(json.loads(body)["result"])
@@ -55,7 +55,7 @@ def ask(connection, party, work, num):
 
 
 def wait_for_first_answer(tree, party, work, port, since, patience=60):
-    """Seconds from the start of the processes to the first right answer."""
+    """Waits for the first right answer. Returns the seconds since the start of the processes."""
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
@@ -71,7 +71,8 @@ def wait_for_first_answer(tree, party, work, port, since, patience=60):
 
 
 def checked_calls(party, work, port, connections=16, each=25):
-    """Calls from many connections at once, each answer checked: asked, wrong, unanswered."""
+    """Makes calls from many connections at once and checks each answer. Returns how many were
+    asked, wrong and unanswered."""
     counts = {"asked": 0, "wrong": 0, "unanswered": 0}
     lock = threading.Lock()
     first = []
@@ -133,7 +134,7 @@ end
 
 
 def questions(work):
-    """What a run of wrk asks, over and over."""
+    """The questions that a run of wrk repeats."""
     if work == "echo":
         return list(NUMBERS)
     if work == "mix":
@@ -142,7 +143,8 @@ def questions(work):
     return [10]
 
 
-# The same for numbers from 1 to `count`, too many to be prepared; `step` makes far strides.
+# A script that asks numbers from 1 to `count`, which are too many to prepare. A large `step` makes
+# large strides.
 RANGE_SCRIPT = SCRIPT.partition("init = ")[0] + """\
 at = %(first)d
 request = function()
@@ -153,7 +155,7 @@ end
 
 
 def script(party, work, nums=None):
-    """A script for wrk that asks these over and over."""
+    """A script for wrk that repeats these questions."""
     asked = [party.request("fib" if work == "mix" else work, n) for n in nums or questions(work)]
     has_body = asked[0][2] is not None
     return SCRIPT % {
@@ -169,9 +171,9 @@ def range_script(path, count, first=0, step=1):
 
 
 def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None):
-    """One run of wrk: requests/s, latencies in ms, and what went wrong. `text`: its script, if
-    not that of the work."""
-    # Beside what it asks, so that a second run elsewhere does not change it.
+    """One run of wrk: requests/s, latencies in ms, and failures. `text`: its script, if not that of
+    the work."""
+    # In the directory of this port, so that another run does not change it.
     file = RUNS / str(port) / "asks.lua"
     file.write_text(text or script(party, work))
     command = [] if core is None else ["taskset", "-c", str(core)]
@@ -195,7 +197,8 @@ def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None
 
 
 def measured(tree, *arguments, **options):
-    """A run of wrk with the CPU it cost the party's whole tree, in microseconds a request."""
+    """A run of wrk, with the CPU time of the party's whole process tree in microseconds per
+    request."""
     before = tree.cpu()
     result = wrk(*arguments, **options)
     tree.check_alive()
@@ -207,8 +210,8 @@ def measured(tree, *arguments, **options):
 
 
 def checked_under_load(party, work, port, tree):
-    """Calls that are checked while wrk asks too: a warm-up, and a proof that answers are right
-    when many are under way."""
+    """Makes checked calls while wrk asks too. Warms the party up, and shows that its answers are
+    right under load."""
     with ThreadPoolExecutor(1) as beside:
         checking = beside.submit(checked_calls, party, work, port)
         wrk(party, work, port, 16, 1)
@@ -221,8 +224,8 @@ def checked_under_load(party, work, port, tree):
 
 
 class Burst:
-    """Calls that are sent at once, or so many seconds `apart`, each on a connection of its own;
-    timed from its opening."""
+    """Calls that are sent at once, or `apart` seconds apart, each on its own connection. Their
+    times begin when the connection is opened."""
 
     def __init__(self, party, work, port, nums, apart=0):
         self.party, self.work = party, work
@@ -240,12 +243,12 @@ class Burst:
             connection.setblocking(False)
             self.open[connection] = (num, start, bytearray())
             self.selector.register(connection, selectors.EVENT_READ)
-            # An answer that is there already is not to wait for the sending of the others.
+            # Reads an answer that is already there before the other calls are sent.
             self.take(timeout=0)
             time.sleep(apart)
 
     def finish(self, patience=60):
-        """Waits for the answers, checks them, and gives how long each took."""
+        """Waits for the answers, checks them, and returns how long each took."""
         until = time.perf_counter() + patience
         while self.open:
             if time.perf_counter() > until:
@@ -273,7 +276,7 @@ class Burst:
 
 
 def body_of(received, ended):
-    """The body of a whole HTTP/1.1 response; `None`: it is not whole yet."""
+    """The body of a complete HTTP/1.1 response; `None` if it is not complete yet."""
     head, end, rest = received.partition(b"\r\n\r\n")
     if not end:
         if ended:

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, asked, and what it must answer.
+"""The servers to measure ("parties"): how each is started and asked, and what it must answer.
 
 All peers serve `bench/peers/functions.py` with two worker processes (or threads, where that is
 how they work), with their access logs off; httpipe runs as a user would have it, metrics and
@@ -24,13 +24,13 @@ class Party:
     name: str
     # (work, port, directory) -> the commands that make it, the server last.
     commands: Callable
-    # What it must answer instead of the right result; the limits work nothing out.
+    # What it must answer instead of the right result, because it does no work.
     fixed: str | None = None
     method: str = "GET"
-    # Is it known to answer wrongly? Then that is counted, else it ends the run.
+    # It is known to give wrong answers: they are counted. Otherwise one ends the run.
     is_wrong: bool = False
     env: dict = field(default_factory=dict)
-    # One of the limits that do no work.
+    # It does no work and shows what is possible at most.
     is_limit: bool = False
 
     def start(self, work, port, directory, core=None):
@@ -166,7 +166,7 @@ UWSGI_PARAMETERS = {
 
 
 def nginx(port, directory, location):
-    # Its worker is another user where the machine runs as root.
+    # Under root its worker runs as another user.
     directory.chmod(0o755)
     config = directory / "nginx.conf"
     config.write_text(NGINX.format(port=port, directory=directory, location=location))
@@ -192,7 +192,7 @@ def nginx_uwsgi(_, port, directory):
     return [uwsgi, nginx(port, directory, location)]
 
 
-# Own code.
+# Code of this repository.
 
 def node_threads(work, port, _):
     return [["node", PEERS / "node_threads/index.mjs", port, 2, WORKERS / f"{work}.py"]]

@@ -43,8 +43,8 @@ ACROSS, PANEL_HEIGHT, MARGIN = 3, 190, 40
 
 
 def panels(title, curves, quadratic_power):
-    """A small picture for each curve, both axes logarithmic; the dashed line goes up as a
-    quadratic cost would, which is a power of what grows."""
+    """A small picture for each curve, with logarithmic axes. The dashed line shows a quadratic
+    cost; `quadratic_power` returns its slope."""
     height = TOP + -(-len(curves) // ACROSS) * PANEL_HEIGHT
     parts = head(title, height)
     for index, (name, points) in enumerate(curves.items()):
@@ -85,7 +85,7 @@ def panel(name, points, power):
 
 
 def share(value, values, is_log):
-    """How much of the room a value takes; a log scale begins a little below the least."""
+    """The share of the width that a value takes; a log scale begins a little below the least."""
     if not is_log:
         return value / max(values)
     least, most = log10(min(values)) - 0.3, log10(max(values))

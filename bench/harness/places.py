@@ -1,4 +1,4 @@
-"""Where things are. Everything that is made lies in one directory that git does not see."""
+"""The paths of everything. All generated files are in one directory that git ignores."""
 
 from pathlib import Path
 

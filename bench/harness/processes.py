@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Tree:
-    """Some processes that were started together, and all that they started."""
+    """Processes that were started together, and their descendants."""
 
     def __init__(self, commands, directory, env, core=None):
         """Starts `commands`, each with its output in a file; `core` pins them all."""
@@ -36,7 +36,7 @@ class Tree:
 
     @property
     def server(self):
-        """The process that was started last: the one that callers meet."""
+        """The process that was started last, which is the server."""
         return self.roots[-1].pid
 
     def pids(self):
@@ -64,7 +64,7 @@ class Tree:
         return memory_mb(self.server, "Rss")
 
     def wait_until_quiet(self, patience=60):
-        """Until nothing is done any more, as when all workers have started."""
+        """Waits until the tree uses no CPU, which means that all workers have started."""
         until, before = time.monotonic() + patience, self.cpu()
         while time.monotonic() < until:
             time.sleep(0.3)
@@ -83,7 +83,7 @@ class Tree:
         return "\n".join(text[-1500:] for text in texts)
 
     def stop(self):
-        """Asks them to end, and then makes them."""
+        """Asks all processes to end, and later kills those that are left."""
         everything = self.pids()
         for root in reversed(self.roots):
             send(root.pid, signal.SIGTERM)
@@ -93,7 +93,7 @@ class Tree:
             except subprocess.TimeoutExpired:
                 pass
         for pid in everything:
-            # The session tells a process of ours from another that has its number by now.
+            # A process with this number may be another one by now; then its session is not ours.
             if session_of(pid) in {root.pid for root in self.roots} or parent_of(pid) in everything:
                 send(pid, signal.SIGKILL)
         for root in self.roots:
@@ -102,7 +102,7 @@ class Tree:
 
 
 def spent(before, after):
-    """CPU seconds between two looks at a tree; processes may have come meanwhile."""
+    """CPU seconds between two samples of a tree, including processes that started meanwhile."""
     return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 

@@ -38,7 +38,7 @@ NAMES = ["", "measured", "lowest–highest", "rounds", "promised", "kept"]
 
 
 def promises(records, peers):
-    """All of them, from the records by scenario; `peers` may be compared with."""
+    """All promises, from the records of each scenario; `peers` are the peers to compare with."""
     yield from against_peers(records.get("pairs", []))
     yield from limits(records.get("pinned", []), records.get("cache", []))
     yield from short(records.get("short", []), peers)

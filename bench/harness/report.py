@@ -1,4 +1,4 @@
-"""From records to `docs/benchmarks.md` and its pictures. Nothing here measures."""
+"""Makes `docs/benchmarks.md` and its pictures from records. Measures nothing."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from harness.sections import (
 
 
 def machine():
-    """What the numbers belong to."""
+    """The machine on which the numbers were measured."""
     model = "?"
     with open("/proc/cpuinfo") as lines:
         for line in lines:
@@ -124,7 +124,7 @@ def promised(results):
 
 
 def went_wrong(results):
-    """What failed on the way: nothing is left out in silence."""
+    """The section about failures during the measurements."""
     lines = [f"- {failure}" for failure in results.get("failures", [])]
     for scenario, records in results["records"].items():
         runs = [run for run in runs_in(records)]
@@ -142,7 +142,7 @@ def went_wrong(results):
 
 
 def runs_in(records):
-    """Every run under load in there, however deep."""
+    """Every run under load in these records, at any depth."""
     if isinstance(records, list):
         for record in records:
             yield from runs_in(record)
@@ -154,7 +154,7 @@ def runs_in(records):
 
 
 def troubled(records, name="?"):
-    """Whose runs had answers that were not 200, or failures."""
+    """The names of the parties whose runs had failures or answers that were not 200."""
     if isinstance(records, list):
         return set().union(*(troubled(record, name) for record in records))
     if not isinstance(records, dict):
@@ -166,7 +166,7 @@ def troubled(records, name="?"):
 
 
 def worse(results):
-    """Every cell in which a peer that does the work is ahead of httpipe as it comes."""
+    """Every cell in which a peer that does the work is ahead of httpipe with its defaults."""
     found = []
     runs = of_kind(results, "run")
     for work in ["echo", "fib"]:
@@ -209,7 +209,7 @@ def worse(results):
 
 
 def ahead(values, ours, where, words, is_less):
-    """Lines for the peers that beat ours."""
+    """Lines for the peers that are better than ours."""
     if ours not in values:
         return []
     mine = values[ours]
@@ -244,7 +244,7 @@ def method(results):
 - The seed as written is measured although its answers are not right."""
 
 
-# What its parts are made of.
+# Helpers.
 
 
 def of_kind(results, kind):

@@ -1,4 +1,4 @@
-"""What is measured: each a function from options that yields plain records."""
+"""The scenarios: each is a function of the options that yields plain records."""
 
 import json
 import shutil
@@ -12,13 +12,13 @@ from harness.parties import CACHED, ELASTIC, LEAST, PARTIES, THREADED, WORKS
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
-# What went wrong, in words; the document says it.
+# Failures, in words for the document.
 failures = []
 
 
 def attempt(what, measure):
-    """What `measure` gives, at the second attempt if the first fails; then `None`, so that one
-    bad moment does not cost a whole run."""
+    """What `measure` returns. Tries twice and then returns `None`, so that one bad moment does not
+    cost a whole run."""
     for _ in range(2):
         say(what)
         try:
@@ -32,7 +32,7 @@ def attempt(what, measure):
 
 
 class Running:
-    """A party that runs and has answered once; gone at the end of the `with`."""
+    """A party that runs and has answered once. It is stopped at the end of the `with`."""
 
     def __init__(self, party, work, core=None):
         self.party, self.work, self.core, self.port = party, work, core, load.free_port()
@@ -52,14 +52,14 @@ class Running:
     def __exit__(self, kind, *_):
         self.tree.stop()
         if kind is None:
-            # An access log of some seconds fills a disk in a run of an hour.
+            # In a run of an hour the access logs would fill the disk.
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def check(self):
         return load.checked_calls(self.party, self.work, self.port)
 
     def warm_up(self):
-        """Under load and checked; what came out."""
+        """Warms the party up with checked calls under load. Returns their counts."""
         return load.checked_under_load(self.party, self.work, self.port, self.tree)
 
     def load(self, connections, options, work=None, seconds=None, text=None):
@@ -82,7 +82,7 @@ def chosen(options):
 
 
 def turned(items, by):
-    """Each round begins with another party, so that none always follows the same one."""
+    """The items, starting with another one each round, so that none always follows the same one."""
     by %= max(1, len(items))
     return items[by:] + items[:by]
 
@@ -160,8 +160,8 @@ def one(party, work, connections, options, loaded_with=None):
 
 
 def rounds_of(name, parties, rounds, measure):
-    """Rounds of several parties that are compared; yields those in which all were measured, as
-    records with what `measure` gives for each."""
+    """Measures several parties in rounds. Yields a record with what `measure` returns for each
+    party, for every round in which all of them were measured."""
     for round_ in range(rounds):
         record = {}
         for key, party in turned(list(parties.items()), round_):
@@ -172,12 +172,12 @@ def rounds_of(name, parties, rounds, measure):
 
 
 def cache(options):
-    """A cache hit against an answer that nobody had to look up, 64 connections."""
+    """A cache hit against a fixed answer, 64 connections."""
     yield from rounds_of("cache", CACHED, options.pairs, lambda it: one(it, "fib", 64, options))
 
 
 def threads(options):
-    """What a second thread brings, 64 connections: calls, and answers that are kept."""
+    """The gain from a second thread, 64 connections, for calls and for cache hits."""
     for what, is_kept in [("a call", False), ("a cache hit", True)]:
         parties = {n: party for (n, kept), party in THREADED.items() if kept == is_kept}
         measure = lambda it: one(it, "fib" if is_kept else "echo", 64, options)  # noqa: E731
@@ -192,7 +192,7 @@ PINNED = {key: PARTIES[key] for key in ["hyper-fixed", "httpipe", "httpipe-1"]} 
 
 
 def pinned(options):
-    """One connection, everybody on one core: what httpipe adds to HTTP and a pipe."""
+    """One connection, all processes on one core: what httpipe adds to HTTP and a pipe."""
     yield from rounds_of("pinned", PINNED, options.pairs, lambda it: on_one_core(it, options))
 
 
@@ -207,9 +207,9 @@ def on_one_core(party, options):
 
 
 def pipe(command, in_flight, core=None, kind="pipe"):
-    """Round trips through two pipes, or a pair of sockets, with nothing else."""
+    """Round trips through two pipes or a pair of sockets, and nothing else."""
     pin = [] if core is None else ["taskset", "-c", str(core)]
-    # It is the steadiest of all: a second shows as much as two.
+    # The results vary so little that one second is enough.
     probe = [*pin, PROBES / "wire", kind, in_flight, 1, *command]
     done = subprocess.run(
         list(map(str, probe)), env=environment(), capture_output=True, text=True, check=True
@@ -217,7 +217,7 @@ def pipe(command, in_flight, core=None, kind="pipe"):
     return json.loads(done.stdout)
 
 
-# What is on the other end, and by what it is reached.
+# The program at the other end, and how it is connected.
 WIRES = {
     "native echo (cat)": ("pipe", ["cat"]),
     "native echo, pair of sockets": ("socket", ["cat"]),
@@ -235,7 +235,7 @@ WIRES = {
 
 
 def wire(options):
-    """The wire alone, free and with both ends on one core."""
+    """The wire alone, with both ends on any core and on one core."""
     for round_ in range(options.rounds):
         for name, (kind, command) in WIRES.items():
             for in_flight, core in [(1, 0), (1, None), (16, None), (64, None)]:
@@ -247,7 +247,7 @@ def wire(options):
 
 
 def mix(options):
-    """1 call in 500 is a fib(24), 32 connections: what the short ones lose by it."""
+    """1 call in 500 is a fib(24), 32 connections: how much that delays the short calls."""
     measure = lambda it: one(it, "fib", 32, options, loaded_with="mix")  # noqa: E731
     ours = {key: PARTIES[key] for key in ["httpipe", "httpipe-1"]}
     yield from rounds_of("mix", ours, options.pairs, measure)
@@ -261,7 +261,7 @@ HEAD_START = 0.5
 
 
 def short(options):
-    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 and 1."""
+    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 or 1."""
     long_num = long_enough()
     parties = {"httpipe-elastic": ELASTIC} | {
         key: party
@@ -279,13 +279,13 @@ def short(options):
 
 
 def short_beside(party, longs, long_num):
-    # Fresh for each, and warmed by one caller only: a busy past would have made it grow.
+    # A new server for each, warmed by a single caller, because load would add workers.
     with Running(party, "fib") as running:
-        # All its workers, not only the one that answered first.
+        # Wait for all workers, not only for the one that answered first.
         running.tree.wait_until_quiet(patience=3)
         load.checked_calls(party, "fib", running.port, connections=1, each=20)
-        # One after the other, so that a process that is busy with the first cannot take the
-        # second too, and leave another one free by luck.
+        # Sent one after the other: at the same moment, one process might take both and leave
+        # another one free.
         long_calls = load.Burst(party, "fib", running.port, [long_num] * longs, apart=0.05)
         time.sleep(HEAD_START)
         took = load.Burst(party, "fib", running.port, [10] * SHORT_CALLS).finish()
@@ -298,7 +298,7 @@ def short_beside(party, longs, long_num):
 
 
 def long_enough(seconds=1.2):
-    """The fib that takes this Python at least so long when it is alone."""
+    """The `n` for which fib(n) takes this Python at least `seconds` without other load."""
     program = (
         "import time; from functions import fib; s = time.perf_counter(); fib(25);"
         "print(time.perf_counter() - s)"
@@ -313,7 +313,7 @@ def long_enough(seconds=1.2):
 
 
 def idle_cpu(options):
-    """What a party costs while nobody asks, in CPU milliseconds a second."""
+    """The CPU time of an idle party, in milliseconds per second."""
     for key, party in chosen(options):
         cost = attempt(f"idle: {party.name}", lambda: while_nobody_asks(party, options))
         if cost is not None:

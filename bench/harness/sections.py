@@ -1,4 +1,4 @@
-"""The document's tables, each from the records of one scenario, and what they are made of."""
+"""The tables of the document, each from the records of one scenario, and their helpers."""
 
 from math import log
 from statistics import median
@@ -9,14 +9,14 @@ NAMES = {key: party.name for key, party in PARTIES.items()} | {"httpipe-elastic"
 # The configuration that the comparisons are about, and its variants.
 OURS = [key for key in NAMES if key.startswith("httpipe")]
 LIMITS = [key for key, party in PARTIES.items() if party.is_limit]
-# Its name where it stands beside httpipe with more workers.
+# Its name in tables that also have httpipe with more workers.
 TWO_WORKERS = {"httpipe": "httpipe, 2 workers"}
-# Peers whose result may be compared: they do the work, and their answers are right.
+# Peers that can be compared: they do the work, and their answers are right.
 PEERS = [key for key, party in PARTIES.items() if key not in OURS + LIMITS and not party.is_wrong]
 
 
 def table(records):
-    """Everybody at a glance, then by connections."""
+    """All parties in one table, then one table for each number of connections."""
     runs = [record for record in records if record["kind"] == "run"]
     starts = [record for record in records if record["kind"] == "start"]
     at = most_like(runs, 64)
@@ -70,7 +70,7 @@ def by_connections(runs, work, order):
 
 
 def truth(starts):
-    """Whose answers were not right."""
+    """The parties that gave wrong answers."""
     words = []
     for key in dict.fromkeys(record["party"] for record in starts):
         of_it = [record for record in starts if record["party"] == key]
@@ -222,7 +222,7 @@ def growth(records):
 
 
 def powers(records):
-    """The steepest growth of each kind, and whether it is anywhere near a quadratic one."""
+    """The steepest growth of each kind, and whether it is close to quadratic."""
     rows = []
     for what, points in curves(records).items():
         power = max(steepness(points), default=None)
@@ -244,7 +244,7 @@ def quadratic_power(what):
 
 
 def curves(records):
-    """(how far, CPU of a request) of everything that grows; from none there is no ratio."""
+    """(size, CPU per request) for everything that grows, without size 0, which has no ratio."""
     found = {}
     for record in records:
         if record["size"] > 0:
@@ -265,7 +265,7 @@ SECTIONS = {
 }
 
 
-# What sections are made of.
+# Helpers.
 
 
 def most_like(runs, connections):
@@ -290,7 +290,7 @@ def cells(runs, value, of=median, **where):
 
 
 def by_name(records):
-    """From rounds, each with what every party did in it, to the runs of each party."""
+    """Turns records of rounds into the runs of each party."""
     found = {}
     for record in records:
         for name, run in record.items():

@@ -35,7 +35,7 @@ def growing(what, size, cpu_us):
 
 
 def everything():
-    """One round of each scenario, in which httpipe is better than each peer in all but memory."""
+    """One round of each scenario. httpipe is better than each peer, except in memory."""
     ratios = {"what": "a call", "by_threads": {"1": run(), "2": run(rps=1500.0)}}
     records = {
         "pairs": [
@@ -129,7 +129,7 @@ class Growth(unittest.TestCase):
     def test_is_quadratic_where_each_request_costs_more_the_more_there_are(self):
         steady = [growing("workers", size, 10.0) for size in [1, 10, 100]]
         self.assertEqual(sections.powers(steady), [["workers", "0.00", "no"]])
-        # From 10 to 100 only: what comes before must not hide it.
+        # The growth is only between 10 and 100; the points before must not hide it.
         late = [growing("workers", 1, 10.0), growing("workers", 10, 10.0)]
         late.append(growing("workers", 100, 100.0))
         self.assertEqual(sections.powers(late), [["workers", "1.00", "**yes**"]])

@@ -1,4 +1,4 @@
-"""A bare ASGI function: what uvicorn and granian serve at their quickest."""
+"""A bare ASGI function, the fastest application for uvicorn and granian."""
 
 import json
 from urllib.parse import parse_qs

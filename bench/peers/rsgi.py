@@ -1,4 +1,4 @@
-"""The same for granian's own interface."""
+"""A bare function for RSGI, granian's own interface."""
 
 import json
 from urllib.parse import parse_qs

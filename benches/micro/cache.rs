@@ -23,7 +23,7 @@ pub(crate) fn all(bench: &Bench) {
         (0..count).for_each(|number| cache.put(key(number), stored(now)));
         let mut number = 0;
         bench.run(&name, 1, || {
-            // Far steps, so that the next one is in no cache of the processor's.
+            // Large steps, so that the processor has not cached the next one.
             number = (number + 7919) % count;
             cache.get(&key(number), now).expect("it is kept")
         });

@@ -1,8 +1,8 @@
-//! What the single steps of a call cost, without processes, sockets or a runtime.
+//! Measures the steps of a call, without processes, sockets or a runtime.
 //!
-//! `cargo bench` runs all of them, `cargo bench -- cache` those whose name holds that word. Times
-//! are of one step: the median of several samples and the best one. For the whole server see
-//! `bench/run`, for numbers that repeat exactly `tests/instructions.rs`.
+//! `cargo bench` runs all benchmarks, `cargo bench -- cache` those whose name contains that word.
+//! Each line has the time of one step: the median of several samples, and the best. `bench/run`
+//! measures the whole server; `tests/instructions.rs` counts instructions, which repeat exactly.
 
 mod cache;
 mod codec;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use httpipe::testing::config::{Config, ConfigSource, PoolSettings};
 
-/// Collects what is asked for and prints a line for each.
+/// Runs the benchmarks whose names were asked for, and prints a line for each.
 struct Bench {
     wanted: Vec<String>,
 }
@@ -60,13 +60,14 @@ impl Bench {
         println!("{name:<52} {:>10.1} ns   best {:>10.1}", samples[SAMPLES / 2], samples[0]);
     }
 
-    /// Is anything under this name asked for? Saves the making of what it needs.
+    /// Returns true if a benchmark whose name begins with this may run. If not, its set-up can be
+    /// skipped.
     fn wants(&self, name: &str) -> bool {
         self.wanted.is_empty() || self.wanted.iter().any(|word| name.contains(word.as_str()))
     }
 }
 
-/// The configuration of the examples' kind, with these keys in its pool and these routes.
+/// Loads a configuration with these keys in its pool and these routes.
 fn config(pool: &str, routes: &str) -> Config {
     let text = format!("[pool.main]\ncommand = [\"cat\"]\n{pool}\n{routes}");
     let path = std::env::temp_dir().join(format!("httpipe-bench-{}.toml", std::process::id()));
@@ -76,7 +77,7 @@ fn config(pool: &str, routes: &str) -> Config {
     loaded.expect("the configurations here are right")
 }
 
-/// A pool with these keys.
+/// Loads the settings of a pool with these keys.
 fn pool(keys: &str) -> Arc<PoolSettings> {
     Arc::clone(&config(keys, "").pools[0])
 }

@@ -28,7 +28,7 @@ fn framing(choice: u8) -> Framing {
     }
 }
 
-/// The messages, and how it broke.
+/// Returns the messages, and how the stream broke.
 fn cut<'a>(
     framing: &Framing,
     limit: usize,

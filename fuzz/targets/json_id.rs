@@ -1,4 +1,4 @@
-//! Any bytes as JSON: read as `serde_json` reads them, and the `id` there and back.
+//! Any bytes as JSON: we read them as `serde_json` does, and an `id` that we replace comes back.
 
 #![no_main]
 

@@ -78,7 +78,7 @@ fuzz_target!(|data: &[u8]| {
     let (Some(method), Some(target)) = (lines.next(), lines.next()) else { return };
     let kind = lines.next().unwrap_or_default();
     let body = Bytes::copy_from_slice(lines.next().unwrap_or_default());
-    // What no HTTP parser hands on never comes here.
+    // An HTTP parser hands on only text.
     let (Ok(method), Ok(kind)) = (std::str::from_utf8(method), std::str::from_utf8(kind)) else {
         return;
     };

@@ -75,7 +75,7 @@ pub enum ReplyForm {
         /// The names, in lower case, and the values of the headers.
         headers: Vec<(String, String)>,
     },
-    /// The answer comes in parts, of which at least one is there; `body` is empty.
+    /// The answer comes in parts, and the first one has come; `body` is empty.
     Parts(PartForm, Parts),
 }
 

@@ -34,7 +34,7 @@ pub enum Failure {
     },
     /// The request is for another host, or comes from a web page of another site.
     ForbiddenOrigin {
-        /// Which of both.
+        /// Which of the two.
         detail: Cow<'static, str>,
     },
     /// No route matches the path.

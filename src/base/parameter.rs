@@ -195,13 +195,13 @@ fn after_json_int(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What follows one or more digits.
+/// Returns the text after one or more digits; `None` if it does not begin with a digit.
 fn after_digits(text: &[u8]) -> Option<&[u8]> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (digits > 0).then(|| &text[digits..])
 }
 
-/// One JSON text without the blanks between its tokens; strings and digits stay as they are.
+/// Removes the blanks between the tokens of a JSON text; strings and digits stay as they are.
 ///
 /// # Errors
 ///

@@ -48,8 +48,8 @@ pub struct Request {
 /// How an answer may be kept.
 #[derive(Clone, Debug)]
 pub struct Keep {
-    /// What tells the question from others of its route. `None`: its text does, for it has no
-    /// nonce.
+    /// What distinguishes the question from others of its route; `None` if its text does, because
+    /// it has no nonce.
     pub question: Option<Bytes>,
     /// How long the answer may be served.
     pub ttl: Duration,

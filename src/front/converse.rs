@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::json_rpc::{self, Body, Kind, Message};
+use super::json_rpc::{self, Kind, Message, RpcBody};
 use super::{Front, Matched, Said};
 use crate::base::template::{Segment, Slot};
 use crate::base::{Failure, Timing};
@@ -43,7 +43,7 @@ impl Front {
             Err(failure) => return Said::Failure(Some(index), failure),
         };
         match body {
-            Body::One(message) => match message.kind {
+            RpcBody::One(message) => match message.kind {
                 Kind::Notification => match self.tell(calls, matched, &message.text).await {
                     Ok(()) => Said::Accepted(index),
                     Err(failure) => Said::Failure(Some(index), failure),
@@ -53,11 +53,11 @@ impl Front {
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
             },
-            Body::Batch(_) if self.wire(matched.call).stream.is_some() => {
+            RpcBody::Batch(_) if self.wire(matched.call).stream.is_some() => {
                 let detail = "these answers come in parts: send one message a request".into();
                 Said::Failure(Some(index), Failure::BadRequest { detail })
             }
-            Body::Batch(messages) => {
+            RpcBody::Batch(messages) => {
                 let each =
                     messages.iter().map(|message| self.reply(calls, matched, message.as_ref()));
                 let (replies, costs): (Vec<_>, Vec<_>) = all(each).await.into_iter().unzip();

@@ -14,7 +14,7 @@ use crate::config::{Config, Cors, Hosts};
 use crate::net::Caller;
 use crate::net::site::{Foreign, Marks};
 
-/// How many names the log tells of under one configuration: a stranger chooses them.
+/// How many names the log mentions under one configuration, because strangers choose them.
 const NAMES_MOST: usize = 32;
 /// The least time between two such lines.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(super) struct Door {
     told: Mutex<Told>,
 }
 
-/// Which names the log has told of.
+/// The names that the log has mentioned.
 #[derive(Debug, Default)]
 struct Told {
     names: HashSet<String>,
@@ -117,7 +117,7 @@ fn is_let_in(page: Foreign<'_>, cors: &Cors) -> bool {
 }
 
 impl Told {
-    /// Returns true if the log is to tell of this name now.
+    /// Returns true if the log should mention this name now.
     fn news(&mut self, name: &str, now: Instant) -> bool {
         let is_early = self.last.is_some_and(|last| now.saturating_duration_since(last) < BETWEEN);
         if is_early || self.names.len() == NAMES_MOST || !self.names.insert(name.to_owned()) {

@@ -18,7 +18,7 @@ const INVALID_REQUEST: i32 = -32600;
 
 /// What a body holds.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum RpcBody {
     /// One message.
     One(Message),
     /// Several, at least one; what is no message has no place in the batch but its own.
@@ -52,10 +52,10 @@ pub enum Kind {
 /// # Errors
 ///
 /// `bad_request` where it is neither a message nor a batch, or a batch of too few or too many.
-pub fn read(body: &Bytes, strictly: bool) -> Result<Body, Failure> {
+pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
     let message = |text: &Bytes| message(text, strictly);
     match message(body) {
-        Ok(message) => return Ok(Body::One(message)),
+        Ok(message) => return Ok(RpcBody::One(message)),
         Err(Unfit::NoMethod) => {
             return Err(bad_request("a JSON-RPC question has a `method`, which is a text"));
         }
@@ -72,7 +72,7 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<Body, Failure> {
         0 => Err(bad_request("the batch is empty")),
         1..=BATCH_MOST => {
             let messages = elements.into_iter().map(|place| message(&body.slice(place)).ok());
-            Ok(Body::Batch(messages.collect()))
+            Ok(RpcBody::Batch(messages.collect()))
         }
         _ => Err(bad_request("a batch may hold 100 messages")),
     }
@@ -147,7 +147,7 @@ fn bad_request(detail: &'static str) -> Failure {
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<Body, Failure> {
+    fn read_text(text: &str) -> Result<RpcBody, Failure> {
         read(&Bytes::copy_from_slice(text.as_bytes()), false)
     }
 
@@ -165,7 +165,7 @@ mod tests {
             (r#"{"id":7}"#, call(Some("7"))),
             (r#"{"q":{"method":"m"}}"#, call(None)),
         ] {
-            let Ok(Body::One(message)) = read_text(text) else { panic!("{text}") };
+            let Ok(RpcBody::One(message)) = read_text(text) else { panic!("{text}") };
             assert_eq!((&*message.text, message.kind), (text.as_bytes(), kind));
         }
     }
@@ -179,14 +179,14 @@ mod tests {
         }
         assert!(strictly(r#"{"method":"m","id":1}"#).is_ok());
         let batch = strictly(r#"[{"id":1},{"method":"m"}]"#);
-        let Ok(Body::Batch(messages)) = batch else { panic!("{batch:?}") };
+        let Ok(RpcBody::Batch(messages)) = batch else { panic!("{batch:?}") };
         assert!(messages[0].is_none() && messages[1].is_some());
     }
 
     #[test]
     fn a_batch_is_split_and_what_is_no_message_keeps_its_place() {
         let body = read_text(r#" [ {"id":1} , 5, {"method":"m"}, {"id":1,"id":2}, [] ] "#);
-        let Ok(Body::Batch(messages)) = body else { panic!("{body:?}") };
+        let Ok(RpcBody::Batch(messages)) = body else { panic!("{body:?}") };
         let texts: Vec<_> = messages.iter().map(|it| it.as_ref().map(|it| &*it.text)).collect();
         assert_eq!(
             texts,

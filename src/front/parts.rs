@@ -39,12 +39,13 @@ pub struct PartsBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Flowing,
-    /// The event that tells of the failure is out; the connection writes it, and then is broken.
+    /// The event with the failure was handed out. The connection writes it and is then broken.
     Told,
     Over,
 }
 
-/// The answer broke off: its connection must be broken too, or what came would pass for whole.
+/// The answer broke off. The connection must be broken too, or the caller would take the parts so
+/// far for the whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenOff;
 
@@ -57,7 +58,7 @@ impl fmt::Display for BrokenOff {
 impl std::error::Error for BrokenOff {}
 
 impl Style {
-    /// What the caller asked for, as far as these parts can be that.
+    /// Returns the style that the caller asked for, if parts of this form can have it.
     pub fn of(form: PartForm, request: &HeaderMap) -> Self {
         match form {
             _ if wants_events(request) => Self::Events,
@@ -98,7 +99,7 @@ impl PartsBody {
         Self { parts, style, request_id: request_id.into(), stage: Stage::Flowing }
     }
 
-    /// What goes out next.
+    /// Returns the next bytes of the body.
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ impl PartsBody {
     }
 }
 
-/// A part as the lines of one event. CR and CR LF end a line there as LF does.
+/// Writes a part as the lines of one event, in which CR and CR LF end a line as LF does.
 fn data_lines(part: &[u8], text: &mut BytesMut) {
     let mut rest = part;
     loop {
@@ -154,7 +155,7 @@ fn data_lines(part: &[u8], text: &mut BytesMut) {
     }
 }
 
-/// Does the caller ask for `text/event-stream`?
+/// Returns true if the caller asks for `text/event-stream`.
 fn wants_events(request: &HeaderMap) -> bool {
     let values = request.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|range| {

@@ -30,7 +30,7 @@ use super::http1::{self, Serving};
 use super::refusal::{Refusal, last_words};
 use super::seats::Seat;
 use super::stream::{Reader, Writer};
-use super::watch::{Overdue, Patience, Verdict, Watch};
+use super::watch::{Overdue, Patience, TimerAction, Watch};
 use super::watched::{Watched, now};
 use super::{Drain, Permit, Stream};
 use crate::config::LimitSettings;
@@ -184,9 +184,9 @@ enum Aside {
 /// Waits until a limit is passed.
 async fn overdue(watch: &Watch, patience: Patience) -> Overdue {
     loop {
-        match watch.verdict(now(), patience) {
-            Verdict::End(overdue) => return overdue,
-            Verdict::Look(at) => tokio::time::sleep_until(at.into()).await,
+        match watch.timer_action(now(), patience) {
+            TimerAction::End(overdue) => return overdue,
+            TimerAction::Look(at) => tokio::time::sleep_until(at.into()).await,
         }
     }
 }

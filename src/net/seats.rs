@@ -1,8 +1,8 @@
-//! Which connection leaves when there is no place for a new one.
+//! Decides which connection is closed when there is no place for a new one.
 //!
 //! Each connection notes since when the server waits for its caller: to send a request, or to read
-//! an answer. The one that let the server wait longest leaves. No request is lost by it, because a
-//! connection looks once more, on its own thread, whether it is still idle.
+//! an answer. The connection on which the server has waited longest is closed. No request is lost,
+//! because the connection checks once more, on its own thread, that it is still idle.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 /// Stands for a connection that does not wait for its caller.
 const BUSY: u64 = u64::MAX;
-/// How many connections one look over all of them finds: each look costs time for every
-/// connection, and a flood of new ones would cause as many looks.
+/// How many candidates one look over all connections finds. A look costs time for every connection,
+/// so a flood of new ones must not cause a look each.
 const CANDIDATES_MOST: usize = 64;
 
 /// One connection, as the others that want its place see it.
@@ -92,7 +92,7 @@ impl Inner {
         while let Some((since, number)) = self.candidates.pop_front() {
             let Some(seat) = self.taken.get(&number) else { continue };
             let order = Ordering::Relaxed;
-            // It is asked once: if it has got a request meanwhile, it is idle anew after that.
+            // A connection is asked once. If it has received a request, it is idle again later.
             if seat.waits_since.compare_exchange(since, BUSY, order, order).is_ok() {
                 seat.wanted.notify_one();
                 return true;

@@ -1,4 +1,4 @@
-//! Whether a request comes from a web page of another site.
+//! Finds out whether a request comes from a web page of another site.
 //!
 //! Pure. A page in a browser on this machine can send requests to a loopback port. With a name of
 //! its own that resolves to loopback (DNS rebinding) it can even read the answers. It cannot make
@@ -80,7 +80,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// A value as a text; what is no text is no name of ours either.
+/// Returns a value as text; empty if it is not text, which is no name of this server.
 fn shown(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or("(not ASCII)")
 }
@@ -99,7 +99,7 @@ pub fn is_loopback(host: &str) -> bool {
     without_port(host).is_some_and(is_loopback_name)
 }
 
-/// The name in `name:port`; `None` where what follows the name is no port.
+/// Returns the name in `name:port`; `None` if the text after the colon is not a port.
 fn without_port(host: &str) -> Option<&str> {
     match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => {

@@ -62,7 +62,7 @@ pub(super) enum Overdue {
 
 /// What the timer must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum TimerAction {
     /// End the connection.
     End(Overdue),
     /// Look again at this time; nothing can be overdue before it.
@@ -87,7 +87,7 @@ pub(super) struct Watch {
     last: Cell<Instant>,
     /// hyper refused a head; its words were withheld.
     withheld: Cell<Option<Refusal>>,
-    /// What those see who want the place of this connection.
+    /// Shows since when the connection is idle to new ones that want its place.
     seat: Arc<Seat>,
 }
 
@@ -198,7 +198,7 @@ impl Watch {
         self.withheld.get()
     }
 
-    /// Returns true if a head began and nothing was answered to it.
+    /// Returns true if a head has begun and no response to it was sent.
     pub(super) fn owes_a_word(&self) -> bool {
         self.withheld.get().is_some() || matches!(self.phase.get(), Phase::Head(_))
     }
@@ -209,7 +209,7 @@ impl Watch {
     }
 
     /// Returns what is overdue, or when something could be at the earliest.
-    pub(super) fn verdict(&self, now: Instant, patience: Patience) -> Verdict {
+    pub(super) fn timer_action(&self, now: Instant, patience: Patience) -> TimerAction {
         let phase = match self.phase.get() {
             Phase::New(since) | Phase::Head(since) => Some((since + patience.head, Overdue::Head)),
             Phase::Idle(since) => Some((since + patience.idle, Overdue::Idle)),
@@ -219,11 +219,11 @@ impl Watch {
         let mut next = now + patience.least();
         for (end, overdue) in [phase, write].into_iter().flatten() {
             if end <= now {
-                return Verdict::End(overdue);
+                return TimerAction::End(overdue);
             }
             next = next.min(end);
         }
-        Verdict::Look(next)
+        TimerAction::Look(next)
     }
 }
 
@@ -255,8 +255,8 @@ mod tests {
     #[test]
     fn a_silent_connection_ends_after_the_time_for_a_head() {
         let (clock, watch) = new();
-        assert_eq!(watch.verdict(clock.at(9), PATIENCE), Verdict::Look(clock.at(10)));
-        assert_eq!(watch.verdict(clock.at(10), PATIENCE), Verdict::End(Overdue::Head));
+        assert_eq!(watch.timer_action(clock.at(9), PATIENCE), TimerAction::Look(clock.at(10)));
+        assert_eq!(watch.timer_action(clock.at(10), PATIENCE), TimerAction::End(Overdue::Head));
         assert!(!watch.owes_a_word());
     }
 
@@ -265,9 +265,12 @@ mod tests {
         let (clock, watch) = new();
         for second in 3..13 {
             watch.received(|| clock.at(second));
-            assert_eq!(watch.verdict(clock.at(second), PATIENCE), Verdict::Look(clock.at(13)));
+            assert_eq!(
+                watch.timer_action(clock.at(second), PATIENCE),
+                TimerAction::Look(clock.at(13))
+            );
         }
-        assert_eq!(watch.verdict(clock.at(13), PATIENCE), Verdict::End(Overdue::Head));
+        assert_eq!(watch.timer_action(clock.at(13), PATIENCE), TimerAction::End(Overdue::Head));
         assert!(watch.owes_a_word());
     }
 
@@ -291,7 +294,7 @@ mod tests {
         let (clock, watch) = new();
         watch.received(|| clock.at(1));
         watch.called(|| unreachable!("the end of the head is known"));
-        assert_eq!(watch.verdict(clock.at(9000), PATIENCE), Verdict::Look(clock.at(9010)));
+        assert_eq!(watch.timer_action(clock.at(9000), PATIENCE), TimerAction::Look(clock.at(9010)));
     }
 
     #[test]
@@ -321,9 +324,9 @@ mod tests {
         watch.flushed(|| unreachable!("a flush in the middle is no end"));
         watch.answered();
         watch.flushed(|| clock.at(20));
-        assert_eq!(watch.verdict(clock.at(21), PATIENCE), Verdict::Look(clock.at(31)));
-        assert_eq!(watch.verdict(clock.at(90), PATIENCE), Verdict::Look(clock.at(95)));
-        assert_eq!(watch.verdict(clock.at(95), PATIENCE), Verdict::End(Overdue::Idle));
+        assert_eq!(watch.timer_action(clock.at(21), PATIENCE), TimerAction::Look(clock.at(31)));
+        assert_eq!(watch.timer_action(clock.at(90), PATIENCE), TimerAction::Look(clock.at(95)));
+        assert_eq!(watch.timer_action(clock.at(95), PATIENCE), TimerAction::End(Overdue::Idle));
     }
 
     #[test]
@@ -333,10 +336,10 @@ mod tests {
         watch.called(|| clock.at(0));
         watch.blocked(|| clock.at(5));
         watch.blocked(|| clock.at(20));
-        assert_eq!(watch.verdict(clock.at(34), PATIENCE), Verdict::Look(clock.at(35)));
+        assert_eq!(watch.timer_action(clock.at(34), PATIENCE), TimerAction::Look(clock.at(35)));
         watch.wrote();
         watch.blocked(|| clock.at(34));
-        assert_eq!(watch.verdict(clock.at(63), PATIENCE), Verdict::Look(clock.at(64)));
-        assert_eq!(watch.verdict(clock.at(64), PATIENCE), Verdict::End(Overdue::Write));
+        assert_eq!(watch.timer_action(clock.at(63), PATIENCE), TimerAction::Look(clock.at(64)));
+        assert_eq!(watch.timer_action(clock.at(64), PATIENCE), TimerAction::End(Overdue::Write));
     }
 }

@@ -18,9 +18,9 @@ pub(super) struct Answers {
     pub(super) come_in_parts: bool,
     /// Workers take turns.
     pub(super) take_turns: bool,
-    /// Operators were told of output before the first question.
+    /// Output before the first question was logged.
     pub(super) told_banner: Cell<bool>,
-    /// Operators were told that the program cannot be seen to wait for its input.
+    /// It was logged that the program cannot be seen to wait for its input.
     pub(super) told_uncertain: Cell<bool>,
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.

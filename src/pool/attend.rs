@@ -173,7 +173,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                     return reason;
                 }
                 if link.unwritten() > 0 {
-                    turn().await;
+                    let_others_run().await;
                 }
             }
             Step::Look => {
@@ -182,7 +182,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 }
                 let soon = link.next_look_is_soon();
                 if soon {
-                    turn().await;
+                    let_others_run().await;
                 }
             }
             Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
@@ -226,8 +226,8 @@ async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitR
     kill::stop(process, pipes, settings.rules.stop_grace).await
 }
 
-/// Waits until no process can read a worker's questions any more. A killed one closes its
-/// descriptors a moment later; one that has left the group may keep them for ever.
+/// Waits until no process can read the questions of a worker. A killed process closes its
+/// descriptors a moment later; one that has left the group may keep them forever.
 async fn wait_for_readers(link: &Link) {
     let mut left = LAST_READS;
     while link.may_be_read() && !left.is_zero() {
@@ -237,8 +237,8 @@ async fn wait_for_readers(link: &Link) {
     }
 }
 
-/// Wakes the task of a worker for its next look. Set anew only when it has rung: most turns are over
-/// before their first look by the clock, and setting a timer costs more than the rest of a look.
+/// Wakes the task of a worker for its next look. It is set again only after it has rung: most turns
+/// are over before their first timed look, and setting a timer costs more than the look itself.
 #[derive(Default)]
 struct LookTimer(Option<Pin<Box<Sleep>>>);
 
@@ -322,7 +322,7 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
 
 /// Lets the tasks that were woken before run first. These are the callers that have just been
 /// answered: their next questions then go out in the same write as those that wait already.
-async fn turn() {
+async fn let_others_run() {
     let mut waited = false;
     poll_fn(|context| {
         if std::mem::replace(&mut waited, true) {

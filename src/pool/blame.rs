@@ -18,8 +18,8 @@ impl<P> State<P> {
         self.suspects.forgive()
     }
 
-    /// Takes a call out of the queue if its question was refused after it got in, retries
-    /// included. Returns true if so.
+    /// Takes a call out of the queue if its question was refused after the call had entered. This
+    /// includes calls that are tried again. Returns true if so.
     pub(super) fn refuse_waiting(&mut self, now: Instant, id: CallId) -> bool {
         if !self.suspects.refuses_waiting(now, self.calls.get_mut(id)) {
             return false;

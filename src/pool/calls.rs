@@ -42,12 +42,12 @@ pub(super) struct CallBook<P> {
 
 /// The calls of one pool, by id.
 #[derive(Debug)]
-pub(super) struct Calls<P> {
+pub(super) struct CallBooks<P> {
     slots: Slab<CallBook<P>>,
     serial: u64,
 }
 
-impl<P> Calls<P> {
+impl<P> CallBooks<P> {
     pub(super) fn new() -> Self {
         Self { slots: Slab::new(), serial: 0 }
     }

@@ -134,8 +134,8 @@ impl<P> State<P> {
         Ok(())
     }
 
-    /// An alarm is set for every deadline. (Workers wait for one another to grow old, so their
-    /// ages are deadlines only while none is being replaced; the oracle watches them.)
+    /// Checks that an alarm is set for every deadline. The ages of workers are left out: they are
+    /// deadlines only while no worker is being replaced. The oracle of the simulation checks them.
     fn check_alarms(&self) -> Result<(), String> {
         let next = self.alarms.next();
         let is_set = |deadline: Instant| next.is_some_and(|next| next <= deadline);

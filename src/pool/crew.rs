@@ -152,7 +152,7 @@ pub(super) struct Released {
     pub(super) freed: Option<Stay>,
 }
 
-/// How many workers do what.
+/// How many workers are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Census {
     /// Neither leaving nor to be replaced.
@@ -212,7 +212,7 @@ impl Crew {
         self.workers.values().any(|book| book.phase == Phase::Serving)
     }
 
-    /// How many workers do what.
+    /// Returns how many workers are in which state.
     pub(super) fn census(&mut self) -> Census {
         let census = self.census.unwrap_or_else(|| self.count());
         *self.census.insert(census)
@@ -378,7 +378,8 @@ impl Crew {
         }
     }
 
-    /// A call was answered by one worker, or abandoned: no caller needs what others make of it.
+    /// A call was answered by one worker or abandoned, so no caller needs the answers of the
+    /// workers that hold it now.
     pub(super) fn orphan(&mut self, id: CallId, since: Instant) {
         let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
         held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));

@@ -41,9 +41,8 @@ impl Pending {
         Self { pool, id, outbox }
     }
 
-    /// Notes that the caller has left, although the holder of this still wants the outcome if there
-    /// is one. A call that no worker has got ends at once. One that a worker has got may run on for
-    /// a while.
+    /// Notes that the caller has left. The holder of this still gets the outcome, if there is one.
+    /// A call that no worker holds ends at once; another one may run on for a while.
     pub fn abandon(&mut self) {
         if let Some(id) = self.id.take() {
             self.pool.leave(id);

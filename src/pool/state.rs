@@ -11,7 +11,7 @@
 //! were put back, then the oldest (the newest while the queue stands, see `policy::overload`);
 //! workers are started or stopped; and if no worker can be had, all calls that wait fail.
 //!
-//! The books are made of parts that own their data: [`Calls`], [`Queue`], [`Crew`] (the workers),
+//! The books are made of parts that own their data: [`CallBooks`], [`Queue`], [`Crew`] (the workers),
 //! [`Alarms`] (the deadlines), [`Suspects`]. The rules that need several parts are methods of
 //! [`State`]; they stand here and, by subject, in the files beside this one.
 //!
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
 use super::alarms::Alarms;
-use super::calls::{CallBook, Calls};
+use super::calls::{CallBook, CallBooks};
 use super::crew::{Crew, Held, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::promises::Promises;
@@ -44,7 +44,7 @@ use crate::policy::{Backoff, Fingerprint, Overload};
 #[derive(Debug)]
 pub struct State<P> {
     pub(super) rules: Rules,
-    pub(super) calls: Calls<P>,
+    pub(super) calls: CallBooks<P>,
     pub(super) queue: Queue,
     pub(super) crew: Crew,
     pub(super) alarms: Alarms,
@@ -67,7 +67,7 @@ impl<P> State<P> {
     pub fn new(rules: Rules, seed: u64, fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
         Self {
             rules,
-            calls: Calls::new(),
+            calls: CallBooks::new(),
             queue: Queue::default(),
             crew: Crew::new(!seed),
             alarms: Alarms::default(),

@@ -54,8 +54,8 @@ impl Pool {
         None
     }
 
-    /// Passes a part to the caller. The first call of this function also gives the caller the
-    /// outcome. Without a part, the answer ends here, and may have had no part.
+    /// Passes a part to the caller. For the first part, also gives the caller the outcome. If
+    /// `part` is `None`, the answer ends here; an answer may have no part at all.
     pub(super) fn pass_on(
         self: &Rc<Self>,
         now: Instant,
@@ -181,7 +181,7 @@ impl Pool {
                 Ok(())
             }
             Some(Ok(false)) => Err(Failure::QueueFull {
-                detail: "the program does not read what it was told before".into(),
+                detail: "the program has not read the messages before".into(),
                 retry_after: TELL_AGAIN,
             }),
             Some(Err(refused)) => Err(unsendable(&refused)),
@@ -212,5 +212,5 @@ impl Pool {
 }
 
 fn none_to_tell() -> Failure {
-    Failure::NoWorker { why: "so nobody was told".into(), retry_after: TELL_AGAIN }
+    Failure::NoWorker { why: "so the message was not sent".into(), retry_after: TELL_AGAIN }
 }

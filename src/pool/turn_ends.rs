@@ -1,5 +1,5 @@
-//! What a pool does with the turns of its workers: hears what is written in them, looks whether they
-//! are over, and answers their calls.
+//! What a pool does with the turns of its workers: reads what is written in them, looks whether
+//! they are over, and answers their calls.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -145,7 +145,7 @@ impl Pool {
             Ok(Ok(heard)) => self.judge(link, heard).unwrap_or_else(bad_answer),
             Ok(Err(out)) => bad_answer(out.detail),
             Err(no_answer) => {
-                // An event loop may go on with this question, and would meet the next one.
+                // An event loop may still work on this question when the next one comes.
                 let is_open =
                     no_answer.is_open || look == Look::MayWait { reads: false, runs: false };
                 let detail = self.report_no_answer(link, call, no_answer);
@@ -219,7 +219,7 @@ impl Pool {
         detail
     }
 
-    /// Says once where the promise ends for this pool.
+    /// Logs, once for the pool, that its program cannot be seen to wait.
     pub(super) fn tell_uncertain(&self, look: Look) {
         if self.answers.told_uncertain.replace(true) {
             return;
@@ -238,7 +238,7 @@ impl Pool {
             pool = self.name(),
             why,
             hint = "let it repeat the question in its answer (`{input}` in `reply`), or use ids",
-            "the program cannot be seen to wait for its input: what it writes too much may reach \
+            "the program cannot be seen to wait for its input: extra output may reach \
              up to {REST_EVERY} wrong callers before it is found"
         );
     }

@@ -14,8 +14,8 @@ use crate::worker::look::{Look, Watcher};
 use crate::worker::pipes::{Heard, OutOfStep, Pipes};
 use crate::worker::turn::{NextLook, Over, Turn, Written};
 
-/// A worker that cannot be seen to wait is left idle before each question of this number: what it
-/// writes too much is found then, within as many calls.
+/// A worker that cannot be seen to wait rests after every this many questions. Extra output shows
+/// while it rests, so it is found within this many calls.
 pub(super) const REST_EVERY: u32 = 64;
 /// The shortest and the longest rest.
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -93,7 +93,7 @@ impl Turns {
         matches!(&*self.now.borrow(), Now::Asked { written, .. } if !written.is_empty())
     }
 
-    /// Returns true if the worker works on, although it has answered.
+    /// Returns true if the worker answered some time ago and still works.
     fn has_long_answered(&self) -> bool {
         let now = self.now.borrow();
         let Now::Asked { turn, .. } = &*now else { return false };
@@ -145,19 +145,19 @@ impl Turns {
         Ok(late)
     }
 
-    /// Looks at the worker, and reads what is left. Returns how many bytes that were.
+    /// Looks at the worker, and reads what is left. Returns how many bytes that was.
     pub(super) fn look_at(&self, pipes: &mut Pipes) -> (Look, usize) {
         let mut look = self.watcher.borrow_mut().look();
         match look {
-            // It was stopped in the middle of its wait.
+            // A stopped worker still seems to wait, although it has not read the question.
             Look::Waits if !self.has_answer() && !pipes.is_read() => look = Look::Works,
-            // No other question can reach it.
+            // It has answered and closed its stdin, so it will not wait for input again.
             Look::Works if self.has_long_answered() && pipes.is_stdin_closed() => {
                 look = Look::Waits;
             }
             _ => {}
         }
-        // Only now: whatever was written before it waited is in the pipe.
+        // After the look: everything that it wrote before it waited is in the pipe now.
         (look, pipes.read_rest())
     }
 

@@ -97,8 +97,8 @@ impl Threads {
         })
     }
 
-    /// Gives a connection to the thread that has the fewest. `is_guarded` says whether it came by
-    /// a loopback listener.
+    /// Gives a connection to the thread that has the fewest. `is_guarded` is true if it came by a
+    /// loopback listener.
     pub(super) fn take(&self, stream: Stream, is_guarded: bool, permit: Permit) {
         let least = self.others.iter().min_by_key(|other| other.load.load(Ordering::Acquire));
         let least = least

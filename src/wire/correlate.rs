@@ -4,8 +4,8 @@
 //! was told that it took too long: a late answer must find its own call, or it would meet another
 //! one.
 //!
-//! Memory: one entry for each call in the worker, of which the pool decides the number, and the
-//! ids of cancelled calls ([`Cancelled`]).
+//! Memory: one entry for each call in the worker, whose number the pool limits, and the ids of
+//! cancelled calls ([`Cancelled`]).
 
 use std::collections::VecDeque;
 

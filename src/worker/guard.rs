@@ -39,11 +39,11 @@ pub struct Guard {
 #[derive(Debug)]
 struct Shared {
     binary: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<GuardState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct GuardState {
     connection: Option<Connection>,
     groups: HashSet<Pid>,
 }
@@ -63,7 +63,7 @@ impl Guard {
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
         let connection = Connection::start(&binary)?;
-        let state = State { connection: Some(connection), groups: HashSet::new() };
+        let state = GuardState { connection: Some(connection), groups: HashSet::new() };
         Ok(Self { shared: Arc::new(Shared { binary, state: Mutex::new(state) }) })
     }
 
@@ -143,14 +143,14 @@ impl Guard {
         matches!(waitid(WaitId::Pid(id), options), Ok(Some(_)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GuardState> {
         // Each single step leaves the list consistent, so a panic of another thread does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the guard of one change. If it has died, starts another and tells that one the whole
     /// list.
-    fn tell(&self, state: &mut State, sign: char, id: Pid) {
+    fn tell(&self, state: &mut GuardState, sign: char, id: Pid) {
         if let Some(connection) = &state.connection {
             let Err(error) = connection.write(sign, id) else { return };
             self.replace(state, &error.to_string());
@@ -160,7 +160,7 @@ impl Guard {
     }
 
     /// Starts another guard and tells it the whole list.
-    fn replace(&self, state: &mut State, why: &str) {
+    fn replace(&self, state: &mut GuardState, why: &str) {
         tracing::warn!(why, "the guard process was lost; starting another");
         state.connection = match Connection::restart(self.binary(), &state.groups) {
             Ok(connection) => Some(connection),

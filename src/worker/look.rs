@@ -1,8 +1,8 @@
 //! Looks at a worker through the kernel's files: does it wait for its input?
 //!
-//! A thread that is blocked reading shows so in `/proc/PID/task/TID/syscall`. That is a fact and no
-//! guess by timing: once every thread of every process of a worker waits for input, nothing more
-//! is written before there is some. `docs/decisions` says what a look costs.
+//! `/proc/PID/task/TID/syscall` shows that a thread is blocked in a read. This is a fact, not a
+//! guess from timing: once every thread of every process of a worker waits for input, the worker
+//! writes nothing until it gets some. `docs/decisions` says what a look costs.
 //!
 //! Two kinds of programs cannot be told apart from outside, so they only [may wait](Look::MayWait):
 //! those in which something beside the reader wakes up by itself (a clock, a connection), and those
@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags, fstat};
 
 use doing::{Doing, PollSet, doing, polled, selected, watched};
 
-/// Most processes of one worker that are looked at; a worker of more cannot be looked at.
+/// A worker with more processes than this cannot be looked at.
 const PROCESSES_MAX: usize = 64;
 /// Most threads of one process whose files are kept open between two looks.
 const KEPT_MAX: usize = 16;
@@ -102,8 +102,8 @@ impl Watcher {
     }
 
     fn try_look(&mut self) -> io::Result<Look> {
-        // What one process has written for another may be missed by one look at each. It arrives
-        // while they are looked at as often as there are processes.
+        // Bytes on their way from one process to another may be missed by one look at each
+        // process. They pass at most through all processes, so there are as many looks.
         let mut looks = 0;
         loop {
             let look = self.look_once()?;
@@ -122,7 +122,7 @@ impl Watcher {
             children.clear();
             match process.look(&mut seen, self.pipe, &mut children) {
                 Ok(()) => {}
-                // One that has ended does nothing more; the end of the first is seen elsewhere.
+                // A process that has ended does nothing. The end of the first is seen elsewhere.
                 Err(error) if next > 0 && is_gone(&error) => {
                     self.processes.remove(next);
                     continue;
@@ -214,7 +214,7 @@ impl Watched {
     /// Returns true if there are other threads than those whose files are open.
     fn is_stale(&self) -> io::Result<bool> {
         match self.threads.as_ref().map(links).transpose()? {
-            // It has ended. Its number may be another process's by now.
+            // It has ended, and another process may have its number.
             Some(..=2) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
             Some(links) => Ok(links != self.links),
             None => Ok(true),
@@ -268,7 +268,7 @@ impl Seen {
     }
 }
 
-/// Where what a thread waits for would come from.
+/// The source of the event for which a thread waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     /// From the server: the next question.
@@ -339,7 +339,7 @@ fn ids(text: &str) -> impl Iterator<Item = u32> {
     text.split_ascii_whitespace().filter_map(|id| id.parse().ok())
 }
 
-/// `None` for a thread that has ended in this moment.
+/// Returns `None` if the thread has ended meanwhile.
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,4 +1,4 @@
-//! When an exchange with a program is over whose answers do not show which question they are for.
+//! Decides when a program has answered whose answers do not show which question they are for.
 //!
 //! Such a program is asked one question at a time. A *turn* begins when a question is handed over
 //! and ends when the program waits for its input again. What it writes in between, and nothing
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::look::Look;
 
-/// How often a look is repeated at once after an answer; the program is about to read again.
+/// How many looks follow an answer without a pause, because the program is about to read again.
 const LOOKS_AT_ONCE: u32 = 4;
 /// The first pause between two looks after an answer.
 const ANSWERED_PAUSE: Duration = Duration::from_millis(1);
@@ -22,12 +22,13 @@ const ANSWERED_PAUSE_MAX: Duration = Duration::from_millis(50);
 const SILENT_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause between two looks at a program that has written nothing.
 const SILENT_PAUSE_MAX: Duration = Duration::from_millis(250);
-/// How long another thread that runs holds up the end of a turn in which there was an answer: it
-/// may be the one that writes it.
+/// How long a running thread beside the reader delays the end of an answered turn, because it may
+/// be the thread that writes the answers.
 const RUNNING_GRACE: Duration = Duration::from_millis(20);
-/// How long a program must only seem to wait before its answer ends, where nothing else ends it.
+/// How long a program that may wait for its input must be still before its answer ends, if only
+/// the turn ends answers.
 const STILL: Duration = Duration::from_millis(5);
-/// How long a new worker must be still where it only may wait for input.
+/// How long a new worker that may wait for its input must be still before it is asked.
 const START_STILL: Duration = Duration::from_millis(100);
 
 /// One turn of one worker.
@@ -125,7 +126,7 @@ impl Turn {
     }
 }
 
-/// What a program has written in one turn, apart from a rest that is no whole message.
+/// What a program has written in one turn, without an incomplete message at the end.
 #[derive(Debug, Default)]
 pub struct Written {
     /// The first two messages; with a second one, none is an answer.
@@ -133,7 +134,7 @@ pub struct Written {
     count: u64,
 }
 
-/// What was written in one turn is not one answer.
+/// Why the output of one turn is no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoAnswer {
     /// What is wrong with it, in words that may be shown to callers.
@@ -192,7 +193,7 @@ impl Written {
     }
 }
 
-/// The answer of a turn without the line end that programs write last.
+/// Removes the line end that programs write last.
 fn without_line_end(mut answer: Bytes) -> Bytes {
     if answer.ends_with(b"\n") {
         let end = if answer.ends_with(b"\r\n") { 2 } else { 1 };

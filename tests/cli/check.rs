@@ -1,4 +1,4 @@
-//! What `check` sees when it tries a worker, and what it says to change.
+//! What `check` reports about a worker that it tries, and what it recommends.
 
 mod serves;
 
@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use crate::Room;
 
-/// Runs `check` with this pool `it`.
+/// Runs `check` on a configuration whose pool `it` has these keys.
 fn checked(room: Room, pool: &str) -> String {
     let text = format!("[pool.it]\n{pool}\n[[route]]\nmatch = \"POST /\"\n");
     room.file("httpipe.toml", text).run(&["check"])
@@ -22,13 +22,13 @@ fn says(said: &str, code: i32, parts: &[&str]) {
     }
 }
 
-/// May the test go on with this program? Where everything must be there, it has to be.
+/// Returns true if this program is installed. In CI it must be.
 fn has(program: &str) -> bool {
     let found =
         ["/usr/bin", "/bin"].iter().any(|dir| std::path::Path::new(dir).join(program).exists());
     if !found {
         assert!(std::env::var_os("CI").is_none(), "{program} must be installed here");
-        #[expect(clippy::print_stderr, reason = "whoever runs the tests should know")]
+        #[expect(clippy::print_stderr, reason = "it tells the developer what was skipped")]
         {
             eprintln!("SKIPPED: {program} is not installed");
         }
@@ -104,7 +104,7 @@ fn other_programs_that_hold_their_output_back_are_run_by_stdbuf() {
 
 #[test]
 fn a_program_that_stdbuf_cannot_reach_is_given_a_terminal() {
-    // It asks for itself whether anybody could be watching.
+    // It flushes only if its output is a terminal.
     let script = "import os, sys\nfor line in sys.stdin:\n    if os.isatty(1):\n        \
                   os.write(1, line.encode())\n";
     let room = Room::new().file("shy.py", script);
@@ -135,7 +135,7 @@ fn a_banner_that_nobody_configured_gets_a_ready() {
     let ready = r"ready = 'Calc [0-9]+\.[0-9]+'";
     let note = "note: pool `it` writes before the first question, which is dropped";
     says(&said, 0, &[note, "\"Calc 1.2\\n\"", ready]);
-    // What it recommends works.
+    // The recommended `ready` works.
     says(&checked(Room::new(), &format!("{pool}\n{ready}")), 0, &["banner    \"Calc 1.2\\n\""]);
 }
 

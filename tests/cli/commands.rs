@@ -44,7 +44,7 @@ fn completions_are_a_script_on_stdout() {
     assert!(script.contains("--in-flight") && !script.contains("demo-worker"), "{script}");
 }
 
-/// A server that gives one answer; its address, and later what it was asked.
+/// Starts a server that gives one answer. Returns its URL, and a thread that returns the request.
 fn one_answer(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
     let address = listener.local_addr().expect("it is bound");

@@ -1,5 +1,4 @@
-//! What the commands say, with the real binary: help, problems of configurations, and the
-//! files and exit codes they leave.
+//! The commands of the real binary: help, problems of configurations, files and exit codes.
 
 #![expect(clippy::disallowed_methods, reason = "tests start the binary from outside")]
 
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A directory of its own to run the binary in; removed at the end.
+/// A directory in which the binary runs. It is removed at the end.
 struct Room {
     dir: PathBuf,
     variables: Vec<(String, String)>,
@@ -39,7 +38,7 @@ impl Room {
         self
     }
 
-    /// The binary with these arguments, in this directory.
+    /// Returns the command that runs the binary with these arguments in this directory.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_httpipe"));
         command
@@ -51,7 +50,7 @@ impl Room {
         command
     }
 
-    /// Exit code, stdout and stderr, each under its own line; an empty one is left out.
+    /// Returns exit code, stdout and stderr, each below a heading; an empty stream is left out.
     fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().expect("the binary can be run");
         let mut shown = format!("exit {}\n", output.status.code().unwrap_or(-1));
@@ -61,7 +60,7 @@ impl Room {
                 shown = shown + "--- " + name + "\n" + &text;
             }
         }
-        // The path of the build directory is no part of what is said.
+        // The path of the build directory differs from machine to machine.
         shown.replace(&self.dir.display().to_string(), "[dir]")
     }
 }

@@ -1,4 +1,4 @@
-//! What is said about configurations that cannot be used. Nothing is ever started.
+//! The messages about configurations that cannot be used. Nothing is ever started.
 
 use crate::Room;
 

@@ -1,4 +1,4 @@
-//! Whether a program waits for its input, as the kernel tells it, with real programs.
+//! Looks at real programs through the kernel's files: do they wait for their input?
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ impl Asked {
         asked
     }
 
-    /// What it writes in the turn of this question, and how sure the end of the turn is.
+    /// Asks a question. Returns what the program writes in this turn, and how sure its end is.
     async fn ask(&mut self, question: &str) -> (String, Over) {
         let turn = Turn::new(Instant::now(), true);
         rustix::io::write(self.streams.stdin.get_ref(), question.as_bytes()).expect("it reads");
@@ -61,7 +61,7 @@ impl Asked {
 /// A program, a question, and its answer.
 type Example = (&'static str, &'static str, &'static str);
 
-/// Reads its input in a loop of events beside which nothing else goes on, as Node does.
+/// Reads its input in an event loop in which nothing else happens, as Node does.
 const POLLS: &str = "exec python3 -uc '
 import select, sys, os
 poll = select.poll(); poll.register(0, 1)

@@ -32,7 +32,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
     }
 }
 
-/// What a program wrote that was given no input, and how it ended.
+/// What a program without input wrote, and how it ended.
 pub(crate) struct Outcome {
     pub(crate) stdout: String,
     pub(crate) stderr: String,

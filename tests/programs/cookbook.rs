@@ -1,4 +1,5 @@
-//! The pages of `docs/programs/` hold the files that are run here, and each file is run.
+//! Checks that the pages of `docs/programs/` show the files in `examples/`, and that a test runs
+//! each of those files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ fn every_example_is_started_by_a_test() {
     }
 }
 
-/// The names of the examples; the one of the README has tests of its own.
+/// Returns the names of the examples, without the one of the README, which has its own tests.
 fn examples() -> Vec<String> {
     let entries = fs::read_dir(root().join("examples")).expect("there are examples");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
@@ -70,7 +71,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What stands in code fences of this language.
+/// Returns the contents of the code fences of this language.
 fn fences(text: &str, language: &str) -> Vec<String> {
     let opening = format!("```{language}\n");
     let after = text.split(&opening).skip(1);

@@ -19,7 +19,7 @@ fn sqlite3_ends_each_answer_with_a_word_that_nobody_knows() {
     assert!(answer.detail().starts_with("no such column: nope"), "{answer:?}");
     assert_eq!(ask(".shell id").code(), "bad_parameter");
     assert_eq!(ask("select 1\n.shell id").code(), "bad_parameter");
-    // With -safe it rather ends than to touch a file.
+    // With -safe it ends rather than touch a file.
     let answer = ask("select writefile('/dev/null', 'x')");
     assert_eq!(answer.code(), "worker_lost", "{answer:?}");
     assert_eq!(ask("select 2 as x").body.trim_end(), r#"[{"x":2}]"#);

@@ -1,9 +1,9 @@
-//! Input that ends a program, or that it waits behind: it costs its own caller, nobody else.
+//! Input that ends a program, or after which it waits for more. Only its own caller is affected.
 
 use crate::serve::{encoded, serve_with, start};
 use crate::support::Server;
 
-/// Callers' texts go to jq as they are, which its example does not do.
+/// Sends the texts of callers to jq unchecked. The example for jq does not do that.
 const BARE_JQ: &str = r#"
 [pool.jq]
 command = ["jq", "--unbuffered", "-c", ".a"]

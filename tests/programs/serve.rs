@@ -7,20 +7,21 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::support::{Plan, Server, skipped};
 
-/// A running server of `examples/NAME/httpipe.toml`; `None`: a program is missing, as was said.
+/// Starts the server of `examples/NAME/httpipe.toml`. Returns `None`, and reports the test as
+/// skipped, if a program is missing.
 pub(crate) fn serve(name: &str, needs: &[&str]) -> Option<Server> {
     serve_with(name, needs, &[])
 }
 
-/// The same with more options of `run`.
+/// Starts the server of an example as [`serve`] does, with more options of `run`.
 pub(crate) fn serve_with(name: &str, needs: &[&str], options: &[&str]) -> Option<Server> {
     let file = format!("examples/{name}/httpipe.toml");
     let plan = options.iter().fold(Server::args(&[&file]), |plan, option| plan.option(option));
     start(plan.in_project(), needs)
 }
 
-/// Starts a server of any configuration, if what it needs is there: commands, or paths below
-/// the directory that `install.sh` fills.
+/// Starts a server with any configuration if everything in `needs` is installed: commands, or paths
+/// below the directory that `install.sh` fills.
 pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
     for need in needs {
         if !is_there(need) {
@@ -32,7 +33,7 @@ pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
     Some(plan.env("PATH", &text(search_path())).env("PYTHONPATH", &text(python.into())).start())
 }
 
-/// A value as it is written into a query or a form.
+/// Encodes a value for a query or a form.
 pub(crate) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }
@@ -44,7 +45,7 @@ fn is_there(need: &str) -> bool {
     std::env::split_paths(&search_path()).any(|dir| dir.join(need).is_file())
 }
 
-/// Where `install.sh` puts what comes from npm and from pip.
+/// Returns the directory where `install.sh` puts packages from npm and pip.
 fn programs() -> PathBuf {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/programs");
     std::env::var_os("TEST_PROGRAMS").map_or(ours, PathBuf::from)

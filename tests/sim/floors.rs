@@ -15,8 +15,8 @@ const IDLE_MOST: Duration = Duration::from_secs(30);
 /// each may take a start, a call that runs for the whole `timeout`, and a second's look.
 const RENEWAL_MOST: Duration = Duration::from_mins(5);
 
-/// The pause between starts after a bad worker. The core draws its end, so only the earliest and
-/// the latest end are known. For a failure between the two it is not known whether it counts.
+/// The pause between starts after a bad worker. The core draws its end at random, so only the
+/// earliest and the latest end are known. A failure between the two may count or not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pause {
     least_failures: u32,
@@ -53,7 +53,7 @@ fn delay(failures: u32) -> Duration {
 }
 
 impl Oracle {
-    /// What a call may wait longer while no worker was ready yet.
+    /// How much longer a call may wait if no worker has ever been ready.
     pub(super) fn start_wait(&self) -> Duration {
         self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO)
     }

@@ -26,7 +26,7 @@ fn replace(story: &mut Story) -> u64 {
     worker
 }
 
-/// A call of this name costs its worker; says what else the pool decided then.
+/// Lets a call of this name cost its worker. Returns what else the pool decided.
 fn costs(story: &mut Story, name: Name) -> Vec<String> {
     let worker = replace(story);
     assert_eq!(story.arrive(name, false, None), [format!("give {name} to {worker}")]);
@@ -148,8 +148,8 @@ fn where_calls_run_side_by_side_none_of_them_is_blamed() {
     }
 }
 
-/// Is a question refused after two of its calls were answered out of step, the answers of so many
-/// calls in doubt?
+/// Returns true if a question is refused after two of its calls were answered out of step, with the
+/// answers of `doubtful` calls in doubt.
 fn is_refused_out_of_step(has_worked: bool, doubtful: usize) -> bool {
     let in_flight = InFlight::Fixed(2);
     let mut story = Story::of(Rules { retries: 0, in_flight, ..rules() });
@@ -193,7 +193,7 @@ fn a_call_that_waits_when_its_question_is_refused_fails() {
     assert_eq!(story.call("good 2"), [format!("give good 2 to {next}")]);
 }
 
-/// Lets one call run over and says what the pool decided then.
+/// Lets one call run over. Returns what the pool decided.
 fn runs_over(story: &mut Story, name: Name) -> Vec<String> {
     replace(story);
     story.call(name);

@@ -1,4 +1,4 @@
-//! Callers who come back when they are told to get in.
+//! Callers who obey `Retry-After` are accepted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -45,7 +45,7 @@ impl Counter {
         it
     }
 
-    /// Adds this many new callers at once. They and earlier ones come until all are served.
+    /// Adds this many new callers at once. All callers come again until they are served.
     fn serve(&mut self, callers: usize) -> &[u32] {
         let first = self.came.len();
         self.came.resize(first + callers, 0);
@@ -148,7 +148,7 @@ fn is_true(rules: Rules, service: Duration, callers: usize) {
     assert!(often * 20 <= callers, "{often} of {callers} came more than twice: {what}");
     assert!(came.iter().all(|times| *times <= 3), "{came:?}: {what}");
     assert!(came.iter().filter(|times| **times == 2).count() * 2 > callers, "overload: {what}");
-    // Nor are they told to stay away for longer than it takes.
+    // No caller is told to wait longer than necessary.
     let took = (counter.now - began).as_secs_f64();
     assert!(took < busy * 1.3 + slots + 2.0, "{took}, {busy} {slots}: {what}");
 }

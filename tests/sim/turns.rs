@@ -3,8 +3,8 @@
 //!
 //! The server here is the smallest that keeps the rules: it hands a question over when the last
 //! turn is over and nothing was written since, and gives out an answer when exactly one message
-//! was written in the turn. The program is a list of what happens when. The oracle knows, of each
-//! message, for which question it was written.
+//! was written in the turn. The program is a list of events with their times. For each message,
+//! the oracle knows the question for which it was written.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ const QUESTIONS: usize = 60;
 #[derive(Clone, Copy, Debug)]
 struct Message {
     at: u64,
-    /// The question that the reading thread worked on when it wrote this; `None`: some other
-    /// thread wrote it, or nothing was asked.
+    /// The question that the reading thread worked on when it wrote this; `None` if another thread
+    /// wrote it, or if nothing was asked.
     about: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ struct Program {
     next_stray: u64,
 }
 
-/// What the weather of one seed is.
+/// How the program of one seed behaves.
 struct Habits {
     /// Of ten answers, how many are missing, doubled, or followed by work.
     silent: u8,
@@ -50,7 +50,7 @@ struct Habits {
 impl Program {
     fn new(rng: &mut Rng, habits: &Habits) -> Self {
         let next_stray = if habits.has_clock { rng.u64(1..5_000) } else { u64::MAX };
-        // It loads for a while, and says so or not.
+        // It loads for a while, and may write that it does.
         let works_until = rng.u64(0..20_000);
         let banner = Message { at: works_until / 2, about: None };
         let to_come = if rng.bool() { vec![banner] } else { Vec::new() };
@@ -73,7 +73,7 @@ impl Program {
         self.works_until = now + works + extra;
     }
 
-    /// Everything written up to this time, oldest first.
+    /// Takes everything written up to this time, oldest first.
     fn written(&mut self, rng: &mut Rng, now: u64) -> Vec<Message> {
         while self.has_clock && self.next_stray <= now {
             self.to_come.push(Message { at: self.next_stray, about: None });
@@ -95,7 +95,7 @@ impl Program {
     }
 }
 
-/// The server's part of one turn that begins now: how it ended, and what was written in it.
+/// Plays the server for one turn that begins now. Returns how it ended, and what was written in it.
 fn take_turn(
     rng: &mut Rng,
     habits: &Habits,
@@ -133,7 +133,7 @@ fn take_turn(
     }
 }
 
-/// One run; gives how many answers were given out and how many turns ended without one.
+/// Runs one seed. Returns how many answers were given out and how many turns ended without one.
 fn run(seed: u64) -> Result<(usize, usize), String> {
     let mut rng = Rng::with_seed(seed);
     let habits = Habits {

@@ -67,7 +67,7 @@ impl Weather {
         weather
     }
 
-    /// The same without any fault.
+    /// Returns this weather without faults.
     pub(crate) fn calm(&self) -> Self {
         let mut calm = self.clone();
         for fault in [
@@ -84,7 +84,7 @@ impl Weather {
     }
 }
 
-/// Rules for a pool; `in_order` is the program's nature and does not change.
+/// Draws the rules of a pool. `in_order` depends on the program and does not change.
 pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
     let least = rng.usize(1..=3);
     let in_flight = match rng.u8(..3) {
@@ -110,7 +110,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
     }
 }
 
-/// A number from a range, small ones as likely as large ones.
+/// Draws a number from a range, each order of magnitude with the same chance.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

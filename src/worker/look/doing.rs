@@ -1,9 +1,9 @@
 //! What one thread does, read from the line that the kernel shows of it in
 //! `/proc/PID/task/TID/syscall`.
 //!
-//! A line comes in, a fact comes out; of `libc` only the numbers of calls are used. The format is described in `proc(5)`: the number of the
-//! system call and its six arguments in hexadecimal, or `running`, or `-1` for a thread that is
-//! blocked outside of any call.
+//! A line comes in and a fact comes out; of `libc` only the numbers of calls are used. `proc(5)`
+//! describes the format: the number of the system call and its six arguments in hexadecimal, or
+//! `running`, or `-1` for a thread that is blocked outside of any call.
 
 /// What one thread does at the moment of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub(super) fn doing(line: &str) -> Doing {
         *argument = u64::from_str_radix(digits, 16).unwrap_or(0);
     }
     match number {
-        // It has no stack any more: it has ended, and nobody has waited for it yet.
+        // A thread without a stack has ended and was not reaped yet.
         ..0 if arguments[0] == 0 => Doing::Parked,
-        // Blocked outside of a call, as by a page fault: it goes on by itself.
+        // A thread blocked outside of a call, as by a page fault, goes on by itself.
         ..0 => Doing::Runs,
         _ => in_call(number, arguments),
     }
@@ -105,27 +105,27 @@ fn select(address: u64, count: u64, is_timed: bool) -> Doing {
     Doing::Polls { set: PollSet::Select { address, count }, is_timed }
 }
 
-/// The low 32 bits are the argument; what stands above them is left over from elsewhere.
+/// Reads an argument that is a C int: its low 32 bits. The higher ones have no meaning.
 #[expect(clippy::cast_possible_wrap, reason = "a descriptor is a C int")]
 fn descriptor(argument: u64) -> i32 {
     argument as u32 as i32
 }
 
-/// A timeout in milliseconds that is negative means none.
+/// Returns true if this timeout in milliseconds is negative, which means that there is none.
 fn is_forever(timeout: u64) -> bool {
     descriptor(timeout) < 0
 }
 
-/// The descriptors of `struct pollfd` entries, as they stand in memory.
+/// Returns the descriptors in an array of `struct pollfd`, given as bytes.
 pub(super) fn polled(memory: &[u8]) -> Vec<i32> {
     let entries = memory.chunks_exact(8);
     let descriptors =
         entries.map(|entry| i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]));
-    // A negative one is passed over by the kernel as well.
+    // The kernel ignores negative descriptors, too.
     descriptors.filter(|descriptor| *descriptor >= 0).collect()
 }
 
-/// The descriptors in a bit set of `select`, as it stands in memory.
+/// Returns the descriptors in a bit set of `select`, given as bytes.
 pub(super) fn selected(memory: &[u8], count: u64) -> Vec<i32> {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     let is_set = |bit: &i32| {
@@ -135,7 +135,7 @@ pub(super) fn selected(memory: &[u8], count: u64) -> Vec<i32> {
     (0..count.min(8 * i32::try_from(memory.len()).unwrap_or(0))).filter(is_set).collect()
 }
 
-/// The descriptors that an epoll watches, from its file in `/proc/PID/fdinfo`.
+/// Returns the descriptors that an epoll watches, from the text of its `/proc/PID/fdinfo` file.
 pub(super) fn watched(fdinfo: &str) -> Vec<i32> {
     let targets = fdinfo.lines().filter_map(|line| line.strip_prefix("tfd:"));
     targets.filter_map(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).collect()

@@ -1,4 +1,4 @@
-//! A server to be: its configuration, its files, and how it is started.
+//! The plan of a server under test: its configuration, its files, and how it is started.
 
 use std::path::PathBuf;
 use std::process::Child;
@@ -8,7 +8,7 @@ use super::command::{Ended, binary_under, httpipe, shell};
 use super::processes;
 use super::server::Server;
 
-/// A server to be: what its configuration says.
+/// The plan of a server under test. Starting it gives a [`Server`].
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(super) top: String,
@@ -25,8 +25,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The program; `demo-worker` as the first word is the one in the binary under test. Single
-    /// quotes keep words together.
+    /// Sets the program. `demo-worker` as the first word is the one in the binary under test.
+    /// Single quotes keep words together.
     pub(crate) fn worker(mut self, command: &str) -> Self {
         self.command = words(command);
         if self.command.first().is_some_and(|word| word == "demo-worker") {
@@ -35,14 +35,14 @@ impl Plan {
         self
     }
 
-    /// Keys outside of any table.
+    /// Adds keys outside of any table.
     pub(crate) fn top(mut self, keys: &str) -> Self {
         self.top.push_str(keys);
         self.top.push('\n');
         self
     }
 
-    /// One more route: the keys of a `[[route]]`, `pool` included where it has none.
+    /// Adds a `[[route]]` with these keys. If neither `pool` nor `text` is among them, adds `pool`.
     pub(crate) fn route(mut self, keys: &str) -> Self {
         let pool = if keys.contains("pool =") || keys.contains("text =") {
             ""
@@ -53,50 +53,50 @@ impl Plan {
         self
     }
 
-    /// A file in the directory where the server and its workers run.
+    /// Adds a file in the directory where the server and its workers run.
     pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
-    /// A line that a shell runs in that directory before the start, after the files were written.
+    /// Runs a shell command in that directory before the start, after the files were written.
     pub(crate) fn prepare_with(mut self, line: &str) -> Self {
         line.clone_into(&mut self.preparation);
         self
     }
 
-    /// One more argument of `run`.
+    /// Adds an argument of `run`.
     pub(crate) fn option(mut self, word: &str) -> Self {
         self.arguments.push(word.to_owned());
         self
     }
 
-    /// A variable in the server's own environment.
+    /// Adds a variable to the environment of the server.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Runs in a directory of the project instead of one of its own.
+    /// Runs the server in the directory of the project instead of its own.
     pub(crate) fn in_project(mut self) -> Self {
         self.dir = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
         self
     }
 
-    /// Starts it by another program that is given its command line, as `prlimit --nofile=64`.
+    /// Starts the server with another program that takes a command line, as `prlimit --nofile=64`.
     pub(crate) fn under(mut self, command: &str) -> Self {
         self.under = words(command);
         self
     }
 
-    /// Starts it and waits until every pool has a worker.
+    /// Starts the server and waits until every pool has a ready worker.
     pub(crate) fn start(self) -> Server {
         let server = self.start_unready();
         server.wait_until_ready();
         server
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub(crate) fn start_unready(self) -> Server {
         let (child, dir, mark) = self.spawn();
         let mut server = Server::of(child, dir, mark);
@@ -104,8 +104,8 @@ impl Plan {
         server
     }
 
-    /// Starts it and waits for nothing: it may have no way to say where it listens. `listen` and
-    /// `admin` are where it was told to.
+    /// Starts the server and does not wait, because it may not be able to write its log. `listen`
+    /// and `admin` are its configured addresses.
     pub(crate) fn start_mute(self, listen: &str, admin: &str) -> Server {
         let (child, dir, mark) = self.spawn();
         let mut server = Server::of(child, dir, mark);
@@ -122,7 +122,7 @@ impl Plan {
         (command.spawn().expect("the binary can be run"), dir, mark)
     }
 
-    /// Runs it where it must refuse to start.
+    /// Runs the server, which must refuse to start.
     pub(crate) fn refused(self) -> Ended {
         let mark = new_mark();
         let (dir, arguments) = self.prepare(&mark);
@@ -132,7 +132,7 @@ impl Plan {
         ended
     }
 
-    /// Writes its files; the arguments that start it.
+    /// Writes the files. Returns their directory and the arguments that start the server.
     fn prepare(&self, mark: &str) -> (PathBuf, Vec<String>) {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(mark);
         std::fs::create_dir_all(&dir).expect("the build directory can be written");
@@ -191,7 +191,7 @@ fn new_mark() -> String {
     format!("server-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The words of a command line; single quotes keep words together.
+/// Splits a command line into words; single quotes keep words together.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (index, part) in text.split('\'').enumerate() {

@@ -1,13 +1,13 @@
-//! What the kernel says about processes: whose they are, what they hold, whether they are gone.
+//! Reads from `/proc` which processes belong to a server, what they hold, and whether they run.
 
 use std::fs;
 use std::time::Duration;
 
-/// The variable by which every process of one server under test is known, even after its
-/// parents have gone.
+/// The environment variable that marks every process of one server under test. It is inherited, so
+/// it finds processes whose parents have ended.
 pub(super) const MARK: &str = "TEST_SERVER";
 
-/// Every living process that inherited this mark; zombies have no environment left.
+/// Returns every process with this mark. Zombies have no environment and are not among them.
 pub(super) fn marked(mark: &str) -> Vec<u32> {
     let wanted = format!("{MARK}={mark}");
     let has_mark = |environment: &[u8]| {
@@ -18,29 +18,29 @@ pub(super) fn marked(mark: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The children of a process, in state Z too.
+/// Returns the children of a process, zombies included.
 pub(super) fn children(parent: u32) -> Vec<u32> {
     all().filter(|id| stat(*id).is_some_and(|(_, ppid)| ppid == parent)).collect()
 }
 
-/// Has it ended without being reaped?
+/// Returns true if the process has ended and was not reaped.
 pub(super) fn is_zombie(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state == 'Z')
 }
 
-/// Does it stand still, told to by a signal?
+/// Returns true if a signal has stopped the process.
 pub(super) fn is_stopped(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state == 'T')
 }
 
-/// The words it was started with.
+/// Returns the command line of a process.
 pub(super) fn arguments(id: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     let words = bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into());
     words.filter(|word: &String| !word.is_empty()).collect()
 }
 
-/// Its threads: their ids and names.
+/// Returns the threads of a process, with ids and names.
 pub(super) fn threads(id: u32) -> Vec<(u32, String)> {
     let entries = fs::read_dir(format!("/proc/{id}/task")).expect("the process is there");
     entries
@@ -52,21 +52,21 @@ pub(super) fn threads(id: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Who traces this thread; 0: nobody.
+/// Returns the process that traces this thread; 0 if none does.
 pub(super) fn tracer(thread: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap_or("0");
     line.trim().parse().expect("the kernel writes a number")
 }
 
-/// Where its descriptors 0, 1 and 2 lead.
+/// Returns the targets of descriptors 0, 1 and 2 of a process.
 pub(super) fn standard_descriptors(id: u32) -> Vec<String> {
     let target = |number| fs::read_link(format!("/proc/{id}/fd/{number}"));
     let targets = (0..3).map(|number| target(number).unwrap_or_default());
     targets.map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
-/// How much time on a processor it has used, its threads included.
+/// Returns the CPU time that a process has used with all its threads.
 pub(super) fn processor_time(id: u32) -> Duration {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
@@ -75,12 +75,12 @@ pub(super) fn processor_time(id: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// How many descriptors it holds.
+/// Returns how many descriptors a process has open.
 pub(super) fn descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
 }
 
-/// Its resident memory, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub(super) fn memory(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
@@ -93,10 +93,10 @@ fn all() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// State and parent of a process.
+/// Returns the state and the parent of a process.
 fn stat(id: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name in parentheses may hold anything, so what counts is behind its end.
+    // The name in parentheses may contain anything, so the fields are read after the last `)`.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.next()?.parse().ok()?))

@@ -1,4 +1,4 @@
-//! One running server with its workers, in a directory of its own, gone with the test.
+//! One running server with its workers, in its own directory. It ends with the test.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -15,11 +15,11 @@ use super::plan::Plan;
 use super::system::SystemFault;
 use super::{eventually, processes};
 
-/// A running server. Dropping it kills it, and fails the test if any process of it survives.
+/// A running server. Dropping this kills it, and fails the test if any of its processes survives.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    /// The server itself, where another program started it.
+    /// The process id of the server, which may be a descendant of `child`.
     id: u32,
     stdout: Output,
     stderr: Output,
@@ -30,30 +30,30 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server with these keys in its only pool. Without [`Plan::route`] it has the two routes
-    /// of the command line: the body of `POST /`, and `input` of `GET /?input=`.
+    /// Plans a server with these keys in its only pool. Without [`Plan::route`] it has the two
+    /// routes of the command line: the body of `POST /`, and `input` of `GET /?input=`.
     pub(crate) fn with(pool: &str) -> Plan {
         Plan { pool: pool.to_owned(), ..Plan::default() }.worker("demo-worker")
     }
 
-    /// A server with this whole configuration; `$httpipe` in it is the binary under test.
+    /// Plans a server with this whole configuration; `$httpipe` in it is the binary under test.
     pub(crate) fn config(text: &str) -> Plan {
         Plan { whole: Some(text.to_owned()), ..Plan::default() }
     }
 
-    /// A server that is told everything by arguments of `run`.
+    /// Plans a server that is configured by arguments of `run` only.
     pub(crate) fn args(arguments: &[&str]) -> Plan {
         Plan { arguments: arguments.iter().map(ToString::to_string).collect(), ..Plan::default() }
     }
 
-    /// The server that this process is, or starts.
+    /// Wraps a process that is the server, or that starts it.
     pub(super) fn of(mut child: Child, dir: PathBuf, mark: String) -> Self {
         let (stdout, stderr) = outputs(&mut child);
         let (address, admin) = (String::new(), String::new());
         Self { id: child.id(), child, stdout, stderr, dir, mark, address, admin }
     }
 
-    /// Waits until it has said where it listens.
+    /// Waits until the log has its addresses.
     pub(super) fn wait_until_announced(&mut self) {
         let (address, admin) =
             (self.announced("listening on"), self.announced("admin listening on"));
@@ -64,11 +64,11 @@ impl Server {
         };
         if !is_server(self.id) {
             let found = processes::children(self.id).into_iter().find(|id| is_server(*id));
-            self.id = found.expect("whoever started it is its parent");
+            self.id = found.expect("the program that started it is its parent");
         }
     }
 
-    /// It listens here, whether it says so or not.
+    /// Sets its addresses, without waiting for the log.
     pub(super) fn is_told(&mut self, listen: &str, admin: &str) {
         let absolute = |address: &str| match address.strip_prefix("unix:") {
             Some(name) => format!("unix:{}", self.dir.join(name).display()),
@@ -77,23 +77,23 @@ impl Server {
         (self.address, self.admin) = (absolute(listen), absolute(admin));
     }
 
-    /// The directory where it and its workers run.
+    /// Returns the directory where it and its workers run.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Makes system calls of one of its threads fail while the result lives; `what` is as
-    /// `strace -e inject=` takes it. The thread named `httpipe` does all but write the log.
+    /// Makes system calls of one of its threads fail until the result is dropped. `what` is as
+    /// `strace -e inject=` takes it. The thread `httpipe` does everything except writing the log.
     pub(crate) fn inject(&self, thread: &str, what: &str) -> SystemFault {
         SystemFault::new(self.id, thread, what)
     }
 
-    /// Where its descriptors 0, 1 and 2 lead.
+    /// Returns the targets of its descriptors 0, 1 and 2.
     pub(crate) fn standard_descriptors(&self) -> Vec<String> {
         processes::standard_descriptors(self.id)
     }
 
-    /// The time on a processor that it has used so far.
+    /// Returns the CPU time that it has used so far.
     pub(crate) fn processor_time(&self) -> Duration {
         processes::processor_time(self.id)
     }
@@ -102,23 +102,23 @@ impl Server {
         Client::of(&self.address)
     }
 
-    /// A caller of the listener for operators.
+    /// Returns a caller of the listener for operators.
     pub(crate) fn admin(&self) -> Client {
         Client::of(&self.admin)
     }
 
-    /// Where callers connect, as it announced it.
+    /// Returns the URL of the listener for callers.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The listener for operators, as it announced it.
+    /// Returns the URL of the listener for operators.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://{}", self.admin)
     }
 
-    /// The sum of all samples of this name with at least these labels: `name{label="x"}`. Panics
-    /// on a name or label that the server does not have: their sum would be 0 for ever.
+    /// Returns the sum of all samples of this name with at least these labels: `name{label="x"}`.
+    /// Panics on an unknown name or label, whose sum would always be 0.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
         let answer = self.admin().get("/metrics");
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -135,24 +135,24 @@ impl Server {
             .sum()
     }
 
-    /// `/status.json`.
+    /// Returns the document at `/status.json`.
     pub(crate) fn status(&self) -> Value {
         self.admin().get("/status.json").json()
     }
 
-    /// Waits until this is so; `what` completes the sentence "waited in vain until".
+    /// Waits until `is_so` returns true. `what` completes the sentence "waited in vain until".
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         eventually(what, || is_so(self).then_some(()), || format!("\n{}", self.log()));
     }
 
-    /// Waits until this metric is so much. The exit of a worker is counted only after its last words
-    /// were waited for, when its callers have been answered long since.
+    /// Waits until this metric has this value. The exit of a worker is counted only after a wait
+    /// for its last words on stderr, when its callers have long been answered.
     pub(crate) fn wait_for_count(&self, metric: &str, count: f64) {
         self.wait_until(&format!("{metric} is {count}"), |server| server.metric(metric) == count);
     }
 
-    /// Waits until `/ready` says so, and all workers that it has made by then run the program:
-    /// one counts as ready a moment before that where nothing asks it.
+    /// Waits until `/ready` says so and every worker runs the program. Without a probe, a worker
+    /// counts as ready a moment before it runs the program.
     pub(crate) fn wait_until_ready(&self) {
         self.wait_until("it is ready", |server| server.admin().get("/ready").status == 200);
         self.wait_until("its workers run the program", |server| {
@@ -161,13 +161,13 @@ impl Server {
         });
     }
 
-    /// Waits for a line of the log that holds this text, and returns it.
+    /// Waits for a line of the log that contains this text, and returns the line.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
         let find = || self.log_lines().into_iter().find(|line| line.contains(text));
         eventually(&format!("the log says {text:?}"), find, || format!("\n{}", self.log()))
     }
 
-    /// What it wrote on stderr so far.
+    /// Returns the lines that it wrote to stderr so far.
     pub(crate) fn log_lines(&self) -> Vec<String> {
         self.stderr.lines()
     }
@@ -176,12 +176,12 @@ impl Server {
         self.log_lines().join("\n")
     }
 
-    /// Sends a signal by its name, as `TERM`; after `STOP` it stands still.
+    /// Sends it a signal by name, as `TERM`. With `STOP`, waits until it has stopped.
     pub(crate) fn signal(&self, name: &str) {
         self.send_signal(self.id, name);
     }
 
-    /// Sends a signal to one of its workers, or to another process of it.
+    /// Sends a signal to one of its workers or other processes.
     pub(crate) fn signal_worker(&self, worker: u32, name: &str) {
         assert!(processes::marked(&self.mark).contains(&worker), "{worker} is not ours");
         self.send_signal(worker, name);
@@ -195,14 +195,14 @@ impl Server {
         }
     }
 
-    /// The same where it may have ended meanwhile.
+    /// Sends a signal to one of its processes, which may have ended meanwhile.
     pub(crate) fn signal_if_alive(&self, worker: u32, name: &str) {
         if processes::marked(&self.mark).contains(&worker) {
             send_signal(worker, name);
         }
     }
 
-    /// Waits until it has ended by itself; -1 where a signal ended it.
+    /// Waits until it ends. Returns its exit code; -1 if a signal ended it.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let (child, stderr) = (&mut self.child, &self.stderr);
         let status = eventually(
@@ -213,97 +213,97 @@ impl Server {
         status.code().unwrap_or(-1)
     }
 
-    /// The ids of its workers: its children that run the program by now.
+    /// Returns the ids of its workers: its children that already run the program.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let is_ours = |id: &u32| {
-            // The shim and the guard are our own binary with a word that nobody types.
+            // The shim and the guard are our own binary with a first argument like `__guard`.
             processes::arguments(*id).get(1).is_some_and(|word| word.starts_with("__"))
         };
         let children = processes::children(self.id).into_iter();
         children.filter(|id| !is_ours(id) && !processes::is_zombie(*id)).collect()
     }
 
-    /// The process that kills all others when the server is gone.
+    /// Returns the id of the guard process.
     pub(crate) fn guard(&self) -> Option<u32> {
         let is_guard =
             |id: &u32| processes::arguments(*id).get(1).is_some_and(|it| it == "__guard");
         processes::children(self.id).into_iter().find(is_guard)
     }
 
-    /// Kills that process, and returns which it was.
+    /// Kills the guard process, and returns its id.
     pub(crate) fn kill_guard(&self) -> u32 {
         let guard = self.guard().expect("there is one");
         send_signal(guard, "KILL");
         guard
     }
 
-    /// Every other process that it caused to be: workers, what they left behind, its guard.
+    /// Returns all processes that it has caused: workers, what they left behind, and the guard.
     pub(crate) fn offspring(&self) -> Vec<u32> {
         let mut all = processes::marked(&self.mark);
         all.retain(|id| *id != self.id);
         all
     }
 
-    /// Children of it that ended and were not reaped.
+    /// Returns how many of its children have ended and were not reaped.
     pub(crate) fn zombies(&self) -> usize {
         processes::children(self.id).into_iter().filter(|id| processes::is_zombie(*id)).count()
     }
 
-    /// Is this process, seen earlier, still there?
+    /// Returns true if this process of the server still runs.
     pub(crate) fn is_alive(&self, id: u32) -> bool {
         processes::marked(&self.mark).contains(&id)
     }
 
-    /// How many descriptors it holds.
+    /// Returns how many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         processes::descriptors(self.id)
     }
 
-    /// Its resident memory, in bytes.
+    /// Returns its resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         processes::memory(self.id)
     }
 
-    /// Puts other text into its configuration file; it takes a reload for that to matter.
+    /// Replaces text in its configuration file. A reload makes the change effective.
     pub(crate) fn rewrite(&self, old: &str, new: &str) {
         let path = self.dir.join("httpipe.toml");
         let text = std::fs::read_to_string(&path).expect("it was started with a file");
         assert!(text.contains(old), "no {old:?} in\n{text}");
-        // Whole at any moment: a reload may be reading it.
+        // The file must be complete at every moment, because a reload may be reading it.
         let fresh = path.with_extension("fresh");
         std::fs::write(&fresh, text.replace(old, new)).expect("the file can be written");
         std::fs::rename(&fresh, &path).expect("a file can be replaced");
     }
 
-    /// Puts an empty file into the directory where its workers run.
+    /// Creates an empty file in the directory where its workers run.
     pub(crate) fn put(&self, name: &str) {
         std::fs::write(self.dir.join(name), "").expect("a file can be written");
     }
 
-    /// Puts this text into a file there, whole at any moment.
+    /// Replaces a file in that directory at once, so that no reader sees a part of it.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let fresh = self.dir.join(format!("{name}.fresh"));
         std::fs::write(&fresh, text).expect("a file can be written");
         std::fs::rename(&fresh, self.dir.join(name)).expect("a file can be replaced");
     }
 
-    /// Is there such a file in that directory?
+    /// Returns true if that directory has this file.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.dir.join(name).exists()
     }
 
-    /// What its workers wrote into a file there; empty where it is not there.
+    /// Returns the text of a file in that directory; empty if there is no such file.
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 
-    /// The questions that its workers noted: `demo-worker --journal seen`.
+    /// Returns the questions that its workers noted: `demo-worker --journal seen`.
     pub(crate) fn seen(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.dir.join("seen")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The answer to this text, posted to `/`.
+    /// Posts this text to `/` and returns the answer.
     pub(crate) fn answers(&self, text: &str) -> Answer {
         self.client().post("/", text)
     }
@@ -341,7 +341,7 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            // Captured by the test runner, and shown because the test failed.
+            // The test runner captures this and shows it because the test has failed.
             eprintln_lines("stdout", &self.stdout.lines());
             eprintln_lines("stderr", &self.stderr.lines());
             for id in processes::marked(&self.mark) {
@@ -362,7 +362,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// The address in the log line whose message begins so.
+    /// Waits for the log line whose message begins with this, and returns its address.
     fn announced(&self, message: &str) -> String {
         let find = || {
             let lines = self.stderr.lines();
@@ -376,7 +376,7 @@ impl Server {
     }
 }
 
-/// A field of a log line, at its top or among its `fields`.
+/// Returns a field of a log line, from its top or from its `fields`.
 fn field(line: &Value, name: &str) -> Option<String> {
     let value = line.get(name).or_else(|| line.get("fields")?.get(name))?;
     Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -393,7 +393,7 @@ pub(super) fn send_signal(id: u32, name: &str) {
         other => panic!("no test sends {other}"),
     };
     let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process has an id");
-    // It may have gone meanwhile, which is what was wanted of it.
+    // It may have ended meanwhile, which is what the signal was for.
     kill_process(id, signal).ok();
 }
 

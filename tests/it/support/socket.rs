@@ -1,4 +1,4 @@
-//! One connection to the server, by TCP or by a Unix socket; every read and write has a bound.
+//! One connection to the server, by TCP or by a Unix socket. Every read and write has a time limit.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -29,7 +29,7 @@ impl Socket {
         Ok(Self::Tcp(stream))
     }
 
-    /// No more will be sent; what comes is still read.
+    /// Closes the sending side. The other side can still be read.
     pub(super) fn finish_sending(&self) {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),

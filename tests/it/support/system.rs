@@ -1,11 +1,10 @@
-//! System calls that fail while a test wants them to: strace as a fault injector, attached to
-//! one thread of a running server.
+//! Makes system calls fail: attaches strace as a fault injector to one thread of a running server.
 
 use std::process::{Child, Command, Stdio};
 
 use super::{eventually, processes};
 
-/// A fault that is on while this lives.
+/// A fault that lasts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct SystemFault {
     strace: Child,
@@ -33,7 +32,7 @@ impl SystemFault {
         fault
     }
 
-    /// From now on all is well again.
+    /// Ends the fault.
     pub(crate) fn end(self) {
         drop(self);
     }
@@ -41,7 +40,7 @@ impl SystemFault {
 
 impl Drop for SystemFault {
     fn drop(&mut self) {
-        // TERM lets it detach in order; a process it traced goes on.
+        // On TERM strace detaches, and the traced process goes on.
         super::server::send_signal(self.strace.id(), "TERM");
         drop(self.strace.wait());
     }

@@ -1,26 +1,26 @@
-//! Upper bounds of time that hold on a busy machine too: what the machine kept from this process
-//! while it was measured is taken into account.
+//! Upper bounds of time that hold on a busy machine too: they grow by the time for which threads
+//! of this process had to wait for a processor.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::sleep;
 
-/// How often the gauge looks.
+/// How often the lateness of a thread is measured.
 const TICK: Duration = Duration::from_millis(2);
 /// How late a thread wakes up on an idle machine.
 const USUAL: Duration = Duration::from_micros(300);
-/// An answer passes through so many threads and processes, and each may have to wait for its turn.
+/// How many threads and processes an answer passes through. Each may have to wait for a processor.
 const TURNS: u32 = 4;
 
-/// Time that passes from now on.
+/// Measures the time from its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     started: Instant,
     late: Duration,
 }
 
-/// Time that has passed, and how much of it a thread that was due had to wait for the machine.
+/// A time that has passed, and for how much of it a thread had to wait for a processor.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Took {
     pub(crate) time: Duration,
@@ -38,8 +38,7 @@ impl Stopwatch {
 }
 
 impl Took {
-    /// Returns true if it took less than this on a machine that is free, and on a busy one so much
-    /// more at most as its threads had to wait.
+    /// Returns true if it took less than `limit`, plus the time for which threads had to wait.
     pub(crate) fn is_below(self, limit: Duration) -> bool {
         self.time < limit + self.late * TURNS
     }
@@ -50,7 +49,7 @@ struct Gauge {
     due: Instant,
 }
 
-/// How much too late, in all, a thread of this process woke up so far.
+/// Returns how much too late, in total, a thread of this process has woken up so far.
 fn lateness() -> Duration {
     static GAUGE: OnceLock<&'static Mutex<Gauge>> = OnceLock::new();
     let gauge = GAUGE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The least that HTTP before a pipe costs: hyper, one worker, a line each way.
+//! The least that HTTP in front of a pipe costs: hyper, one worker, a line each way.
 //!
 //! `hyper-pipe PORT PROGRAM [ARGUMENT...]` answers `GET /echo?num=N` by asking the program `N` and
 //! cutting `N|` off its answer. Calls are sent ahead without a bound. It has no queue, no time

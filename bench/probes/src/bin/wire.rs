@@ -1,8 +1,9 @@
 //! The wire alone: one parent, one child, lines there and back, no HTTP.
 //!
-//! `wire pipe|socket IN_FLIGHT SECONDS PROGRAM [ARGUMENT...]` keeps so many questions in the child
-//! and prints one JSON object: messages, seconds, the round trip's p50 and p99 in microseconds,
-//! and what a message cost the child in CPU. `socket` is a pair of sockets instead of two pipes.
+//! `wire pipe|socket IN_FLIGHT SECONDS PROGRAM [ARGUMENT...]` keeps `IN_FLIGHT` questions in the
+//! child and prints one JSON object: messages, seconds, p50 and p99 of the round trip in
+//! microseconds, and the child's CPU time per message. `socket` uses a pair of sockets instead of
+//! two pipes.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -76,7 +77,7 @@ fn cpu_nanoseconds(pid: u32) -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Asks for so long, then takes the answers that are still to come. Round trips in nanoseconds.
+/// Asks for this long, then reads the remaining answers. Returns the round trips in nanoseconds.
 fn run(
     in_flight: usize,
     duration: Duration,
