@@ -137,7 +137,8 @@ impl Pool {
         }
         let mut pipes = link.pipes.borrow_mut();
         let Some(pipes) = pipes.as_mut() else { return false };
-        let silence = if pipes.is_idle() { pipes.silence() } else { Silence::Kept };
+        let waits = link.turns.get().is_some_and(|turns| turns.is_seen_waiting(now));
+        let silence = if pipes.is_idle() && !waits { pipes.silence() } else { Silence::Kept };
         match silence {
             Silence::Kept => {}
             Silence::Broken(said) => {

@@ -11,11 +11,12 @@ use super::actions::Loss;
 use super::entry::{Progress, unsendable};
 use super::links::Link;
 use super::turns::{EndedTurn, REST_EVERY, Turns};
-use crate::base::{CallId, ExitReason, Failure, Reply, ReplyForm};
+use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
 use crate::worker::look::Look;
 use crate::worker::pipes::{OutOfStep, Pipes, shown};
-use crate::worker::turn::NoAnswer;
+use crate::worker::ready::question;
+use crate::worker::turn::{NoAnswer, Written};
 
 impl Pool {
     /// Handles what a worker wrote in its turn, from one read. Returns a reason if the worker must
@@ -91,7 +92,7 @@ impl Pool {
         }
         match pipes.ask(call, &question) {
             Ok(()) => {
-                turns.begin(now, call);
+                turns.begin(now, call, false);
                 link.wake();
             }
             Err(refused) => {
@@ -123,7 +124,8 @@ impl Pool {
     /// Ends the call of a turn. Returns a reason if the worker must be stopped.
     ///
     /// A program that waits after it has written nothing, or a part of a message, may take the next
-    /// question for the rest of this one: an open quote, a prompt. So it gets no other question.
+    /// question for the rest of this one: an open quote, a prompt. So it gets no other question,
+    /// unless it wrote nothing and then answers the pool's probe.
     fn end_turn(
         self: &Rc<Self>,
         now: Instant,
@@ -131,14 +133,18 @@ impl Pool {
         turns: &Turns,
         ended: EndedTurn,
     ) -> Option<ExitReason> {
-        let EndedTurn { call, written, has_all_parts, look } = ended;
+        let EndedTurn { call, written, has_all_parts, is_probe, look } = ended;
+        if is_probe {
+            self.end_probe(now, link, turns, call, written);
+            return None;
+        }
         if self.answers.come_in_parts {
             return self.end_stream(now, link, call, has_all_parts || turns.ends_stream);
         }
         let mut pipes = link.pipes.borrow_mut();
         let pipes = pipes.as_mut()?;
         let rest = pipes.take_rest();
-        let is_open = turns.ends_answer && rest.is_empty();
+        let is_silent = written.is_empty() && rest.is_empty();
         let paired = written.answer(rest, turns.ends_answer).map(|answer| pipes.pair(answer));
         pipes.close_turn();
         let (good, result) = match paired {
@@ -149,22 +155,90 @@ impl Pool {
                 let is_open =
                     no_answer.is_open || look == Look::MayWait { reads: false, runs: false };
                 let detail = self.report_no_answer(link, call, no_answer);
-                if is_open {
+                if is_open && !(is_silent && self.has_probe()) {
                     return Some(self.lose_open(now, link, detail));
                 }
                 bad_answer(detail)
             }
         };
-        let mut state = self.state.borrow_mut();
-        if is_open {
-            state.part_with(link.worker);
+        if is_silent {
+            if self.probe(now, link, turns, pipes, call, &result) {
+                return None;
+            }
+            self.state.borrow_mut().part_with(link.worker);
         }
-        let ended = state.answered(now, link.worker, call, good);
-        drop(state);
+        let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
         if let Some(ended) = ended {
             self.finish(ended, result);
         }
         None
+    }
+
+    fn has_probe(&self) -> bool {
+        self.settings.borrow().program.start.probe.is_some()
+    }
+
+    /// Asks the probe of a worker that has written nothing, before it gets another question. The
+    /// caller is told its result at once; the call stays with the worker until the probe is
+    /// answered. Returns false if the pool has no probe.
+    fn probe(
+        &self,
+        now: Instant,
+        link: &Link,
+        turns: &Turns,
+        pipes: &mut Pipes,
+        call: CallId,
+        result: &Result<Reply, Failure>,
+    ) -> bool {
+        let settings = self.settings();
+        let Some(probe) = &settings.program.start.probe else { return false };
+        if pipes.ask(call, &question(&probe.send)).is_err() {
+            return false;
+        }
+        turns.begin(now, call, true);
+        link.wake();
+        let timing = self.state.borrow_mut().has_begun(now, call);
+        let state = self.state.borrow();
+        if let (Some(timing), Some(entry)) = (timing, state.payload(call)) {
+            entry.outbox.put(Outcome { result: result.clone(), timing });
+            *entry.progress.borrow_mut() = match result {
+                Ok(_) => Progress::Unwanted,
+                Err(failure) => Progress::Failed(failure.clone()),
+            };
+        }
+        true
+    }
+
+    /// Ends the call that a worker held while it was asked the probe. Parts with the worker unless
+    /// the answer is right.
+    fn end_probe(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        turns: &Turns,
+        call: CallId,
+        written: Written,
+    ) {
+        let rest = link.pipes.borrow_mut().as_mut().map(|pipes| {
+            pipes.close_turn();
+            pipes.take_rest()
+        });
+        let answer = written.answer(rest.unwrap_or_default(), turns.ends_answer);
+        let settings = self.settings();
+        let wanted = settings.program.start.probe.as_ref().and_then(|probe| probe.reply.as_ref());
+        let is_right = answer.is_ok_and(|answer| match wanted {
+            Some(wanted) => answer == wanted.as_bytes(),
+            None => !answer.is_empty(),
+        });
+        let mut state = self.state.borrow_mut();
+        if !is_right {
+            state.part_with(link.worker);
+        }
+        let ended = state.answered(now, link.worker, call, is_right);
+        drop(state);
+        if let Some(ended) = ended {
+            self.finish(ended, Ok(Reply { body: Bytes::new(), form: ReplyForm::Plain }));
+        }
     }
 
     /// Loses a worker that may wait for the rest of a question.

@@ -33,6 +33,8 @@ pub(super) struct Turns {
     uncertain: Cell<u32>,
     /// How long the longest of these lasted.
     longest: Cell<Duration>,
+    /// When the worker was last seen to wait, with nothing of its output left to read.
+    seen_waiting: Cell<Option<Instant>>,
 }
 
 /// What a worker does now.
@@ -43,8 +45,8 @@ enum Now {
     Waits,
     /// It is left idle until this time. Then it is given this question.
     Rests { call: CallId, question: Question, until: Instant },
-    /// It has a question.
-    Asked { call: CallId, turn: Turn, written: Written, has_all_parts: bool },
+    /// It has a question, or the probe after a question of this call that had no answer.
+    Asked { call: CallId, turn: Turn, written: Written, has_all_parts: bool, is_probe: bool },
 }
 
 impl Turns {
@@ -56,6 +58,7 @@ impl Turns {
             now: RefCell::default(),
             uncertain: Cell::new(0),
             longest: Cell::new(Duration::ZERO),
+            seen_waiting: Cell::new(None),
         }
     }
 
@@ -75,7 +78,7 @@ impl Turns {
             return Ok(());
         }
         pipes.ask(call, question)?;
-        self.begin(now, call);
+        self.begin(now, call, false);
         Ok(())
     }
 
@@ -87,6 +90,11 @@ impl Turns {
             // Before, it cannot have read all of the question.
             Now::Asked { turn, .. } => pipes.is_flushed().then(|| turn.next_look()),
         }
+    }
+
+    /// Returns true if the worker was seen to wait at this very moment.
+    pub(super) fn is_seen_waiting(&self, now: Instant) -> bool {
+        self.seen_waiting.get() == Some(now)
     }
 
     fn has_answer(&self) -> bool {
@@ -168,6 +176,7 @@ impl Turns {
         let over = turn.looked(now, look)?;
         match over {
             Over::Certain => {
+                self.seen_waiting.set(Some(now));
                 self.uncertain.set(0);
                 self.longest.set(Duration::ZERO);
             }
@@ -190,11 +199,11 @@ impl Turns {
         }
     }
 
-    /// Notes that a worker was asked.
-    pub(super) fn begin(&self, now: Instant, call: CallId) {
+    /// Notes that a worker was asked a question, or the probe.
+    pub(super) fn begin(&self, now: Instant, call: CallId, is_probe: bool) {
         let turn = Turn::new(now, self.ends_answer);
         let written = Written::default();
-        *self.now.borrow_mut() = Now::Asked { call, turn, written, has_all_parts: false };
+        *self.now.borrow_mut() = Now::Asked { call, turn, written, has_all_parts: false, is_probe };
     }
 
     /// Ends the turn because the worker has ended.
@@ -208,6 +217,8 @@ pub(super) struct EndedTurn {
     pub(super) call: CallId,
     pub(super) written: Written,
     pub(super) has_all_parts: bool,
+    /// It answers the probe.
+    pub(super) is_probe: bool,
     /// The look that ended it.
     pub(super) look: Look,
 }
@@ -215,8 +226,8 @@ pub(super) struct EndedTurn {
 impl EndedTurn {
     fn of(now: Now, look: Look) -> Option<Self> {
         match now {
-            Now::Asked { call, written, has_all_parts, .. } => {
-                Some(Self { call, written, has_all_parts, look })
+            Now::Asked { call, written, has_all_parts, is_probe, .. } => {
+                Some(Self { call, written, has_all_parts, is_probe, look })
             }
             Now::Waits | Now::Rests { .. } => None,
         }

@@ -33,7 +33,8 @@ pub struct PoolFile {
     /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length` or `turn`: an
     /// answer is all that the program writes until it waits for its input again, without one line
     /// end at its end, and a question is a line. After an empty answer the worker is replaced, for
-    /// it may wait for the rest of the question. Questions and answers may differ: `{ send =
+    /// it may wait for the rest of the question; with `probe`, only if it does not answer that.
+    /// Questions and answers may differ: `{ send =
     /// "block", reply = "turn" }`. With `matching = "order"`, answers
     /// may end with `{nonce}`, as in `until:{nonce}\n`.
     pub framing: FramingFile,
