@@ -49,7 +49,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let matches = matches.subcommand().map(|(_, matches)| matches);
     match line.command {
         Command::Run(arguments) => {
-            let mode = Mode { watches: !arguments.watch.is_empty() };
+            let watches = !arguments.watch.is_empty();
+            let is_on_terminal = is_terminal(&std::io::stderr());
+            // Who watches mends the program while the server runs.
+            let fails_fast = arguments.fail_fast || (is_on_terminal && !watches);
+            let mode = Mode { watches, fails_fast, is_on_terminal };
             let patterns = arguments.patterns();
             let mut source = source(arguments.serve, matches);
             source.options.extend(patterns);

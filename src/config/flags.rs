@@ -65,6 +65,10 @@ pub struct RunArguments {
     )]
     pub watch: Vec<String>,
 
+    /// End with exit code 1 if a pool does not start, as on a terminal, instead of trying again
+    #[arg(long)]
+    pub fail_fast: bool,
+
     /// What `check` takes too.
     #[command(flatten)]
     pub serve: ServeArguments,

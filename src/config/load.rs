@@ -187,7 +187,7 @@ impl ConfigSource {
         let names: Vec<&String> = pools.into_iter().flat_map(toml::Table::keys).collect();
         match (names.as_slice(), self.program.first()) {
             ([only], _) => Ok((*only).clone()),
-            ([], Some(program)) => Ok(pool_name(program)),
+            ([], Some(_)) => Ok(pool_name(&self.program)),
             (several, _) => Err(several.len()),
         }
     }
@@ -259,9 +259,25 @@ fn command_of(path: &Path, bytes: &[u8]) -> Option<String> {
     is_program.then(|| format!("{here}{shown}"))
 }
 
-/// A name for the pool of a program from the command line.
-fn pool_name(program: &str) -> String {
+/// Programs that run a script which is named among their arguments.
+const SCRIPT_RUNNERS: [&str; 19] = [
+    "bash", "bun", "dash", "deno", "gawk", "guile", "julia", "ksh", "lua", "node", "perl", "php",
+    "python", "R", "Rscript", "ruby", "sh", "tclsh", "zsh",
+];
+
+/// A name for the pool of a program from the command line: that of the script, if it is one.
+fn pool_name(words: &[String]) -> String {
+    let program = words.first().map_or("", String::as_str);
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let bare = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let has_text = |word: &&String| !matches!(word.as_str(), "-c" | "-e");
+    let mut arguments = words.iter().skip(1).take_while(has_text);
+    let script = arguments.find(|word| !word.starts_with('-')).map(Path::new);
+    let script = script.filter(|script| {
+        let is_ending = |ending: &OsStr| ending.len() <= 4 && !ending.is_empty();
+        SCRIPT_RUNNERS.contains(&bare) && script.extension().is_some_and(is_ending)
+    });
+    let name = script.and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or(name);
     let is_plain = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '_' | '-' | '.');
     let name: String = name.chars().filter(|byte| is_plain(*byte)).collect();
     if name.is_empty() { "program".to_owned() } else { name }

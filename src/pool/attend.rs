@@ -46,10 +46,11 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let (reason, how) = match spawn(&settings.program.launch, &pool.services.guard) {
+    let (reason, how, said) = match spawn(&settings.program.launch, &pool.services.guard) {
         Ok((process, streams)) => {
             link.has_process(process.id());
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
+            words.leave_out(pool.links.told());
             let mut pump = pool.services.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
             let end = match pipes {
@@ -68,7 +69,10 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             }
             let exit = words.explain(exit);
             report(&settings, &link, end, &exit, &words);
-            (end, exit.to_string())
+            if end == ExitReason::StartFailed {
+                pool.links.note_told(words.begin());
+            }
+            (end, exit.to_string(), words.lines())
         }
         Err(error) => {
             link.note(error.to_string());
@@ -77,11 +81,11 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             let now = Instant::now();
             let why = Arc::from("the last one could not be started");
             pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed { why }, 0);
-            (ExitReason::StartFailed, error.to_string())
+            (ExitReason::StartFailed, error.to_string(), Vec::new())
         }
     };
     pool.metrics.worker_ended(reason);
-    pool.links.remove(Ending { worker: link.worker, reason, how, at: Instant::now() });
+    pool.links.remove(Ending { worker: link.worker, reason, how, said, at: Instant::now() });
     pool.state.borrow_mut().gone(link.worker);
     pool.settle(Instant::now());
     pool.lifecycle.note_moved();
@@ -141,6 +145,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     pool.state.borrow_mut().ready(now, link.worker);
     pool.settle(now);
     pool.lifecycle.note_moved();
+    pool.links.forget_told();
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     let mut looks = LookTimer::default();
@@ -314,7 +319,7 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
             tracing::info!(pool, worker, reason = end.label(), %exit, "worker left");
         }
         _ => {
-            let said = words.lines().join("\n");
+            let said = words.news().join("\n");
             tracing::warn!(pool, worker, reason = end.label(), why, %exit, said, "worker lost");
         }
     }

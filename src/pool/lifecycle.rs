@@ -28,6 +28,7 @@ impl Lifecycle {
     pub(super) fn end(&self, reason: ExitReason) {
         self.ending.set(Some(reason));
         self.adjusted.notify_one();
+        self.worker_moved.notify_waiters();
     }
 
     /// Returns the reason if the pool ends.

@@ -1,7 +1,7 @@
 //! The workers of a pool: a link to each that lives, and how the last ones ended.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -16,6 +16,8 @@ use crate::worker::turn::NextLook;
 
 /// How many endings are kept for operators.
 const ENDINGS_KEPT: usize = 10;
+/// How many lines of starts in vain are kept.
+const TOLD_MOST: usize = 400;
 
 /// How one worker ended.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Ending {
     pub reason: ExitReason,
     /// How it ended, in words that hold nothing the worker wrote.
     pub how: String,
+    /// Its last lines on stderr.
+    pub said: Vec<String>,
     /// When it was reaped.
     pub at: Instant,
 }
@@ -37,6 +41,8 @@ pub(super) struct Links {
     /// The last endings, oldest first.
     endings: RefCell<VecDeque<Ending>>,
     one_left: Notify,
+    /// What workers wrote that ended before any was ready. The log has it already.
+    told: RefCell<HashSet<String>>,
 }
 
 /// What the pool holds of one worker.
@@ -107,6 +113,23 @@ impl Links {
     /// Returns the last endings, oldest first.
     pub(super) fn endings(&self) -> Vec<Ending> {
         self.endings.borrow().iter().cloned().collect()
+    }
+
+    /// Returns the lines that were logged of earlier starts in vain.
+    pub(super) fn told(&self) -> HashSet<String> {
+        self.told.borrow().clone()
+    }
+
+    /// Keeps what a worker that was never ready wrote, so that it is not logged again.
+    pub(super) fn note_told(&self, lines: Vec<String>) {
+        let mut told = self.told.borrow_mut();
+        let room = TOLD_MOST.saturating_sub(told.len());
+        told.extend(lines.into_iter().take(room));
+    }
+
+    /// Forgets what was told, now that a worker is ready.
+    pub(super) fn forget_told(&self) {
+        self.told.borrow_mut().clear();
     }
 
     /// Returns true if no worker has ended yet.

@@ -186,13 +186,19 @@ impl Pool {
         counts.ready + counts.busy
     }
 
+    /// Waits until a worker serves, or the pool ends.
+    pub async fn wait_serving(&self) {
+        let is_over = || self.serving() > 0 || self.lifecycle.ending().is_some();
+        self.lifecycle.wait_moved(is_over).await;
+    }
+
     /// Waits until this many workers serve, or until the first workers have all ended before one
-    /// was ready. Later starts may still succeed.
+    /// was ready, or until the pool ends. Later starts may still succeed.
     pub async fn wait_started(&self, count: usize) {
         let is_over = || {
             let WorkerCounts { starting, ready, busy, .. } = self.worker_counts();
             let have_ended = ready + busy + starting == 0 && !self.links.have_none_ended();
-            ready + busy >= count || have_ended
+            ready + busy >= count || have_ended || self.lifecycle.ending().is_some()
         };
         self.lifecycle.wait_moved(is_over).await;
     }

@@ -7,6 +7,7 @@
 mod active;
 mod announce;
 mod app;
+mod begin;
 mod descriptors;
 mod operator;
 mod reload;
@@ -36,6 +37,7 @@ use crate::worker::reaper;
 
 use active::Active;
 use app::Server;
+use begin::{FirstStarts, NotStarted};
 use operator::AdminDesk;
 use threads::Threads;
 
@@ -49,6 +51,9 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// Why the server ended, or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// A pool did not start, and that was to end the server.
+    #[error(transparent)]
+    NotStarted(#[from] NotStarted),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -87,6 +92,10 @@ fn no_guard(error: io::Error) -> ServeError {
 pub struct Mode {
     /// It reloads by itself when the configuration or a file of a program changes.
     pub watches: bool,
+    /// It ends if a pool does not start.
+    pub fails_fast: bool,
+    /// Somebody sits before it.
+    pub is_on_terminal: bool,
 }
 
 /// Serves until told to stop. `source` is what a reload loads again.
@@ -186,9 +195,18 @@ async fn serve(
     if mode.watches {
         services.tasks.spawn_local(watch::reload_on_change(Rc::clone(&server)));
     }
+    let starts = FirstStarts::follow(server.current().pools(), mode.fails_fast, &services.tasks);
     let hint = "this should not happen; please report it";
-    until_stop_signal(&server).await.map_err(system("cannot wait for signals", hint))?;
-    tracing::info!("stopping: accepted calls are finished first");
+    tokio::select! {
+        told = until_stop_signal(&server) => told.map_err(system("cannot wait for signals", hint))?,
+        not_started = starts.one_failed() => {
+            server.drain();
+            server.stop(ExitReason::Stopped).await;
+            return Err(not_started.into());
+        }
+    }
+    let again = if mode.is_on_terminal { "; Ctrl-C again stops at once" } else { "" };
+    tracing::info!("stopping: accepted calls are finished first{again}");
     drain.begin();
     server.drain();
     let second = second_stop_signal();

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub mod advice;
 mod ending;
 pub mod guard;
 pub mod kill;

@@ -3,7 +3,7 @@
 //! It always reads everything, because a full pipe would stop the program. One line of the program
 //! becomes at most one line of the log, without control characters that could disturb a terminal.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ const BURST: u32 = 200;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Lines kept for the report of a crash.
 const KEPT_LINES: usize = 20;
+/// Lines kept from the beginning, to know them again.
+const BEGIN_MOST: usize = 200;
 /// Most bytes of the lines kept for the report of a crash.
 const KEPT_BYTES: usize = 8 * 1024;
 
@@ -45,6 +47,10 @@ struct Words {
     not_run: Option<String>,
     lines: VecDeque<String>,
     bytes: usize,
+    /// The first lines.
+    begin: Vec<String>,
+    /// Lines that are not logged.
+    left_out: HashSet<String>,
 }
 
 /// Cuts bytes into lines of limited length.
@@ -77,6 +83,8 @@ impl LastWords {
             not_run: None,
             lines: VecDeque::new(),
             bytes: 0,
+            begin: Vec::new(),
+            left_out: HashSet::new(),
         };
         Self { shared: Arc::new(Mutex::new(words)), pool, worker }
     }
@@ -86,6 +94,24 @@ impl LastWords {
         let words = self.lock();
         let unfinished = (!words.cutter.line.is_empty()).then(|| shown(&words.cutter.line, false));
         words.lines.iter().cloned().chain(unfinished).collect()
+    }
+
+    /// Logs none of these lines: it has them from a worker before, which ended as this one may.
+    pub fn leave_out(&self, lines: HashSet<String>) {
+        self.lock().left_out = lines;
+    }
+
+    /// Returns the first lines, in no more than a few hundred.
+    pub fn begin(&self) -> Vec<String> {
+        self.lock().begin.clone()
+    }
+
+    /// Returns what [`LastWords::lines`] does, without the lines that are left out.
+    pub fn news(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        let words = self.lock();
+        lines.retain(|line| !words.left_out.contains(line));
+        lines
     }
 
     /// Returns [`Exit::NotRun`] if the shim said that it could not run the program, else `exit`.
@@ -109,10 +135,13 @@ impl LastWords {
             let (line, behind) = words.cutter.next(rest);
             rest = behind;
             let Some(line) = line.and_then(|line| words.keep(line)) else { continue };
+            if words.left_out.contains(&line) {
+                continue;
+            }
             let now = Instant::now();
             if allowance.take(now) {
                 self.report(allowance);
-                self.log(line);
+                self.log(&line);
             }
         }
     }
@@ -120,8 +149,9 @@ impl LastWords {
     /// Takes the end of the stream. The last line needs no line end.
     fn finish(&self, allowance: &mut Allowance) {
         let words = &mut *self.lock();
-        if let Some(line) = words.cutter.finish().and_then(|line| words.keep(line)) {
-            self.log(line);
+        let last = words.cutter.finish().and_then(|line| words.keep(line));
+        if let Some(line) = last.filter(|line| !words.left_out.contains(line)) {
+            self.log(&line);
         }
         self.report(allowance);
     }
@@ -172,17 +202,20 @@ pub async fn pump(stderr: AsyncFd<OwnedFd>, words: LastWords) {
 
 impl Words {
     /// Keeps a line and returns it for the log. Returns `None` for the shim's line.
-    fn keep(&mut self, line: String) -> Option<&str> {
+    fn keep(&mut self, line: String) -> Option<String> {
         if let Some(reason) = line.strip_prefix(&self.shim_prefix) {
             self.not_run = Some(reason.to_owned());
             return None;
         }
         self.bytes += line.len();
-        self.lines.push_back(line);
+        if self.begin.len() < BEGIN_MOST {
+            self.begin.push(line.clone());
+        }
+        self.lines.push_back(line.clone());
         while self.lines.len() > KEPT_LINES || (self.bytes > KEPT_BYTES && self.lines.len() > 1) {
             self.bytes -= self.lines.pop_front().map_or(0, |gone| gone.len());
         }
-        self.lines.back().map(String::as_str)
+        Some(line)
     }
 }
 

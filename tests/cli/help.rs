@@ -40,6 +40,8 @@ Arguments:
 Options:
       --watch[=<PATTERN>]  Reload by itself when the configuration or a file of a program changes:
                            the files that the command names, and those of PATTERN; may be repeated
+      --fail-fast          End with exit code 1 if a pool does not start, as on a terminal, instead
+                           of trying again
   -h, --help               Print help
 
 Server:

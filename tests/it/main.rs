@@ -16,6 +16,7 @@ mod deploy;
 mod drain;
 mod faults;
 mod first_request;
+mod first_start;
 mod flood;
 mod held_memory;
 mod hostile_callers;

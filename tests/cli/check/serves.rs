@@ -221,7 +221,7 @@ fn a_program_that_cannot_be_seen_to_wait_is_told_of_in_one_sentence() {
     says(
         &checked(&room, &program),
         0,
-        &["warning: pool `python3` cannot be seen to wait for its input", "`{input}` in `reply`"],
+        &["warning: pool `clock` cannot be seen to wait for its input", "`{input}` in `reply`"],
     );
     let said = room.run(&["check", "--reply", "{input}", "--", "python3", "clock.py"]);
     says(&said, 0, &["no errors in 1 pool and 2 routes\n"]);

@@ -4,12 +4,13 @@
 
 use super::Diagnosis;
 use crate::base::units::show_duration;
-use crate::cli::check::advice::{ending, missing_part, named, shown};
+use crate::cli::check::advice::{ending, named, shown};
 use crate::cli::check::finding::{Finding, escaped, time};
 use crate::cli::check::framings::{quoted, ready_for};
 use crate::cli::check::record::{OUTPUT_MAX, Phase, Stall, TrialEnd};
 use crate::cli::check::remedy::{framing_change, missing_options};
 use crate::config::{Framing, Matching};
+use crate::worker::advice::missing_part;
 use crate::worker::process::Exit;
 
 impl Diagnosis<'_> {
