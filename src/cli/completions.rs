@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
 use super::say;
-use crate::config::flags::{CommandLine, CompletionsArguments};
+use crate::config::flags::CompletionsArguments;
+use crate::config::key_flags::command_line;
 
 /// Prints the script to stdout.
 pub(super) fn run(arguments: &CompletionsArguments) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "httpipe", &mut script);
+    clap_complete::generate(arguments.shell, &mut command_line(), "httpipe", &mut script);
     say(&String::from_utf8_lossy(&script));
     ExitCode::SUCCESS
 }

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
 
 use crate::config::flags::{Command, CommandLine};
+use crate::config::key_flags::command_line;
 use crate::config::words::shell_word;
 
 /// Returns the command line with `--` before its program, if it lacks just that.
@@ -30,7 +31,7 @@ fn is_program(word: &str) -> bool {
 /// Returns true if the line can be read, and names no configuration file.
 fn is_complete(before: &[&str], program: &[&str]) -> bool {
     let line = ["httpipe"].iter().chain(before).chain(&["--"]).chain(program);
-    let matches = CommandLine::command().try_get_matches_from(line);
+    let matches = command_line().try_get_matches_from(line);
     let line = matches.and_then(|matches| CommandLine::from_arg_matches(&matches));
     match line.map(|line| line.command) {
         Ok(Command::Run(run)) => run.serve.config.is_none(),

@@ -1,21 +1,38 @@
-//! `httpipe init`: writes a commented httpipe.toml to start from.
+//! `httpipe init`: writes the httpipe.toml that `run` with the same words stands for, or a commented
+//! one to start from.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use super::{FAILED, REFUSED, complain_with_hint, say};
+use clap::ArgMatches;
+
+use super::{FAILED, REFUSED, complain, complain_with_hint, is_terminal, say, shown, typed};
+use crate::config::ConfigSource;
 use crate::config::flags::InitArguments;
 use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
+use crate::config::problem::Secrets;
 
 /// The program for a file that names none; every system has it.
 const PROGRAM: [&str; 3] = ["sed", "-u", "s/^/you said: /"];
 
-/// Writes `./httpipe.toml`, unless it exists.
-pub(super) fn run(arguments: &InitArguments) -> ExitCode {
+/// Writes `./httpipe.toml`, unless it exists: what the options say, or a commented file to start
+/// from.
+pub(super) fn run(arguments: InitArguments, matches: Option<&ArgMatches>) -> ExitCode {
+    let options = typed(&arguments.options, matches);
+    let text = if options.is_empty() {
+        configuration(&arguments.program)
+    } else {
+        let source = ConfigSource { path: None, program: arguments.program, options };
+        if let Err(problems) = source.load() {
+            let is_terminal = is_terminal(&std::io::stderr());
+            complain(&shown(&problems, &source, Secrets::Shown, is_terminal));
+            return ExitCode::from(REFUSED);
+        }
+        format!("{HEAD}\n{}", source.values())
+    };
     let file = OpenOptions::new().write(true).create_new(true).open(DEFAULT_FILE);
-    let text = configuration(&arguments.program);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => {
             say("wrote httpipe.toml; try it with `httpipe check`, then `httpipe run`\n");
@@ -38,7 +55,13 @@ pub(super) fn run(arguments: &InitArguments) -> ExitCode {
     }
 }
 
-/// Returns the text of the file.
+/// What every file begins with.
+const HEAD: &str = "\
+# The configuration of httpipe. `httpipe check` validates this file, `httpipe run` serves it.
+# Every key: docs/reference/config.md
+";
+
+/// Returns the text of a commented file.
 fn configuration(program: &[String]) -> String {
     let words: Vec<String> = match program {
         [] => PROGRAM.iter().map(|word| quoted(word)).collect(),

@@ -13,9 +13,10 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
-use crate::config::flags::{Command, CommandLine, ServeArguments};
+use crate::config::flags::{Command, CommandLine, Options, ServeArguments, Typed};
+use crate::config::key_flags::{self, command_line};
 use crate::config::{ConfigSource, Problems, Secrets};
 use crate::server::Mode;
 
@@ -31,7 +32,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         return demo_worker::main(arguments.into_iter().skip(1));
     }
     let line = std::iter::once(OsString::from("httpipe")).chain(arguments.iter().cloned());
-    let parsed = CommandLine::command()
+    let parsed = command_line()
         .try_get_matches_from(line)
         .and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?, matches)));
     let (line, matches) = match parsed {
@@ -62,7 +63,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Check(arguments) => {
             check::run(&source(arguments.serve, matches), !arguments.no_ask)
         }
-        Command::Init(arguments) => init::run(&arguments),
+        Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
@@ -70,8 +71,16 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 
 /// Puts the file, the program and the options together.
 fn source(arguments: ServeArguments, matches: Option<&ArgMatches>) -> ConfigSource {
-    let options = matches.map(|matches| arguments.options.typed(matches)).unwrap_or_default();
+    let options = typed(&arguments.options, matches);
     ConfigSource::new(arguments.config, arguments.program, options)
+}
+
+/// All options that were given.
+fn typed(options: &Options, matches: Option<&ArgMatches>) -> Vec<Typed> {
+    let Some(matches) = matches else { return Vec::new() };
+    let mut typed = options.typed(matches);
+    typed.extend(key_flags::typed(matches));
+    typed
 }
 
 /// Writes the result of a command to stdout. A closed stdout is no error.

@@ -28,7 +28,7 @@ pub enum Command {
     Run(RunArguments),
     /// Validate the configuration, ask a worker of each pool and report what it does
     Check(CheckArguments),
-    /// Write a commented httpipe.toml
+    /// Write the httpipe.toml that `run` with the same options stands for
     Init(InitArguments),
     /// Make a running server deploy its configuration and programs, and report the outcome
     Reload(ReloadArguments),
@@ -209,6 +209,10 @@ pub struct InitArguments {
     /// The program to write into the file, and its arguments
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
+
+    /// What the file is to say, in the words of `run`.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 /// What `reload` takes.
@@ -270,6 +274,8 @@ pub enum Target {
     Send,
     /// `cache` of the routes whose answers may be kept.
     Cache,
+    /// Another key of the routes.
+    RouteKey(&'static str),
 }
 
 /// An option with one value: its id, what was typed, what it sets, how it is read.

@@ -92,6 +92,14 @@ impl ConfigSource {
             .map_err(|problems| Problems::new(source, problems).with_secrets(secrets))
     }
 
+    /// What the options say, as a file would: what [`load`](Self::load) reads if there is none.
+    pub fn values(&self) -> toml::Table {
+        let mut tree = Tree::default();
+        // `load` has told its problems.
+        drop(self.put_options(&mut tree));
+        tree.values
+    }
+
     fn check(&self, tree: Tree, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
         let Tree { values, places } = tree;
         let file: File = match values.try_into() {
@@ -167,13 +175,14 @@ impl ConfigSource {
                     }
                 }
                 Target::Routes => put_routes(tree, value, name),
-                Target::Send | Target::Cache => {}
+                Target::Send | Target::Cache | Target::RouteKey(_) => {}
             }
         }
         put_default_routes(tree);
         for typed in &self.options {
             match typed.target {
-                Target::Send => problems.extend(self.put_send(tree, typed)),
+                Target::Send => problems.extend(self.put_in_routes(tree, "send", typed)),
+                Target::RouteKey(key) => problems.extend(self.put_in_routes(tree, key, typed)),
                 Target::Cache => put_cache(tree, typed),
                 _ => {}
             }
@@ -192,7 +201,7 @@ impl ConfigSource {
         }
     }
 
-    fn put_send(&self, tree: &mut Tree, typed: &Typed) -> Option<Problem> {
+    fn put_in_routes(&self, tree: &mut Tree, key: &str, typed: &Typed) -> Option<Problem> {
         let are_typed = self.options.iter().any(|other| other.target == Target::Routes);
         let calling: Vec<usize> = routes(tree, |route| !route.contains_key("text"));
         if calling.len() != 1 && !are_typed {
@@ -201,7 +210,7 @@ impl ConfigSource {
             return Some(Problem::new(place, message).hint("add `--route 'GET /path?key={key}'`"));
         }
         for index in calling {
-            let path = KeyPath::of(&["route"]).index(index).key("send");
+            let path = KeyPath::of(&["route"]).index(index).key(key);
             tree.put(&path, typed.value.clone(), &typed.name);
         }
         None

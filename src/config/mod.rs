@@ -11,6 +11,7 @@ pub mod findings;
 pub mod flags;
 pub mod framing;
 pub mod glob;
+pub mod key_flags;
 pub mod launch;
 pub mod load;
 pub mod origins;

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::key_flags::option_of;
 use super::schema::{TableSchema, schema, tables};
 
 /// The JSON schema, for editors.
@@ -27,7 +28,8 @@ pub fn markdown() -> String {
          <!-- Made from src/config/file.rs by `UPDATE=1 cargo test`; edit the comments there. -->\n\n",
     );
     text.push_str(describe(&schema));
-    text.push('\n');
+    text.push_str("\n\n");
+    text.push_str(include_str!("language.md"));
     for table in tables(&schema) {
         let heading = if table.way.is_empty() { "At the top of the file" } else { &table.name };
         add_table(&mut text, heading, &table);
@@ -41,12 +43,14 @@ fn add_table(text: &mut String, heading: &str, table: &TableSchema<'_>) {
         text.push('\n');
     };
     add(format!("\n## {heading}\n"));
-    add("| key | type | if absent | meaning |\n|---|---|---|---|".to_owned());
+    add("| key | type | if absent | option | meaning |\n|---|---|---|---|---|".to_owned());
     let required = table.schema["required"].as_array();
     for (key, schema) in table.schema["properties"].as_object().into_iter().flatten() {
         let is_required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
         let absent = if is_required { "must be given".to_owned() } else { absent(schema) };
-        add(format!("| `{key}` | {} | {absent} | {} |", kind(schema), cell(describe(schema))));
+        let option = option_of(&[&table.way[..], &[key.as_str()]].concat());
+        let (kind, meaning) = (kind(schema), cell(describe(schema)));
+        add(format!("| `{key}` | {kind} | {absent} | {option} | {meaning} |"));
     }
 }
 

@@ -130,3 +130,12 @@ fn a_table_in_one_word_is_shown_as_a_table() {
     says(&told_of_pool("env = \"A=1\""), "hint: write { A = \"1\" }\n");
     says(&told_of_pool("hello = \"x\""), "hint: write [{ send = \"x\" }]\n");
 }
+
+#[test]
+fn a_prompt_is_what_an_answer_ends_with() {
+    let script = "while True:\n    print(2 * int(input('number: ')))\n";
+    let room = Room::new().file("ask.py", script);
+    let said = room.run(&["check", "--probe", "1", "--", "python3", "ask.py"]);
+    says(&said, "reply = \"until:number: \"");
+    assert!(!said.contains("ready ="), "{said}");
+}

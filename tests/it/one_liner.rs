@@ -53,3 +53,31 @@ fn texts(value: &serde_json::Value) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+#[test]
+fn init_writes_the_file_that_run_with_the_same_words_stands_for() {
+    let line = "--route 'GET /fib?num={num:int}' --reply '{input}|{result}' --workers 1..2 \
+                --retries 3 --cache 1h --params '{ num = { max = 90 } }' --limits-body 1KiB \
+                -- $httpipe demo-worker --pair";
+    let words: Vec<String> = shell(&format!("printf '%s\\n' {}", line.replace('$', "\\$")))
+        .1
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let binary = env!("CARGO_BIN_EXE_httpipe");
+    let init = format!("{binary} init {}", line.replace("$httpipe", binary));
+    let by_words = Server::args(&words).start();
+    let by_file = Server::args(&[]).prepare_with(&init).start();
+    for path in ["/fib?num=10", "/fib?num=91", "/fib?num=ten", "/fib", "/"] {
+        let (first, second) = (by_words.client().get(path), by_file.client().get(path));
+        let shown = |answer: &crate::support::Answer| (answer.status, answer.body.clone());
+        assert_eq!(first.status, second.status, "{path}");
+        if first.status == 200 {
+            assert_eq!(shown(&first), shown(&second), "{path}");
+        }
+    }
+    assert_eq!(by_file.client().get("/fib?num=10").json()["result"], "10");
+    assert_eq!(by_file.client().get("/fib?num=91").status, 400);
+    assert!(by_file.client().get("/fib?num=10").header("cache-status").contains("hit"));
+}
