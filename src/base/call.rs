@@ -2,6 +2,7 @@
 //!
 //! Pure: data only.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,6 +27,57 @@ impl Question {
     }
 }
 
+/// Who sends a message of JSON-RPC: a connection, and the session that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The number of the connection.
+    pub connection: u64,
+    /// The session that the caller named (`Mcp-Session-Id`).
+    pub session: Option<Bytes>,
+}
+
+impl Speaker {
+    /// Returns true if both are the same caller.
+    fn is(&self, other: &Self) -> bool {
+        let is_same_session = self.session.is_some() && self.session == other.session;
+        self.connection == other.connection || is_same_session
+    }
+}
+
+/// The name of a call as its caller knows it. Others may use the same `id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnName {
+    /// The caller.
+    pub speaker: Speaker,
+    /// The text of the caller's `id`.
+    pub id: Bytes,
+}
+
+impl OwnName {
+    /// Returns true if both are the same call of the same caller.
+    pub fn is(&self, other: &Self) -> bool {
+        self.id == other.id && self.speaker.is(&other.speaker)
+    }
+}
+
+/// A message to a pool that nobody answers.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// The message.
+    pub text: Question,
+    /// `None` if it cancels nothing.
+    pub cancels: Option<Cancels>,
+}
+
+/// What a message cancels.
+#[derive(Clone, Debug)]
+pub struct Cancels {
+    /// The call; `None` if the message names none.
+    pub call: Option<OwnName>,
+    /// Where the `id` of the call is in the message.
+    pub place: Range<usize>,
+}
+
 /// One question to a pool, with what the pool must know about it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -37,6 +89,8 @@ pub struct Call {
     pub idempotent: bool,
     /// When its caller stops waiting (`X-Timeout`); `None` if only the limits of the pool hold.
     pub caller_deadline: Option<Instant>,
+    /// The name by which the caller may cancel it; `None` if nobody may.
+    pub own_name: Option<Box<OwnName>>,
 }
 
 /// A successful answer, judged and shaped. Nothing is left to check.

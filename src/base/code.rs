@@ -34,6 +34,8 @@ pub enum Code {
     HeadersTooLarge,
     /// `program_error`
     ProgramError,
+    /// `cancelled`
+    Cancelled,
     /// `poisonous`
     Poisonous,
     /// `internal`
@@ -58,7 +60,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
@@ -71,6 +73,7 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::HeadersTooLarge,
         Self::ProgramError,
+        Self::Cancelled,
         Self::Poisonous,
         Self::Internal,
         Self::WorkerLost,
@@ -98,6 +101,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::HeadersTooLarge => "headers_too_large",
             Self::ProgramError => "program_error",
+            Self::Cancelled => "cancelled",
             Self::Poisonous => "poisonous",
             Self::Internal => "internal",
             Self::WorkerLost => "worker_lost",

@@ -68,6 +68,8 @@ pub enum Failure {
         /// The pattern's `{message}`.
         message: Arc<str>,
     },
+    /// The caller cancelled the call by a message of its protocol.
+    Cancelled,
     /// The question has ended several workers and is refused for a while.
     Poisonous,
     /// A fault of the server.
@@ -130,6 +132,7 @@ impl Failure {
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
             Self::HeadersTooLarge => Code::HeadersTooLarge,
             Self::ProgramError { .. } => Code::ProgramError,
+            Self::Cancelled => Code::Cancelled,
             Self::Poisonous => Code::Poisonous,
             Self::Internal => Code::Internal,
             Self::WorkerLost { .. } => Code::WorkerLost,
@@ -165,6 +168,7 @@ impl Failure {
             Code::UnsupportedMediaType => Self::UnsupportedMediaType { detail: "x".into() },
             Code::HeadersTooLarge => Self::HeadersTooLarge,
             Code::ProgramError => Self::ProgramError { status: 418, message: "x".into() },
+            Code::Cancelled => Self::Cancelled,
             Code::Poisonous => Self::Poisonous,
             Code::Internal => Self::Internal,
             Code::WorkerLost => Self::WorkerLost { exit: "exit code 1".into() },

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use self::remote::DeskSender;
 pub use self::remote::RemoteGateway;
 use self::share::Runs;
-use crate::base::{Call, Failure, Outcome, Question, Reply, RouteId, Timing};
+use crate::base::{Call, Failure, Outcome, Reply, RouteId, Timing, Word};
 use crate::cache::{Cache, Key, KeyRef, Scope, Stored};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::Pool;
@@ -30,8 +30,8 @@ pub trait Calls {
     /// Answers a request exactly once. Dropping the future means that the caller left.
     fn call(&self, request: Request) -> impl Future<Output = Answer>;
 
-    /// Passes a question on to one worker of a pool; no answer comes back.
-    fn tell(&self, pool: usize, question: Question) -> impl Future<Output = Result<(), Failure>>;
+    /// Passes a message on to a worker of a pool; no answer comes back.
+    fn tell(&self, pool: usize, word: Word) -> impl Future<Output = Result<(), Failure>>;
 }
 
 /// A call, the pool it is for, and how its answer may be kept.
@@ -165,10 +165,10 @@ impl Calls for Gateway {
         Answer { result, timing, cache: None }
     }
 
-    async fn tell(&self, pool: usize, question: Question) -> Result<(), Failure> {
+    async fn tell(&self, pool: usize, word: Word) -> Result<(), Failure> {
         match &self.link {
-            Link::Remote(desk) => desk.tell(pool, question).await,
-            Link::Local(desk) => desk.tell(pool, &question),
+            Link::Remote(desk) => desk.tell(pool, word).await,
+            Link::Local(desk) => desk.tell(pool, &word),
         }
     }
 }
@@ -185,8 +185,8 @@ impl Desk {
         self.pools[pool].submit(call, metrics)
     }
 
-    fn tell(&self, pool: usize, question: &Question) -> Result<(), Failure> {
-        self.pools[pool].tell(question)
+    fn tell(&self, pool: usize, word: &Word) -> Result<(), Failure> {
+        self.pools[pool].tell(word)
     }
 
     fn route(&self, id: RouteId) -> Arc<RouteMetrics> {
@@ -204,8 +204,8 @@ impl PoolHandle {
         self.0.submit(call, route)
     }
 
-    fn tell(&self, question: &Question) -> Result<(), Failure> {
-        self.0.tell(question)
+    fn tell(&self, word: &Word) -> Result<(), Failure> {
+        self.0.tell(word)
     }
 }
 

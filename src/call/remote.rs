@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Calls as _, Gateway, Link, Request, failed};
-use crate::base::{Failure, Question};
+use crate::base::{Failure, Word};
 use crate::cache::{Cache, Scope};
 
 /// Most messages of one gateway that wait for the desk; the next one waits where it was sent.
@@ -28,7 +28,7 @@ pub(super) struct DeskSender(mpsc::Sender<Message>);
 #[derive(Debug)]
 enum Message {
     Call { request: Request, answer: oneshot::Sender<Answer> },
-    Tell { pool: usize, question: Question, result: oneshot::Sender<Result<(), Failure>> },
+    Tell { pool: usize, word: Word, result: oneshot::Sender<Result<(), Failure>> },
 }
 
 impl Gateway {
@@ -60,9 +60,9 @@ impl DeskSender {
         answered.await.unwrap_or_else(|_| failed(Failure::Internal))
     }
 
-    pub(super) async fn tell(&self, pool: usize, question: Question) -> Result<(), Failure> {
+    pub(super) async fn tell(&self, pool: usize, word: Word) -> Result<(), Failure> {
         let (result, told) = oneshot::channel();
-        if self.0.send(Message::Tell { pool, question, result }).await.is_err() {
+        if self.0.send(Message::Tell { pool, word, result }).await.is_err() {
             return Err(Failure::Draining);
         }
         told.await.unwrap_or(Err(Failure::Internal))
@@ -74,9 +74,9 @@ async fn serve(gateway: Gateway, mut messages: mpsc::Receiver<Message>) {
     while let Some(message) = messages.recv().await {
         let Link::Local(desk) = &gateway.link else { return };
         match message {
-            Message::Tell { pool, question, result } => {
+            Message::Tell { pool, word, result } => {
                 // A caller that has just left misses nothing.
-                result.send(desk.tell(pool, &question)).ok();
+                result.send(desk.tell(pool, &word)).ok();
             }
             Message::Call { request, answer } => {
                 desk.tasks.spawn_local(answer_unless_left(gateway.clone(), request, answer));

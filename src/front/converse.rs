@@ -10,9 +10,12 @@ use bytes::Bytes;
 use super::json_rpc::{self, Kind, Message, RpcBody};
 use super::{Front, Matched, Said};
 use crate::base::template::{Segment, Slot};
-use crate::base::{Failure, Timing};
+use crate::base::{Cancels, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
+
+/// The header that names the session of the Model Context Protocol that a request belongs to.
+const SESSION: &str = "mcp-session-id";
 
 /// Returns true if a route with this call passes JSON-RPC on as it is.
 pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
@@ -48,7 +51,7 @@ impl Front {
                     Ok(()) => Said::Accepted(index),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
-                Kind::Call { .. } => match self.put(calls, matched, &message.text).await {
+                Kind::Call { id } => match self.put(calls, matched, &message.text, id).await {
                     Ok(answer) => Said::Answer(index, answer),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
@@ -91,7 +94,7 @@ impl Front {
                 }
                 (None, Timing::default())
             }
-            Kind::Call { id } => match self.put(calls, matched, text).await {
+            Kind::Call { id } => match self.put(calls, matched, text, id.clone()).await {
                 Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
                 Ok(Answer { result: Err(failure), timing, .. }) => {
                     (Some(json_rpc::failed(id.as_ref(), &failure)), timing)
@@ -107,9 +110,14 @@ impl Front {
         calls: &C,
         matched: Matched<'_>,
         text: &Bytes,
+        id: Option<Bytes>,
     ) -> Result<Answer, Failure> {
         let text = self.as_it_is_sent(matched.call, text);
-        let asking = self.asking(matched, &text)?;
+        let mut asking = self.asking(matched, &text)?;
+        // Callers who share a run must not cancel it for each other.
+        let is_shared = asking.keep.is_some();
+        asking.call.own_name =
+            id.filter(|_| !is_shared).map(|id| Box::new(OwnName { speaker: speaker(matched), id }));
         Ok(calls.call(asking).await)
     }
 
@@ -122,7 +130,13 @@ impl Front {
     ) -> Result<(), Failure> {
         let text = self.as_it_is_sent(matched.call, text);
         let asking = self.asking(Matched { caller_deadline: None, ..matched }, &text)?;
-        calls.tell(asking.pool, asking.call.question).await
+        let text = asking.call.question;
+        let cancels = json_rpc::cancelled(&text.text).map(|cancelled| {
+            let place = cancelled.id.clone().unwrap_or_default();
+            let name = |place| OwnName { speaker: speaker(matched), id: text.text.slice(place) };
+            Cancels { call: cancelled.id.map(name), place }
+        });
+        calls.tell(asking.pool, Word { text, cancels }).await
     }
 
     /// Replaces line ends between the tokens if the framing cannot carry them.
@@ -130,6 +144,15 @@ impl Front {
         let text = text.slice_ref(text.trim_ascii());
         let is_carried = self.wire(call).framing.unsendable(&text).is_none();
         if is_carried { text } else { json_rpc::in_one_line(&text) }
+    }
+}
+
+/// Returns who sent a request.
+fn speaker(matched: Matched<'_>) -> Speaker {
+    let session = matched.head.headers.get(SESSION);
+    Speaker {
+        connection: matched.caller.connection,
+        session: session.map(|session| Bytes::copy_from_slice(session.as_bytes())),
     }
 }
 

@@ -24,6 +24,7 @@ fn counted_as_call(code: Code) -> &'static str {
             "if it became a call"
         }
         Code::ProgramError
+        | Code::Cancelled
         | Code::Poisonous
         | Code::WorkerLost
         | Code::BadAnswer
@@ -49,6 +50,18 @@ const BUSY: (&str, &str) = (
      answer, found no room",
     "Repeat the request after `Retry-After` if it may run twice: where the answer found no \
      room, the program has done its work",
+);
+
+/// The words for `cancelled`.
+const CANCELLED: (&str, &str) = (
+    "The caller cancelled the call with `notifications/cancelled` or `$/cancelRequest`",
+    "Nothing; the program may still have done its work",
+);
+
+/// The words for `timeout`.
+const TIMEOUT: (&str, &str) = (
+    "The program did not answer within `timeout`, or within the caller's `X-Timeout`",
+    "Ask less, or allow more time; the program may still have done its work",
 );
 
 /// Returns when a code happens, and what the caller can do.
@@ -93,6 +106,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
             "The program reported an error: its answer matched `error`",
             "Read `detail`, which holds the program's own words",
         ),
+        Code::Cancelled => CANCELLED,
         Code::Poisonous => (
             "The same question has ended several workers, and is refused for a while",
             "Do not repeat it; the operator can lift this with `DELETE /poisonous`",
@@ -115,10 +129,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
         Code::NoWorker => ("The pool has no worker, and cannot start one now", AGAIN),
         Code::Busy => BUSY,
         Code::Draining => ("The server is stopping", AGAIN),
-        Code::Timeout => (
-            "The program did not answer within `timeout`, or within the caller's `X-Timeout`",
-            "Ask less, or allow more time; the program may still have done its work",
-        ),
+        Code::Timeout => TIMEOUT,
     }
 }
 

@@ -3,6 +3,9 @@
 //!
 //! Pure. Every message is found by reading the top level of its JSON; nothing is built of it.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::problem::ProblemDocument;
@@ -44,6 +47,13 @@ pub enum Kind {
     },
     /// It has a `method` and no `id`: nobody answers it.
     Notification,
+}
+
+/// The call that a notification cancels.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Where the `id` of the call is in the text; `None` if it is not there, or twice.
+    pub id: Option<Range<usize>>,
 }
 
 /// Reads a body. With `strictly`, a question without a `method` is no message: no program of
@@ -95,6 +105,29 @@ fn message(text: &Bytes, strictly: bool) -> Result<Message, Unfit> {
         (id, _) => Kind::Call { id: id.map(|id| text.slice(id.value)) },
     };
     Ok(Message { text: text.clone(), kind })
+}
+
+/// Returns what a notification cancels in the words of the Model Context Protocol or of language
+/// servers; `None` if it is none that cancels.
+pub fn cancelled(text: &[u8]) -> Option<Cancelled> {
+    // A second `method` or `params` may be the one that the program reads.
+    let Ok(object) = json::members(text, ["method", "params"]) else {
+        return Some(Cancelled { id: None });
+    };
+    let [method, params] = object.members;
+    // Escapes can write the same name in many ways.
+    let method: Cow<'_, str> = serde_json::from_slice(&text[method?.value]).ok()?;
+    let name = match &*method {
+        "notifications/cancelled" => "requestId",
+        "$/cancelRequest" => "id",
+        _ => return None,
+    };
+    let id = params.and_then(|params| {
+        let [id] = json::members(&text[params.value.clone()], [name]).ok()?.members;
+        let id = id?.value;
+        Some(params.value.start + id.start..params.value.start + id.end)
+    });
+    Some(Cancelled { id })
 }
 
 /// The same JSON without line ends, which can only stand between its tokens.
@@ -181,6 +214,27 @@ mod tests {
         let batch = strictly(r#"[{"id":1},{"method":"m"}]"#);
         let Ok(RpcBody::Batch(messages)) = batch else { panic!("{batch:?}") };
         assert!(messages[0].is_none() && messages[1].is_some());
+    }
+
+    #[test]
+    fn what_a_notification_cancels_is_found_however_it_is_written() {
+        for (text, id) in [
+            (r#"{"method":"notifications/cancelled","params":{"requestId":3,"r":{}}}"#, Some("3")),
+            (r#"{"params" : {"id" : "x y"} ,"method":"$/cancelRequest"}"#, Some("\"x y\"")),
+            (r#"{"method":"notifications\/cancelled","params":{"requestId":3}}"#, Some("3")),
+            (r#"{"method":"\u0024/cancelRequest","params":{"id":3}}"#, Some("3")),
+            (r#"{"method":"$/cancelRequest","params":{"requestId":3}}"#, None),
+            (r#"{"method":"$/cancelRequest","params":{"id":3,"id":4}}"#, None),
+            (r#"{"method":"$/cancelRequest","params":[3]}"#, None),
+            (r#"{"method":"$/cancelRequest"}"#, None),
+            (r#"{"method":"x","params":{"id":3},"params":{"id":4}}"#, None),
+        ] {
+            let cancelled = cancelled(text.as_bytes()).expect(text);
+            assert_eq!(cancelled.id.map(|place| &text[place]), id, "{text}");
+        }
+        for text in [r#"{"method":"x","params":{"id":3}}"#, r#"{"method":"$/cancelrequest"}"#] {
+            assert_eq!(cancelled(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -97,6 +97,7 @@ struct Matched<'a> {
     call: &'a CallSettings,
     head: &'a Parts,
     caller_deadline: Option<Instant>,
+    caller: &'a Caller,
 }
 
 /// What a request is answered with. Numbers are indices of routes.
@@ -261,7 +262,7 @@ impl Front {
             Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
-        let matched = Matched { index, route, call, head, caller_deadline };
+        let matched = Matched { index, route, call, head, caller_deadline, caller };
         if self.routes[index].json_rpc {
             return self.converse(calls, matched, &bytes).await;
         }
@@ -350,6 +351,7 @@ impl Front {
             question: asked.question,
             idempotent: call.idempotent,
             caller_deadline,
+            own_name: None,
         };
         Ok(Asking { pool: call.pool, call: call_of_it, keep })
     }

@@ -79,7 +79,10 @@ impl ProblemDocument {
         let title = StatusCode::from_u16(self.status).ok().and_then(|it| it.canonical_reason());
         let members = Members {
             r#type: "about:blank",
-            title: title.unwrap_or("Program Error"),
+            title: title.unwrap_or(match self.code {
+                Code::Cancelled => "Cancelled",
+                _ => "Program Error",
+            }),
             status: self.status,
             detail: &self.detail,
             code: self.code.as_str(),
@@ -104,6 +107,8 @@ pub(super) fn status_of(code: Code) -> u16 {
         Code::UnsupportedMediaType => 415,
         Code::ProgramError | Code::Poisonous => 422,
         Code::HeadersTooLarge => 431,
+        // What nginx logs where the caller gave its request up.
+        Code::Cancelled => 499,
         Code::Internal => 500,
         Code::WorkerLost | Code::BadAnswer => 502,
         Code::QueueFull | Code::QueueTimeout | Code::NoWorker | Code::Busy | Code::Draining => 503,
@@ -136,6 +141,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             "the program cannot answer this question".into()
         }
         Failure::ProgramError { message, .. } => Cow::Borrowed(message),
+        Failure::Cancelled => "the caller cancelled this call".into(),
         Failure::Poisonous => {
             "this question has ended several workers and is refused for a while".into()
         }

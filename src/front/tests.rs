@@ -13,7 +13,7 @@ use super::routes::tests::fixed;
 use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
-use crate::base::{Question, Reply, ReplyForm};
+use crate::base::{Reply, ReplyForm, Word};
 use crate::cache::Stored;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
@@ -53,14 +53,14 @@ impl Calls for Echo {
         self.told.clone().unwrap_or(Answer { result, timing, cache: None })
     }
 
-    async fn tell(&self, _: usize, _: Question) -> Result<(), Failure> {
+    async fn tell(&self, _: usize, _: Word) -> Result<(), Failure> {
         Ok(())
     }
 }
 
 /// One who came by a socket file.
 fn caller() -> Caller {
-    Caller { peer: "unix".into(), is_guarded: false }
+    Caller { peer: "unix".into(), is_guarded: false, connection: 0 }
 }
 
 struct Told {

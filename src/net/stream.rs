@@ -44,6 +44,8 @@ pub struct Caller {
     pub peer: Box<str>,
     /// The connection came by a loopback listener, which web pages of other sites must not use.
     pub is_guarded: bool,
+    /// Tells their connection from others. It is drawn at random.
+    pub connection: u64,
 }
 
 impl Stream {
@@ -56,7 +58,7 @@ impl Stream {
             }
             Self::Unix(_) => "unix".into(),
         };
-        Caller { peer, is_guarded }
+        Caller { peer, is_guarded, connection: fastrand::u64(..) }
     }
 
     /// Takes the connection from its runtime, for another thread.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::pending::Outbox;
-use crate::base::{Failure, Outcome, PartSender, Question, Reply, Timing};
+use crate::base::{Failure, Outcome, OwnName, PartSender, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::policy::Fingerprint;
 use crate::wire::Refused;
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) outbox: Rc<Outbox>,
     pub(super) route: Arc<RouteMetrics>,
     pub(super) progress: RefCell<Progress>,
+    /// The name by which the caller may cancel the call.
+    pub(super) own_name: Option<Box<OwnName>>,
 }
 
 /// How much of its answer the caller of one call has got.
@@ -38,8 +40,13 @@ pub(super) enum Progress {
 
 impl Entry {
     /// An entry whose outcome goes to `outbox`.
-    pub(super) fn new(question: Question, route: Arc<RouteMetrics>, outbox: Rc<Outbox>) -> Self {
-        Self { question, outbox, route, progress: RefCell::default() }
+    pub(super) fn new(
+        question: Question,
+        own_name: Option<Box<OwnName>>,
+        route: Arc<RouteMetrics>,
+        outbox: Rc<Outbox>,
+    ) -> Self {
+        Self { question, outbox, route, progress: RefCell::default(), own_name }
     }
 
     /// Fails a call that never got into the books.

@@ -17,6 +17,7 @@ mod attend;
 mod begun;
 mod blame;
 mod calls;
+mod cancels;
 mod deadlines;
 mod driver;
 mod entry;
@@ -154,7 +155,7 @@ impl Pool {
             bytes: call.question.text.len(),
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
-            payload: Entry::new(call.question, route, Rc::clone(&outbox)),
+            payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox)),
         };
         let arrived = self.state.borrow_mut().arrive(now, new);
         let id = match arrived {

@@ -103,6 +103,11 @@ impl<P> State<P> {
         self.calls.get(id).map(|call| &call.payload)
     }
 
+    /// The newest call that the shell knows by this; `None` if there is none.
+    pub fn newest(&self, is_it: impl Fn(&P) -> bool) -> Option<CallId> {
+        self.calls.iter().filter(|call| is_it(&call.payload)).map(|call| call.id).max()
+    }
+
     /// A call arrives and enters the books.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Answers that come in parts, calls that are cancelled, and messages that are not answered.
+//! Answers that come in parts.
 //!
 //! The first part of an answer is the outcome of the call for its caller. From then on the call may
 //! not run twice, and a failure is told through the parts. The call stays in the books until the
@@ -11,15 +11,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Pool;
-use super::entry::{Progress, unsendable};
+use super::entry::Progress;
 use super::links::Link;
-use crate::base::{CallId, Failure, Outcome, PartSender, Question, Reply, ReplyForm};
+use crate::base::{CallId, Failure, Outcome, PartSender, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
 use crate::wire::{Share, Verdict};
 use crate::worker::pipes::{Dropped, Heard};
-
-/// When to try again after no worker could be told something.
-const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// Passes one part of an answer on. Returns why if it may belong to another call.
@@ -140,55 +137,6 @@ impl Pool {
         self.lifecycle.wait_streams().await;
     }
 
-    /// Tells the workers that hold this call that it is cancelled, if the protocol has words for
-    /// that. Then the call has ended.
-    pub(super) fn cancel(self: &Rc<Self>, now: Instant, call: CallId) {
-        let settings = self.settings();
-        let Some(words) = &settings.program.wire.cancel else { return };
-        for link in self.links.all() {
-            let was_told =
-                link.pipes.borrow_mut().as_mut().is_some_and(|it| it.cancel(call, words));
-            if was_told {
-                link.wake();
-                let ended = self.state.borrow_mut().withdrawn(now, link.worker, call);
-                if let Some(ended) = ended {
-                    let after = ended.timing.queue + ended.timing.work;
-                    self.finish(ended, Err(Failure::Timeout { after }));
-                }
-            }
-        }
-    }
-
-    /// Sends one worker a message that is not answered. Takes the free worker used last, else the
-    /// one that holds the fewest calls. The message is no call: it neither waits nor occupies the
-    /// worker.
-    ///
-    /// # Errors
-    ///
-    /// `no_worker` if no worker is ready, `queue_full` if the worker does not read, `draining` if
-    /// the pool ends, and the failure of a message that the framing refuses.
-    pub fn tell(&self, question: &Question) -> Result<(), Failure> {
-        if self.lifecycle.ending().is_some() {
-            return Err(Failure::Draining);
-        }
-        let listener = self.state.borrow().listener();
-        let link = listener.and_then(|worker| self.links.get(worker));
-        let Some(link) = link else { return Err(none_to_tell()) };
-        let told = link.pipes.borrow_mut().as_mut().map(|pipes| pipes.tell(question));
-        match told {
-            Some(Ok(true)) => {
-                link.wake();
-                Ok(())
-            }
-            Some(Ok(false)) => Err(Failure::QueueFull {
-                detail: "the program has not read the messages before".into(),
-                retry_after: TELL_AGAIN,
-            }),
-            Some(Err(refused)) => Err(unsendable(&refused)),
-            None => Err(none_to_tell()),
-        }
-    }
-
     /// Counts the messages of a worker that answered no call.
     pub(super) fn count_dropped(&self, dropped: Dropped) {
         let Dropped { notifications, questions, late, strays, stray } = dropped;
@@ -209,8 +157,4 @@ impl Pool {
             );
         }
     }
-}
-
-fn none_to_tell() -> Failure {
-    Failure::NoWorker { why: "so the message was not sent".into(), retry_after: TELL_AGAIN }
 }

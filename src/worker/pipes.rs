@@ -186,19 +186,19 @@ impl Pipes {
         Ok(has_room)
     }
 
-    /// Tells the worker that a call is cancelled. In `words`, `{id}` stands for the id of the call.
+    /// Tells the worker that a call is cancelled, in `words`, which are made of the id of the call.
     /// Afterwards the worker owes no answer to it.
     ///
     /// Returns false if the worker does not hold the call, or does not read what was written
     /// before: then these messages would pile up without limit.
-    pub fn cancel(&mut self, call: CallId, words: &str) -> bool {
+    pub fn cancel(&mut self, call: CallId, words: impl FnOnce(u64) -> Bytes) -> bool {
         if self.outgoing.len() >= BACKLOG_MOST {
             return false;
         }
         let Some(id) = self.correlator.cancel(&call) else { return false };
         self.begins.retain(|(begun, _)| *begun != call);
         // The framing refuses only words that would break it. Then the worker is not told.
-        self.say(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
+        self.say(&Question::plain(words(id))).ok();
         true
     }
 

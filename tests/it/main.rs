@@ -25,6 +25,7 @@ mod hostile_requests;
 mod http_replies;
 mod hygiene;
 mod json_rpc;
+mod json_rpc_cancel;
 mod json_rpc_nonsense;
 mod kill;
 mod large_questions;
