@@ -1,7 +1,7 @@
 //! Notices that something may have changed in directories, by inotify.
 //!
-//! These are hints and nothing more: who is woken looks at the files itself. A hint may come for
-//! nothing, and may be missing where the kernel sees no change, as on a network file system.
+//! These are only hints: the receiver looks at the files itself. A hint may come without a change,
+//! and may be missing if the kernel sees no change, as on a network file system.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -65,7 +65,7 @@ impl Hints {
             .then(|| format!("more than {DIRECTORIES_MOST} directories"));
         for (dir, flags) in watched.into_iter().take(DIRECTORIES_MOST) {
             match add_watch(events, dir, flags | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD) {
-                // One that is not there comes to be in a directory above it.
+                // A directory that does not exist will be created in one above it.
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {}
                 Err(error) => {
                     self.gap = Some(format!("{}: {}", dir.display(), io::Error::from(error)));

@@ -203,8 +203,8 @@ def worse(results):
         " answers is ahead of httpipe as it comes.\n\n" + "\n".join(lines) + "\n\nAnd what no"
         " table shows: as the work per call grows, all of these become equal. At 1 ms of Python a"
         " call the queue, the balance, memory and behaviour under faults are the difference, not"
-        " the overhead. Who needs nothing but an ASGI application in one process has a simpler"
-        " thing in uvicorn or granian: no second process, no wire, streaming, WebSockets, TLS."
+        " the overhead. For nothing but an ASGI application in one process, uvicorn or granian is"
+        " simpler: no second process, no wire, and streaming, WebSockets and TLS included."
     )
 
 

@@ -211,7 +211,7 @@ def growth(records):
         for record in records
     ]
     names = ["what grows", "to", "requests/s", "p50 / p99 ms", "CPU µs a request"]
-    names += ["of which server", "server MB", "not 200"]
+    names += ["server only", "server MB", "not 200"]
     return (
         "## How costs grow\n\nhttpipe alone, with two workers unless noted otherwise."
         " Memory is that of the server itself.\n\n" + grid(names, rows) + "\n\n"

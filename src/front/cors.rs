@@ -66,7 +66,7 @@ pub(super) fn asked_method(request: &HeaderMap) -> Option<&str> {
 /// Lets the page of the request read this response, if `cors` has its origin.
 pub(super) fn permit(response: &mut HeaderMap, cors: &Cors, request: &HeaderMap) {
     if *cors != Cors::Any {
-        // Whoever keeps the response must not give it to a page of another origin.
+        // A cache must not give the response to a page of another origin.
         response.append(VARY, HeaderValue::from_static("Origin"));
     }
     let Some(origin) = allowed(cors, request) else {

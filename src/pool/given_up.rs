@@ -4,10 +4,10 @@
 //! pools whose answers prove which call they are for: there a late answer is known as such, and is
 //! dropped. The worker goes on, and each call that was given up takes the room of one.
 //!
-//! A worker is of no use any longer once such calls take all its room, or once it has answered
-//! nobody for two `timeout`s since it was given the oldest of them. It is stopped then. Calls that
-//! it still holds and that may not run twice keep it until they have ended; meanwhile it takes no
-//! others, and another worker is started in its place.
+//! A worker is useless once such calls take all its room, or once it has given no answer for two
+//! `timeout`s since it got the oldest of them. It is then stopped. If it still holds calls that
+//! may not run twice, it is kept until they have ended; meanwhile it takes no others, and another
+//! worker is started in its place.
 
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ use super::crew::{Phase, WorkerBook};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 
-/// So many `timeout`s a worker may answer nobody: the call that was given up had one, the calls
-/// beside it get another.
+/// For how many `timeout`s a worker may give no answer: one for the call that was given up, and
+/// another one for the calls beside it.
 const SILENT_TIMEOUTS: u32 = 2;
 
 impl<P> State<P> {
@@ -32,8 +32,8 @@ impl<P> State<P> {
         self.crew.answered_late(worker, id);
     }
 
-    /// Returns true if a worker in which the calls in `late` have run out of time is of no use to
-    /// others and nobody else's call would fail with it.
+    /// Returns true if a worker whose calls in `late` have run out of time is useless, and no other
+    /// call would fail if it were stopped.
     pub(super) fn may_stop_for(&self, now: Instant, worker: WorkerId, late: &[CallId]) -> bool {
         let Some(book) = self.crew.get(worker) else { return false };
         let is_full = book.given_up.len() + late.len() >= self.rules.given_up_most();
@@ -75,7 +75,7 @@ impl<P> State<P> {
         }
     }
 
-    /// Looks whether a worker answers nobody any longer.
+    /// Checks whether a worker has given no answer for too long.
     pub(super) fn check_silence(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.crew.get(worker) else { return };
         let Some(until) = self.silent_until(book) else { return };
@@ -91,11 +91,11 @@ impl<P> State<P> {
 
     fn stop_mute(&mut self, now: Instant, worker: WorkerId) {
         self.stop_worker(worker, StopReason::Timeout);
-        let lost = Failure::WorkerLost { exit: "stopped because it answered nobody".into() };
+        let lost = Failure::WorkerLost { exit: "stopped because it gave no answers".into() };
         self.clear(now, worker, 0, &lost, |_, _| None);
     }
 
-    /// Until when a worker may answer nobody; `None` if that is not in question.
+    /// Returns until when a worker may give no answer; `None` if there is no such limit now.
     pub(super) fn silent_until(&self, book: &WorkerBook) -> Option<Instant> {
         if book.phase != Phase::Serving || book.is_mute {
             return None;
@@ -108,8 +108,7 @@ impl<P> State<P> {
         book.given_up.len() >= self.rules.given_up_most()
     }
 
-    /// Returns true if no caller is told of a failure when a worker is stopped, but for those of
-    /// the calls in `late`.
+    /// Returns true if stopping a worker fails no calls except those in `late`.
     fn costs_nobody(&self, now: Instant, book: &WorkerBook, late: &[CallId]) -> bool {
         book.held.iter().filter(|held| !late.contains(&held.id)).all(|held| {
             let Some(call) = self.calls.get(held.id) else { return true };

@@ -17,11 +17,11 @@ use crate::watch::Hints;
 const SETTLED: Duration = Duration::from_millis(100);
 /// How long a change may go on before it is taken as it is.
 const SETTLED_AT_LAST: Duration = Duration::from_secs(5);
-/// How often to look where the kernel tells of every change, to be safe.
+/// How often to look although the kernel reports every change, to be safe.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often to look where it does not, and whether a refused configuration is better now.
+/// How often to look if the kernel does not, or while the configuration is refused.
 const LOOK_OFTEN: Duration = Duration::from_secs(1);
-/// Looking takes at most this part of the time.
+/// Looking takes at most one part in this many of the time.
 const SHARE: u32 = 20;
 
 /// What is looked at.
@@ -53,7 +53,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
     let mut is_gap_told = false;
     while !server.is_draining() {
         picture.watch_with(&mut hints);
-        // After that, so that no change falls between the two.
+        // The files are looked at after they are watched, so that no change is missed.
         picture = watched.look().await;
         if picture.stamps != known {
             picture = watched.settle(picture).await;

@@ -1,7 +1,7 @@
 //! One limit for the memory of all connections together.
 //!
-//! Each connection has limits of its own, but the sum of what they allow is larger than any
-//! machine. Small pieces are not counted: counting them would cost more than they take.
+//! Each connection has its own limits, but all of them together allow more memory than a machine
+//! has. Small pieces are not counted: counting them would cost more than they take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

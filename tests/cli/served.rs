@@ -1,4 +1,4 @@
-//! A server that is started like a person starts it, to see whether it does what `check` said.
+//! Starts a server as a person does, to see whether it does what `check` said.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Bodies that arrive and answers that wait for their readers have one limit together.
+//! Bodies that arrive and answers that wait for their readers share one memory limit.
 
 use crate::support::{Connection, Pending, Server};
 

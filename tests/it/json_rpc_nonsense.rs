@@ -1,5 +1,5 @@
-//! One caller's nonsense, and a program's, costs only itself: messages that are no questions,
-//! questions without an answer, and lines that are no answers.
+//! Nonsense from one caller, or from a program, does not affect others: messages that are no
+//! questions, questions without an answer, and lines that are no answers.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! No caller gets another's answer, without an echo too: a question is handed over only to a
-//! program that waits for its input, and what it writes until it waits again belongs to it.
+//! No caller gets the answer of another, even without an echo: a question is handed over only to a
+//! program that waits for its input, and the output until it waits again is the answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn serves(script: &str, keys: &str) -> crate::support::Plan {
     Server::with(keys).file("worker.py", script).worker("python3 worker.py")
 }
 
-/// So many questions by so many callers at once, each looked at with its question.
+/// Lets `callers` callers ask `calls` questions each, and checks every answer with its question.
 fn crowd(server: &Server, callers: usize, calls: usize, check: impl Fn(&str, &Answer) + Sync) {
     std::thread::scope(|scope| {
         for caller in 0..callers {
@@ -40,7 +40,7 @@ fn crowd(server: &Server, callers: usize, calls: usize, check: impl Fn(&str, &An
     });
 }
 
-/// Its own answer, or an honest failure.
+/// Checks that this is the answer to the question, or an honest failure.
 fn its_own_or_none(question: &str, answer: &Answer) {
     match answer.status {
         200 => assert_eq!(answer.body, format!("answer {question}")),

@@ -23,8 +23,8 @@ impl Crew {
         }
     }
 
-    /// A worker still owes an answer to a call that nobody waits for any longer. `None` if it does
-    /// not hold the call.
+    /// Gives up a call that a worker holds and still has to answer. Returns `None` if the worker
+    /// does not hold the call.
     pub(in crate::pool) fn give_up(
         &mut self,
         now: Instant,
@@ -35,7 +35,7 @@ impl Crew {
         let released = self.release(now, worker, id, false)?;
         let book = self.workers.get_mut(&worker)?;
         book.given_up.push(GivenUp { id, given: released.given });
-        // Those behind it are not served by the way.
+        // The worker does not go on to the calls behind this one because it was given up.
         book.overdue = was_overdue && released.freed.is_none();
         Some(released)
     }
