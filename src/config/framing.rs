@@ -4,7 +4,7 @@
 
 use crate::base::ByteRegex;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "line",
     "nul",
     "lines:N",
@@ -17,6 +17,7 @@ const NAMES: [&str; 12] = [
     "netstring",
     "content-length",
     "turn",
+    "eof",
 ];
 
 /// How bytes are cut into messages, in one direction.
@@ -46,6 +47,9 @@ pub enum Framing {
     ContentLength,
     /// An answer is all bytes until the program waits for its input again; a question is a line.
     Turn,
+    /// Bytes up to the end: the program's input ends after one question, and its answer with its own
+    /// end.
+    Eof,
 }
 
 /// The framing of questions and of answers.
@@ -114,6 +118,7 @@ impl Framing {
             ("netstring", None) => Self::Netstring,
             ("content-length", None) => Self::ContentLength,
             ("turn", None) => Self::Turn,
+            ("eof", None) => Self::Eof,
             ("lines", argument) => match argument.and_then(|number| number.parse().ok()) {
                 Some(count @ 1..=1_000_000) => Self::Lines(count),
                 _ => return refuse(text, "say how many lines, as in \"lines:2\""),
@@ -160,7 +165,12 @@ impl Framing {
                     !nonce_guards && memchr::memmem::find(value, sentinel.as_bytes()).is_some();
                 forged.then_some("the text that ends a message")
             }
-            Self::U16 | Self::U32 | Self::U32le | Self::Netstring | Self::ContentLength => None,
+            Self::U16
+            | Self::U32
+            | Self::U32le
+            | Self::Netstring
+            | Self::ContentLength
+            | Self::Eof => None,
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct WireSettings {
     pub error: Option<Pattern>,
     /// The HTTP status of an answer that `error` matches; 400 to 599.
     pub error_status: u16,
+    /// What a program says of its error is the last lines that it writes to stderr.
+    pub error_is_stderr: bool,
     /// Most bytes of one question or answer.
     pub message_max: usize,
     /// Its workers take turns: a question is handed over only to a program that waits for its
@@ -216,6 +218,11 @@ impl WireSettings {
         self.framing.reply == Framing::Turn || self.stream.as_ref().is_some_and(ends_stream)
     }
 
+    /// Returns true if each process gets one question, and ends with its answer.
+    pub fn ends_with_answer(&self) -> bool {
+        self.framing.reply == Framing::Eof
+    }
+
     /// Returns true if each answer shows by itself which call it is for.
     pub fn proves_question(&self) -> bool {
         self.reply.repeats_question() || self.matching != Matching::Order
@@ -249,6 +256,7 @@ impl PoolSettings {
             reply: ReplyShape::Plain,
             error: None,
             error_status: 422,
+            error_is_stderr: false,
             message_max: 1024,
             takes_turns: true,
             stream: None,

@@ -78,7 +78,7 @@ pub fn ask(
     let mut rendering = Rendering::new(wire, !nonce.is_empty());
     match &call.send {
         SendShape::Template(template) => {
-            if let Some((name, value)) = whole_value(template, material, &mut values) {
+            if let Some((name, value)) = whole_value(wire, template, material, &mut values) {
                 return rendering.pass_on(name, value);
             }
             rendering.fill(template, material, &values, nonce)?;
@@ -95,14 +95,16 @@ pub fn ask(
 
 /// Returns the only value of a question that has nothing else, with the name of the value. It is
 /// the body without its last line end, or a parameter, and need not be copied.
+/// A program that reads to the end of its input gets every byte of the body.
 fn whole_value<'a>(
+    wire: &WireSettings,
     template: &Template,
     material: Material<'a>,
     values: &mut [String],
 ) -> Option<(&'a str, Bytes)> {
     match template.segments[..] {
         [Segment::Slot(Slot::Body { as_json: false })] => {
-            let length = without_line_end(material.body).len();
+            let length = plain_body(wire, material.body).len();
             Some(("body", material.body.slice(..length)))
         }
         [Segment::Slot(Slot::Parameter { index, as_json: false })] => {
@@ -111,6 +113,12 @@ fn whole_value<'a>(
         }
         _ => None,
     }
+}
+
+/// The body as a question has it: without its last line end, unless a question may be of any bytes
+/// up to the end.
+fn plain_body<'a>(wire: &WireSettings, body: &'a [u8]) -> &'a [u8] {
+    if wire.ends_with_answer() { body } else { without_line_end(body) }
 }
 
 fn without_line_end(body: &[u8]) -> &[u8] {
@@ -208,7 +216,7 @@ impl<'a> Rendering<'a> {
                     self.value(&parameter.name, value.as_bytes())?;
                 }
                 Slot::Body { as_json: false } => {
-                    self.value("body", without_line_end(material.body))?;
+                    self.value("body", plain_body(self.wire, material.body))?;
                 }
                 Slot::Body { as_json: true } => {
                     let text = str::from_utf8(without_line_end(material.body));

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
 
 use super::Pool;
 use super::actions::Loss;
 use super::links::{Ending, Link};
+use super::once::serve_once;
 use super::turns::Turns;
 use crate::base::ExitReason;
 use crate::config::PoolSettings;
@@ -61,12 +63,21 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                 }
             };
             let exit = part(&link, &settings, process, end).await;
-            wait_for_readers(&link).await;
-            pool.lost(&link, end, &exit);
-            if tokio::time::timeout(LAST_WORDS, &mut pump).await.is_err() {
-                // A process that left the group still holds stderr, perhaps for ever.
-                pump.abort();
+            let wire = &settings.program.wire;
+            if end == ExitReason::Crash && wire.error_is_stderr && exit != Exit::Code(0) {
+                wait_for_last_words(&mut pump).await;
             }
+            let is_answered = end == ExitReason::Crash
+                && wire.ends_with_answer()
+                && pool.answered_by_end(&link, &exit, &words);
+            let end = if is_answered { ExitReason::Recycled } else { end };
+            if !is_answered {
+                wait_for_readers(&link).await;
+                pool.lost(&link, end, &exit);
+            }
+            wait_for_last_words(&mut pump).await;
+            // A process that left the group still holds stderr, perhaps for ever.
+            pump.abort();
             let exit = words.explain(exit);
             report(&settings, &link, end, &exit, &words);
             if end == ExitReason::StartFailed {
@@ -122,7 +133,11 @@ async fn live(
             if settings.program.wire.takes_turns {
                 link.takes_turns(Turns::new(watcher, &settings.program.wire));
             }
+            let ends_with_answer = pipes.ends_with_answer();
             *link.pipes.borrow_mut() = Some(pipes);
+            if ends_with_answer {
+                return serve_once(pool, link, process).await;
+            }
             return serve(pool, link, process).await;
         }
         Ok(Err(not_ready)) => {
@@ -242,6 +257,13 @@ async fn wait_for_readers(link: &Link) {
     }
 }
 
+/// Waits a moment for the end of stderr.
+async fn wait_for_last_words(pump: &mut JoinHandle<()>) {
+    if !pump.is_finished() {
+        tokio::time::timeout(LAST_WORDS, pump).await.ok();
+    }
+}
+
 /// Wakes the task of a worker for its next look. It is set again only after it has rung: most turns
 /// are over before their first timed look, and setting a timer costs more than the look itself.
 #[derive(Default)]
@@ -312,6 +334,10 @@ fn report(settings: &PoolSettings, link: &Link, end: ExitReason, exit: &Exit, wo
     let worker = link.worker.0;
     let why = link.why();
     match end {
+        // One for each call.
+        ExitReason::Recycled if settings.program.wire.ends_with_answer() => {
+            tracing::debug!(pool, worker, reason = end.label(), %exit, "worker left");
+        }
         ExitReason::ScaledDown
         | ExitReason::Recycled
         | ExitReason::Reloaded

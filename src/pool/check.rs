@@ -128,7 +128,7 @@ impl<P> State<P> {
             return Err(format!("worker {} holds nothing and has no room", book.id));
         }
         let free = self.crew.free().len();
-        if waiting > 0 && free > 0 {
+        if waiting > 0 && free > 0 && !self.are_enough_running() {
             return Err(format!("{waiting} calls wait while {free} workers are free"));
         }
         Ok(())

@@ -26,6 +26,7 @@ mod given_up;
 mod lifecycle;
 mod links;
 mod losses;
+mod once;
 mod promises;
 mod queue;
 mod refusals;

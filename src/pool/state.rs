@@ -20,7 +20,7 @@
 //! - A call is in the queue, or held by a worker, or (during a rescue) both; never neither.
 //! - A worker that starts or leaves holds nothing.
 //! - At most `most` workers count.
-//! - While a worker is free, no call waits.
+//! - While a worker is free, no call waits, unless the most workers run that take one call each.
 //! - A worker that serves has room for a call, or holds one.
 //! - An alarm is set for every deadline.
 
@@ -296,6 +296,9 @@ impl<P> State<P> {
     /// The worker that gets the next call: the free worker used last, else the one that holds
     /// the fewest calls and has room. A worker whose head is overdue gets no call.
     pub(super) fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
+        if self.are_enough_running() {
+            return None;
+        }
         if let Some(worker) = self.crew.free().last() {
             return Some(*worker);
         }
@@ -319,6 +322,14 @@ impl<P> State<P> {
         };
         let books = self.crew.iter().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
+    }
+
+    /// Returns true if as many workers run as there may be. A worker that takes one call does not
+    /// count from then on, and without this limit each waiting call would get a process at once.
+    pub(super) fn are_enough_running(&self) -> bool {
+        let has_call = |book: &&WorkerBook| !book.held.is_empty();
+        self.rules.recycle_calls == Some(1)
+            && self.crew.iter().filter(has_call).count() >= self.rules.most
     }
 
     fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {

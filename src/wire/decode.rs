@@ -36,7 +36,8 @@ enum MessageEnd {
     Binary(length::Prefix),
     Netstring,
     ContentLength,
-    Turn,
+    /// Not the bytes tell where a message ends.
+    Outside,
 }
 
 impl Decoder {
@@ -54,7 +55,7 @@ impl Decoder {
             Framing::U32le => MessageEnd::Binary(length::Prefix::U32le),
             Framing::Netstring => MessageEnd::Netstring,
             Framing::ContentLength => MessageEnd::ContentLength,
-            Framing::Turn => MessageEnd::Turn,
+            Framing::Turn | Framing::Eof => MessageEnd::Outside,
         };
         Self { end, limit: message_max, progress: Progress::default() }
     }
@@ -110,7 +111,7 @@ impl Decoder {
             MessageEnd::Binary(prefix) => length::find_binary(*prefix, buffer, limit),
             MessageEnd::Netstring => length::find_netstring(buffer, limit),
             MessageEnd::ContentLength => length::find_content_length(buffer, progress, limit),
-            MessageEnd::Turn => may_still_fit(buffer, 1, limit),
+            MessageEnd::Outside => may_still_fit(buffer, 1, limit),
         }
     }
 }

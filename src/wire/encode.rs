@@ -46,6 +46,7 @@ impl Encoder {
                 (Frame::Ended(b"\n"), usize::MAX)
             }
             Framing::Nul => (Frame::Ended(b"\0"), usize::MAX),
+            Framing::Eof => (Frame::Ended(b""), usize::MAX),
             Framing::Block => (Frame::Block, usize::MAX),
             Framing::Until(text) => (Frame::Until(Sentinel::new(text)), usize::MAX),
             Framing::U16 => (Frame::U16, usize::from(u16::MAX)),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod advice;
 mod ending;
 pub mod guard;
+mod input;
 pub mod kill;
 pub mod look;
 pub mod own;

@@ -7,16 +7,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::AsyncWrite;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+use super::input::Input;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
 use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
@@ -40,7 +39,7 @@ const IDS_BEGIN: Range<u64> = 1 << 16..1 << 30;
 /// The pipes of one worker.
 #[derive(Debug)]
 pub struct Pipes {
-    stdin: pipe::Sender,
+    input: Input,
     stdout: pipe::Receiver,
     encoder: Encoder,
     decoder: Decoder,
@@ -135,7 +134,7 @@ impl Pipes {
         wire: &WireSettings,
     ) -> io::Result<Self> {
         Ok(Self {
-            stdin: pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?,
+            input: Input::new(stdin, wire.ends_with_answer())?,
             // Not checked to be a pipe, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
@@ -238,12 +237,13 @@ impl Pipes {
     /// As long as any process has the other end of its stdin, that is certain only for those with no
     /// byte written.
     pub fn unread(&self) -> usize {
+        if let Some(left) = self.input.left_at_end() {
+            return usize::from(!self.is_idle() && self.asked > 0 && left == self.written);
+        }
         if !self.is_stdin_closed() {
             return self.unwritten();
         }
-        // Either end of a pipe tells how much is in it, even after the other end was closed.
-        let left = rustix::io::ioctl_fionread(&self.stdin).unwrap_or(0);
-        self.begins_from(self.written.saturating_sub(left))
+        self.begins_from(self.written.saturating_sub(self.input.left()))
     }
 
     fn begins_from(&self, place: u64) -> usize {
@@ -256,6 +256,10 @@ impl Pipes {
     pub fn silence(&mut self) -> Silence {
         if self.correlator.may_speak() {
             return Silence::Kept;
+        }
+        if self.ends_with_answer() {
+            // Whatever it writes, also before its question, is its answer.
+            return if self.is_stdin_closed() { Silence::Closed } else { Silence::Kept };
         }
         if !self.incoming.is_empty() {
             return Silence::Broken(self.incoming.split().freeze());
@@ -272,10 +276,18 @@ impl Pipes {
     /// Writes what waits to be written. Ready when nothing is left.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let stdin = Pin::new(&mut self.stdin);
-            let count = ready!(stdin.poll_write(context, &self.outgoing))?;
-            self.outgoing.advance(count);
-            self.written += count as u64;
+            match ready!(self.input.poll_write(context, &self.outgoing)) {
+                Ok(count) => {
+                    self.outgoing.advance(count);
+                    self.written += count as u64;
+                }
+                // A program need not read all of its question to answer it.
+                Err(_) if self.ends_with_answer() => self.outgoing.clear(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if self.ends_with_answer() && !self.is_idle() {
+            self.input.end();
         }
         if std::mem::take(&mut self.is_outgoing_large) {
             self.outgoing = BytesMut::new();
@@ -429,15 +441,12 @@ impl Pipes {
 
     /// Returns true if everything was written to the worker, and it has read it.
     pub fn is_read(&self) -> bool {
-        self.is_flushed() && rustix::io::ioctl_fionread(&self.stdin).is_ok_and(|left| left == 0)
+        self.is_flushed() && self.input.left() == 0
     }
 
     /// Returns true if no process has the other end of the worker's stdin.
     pub fn is_stdin_closed(&self) -> bool {
-        let mut polled = [PollFd::new(&self.stdin, PollFlags::empty())];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        rustix::event::poll(&mut polled, Some(&now)).is_ok()
-            && polled[0].revents().contains(PollFlags::ERR)
+        self.input.has_no_reader()
     }
 
     /// Returns true if nothing waits to be written.
@@ -447,7 +456,19 @@ impl Pipes {
 
     /// Our end of the pipe that its questions go through.
     pub fn stdin(&self) -> BorrowedFd<'_> {
-        self.stdin.as_fd()
+        self.input.pipe()
+    }
+
+    /// Returns true if the program gets one question, and ends with its answer.
+    pub fn ends_with_answer(&self) -> bool {
+        self.input.ends
+    }
+
+    /// Finds out, for a program that ends with its answer and was killed with its group, whether it
+    /// has read anything of its question. Nobody can read it afterwards.
+    pub fn close_input(&mut self) {
+        self.input.end();
+        self.input.drain();
     }
 
     /// Returns what was read and not yet cut into messages. A banner is searched here.

@@ -92,7 +92,8 @@ pub async fn prepare(
     settings: &PoolSettings,
 ) -> Result<Beginning, NotReady> {
     let program = &settings.program;
-    let mut starting = Starting { pipes, watcher, process, beginning: Beginning::default() };
+    let mut starting =
+        Starting { pipes, watcher, process, beginning: Beginning::default(), kept: 0 };
     match &program.start.ready {
         Some(ready) => skip_banner(starting.pipes, ready).await?,
         None => starting.wait_for_input(settings.rules.start_timeout).await?,
@@ -129,6 +130,8 @@ struct Starting<'a> {
     watcher: &'a mut Watcher,
     process: &'a Process,
     beginning: Beginning,
+    /// Bytes of output that are kept.
+    kept: usize,
 }
 
 impl Starting<'_> {
@@ -140,7 +143,7 @@ impl Starting<'_> {
             self.pipes.read_rest();
             if self.drop_output() {
                 start.wrote(Instant::now());
-                if self.beginning.banner.bytes > BANNER_MOST {
+                if self.beginning.banner.bytes.max(self.kept) > BANNER_MOST {
                     let why = "what it writes before its first question does not end";
                     return Err(NotReady::OutOfStep(why.to_owned()));
                 }
@@ -155,8 +158,13 @@ impl Starting<'_> {
         }
     }
 
-    /// Drops what the worker wrote, but keeps its begin for the log.
+    /// Drops what the worker wrote, but keeps its begin for the log. Of a program that ends with its
+    /// answer it drops nothing, because all its output is that answer. Returns true if it wrote.
     fn drop_output(&mut self) -> bool {
+        if self.pipes.ends_with_answer() {
+            let before = std::mem::replace(&mut self.kept, self.pipes.received().len());
+            return self.kept > before;
+        }
         let output = self.pipes.take_rest();
         let Banner { begin, bytes } = &mut self.beginning.banner;
         let room = BANNER_KEPT.saturating_sub(begin.len());

@@ -14,6 +14,7 @@ mod crash;
 mod deadlines;
 mod deploy;
 mod drain;
+mod eof;
 mod faults;
 mod first_request;
 mod first_start;

@@ -71,5 +71,6 @@ pub(super) fn shown(framing: &Framing) -> String {
         Framing::Netstring => "netstring".to_owned(),
         Framing::ContentLength => "content-length".to_owned(),
         Framing::Turn => "turn".to_owned(),
+        Framing::Eof => "eof".to_owned(),
     }
 }

@@ -61,11 +61,15 @@ fn pool(
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
     let reply = reply(findings, &path, file.reply.as_deref());
-    let ends_with_turn = file.framing.reply() == "turn";
-    let in_flight = in_flight(file, reply.repeats_question() && !ends_with_turn);
+    let has_one_call = matches!(file.framing.reply(), "turn" | "eof");
+    let in_flight = in_flight(file, reply.repeats_question() && !has_one_call);
     let wire = wire(findings, &path, file, reply, in_flight);
     let start = start(findings, &path, file);
-    let rules = rules(findings, &path, file, host.processors, in_flight);
+    let mut rules = rules(findings, &path, file, host.processors, in_flight);
+    if wire.as_ref().is_some_and(WireSettings::ends_with_answer) {
+        ends_with_answer(findings, &path, file);
+        rules.recycle.calls = Some(1);
+    }
     let launch = host.launches.get(name)?.clone();
     let program = ProgramSettings { launch, start, wire: wire? };
     let files = host.files.get(name).cloned().unwrap_or_default();
@@ -79,16 +83,24 @@ fn wire(
     reply: ReplyShape,
     in_flight: InFlight,
 ) -> Option<WireSettings> {
-    let error = pattern(findings, &path.key("error"), file.error.as_deref());
     let framing = framings(findings, path, &file.framing);
+    let is_eof = framing.as_ref().is_some_and(|framing| framing.reply == Framing::Eof);
+    if framing.as_ref().is_some_and(|framing| framing.send == Framing::Eof && !is_eof) {
+        let message = "a program whose input has ended can answer only once";
+        findings.refuse(&path.key("framing"), message, "write `framing = \"eof\"`");
+    }
+    let error_is_stderr = is_eof && file.error.as_deref() == Some("stderr");
+    let error = file.error.as_deref().filter(|_| !error_is_stderr);
+    let error = pattern(findings, &path.key("error"), error);
     let matching = matching(findings, path, file.matching, &reply);
     nonce_ends(findings, path, framing.as_ref(), matching);
     let is_proven = reply.repeats_question() || matching != Matching::Order;
     let needs_turns = framing.as_ref().is_some_and(|framing| framing.reply == Framing::Turn);
-    if needs_turns {
+    if needs_turns || is_eof {
         turns(findings, path, matching, in_flight);
     }
-    let takes_turns = needs_turns || (!is_proven && in_flight == InFlight::Fixed(1));
+    let has_one_call = in_flight == InFlight::Fixed(1);
+    let takes_turns = needs_turns || (!is_proven && has_one_call && !is_eof);
     let stream = stream::stream(findings, path, file, &reply);
     let cancel = stream::cancel(findings, path, file);
     let id = correlation::id(findings, path, file);
@@ -100,6 +112,7 @@ fn wire(
         matching,
         reply,
         error,
+        error_is_stderr,
         error_status: file.error_status,
         takes_turns,
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
@@ -255,12 +268,34 @@ fn matching(
 /// An answer that ends with its turn must be the only one in its worker.
 fn turns(findings: &mut Findings<'_>, path: &KeyPath, matching: Matching, in_flight: InFlight) {
     if matching != Matching::Order {
-        let message = "answers that end with their turn come in the order of the questions";
+        let message = "answers that end with a turn, or with the program, belong to one question";
         findings.refuse(&path.key("matching"), message, "remove `matching`");
     }
     if in_flight != InFlight::Fixed(1) {
-        let message = "a worker whose answers end with their turn has one call at a time";
+        let message =
+            "a worker whose answers end with a turn, or with itself, has one call at a time";
         findings.refuse(&path.key("in_flight"), message, "remove `in_flight`");
+    }
+}
+
+/// A program that ends with its answer can be asked only once.
+fn ends_with_answer(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) {
+    let mut refuse = |key: &str, is_there: bool| {
+        if is_there {
+            let message = format!("`{key}` cannot be used with `eof`: a process has one question");
+            findings.refuse(&path.key(key), message, &format!("remove `{key}`"));
+        }
+    };
+    refuse("hello", !file.hello.is_empty());
+    refuse("probe", file.probe.is_some());
+    refuse("stream", file.stream.is_some());
+    refuse("cancel", file.cancel.is_some());
+    let recycles = file.recycle.as_ref().is_some_and(|it| it.calls.is_some_and(|calls| calls != 1));
+    refuse("recycle", recycles);
+    let is_mixed = matches!(&file.framing, FramingFile::Each(each) if each.send != each.reply);
+    if is_mixed {
+        let message = "answers end with the program only if questions end with its input";
+        findings.refuse(&path.key("framing"), message, "write `framing = \"eof\"`");
     }
 }
 

@@ -1,0 +1,172 @@
+//! Programs that read to the end of their input: each process gets one question, and its answer is
+//! all that it writes until its end.
+//!
+//! The question is written and stdin closed. The process was started before, and waits at its first
+//! read; the next one is started as soon as this one has its question.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Pool;
+use super::links::Link;
+use crate::base::{ExitReason, Failure, Reply};
+use crate::config::ReplyShape;
+use crate::sync::seldom::Seldom;
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes};
+use crate::worker::process::{Exit, Process};
+use crate::worker::stderr::LastWords;
+
+/// How long a worker that was found closed before its question may take to end.
+const CLOSING: Duration = Duration::from_millis(200);
+/// How many of the last lines on stderr are told to a caller.
+const LINES_MOST: usize = 5;
+
+/// What happens next to a worker that serves.
+enum Step {
+    Heard,
+    Ended,
+    Ordered(ExitReason),
+}
+
+/// Attends to a worker that is ready, until it has to leave or has ended. Returns the reason; that of
+/// its own end is [`ExitReason::Crash`], with its whole output in the pipes.
+pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
+    let now = Instant::now();
+    pool.state.borrow_mut().ready(now, link.worker);
+    pool.settle(now);
+    pool.lifecycle.note_ready();
+    let ended = pin!(process.ended());
+    let mut ended = Seldom::new(ended);
+    let mut has_output = true;
+    loop {
+        let step = poll_fn(|context| {
+            if let Poll::Ready(reason) = link.poll_order(context) {
+                return Poll::Ready(Step::Ordered(reason));
+            }
+            let mut pipes = link.pipes.borrow_mut();
+            let Some(pipes) = pipes.as_mut() else { return Poll::Ready(Step::Ended) };
+            // It never fails: what a program does not read, it does not need.
+            let _ = pipes.poll_flush(context);
+            if has_output {
+                match pipes.poll_read(context) {
+                    Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
+                    Poll::Ready(_) => has_output = false,
+                    Poll::Pending => {}
+                }
+            }
+            ended.poll(context).map(|()| Step::Ended)
+        });
+        match step.await {
+            Step::Heard => {
+                if let Some(reason) = pool.refuse_if_too_big(link) {
+                    return reason;
+                }
+            }
+            Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
+            Step::Ordered(_) => {
+                let ended = poll_fn(|context| ended.poll(context));
+                tokio::time::timeout(CLOSING, ended).await.ok();
+                break;
+            }
+            Step::Ended => break,
+        }
+    }
+    let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
+    while left > 0 {
+        // Other processes may hold the pipe, and write without end.
+        let read = link.pipes.borrow_mut().as_mut().map_or(0, Pipes::read_now);
+        if read == 0 {
+            break;
+        }
+        left = left.saturating_sub(read);
+    }
+    pool.refuse_if_too_big(link).or(link.ordered()).unwrap_or(ExitReason::Crash)
+}
+
+impl Pool {
+    /// Returns a reason if a worker must be stopped because its answer is too long.
+    fn refuse_if_too_big(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
+        let limit = self.settings().program.wire.message_max;
+        let length = link.pipes.borrow_mut().as_mut().map_or(0, |pipes| pipes.received().len());
+        if length <= limit {
+            return None;
+        }
+        let detail = format!("its answer is longer than {limit} bytes");
+        let out = OutOfStep { fault: Fault::TooBig, detail, said: None };
+        let now = Instant::now();
+        let reason = self.out_of_step(now, link, out, 1);
+        self.settle(now);
+        Some(reason)
+    }
+
+    /// Ends the call of a worker that ended by itself, was reaped, and had read its question. Returns
+    /// false if there is no such call: then the worker is lost.
+    pub(super) fn answered_by_end(
+        self: &Rc<Self>,
+        link: &Link,
+        exit: &Exit,
+        words: &LastWords,
+    ) -> bool {
+        let heard = {
+            let mut pipes = link.pipes.borrow_mut();
+            let Some(pipes) = pipes.as_mut().filter(|pipes| !pipes.is_idle()) else { return false };
+            pipes.close_input();
+            if pipes.unread() > 0 {
+                link.note("it ended without reading its question".to_owned());
+                return false;
+            }
+            if !matches!(exit, Exit::Code(_)) {
+                return false;
+            }
+            let answer = pipes.take_rest();
+            pipes.pair(self.without_line_end(answer))
+        };
+        let Ok(heard) = heard else { return false };
+        let now = Instant::now();
+        let call = heard.call;
+        let (good, result) = self.judge_end(link, heard, exit, words);
+        let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
+        if let Some(ended) = ended {
+            self.finish(ended, result);
+        }
+        *link.pipes.borrow_mut() = None;
+        self.settle(now);
+        true
+    }
+
+    fn judge_end(
+        &self,
+        link: &Link,
+        heard: Heard,
+        exit: &Exit,
+        words: &LastWords,
+    ) -> (bool, Result<Reply, Failure>) {
+        let wire = &self.settings().program.wire;
+        if *exit != Exit::Code(0) {
+            let lines = if wire.error_is_stderr { words.lines() } else { Vec::new() };
+            let last = &lines[lines.len().saturating_sub(LINES_MOST)..];
+            let message = if last.is_empty() { exit.to_string() } else { last.join("\n") };
+            let failure =
+                Failure::ProgramError { status: wire.error_status, message: message.into() };
+            return (true, Err(failure));
+        }
+        self.judge(link, heard)
+            .unwrap_or_else(|detail| (false, Err(Failure::BadAnswer { detail: detail.into() })))
+    }
+
+    /// Drops the last line end of an answer that has to fit a pattern. Others stay as they are: they
+    /// may be no text.
+    fn without_line_end(&self, answer: Bytes) -> Bytes {
+        if !matches!(self.settings().program.wire.reply, ReplyShape::Pattern(_)) {
+            return answer;
+        }
+        let text = answer.strip_suffix(b"\n").unwrap_or(&answer);
+        let length = text.strip_suffix(b"\r").unwrap_or(text).len();
+        answer.slice(..length)
+    }
+}

@@ -1,0 +1,91 @@
+//! Our end of a worker's stdin, which may end after one question.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use tokio::io::AsyncWrite;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+
+/// Our end of a worker's stdin.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// There until the input has ended.
+    pipe: Option<pipe::Sender>,
+    /// It ends after one question.
+    pub(super) ends: bool,
+    /// A reading end of our own, once it has ended: it tells how much nobody has read.
+    rest: Option<OwnedFd>,
+    /// How many bytes nobody has read, once that was found out.
+    left: Option<u64>,
+}
+
+impl Input {
+    pub(super) fn new(stdin: AsyncFd<OwnedFd>, ends: bool) -> io::Result<Self> {
+        let pipe = pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?;
+        Ok(Self { pipe: Some(pipe), ends, rest: None, left: None })
+    }
+
+    /// Writes once. Fails if the input has ended or nobody can read it.
+    pub(super) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.pipe {
+            Some(pipe) => Pin::new(pipe).poll_write(context, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Ends the input: the program reads to its end now.
+    pub(super) fn end(&mut self) {
+        let Some(pipe) = self.pipe.take() else { return };
+        let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        // Without `/proc`, all that was written counts as read.
+        self.rest = rustix::fs::open(path, flags, Mode::empty()).ok();
+    }
+
+    /// Takes what nobody has read, so that nobody will, and keeps how much it was.
+    pub(super) fn drain(&mut self) {
+        let Some(rest) = self.rest.take() else { return };
+        let mut bytes = [0; 4096];
+        let mut left = 0;
+        while let Ok(count @ 1..) =
+            rustix::io::retry_on_intr(|| rustix::io::read(&rest, &mut bytes))
+        {
+            left += count as u64;
+        }
+        self.left = Some(left);
+    }
+
+    /// Returns how many bytes nobody has read of an input that has ended, once it was drained.
+    pub(super) fn left_at_end(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Returns how many bytes are in the pipe.
+    pub(super) fn left(&self) -> u64 {
+        // Either end of a pipe tells how much is in it, even after the other end was closed.
+        self.pipe.as_ref().and_then(|pipe| rustix::io::ioctl_fionread(pipe).ok()).unwrap_or(0)
+    }
+
+    /// Returns true if the input has ended, or no process has its other end.
+    pub(super) fn has_no_reader(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return true };
+        let mut polled = [PollFd::new(pipe, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut polled, Some(&now)).is_ok()
+            && polled[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Returns the pipe of an input that has not ended.
+    pub(super) fn pipe(&self) -> BorrowedFd<'_> {
+        self.pipe.as_ref().expect("it ends only after the first question").as_fd()
+    }
+}
