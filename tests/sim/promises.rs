@@ -411,6 +411,15 @@ fn where_each_worker_is_to_have_one_call_none_has_two() {
 }
 
 #[test]
+fn as_many_calls_run_as_there_are_workers_that_take_one_call_each() {
+    let mut story = Story::of(Rules { recycle_calls: Some(1), most: 1, ..rules() });
+    assert_eq!(story.call("a"), ["give a to 1", "start 2"]);
+    assert_eq!(story.ready(2), [""; 0]);
+    assert_eq!(story.call("b"), [""; 0], "though 2 is free");
+    assert_eq!(story.good(1, "a"), ["answer a", "stop 1 Recycled", "give b to 2", "start 3"]);
+}
+
+#[test]
 fn fewer_workers_under_new_rules_are_parted_with_as_they_get_free() {
     let mut story = Story::of(Rules { least: 3, most: 3, ..rules() });
     story.call("a");

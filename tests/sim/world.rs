@@ -292,7 +292,7 @@ impl World {
             .values()
             .any(|model| model.stage == Stage::Serving && model.held.is_empty());
         let may = match failure {
-            Failure::QueueFull { .. } => !is_free,
+            Failure::QueueFull { .. } => !is_free || oracle.may_run_no_more(),
             Failure::NoWorker { .. } => serving == 0 && oracle.unproven_deaths >= 3,
             Failure::Draining => oracle.stopping,
             Failure::Poisonous => oracle.suspicion.may_refuse(serial, oracle.now),

@@ -30,8 +30,11 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
-    /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length` or `turn`: an
-    /// answer is all that the program writes until it waits for its input again, without one line
+    /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length`, `eof` or `turn`. With
+    /// `eof`, each process gets one question: it reads to the end of its input, and its answer is all
+    /// that it writes until it ends with exit code 0. Another exit code is an error of the program.
+    /// As many processes as `workers` says wait for their questions, and as many may run. With
+    /// `turn`, an answer is all that the program writes until it waits for its input again, without one line
     /// end at its end, and a question is a line. After an empty answer the worker is replaced, for
     /// it may wait for the rest of the question; with `probe`, only if it does not answer that.
     /// Questions and answers may differ: `{ send =
@@ -48,10 +51,11 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
     /// What an error that the program reports looks like, as in `"e|{input}|{message}"`. It is
-    /// tried before `reply`.
+    /// tried before `reply`. With `framing = "eof"`, `"stderr"` says that callers may read the last
+    /// five lines that the program wrote to stderr before it ended with another exit code than 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The HTTP status of an answer that `error` matches.
+    /// The HTTP status of an answer that `error` matches, and of another exit code with `eof`.
     #[schemars(range(min = 400, max = 599))]
     pub error_status: u16,
     /// Longest time that one call may take in a worker; then the caller gets 504. With `tag`, `echo`
