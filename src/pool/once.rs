@@ -39,7 +39,7 @@ pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Proce
     let now = Instant::now();
     pool.state.borrow_mut().ready(now, link.worker);
     pool.settle(now);
-    pool.lifecycle.note_ready();
+    pool.lifecycle.note_moved();
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     let mut has_output = true;

@@ -457,7 +457,9 @@ impl Oracle {
             ensure(!waits || ask.alone_since.is_none(), || {
                 format!("call {serial} waits for nobody")
             })?;
-            ensure(!waits || !is_free || self.may_run_no_more(), || format!("call {serial} waits while a worker is free"))?;
+            ensure(!waits || !is_free || self.may_run_no_more(), || {
+                format!("call {serial} waits while a worker is free")
+            })?;
             ensure(!waits || ask.waits_until >= now, || {
                 format!("call {serial} waits too long: {ask:?}")
             })?;
