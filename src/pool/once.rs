@@ -50,8 +50,10 @@ pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Proce
             }
             let mut pipes = link.pipes.borrow_mut();
             let Some(pipes) = pipes.as_mut() else { return Poll::Ready(Step::Ended) };
-            // It never fails: what a program does not read, it does not need.
-            let _ = pipes.poll_flush(context);
+            // What a program does not read, it does not need: its end tells what it made of the rest.
+            if let Poll::Ready(Err(error)) = pipes.poll_flush(context) {
+                tracing::debug!(%error, "a worker does not read its question");
+            }
             if has_output {
                 match pipes.poll_read(context) {
                     Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),

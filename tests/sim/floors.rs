@@ -95,6 +95,13 @@ impl Oracle {
         })
     }
 
+    /// Workers that take one call each do not count once they have it. As many may run at once as
+    /// the pool may have.
+    pub(crate) fn may_run_no_more(&self) -> bool {
+        let running = self.workers.values().filter(|model| !model.held.is_empty()).count();
+        self.rules.recycle_calls == Some(1) && running >= self.rules.most
+    }
+
     /// Once one of the calls behind an overdue head was given to a second worker, none of them is
     /// left behind that head while a worker is free.
     pub(crate) fn judge_rescues(&self, is_free: bool) -> Checked {

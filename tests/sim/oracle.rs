@@ -118,13 +118,6 @@ impl Oracle {
             .filter(|(_, model)| model.stage == Stage::Serving && model.held.is_empty())
     }
 
-    /// Workers that take one call each do not count once they have it. As many may run at once as
-    /// the pool may have.
-    pub(crate) fn may_run_no_more(&self) -> bool {
-        let running = self.workers.values().filter(|model| !model.held.is_empty()).count();
-        self.rules.recycle_calls == Some(1) && running >= self.rules.most
-    }
-
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (Serial, &Ask)> {
         self.open
             .iter()
@@ -441,7 +434,7 @@ impl Oracle {
         self.note_spoiled();
         let is_free = self.free().next().is_some();
         if is_whole {
-            self.judge_calls(is_free)?;
+            self.judge_calls(is_free && !self.may_run_no_more())?;
             self.judge_given_up()?;
             self.judge_room()?;
             self.judge_departures()?;
@@ -457,9 +450,7 @@ impl Oracle {
             ensure(!waits || ask.alone_since.is_none(), || {
                 format!("call {serial} waits for nobody")
             })?;
-            ensure(!waits || !is_free || self.may_run_no_more(), || {
-                format!("call {serial} waits while a worker is free")
-            })?;
+            ensure(!waits || !is_free, || format!("call {serial} waits while a worker is free"))?;
             ensure(!waits || ask.waits_until >= now, || {
                 format!("call {serial} waits too long: {ask:?}")
             })?;

@@ -283,7 +283,7 @@ fn ends_with_answer(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile
     let mut refuse = |key: &str, is_there: bool| {
         if is_there {
             let message = format!("`{key}` cannot be used with `eof`: a process has one question");
-            findings.refuse(&path.key(key), message, &format!("remove `{key}`"));
+            findings.refuse(&path.key(key), message, format!("remove `{key}`"));
         }
     };
     refuse("hello", !file.hello.is_empty());
