@@ -71,6 +71,7 @@ pub struct StartSettings {
 
 /// How questions and answers are written.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact, and any of them may hold")]
 pub struct WireSettings {
     /// How bytes are cut into messages.
     pub framing: Framings,
