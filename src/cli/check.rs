@@ -105,7 +105,7 @@ async fn check_pool(
     place: &CommandPlace,
     context: &TrialContext,
 ) -> io::Result<Vec<Finding>> {
-    let examination = examine(pool, plan, context).await?;
+    let examination = Box::pin(examine(pool, plan, context)).await?;
     let why_not_asked = plan.why_none;
     let diagnosis = Diagnosis { settings: pool, place, examination: &examination, why_not_asked };
     say(&format!("{}\n", diagnosis.report()));

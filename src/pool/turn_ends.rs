@@ -298,19 +298,9 @@ impl Pool {
         if self.answers.told_uncertain.replace(true) {
             return;
         }
-        let why = match look {
-            Look::MayWait { reads: true, .. } => {
-                "something beside the thread that reads goes on by itself"
-            }
-            Look::MayWait { reads: false, .. } => {
-                "it waits for its input and for something else at once"
-            }
-            Look::Hidden => "the kernel does not show what it does",
-            Look::Waits | Look::Works => "it reads its input in an unknown way",
-        };
         tracing::warn!(
             pool = self.name(),
-            why,
+            why = look.doubt(),
             hint = "let it repeat the question in its answer (`{input}` in `reply`), or use ids",
             "the program cannot be seen to wait for its input: extra output may reach \
              up to {REST_EVERY} wrong callers before it is found"

@@ -44,6 +44,22 @@ pub enum Look {
     Hidden,
 }
 
+impl Look {
+    /// Says, for operators, why this look does not show that the program waits for its input.
+    pub fn doubt(self) -> &'static str {
+        match self {
+            Self::MayWait { reads: true, .. } => {
+                "something beside the thread that reads goes on by itself"
+            }
+            Self::MayWait { reads: false, .. } => {
+                "it waits for its input and for something else at once"
+            }
+            Self::Hidden => "the kernel does not show what it does",
+            Self::Waits | Self::Works => "it reads its input in an unknown way",
+        }
+    }
+}
+
 /// Looks at one worker, again and again.
 #[derive(Debug)]
 pub struct Watcher {

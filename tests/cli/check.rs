@@ -62,7 +62,7 @@ fn it_asks_nothing_of_its_own_where_that_is_not_wanted_or_not_known() {
     let said = Room::new().run(&["check", "--no-ask", "--", "cat"]);
     says(&said, 0, &["probe     not configured, so no question was asked\n"]);
     let said = Room::new().run(&["check", "--route", "DELETE /", "--", "cat"]);
-    says(&said, 0, &["no route says what can be asked\n"]);
+    says(&said, 0, &["no question could be made up\n"]);
     let said = Room::new().run(&["check", "--matching", "json-id", "--", "cat"]);
     says(&said, 0, &["questions with an `id` are not made up\n"]);
 }
@@ -112,18 +112,18 @@ fn a_program_that_stdbuf_cannot_reach_is_given_a_terminal() {
     says(
         &checked(room, pool),
         2,
-        &["no help   `-u`, `stdbuf -oL`\n", "write `tty = true` in `[pool.it]`"],
+        &["no help   `stdbuf -oL`\n", "write `tty = true` in `[pool.it]`"],
     );
 }
 
 #[test]
-fn one_that_answers_at_the_end_of_its_input_cannot_be_helped() {
+fn one_that_answers_at_the_end_of_its_input_gets_one_question() {
     let room = Room::new();
     let said = checked(room, "command = [\"wc\", \"-c\"]\nprobe = { send = \"1\" }");
     says(
         &said,
         2,
-        &["no help   `stdbuf -oL`, `tty = true`\n", "it answers only when its input ends"],
+        &["no help   `stdbuf -oL`, `tty = true`\n", "`framing = \"eof\"`", "`probe` has to go"],
     );
 }
 

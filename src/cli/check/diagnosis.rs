@@ -15,7 +15,6 @@ use super::record::{Exchange, Record, TrialEnd};
 use super::remedy::{Remedy, command, shell_word};
 use crate::config::{Framing, PoolSettings};
 use crate::wire::{Correlator, Decoder, Received};
-use crate::worker::look::Look;
 
 pub(super) use answers::misfit;
 
@@ -210,7 +209,8 @@ impl Diagnosis<'_> {
     fn uncertain(&self) -> Option<Finding> {
         let record = self.record();
         let wire = &self.settings.program.wire;
-        if wire.proves_question() || !matches!(record.end, TrialEnd::Passed) {
+        let is_proven = wire.proves_question() || wire.ends_with_answer();
+        if is_proven || !matches!(record.end, TrialEnd::Passed) {
             return None;
         }
         let name = self.name();
@@ -224,16 +224,7 @@ impl Diagnosis<'_> {
                 Finding::warning(message).hint(format!("remove `in_flight`, or {remedy}")),
             );
         }
-        let why = match record.doubt? {
-            Look::MayWait { reads: true, .. } => {
-                "something beside the thread that reads goes on by itself"
-            }
-            Look::MayWait { reads: false, .. } => {
-                "it waits for its input and for something else at once"
-            }
-            Look::Hidden => "the kernel does not show what it does",
-            Look::Waits | Look::Works => "it reads its input in an unknown way",
-        };
+        let why = record.doubt?.doubt();
         let risk = match wire.framing.reply {
             Framing::Turn => "where an answer ends is a guess",
             _ => "a line too many can reach wrong callers before it is found",

@@ -10,10 +10,11 @@ use super::diagnosis::misfit;
 use super::examination::{Examination, RemedyResults};
 use super::framings::{cuts_one, fittings};
 use super::questions::{Plan, Planned};
-use super::record::{Phase, Record, TrialEnd};
+use super::record::{Exchange, Phase, Record, TrialEnd};
 use super::remedy::{self, Remedy};
 use super::trial::{Limits, TrialContext, try_one};
 use crate::config::{Matching, PoolSettings};
+use crate::worker::process::Exit;
 
 /// The time that a worker with a remedy has beside what the first one took.
 const REMEDY_EXTRA: Duration = Duration::from_secs(2);
@@ -26,19 +27,63 @@ pub(super) async fn examine(
 ) -> io::Result<Examination> {
     let limits = Limits { start: pool.rules.start_timeout, answer: pool.rules.timeout };
     let questions = plan.questions(0);
-    let first = try_one(pool, &questions, limits, context).await?;
-    if !may_be_the_question(pool, &first) {
-        return remedied(pool, first, &questions, context).await;
-    }
-    for group in 1..plan.groups() {
+    let first = try_all(pool, &questions, limits, context).await?;
+    let is_question = may_be_the_question(pool, &first);
+    let groups = match is_question {
+        true => plan.groups(),
+        // An error may have several lines.
+        false if is_misframed_sample(&first) => plan.groups().min(2),
+        false => 1,
+    };
+    for group in 1..groups {
         let questions = plan.questions(group);
-        let record = try_one(pool, &questions, limits, context).await?;
-        if !may_be_the_question(pool, &record) {
+        let record = try_all(pool, &questions, limits, context).await?;
+        let is_better = is_question && !may_be_the_question(pool, &record);
+        if is_better || is_good(pool, &record) {
             let examination = remedied(pool, record, &questions, context).await?;
             return Ok(Examination { other: Some(first), ..examination });
         }
     }
     remedied(pool, first, &questions, context).await
+}
+
+/// Returns true if every question was answered as the configuration says.
+fn is_good(pool: &PoolSettings, record: &Record) -> bool {
+    record.is_passed() && record.exchanges.iter().all(|it| misfit(pool, it).is_none())
+}
+
+/// Returns true if the output after a sample was not one answer.
+fn is_misframed_sample(record: &Record) -> bool {
+    let is_sample = match &record.end {
+        TrialEnd::Stalled(stall) => stall.phase == Phase::Sample,
+        _ => record.exchanges.last().is_some_and(|last| last.phase == Phase::Sample),
+    };
+    is_sample && !record.misframed().is_empty()
+}
+
+/// Asks all questions: of one worker, or each of another where a worker gets only one.
+async fn try_all(
+    pool: &PoolSettings,
+    questions: &[Planned],
+    limits: Limits,
+    context: &TrialContext,
+) -> io::Result<Record> {
+    if !pool.program.wire.ends_with_answer() {
+        return try_one(pool, questions, limits, context).await;
+    }
+    let mut asked: Vec<Exchange> = Vec::new();
+    loop {
+        let rest = questions.get(asked.len()..asked.len() + 1).unwrap_or_default();
+        let mut record = try_one(pool, rest, limits, context).await?;
+        asked.append(&mut record.exchanges);
+        let is_repeated =
+            |next: &Planned| asked.last().is_some_and(|last| last.question == next.question.text);
+        let next = questions.get(asked.len()).filter(|next| !is_repeated(next));
+        if next.is_none() || !matches!(record.end, TrialEnd::Passed) {
+            record.exchanges = asked;
+            return Ok(record);
+        }
+    }
 }
 
 /// Returns true if the worker may have failed only because it cannot answer what it was asked.
@@ -48,9 +93,10 @@ fn may_be_the_question(pool: &PoolSettings, record: &Record) -> bool {
             let samples = record.exchanges.iter().filter(|it| it.phase == Phase::Sample);
             record.is_passed() && samples.clone().any(|it| misfit(pool, it).is_some())
         }
-        TrialEnd::Ended { phase: Phase::Sample, question, .. } => {
-            // It did not end after its answer.
-            record.exchanges.last().is_none_or(|last| last.question != *question)
+        TrialEnd::Ended { phase: Phase::Sample, exit, question, .. } => {
+            // Not as intended, after its answer.
+            let last = record.exchanges.last();
+            *exit != Exit::Code(0) || last.is_none_or(|last| last.question != *question)
         }
         TrialEnd::OutOfStep { phase, .. } => *phase == Phase::Sample,
         TrialEnd::Stalled(stall) => {
@@ -71,7 +117,7 @@ async fn remedied(
     let mut better = None;
     let limits = remedy_limits(pool, &record);
     for remedy in remedies(pool, &record) {
-        let tried = try_one(&remedy.settings, questions, limits, context).await?;
+        let tried = try_all(&remedy.settings, questions, limits, context).await?;
         if tried.is_passed() {
             results.worked = Some(remedy);
             break;
@@ -95,8 +141,13 @@ fn is_better(before: &Record, after: &Record) -> bool {
 
 /// Returns the remedies that may help, likeliest first.
 fn remedies(pool: &PoolSettings, record: &Record) -> Vec<Remedy> {
+    if pool.program.wire.ends_with_answer() {
+        return Vec::new();
+    }
     if record.is_silent() {
-        return remedy::against_silence(pool, find_stdbuf(pool).as_deref());
+        let mut remedies = remedy::against_silence(pool, find_stdbuf(pool).as_deref());
+        remedies.extend(remedy::one_question(pool).filter(|_| !record.late_output().is_empty()));
+        return remedies;
     }
     let outputs = record.misframed();
     let is_one = |framing: &str| outputs.iter().all(|output| cuts_one(framing, output));

@@ -1,10 +1,11 @@
 //! The process of a worker under trial, with its pipes and what went through them.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::unix::AsyncFd;
 
@@ -25,6 +26,16 @@ pub(super) enum Event {
     Nothing,
 }
 
+/// A reading end of our own of an input that was closed.
+pub(super) struct UnreadInput(OwnedFd);
+
+impl UnreadInput {
+    /// Returns how many bytes nobody has read.
+    pub(super) fn length(&self) -> u64 {
+        ioctl_fionread(&self.0).unwrap_or(0)
+    }
+}
+
 /// A process and our ends of its pipes.
 pub(super) struct TriedProcess {
     pub(super) process: Process,
@@ -43,6 +54,14 @@ impl TriedProcess {
     /// Returns true if the worker wrote so much that a trial needs no more.
     pub(super) fn has_much_output(&self) -> bool {
         self.output.len() >= OUTPUT_MAX
+    }
+
+    /// Closes the input, and returns what tells how much of it nobody reads.
+    pub(super) fn end_input(&mut self) -> Option<UnreadInput> {
+        let stdin = self.stdin.take()?;
+        let path = format!("/proc/self/fd/{}", stdin.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).ok().map(UnreadInput)
     }
 
     /// Returns how many bytes the worker has not read yet.

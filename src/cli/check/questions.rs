@@ -52,7 +52,7 @@ impl Plan {
             let mut samples = routes.map(|route| samples(route, pool));
             plan.samples = samples.find(|samples| !samples.is_empty()).unwrap_or_default();
             if plan.samples.is_empty() {
-                plan.why_none = Some("not configured, and no route says what can be asked");
+                plan.why_none = Some("not configured, and no question could be made up");
             }
         }
         plan

@@ -58,6 +58,8 @@ pub(super) struct Exchange {
     pub(super) output: Vec<u8>,
     /// The part of `output` that follows the answer.
     pub(super) extra: Vec<u8>,
+    /// What came when the answer would have been given out, while nothing was asked.
+    pub(super) unasked: Vec<u8>,
 }
 
 /// What a worker is being tried with.
@@ -86,6 +88,8 @@ pub(super) enum TrialEnd {
     Stalled(Stall),
     /// The output cannot be cut into messages, or a message matches no call.
     OutOfStep { phase: Phase, question: Bytes, why: String, output: Vec<u8> },
+    /// The worker got one question, and ended without reading it.
+    Unread { question: Bytes },
     /// The question cannot be sent with this framing.
     Unsendable { phase: Phase, why: String },
 }
@@ -116,7 +120,7 @@ impl Record {
     pub(super) fn is_passed(&self) -> bool {
         matches!(self.end, TrialEnd::Passed)
             && self.output_at_end.is_empty()
-            && self.exchanges.iter().all(|exchange| exchange.extra.is_empty())
+            && self.exchanges.iter().all(|it| it.extra.is_empty() && it.unasked.is_empty())
     }
 
     /// Returns true if the worker read its question and then went idle without writing anything.
@@ -124,6 +128,14 @@ impl Record {
         match &self.end {
             TrialEnd::Stalled(stall) => stall.is_silent(),
             _ => !self.output_at_end.is_empty(),
+        }
+    }
+
+    /// Returns what the worker wrote only after its input had been closed.
+    pub(super) fn late_output(&self) -> &[u8] {
+        match &self.end {
+            TrialEnd::Stalled(stall) => &stall.output_at_end,
+            _ => &self.output_at_end,
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! Pure. `check` tries a remedy before it recommends it.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use super::advice::shown;
 use super::framings::quoted;
+use crate::config::framing::Framings;
 pub(super) use crate::config::words::shell_word;
-use crate::config::{Framing, LaunchSettings, PoolSettings};
+use crate::config::{Framing, LaunchSettings, Matching, PoolSettings};
 
 /// The variable that makes Python write at once.
 const PYTHON: &str = "PYTHONUNBUFFERED";
@@ -48,8 +48,7 @@ pub(super) fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec
         with.arguments.splice(0..0, options.iter().map(|option| (*option).to_owned()));
         remedies.push(Remedy::of_command(pool, options.join(" "), with));
     }
-    let is_unbuffered = |(name, value): &(OsString, OsString)| name == PYTHON && !value.is_empty();
-    if !launch.env.iter().any(is_unbuffered) {
+    if !is_python_unbuffered(launch) {
         let mut with = launch.clone();
         with.env.retain(|(name, _)| name != PYTHON);
         with.env.push((PYTHON.into(), "1".into()));
@@ -74,12 +73,35 @@ pub(super) fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec
     remedies
 }
 
+/// Returns the remedy of giving each process one question: it answers at the end of its input.
+pub(super) fn one_question(pool: &PoolSettings) -> Option<Remedy> {
+    if !pool.program.start.hello.is_empty() || pool.program.wire.stream.is_some() {
+        return None;
+    }
+    let mut settings = pool.clone();
+    let wire = &mut settings.program.wire;
+    wire.framing = Framings { send: Framing::Eof, reply: Framing::Eof };
+    wire.matching = Matching::Order;
+    wire.takes_turns = false;
+    settings.program.start.probe = None;
+    settings.rules.recycle.calls = Some(1);
+    let change = "framing = \"eof\"".to_owned();
+    let option = Some("`--framing eof`".to_owned());
+    Some(Remedy { name: change.clone(), change, option, settings })
+}
+
 /// Returns options with which this program, if it is known, would write each line at once.
 pub(super) fn missing_options(launch: &LaunchSettings) -> Option<&'static [&'static str]> {
     let file = Path::new(&launch.name).file_name().and_then(|name| name.to_str())?;
-    let (_, options) = OPTIONS.iter().find(|(name, _)| is_called(file, name))?;
-    let is_missing = !launch.arguments.iter().any(|argument| argument == options[0]);
-    is_missing.then_some(*options)
+    let (known, options) = OPTIONS.iter().find(|(known, _)| is_called(file, known))?;
+    let is_python = matches!(*known, "python" | "pypy");
+    let is_there = launch.arguments.iter().any(|argument| argument == options[0])
+        || (is_python && is_python_unbuffered(launch));
+    (!is_there).then_some(*options)
+}
+
+fn is_python_unbuffered(launch: &LaunchSettings) -> bool {
+    launch.env.iter().any(|(name, value)| name == PYTHON && !value.is_empty())
 }
 
 /// Returns the remedy of reading answers in this framing.
@@ -140,7 +162,7 @@ mod tests {
         let launch = &mut pool.program.launch;
         launch.name = name.to_owned();
         launch.arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
-        launch.env = vec![(PYTHON.into(), "1".into())];
+        launch.env = vec![(PYTHON.into(), if name.contains("3.12") { "" } else { "1" }.into())];
         let stdbuf = stdbuf.then_some(Path::new("/usr/bin/stdbuf"));
         against_silence(&pool, stdbuf).into_iter().map(|remedy| remedy.change).collect()
     }
@@ -151,6 +173,7 @@ mod tests {
             changes("python3.12", &["a.py"], true),
             [
                 r#"command = ["python3.12", "-u", "a.py"]"#,
+                "env = { PYTHONUNBUFFERED = \"1\" }",
                 r#"command = ["stdbuf", "-oL", "python3.12", "a.py"]"#,
                 "tty = true"
             ]

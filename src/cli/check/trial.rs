@@ -2,6 +2,8 @@
 //!
 //! A thin shell: `worker::turn` decides when a turn is over, `diagnosis` what to report.
 
+mod turns;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,15 @@ use super::process::{Event, TriedProcess};
 use super::questions::Planned;
 use super::record::{Banner, Exchange, Phase, Record, Stall, TrialEnd};
 use crate::base::{ByteRegex, WorkerId};
-use crate::config::{Framing, PoolSettings, StreamEnd};
-use crate::wire::{Correlator, Decoder, Encoder, Received};
+use crate::config::{Framing, PoolSettings};
+use crate::wire::{Correlator, Decoder, Encoder};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
 use crate::worker::look::{Look, Watcher};
+use crate::worker::process::Exit;
 use crate::worker::spawn::{Streams, spawn};
 use crate::worker::stderr::{LastWords, pump};
-use crate::worker::turn::{NextLook, Over, Start, Turn, Written};
+use crate::worker::turn::{Over, Start};
 use crate::worker::usage;
 
 /// How long to wait for more output of a worker that cannot be seen to wait for its input.
@@ -31,8 +34,6 @@ const AT_END: Duration = Duration::from_millis(700);
 const CLOSING: Duration = Duration::from_millis(300);
 /// How long to wait for the rest of stderr after the worker has ended.
 const LAST_STDERR: Duration = Duration::from_millis(100);
-/// The longest pause between two looks at a worker whose question is still being written.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Upper bound for the time between TERM and KILL.
 const GRACE_MAX: Duration = Duration::from_secs(1);
 
@@ -113,7 +114,13 @@ pub(super) async fn try_one(
     record.end = match failed {
         None => TrialEnd::Passed,
         Some(Failed::Ended(after)) => {
-            TrialEnd::Ended { exit: words.explain(exit), after, phase, question }
+            let exit = words.explain(exit);
+            let is_meant = wire.ends_with_answer() && !record.exchanges.is_empty();
+            if is_meant && exit == Exit::Code(0) {
+                TrialEnd::Passed
+            } else {
+                TrialEnd::Ended { exit, after, phase, question }
+            }
         }
         Some(Failed::Other(end)) => *end,
     };
@@ -125,16 +132,6 @@ enum Failed {
     /// The process ended by itself, this long after its start.
     Ended(Duration),
     Other(Box<TrialEnd>),
-}
-
-/// The answer that a turn ended with.
-struct TurnEnd {
-    /// The answer, and whether it proves its question; `None`: there was no whole message.
-    answer: Option<(Bytes, bool)>,
-    /// The time from the question to the answer.
-    took: Duration,
-    /// The program has ended or closed a pipe.
-    is_gone: bool,
 }
 
 /// The worker under trial.
@@ -182,8 +179,11 @@ impl TriedWorker<'_> {
     /// Waits until the worker can be asked, and records what it writes before.
     async fn start(&mut self, banner: &mut Banner) -> Result<(), Failed> {
         let result = self.wait_for_start(banner).await;
-        banner.bytes = std::mem::take(&mut self.worker.output);
-        self.worker.incoming.clear();
+        // Whatever a program writes that ends with its answer belongs to it.
+        if !self.ends_with_answer() {
+            banner.bytes = std::mem::take(&mut self.worker.output);
+            self.worker.incoming.clear();
+        }
         result
     }
 
@@ -231,9 +231,11 @@ impl TriedWorker<'_> {
         exchanges: &mut Vec<Exchange>,
     ) -> Result<(), Failed> {
         let asked = Instant::now();
-        self.worker.output.clear();
-        self.worker.incoming.clear();
-        self.decoder.reset();
+        if !self.ends_with_answer() {
+            self.worker.output.clear();
+            self.worker.incoming.clear();
+            self.decoder.reset();
+        }
         self.question = planned.question.text.clone();
         self.put(planned)?;
         let deadline = match self.phase {
@@ -244,7 +246,11 @@ impl TriedWorker<'_> {
             Phase::Sample => asked + self.limits.answer,
             Phase::Start | Phase::Hello(_) | Phase::Probe => self.born + self.limits.start,
         };
-        let end = self.take_turn(planned, asked, deadline).await?;
+        let end = if self.ends_with_answer() {
+            self.take_end(asked, deadline).await?
+        } else {
+            self.take_turn(planned, asked, deadline).await?
+        };
         let (answer, proven) = match end.answer {
             Some((answer, proven)) => (Some(answer), proven),
             None => (None, false),
@@ -261,6 +267,7 @@ impl TriedWorker<'_> {
             took: end.took,
             output: self.worker.output.clone(),
             extra,
+            unasked: end.unasked,
         });
         if end.is_gone { Err(self.gone().await) } else { Ok(()) }
     }
@@ -281,137 +288,6 @@ impl TriedWorker<'_> {
         result.map_err(|why| Failed::Other(Box::new(TrialEnd::Unsendable { phase, why })))
     }
 
-    /// Waits until the turn is over: the worker has answered and waits for its input again.
-    async fn take_turn(
-        &mut self,
-        planned: &Planned,
-        asked: Instant,
-        deadline: Instant,
-    ) -> Result<TurnEnd, Failed> {
-        let mut turn = Turn::new(asked, self.ends_answer());
-        if !planned.is_answered {
-            turn.wrote(asked, true);
-        }
-        let mut end = TurnEnd { answer: None, took: Duration::ZERO, is_gone: false };
-        loop {
-            let now = Instant::now();
-            let due = match turn.next_look() {
-                _ if !self.worker.outgoing.is_empty() => now + PAUSE_MAX,
-                NextLook::Soon => now,
-                NextLook::At(time) => time,
-            };
-            let event = self.worker.next_event(due.min(deadline)).await;
-            let mut has_output = matches!(event, Event::Output | Event::Ended);
-            let mut look = None;
-            if let Event::Nothing = event {
-                look = Some(self.look(end.answer.is_some()));
-                has_output = self.worker.read_rest();
-            }
-            if has_output {
-                self.take_answer(&mut end, asked)?;
-                turn.wrote(Instant::now(), end.answer.is_some() || !planned.is_answered);
-            }
-            if let Event::Ended | Event::Closed = event {
-                end.is_gone = true;
-                break;
-            }
-            let now = Instant::now();
-            if let Some(look) = look.filter(|_| self.worker.outgoing.is_empty())
-                && let Some(over) = turn.looked(now, look)
-            {
-                self.note(over, look);
-                if over == Over::Uncertain {
-                    self.linger().await;
-                }
-                break;
-            }
-            if now >= deadline || self.worker.has_much_output() {
-                break;
-            }
-        }
-        self.end_answer(&mut end, asked);
-        if end.answer.is_some() || !planned.is_answered {
-            return Ok(end);
-        }
-        if end.is_gone {
-            return Err(self.gone().await);
-        }
-        let waits = self.watcher.look() == Look::Waits;
-        Err(self.stall(asked, waits).await)
-    }
-
-    /// Takes the answer from the output, if it is whole.
-    fn take_answer(&mut self, end: &mut TurnEnd, asked: Instant) -> Result<(), Failed> {
-        if end.answer.is_none() && !self.ends_answer() {
-            end.answer = self.cut_answer()?;
-            end.took = asked.elapsed();
-        }
-        Ok(())
-    }
-
-    /// Takes the answer of a turn that is over, where nothing else ends it.
-    fn end_answer(&mut self, end: &mut TurnEnd, asked: Instant) {
-        let stream = self.settings.program.wire.stream.as_ref();
-        let ends_stream = stream.is_some_and(|stream| stream.end == StreamEnd::Turn);
-        if !(self.ends_answer() || ends_stream) || end.is_gone {
-            return;
-        }
-        self.worker.incoming.clear();
-        let output = Bytes::copy_from_slice(&self.worker.output);
-        end.answer = Written::default().answer(output, true).ok().map(|answer| (answer, false));
-        end.took = asked.elapsed();
-        self.correlator.forget_oldest();
-    }
-
-    /// Cuts the output into messages and returns the answer if it is complete.
-    fn cut_answer(&mut self) -> Result<Option<(Bytes, bool)>, Failed> {
-        while !self.worker.incoming.is_empty() {
-            let nonce = self.correlator.oldest_nonce();
-            let message = match self.decoder.next(&mut self.worker.incoming, nonce) {
-                Ok(Some(message)) => message,
-                Ok(None) => break,
-                Err(broken) => {
-                    let found = broken.found().map(|found| format!(": {found}"));
-                    return Err(self.out_of_step(format!("{broken}{}", found.unwrap_or_default())));
-                }
-            };
-            match self.correlator.received(message) {
-                Received::Answer { text, proven, share, .. } if share.is_last() => {
-                    return Ok(Some((text, proven)));
-                }
-                Received::Answer { .. }
-                | Received::Notification
-                | Received::Late { .. }
-                | Received::Stray(_) => {}
-                Received::WorkerAsks { reply } => {
-                    self.encoder.encode(b"", &reply, None, &mut self.worker.outgoing).ok();
-                }
-                Received::Mismatch(why) => return Err(self.out_of_step(why)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn out_of_step(&self, why: String) -> Failed {
-        let (phase, question, output) =
-            (self.phase, self.question.clone(), self.worker.output.clone());
-        Failed::Other(Box::new(TrialEnd::OutOfStep { phase, question, why, output }))
-    }
-
-    /// Removes complete notifications from the output after an answer.
-    fn without_notifications(&mut self, extra: Vec<u8>) -> Vec<u8> {
-        let wire = &self.settings.program.wire;
-        let mut decoder = Decoder::new(&wire.framing.reply, wire.message_max);
-        let mut buffer = BytesMut::from(&extra[..]);
-        while let Ok(Some(message)) = decoder.next(&mut buffer, None) {
-            let received = self.correlator.received(message);
-            if let Received::Mismatch(_) | Received::Answer { .. } = received {
-                return extra;
-            }
-        }
-        buffer.to_vec()
-    }
-
     /// Looks at the worker as the server does. `is_answered`: it has written a whole message.
     fn look(&mut self, is_answered: bool) -> Look {
         self.activity.observe(self.worker.process.id());
@@ -429,14 +305,18 @@ impl TriedWorker<'_> {
         }
     }
 
-    /// Waits a moment for output that follows the answer.
-    async fn linger(&mut self) {
+    /// Waits a moment for output that nobody asked for, and returns it.
+    async fn linger(&mut self) -> Vec<u8> {
+        let before = self.worker.output.len();
+        let kept = self.worker.incoming.len();
         let end = Instant::now() + LINGER;
         while Instant::now() < end && !self.worker.has_much_output() {
             if let Event::Ended | Event::Closed = self.worker.next_event(end).await {
-                return;
+                break;
             }
         }
+        self.worker.incoming.truncate(kept);
+        self.worker.output.split_off(before)
     }
 
     /// Finds out whether the process ended or only closed a pipe.
@@ -480,7 +360,14 @@ impl TriedWorker<'_> {
                 break;
             }
         }
-        self.worker.output.split_off(before)
+        let output = self.worker.output.split_off(before);
+        // A program that talks to people ends its last line.
+        if output.trim_ascii().is_empty() { Vec::new() } else { output }
+    }
+
+    /// A worker gets one question and ends with its answer.
+    fn ends_with_answer(&self) -> bool {
+        self.settings.program.wire.ends_with_answer()
     }
 
     /// An answer ends with the turn and with nothing else.

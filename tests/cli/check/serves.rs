@@ -50,19 +50,40 @@ fn a_program_that_holds_back_is_refused_and_serves_with_the_recommended_command(
 }
 
 #[test]
-fn a_program_that_answers_at_the_end_of_its_input_is_refused() {
+fn a_program_that_answers_at_the_end_of_its_input_gets_a_process_for_each_question() {
     for (program, late) in [
-        (&["wc", "-w"][..], "2\\n"),
-        (&["sort"], "a b\\n"),
-        (&["tac"], "a b\\n"),
-        (&["python3", "-c", "import sys; print(len(sys.stdin.read()))"], "4\\n"),
+        (&["wc", "-w"][..], "2\n"),
+        (&["sort"], "a b\n"),
+        (&["tac"], "a b\n"),
+        // It writes equal lines once, so writing each at once does not help.
+        (&["uniq"], "a b\n"),
+        (&["python3", "-c", "import sys; print(len(sys.stdin.read()))"], "4\n"),
     ] {
         let room = Room::new();
         let said = checked(&room, program);
-        let late = format!("\"{late}\", when its input ended");
-        says(&said, 2, &["no help   ", &late, "it answers only when its input ends"]);
+        let at_end = format!("\"{}\", when its input ended", late.escape_default());
+        says(&said, 2, &["no help   ", &at_end, "hint: it answers when its input ends"]);
+        says(&said, 2, &["write `--framing eof`"]);
         assert_eq!(serve(&room, program).ask("a b").0, 502, "{program:?}");
+        let options = [&["--framing", "eof", "--"], program].concat();
+        let said = room.run(&[&["check"][..], &options].concat());
+        says(&said, 0, &["\"a b\" answered after ", "no errors in 1 pool"]);
+        let answer = if program[0] == "python3" { "3\n" } else { late };
+        let server = Served::start(&room, &options);
+        for _ in 0..2 {
+            let (status, body) = server.ask("a b");
+            assert_eq!((status, body.trim_end()), (200, answer.trim_end()), "{program:?}");
+        }
     }
+}
+
+#[test]
+fn a_program_that_does_not_end_with_its_input_cannot_have_one_question() {
+    let keys = "command = [\"sh\", \"-c\", \"read a; echo $a; exec sleep 1000\"]\ntimeout = \"1s\"";
+    let file = format!("[pool.it]\n{keys}\nframing = \"eof\"\n[[route]]\nmatch = \"POST /\"\n");
+    let room = Room::new().file("httpipe.toml", file);
+    says(&room.run(&["check"]), 2, &["does not end after its question", "\"a b\\n\"", "`timeout`"]);
+    assert_eq!(Served::start(&room, &["httpipe.toml"]).ask("a b").0, 504);
 }
 
 #[test]
@@ -168,6 +189,18 @@ fn a_program_that_loads_is_waited_for_and_serves() {
 }
 
 #[test]
+fn output_that_nobody_asked_for_is_told_of() {
+    let script = "import sys, threading, time\ndef events():\n    while True:\n        \
+                  time.sleep(0.2)\n        print('EVENT', flush=True)\n\
+                  threading.Thread(target=events, daemon=True).start()\n\
+                  for line in sys.stdin: print(line.strip(), flush=True)\n";
+    let room = Room::new().file("events.py", script);
+    let said = checked(&room, &["python3", "events.py"]);
+    says(&said, 2, &["writes while nothing is asked", "EVENT", "write to stderr"]);
+    assert!(!said.contains("framing ="), "{said}");
+}
+
+#[test]
 fn an_end_before_any_question_is_waited_for() {
     let room = Room::new().file("dies.py", "import time\ntime.sleep(2)\nraise SystemExit('no')\n");
     let program = ["python3", "dies.py"];
@@ -201,12 +234,22 @@ fn a_question_that_the_program_cannot_answer_is_a_warning_while_it_answers_other
 }
 
 #[test]
+fn an_error_of_several_lines_is_a_warning_while_other_questions_have_one() {
+    let script = "import sys\nfor line in sys.stdin:\n    try: print(2 * int(line), flush=True)\n    \
+                  except ValueError as why: print(f'error:\\n{why}', flush=True)\n";
+    let room = Room::new().file("double.py", script);
+    let said = checked(&room, &["python3", "double.py"]);
+    says(&said, 0, &["\"1\" answered", "several messages for a question", "\"error:\\ninvalid"]);
+    assert_eq!(serve(&room, &["python3", "double.py"]).ask("21"), (200, "42".to_owned()));
+}
+
+#[test]
 fn a_program_that_no_question_suits_is_to_be_given_one() {
     let script =
         "import sys\nfor line in sys.stdin: print(line.split('=')[1].strip(), flush=True)\n";
     let room = Room::new().file("pick.py", script);
     let said = checked(&room, &["python3", "pick.py"]);
-    says(&said, 2, &["ends without an answer", "IndexError", "write `--probe QUESTION`"]);
+    says(&said, 2, &["ends at a question", "IndexError", "write `--probe QUESTION`"]);
     let said = room.run(&["check", "--probe", "a=b", "--", "python3", "pick.py"]);
     says(&said, 0, &["\"a=b\" answered"]);
 }

@@ -34,6 +34,14 @@ impl Diagnosis<'_> {
         if let Some(exchange) = exchanges.iter().find(|exchange| !exchange.extra.is_empty()) {
             return vec![self.extra_output(exchange)];
         }
+        let unasked = exchanges.iter().find(|exchange| !exchange.unasked.is_empty());
+        if let Some(exchange) = unasked.filter(|it| !self.is_notifications(&it.unasked)) {
+            let message = format!("pool `{}` writes while nothing is asked", self.name());
+            let finding = Finding::error(message).row("it wrote", escaped(&exchange.unasked));
+            return vec![finding.hint(
+                "write to stderr what answers no question: for each such line a worker is lost",
+            )];
+        }
         let is_judged = |it: &&Exchange| matches!(it.phase, Phase::Probe | Phase::Sample);
         let mut judged = exchanges.iter().filter(is_judged);
         judged.find_map(|exchange| self.answer(exchange)).into_iter().collect()
@@ -197,9 +205,14 @@ impl Diagnosis<'_> {
     /// Warns of a question that the program cannot answer, while it answers others.
     pub(super) fn unanswerable(&self, other: &Record) -> Option<Finding> {
         let name = self.name();
-        let exchange = other.exchanges.iter().find(|it| misfit(self.settings, it).is_some());
+        let is_odd = |it: &&Exchange| !it.extra.is_empty() || misfit(self.settings, it).is_some();
+        let exchange = other.exchanges.iter().find(is_odd);
         let typed = "refuse such questions with a type in the route (`?num={num:int}`)";
         let (question, message, hint) = match (&other.end, exchange) {
+            // It says so with its exit code.
+            (TrialEnd::Ended { .. }, _) if self.settings.program.wire.ends_with_answer() => {
+                return None;
+            }
             (TrialEnd::Ended { exit, question, .. }, _) => {
                 let message = format!("a question ends the program of pool `{name}` ({exit})");
                 let hint = format!(
@@ -208,14 +221,25 @@ impl Diagnosis<'_> {
                 );
                 (question, message, hint)
             }
-            (TrialEnd::Stalled(stall), _) => {
+            (TrialEnd::Stalled(stall), _) if stall.output.is_empty() => {
                 let message = format!("pool `{name}` writes nothing for a question");
                 (&stall.question, message, self.silence_hint())
+            }
+            (TrialEnd::Stalled(stall), _) => {
+                let message = format!("pool `{name}` does not end its answer to a question");
+                (&stall.question, message, format!("its caller gets 502: {typed}"))
             }
             (TrialEnd::OutOfStep { question, why, .. }, _) => {
                 let message = format!("pool `{name}` does not answer a question: {why}");
                 let hint = format!("its caller gets 502 and a worker is lost: {typed}");
                 (question, message, hint)
+            }
+            (_, Some(exchange)) if !exchange.extra.is_empty() => {
+                let message = format!("pool `{name}` writes several messages for a question");
+                let hint = format!(
+                    "its caller gets 502: {typed}, or make the program answer with one message"
+                );
+                (&exchange.question, message, hint)
             }
             (_, Some(exchange)) => {
                 let detail = misfit(self.settings, exchange)?;
@@ -228,9 +252,12 @@ impl Diagnosis<'_> {
             _ => return None,
         };
         let finding = Finding::warning(message).row("asked", escaped(question));
-        let finding = match exchange.and_then(|it| it.answer.as_ref()) {
-            Some(answer) => finding.row("got", escaped(answer)),
-            None => finding,
+        let finding = match (exchange, &other.end) {
+            (Some(exchange), _) => finding.row("it wrote", escaped(&exchange.output)),
+            (None, TrialEnd::Stalled(stall)) if !stall.output.is_empty() => {
+                finding.row("it wrote", escaped(&stall.output))
+            }
+            _ => finding,
         };
         Some(finding.hint(hint))
     }

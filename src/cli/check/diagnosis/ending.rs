@@ -29,8 +29,10 @@ impl Diagnosis<'_> {
                 let last = record.exchanges.last();
                 let has_answered = last.is_some_and(|last| last.question == *question);
                 match phase {
+                    Phase::Sample if !has_answered || *exit != Exit::Code(0) => {
+                        Some(self.ended_by_question(exit, question))
+                    }
                     Phase::Probe | Phase::Sample if has_answered => self.one_shot(exit),
-                    Phase::Sample => Some(self.ended_by_question(exit, question)),
                     _ => {
                         let finding = self.not_ready().row("ended", ending(exit, &time(*after)));
                         Some(self.with_stderr(finding).hint(self.after_exit(exit)))
@@ -41,6 +43,11 @@ impl Diagnosis<'_> {
                 let how = format!("it closed a pipe before {} was complete", named(*phase));
                 let finding = self.with_stderr(self.not_ready().row("closed", how));
                 Some(finding.hint("a worker must keep stdin and stdout open"))
+            }
+            TrialEnd::Unread { question } => {
+                let message = format!("pool `{}` ends without reading its question", self.name());
+                let finding = self.with_command(message).row("asked", escaped(question));
+                Some(self.with_stderr(finding).hint("a program must read its question from stdin"))
             }
             TrialEnd::Unsendable { phase, why } => {
                 let message = format!("{} of pool `{}` cannot be sent", named(*phase), self.name());
@@ -67,10 +74,10 @@ impl Diagnosis<'_> {
         Some(finding.hint(format!("make it read questions in a loop, or {write}")))
     }
 
-    /// Reports a program that ends instead of answering a question that was made up.
+    /// Reports a program that ends at a question that was made up.
     fn ended_by_question(&self, exit: &Exit, question: &[u8]) -> Finding {
         let finding = self
-            .with_command(format!("the program of pool `{}` ends without an answer", self.name()))
+            .with_command(format!("the program of pool `{}` ends at a question", self.name()))
             .row("asked", escaped(question))
             .row("ended", exit.to_string());
         let finding = self.with_stderr(finding);
@@ -117,6 +124,15 @@ impl Diagnosis<'_> {
             return self.not_started(stall);
         }
         let waited = time(stall.waited);
+        if self.settings.program.wire.ends_with_answer() {
+            let message = format!("pool `{}` does not end after its question", self.name());
+            let how = format!("its input ended, and it still runs after {waited}");
+            let finding = self.with_command(message).row("asked", escaped(&stall.question));
+            let finding = finding.row("it wrote", escaped(&stall.output)).row("but", how);
+            let hint = "a program with `framing = \"eof\"` must end when its input ends: remove it \
+                        if the program answers line by line, or raise `timeout`";
+            return self.with_stderr(finding).hint(hint);
+        }
         let asked = |finding: Finding| finding.row("asked", escaped(&stall.question));
         if !stall.output.is_empty() {
             let framing =
@@ -219,8 +235,16 @@ impl Diagnosis<'_> {
         }
         if let Some(remedy) = &remedies.worked {
             let write = self.write_remedy(remedy);
+            let finding = finding.row("helps", format!("`{}`", remedy.name));
+            if remedy.settings.program.wire.ends_with_answer() {
+                let is_probed = self.settings.program.start.probe.is_some();
+                let probe = if is_probed { "; `probe` has to go" } else { "" };
+                return finding.hint(format!(
+                    "it answers when its input ends: {write}, which gives each question a process \
+                     of its own{probe}"
+                ));
+            }
             return finding
-                .row("helps", format!("`{}`", remedy.name))
                 .hint(format!("it holds its output back: {write}, or flush after each answer"));
         }
         if late_output.is_empty() {

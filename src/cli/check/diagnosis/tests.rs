@@ -13,6 +13,7 @@ use crate::cli::check::finding::Weight;
 use crate::cli::check::record::{Banner, Exchange, Phase, Stall};
 use crate::config::pool::Probe;
 use crate::config::{Matching, ReplyShape};
+use crate::worker::look::Look;
 use crate::worker::process::Exit;
 
 fn settings() -> PoolSettings {
@@ -45,6 +46,7 @@ fn answered(answer: &str) -> Record {
         took: Duration::from_micros(300),
         output: format!("{answer}\n").into_bytes(),
         extra: vec![],
+        unasked: vec![],
     };
     Record { exchanges: vec![exchange], ..record(TrialEnd::Passed) }
 }
