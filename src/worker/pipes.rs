@@ -28,8 +28,7 @@ const READ_ROOM_LEAST: usize = 4 << 10;
 const BACKLOG_MOST: usize = 1 << 20;
 /// Most bytes of a worker's message that the log shows.
 const SHOWN_MOST: usize = 200;
-/// A buffer that held a message longer than this is released. Otherwise each worker that was once
-/// asked something large would keep that memory for ever.
+/// A buffer that held a longer message is released, so that no worker keeps that memory for ever.
 const KEPT_ROOM: usize = 256 << 10;
 
 /// Where the ids of one worker begin, drawn at random: nobody can guess those of others. They fit
@@ -158,8 +157,7 @@ impl Pipes {
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
         self.begins.push_back((call, self.asked));
-        // A worker that answered a call has read its question and all questions before it. So at
-        // most as many of the newest calls as are open can be unread.
+        // A worker that answered a call has read all questions up to it.
         while self.begins.len() > self.correlator.len() {
             self.begins.pop_front();
         }
@@ -464,8 +462,7 @@ impl Pipes {
         self.input.ends
     }
 
-    /// Finds out, for a program that ends with its answer and was killed with its group, whether it
-    /// has read anything of its question. Nobody can read it afterwards.
+    /// Ends the input of a program that was killed, to find out whether it has read its question.
     pub fn close_input(&mut self) {
         self.input.end();
         self.input.drain();
