@@ -1,10 +1,10 @@
-//! What a call costs the server in instructions, through the real binary, one call after the
-//! other on one connection. Instructions repeat where times do not, so a change that makes the
-//! way of a call a tenth longer is seen here on any machine.
+//! Counts the instructions that a call costs the server, with the real binary and one call after
+//! the other on one connection. Unlike times, the counts repeat, so this shows on any machine that
+//! a call has become a tenth more expensive.
 //!
-//! Callgrind counts the server only, not its workers. What is counted is the difference between
-//! a run with few calls and one with many, so start and end do not matter. The counts to hold
-//! are in `tests/instructions.txt`; `UPDATE=1` writes them anew.
+//! Callgrind counts the server only, not its workers. The result is the difference between a run
+//! with few calls and one with many, so start and end do not matter. The expected counts are in
+//! `tests/instructions.txt`; `UPDATE=1` writes them anew.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -39,7 +39,7 @@ match = "GET /text"
 text = "Ok"
 "#;
 
-/// What is asked, by the name under which its count is stored.
+/// The requests, by the name under which their count is stored.
 const KINDS: &[(&str, &str)] =
     &[("call", "/call?num=10"), ("cache hit", "/kept?num=10"), ("fixed answer", "/text")];
 
@@ -181,7 +181,7 @@ fn start(binary: &Path, dir: &Path) -> (Child, String) {
     let mut child = command.spawn().expect("valgrind can be run");
     let mut log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
     let address = announced(&mut log);
-    // The access log goes on; somebody has to read it.
+    // The server writes its access log until it ends, so the pipe must be read.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     (child, address)
 }

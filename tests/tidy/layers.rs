@@ -1,5 +1,5 @@
-//! Who may import whom: rooms only what lies below them, and no circles between the files of a
-//! room.
+//! The rules about imports: rooms import only what is below them, and the files of a room do not
+//! import each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ pub(crate) fn upward_imports(path: &str, text: &str) -> Vec<String> {
     wrong.map(|name| format!("`{room}` must not import `{name}`")).collect()
 }
 
-/// The rooms that a file names, itself included. Capitals are items at the root.
+/// Returns the rooms that a file names, its own included. Names in capitals are items at the root.
 fn imported_rooms(source: &Source) -> BTreeSet<String> {
     let paths = source.absolute_paths().into_iter();
     let inside = paths.filter(|names| names[0] == "crate" && names.len() > 1);
@@ -59,7 +59,7 @@ fn imported_rooms(source: &Source) -> BTreeSet<String> {
     rooms.filter(|name| name.starts_with(char::is_lowercase) || name == "*").collect()
 }
 
-/// What `layers` allows and no file does.
+/// Returns the imports that `layers` allows and no file uses.
 pub(crate) fn unused_allowances(layers: &[(&str, &[&str])], tree: &Tree) -> Vec<String> {
     let mut used = BTreeSet::new();
     for path in tree.files() {
@@ -78,9 +78,8 @@ pub(crate) fn unused_allowances(layers: &[(&str, &[&str])], tree: &Tree) -> Vec<
     unused
 }
 
-/// The files of a room that need each other, directly or through others, but for those of the
-/// rooms above.
-/// What the module around a file defines is at home for it, so that this is no circle.
+/// Returns the files of a room that import each other in a circle, directly or through others. A
+/// file may import what the module around it defines: that is no circle.
 pub(crate) fn circles(tree: &Tree) -> Vec<String> {
     let needs: BTreeMap<&str, BTreeSet<&str>> = tree
         .files()

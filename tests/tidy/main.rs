@@ -1,7 +1,7 @@
 //! Rules about the code and its documents that the compiler does not know. Each has a test on
 //! bad examples beside it, so that it is seen to fail.
 //!
-//! What is said here is the law; CONTRIBUTING.md explains it.
+//! These rules decide; CONTRIBUTING.md explains them.
 
 mod layers;
 mod paths;
@@ -26,7 +26,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const ARCHITECTURE_LINES_MAX: usize = 300;
 
-/// The commands that are all the set-up there is.
+/// The commands of the README. No other set-up is needed.
 const COMMANDS: &[&str] = &["cargo run --release -- run examples/fib/httpipe.toml", "cargo test"];
 
 type Rule = fn(&str, &str) -> Vec<String>;
@@ -208,13 +208,13 @@ fn sleeps_in_tests(path: &str, text: &str) -> Vec<String> {
     (0..calls).map(|_| "wait for what is to happen, not for a clock".to_owned()).collect()
 }
 
-// What the rules are made of.
+// Helpers of the rules.
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file with this ending, as a path from the root with `/`.
+/// Returns every file with this ending, as a path from the root with `/`.
 fn files_below(dir: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from(dir)];
@@ -247,13 +247,13 @@ fn documents() -> Vec<String> {
     all
 }
 
-/// Does the code hold this name, not as the end of a longer one?
+/// Returns true if the code contains this name, not as the end of a longer one.
 fn holds_name(code: &str, name: &str) -> bool {
     code.match_indices(name)
         .any(|(start, _)| code[..start].chars().next_back().is_none_or(|before| !is_name(before)))
 }
 
-/// What stands in back-ticks and is a path of this project.
+/// Returns the paths of this project in back-ticks.
 fn paths_in(text: &str) -> Vec<String> {
     let rooms = ["src/", "tests/", "docs/", "examples/", "benches/", "bench/", "fuzz/", ".ci/"];
     let spans = text.split('`').skip(1).step_by(2);
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_where_nobody_should_know_of_it() {
+    fn http_in_a_room_that_must_not_know_it() {
         let bad = "use http::StatusCode;";
         assert_eq!(http_outside_its_rooms("src/pool/mod.rs", bad).len(), 2);
         assert!(http_outside_its_rooms("src/front/mod.rs", bad).is_empty());

@@ -1,5 +1,5 @@
-//! What the names in a file mean: `use` trees taken apart, `self`, `super`, renames and
-//! re-exports followed, so that a path says which file it leads to however it is written.
+//! Resolves the names in a file: takes `use` trees apart and follows `self`, `super`, renames and
+//! re-exports, so that every way to write a path leads to the file that is meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::source::{is_name, shipped, test_modules, tokens};
 /// Names of modules and items, outermost first. Inside this crate the first one is `crate`.
 pub(crate) type Names = Vec<String>;
 
-/// Renames and re-exports that are followed; more are a circle.
+/// How many renames and re-exports are followed; more must be a circle.
 const HOPS_MAX: usize = 12;
 
 /// One path as it is written, with the module it is written in.
@@ -24,7 +24,7 @@ struct Use {
     written: Written,
     /// The name it has here; `None` for a glob.
     alias: Option<String>,
-    /// Is it offered to others?
+    /// It is a re-export.
     is_public: bool,
 }
 
@@ -59,8 +59,8 @@ impl Source {
         reader.source
     }
 
-    /// Every path in this file as it is meant, globs with a `*` as the last name. Names that only
-    /// the whole crate can explain stay as they are written.
+    /// Returns every path in this file, resolved; a glob has `*` as its last name. Names that only
+    /// the whole crate can resolve stay as they are written.
     pub(crate) fn absolute_paths(&self) -> Vec<Names> {
         let uses = self.uses.iter().map(|one| &one.written);
         uses.chain(&self.mentions).map(|written| self.absolute(written, HOPS_MAX)).collect()
@@ -108,8 +108,8 @@ impl Tree {
         Self { paths, sources }
     }
 
-    /// The files that this one takes something from, re-exports followed to where it is defined.
-    /// What a file only offers to others under its own name it does not need.
+    /// Returns the files from which this one imports, with re-exports followed to the definition.
+    /// What a file only re-exports does not count.
     pub(crate) fn needs(&self, path: &str) -> BTreeSet<&str> {
         let source = &self.sources[path];
         let mut files = BTreeSet::new();
@@ -148,7 +148,7 @@ impl Tree {
         self.follow(names, HOPS_MAX).and_then(|found| self.file_of(&found))
     }
 
-    /// The path of the item itself; `None` if it is not of this crate.
+    /// Returns the path of the item itself; `None` if it is not of this crate.
     fn follow(&self, names: &[String], hops: usize) -> Option<Names> {
         let known = (1..=names.len()).rev().find(|end| self.paths.contains_key(&names[..*end]))?;
         let (module, rest) = names.split_at(known);
@@ -197,7 +197,7 @@ struct Reader<'a> {
     next: usize,
     /// The open braces; with a name, those of an inline module.
     open: Vec<Option<String>>,
-    /// Does the `use` that is being read offer its names to others?
+    /// The `use` that is being read is a re-export.
     is_public: bool,
     source: Source,
 }
@@ -245,7 +245,7 @@ impl Reader<'_> {
         self.source.module.iter().cloned().chain(inline).collect()
     }
 
-    /// A path that is no `use`; one that only says who may see an item leads nowhere.
+    /// Reads a path outside of a `use`. One in `pub(in …)` leads nowhere.
     fn path(&mut self) {
         let is_visibility = self.next > 1 && self.tokens[self.next - 2..self.next] == ["(", "in"];
         let mut names = Vec::new();
@@ -301,7 +301,7 @@ impl Reader<'_> {
             let alias = names.iter().rev().find(|name| *name != "self").cloned();
             self.leaf(names, alias);
         } else {
-            // Nothing a `use` may hold; not to be read for ever.
+            // No `use` contains this; skipped, so that the reading ends.
             self.next += 1;
         }
     }

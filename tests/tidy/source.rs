@@ -1,4 +1,4 @@
-//! Rust text as the rules see it: comments, literals and test items blanked, then cut into tokens.
+//! Prepares Rust text for the rules: blanks comments, literals and test items, and cuts tokens.
 
 /// The code that ships: without comments, the insides of literals and `#[cfg(test)]` items. Every
 /// line stays where it is.
