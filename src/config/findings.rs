@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::problem::Problem;
+use super::problem::{Place, Problem, SHOWN_MAX};
 use super::scalar::{Size, Time};
 use super::tree::{KeyPath, Places};
 use crate::base::ByteSize;
@@ -18,12 +18,15 @@ pub struct Findings<'a> {
     /// What was found so far.
     pub problems: Vec<Problem>,
     refused: HashSet<KeyPath>,
+    /// The places of the first `sorted` problems.
+    told: HashSet<Place>,
+    sorted: usize,
 }
 
 impl<'a> Findings<'a> {
     /// Starts with the problems that were found before.
     pub fn new(places: &'a Places, problems: Vec<Problem>) -> Self {
-        Self { places, problems, refused: HashSet::new() }
+        Self { places, problems, refused: HashSet::new(), told: HashSet::new(), sorted: 0 }
     }
 
     /// Reports a value. Only the first problem of a value counts: what follows from it is not
@@ -36,11 +39,20 @@ impl<'a> Findings<'a> {
     }
 
     /// Returns true if this very value has a problem already.
-    pub fn was_refused(&self, path: &KeyPath) -> bool {
+    pub fn was_refused(&mut self, path: &KeyPath) -> bool {
+        // Looking at every problem for every value would take the square of their number.
+        let new = &self.problems[self.sorted..];
+        self.told.extend(new.iter().map(|problem| problem.place.clone()));
+        self.sorted = self.problems.len();
         let place = self.places.value(path);
         let key = self.places.key(path);
-        self.places.is_written(path)
-            && self.problems.iter().any(|problem| problem.place == place || problem.place == key)
+        self.places.is_written(path) && (self.told.contains(&place) || self.told.contains(&key))
+    }
+
+    /// Returns how many names a hint may be looked for in; none once there are more problems than
+    /// are shown.
+    pub fn hints_most(&self) -> usize {
+        if self.problems.len() < SHOWN_MAX { usize::MAX } else { 0 }
     }
 
     /// The name of a value in a message: its key, or the option that set it.

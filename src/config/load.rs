@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use toml::Value;
 
 use super::check::{Host, check};
@@ -35,6 +37,9 @@ const INTERPRETERS: [(&str, &str); 8] = [
     ("R", "Rscript"),
     ("jar", "java -jar"),
 ];
+
+/// The largest configuration file that is read, in bytes.
+const FILE_MAX: u64 = 16 << 20;
 
 /// Where a configuration comes from; loading it again is a reload.
 #[derive(Clone, Debug)]
@@ -217,9 +222,33 @@ impl ConfigSource {
     }
 }
 
+/// Reads a regular file that is not too large. Others are refused without being read: a pipe may
+/// have no end, or no beginning.
+fn read_regular(path: &Path) -> std::io::Result<Result<Vec<u8>, Problems>> {
+    let shown = path.display();
+    // Opening a pipe would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    let refuse = |what: &str, hint: &str| Ok(Err(Problems::one(format!("`{shown}` {what}"), hint)));
+    if kind.is_dir() {
+        return refuse("is a directory, not a file", "name the file in it");
+    }
+    if !kind.is_file() {
+        let hint = "write the configuration into a file: a reload reads it again";
+        return refuse("is not a regular file", hint);
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return refuse("is larger than 16 MiB", "is it a configuration file?");
+    }
+    Ok(Ok(bytes))
+}
+
 fn read(path: &Path) -> Result<SourceText, Problems> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read_regular(path).map_err(|error| {
         let is_default = path == Path::new(DEFAULT_FILE);
         if is_default && error.kind() == std::io::ErrorKind::NotFound {
             let hint = "name a program, as in `httpipe run -- python3 worker.py`, or write \
@@ -232,7 +261,7 @@ fn read(path: &Path) -> Result<SourceText, Problems> {
             "`httpipe init` writes an httpipe.toml to begin with".to_owned()
         };
         Problems::one(format!("cannot read `{shown}`: {}", reason(&error)), hint)
-    })?;
+    })??;
     if let Some(command) = command_of(path, &bytes) {
         let hint = format!("put `--` before the program: httpipe run -- {command}");
         return Err(Problems::one(

@@ -10,7 +10,7 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 /// The most problems that are shown; of the others only the number is.
-const SHOWN_MAX: usize = 100;
+pub(super) const SHOWN_MAX: usize = 100;
 /// The longest lines of a file, in bytes, that are shown with a problem.
 const LINES_MAX: usize = 4096;
 
@@ -29,7 +29,7 @@ pub struct Problem {
 }
 
 /// Where something was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// These bytes of the file.
     File(Range<usize>),
@@ -134,7 +134,9 @@ impl Problems {
                 (_, None) => Group::with_title(title),
             }];
             let hint = Level::HELP.with_name("hint");
-            if let Some(words) = &problem.hint {
+            let tells_all = secrets == Secrets::Shown
+                || problem.without_values.as_ref() != Some(&problem.message);
+            if let Some(words) = problem.hint.as_ref().filter(|_| tells_all) {
                 let hint = Group::with_title(hint.secondary_title(words.as_str()));
                 if shown.is_some() {
                     report.push(hint);

@@ -6,7 +6,7 @@
 use serde_json::Value as Schema;
 use toml::Value;
 
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, SHOWN_MAX};
 use super::schema::{TableSchema, tables};
 use super::secrets::is_secret;
 use super::tree::{KeyPath, Places, Step, Tree};
@@ -215,6 +215,11 @@ impl Checker<'_> {
         };
         let mut problem = Problem::new(self.places.key(path), message);
         let known = known.as_object().map(|known| known.keys().map(String::as_str));
+        if self.problems.len() >= SHOWN_MAX {
+            // More are not shown, and looking for what was meant takes time.
+            self.problems.push(problem);
+            return;
+        }
         problem.hint = match known.and_then(|known| nearest(key, known)) {
             Some(near) => Some(format!("did you mean `{near}`?")),
             None => self.home_of(key),
@@ -245,6 +250,10 @@ impl Checker<'_> {
         hint: Option<String>,
     ) -> bool {
         let mut problem = Problem::new(self.places.value(path), message(&self.places.name(path)));
+        // A hint may quote what was written.
+        if hint.is_some() && is_secret(path) {
+            problem.without_values = Some(problem.message.clone());
+        }
         problem.hint = hint;
         self.problems.push(problem);
         false

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::worker::own::note_file_limit;
 
 /// Files that the server itself has open, and that the start of a worker needs for a moment.
 const OWN: u64 = 20;
@@ -25,6 +26,7 @@ pub(super) fn provide(config: &Config) -> Result<(), String> {
     let needed = own + FOR_EACH_WORKER * least as u64;
     let wished = own + FOR_EACH_WORKER * most as u64 + config.limits.connections as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    note_file_limit(current.unwrap_or(0));
     let limit = maximum.unwrap_or(u64::MAX).min(wished).max(current.unwrap_or(u64::MAX));
     if setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum }).is_err() {
         tracing::debug!(limit, "the limit of open files could not be raised");

@@ -105,6 +105,7 @@ pub struct Mode {
 /// [`ServeError`]; nothing is left running.
 pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), ServeError> {
     reaper::expect_children();
+    reaper::outlive_full_files();
     descriptors::provide(&config).map_err(ServeError::Descriptors)?;
     let metrics = Metrics::new();
     let listeners =

@@ -11,7 +11,7 @@ use super::app::{Generation, Server};
 use crate::admin::Replace;
 use crate::base::ExitReason;
 use crate::config::launch::stamps;
-use crate::config::{Config, PoolSettings};
+use crate::config::{Config, ConfigSource, PoolSettings};
 use crate::pool::Pool;
 
 /// How long new workers that nothing asked must keep running before a reload relies on them.
@@ -118,7 +118,7 @@ impl Server {
         if self.is_draining() {
             return Err(refuse("the server is stopping"));
         }
-        let config = self.source.load().map_err(|problems| refuse(&problems.to_string()))?;
+        let config = load(&self.source).await.map_err(|why| refuse(&why))?;
         known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
@@ -257,6 +257,27 @@ fn log(report: &Report) {
     } else {
         tracing::info!("reloaded: {}", report.lines.join(", "));
     }
+}
+
+/// Loads the configuration on a thread of its own: neither a slow disk nor a large file keeps
+/// calls waiting. A stop does not wait for that thread.
+///
+/// # Errors
+///
+/// The problems, in words.
+pub(super) async fn load(source: &ConfigSource) -> Result<Config, String> {
+    let source = source.clone();
+    apart(move || source.load().map_err(|problems| problems.to_string())).await?
+}
+
+/// Runs work that may block on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("reload".to_owned());
+    // Who asked may have left.
+    let started = thread.spawn(move || drop(send.send(work())));
+    started.map_err(|error| format!("cannot start a thread: {error}"))?;
+    receive.await.map_err(|_| "the reload ended in a fault of the server".to_owned())
 }
 
 /// Checks that the pool whose workers are to be replaced exists.

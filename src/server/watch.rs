@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::app::Server;
 use super::reload::Refused;
+use super::reload::load;
 use crate::config::launch::survey;
 use crate::config::stamp::Stamps;
 use crate::config::{Config, PoolSettings};
@@ -67,7 +68,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
                 }
                 Err(Refused { why, tried: None }) => {
                     tell(&why);
-                    refused = load_problems(&server);
+                    refused = load(&server.source).await.err();
                 }
                 Err(Refused { why, tried: Some(config) }) => {
                     tell(&why);
@@ -89,7 +90,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
         tokio::time::sleep(picture.took * SHARE).await;
         if refused.is_some() {
             // A file that only the refused configuration names is not watched.
-            let problems = load_problems(&server);
+            let problems = load(&server.source).await.err();
             match &problems {
                 None => known.clear(),
                 Some(text) if refused != problems => tell(text),
@@ -98,11 +99,6 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
             refused = problems;
         }
     }
-}
-
-/// Returns the problems of the configuration as it is now, if it has any.
-fn load_problems(server: &Server) -> Option<String> {
-    server.source.load().err().map(|problems| problems.to_string())
 }
 
 /// Logs why a reload was refused, a line for each problem.

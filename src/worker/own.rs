@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::LaunchSettings;
 
@@ -43,6 +44,14 @@ pub(super) fn command(program: &Path) -> Command {
     Command::new(program)
 }
 
+/// The soft limit of open files that this process was started with; 0 until it is noted.
+static FILES_AT_START: AtomicU64 = AtomicU64::new(0);
+
+/// Notes the soft limit of open files before it is raised, so that workers get it as it was.
+pub fn note_file_limit(soft: u64) {
+    FILES_AT_START.store(soft, Ordering::Relaxed);
+}
+
 /// Makes the command of the shim, which becomes the program.
 pub(super) fn shim_command(binary: &Path, launch: &LaunchSettings, token: &Token) -> Command {
     let mut command = command(binary);
@@ -53,6 +62,7 @@ pub(super) fn shim_command(binary: &Path, launch: &LaunchSettings, token: &Token
         .arg(SHIM)
         .arg(token.as_str())
         .arg(std::process::id().to_string())
+        .arg(FILES_AT_START.load(Ordering::Relaxed).to_string())
         .arg(&launch.dir)
         .arg(&launch.program)
         .arg(&launch.name)

@@ -20,6 +20,14 @@ pub fn expect_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Makes a write to a file that has reached its size limit an error instead of the end of this
+/// process. Workers start with the default (`shim`).
+#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
+pub fn outlive_full_files() {
+    // SAFETY: no handler is installed, the signal is only ignored.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Returns true if this process is process 1, which has to reap strangers.
 pub fn is_first_process() -> bool {
     std::process::id() == 1

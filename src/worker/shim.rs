@@ -1,6 +1,6 @@
 //! The shim: what our binary does in a new process before it becomes the program.
 //!
-//! `httpipe __exec TOKEN SERVER DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
+//! `httpipe __exec TOKEN SERVER FILES DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors
 //! but 0, 1 and 2, and starts with no signal ignored or blocked. If the program cannot be run, the
 //! shim writes one line with the TOKEN to stderr and ends with code 127 (not found) or 126.
@@ -12,7 +12,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 
 use super::own::{command, shim_line_prefix};
 
@@ -22,14 +24,15 @@ const NOT_RUNNABLE: u8 = 126;
 /// Becomes the program that `arguments` (those after `__exec`) name. Returns only if it cannot.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut next = || arguments.next();
-    let (Some(token), Some(server), Some(dir), Some(program), Some(name)) =
-        (next(), next(), next(), next(), next())
+    let (Some(token), Some(server), Some(files), Some(dir), Some(program), Some(name)) =
+        (next(), next(), next(), next(), next(), next())
     else {
         return ExitCode::from(NOT_RUNNABLE);
     };
     let reason = match die_with(&server) {
         Ok(()) => {
             reset_signals();
+            restore_file_limit(&files);
             close_inherited_on_exec();
             become_program(Path::new(&dir), Path::new(&program), &name, arguments)
         }
@@ -115,6 +118,19 @@ fn reset_signals() {
     unsafe {
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Restores the soft limit of open files that the server was started with. A program that loops
+/// over all numbers below the limit, or uses `select`, must not meet the one that the server has
+/// raised for itself.
+fn restore_file_limit(soft: &OsStr) {
+    let soft = soft.to_str().and_then(|text| text.parse().ok()).filter(|soft| *soft > 0);
+    let Some(soft): Option<u64> = soft else { return };
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current > soft) {
+        // It only becomes smaller, which is always allowed.
+        setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum }).ok();
     }
 }
 

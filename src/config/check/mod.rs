@@ -10,6 +10,7 @@ mod hosts;
 mod parameter;
 mod pool;
 mod route;
+mod shadows;
 mod stream;
 
 use std::net::Ipv4Addr;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cors::cors;
 use super::parameter::parameters;
+use super::shadows::Shadows;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::{Segment, Slot, Template};
@@ -21,6 +22,11 @@ use crate::config::route_text::{self, RouteText};
 use crate::config::shape::nearest;
 use crate::config::tree::KeyPath;
 
+/// Most routes: a [`RouteId`] has no more numbers.
+const ROUTES_MAX: usize = 1 << 16;
+/// Most pools that a hint lists.
+const NAMED_MAX: usize = 8;
+
 /// The routes that can be used, in file order.
 pub(super) fn routes(
     findings: &mut Findings<'_>,
@@ -35,6 +41,13 @@ pub(super) fn routes(
         let hint = "add a `[[route]]` with `match` and `pool` for each of them";
         findings.problems.push(Problem::new(Place::Nowhere, message).hint(hint));
     }
+    if file.route.len() > ROUTES_MAX {
+        let message = format!("there are {} routes; {ROUTES_MAX} can be served", file.route.len());
+        let hint = "join routes that differ in a part of the path: /{part}";
+        findings.refuse(&list.index(ROUTES_MAX), message, hint);
+        return Vec::new();
+    }
+    let mut shadows = Shadows::default();
     let mut earlier: Vec<(RouteText, &str)> = Vec::new();
     let mut routes = Vec::new();
     for (index, route) in file.route.iter().enumerate() {
@@ -45,8 +58,7 @@ pub(super) fn routes(
             checker.rest_of(None);
             continue;
         };
-        if let Some((earlier, shadow)) = earlier.iter().find(|(earlier, _)| covers(earlier, &text))
-        {
+        if let Some((earlier, shadow)) = shadows.first_over(&text).map(|place| &earlier[place]) {
             let (message, hint) = if *shadow == label {
                 (format!("`{label}` is there twice"), "leave one out")
             } else if covers(&text, earlier) {
@@ -76,6 +88,7 @@ pub(super) fn routes(
                 action,
             });
         }
+        shadows.add(&text, earlier.len());
         earlier.push((text, label));
     }
     routes
@@ -180,7 +193,8 @@ impl RouteCheck<'_, '_> {
                     self.findings.refuse(&path, message, hint);
                 }
                 several => {
-                    let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+                    let names: Vec<&str> =
+                        several.iter().take(NAMED_MAX).map(|name| name.as_str()).collect();
                     let hint = format!("add `pool = \"{}\"`", names.join("\"` or `pool = \""));
                     self.findings.refuse(&path, "this route does not say which pool it uses", hint);
                 }
@@ -189,7 +203,8 @@ impl RouteCheck<'_, '_> {
         };
         let index = self.pool_names.iter().position(|known| *known == name);
         if index.is_none() {
-            let hint = match nearest(name, self.pool_names.iter().map(|name| name.as_str())) {
+            let known = self.pool_names.iter().take(self.findings.hints_most());
+            let hint = match nearest(name, known.map(|name| name.as_str())) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("add `[pool.{name}]` with a `command`"),
             };
@@ -299,6 +314,34 @@ fn covers(earlier: &RouteText, later: &RouteText) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_index_finds_what_a_look_at_each_route_would() {
+        let parts = ["a", "b", "", "{x}"];
+        let mut state = 7_u32;
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        let mut routes = Vec::new();
+        for _ in 0..600 {
+            let mut text = ["GET ", "HEAD ", "POST "][next(3) as usize].to_owned();
+            for depth in 0..=next(3) {
+                let part = parts[next(4) as usize];
+                text.push('/');
+                text.push_str(&part.replace('x', &format!("x{depth}")));
+            }
+            text += if next(4) == 0 { "/*" } else { "" };
+            routes.extend(route_text::parse(&text));
+        }
+        let mut shadows = Shadows::default();
+        for (place, route) in routes.iter().enumerate() {
+            let expected = routes[..place].iter().position(|earlier| covers(earlier, route));
+            assert_eq!(shadows.first_over(route), expected, "{route:?}");
+            shadows.add(route, place);
+        }
+        assert!(routes.len() > 400, "most of them are routes");
+    }
 
     #[test]
     fn a_route_is_shadowed_by_one_that_takes_all_it_could() {
