@@ -103,14 +103,46 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Returns true if other callers with the same question may have the reply too. Not so where
+    /// the program says in the header that it is for one caller.
+    pub fn may_be_shared(&self) -> bool {
+        match &self.form {
+            ReplyForm::Http { headers, .. } => {
+                !headers.iter().any(|(name, value)| is_private(name, value))
+            }
+            ReplyForm::Plain | ReplyForm::Json | ReplyForm::Parts(..) => true,
+        }
+    }
+
     /// Returns true if the reply may be kept for later callers with the same question. A failure
     /// that the program reports is not kept, nor is "not modified", which is for one caller only.
     pub fn may_be_kept(&self) -> bool {
         match &self.form {
-            ReplyForm::Http { status, .. } => *status < 400 && *status != 304,
+            ReplyForm::Http { status, .. } => {
+                *status < 400 && *status != 304 && self.may_be_shared()
+            }
             ReplyForm::Plain | ReplyForm::Json => true,
             ReplyForm::Parts(..) => false,
         }
+    }
+}
+
+/// Returns true if a field of the program's header says that its answer is for one caller, or for
+/// this moment only.
+fn is_private(name: &str, value: &str) -> bool {
+    let has = |words: &[&str]| {
+        value.split(',').any(|one| {
+            let one = one.trim().to_ascii_lowercase();
+            words.iter().any(|word| {
+                one.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            })
+        })
+    };
+    match name {
+        "set-cookie" | "vary" => true,
+        "cache-control" => has(&["no-store", "private", "no-cache", "max-age=0", "s-maxage=0"]),
+        "pragma" => has(&["no-cache"]),
+        _ => false,
     }
 }
 

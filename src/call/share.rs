@@ -52,11 +52,13 @@ impl Desk {
         mut request: Request,
     ) -> Answer {
         let caller_deadline = request.call.caller_deadline.take();
+        let mut own = Some(request.clone());
         let ttl = request.keep.as_ref().map(|keep| keep.ttl).unwrap_or_default();
         let (landing, landed) = oneshot::channel();
         let (role, ticket, deserted) =
             self.runs.borrow_mut().join(key.clone(), landing, Rc::default());
         if role == Role::Leads {
+            own = None;
             let pending = self.submit(request);
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
             let run = Run { desk, cache, key: key.clone(), ticket, ttl };
@@ -69,6 +71,14 @@ impl Desk {
             None => Some(landed.await),
         };
         drop(seat);
+        if let (Some(mut request), Some(Ok(landed))) = (own, &landed)
+            && landed.outcome.result.as_ref().is_ok_and(|reply| !reply.may_be_shared())
+        {
+            // The answer is for the caller that led, so this one needs a run of its own.
+            request.call.caller_deadline = caller_deadline;
+            let Outcome { result, timing } = self.submit(request).await;
+            return Answer { result, timing, cache: Some(CacheUse::Miss(None)) };
+        }
         match landed {
             Some(Ok(Landed { outcome, stored })) => Answer {
                 result: outcome.result,

@@ -162,7 +162,10 @@ pub fn of_answer(
     if let Some(cache) = &answer.cache {
         let stored = add_cache_fields(response.headers_mut(), cache, now);
         let unchanged = stored.is_some_and(|stored| {
-            reads && response.status() == StatusCode::OK && has_tag(request, &stored.etag)
+            let own =
+                response.headers().get(header::ETAG).map_or(&*stored.etag, |it| it.as_bytes());
+            let tag = own.strip_prefix(b"W/").unwrap_or(own);
+            reads && response.status() == StatusCode::OK && has_tag(request, tag)
         });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -343,9 +346,14 @@ fn add_cache_fields<'a>(
     };
     headers.insert(CACHE_STATUS, status);
     if let Some(stored) = stored {
-        let max_age = Written::new().text("max-age=").number(stored.ttl.as_secs()).value();
-        headers.insert(header::CACHE_CONTROL, max_age);
-        headers.insert(header::ETAG, shared(&stored.etag));
+        // What the program says itself stays.
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            let max_age = Written::new().text("max-age=").number(stored.ttl.as_secs()).value();
+            headers.insert(header::CACHE_CONTROL, max_age);
+        }
+        if !headers.contains_key(header::ETAG) {
+            headers.insert(header::ETAG, shared(&stored.etag));
+        }
     }
     stored
 }

@@ -280,3 +280,46 @@ fn failures_and_incomplete_answers_are_not_kept() {
     let asked = |text: &str| server.seen().iter().filter(|line| *line == text).count();
     assert_eq!((asked("error a"), asked("crash-during a"), asked("well 0")), (2, 2, 1));
 }
+
+/// A worker that answers with its question, which chooses the header of the response.
+fn chosen(headers: &str) -> (Server, String) {
+    let server = Server::with("workers = 2\nretries = 0\nreply = \"http\"")
+        .worker("demo-worker --sleep 300 --journal seen")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let question = format!("{{\"status\":200,\"headers\":{{{headers}}},\"body\":\"b\"}}");
+    let encode = |byte: u8| format!("%{byte:02x}");
+    (server, format!("/?input={}", question.bytes().map(encode).collect::<String>()))
+}
+
+#[test]
+fn what_a_program_says_is_for_one_caller_is_neither_kept_nor_shared() {
+    for headers in [
+        r#""Set-Cookie":"id=1""#,
+        r#""Cache-Control":"max-age=60, Private""#,
+        r#""Cache-Control":"no-store""#,
+        r#""Vary":"Cookie""#,
+    ] {
+        let (server, target) = chosen(headers);
+        let callers: Vec<_> = (0..2).map(|_| server.client().get_later(&target)).collect();
+        for caller in callers {
+            assert_eq!(caller.answer().header("cache-status"), "httpipe; fwd=miss", "{headers}");
+        }
+        let third = server.client().get(&target);
+        assert_eq!(third.header("cache-status"), "httpipe; fwd=miss", "{headers}");
+        assert_eq!(server.seen().len(), 3, "{headers}: each has a run of its own");
+    }
+}
+
+#[test]
+fn a_kept_answer_keeps_what_the_program_says_about_it() {
+    let (server, target) = chosen(r#""Cache-Control":"max-age=7","ETag":"\"v1\"""#);
+    for _ in 0..2 {
+        let answer = server.client().get(&target);
+        assert_eq!(answer.header("cache-control"), "max-age=7");
+        assert_eq!(answer.header("etag"), "\"v1\"");
+    }
+    let known = server.client().request("GET", &target, &["If-None-Match: \"v1\""], "");
+    assert_eq!(known.status, 304, "{known:?}");
+    assert_eq!(server.seen().len(), 1);
+}
