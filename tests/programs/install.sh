@@ -27,6 +27,7 @@ needs factor coreutils
 needs xargs findutils
 needs units units
 needs hunspell hunspell
+needs pandoc pandoc
 needs /usr/share/hunspell/en_US.aff hunspell-en-us
 needs aspell aspell
 needs /usr/lib/aspell/en.multi aspell-en

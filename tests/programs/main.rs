@@ -18,3 +18,4 @@ mod serve;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]
 mod support;
+mod whole_input;
