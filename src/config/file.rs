@@ -99,8 +99,8 @@ pub enum OneOrMany {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogFile {
-    /// `text` is for people; `json` is one object per line; `auto` is `text` on a terminal, else
-    /// `json`.
+    /// `text` is for people; `json` is one object per line; `auto` is `json`, but on a terminal short
+    /// coloured lines without their times.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,

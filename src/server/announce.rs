@@ -5,9 +5,6 @@ use crate::front::sample::Sample;
 
 /// Logs where callers connect, which programs run, and how to try them.
 pub(super) fn listening(config: &Config, addresses: &[String]) {
-    for address in addresses {
-        tracing::info!(address, "listening on {}", shown(address));
-    }
     for pool in &config.pools {
         let launch = &pool.program.launch;
         // Without its arguments, which may hold secrets.
@@ -23,6 +20,10 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
                  (`{{input}}` in `reply`)"
             );
         }
+    }
+    // Last, where it is seen first.
+    for address in addresses {
+        tracing::info!(address, "listening on {}", shown(address));
     }
     let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
     if let (Some(sample), Some(address)) = (sample, addresses.first()) {

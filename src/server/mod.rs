@@ -167,10 +167,10 @@ async fn serve(
         services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
     }
     let addresses: Vec<String> = listeners.iter().map(Listener::local).collect();
-    announce::listening(&config, &addresses);
     if let Some(listener) = &admin {
         announce::admin(&config.admin, &listener.local());
     }
+    announce::listening(&config, &addresses);
     let token = config.admin.token.clone();
     let threads_count = config.threads;
     let server = Server::start(config, source, services.clone(), log.access());

@@ -29,6 +29,9 @@ impl<S: Subscriber> Layer<S> for EventLayer {
         // Formatting a value may log, so it is done before the sink is locked.
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Format::Terminal { .. } = self.format {
+            fields.shorten();
+        }
         self.sink.line(level <= Level::WARN, |to, clock, since_epoch| {
             let mut line = LogLine::begin(to, self.format, clock, since_epoch, level_name(level));
             if let Some(message) = &fields.message {
@@ -56,6 +59,34 @@ fn level_name(level: Level) -> &'static str {
 struct Fields {
     message: Option<String>,
     others: Vec<(&'static str, FieldValue)>,
+}
+
+impl Fields {
+    /// Puts a whole line, which is to be read or copied, into the message, and leaves out what the
+    /// message says already.
+    fn shorten(&mut self) {
+        let Some(message) = &self.message else {
+            self.message = self.take_line();
+            return;
+        };
+        let is_said = |name: &str, value: &FieldValue| match (name, value) {
+            ("address", _) => true,
+            ("pool", FieldValue::Text(pool)) => message.starts_with(&format!("pool {pool}")),
+            _ => false,
+        };
+        self.others.retain(|(name, value)| !is_said(name, value));
+        if let Some(line) = self.take_line() {
+            self.message = self.message.take().map(|message| format!("{message}: {line}"));
+        }
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        let place = self.others.iter().position(|(name, _)| *name == "line")?;
+        match self.others.remove(place) {
+            (_, FieldValue::Text(line)) => Some(line),
+            _ => None,
+        }
+    }
 }
 
 enum FieldValue {

@@ -14,7 +14,18 @@ pub(super) enum Format {
     Text,
     /// `{"time":"2026-11-22T10:00:00.000Z","level":"info","message":"request","method":"GET"}`
     Json,
+    /// `warning worker lost  pool=fib`: for somebody who sits before it. No time, and fields in a
+    /// faint colour if there are colours.
+    Terminal {
+        /// Whether colours are written.
+        coloured: bool,
+    },
 }
+
+const ERROR: &str = "\u{1b}[1;31m";
+const WARNING: &str = "\u{1b}[1;33m";
+const FAINT: &str = "\u{1b}[2m";
+const RESET: &str = "\u{1b}[0m";
 
 /// The name of a field. Names are constants of ours, so they need no escape.
 pub(super) trait Name: Copy {
@@ -25,7 +36,7 @@ pub(super) trait Name: Copy {
 impl Name for &str {
     fn write(self, to: &mut Vec<u8>, format: Format) {
         let (before, after): (&[u8], &[u8]) = match format {
-            Format::Text => (b" ", b"="),
+            Format::Text | Format::Terminal { .. } => (b" ", b"="),
             Format::Json => (b",\"", b"\":"),
         };
         to.extend_from_slice(before);
@@ -45,7 +56,7 @@ impl Name for Field {
     #[inline]
     fn write(self, to: &mut Vec<u8>, format: Format) {
         to.extend_from_slice(match format {
-            Format::Text => self.text.as_bytes(),
+            Format::Text | Format::Terminal { .. } => self.text.as_bytes(),
             Format::Json => self.json.as_bytes(),
         });
     }
@@ -67,6 +78,7 @@ pub(super) use field;
 pub(super) struct LogLine<'a> {
     to: &'a mut Vec<u8>,
     format: Format,
+    is_faint: bool,
 }
 
 /// Writes times; the text of a second is made only once.
@@ -114,8 +126,21 @@ impl<'a> LogLine<'a> {
                 to.extend_from_slice(level.as_bytes());
                 to.push(b'"');
             }
+            Format::Terminal { coloured } => {
+                let (shown, colour) = match level {
+                    "error" => ("error ", ERROR),
+                    "warn" => ("warning ", WARNING),
+                    "info" => ("", ""),
+                    "debug" => ("debug ", FAINT),
+                    _ => ("trace ", FAINT),
+                };
+                let colour = if coloured { colour } else { "" };
+                to.extend_from_slice(colour.as_bytes());
+                to.extend_from_slice(shown.as_bytes());
+                to.extend_from_slice(if colour.is_empty() { b"" } else { RESET.as_bytes() });
+            }
         }
-        Self { to, format }
+        Self { to, format, is_faint: false }
     }
 
     /// Writes what happened. Comes before the fields.
@@ -124,6 +149,14 @@ impl<'a> LogLine<'a> {
             Format::Text => {
                 self.to.push(b' ');
                 escape(self.to, text);
+            }
+            // Nothing stands in quotes here, so that a command can be copied.
+            Format::Terminal { .. } => {
+                for part in text.split_inclusive(['"', '\\']) {
+                    let plain = part.trim_end_matches(['"', '\\']);
+                    escape(self.to, plain);
+                    self.to.extend_from_slice(&part.as_bytes()[plain.len()..]);
+                }
             }
             Format::Json => {
                 self.to.extend_from_slice(b",\"message\":\"");
@@ -137,7 +170,7 @@ impl<'a> LogLine<'a> {
     pub(super) fn text(&mut self, name: impl Name, value: &str) {
         self.name(name);
         let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
-        if self.format == Format::Text && !value.is_empty() && value.bytes().all(is_bare) {
+        if self.format != Format::Json && !value.is_empty() && value.bytes().all(is_bare) {
             self.to.extend_from_slice(value.as_bytes());
         } else {
             self.to.push(b'"');
@@ -180,6 +213,9 @@ impl<'a> LogLine<'a> {
 
     /// Ends the line.
     pub(super) fn end(self) {
+        if self.is_faint {
+            self.to.extend_from_slice(RESET.as_bytes());
+        }
         if self.format == Format::Json {
             self.to.push(b'}');
         }
@@ -188,6 +224,10 @@ impl<'a> LogLine<'a> {
 
     #[inline]
     fn name(&mut self, name: impl Name) {
+        if !self.is_faint && self.format == (Format::Terminal { coloured: true }) {
+            self.is_faint = true;
+            self.to.extend_from_slice(FAINT.as_bytes());
+        }
         name.write(self.to, self.format);
     }
 }
@@ -309,6 +349,26 @@ mod tests {
             line,
             "2026-11-22T10:47:21.007Z  INFO worker ended pool=fib pid=-3 asked=false load=0.5 \
              after_ms=1.002\n"
+        );
+    }
+
+    #[test]
+    fn a_line_on_a_terminal_begins_with_what_happened() {
+        let shown = |coloured, level| {
+            let mut to = Vec::new();
+            let format = Format::Terminal { coloured };
+            let mut line = LogLine::begin(&mut to, format, &mut TimeText::default(), TIME, level);
+            line.message("\"lost\"\u{1b}[2J");
+            line.text("pool", "fib");
+            line.number("pid", 3);
+            line.end();
+            String::from_utf8(to).expect("lines are UTF-8")
+        };
+        assert_eq!(shown(false, "info"), "\"lost\"\\u001b[2J pool=fib pid=3\n");
+        assert_eq!(shown(false, "warn"), "warning \"lost\"\\u001b[2J pool=fib pid=3\n");
+        assert_eq!(
+            shown(true, "error"),
+            "\u{1b}[1;31merror \u{1b}[0m\"lost\"\\u001b[2J\u{1b}[2m pool=fib pid=3\u{1b}[0m\n"
         );
     }
 

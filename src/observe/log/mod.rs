@@ -81,7 +81,7 @@ impl Log {
     /// The log in `sink`; `terminal` decides what the format `auto` means.
     pub fn new(settings: &LogSettings, terminal: bool, sink: Arc<Sink>) -> Self {
         let format = match settings.format {
-            LogFormat::Auto if terminal => Format::Text,
+            LogFormat::Auto if terminal => Format::Terminal { coloured: has_colours() },
             LogFormat::Text => Format::Text,
             LogFormat::Auto | LogFormat::Json => Format::Json,
         };
@@ -131,6 +131,9 @@ impl AccessLog {
         sink.line(false, |to, clock, since_epoch| {
             to.reserve(LINE_ROOM + access.path.len());
             let mut line = LogLine::begin(to, *format, clock, since_epoch, "info");
+            if let Format::Terminal { .. } = format {
+                return short(line, access);
+            }
             line.message("request");
             line.text(field!("method"), access.method);
             line.text(field!("path"), access.path);
@@ -152,6 +155,22 @@ impl AccessLog {
             line.end();
         });
     }
+}
+
+/// Writes the line of a request for somebody who sits before it.
+fn short(mut line: LogLine<'_>, access: &AccessLine<'_>) {
+    line.message(&format!("{} {} {}", access.status, access.method, access.path));
+    line.millis(field!("ms"), access.duration);
+    if let Some(code) = access.code {
+        line.text(field!("code"), code);
+        line.text(field!("request_id"), access.request_id);
+    }
+    line.end();
+}
+
+/// <https://no-color.org>: any value of the variable counts, except an empty one.
+fn has_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -244,7 +263,8 @@ mod tests {
     #[test]
     fn auto_means_text_on_a_terminal_and_json_elsewhere() {
         let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Info, access: true };
-        for (terminal, format) in [(true, Format::Text), (false, Format::Json)] {
+        let on_terminal = Format::Terminal { coloured: has_colours() };
+        for (terminal, format) in [(true, on_terminal), (false, Format::Json)] {
             let sink = Sink::new(Memory::default(), &Metrics::new()).expect("a thread");
             assert_eq!(Log::new(&settings, terminal, Arc::new(sink)).format, format);
         }
