@@ -9,6 +9,8 @@
 //!   yet shown that it speaks HTTP.
 //! - hyper's own header timer is off, because it counts idle time too. Each connection has one
 //!   timer, which looks at the [`Watch`] from time to time; a request sets no timer.
+//! - Where only the end of the connection ends a response (HTTP/1.0 without a length), one that
+//!   is not whole ends with a reset, because an orderly end would say that it is whole.
 //! - When the server ends a connection, it goes on reading for a short time. Otherwise unread
 //!   bytes would make the kernel discard the last response.
 
@@ -85,7 +87,7 @@ pub async fn serve<S, B>(
         watch: Rc::clone(&watch),
     };
     let end = {
-        let connection = pin!(http1::serve(io, &watch, limits, &service));
+        let connection = pin!(http1::serve(io, limits, &service));
         let overdue = pin!(overdue(&watch, patience));
         let left = pin!(writer.peer_left());
         let closing = pin!(drain.closing());
@@ -106,8 +108,8 @@ pub async fn serve<S, B>(
     }
     match end {
         End::Served(Ok(())) if !watch.has_ended() => linger(reader, writer).await,
-        End::Overdue(Overdue::Write) => writer.give_up(),
-        End::MadeRoom if watch.is_blocked() => writer.give_up(),
+        End::Overdue(Overdue::Write) => writer.reset(),
+        End::MadeRoom if watch.is_blocked() => writer.reset(),
         End::Overdue(Overdue::Head) => linger(reader, writer).await,
         End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle | End::MadeRoom => {}
     }

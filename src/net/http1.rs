@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -45,7 +45,6 @@ where
 /// head's last byte.
 pub(super) fn serve<'a, S, B>(
     io: Watched,
-    watch: &'a Rc<Watch>,
     limits: &LimitSettings,
     service: &'a S,
 ) -> impl Serving + use<'a, S, B>
@@ -54,12 +53,19 @@ where
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let answer = move |request| {
-        let watch = Rc::clone(watch);
+    let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(&io.writer));
+    let answer = move |request: Request<Incoming>| {
+        let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
         async move {
             let since = watch.called(now);
+            let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
             let response = service(request, since).await;
-            Ok::<_, Infallible>(response.map(|body| WatchedBody { body, watch }))
+            if is_old && response.body().size_hint().exact().is_none() {
+                watch.ends_by_close();
+                writer.reset_by_kernel(true);
+            }
+            let is_whole = false;
+            Ok::<_, Infallible>(response.map(|body| WatchedBody { body, is_whole, watch }))
         }
     };
     builder(limits).serve_connection(TokioIo::new(io), service_fn(answer))
@@ -77,17 +83,23 @@ fn builder(limits: &LimitSettings) -> http1::Builder {
     builder
 }
 
-/// The body of a response. hyper drops it once it has taken all of it, which tells the watch
-/// that the response is complete.
+/// The body of a response. hyper drops it once it has taken all of it, or when it breaks off, which
+/// tells the watch whether the response is complete.
 #[derive(Debug)]
 struct WatchedBody<B> {
     body: B,
+    /// It said that nothing more comes.
+    is_whole: bool,
     watch: Rc<Watch>,
 }
 
 impl<B> Drop for WatchedBody<B> {
     fn drop(&mut self) {
-        self.watch.answered();
+        if self.is_whole {
+            self.watch.answered();
+        } else {
+            self.watch.broke_off();
+        }
     }
 }
 
@@ -99,7 +111,9 @@ impl<B: Body + Unpin> Body for WatchedBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.is_whole = matches!(polled, Poll::Ready(None));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,7 +9,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
@@ -20,13 +22,17 @@ use crate::config::ListenAddress;
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
+/// How long a server waits for others that start or stop in the directory of its socket.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// A bound address at which connections arrive. Dropping it removes the file of a Unix socket.
 #[derive(Debug)]
 pub struct Listener {
-    socket: OwnedFd,
+    /// Goes before the socket: see [`SocketFile`].
     local: Local,
+    socket: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -82,7 +88,7 @@ impl Listener {
                 OpenListener::Tcp(tokio::net::TcpListener::from_std(self.socket.into())?)
             }
             Local::Unix(file) => {
-                OpenListener::Unix(tokio::net::UnixListener::from_std(self.socket.into())?, file)
+                OpenListener::Unix(file, tokio::net::UnixListener::from_std(self.socket.into())?)
             }
         })
     }
@@ -92,7 +98,7 @@ impl Listener {
 #[derive(Debug)]
 pub(super) enum OpenListener {
     Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener, #[expect(dead_code, reason = "kept for its drop")] SocketFile),
+    Unix(#[expect(dead_code, reason = "kept for its drop")] SocketFile, tokio::net::UnixListener),
 }
 
 impl OpenListener {
@@ -100,7 +106,7 @@ impl OpenListener {
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
-            Self::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
+            Self::Unix(_, listener) => Stream::Unix(listener.accept().await?.0),
         })
     }
 }
@@ -142,6 +148,9 @@ fn tcp_problem(address: SocketAddr, error: &io::Error) -> ListenError {
 }
 
 /// The file of a Unix socket. Dropping this removes it, unless another file has taken its place.
+///
+/// It is dropped while the socket still listens. So another server that starts finds it in use
+/// until it is gone, and no other file can get its inode.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -150,7 +159,8 @@ pub(super) struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have put their own file there meanwhile.
+        // Somebody may have put their own file there meanwhile, and must not do so from here on.
+        let _lock = lock_directory(&self.path, Duration::ZERO);
         if identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -162,6 +172,8 @@ impl Drop for SocketFile {
 fn bind_unix(path: &Path) -> Result<Listener, ListenError> {
     let problem = |error: &io::Error| unix_problem(path, error);
     let address = SocketAddrUnix::new(path).map_err(|error| problem(&error.into()))?;
+    // From the look at the file until this server listens, no other one may look.
+    let _lock = lock_directory(path, LOCK_PATIENCE);
     make_room(path, &address)?;
     listen_unix(path, &address).map_err(|error| problem(&error))
 }
@@ -174,6 +186,34 @@ fn listen_unix(path: &Path, address: &SocketAddrUnix) -> io::Result<Listener> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(Listener { socket, local: Local::Unix(file) })
+}
+
+/// Locks the directory of a socket against other servers that start or stop there; a file of its
+/// own would stay behind. Returns `None` if there can be no lock, as on some network file systems,
+/// or if somebody holds it for longer than `patience`: a server needs it for a moment only.
+fn lock_directory(path: &Path, patience: Duration) -> Option<OwnedFd> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let lock = open(directory.unwrap_or(Path::new(".")), flags, Mode::empty()).ok()?;
+    let since = Instant::now();
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(lock),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if since.elapsed() < patience => {
+                pause();
+            }
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no lock for a socket file");
+                return None;
+            }
+        }
+    }
+}
+
+/// Waits a moment for a lock.
+#[expect(clippy::disallowed_methods, reason = "the server has not started yet")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 /// Removes the file of a socket on which no program listens.

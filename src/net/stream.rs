@@ -5,7 +5,9 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -141,13 +143,24 @@ impl Writer {
         }
     }
 
-    /// Lets the drop of the connection reset it. Otherwise the kernel would keep what was written
-    /// for a caller that does not read.
-    pub(super) fn give_up(&self) {
+    /// Resets the connection now: the caller learns that what it got is not all, and the kernel
+    /// keeps nothing for a caller that does not read. A Unix socket cannot be reset.
+    pub(super) fn reset(&self) {
+        // A drop after "no linger" would do it too, but sends an orderly end first.
         if let Self::Tcp(half) = self
-            && let Err(error) = AsRef::<TcpStream>::as_ref(half).set_zero_linger()
+            && let Err(error) = rustix::net::connect_unspec(AsRef::<TcpStream>::as_ref(half))
         {
-            tracing::debug!(%error, "cannot break a connection");
+            tracing::debug!(%error, "cannot reset a connection");
+        }
+    }
+
+    /// Sets whether the kernel resets the connection if this process ends without closing it.
+    pub(super) fn reset_by_kernel(&self, resets: bool) {
+        let linger = resets.then_some(Duration::ZERO);
+        if let Self::Tcp(half) = self
+            && let Err(error) = sockopt::set_socket_linger(AsRef::<TcpStream>::as_ref(half), linger)
+        {
+            tracing::debug!(%error, "cannot set how a connection ends");
         }
     }
 

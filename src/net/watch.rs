@@ -85,6 +85,8 @@ pub(super) struct Watch {
     phase: Cell<Phase>,
     /// When the phase began or the head last grew. Once the head is complete, that is its end.
     last: Cell<Instant>,
+    /// Only the end of the connection ends the response that is being sent.
+    ends_by_close: Cell<bool>,
     /// hyper refused a head; its words were withheld.
     withheld: Cell<Option<Refusal>>,
     /// Shows since when the connection is idle to new ones that want its place.
@@ -97,6 +99,7 @@ impl Watch {
             flow: Flow::default(),
             phase: Cell::new(Phase::New(now)),
             last: Cell::new(now),
+            ends_by_close: Cell::new(false),
             withheld: Cell::new(None),
             seat,
         }
@@ -133,19 +136,39 @@ impl Watch {
         since
     }
 
+    /// Notes that only the end of the connection will end the response that begins.
+    pub(super) fn ends_by_close(&self) {
+        self.ends_by_close.set(true);
+    }
+
+    /// Returns true if the end of the connection would now make a part of a response look whole.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.ends_by_close.get()
+    }
+
+    /// Notes that the response will not be complete.
+    pub(super) fn broke_off(&self) {
+        if !self.ends_by_close.get() {
+            self.answered();
+        }
+    }
+
     /// Notes that the response is complete, but for its writing.
     pub(super) fn answered(&self) {
         self.phase.set(Phase::Answered);
     }
 
-    /// Notes that everything that was to be written is with the kernel.
-    pub(super) fn flushed(&self, now: impl FnOnce() -> Instant) {
-        if self.phase.get() == Phase::Answered {
-            let now = now();
-            self.phase.set(Phase::Idle(now));
-            self.last.set(now);
-            self.seat.waits(now);
+    /// Notes that everything that was to be written is with the kernel. Returns true if that
+    /// makes a response whole that only the end of the connection ends.
+    pub(super) fn flushed(&self, now: impl FnOnce() -> Instant) -> bool {
+        if self.phase.get() != Phase::Answered {
+            return false;
         }
+        let now = now();
+        self.phase.set(Phase::Idle(now));
+        self.last.set(now);
+        self.seat.waits(now);
+        self.ends_by_close.take()
     }
 
     /// Notes that the caller took bytes.

@@ -25,6 +25,15 @@ pub(super) struct Watched {
     pub(super) watch: Rc<Watch>,
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // However it came to its end: a failure, a caller that left, a stop of the server.
+        if self.watch.is_cut_short() {
+            self.writer.reset();
+        }
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -76,7 +85,9 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper comes here only with nothing left to write.
-        self.watch.flushed(now);
+        if self.watch.flushed(now) {
+            self.writer.reset_by_kernel(false);
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -172,6 +172,17 @@ impl Connection {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Reads until the connection ends. Returns the text, and true if the end was no reset.
+    pub(crate) fn rest_and_end(&mut self) -> (String, bool) {
+        let mut bytes = Vec::new();
+        let in_order = match self.stream.read_to_end(&mut bytes) {
+            Ok(_) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error} after {bytes:?}"),
+        };
+        (String::from_utf8_lossy(&bytes).into_owned(), in_order)
+    }
+
     /// Closes the sending side. Answers can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().finish_sending();
