@@ -19,6 +19,8 @@ use rustix::fs::{Mode, OFlags, fstat};
 
 use doing::{Doing, PollSet, doing, polled, selected, watched};
 
+/// How often a worker of several threads is looked at until none of them has run meanwhile.
+const TRIES: u32 = 8;
 /// A worker with more processes than this cannot be looked at.
 const PROCESSES_MAX: usize = 64;
 /// Most threads of one process whose files are kept open between two looks.
@@ -63,8 +65,8 @@ impl Look {
 /// Looks at one worker, again and again.
 #[derive(Debug)]
 pub struct Watcher {
-    /// The inode of the pipe that its questions come through.
-    pipe: u64,
+    /// The pipe that its questions come through, as links to it name it.
+    pipe: String,
     /// The first process and its descendants, as they were found last.
     processes: Vec<Watched>,
 }
@@ -82,11 +84,18 @@ struct Watched {
 /// The files of one thread.
 #[derive(Debug)]
 struct ThreadFiles {
+    /// Its directory.
+    path: String,
     call: File,
     children: File,
-    /// What `call` said when the thread was seen reading the questions. The same line again, its
-    /// stack and its place in the code included, is the same read of the same descriptor.
-    reads: Option<Box<str>>,
+    /// Tells how often it ran. `None`: it is the only thread of the worker, or the kernel does not
+    /// count.
+    runs: Option<File>,
+    /// How often it had run before the last look.
+    had_run: Option<u64>,
+    /// What `call` said when the thread was seen reading the questions, and the link of the
+    /// descriptor that it read.
+    reads: Option<(Box<str>, String)>,
 }
 
 /// What the threads seen so far do together.
@@ -108,7 +117,8 @@ impl Watcher {
     /// that `stdin` is an end of.
     pub fn new(leader: u32, stdin: impl AsFd) -> Self {
         // Without an inode nothing is ever seen to read its input.
-        let pipe = fstat(stdin).map_or(0, |stat| stat.st_ino);
+        let pipe =
+            fstat(stdin).map_or_else(|_| String::new(), |it| format!("pipe:[{}]", it.st_ino));
         Self { pipe, processes: vec![Watched::new(leader)] }
     }
 
@@ -118,25 +128,35 @@ impl Watcher {
     }
 
     fn try_look(&mut self) -> io::Result<Look> {
-        // Bytes on their way from one process to another may be missed by one look at each
-        // process. They pass at most through all processes, so there are as many looks.
-        let mut looks = 0;
-        loop {
+        for _ in 0..TRIES {
             let look = self.look_once()?;
-            looks += 1;
-            if look != Look::Waits || looks >= self.processes.len() {
+            if look != Look::Waits || !self.has_several() || self.has_not_run() {
                 return Ok(look);
             }
         }
+        Ok(Look::MayWait { reads: true, runs: true })
+    }
+
+    /// Returns true if the worker has more than one thread.
+    fn has_several(&self) -> bool {
+        self.processes.iter().map(|process| process.files.len()).sum::<usize>() > 1
+    }
+
+    /// Returns true if no thread has run since it was looked at. Threads are looked at one after
+    /// the other: while one is looked at, another that was blocked may be given something to do
+    /// by a third. If none has run, all were blocked at the same time.
+    fn has_not_run(&mut self) -> bool {
+        self.processes.iter_mut().all(Watched::has_not_run)
     }
 
     fn look_once(&mut self) -> io::Result<Look> {
         let mut seen = Seen::default();
         let mut children = Vec::new();
         let mut next = 0;
+        let counts = self.has_several();
         while let Some(process) = self.processes.get_mut(next) {
             children.clear();
-            match process.look(&mut seen, self.pipe, &mut children) {
+            match process.look(&mut seen, &self.pipe, counts, &mut children) {
                 Ok(()) => {}
                 // A process that has ended does nothing. The end of the first is seen elsewhere.
                 Err(error) if next > 0 && is_gone(&error) => {
@@ -170,9 +190,18 @@ impl Watched {
     }
 
     /// Looks once at each thread, and adds the children of the process.
-    fn look(&mut self, seen: &mut Seen, pipe: u64, children: &mut Vec<u32>) -> io::Result<()> {
+    fn look(
+        &mut self,
+        seen: &mut Seen,
+        pipe: &str,
+        counts: bool,
+        children: &mut Vec<u32>,
+    ) -> io::Result<()> {
         if self.is_stale()? {
             self.open()?;
+        }
+        if counts {
+            self.count_runs();
         }
         match self.threads_do(pipe, children) {
             // A thread has ended since its files were opened.
@@ -187,17 +216,39 @@ impl Watched {
         Ok(())
     }
 
-    fn threads_do(&mut self, pipe: u64, children: &mut Vec<u32>) -> io::Result<Seen> {
+    /// Notes how often each thread has run, before it is looked at.
+    fn count_runs(&mut self) {
+        for thread in &mut self.files {
+            if thread.runs.is_none() {
+                thread.runs = File::open(format!("{}/schedstat", thread.path)).ok();
+            }
+            thread.had_run = thread.count_runs();
+        }
+    }
+
+    fn has_not_run(&mut self) -> bool {
+        let is_stale = self
+            .threads
+            .as_ref()
+            .map(links)
+            .is_none_or(|links| links.is_ok_and(|links| links != self.files.len() as u64 + 2));
+        !is_stale
+            && self
+                .files
+                .iter()
+                .all(|thread| thread.had_run.is_some() && thread.had_run == thread.count_runs())
+    }
+
+    fn threads_do(&mut self, pipe: &str, children: &mut Vec<u32>) -> io::Result<Seen> {
         let mut seen = Seen::default();
         let mut room = [0; 1024];
         for thread in &mut self.files {
             let line = read_text(&thread.call, &mut room)?;
-            if thread.reads.as_deref() == Some(line) {
+            if thread.reads_again(line, pipe) {
                 seen.reads = true;
             } else {
-                let doing = doing(line);
-                let reads_now = seen.add(doing, self.id, pipe);
-                thread.reads = reads_now.then(|| line.into());
+                let source = seen.add(doing(line), &thread.path, pipe);
+                thread.reads = source.map(|link| (line.into(), link));
             }
             children.extend(ids(read_text(&thread.children, &mut room)?));
         }
@@ -211,15 +262,23 @@ impl Watched {
         let links = links(&threads)?;
         self.files.clear();
         for thread in fs::read_dir(&directory)? {
-            let path = thread?.path();
-            let call = unless_gone(File::open(path.join("syscall")))?;
-            let children = unless_gone(File::open(path.join("children")))?;
+            let thread = thread?.file_name();
+            let path = format!("{directory}/{}", thread.to_string_lossy());
+            let call = unless_gone(File::open(format!("{path}/syscall")))?;
+            let children = unless_gone(File::open(format!("{path}/children")))?;
             let files = call.zip(children);
             self.files.extend(files.map(|(call, children)| ThreadFiles {
+                path,
                 call,
                 children,
+                runs: None,
+                had_run: None,
                 reads: None,
             }));
+        }
+        if self.files.is_empty() && links > 2 {
+            // It has threads, so this kernel has no such files.
+            return Err(io::ErrorKind::Unsupported.into());
         }
         // Descriptors are few: with many threads the files are opened anew for each look.
         self.links = if self.files.len() > KEPT_MAX { 0 } else { links };
@@ -238,6 +297,26 @@ impl Watched {
     }
 }
 
+impl ThreadFiles {
+    /// Returns true if the thread is blocked in the same read as before, and the descriptor is
+    /// still the pipe of questions: a shell puts something else in its place for a while.
+    fn reads_again(&self, line: &str, pipe: &str) -> bool {
+        self.reads.as_ref().is_some_and(|(before, link)| {
+            before.as_ref() == line
+                && rustix::fs::readlink(link, Vec::new())
+                    .is_ok_and(|it| it.as_bytes() == pipe.as_bytes())
+        })
+    }
+
+    /// Returns how often the thread has run, if the kernel counts it.
+    fn count_runs(&self) -> Option<u64> {
+        let mut room = [0; 128];
+        let text = read_text(self.runs.as_ref()?, &mut room).ok()?;
+        // A thread that is there has run at least once.
+        text.split_ascii_whitespace().nth(2)?.parse().ok().filter(|runs| *runs > 0)
+    }
+}
+
 impl Seen {
     fn add_all(&mut self, other: Self) {
         self.reads |= other.reads;
@@ -246,31 +325,32 @@ impl Seen {
         self.goes_on |= other.goes_on;
     }
 
-    /// Adds what one thread does. Returns true if it is blocked reading the questions.
-    fn add(&mut self, doing: Doing, process: u32, pipe: u64) -> bool {
+    /// Adds what the thread with this directory does. Returns the link of the descriptor if it is
+    /// blocked reading the questions.
+    fn add(&mut self, doing: Doing, thread: &str, pipe: &str) -> Option<String> {
         match doing {
             Doing::Runs => self.runs = true,
             Doing::Parked => {}
             Doing::Sleeps => self.goes_on = true,
-            Doing::Reads(descriptor) => match Source::of(process, descriptor, pipe) {
+            Doing::Reads(descriptor) => match Source::of(thread, descriptor, pipe) {
                 Source::Questions => {
                     self.reads = true;
-                    return true;
+                    return Some(link_of(thread, descriptor));
                 }
                 Source::Inside => {}
                 Source::Outside => self.goes_on = true,
             },
             Doing::Polls { set, is_timed } => {
-                let sources = descriptors(process, set)
+                let sources = descriptors(thread, set)
                     .into_iter()
-                    .map(|descriptor| Source::of(process, descriptor, pipe));
+                    .map(|descriptor| Source::of(thread, descriptor, pipe));
                 let sources: Vec<Source> = sources.collect();
                 self.polls |= sources.contains(&Source::Questions);
                 self.goes_on |=
                     is_timed || sources.is_empty() || sources.contains(&Source::Outside);
             }
         }
-        false
+        None
     }
 
     fn result(self) -> Look {
@@ -296,47 +376,50 @@ enum Source {
 }
 
 impl Source {
-    fn of(process: u32, descriptor: i32, pipe: u64) -> Self {
-        let path = format!("/proc/{process}/fd/{descriptor}");
-        let Ok(target) = fs::read_link(&path) else { return Self::Outside };
+    fn of(thread: &str, descriptor: i32, pipe: &str) -> Self {
+        let Ok(target) = fs::read_link(link_of(thread, descriptor)) else { return Self::Outside };
         let target = target.to_string_lossy();
-        if let Some(inode) = target.strip_prefix("pipe:[").and_then(|rest| rest.strip_suffix(']')) {
-            let is_ours = inode.parse() == Ok(pipe);
-            return if is_ours { Self::Questions } else { Self::Inside };
+        if target == pipe {
+            return Self::Questions;
         }
-        match target.as_ref() {
-            "anon_inode:[eventfd]" | "anon_inode:[signalfd]" => Self::Inside,
-            _ => Self::Outside,
-        }
+        let inside = ["pipe:[", "anon_inode:[eventfd]", "anon_inode:[signalfd]"];
+        let is_inside = inside.iter().any(|begin| target.starts_with(begin));
+        if is_inside { Self::Inside } else { Self::Outside }
     }
 }
 
+/// The link that names what a descriptor is. The descriptors of a process can be seen through
+/// each of its threads, but not through its first one once that has ended.
+fn link_of(thread: &str, descriptor: i32) -> String {
+    format!("{thread}/fd/{descriptor}")
+}
+
 /// The descriptors that a thread waits for; empty if they cannot be read.
-fn descriptors(process: u32, set: PollSet) -> Vec<i32> {
+fn descriptors(thread: &str, set: PollSet) -> Vec<i32> {
     match set {
         PollSet::Epoll(epoll) => {
-            let fdinfo = fs::read_to_string(format!("/proc/{process}/fdinfo/{epoll}"));
+            let fdinfo = fs::read_to_string(format!("{thread}/fdinfo/{epoll}"));
             fdinfo.map(|text| watched(&text)).unwrap_or_default()
         }
         PollSet::Poll { address, count } => {
             let bytes = usize::try_from(count).unwrap_or(SET_MAX).saturating_mul(8);
-            memory(process, address, bytes).map(|memory| polled(&memory)).unwrap_or_default()
+            memory(thread, address, bytes).map(|memory| polled(&memory)).unwrap_or_default()
         }
         PollSet::Select { address, count } => {
             let bytes = usize::try_from(count).unwrap_or(SET_MAX).div_ceil(8);
-            memory(process, address, bytes)
+            memory(thread, address, bytes)
                 .map(|memory| selected(&memory, count))
                 .unwrap_or_default()
         }
     }
 }
 
-fn memory(process: u32, address: u64, bytes: usize) -> io::Result<Vec<u8>> {
+fn memory(thread: &str, address: u64, bytes: usize) -> io::Result<Vec<u8>> {
     if address == 0 || bytes > SET_MAX {
         return Ok(Vec::new());
     }
     let mut memory = vec![0; bytes];
-    File::open(format!("/proc/{process}/mem"))?.read_exact_at(&mut memory, address)?;
+    File::open(format!("{thread}/mem"))?.read_exact_at(&mut memory, address)?;
     Ok(memory)
 }
 

@@ -143,6 +143,67 @@ read, write = os.pipe(); os.dup2(read, 0); os.read(0, 1)'";
     }
 }
 
+/// The call is the same, with the same arguments, from the same place.
+#[tokio::test]
+async fn a_descriptor_that_is_no_longer_the_questions_is_noticed() {
+    let program = "exec python3 -uc '
+import os
+read, write = os.pipe(); byte = bytearray(1)
+while True:
+    os.readv(0, [byte])
+    if byte == b\"x\": os.dup2(read, 0)'";
+    let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
+    let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+    for question in ["a", "b", "c", "x"] {
+        while watcher.look() != Look::Waits {
+            moment().await;
+        }
+        rustix::io::write(streams.stdin.get_ref(), question.as_bytes()).expect("it reads");
+        for _ in 0..100 {
+            moment().await;
+        }
+    }
+    assert_eq!(watcher.look(), Look::Works);
+}
+
+/// The token is always with one of two threads, but each is blocked most of the time.
+#[tokio::test]
+async fn threads_that_wake_each_other_are_not_all_blocked_at_once() {
+    let program = "exec python3 -uc '
+import os, sys, threading
+a, b = os.pipe(), os.pipe()
+def pass_on(take, give):
+    while True: os.write(give[1], os.read(take[0], 1))
+threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
+threading.Thread(target=pass_on, args=(b, a), daemon=True).start()
+os.write(a[1], b\"x\"); print(\"begun\"); sys.stdin.read()'";
+    let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
+    let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+    let mut begun = [0; 16];
+    while rustix::io::read(streams.stdout.get_ref(), &mut begun).is_err() {
+        moment().await;
+    }
+    for _ in 0..20_000 {
+        assert_ne!(watcher.look(), Look::Waits, "one of them has the token");
+    }
+}
+
+#[tokio::test]
+async fn a_thread_reads_for_a_process_whose_first_thread_has_ended() {
+    let program = "exec python3 -uc '
+import ctypes, threading
+def serve():
+    while True: print(input())
+threading.Thread(target=serve).start()
+ctypes.CDLL(None).syscall(60, 0)'";
+    if cfg!(target_arch = "x86_64") {
+        let mut asked = Asked::start(program).await;
+        for _ in 0..20 {
+            assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Certain));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_process_that_is_not_ours_to_see_is_hidden() {
     let (_, ours) = spawn(&shell("exec sleep 9"), &guard()).expect("the shim starts");
