@@ -63,10 +63,9 @@ impl Pool {
             return self.end_rest(now, link, turns);
         }
         let (look, read) = turns.look_at(link.pipes.borrow_mut().as_mut()?);
-        if read > 0
-            && let Some(reason) = self.heard_in_turn(now, link, turns)
-        {
-            return Some(reason);
+        if read > 0 {
+            // It may have waited for room in the pipe, and has room now: another look is due.
+            return self.heard_in_turn(now, link, turns);
         }
         if let Some(ended) = turns.looked(now, look) {
             if look != Look::Waits {

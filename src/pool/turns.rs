@@ -155,10 +155,12 @@ impl Turns {
 
     /// Looks at the worker, and reads what is left. Returns how many bytes that was.
     pub(super) fn look_at(&self, pipes: &mut Pipes) -> (Look, usize) {
+        // Before the look, or the worker may read it in between.
+        let is_read = pipes.is_read();
         let mut look = self.watcher.borrow_mut().look();
         match look {
             // A stopped worker still seems to wait, although it has not read the question.
-            Look::Waits if !self.has_answer() && !pipes.is_read() => look = Look::Works,
+            Look::Waits if !is_read => look = Look::Works,
             // It has answered and closed its stdin, so it will not wait for input again.
             Look::Works if self.has_long_answered() && pipes.is_stdin_closed() => {
                 look = Look::Waits;

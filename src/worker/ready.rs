@@ -139,10 +139,12 @@ impl Starting<'_> {
     async fn wait_for_input(&mut self, start_timeout: Duration) -> Result<(), NotReady> {
         let mut start = Start::new(Instant::now(), start_timeout);
         loop {
-            let look = self.watcher.look();
+            let mut look = self.watcher.look();
             self.pipes.read_rest();
             if self.drop_output() {
                 start.wrote(Instant::now());
+                // It may have waited for room in the pipe, and has room now.
+                look = Look::Works;
                 if self.beginning.banner.bytes.max(self.kept) > BANNER_MOST {
                     let why = "what it writes before its first question does not end";
                     return Err(NotReady::OutOfStep(why.to_owned()));
@@ -203,7 +205,9 @@ impl Starting<'_> {
             }
             let look = self.watcher.look();
             if self.pipes.read_rest() > 0 {
+                // It may have waited for room in the pipe, and has room now.
                 self.take_in(&mut turn, &mut written, &mut parts, wire)?;
+                continue;
             }
             if turn.looked(Instant::now(), look).is_some() {
                 break;

@@ -422,3 +422,57 @@ fn the_parts_of_a_turn_are_passed_on_as_they_come() {
         assert_eq!((answer.status, answer.body), (200, whole));
     }
 }
+
+/// It never blocks in a write: it waits for room in its output and for its input at once.
+#[test]
+fn a_program_that_waits_for_room_in_its_output_has_not_ended_its_turn() {
+    let script = "import os, select\nos.set_blocking(1, False)\nout = b''\nwhile True:\n    \
+                  reads, writes, _ = select.select([0], [1] if out else [], [])\n    \
+                  if writes: out = out[os.write(1, out):]\n    \
+                  if reads: out += os.read(0, 99).strip() * 100_000 + b'\\n'";
+    for keys in ["", "framing = { send = \"line\", reply = \"turn\" }"] {
+        let server = serves(script, &format!("workers = 1\n{keys}")).start();
+        for question in ["abc", "de"] {
+            let answer = server.answers(question);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert!(answer.body == question.repeat(100_000), "{} bytes", answer.body.len());
+        }
+    }
+}
+
+/// For a shell both are the same read of descriptor 0.
+#[test]
+fn a_shell_that_reads_something_else_in_place_of_its_input_works() {
+    let script = "mkfifo fifo\nwhile :; do\n    read q; read a < fifo; echo \"answer $q $a\"\ndone";
+    let server = Server::with("workers = 1").file("worker.sh", script);
+    let server = server.worker("sh worker.sh").start();
+    let write = format!("(sleep 0.1; echo x) > {}", server.dir().join("fifo").display());
+    for question in ["a", "b", "c"] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(shell(&write).0, 0));
+            let answer = server.answers(question);
+            assert_eq!((answer.status, answer.body), (200, format!("answer {question} x")));
+        });
+    }
+}
+
+/// A stopped process looks as before it was stopped, also to somebody who has seen an answer.
+#[test]
+fn what_a_stopped_worker_has_not_read_is_not_answered() {
+    let script = "mkfifo fifo\n(read x < fifo; echo stray) &\n\
+                  while read l; do echo \"answer $l\"; done";
+    let server = Server::with("workers = 1").file("worker.sh", script);
+    let server = server.worker("sh worker.sh").start();
+    let worker = server.workers()[0];
+    server.signal_worker(worker, "STOP");
+    let write = format!("sleep 0.2; echo x > {}; sleep 0.2", server.dir().join("fifo").display());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            shell(&write);
+            server.signal_worker(worker, "CONT");
+        });
+        let answer = server.answers("a");
+        assert_eq!(answer.status, 502, "it is not the answer to this question: {answer:?}");
+        assert!(answer.detail().contains("2 messages"), "{answer:?}");
+    });
+}

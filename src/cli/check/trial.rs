@@ -193,9 +193,11 @@ impl TriedWorker<'_> {
         let mut start = Start::new(self.born, self.limits.start);
         let mut doubtful_since = None;
         loop {
-            let look = self.watcher.look();
+            let mut look = self.watcher.look();
             if self.worker.read_rest() {
                 start.wrote(Instant::now());
+                // It may have waited for room in the pipe, and has room now.
+                look = Look::Works;
             }
             self.activity.observe(self.worker.process.id());
             let cpu =
@@ -291,8 +293,9 @@ impl TriedWorker<'_> {
     /// Looks at the worker as the server does. `is_answered`: it has written a whole message.
     fn look(&mut self, is_answered: bool) -> Look {
         self.activity.observe(self.worker.process.id());
+        let is_unread = self.worker.unread() > 0;
         match self.watcher.look() {
-            Look::Waits if self.worker.unread() > 0 => Look::Works,
+            Look::Waits if is_unread => Look::Works,
             Look::Works if is_answered && self.worker.is_stdin_closed() => Look::Waits,
             look => look,
         }

@@ -56,6 +56,8 @@ impl TriedWorker<'_> {
             if let Event::Nothing = event {
                 look = Some(self.look(end.answer.is_some()));
                 has_output = self.worker.read_rest();
+                // It may have waited for room in the pipe, and has room now.
+                look = look.filter(|_| !has_output);
             }
             if has_output {
                 self.take_answer(&mut end, asked)?;
