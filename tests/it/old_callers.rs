@@ -1,7 +1,9 @@
 //! A caller that speaks HTTP/1.0, as nginx does to its upstreams, sees an answer in parts end with
 //! its connection. Where the answer broke off, that end is a reset.
 
-use crate::support::{Connection, Plan, Server};
+use std::time::Duration;
+
+use crate::support::{Connection, Plan, Server, pause};
 
 /// Answers `PARTS END`: each part after the first waits for the file `go`; at the end it says
 /// `END`, or exits.
@@ -42,6 +44,20 @@ fn a_whole_answer_ends_in_order_and_one_that_breaks_off_with_a_reset() {
     assert_eq!(ask(&server, "2 end").rest_and_end(), whole);
     assert_eq!(ask(&server, "2 exit").rest_and_end(), ("part0\npart1\n".to_owned(), false));
     assert_eq!(ask(&server, "2 end").rest_and_end(), whole, "the next worker's");
+}
+
+#[test]
+fn a_whole_answer_reaches_a_caller_that_reads_late() {
+    let program =
+        "while read line; do head -c 1000000 /dev/zero | tr '\\0' x; echo; echo END; done";
+    let server = Server::with("workers = 1\nstream = \"until:END\"")
+        .worker("sh late.sh")
+        .file("late.sh", program)
+        .start();
+    let mut caller = ask(&server, "all");
+    pause(Duration::from_millis(1500), "the server has closed the connection");
+    let (text, in_order) = caller.rest_and_end();
+    assert_eq!((text.len(), in_order), (1_000_001, true));
 }
 
 #[test]
