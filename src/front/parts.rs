@@ -41,7 +41,10 @@ enum Stage {
     Flowing,
     /// The event with the failure was handed out. The connection writes it and is then broken.
     Told,
+    /// It broke off.
     Over,
+    /// The event that tells of the good end is out.
+    Done,
 }
 
 /// The answer broke off. The connection must be broken too, or the caller would take the parts so
@@ -117,9 +120,15 @@ impl PartsBody {
                 return Poll::Pending;
             }
             Stage::Over => return Poll::Ready(Some(Err(BrokenOff))),
+            Stage::Done => return Poll::Ready(None),
         }
         let next = std::task::ready!(self.parts.poll_next(context));
         match next {
+            // A browser that is not told of the end asks again.
+            None if self.style == Style::Events => {
+                self.stage = Stage::Done;
+                Poll::Ready(Some(Ok(event("done", b""))))
+            }
             None => Poll::Ready(None),
             Some(Ok(part)) => Poll::Ready(Some(Ok(self.style.write(&part)))),
             Some(Err(failure)) if self.style == Style::Events => {
@@ -134,11 +143,16 @@ impl PartsBody {
     }
 
     fn told(&self, failure: &Failure) -> Bytes {
-        let mut text = BytesMut::from("event: error\n");
-        data_lines(&ProblemDocument::of(failure).body(&self.request_id), &mut text);
-        text.put_u8(b'\n');
-        text.freeze()
+        event("failure", &ProblemDocument::of(failure).body(&self.request_id))
     }
+}
+
+/// Writes an event with a name, which tells of the end.
+fn event(name: &str, data: &[u8]) -> Bytes {
+    let mut text = BytesMut::from(&*format!("event: {name}\n"));
+    data_lines(data, &mut text);
+    text.put_u8(b'\n');
+    text.freeze()
 }
 
 /// Writes a part as the lines of one event, in which CR and CR LF end a line as LF does.
@@ -234,13 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_event_of_a_good_end_says_so() {
+        let (sender, parts) = answer_in_parts(100);
+        let mut body = PartsBody::new(parts, Style::Events, "r");
+        sender.finish(Ok(()));
+        let done = Bytes::from_static(b"event: done\ndata: \n\n");
+        assert_eq!(next(&mut body), Poll::Ready(Some(Ok(done))));
+        for _ in 0..2 {
+            assert_eq!(next(&mut body), Poll::Ready(None));
+        }
+    }
+
+    #[test]
     fn an_event_tells_why_before_the_stream_breaks() {
         let (sender, parts) = answer_in_parts(100);
         let mut body = PartsBody::new(parts, Style::Events, "r");
         sender.finish(Err(Failure::WorkerLost { exit: "exit code 1".into() }));
         let Poll::Ready(Some(Ok(event))) = next(&mut body) else { panic!("an event") };
         let event = String::from_utf8(event.to_vec()).expect("text");
-        let data = event.strip_prefix("event: error\ndata: ").expect("an error");
+        let data = event.strip_prefix("event: failure\ndata: ").expect("a failure");
         let problem: serde_json::Value = serde_json::from_str(data.trim_end()).expect("JSON");
         assert_eq!(
             (&problem["code"], &problem["request_id"]),

@@ -57,13 +57,13 @@ fn a_caller_that_asks_for_events_gets_them() {
     let accept = ["Accept: text/event-stream"];
     let answer = server.client().request("POST", "/", &accept, "2 a");
     assert_eq!(answer.header("content-type"), "text/event-stream");
-    assert_eq!(answer.body, "data: a0\n\ndata: a1\n\n");
+    assert_eq!(answer.body, "data: a0\n\ndata: a1\n\nevent: done\ndata: \n\n");
     let mut caller = server.client().connect();
     caller.ask("POST", "/", &accept, "1 die");
     assert_eq!(caller.head().status, 200);
     assert_eq!(caller.chunk().as_deref(), Some("data: die0\n\n"));
     let event = caller.chunk().expect("the failure is told");
-    assert!(event.starts_with("event: error\ndata: {"), "{event}");
+    assert!(event.starts_with("event: failure\ndata: {"), "{event}");
     assert!(event.contains("\"code\":\"worker_lost\"") && event.contains("exit code 3"), "{event}");
     assert_eq!(caller.chunk(), None, "and the stream is seen to break");
 }
