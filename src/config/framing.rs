@@ -147,10 +147,18 @@ impl Framing {
     /// What in this value may not be part of a question in this framing; `None` if it may.
     ///
     /// Only values that callers choose are checked; the operator's own literals may hold
-    /// anything. CR is refused in lines because several languages end a line there.
+    /// anything. CR is refused in lines because several languages end a line there. Whether a line
+    /// feed ends a block depends on the text around it, which the caller of this looks at.
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
         match self {
-            Self::Line | Self::Lines(_) | Self::Block | Self::LastLine(_) | Self::Turn => {
+            Self::Block => {
+                if memchr::memmem::find(value, b"\n\n").is_some() {
+                    return Some("an empty line");
+                }
+                let place = memchr::memchr2(b'\r', 0, value)?;
+                Some(if value[place] == 0 { "a NUL byte" } else { "a carriage return" })
+            }
+            Self::Line | Self::Lines(_) | Self::LastLine(_) | Self::Turn => {
                 let place = memchr::memchr3(b'\n', b'\r', 0, value)?;
                 Some(match value[place] {
                     b'\n' => "a line feed",
@@ -188,8 +196,13 @@ impl Framings {
     /// What in this value may not be part of a question. A value that the program repeats must
     /// not end its answer early either, so the framing of answers counts too.
     pub fn unsendable(&self, value: &[u8]) -> Option<&'static str> {
-        let forges_answer = match &self.reply {
-            until @ Framing::Until(_) => until.unsendable(value),
+        let forges_answer = match (&self.send, &self.reply) {
+            (_, until @ Framing::Until(_)) => until.unsendable(value),
+            // A program that repeats a block in its answer cannot do so in one line.
+            (
+                Framing::Block,
+                lines @ (Framing::Line | Framing::Lines(_) | Framing::LastLine(_)),
+            ) => lines.unsendable(value),
             _ => None,
         };
         self.send.unsendable(value).or(forges_answer)
@@ -218,6 +231,16 @@ mod tests {
             assert!(Framing::Line.unsendable(value.as_bytes()).is_some(), "{value:?}");
         }
         assert_eq!(Framing::Line.unsendable("a b\u{2028}c".as_bytes()), None);
+    }
+
+    #[test]
+    fn a_block_may_have_lines_but_no_empty_one() {
+        assert_eq!(Framing::Block.unsendable(b"a\nb\nc"), None);
+        for value in ["a\n\nb", "a\rb", "a\0b"] {
+            assert!(Framing::Block.unsendable(value.as_bytes()).is_some(), "{value:?}");
+        }
+        let mixed = Framings { send: Framing::Block, reply: Framing::Line };
+        assert_eq!(mixed.unsendable(b"a\nb"), Some("a line feed"), "an echo would be two answers");
     }
 
     #[test]

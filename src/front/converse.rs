@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::json_rpc::{self, Kind, Message, RpcBody};
 use super::{Front, Matched, Said};
-use crate::base::template::{Segment, Slot};
+use crate::base::template::{Form, Segment, Slot};
 use crate::base::{Cancels, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
@@ -21,7 +21,7 @@ const SESSION: &str = "mcp-session-id";
 pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
     let is_body = match &call.send {
         SendShape::Template(template) => {
-            matches!(template.segments[..], [Segment::Slot(Slot::Body { as_json: false })])
+            matches!(template.segments[..], [Segment::Slot(Slot::Body(Form::AsIs))])
         }
         SendShape::Json | SendShape::Http => false,
     };

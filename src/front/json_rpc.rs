@@ -69,6 +69,11 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
         Err(Unfit::NoMethod) => {
             return Err(bad_request("a JSON-RPC question has a `method`, which is a text"));
         }
+        Err(Unfit::Json(Fault::NotJson)) if body.starts_with("\u{feff}".as_bytes()) => {
+            return Err(bad_request(
+                "the question begins with a byte order mark (EF BB BF), which JSON may not have",
+            ));
+        }
         Err(Unfit::Json(Fault::NotJson)) => return Err(bad_request("the question is not JSON")),
         Err(Unfit::Json(Fault::Twice)) => {
             return Err(bad_request("the question has its `id` or `method` twice"));

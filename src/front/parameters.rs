@@ -257,6 +257,7 @@ fn for_each_member<'a>(
     take: impl FnMut(&str, &'a RawValue) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let text = str::from_utf8(body).map_err(|_| bad_request("the body is not UTF-8"))?;
+    let text = without_mark(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let are_too_many = Cell::new(false);
     let members = Members { take, are_too_many: &are_too_many };
@@ -268,6 +269,16 @@ fn for_each_member<'a>(
         Ok(taken) => taken,
         Err(_) if are_too_many.get() => Err(too_many()),
         Err(_) => Err(bad_request("the body is not a JSON object")),
+    }
+}
+
+/// Refuses JSON that begins with a byte order mark, by name: nobody can see it.
+pub(super) fn without_mark(text: &str) -> Result<&str, Failure> {
+    match text.strip_prefix('\u{feff}') {
+        None => Ok(text),
+        Some(_) => Err(bad_request(
+            "the body begins with a byte order mark (EF BB BF), which JSON may not have",
+        )),
     }
 }
 

@@ -125,7 +125,8 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         | Failure::BadAnswer { detail }
         | Failure::QueueFull { detail, .. } => Cow::Borrowed(detail),
         Failure::Unsendable { parameter, detail } => {
-            format!("`{parameter}` holds {detail}, which cannot be sent to this program").into()
+            let way = way_out(parameter, detail);
+            format!("`{parameter}` holds {detail}, which cannot be sent to this program{way}").into()
         }
         Failure::NoRoute => "nothing is served at this path".into(),
         Failure::MethodNotAllowed { allow } => format!("this path takes {allow}").into(),
@@ -160,6 +161,19 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::Timeout { after } => {
             format!("the program did not answer within {}", shown(*after)).into()
         }
+    }
+}
+
+/// Says how the operator can let a value of several lines through.
+fn way_out(parameter: &str, detail: &str) -> String {
+    if !matches!(detail, "a line feed" | "a carriage return") {
+        return String::new();
+    }
+    let string = format!("`{{{parameter}:json}}` in the route's `send` writes it as a JSON string");
+    match parameter {
+        "body" => format!("; {string}, and `{{body:line}}` puts a JSON document on one line"),
+        _ if parameter.starts_with("header.") => String::new(),
+        _ => format!("; {string}"),
     }
 }
 

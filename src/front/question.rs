@@ -15,9 +15,9 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use serde_json::{Map, Value};
 
-use super::parameters::{self, Sources};
-use crate::base::parameter::ParameterKind;
-use crate::base::template::{Segment, Slot, Template};
+use super::parameters::{self, Sources, without_mark};
+use crate::base::parameter::{ParameterKind, compact_json};
+use crate::base::template::{Form, Segment, Slot, Template};
 use crate::base::{Failure, Question};
 use crate::config::{CallSettings, Framing, RouteSettings, SendShape, WireSettings};
 
@@ -50,7 +50,7 @@ pub struct Asked {
 pub fn uses_body(send: &SendShape) -> bool {
     match send {
         SendShape::Template(template) => {
-            let is_body = |segment: &Segment| matches!(segment, Segment::Slot(Slot::Body { .. }));
+            let is_body = |segment: &Segment| matches!(segment, Segment::Slot(Slot::Body(_)));
             template.segments.iter().any(is_body)
         }
         SendShape::Json => false,
@@ -103,11 +103,11 @@ fn whole_value<'a>(
     values: &mut [String],
 ) -> Option<(&'a str, Bytes)> {
     match template.segments[..] {
-        [Segment::Slot(Slot::Body { as_json: false })] => {
+        [Segment::Slot(Slot::Body(Form::AsIs))] => {
             let length = plain_body(wire, material.body).len();
             Some(("body", material.body.slice(..length)))
         }
-        [Segment::Slot(Slot::Parameter { index, as_json: false })] => {
+        [Segment::Slot(Slot::Parameter { index, form: Form::AsIs })] => {
             let value = std::mem::take(&mut values[index]);
             Some((&material.route.parameters[index].name, value.into()))
         }
@@ -206,22 +206,22 @@ impl<'a> Rendering<'a> {
                 Segment::Slot(slot) => slot,
             };
             match slot {
-                Slot::Parameter { index, as_json } => {
+                Slot::Parameter { index, form } => {
                     let parameter = &material.route.parameters[*index];
-                    let value = if *as_json {
-                        as_json_value(&parameter.kind, &values[*index])
-                    } else {
-                        Cow::Borrowed(&*values[*index])
+                    let value = &*values[*index];
+                    let value = match form {
+                        Form::AsIs | Form::Line => Cow::Borrowed(value),
+                        Form::Json => as_json_value(&parameter.kind, value),
+                        Form::Base64 => Cow::Owned(BASE64.encode(value)),
                     };
                     self.value(&parameter.name, value.as_bytes())?;
                 }
-                Slot::Body { as_json: false } => {
+                Slot::Body(Form::AsIs) => {
                     self.value("body", plain_body(self.wire, material.body))?;
                 }
-                Slot::Body { as_json: true } => {
-                    let text = str::from_utf8(without_line_end(material.body));
-                    let text = text.map_err(|_| bad_request("the body is not UTF-8"))?;
-                    self.value("body", json_string(text).as_bytes())?;
+                Slot::Body(form) => {
+                    let value = body_in(*form, material.body)?;
+                    self.value("body", &value)?;
                 }
                 Slot::Nonce => self.literal(nonce.as_bytes()),
                 Slot::Header(name) => {
@@ -291,19 +291,42 @@ impl<'a> Rendering<'a> {
                     .take_while(|start| *start < own_end)
                     .find_map(|start| touched(start..start + sentinel.len()))
             }
-            Framing::Block if !self.text.is_empty() => {
-                // An empty line that is there only because a value is empty.
-                let empty_line = |at: usize| {
-                    let before = at.checked_sub(1).map(|before| self.text[before]);
-                    before.is_none_or(|byte| byte == b'\n')
-                        && self.text.get(at).is_none_or(|byte| *byte == b'\n')
-                };
-                values.iter().find(|(value, _)| value.is_empty() && empty_line(value.start))
-            }
+            Framing::Block if !self.text.is_empty() => empty_lines(&self.text).find_map(|at| {
+                // The line end before it and its own one make it an empty line; either may come
+                // from a value, and so may nothing at all.
+                let ends = at.saturating_sub(1)..(at + 1).min(self.text.len());
+                let is_here =
+                    |(value, _): &&(Range<usize>, String)| value.is_empty() && value.start == at;
+                touched(ends).or_else(|| values.iter().find(is_here))
+            }),
             _ => None,
         };
         forger.map(|(_, name)| name.clone())
     }
+}
+
+/// The places of all empty lines of a text, also of one that a final line end leaves open: the end
+/// of the message would follow it.
+fn empty_lines(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text).map(|at| at + 1));
+    starts.filter(|at| text.get(*at).is_none_or(|byte| *byte == b'\n'))
+}
+
+/// The body, less one final line end, in this form.
+fn body_in(form: Form, body: &[u8]) -> Result<Cow<'_, [u8]>, Failure> {
+    let bytes = without_line_end(body);
+    let text = || str::from_utf8(bytes).map_err(|_| bad_request("the body is not UTF-8"));
+    Ok(match form {
+        Form::AsIs => Cow::Borrowed(bytes),
+        Form::Json => Cow::Owned(json_string(text()?).into_bytes()),
+        Form::Line => {
+            let json = without_mark(text()?)?;
+            let line = compact_json(json).map_err(|_| bad_request("the body is not JSON"))?;
+            Cow::Owned(line.into_bytes())
+        }
+        // All of it: it may be no text.
+        Form::Base64 => Cow::Owned(BASE64.encode(body).into_bytes()),
+    })
 }
 
 /// Returns every place where the needle begins, including those that overlap.

@@ -52,6 +52,7 @@ mod reload;
 mod retry;
 mod scaling;
 mod secrets;
+mod several_lines;
 mod shared_runs;
 mod soak;
 mod socket_file;

@@ -9,7 +9,7 @@ use super::parameter::parameters;
 use super::shadows::Shadows;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
-use crate::base::template::{Segment, Slot, Template};
+use crate::base::template::{Form, Segment, Slot, Template};
 use crate::config::file::{File, RouteFile};
 use crate::config::findings::Findings;
 use crate::config::origins::Cors;
@@ -235,8 +235,8 @@ impl RouteCheck<'_, '_> {
             None if self.findings.was_refused(&path) => return None,
             None => {
                 let slot = match parameters {
-                    [] => Slot::Body { as_json: false },
-                    [_] => Slot::Parameter { index: 0, as_json: false },
+                    [] => Slot::Body(Form::AsIs),
+                    [_] => Slot::Parameter { index: 0, form: Form::AsIs },
                     several => {
                         let slots: Vec<String> =
                             several.iter().map(|one| format!("{{{}}}", one.name)).collect();
