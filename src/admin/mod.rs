@@ -124,7 +124,8 @@ impl<O: Operator> Admin<O> {
         let (request, _) = request.into_parts();
         let page = Page::at(request.uri.path());
         let may = |token: &String| access::has_token(&request.headers, token);
-        if page != Some(Page::Live) && !self.token.as_ref().is_none_or(may) {
+        let is_trusted = self.token.as_ref().is_none_or(may);
+        if !matches!(page, Some(Page::Live | Page::Ready)) && !is_trusted {
             let detail = "send the admin token, as in `Authorization: Bearer TOKEN`";
             let mut reply = problem(StatusCode::UNAUTHORIZED, detail);
             reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -149,7 +150,7 @@ impl<O: Operator> Admin<O> {
         }
         match page {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
-            Page::Ready => ready(&self.operator.status()),
+            Page::Ready => ready(&self.operator.status(), is_trusted),
             Page::Metrics => self.metrics(),
             Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
             Page::Reload | Page::Poisonous => {
@@ -219,9 +220,11 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-fn ready(status: &Status) -> PageResponse {
+/// Who is not trusted, as a load balancer without the token, learns no names.
+fn ready(status: &Status, is_trusted: bool) -> PageResponse {
     match status.not_ready() {
         None => reply(StatusCode::OK, PLAIN, "ready\n"),
+        Some(_) if !is_trusted => problem(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         Some(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
@@ -389,10 +392,10 @@ mod tests {
     }
 
     #[test]
-    fn if_there_is_a_token_every_page_but_live_requires_it() {
+    fn if_there_is_a_token_every_page_but_live_and_ready_requires_it() {
         for (line, given, status) in [
             ("GET /live", None, 200),
-            ("GET /ready", None, 401),
+            ("GET /ready", None, 200),
             ("GET /metrics", None, 401),
             ("GET /status.json", Some("Bearer wrong"), 401),
             ("POST /reload", None, 401),
@@ -409,6 +412,17 @@ mod tests {
             let seen = ask(&fake(), Some("secret"), request);
             assert_eq!(seen.status, status, "{line} {given:?}");
             assert!(!seen.body.contains("secret"), "{}", seen.body);
+        }
+    }
+
+    #[test]
+    fn without_the_token_nobody_learns_what_is_not_ready() {
+        let fake = Fake { status: status::tests::status(&[("fib", 0, 0)]), ..fake() };
+        for (given, is_named) in [("Bearer secret", true), ("Bearer wrong", false)] {
+            let mut request = request("GET /ready");
+            request.headers_mut().insert("authorization", HeaderValue::from_static(given));
+            let seen = ask(&fake, Some("secret"), request);
+            assert_eq!((seen.status, seen.body.contains("fib")), (503, is_named), "{given}");
         }
     }
 

@@ -178,8 +178,8 @@ pub struct CacheFile {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["match"]))]
 pub struct RouteFile {
-    /// The method, the path, and the parameters with their types: `"GET /fib?num={num:int}"`, `"PUT
-    /// /words/{word}"`. `/*` at the end takes the rest of the path. Types are `text` (the default),
+    /// The method, or `ANY` for all, the path, and the parameters with their types: `"GET
+    /// /fib?num={num:int}"`, `"PUT /words/{word}"`. `/*` at the end takes the rest of the path. Types are `text` (the default),
     /// `int`, `float`, `bool` and `json`.
     #[serde(rename = "match")]
     #[schemars(length(min = 1), extend("examples" = ["GET /path?key={key}"]))]

@@ -17,7 +17,8 @@ pub struct RouteSettings {
     pub id: RouteId,
     /// The match text as written; the name of the route in metrics and logs.
     pub label: Arc<str>,
-    /// The method in upper case. A route of GET also takes HEAD.
+    /// The method in upper case. A route of GET also takes HEAD; one of `ANY` takes all but those
+    /// that the server answers itself.
     pub method: String,
     /// What the path must be, one part for each segment; `/` is one empty literal.
     pub path: Vec<PathPart>,

@@ -11,7 +11,7 @@ use crate::base::template::RESERVED;
 /// What a match text says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteText {
-    /// In upper case.
+    /// In upper case; `ANY` for all of them.
     pub method: String,
     /// One part for each segment; `/` is one empty literal.
     pub path: Vec<PathPart>,
@@ -38,7 +38,32 @@ pub struct ParameterText {
 pub type Refusal = (String, String);
 
 const KINDS: [&str; 5] = ["text", "int", "float", "bool", "json"];
-const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "ANY"];
+/// Methods of WebDAV, of caches and the like, which a route may take too.
+const RARE_METHODS: [&str; 22] = [
+    "ACL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+];
 
 /// Reads a match text.
 pub fn parse(text: &str) -> Result<RouteText, Refusal> {
@@ -80,19 +105,18 @@ fn read_method(method: &str) -> Result<String, Refusal> {
         "TRACE" | "CONNECT" => return no_route("the server refuses it"),
         _ => {}
     }
-    if upper != method {
+    if upper != method && METHODS.contains(&&*upper) {
         return Err((format!("`{method}` is not a method"), format!("write {upper}")));
     }
-    if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-        let hint = format!("write one of {}", METHODS.join(", "));
-        return Err((format!("`{method}` is not a method"), hint));
+    if METHODS.contains(&method) || RARE_METHODS.contains(&method) {
+        return Ok(upper);
     }
-    match nearest(method, METHODS.into_iter()) {
-        Some(near) if near != method => {
-            Err((format!("`{method}` is not a method"), format!("did you mean {near}?")))
-        }
-        _ => Ok(upper),
-    }
+    let hint = match nearest(method, METHODS.into_iter()) {
+        Some(near) => format!("did you mean {near}?"),
+        None if method == "*" || method == "ALL" => "write ANY for every method".to_owned(),
+        None => format!("write one of {}", METHODS.join(", ")),
+    };
+    Err((format!("`{method}` is not a method"), hint))
 }
 
 impl RouteText {
@@ -209,6 +233,9 @@ mod tests {
             "GET fib",
             "get /",
             "GTE /",
+            "FETCH /",
+            "* /",
+            "any /",
             "OPTIONS /",
             "GET /{a}b",
             "GET /*/a",
@@ -229,6 +256,9 @@ mod tests {
 `GET fib` is not a method and a path -- write it as in "GET /path?key={key}"
 `get` is not a method -- write GET
 `GTE` is not a method -- did you mean GET?
+`FETCH` is not a method -- did you mean PATCH?
+`*` is not a method -- write ANY for every method
+`any` is not a method -- write ANY
 no route can take OPTIONS -- the server answers it by itself
 `{a}b` mixes text and a parameter -- a parameter takes a whole segment: /{name}/
 `*` stands for the rest of the path -- move it to the end, or write {name} for one segment

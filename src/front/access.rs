@@ -40,8 +40,8 @@ pub struct Account<'a> {
     pub method: &'a str,
     /// The path of the request; `-`: it never became one.
     pub path: &'a str,
-    /// The status of the response.
-    pub status: u16,
+    /// The status of the response; `None`: the caller left before there was one.
+    pub status: Option<u16>,
     /// The match text of the route, or `none`.
     pub label: &'a str,
     /// From the end of the request's head.

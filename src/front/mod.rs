@@ -19,6 +19,7 @@ mod converse;
 mod cors;
 mod door;
 mod incoming;
+mod open;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,7 @@ use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
 use self::door::Door;
 use self::incoming::Incoming;
+use self::open::Open;
 use self::parameters::{Body, Sources};
 use self::question::Material;
 pub use self::response::FrontBody;
@@ -185,11 +187,14 @@ impl Front {
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
+            let mut open =
+                Open { front: self, head: &head, caller, request_id, received, is_answered: false };
             let answering = pin!(self.answer(calls, &mut incoming, caller));
             let said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
             });
+            open.is_answered = true;
             said.held(&self.memory)
         };
         // Draining may have begun meanwhile; then this is the last answer of the connection.
@@ -218,14 +223,14 @@ impl Front {
         let account = Account {
             method: "-",
             path: "-",
-            status: response.status().as_u16(),
+            status: Some(response.status().as_u16()),
             label: "none",
             duration: Duration::ZERO,
             bytes: response.body().length(),
             peer: &caller.peer,
             request_id: id.as_str(),
         };
-        self.none.request(account.status, account.duration);
+        self.none.request(response.status().as_u16(), account.duration);
         if self.access.is_on() {
             account.write(&self.access, None, Some(&failure));
         }
@@ -408,7 +413,7 @@ impl Front {
             let account = Account {
                 method: head.method.as_str(),
                 path: head.uri.path(),
-                status,
+                status: Some(status),
                 label,
                 duration,
                 bytes: response.body().length(),

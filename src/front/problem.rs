@@ -126,7 +126,8 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         | Failure::QueueFull { detail, .. } => Cow::Borrowed(detail),
         Failure::Unsendable { parameter, detail } => {
             let way = way_out(parameter, detail);
-            format!("`{parameter}` holds {detail}, which cannot be sent to this program{way}").into()
+            format!("`{parameter}` holds {detail}, which cannot be sent to this program{way}")
+                .into()
         }
         Failure::NoRoute => "nothing is served at this path".into(),
         Failure::MethodNotAllowed { allow } => format!("this path takes {allow}").into(),

@@ -107,7 +107,9 @@ impl RouteTable {
 
 impl Entry {
     fn takes_method(&self, method: &str) -> bool {
-        self.method == method || (method == "HEAD" && self.method == "GET")
+        self.method == method
+            || (method == "HEAD" && self.method == "GET")
+            || (self.method == "ANY" && method != "OPTIONS")
     }
 
     fn takes_path(&self, path: &str) -> bool {
@@ -172,6 +174,10 @@ fn allow_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Arc<str> {
         }
     };
     for entry in entries {
+        if entry.method == "ANY" {
+            ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().for_each(&mut add);
+            continue;
+        }
         add(entry.method.as_str());
         if entry.method == "GET" {
             add("HEAD");
@@ -284,6 +290,18 @@ pub(super) mod tests {
         assert_eq!(routes.find("OPTIONS", "*"), listed("GET, HEAD, POST, DELETE, OPTIONS"));
         assert_eq!(routes.find("OPTIONS", "/c"), Found::Nothing);
         assert_eq!(table(&["OPTIONS /a"]).find("OPTIONS", "/a"), Found::Route(0));
+    }
+
+    #[test]
+    fn any_takes_every_method_but_those_of_the_server() {
+        let routes = table(&["DELETE /a", "ANY /a"]);
+        assert_eq!(routes.find("DELETE", "/a"), Found::Route(0));
+        for method in ["GET", "HEAD", "POST", "PROPFIND", "BREW"] {
+            assert_eq!(routes.find(method, "/a"), Found::Route(1), "{method}");
+        }
+        let allow = "DELETE, GET, HEAD, POST, PUT, PATCH, OPTIONS".into();
+        assert_eq!(routes.find("OPTIONS", "/a"), Found::Options { allow });
+        assert!(matches!(routes.find("TRACE", "/a"), Found::NotAllowed { .. }));
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl<'a> Sample<'a> {
     pub fn curl(&self, address: &str) -> String {
         let options = match (self.route.method.as_str(), &self.call.send) {
             ("GET", _) => String::new(),
-            ("POST", SendShape::Template(_) | SendShape::Http) => format!("-d '{}' ", self.body),
+            ("POST" | "ANY", SendShape::Template(_) | SendShape::Http) => {
+                format!("-d '{}' ", self.body)
+            }
             (method, _) => format!("-X {method} "),
         };
         let target = match self.query() {

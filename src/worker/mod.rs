@@ -9,6 +9,7 @@ pub mod guard;
 mod input;
 pub mod kill;
 pub mod look;
+mod mark;
 pub mod own;
 pub mod pipes;
 pub mod process;

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use super::input::Input;
+use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
 use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
@@ -49,8 +50,7 @@ pub struct Pipes {
     /// `outgoing` has grown beyond [`KEPT_ROOM`].
     is_outgoing_large: bool,
     incoming: BytesMut,
-    /// What comes next is the start of the output, and a text: it may begin with [`MARK`].
-    may_be_marked: bool,
+    mark: Mark,
     /// All bytes that were put into `outgoing` so far.
     asked: u64,
     /// All bytes that were written to the worker so far.
@@ -62,14 +62,6 @@ pub struct Pipes {
     dropped: Dropped,
     /// Calls that were given up and have had their answer, since the last [`Pipes::take_ended`].
     ended: Vec<CallId>,
-}
-
-/// The byte order mark of UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Returns true if messages in this framing are texts: a length may begin with any bytes.
-fn is_text(framing: &Framing) -> bool {
-    !matches!(framing, Framing::U16 | Framing::U32 | Framing::U32le)
 }
 
 /// Numbers of messages that answered no call, since the last [`Pipes::take_dropped`].
@@ -153,7 +145,7 @@ impl Pipes {
             outgoing: BytesMut::new(),
             is_outgoing_large: false,
             incoming: BytesMut::new(),
-            may_be_marked: is_text(&wire.framing.reply),
+            mark: Mark::of(&wire.framing.reply),
             asked: 0,
             written: 0,
             begins: VecDeque::new(),
@@ -336,7 +328,7 @@ impl Pipes {
     ///
     /// [`OutOfStep`] if the worker broke the protocol. The answers before that are in `heard`.
     pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), OutOfStep> {
-        self.drop_mark();
+        self.mark.drop_from(&mut self.incoming);
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
@@ -383,26 +375,9 @@ impl Pipes {
         Ok(())
     }
 
-    /// Drops a byte order mark at the very start of the output: some languages write one there.
-    fn drop_mark(&mut self) {
-        if !self.may_be_marked || self.incoming.is_empty() {
-            return;
-        }
-        if self.incoming.starts_with(MARK) {
-            self.incoming.advance(MARK.len());
-            self.may_be_marked = false;
-        } else {
-            self.may_be_marked = MARK.starts_with(&self.incoming);
-        }
-    }
-
     /// Cuts the next whole message off what was read, for a worker that takes turns.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfStep`] if what was read cannot be cut into messages.
     pub fn cut(&mut self) -> Result<Option<Bytes>, OutOfStep> {
-        self.drop_mark();
+        self.mark.drop_from(&mut self.incoming);
         if self.passes_on {
             return Ok(Some(self.take_rest()).filter(|part| !part.is_empty()));
         }
@@ -414,10 +389,6 @@ impl Pipes {
     }
 
     /// Pairs a message with the call of the turn that it was written in, which proves the pairing.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfStep`] if the message cannot be a part of an answer.
     pub fn pair(&mut self, message: Bytes) -> Result<Heard, OutOfStep> {
         let said = message.clone();
         match self.correlator.received(message) {
@@ -443,7 +414,7 @@ impl Pipes {
 
     /// Takes what was read and is no whole message.
     pub fn take_rest(&mut self) -> Bytes {
-        self.drop_mark();
+        self.mark.drop_from(&mut self.incoming);
         self.decoder.reset();
         self.incoming.split().freeze()
     }

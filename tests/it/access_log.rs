@@ -36,6 +36,30 @@ fn a_caller_cannot_write_lines_of_its_own() {
 }
 
 #[test]
+fn a_line_has_the_address_of_its_caller() {
+    let server = Server::with("workers = 1").start();
+    server.client().request("POST", "/", &["X-Request-Id: from-here"], "hello");
+    let line: serde_json::Value =
+        serde_json::from_str(&server.wait_for_log("from-here")).expect("a line is JSON");
+    let peer: std::net::SocketAddr =
+        line["peer"].as_str().expect("a text").parse().expect("an address");
+    assert!(peer.ip().is_loopback(), "{line}");
+}
+
+#[test]
+fn a_caller_who_left_has_a_line_too() {
+    let server = Server::with("workers = 1").start();
+    let fields = ["X-Request-Id: gone"];
+    let pending = server.client().later("POST", "/", &fields, "sleep 300 a");
+    server.wait_until("it is busy", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    pending.leave();
+    let line: serde_json::Value =
+        serde_json::from_str(&server.wait_for_log("\"gone\"")).expect("a line is JSON");
+    assert_eq!((&line["outcome"], &line["route"]), (&"abandoned".into(), &"POST /".into()));
+    assert!(line["status"].is_null() && line["duration_ms"].is_number(), "{line}");
+}
+
+#[test]
 fn the_access_log_can_be_switched_off() {
     let server = Server::with("workers = 1").top("log = { access = false }").start();
     server.client().request("POST", "/", &["X-Request-Id: silent"], "hello");

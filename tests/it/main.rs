@@ -38,6 +38,7 @@ mod lengths;
 mod life_cycle;
 mod many_connections;
 mod mapping;
+mod methods;
 mod old_callers;
 mod one_liner;
 mod orphans;

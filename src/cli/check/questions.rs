@@ -45,7 +45,7 @@ impl Plan {
             plan.why_none = Some("not configured, and questions with an `id` are not made up");
         } else {
             let leads_here = |route: &&RouteSettings| {
-                let is_harmless = matches!(route.method.as_str(), "GET" | "POST");
+                let is_harmless = matches!(route.method.as_str(), "GET" | "POST" | "ANY");
                 is_harmless && matches!(&route.action, RouteAction::Call(it) if it.pool == number)
             };
             let routes = config.routes.iter().filter(leads_here);

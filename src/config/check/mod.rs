@@ -273,6 +273,9 @@ mod tests {
             "framing = \"lien\"",
             "matching = \"echo\"\nreply = \"{result}\"",
             "reply = \"{a}{b}\"",
+            "reply = \"text\"",
+            "reply = \"xml\"",
+            "reply = \"JSON\"",
             "error = \"{a:itn}\"",
             "ready = \"[\"",
         ];
@@ -289,6 +292,9 @@ mod tests {
 `lien` is not a framing
 `echo` needs a `reply` that holds `{input}`
 `reply` is not a pattern
+`text` is not a shape of answers
+`xml` is not a shape of answers
+`JSON` is not a shape of answers
 `error` is not a pattern
 `ready` is not a regular expression
 "##);
@@ -301,6 +307,8 @@ mod tests {
             "match = \"GET /a/b\"\npool = \"c\"",
             "match = \"GET /a/b?x={x}&y={y}\"",
             "match = \"GET /a/b?x={x}\"\nsend = \"{x:int}\"",
+            "match = \"POST /a/b\"\nsend = \"{bdoy}\"",
+            "match = \"GET /a/b?x={x}\"\nsend = \"{z}\"",
             "match = \"POST /a/b\"\ncache = \"1h\"",
             "match = \"GET /a/b\"\ncache = \"0s\"",
             "match = \"GET /a/b\"\ncache = \"1h\"\nsend = \"http\"",
@@ -318,6 +326,8 @@ mod tests {
 `pool` has no effect beside `text`, which is a fixed answer
 there is no pool `c`
 this route has several parameters and no `send`
+`send` is not a template
+`send` is not a template
 `send` is not a template
 `cache` would answer a second call without running it
 `cache` cannot be 0

@@ -20,6 +20,7 @@ use crate::config::pool::{
 };
 use crate::config::problem::Place;
 use crate::config::scalar::{InFlightText, Time, inline_table};
+use crate::config::shape::nearest;
 use crate::config::stamp::Stamps;
 use crate::config::tree::KeyPath;
 
@@ -183,8 +184,32 @@ fn reply(findings: &mut Findings<'_>, path: &KeyPath, text: Option<&str>) -> Rep
         None => ReplyShape::Plain,
         Some("json") => ReplyShape::Json,
         Some("http") => ReplyShape::Http,
+        Some(word) if let Some(hint) = meant(word) => {
+            let message = format!("`{word}` is not a shape of answers");
+            findings.refuse(&path.key("reply"), message, hint);
+            ReplyShape::Plain
+        }
         text => pattern(findings, &path.key("reply"), text)
             .map_or(ReplyShape::Plain, ReplyShape::Pattern),
+    }
+}
+
+/// What to write instead of a word that names no shape; `None`: it may be a pattern.
+fn meant(word: &str) -> Option<String> {
+    let lower = word.to_ascii_lowercase();
+    let of_route =
+        |kind: &str| format!("leave `reply` out, and set `content_type = \"{kind}\"` at the route");
+    match lower.as_str() {
+        "text" | "plain" | "raw" | "string" | "bytes" | "binary" | "none" | "body" => {
+            Some("leave `reply` out: the whole answer is then passed on as it is".to_owned())
+        }
+        "xml" => Some(of_route("application/xml")),
+        "html" => Some(of_route("text/html; charset=utf-8")),
+        "csv" => Some(of_route("text/csv")),
+        "yaml" => Some(of_route("application/yaml")),
+        _ if !word.bytes().all(|byte| byte.is_ascii_alphabetic()) => None,
+        _ => nearest(&lower, ["json", "http"].into_iter())
+            .map(|near| format!("did you mean \"{near}\"?")),
     }
 }
 

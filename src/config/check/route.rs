@@ -293,8 +293,9 @@ impl RouteCheck<'_, '_> {
 
 /// Returns true if the earlier route takes every request that the later one could.
 fn covers(earlier: &RouteText, later: &RouteText) -> bool {
-    let method =
-        earlier.method == later.method || (earlier.method == "GET" && later.method == "HEAD");
+    let method = earlier.method == later.method
+        || earlier.method == "ANY"
+        || (earlier.method == "GET" && later.method == "HEAD");
     let parts =
         earlier.path.iter().zip(&later.path).all(|(earlier, later)| match (earlier, later) {
             (PathPart::Parameter(_), PathPart::Literal(text)) => !text.is_empty(),
@@ -353,6 +354,7 @@ mod tests {
             ("GET /a", "GET /a?x={x}"),
             ("GET /a", "HEAD /a"),
             ("GET /*", "GET /"),
+            ("ANY /a", "GET /a"),
             ("GET /*", "GET /a/{b}"),
             ("GET /a/*", "GET /a/"),
             ("GET /a/*", "GET /a/b/*"),
@@ -362,6 +364,7 @@ mod tests {
         }
         for (earlier, later) in [
             ("GET /a", "POST /a"),
+            ("GET /a", "ANY /a"),
             ("HEAD /a", "GET /a"),
             ("GET /a", "GET /a/"),
             ("GET /a/*", "GET /a"),

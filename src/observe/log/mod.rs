@@ -47,8 +47,8 @@ pub struct AccessLine<'a> {
     pub method: &'a str,
     /// The path as it was received, before decoding.
     pub path: &'a str,
-    /// The response's status.
-    pub status: u16,
+    /// The response's status; `None`: the caller left before there was one.
+    pub status: Option<u16>,
     /// The match text of the route, or `none`.
     pub route: &'a str,
     /// How many bytes the response's body has.
@@ -137,7 +137,10 @@ impl AccessLog {
             line.message("request");
             line.text(field!("method"), access.method);
             line.text(field!("path"), access.path);
-            line.number(field!("status"), access.status);
+            match access.status {
+                Some(status) => line.number(field!("status"), status),
+                None => line.text(field!("outcome"), "abandoned"),
+            }
             line.text(field!("route"), access.route);
             line.number(field!("bytes"), access.bytes);
             line.millis(field!("duration_ms"), access.duration);
@@ -203,7 +206,7 @@ mod tests {
     const LINE: AccessLine<'_> = AccessLine {
         method: "GET",
         path: "/fib",
-        status: 504,
+        status: Some(504),
         route: "GET /fib",
         bytes: 15,
         duration: Duration::from_micros(1_234),

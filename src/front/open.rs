@@ -1,0 +1,45 @@
+//! A request between its head and its response.
+
+use std::time::Instant;
+
+use http::request::Parts;
+
+use super::Front;
+use super::access::Account;
+use super::routes::Found;
+use crate::net::Caller;
+
+/// A request that is being answered. If its caller leaves first, it is dropped, and its line says
+/// so: there is no response that a line could be about.
+pub(super) struct Open<'a> {
+    pub(super) front: &'a Front,
+    pub(super) head: &'a Parts,
+    pub(super) caller: &'a Caller,
+    pub(super) request_id: &'a str,
+    pub(super) received: Instant,
+    pub(super) is_answered: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let Self { front, head, caller, request_id, received, is_answered } = *self;
+        if is_answered || !front.access.is_on() {
+            return;
+        }
+        let label = match front.table.find(head.method.as_str(), head.uri.path()) {
+            Found::Route(index) => &front.routes[index].settings.label,
+            _ => "none",
+        };
+        let account = Account {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            status: None,
+            label,
+            duration: received.elapsed(),
+            bytes: 0,
+            peer: &caller.peer,
+            request_id,
+        };
+        account.write(&front.access, None, None);
+    }
+}
