@@ -7,6 +7,7 @@ mod access_log;
 mod admin;
 mod backoff;
 mod bad_starts;
+mod browser;
 mod cache;
 mod clock;
 mod configuration_files;
