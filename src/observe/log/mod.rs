@@ -162,7 +162,8 @@ impl AccessLog {
 
 /// Writes the line of a request for somebody who sits before it.
 fn short(mut line: LogLine<'_>, access: &AccessLine<'_>) {
-    line.message(&format!("{} {} {}", access.status, access.method, access.path));
+    let status = access.status.map_or("left".to_owned(), |status| status.to_string());
+    line.message(&format!("{status} {} {}", access.method, access.path));
     line.millis(field!("ms"), access.duration);
     if let Some(code) = access.code {
         line.text(field!("code"), code);
