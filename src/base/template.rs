@@ -182,12 +182,11 @@ fn no_such_slot(inside: &str, name: &str, parameters: &[Arc<str>]) -> TemplatePr
     let known = || parameters.iter().map(|known| &**known).chain(RESERVED);
     let near = known().min_by_key(|known| strsim::damerau_levenshtein(name, known));
     let near = near.filter(|near| strsim::damerau_levenshtein(name, near) <= 1 + near.len() / 3);
-    let advice = match near {
-        Some(near) => format!("did you mean `{{{near}}}`?"),
-        None => {
-            let all: Vec<String> = known().map(|known| format!("`{{{known}}}`")).collect();
-            format!("slots are {}, `{{header.NAME}}`", all.join(", "))
-        }
+    let advice = if let Some(near) = near {
+        format!("did you mean `{{{near}}}`?")
+    } else {
+        let all: Vec<String> = known().map(|known| format!("`{{{known}}}`")).collect();
+        format!("slots are {}, `{{header.NAME}}`", all.join(", "))
     };
     TemplateProblem(format!(
         "`{{{inside}}}` is no slot: {advice}; `{{{{{inside}}}` stands for these letters themselves"

@@ -39,7 +39,7 @@ pub type Refusal = (String, String);
 
 const KINDS: [&str; 5] = ["text", "int", "float", "bool", "json"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "ANY"];
-/// Methods of WebDAV, of caches and the like, which a route may take too.
+/// Methods of `WebDAV`, of caches and the like, which a route may take too.
 const RARE_METHODS: [&str; 22] = [
     "ACL",
     "BIND",
