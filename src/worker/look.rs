@@ -236,7 +236,7 @@ impl Watched {
             && self
                 .files
                 .iter()
-                .all(|thread| thread.had_run.is_some() && thread.had_run == thread.count_runs())
+                .all(|thread| thread.is_asleep() && thread.had_run == thread.count_runs())
     }
 
     fn threads_do(&mut self, pipe: &str, children: &mut Vec<u32>) -> io::Result<Seen> {
@@ -306,6 +306,14 @@ impl ThreadFiles {
                 && rustix::fs::readlink(link, Vec::new())
                     .is_ok_and(|it| it.as_bytes() == pipe.as_bytes())
         })
+    }
+
+    /// Returns true if the thread has not even been woken. One that was woken and has not run yet
+    /// still shows the call that it was blocked in, but its state is that of one that runs.
+    fn is_asleep(&self) -> bool {
+        let stat = fs::read_to_string(format!("{}/stat", self.path)).unwrap_or_default();
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        self.had_run.is_some() && matches!(state, Some('S' | 'Z' | 'X'))
     }
 
     /// Returns how often the thread has run, if the kernel counts it.

@@ -89,7 +89,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 os.execv(sys.argv[1], sys.argv[1:])";
     let server = std::process::id().to_string();
     let output = Command::new("python3")
-        .args(["-c", python, BINARY, "__exec", "t0", &server, "/", "/bin/grep", "grep"])
+        .args(["-c", python, BINARY, "__exec", "t0", &server, "0", "/", "/bin/grep", "grep"])
         .args(["-E", "Sig(Ign|Blk)", "/proc/self/status"])
         .output()
         .expect("python3 starts");
@@ -107,7 +107,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
 #[test]
 fn the_shim_does_not_run_the_program_of_a_server_that_has_gone() {
     let output = Command::new(BINARY)
-        .args(["__exec", "t0", "1", "/", "/bin/echo", "echo", "alive"])
+        .args(["__exec", "t0", "1", "0", "/", "/bin/echo", "echo", "alive"])
         .output()
         .expect("the shim starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
@@ -118,7 +118,7 @@ fn the_shim_does_not_run_the_program_of_a_server_that_has_gone() {
 fn the_umask_is_left_alone() {
     let server = std::process::id().to_string();
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "umask 0027; exec \"$@\"", "sh", BINARY, "__exec", "t0", &server, "/"]);
+    shell.args(["-c", "umask 0027; exec \"$@\"", "sh", BINARY, "__exec", "t0", &server, "0", "/"]);
     let output = shell.args(["/bin/sh", "sh", "-c", "umask"]).output().expect("sh starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0027\n");
 }

@@ -92,7 +92,18 @@ fn closed_descriptors_of_the_server_are_open_before_any_pipe() {
     let server = std::process::id().to_string();
     let script = "exec \"$0\" \"$@\" <&- 2>&-";
     let output = Command::new("sh")
-        .args(["-c", script, BINARY, "__exec", "t0", &server, "/", "/bin/readlink", "readlink"])
+        .args([
+            "-c",
+            script,
+            BINARY,
+            "__exec",
+            "t0",
+            &server,
+            "0",
+            "/",
+            "/bin/readlink",
+            "readlink",
+        ])
         .args(["/proc/self/fd/0", "/proc/self/fd/2"])
         .output()
         .expect("sh starts");

@@ -36,7 +36,11 @@ impl Asked {
         let mut all = Vec::new();
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let look = self.watcher.look();
+            let mut look = self.watcher.look();
+            if look == Look::Waits && self.has_question() {
+                // It was woken a moment ago and has not run yet.
+                look = Look::Works;
+            }
             let before = all.len();
             self.read_all(&mut all);
             if all.len() > before {
@@ -48,6 +52,11 @@ impl Asked {
             assert!(Instant::now() < end, "{look:?} for twenty seconds");
             moment().await;
         }
+    }
+
+    /// Returns true if a question is in the pipe.
+    fn has_question(&self) -> bool {
+        rustix::io::ioctl_fionread(self.streams.stdin.get_ref()).expect("a pipe") > 0
     }
 
     fn read_all(&self, all: &mut Vec<u8>) {
