@@ -28,6 +28,7 @@ mod hostile_requests;
 mod http_replies;
 mod hygiene;
 mod inheritance;
+mod json_dialects;
 mod json_rpc;
 mod json_rpc_cancel;
 mod json_rpc_nonsense;
