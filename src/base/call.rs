@@ -51,6 +51,8 @@ pub struct OwnName {
     pub speaker: Speaker,
     /// The text of the caller's `id`.
     pub id: Bytes,
+    /// The call is a greeting: where `hello` has sent one, its answer is the answer.
+    pub greets: bool,
 }
 
 impl OwnName {

@@ -59,6 +59,13 @@ pub fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N
     if twice { Err(Fault::Twice) } else { Ok(object) }
 }
 
+/// Returns true if the text is an object with an `id` and this `method`: a call of JSON-RPC.
+pub fn calls(text: &[u8], wanted: &str) -> bool {
+    let Ok(object) = members(text, ["method", "id"]) else { return false };
+    let [Some(method), Some(_)] = object.members else { return false };
+    serde_json::from_slice::<String>(&text[method.value]).is_ok_and(|method| method == wanted)
+}
+
 /// Returns the positions of the elements of an array, or `None` if the text is not an array.
 pub fn elements(text: &[u8]) -> Option<Vec<Range<usize>>> {
     let mut scan = Scan::new(text)?;
@@ -389,6 +396,14 @@ mod tests {
             ["", "{", "[", "{\"id\":1", "{\"id\":1}x", "{\"id\":1,}", "{\"id\" 1}", "{id:1}"]
         {
             assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotJson), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_call_has_its_method_and_an_id() {
+        assert!(calls(br#"{"id":0,"m\u0065thod":"init"}"#, "init"));
+        for other in ["{}", "[]", r#"{"method":"init"}"#, r#"{"method":"inits","id":1}"#] {
+            assert!(!calls(other.as_bytes(), "init"), "{other}");
         }
     }
 

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::incoming::Matched;
 use super::json_rpc::{self, Kind, Message, RpcBody};
-use super::{Front, Matched, Said};
+use super::{Front, Said, body};
+use crate::base::json;
 use crate::base::template::{Form, Segment, Slot};
 use crate::base::{Cancels, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
 
 /// The header that names the session of the Model Context Protocol that a request belongs to.
-const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: &str = "mcp-session-id";
 
 /// Returns true if a route with this call passes JSON-RPC on as it is.
 pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
@@ -114,10 +116,15 @@ impl Front {
     ) -> Result<Answer, Failure> {
         let text = self.as_it_is_sent(matched.call, text);
         let mut asking = self.asking(matched, &text)?;
+        let greets = json::calls(&text, "initialize");
+        if greets {
+            matched.new_session.replace(Some(body::nonce()));
+        }
         // Callers who share a run must not cancel it for each other.
         let is_shared = asking.keep.is_some();
-        asking.call.own_name =
-            id.filter(|_| !is_shared).map(|id| Box::new(OwnName { speaker: speaker(matched), id }));
+        asking.call.own_name = id
+            .filter(|_| !is_shared)
+            .map(|id| Box::new(OwnName { speaker: speaker(matched), id, greets }));
         Ok(calls.call(asking).await)
     }
 
@@ -133,7 +140,11 @@ impl Front {
         let text = asking.call.question;
         let cancels = json_rpc::cancelled(&text.text).map(|cancelled| {
             let place = cancelled.id.clone().unwrap_or_default();
-            let name = |place| OwnName { speaker: speaker(matched), id: text.text.slice(place) };
+            let name = |place| OwnName {
+                speaker: speaker(matched),
+                id: text.text.slice(place),
+                greets: false,
+            };
             Cancels { call: cancelled.id.map(name), place }
         });
         calls.tell(asking.pool, Word { text, cancels }).await

@@ -1,5 +1,6 @@
 //! A request that is being read: its head, and as much of its body as was wanted.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,8 @@ use hyper::body::Body;
 
 use super::{body, request};
 use crate::base::Failure;
-use crate::config::LimitSettings;
+use crate::config::{CallSettings, LimitSettings, RouteSettings};
+use crate::net::Caller;
 use crate::sync::memory::Memory;
 
 /// One request whose head was received.
@@ -21,13 +23,29 @@ pub(super) struct Incoming<'a, B> {
     body: Pin<&'a mut B>,
     read_whole: bool,
     received: Instant,
+    /// The session that begins with this request.
+    pub(super) new_session: RefCell<Option<String>>,
+}
+
+/// A request that took a route which makes calls.
+#[derive(Clone, Copy)]
+pub(super) struct Matched<'a> {
+    /// The index of the route.
+    pub(super) index: usize,
+    pub(super) route: &'a RouteSettings,
+    pub(super) call: &'a CallSettings,
+    pub(super) head: &'a Parts,
+    pub(super) caller_deadline: Option<Instant>,
+    pub(super) caller: &'a Caller,
+    /// Where the session is noted that begins with the request.
+    pub(super) new_session: &'a RefCell<Option<String>>,
 }
 
 impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
     /// A request whose head ended at `received`.
     pub(super) fn new(head: &'a Parts, body: Pin<&'a mut B>, received: Instant) -> Self {
         let read_whole = body.is_end_stream();
-        Self { head, body, read_whole, received }
+        Self { head, body, read_whole, received, new_session: RefCell::default() }
     }
 
     /// Returns when the caller stops waiting; `None`: the caller set no limit.

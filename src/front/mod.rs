@@ -37,7 +37,7 @@ use http::{Method, Request, Response};
 use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
 use self::door::Door;
-use self::incoming::Incoming;
+use self::incoming::{Incoming, Matched};
 use self::open::Open;
 use self::parameters::{Body, Sources};
 use self::question::Material;
@@ -88,18 +88,6 @@ struct Served {
     /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
     reads: Reads,
-}
-
-/// A request that took a route which makes calls.
-#[derive(Clone, Copy)]
-struct Matched<'a> {
-    /// The index of the route.
-    index: usize,
-    route: &'a RouteSettings,
-    call: &'a CallSettings,
-    head: &'a Parts,
-    caller_deadline: Option<Instant>,
-    caller: &'a Caller,
 }
 
 /// What a request is answered with. Numbers are indices of routes.
@@ -203,7 +191,14 @@ impl Front {
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
-        self.finish(&head, caller, &said, manner, received)
+        let mut response = self.finish(&head, caller, &said, manner, received);
+        if let Some(session) = incoming.new_session.take()
+            && response.status().is_success()
+        {
+            let session = HeaderValue::try_from(session).expect("hexadecimal digits");
+            response.headers_mut().insert(converse::SESSION, session);
+        }
+        response
     }
 
     /// Answers a head that never became a request: counts and logs it, and says why.
@@ -267,7 +262,15 @@ impl Front {
             Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
-        let matched = Matched { index, route, call, head, caller_deadline, caller };
+        let matched = Matched {
+            index,
+            route,
+            call,
+            head,
+            caller_deadline,
+            caller,
+            new_session: &incoming.new_session,
+        };
         if self.routes[index].json_rpc {
             return self.converse(calls, matched, &bytes).await;
         }

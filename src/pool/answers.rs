@@ -1,12 +1,13 @@
 //! How a pool turns the answers of its program into replies.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 
+use super::entry::Entry;
 use crate::base::{PartForm, PartSender, Reply, ReplyForm, answer_in_parts};
 use crate::config::{Framing, ReplyShape, StreamEnd, WireSettings};
-use crate::wire::Judge;
+use crate::wire::{Judge, Verdict, answer_again};
 
 /// What a pool must know to turn answers into replies. It does not change under a pool.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Answers {
     pub(super) told_banner: Cell<bool>,
     /// It was logged that the program cannot be seen to wait for its input.
     pub(super) told_uncertain: Cell<bool>,
+    /// What the program answered to the greeting `initialize` of `hello`.
+    pub(super) initialized: RefCell<Option<Bytes>>,
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.
     part_limit: usize,
@@ -36,8 +39,20 @@ impl Answers {
             take_turns: wire.takes_turns,
             told_banner: Cell::new(false),
             told_uncertain: Cell::new(false),
+            initialized: RefCell::default(),
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
+        }
+    }
+
+    /// Returns the reply to a call that is a greeting, if `hello` has sent one; else `None`.
+    pub(super) fn greeting(&self, entry: &Entry) -> Option<Reply> {
+        entry.own_name.as_ref().filter(|name| name.greets)?;
+        let question = &entry.question.text;
+        let answer = answer_again(self.initialized.borrow().as_ref()?, question)?;
+        match self.judge.judge(question, answer, true) {
+            Verdict::Good(reply) => Some(reply),
+            _ => None,
         }
     }
 

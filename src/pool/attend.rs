@@ -289,6 +289,9 @@ impl LookTimer {
 impl Pool {
     /// Notes how a worker became ready.
     fn begins(&self, link: &Link, beginning: &Beginning) {
+        if let Some(answer) = &beginning.initialized {
+            *self.answers.initialized.borrow_mut() = Some(answer.clone());
+        }
         let Banner { begin, bytes } = &beginning.banner;
         if *bytes > 0 {
             self.metrics.message_dropped(Dropping::Banner, 1);

@@ -125,6 +125,9 @@ impl Pool {
     /// worker that was idle must not have written anything until this moment.
     fn give(&self, now: Instant, worker: WorkerId, call: CallId) -> bool {
         let Some(link) = self.links.get(worker) else { return false };
+        if self.greet(now, worker, call) {
+            return false;
+        }
         let mut state = self.state.borrow_mut();
         let Some(entry) = state.payload(call) else { return false };
         if entry.has_begun() {
@@ -176,6 +179,20 @@ impl Pool {
         link.note_out_of_step(out);
         self.state.borrow_mut().lose(now, link.worker, &Loss::UnaskedOutput, ALL);
         ExitReason::UnaskedOutput
+    }
+
+    /// Answers a call that is a greeting with what the worker answered to `hello`. Returns false if
+    /// it is none.
+    fn greet(&self, now: Instant, worker: WorkerId, call: CallId) -> bool {
+        let mut state = self.state.borrow_mut();
+        let greeting = state.payload(call).and_then(|entry| self.answers.greeting(entry));
+        let Some(reply) = greeting else { return false };
+        let ended = state.withdrawn(now, worker, call);
+        drop(state);
+        if let Some(ended) = ended {
+            self.finish(ended, Ok(reply));
+        }
+        true
     }
 
     /// Ends a call that could not be given to its worker.

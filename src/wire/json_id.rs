@@ -102,6 +102,15 @@ pub(super) fn restore(answer: &Bytes, id: &Member, own: &OwnId) -> Bytes {
     }
 }
 
+/// Returns an answer that was given to another question, with the `id` of this one; `None` if
+/// either has none.
+pub fn answer_again(answer: &Bytes, question: &Bytes) -> Option<Bytes> {
+    let [id] = json::members(question, ["id"]).ok()?.members;
+    let own = OwnId::Text(question.slice(id?.value));
+    let [id] = json::members(answer, ["id"]).ok()?.members;
+    Some(restore(answer, &id?, &own))
+}
+
 /// Returns the answer to a question of the worker's own in the shape of a debug adapter's.
 fn not_supported(question: &[u8], names: &IdNames) -> Bytes {
     let members = json::members(question, [names.send.as_str(), "command"]).ok();
@@ -227,6 +236,13 @@ mod tests {
             "jsonrpc": "2.0", "id": "a", "error": {"code": -32601, "message": "method not found"},
         });
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn a_greeting_is_answered_again_with_another_id() {
+        let answer = Bytes::from_static(br#"{"result":{"id":5},"id":0}"#);
+        let again = answer_again(&answer, &Bytes::from_static(br#"{"method":"x","id":"me"}"#));
+        assert_eq!(again.expect("both have an id"), r#"{"result":{"id":5},"id":"me"}"#);
     }
 
     fn of_debug_adapters() -> IdNames {

@@ -26,3 +26,4 @@ pub use correlate::{Correlator, Received, Refused, Share};
 pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
+pub use json_id::answer_again;

@@ -11,6 +11,7 @@ use super::pipes::{Heard, OutOfStep, Pipes, shown};
 use super::process::Process;
 use super::turn::{NextLook, Over, Start, Turn, Written};
 use super::usage;
+use crate::base::json;
 use crate::base::{ByteRegex, CallId, Question};
 use crate::config::{Framing, PoolSettings, WireSettings};
 use crate::wire::Share;
@@ -72,6 +73,8 @@ pub struct Beginning {
     pub banner: Banner,
     /// The last look, if the worker could not be seen to wait for its input.
     pub uncertain: Option<Look>,
+    /// Its answer to the greeting `initialize` of JSON-RPC.
+    pub initialized: Option<Bytes>,
 }
 
 /// Output before the first question.
@@ -103,7 +106,10 @@ pub async fn prepare(
     }
     for greeting in &program.start.hello {
         if greeting.answer {
-            starting.ask(&greeting.send, &program.wire).await?;
+            let answer = starting.ask(&greeting.send, &program.wire).await?;
+            if program.wire.is_json_rpc && json::calls(greeting.send.as_bytes(), "initialize") {
+                starting.beginning.initialized = Some(answer);
+            }
         } else {
             let said = question(&greeting.send);
             starting.pipes.say(&said).map_err(|why| unsendable(&why))?;

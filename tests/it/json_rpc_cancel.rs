@@ -157,3 +157,35 @@ fn nobody_cancels_a_run_that_is_shared() {
         assert_eq!(call.answer().json()["result"], "held");
     }
 }
+
+/// A language server refuses a second `initialize`, and each client sends one.
+#[test]
+fn each_client_is_greeted_with_what_hello_got() {
+    let program = r#"
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    with open("noted", "a") as file:
+        file.write(line)
+    if "id" in message:
+        result = {"serverInfo": {"name": "one"}, "id": 0}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+    let hello = r#"hello = [{ send = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"of":"us"}}' }]"#;
+    let server =
+        Server::with(&format!("workers = 1\nmatching = \"json-id\"\nreply = \"json\"\n{hello}"))
+            .worker("python3 greets.py")
+            .file("greets.py", program)
+            .start();
+    let mut sessions = Vec::new();
+    for id in [json!(0), json!("mine")] {
+        let answer = server.answers(&call(&id, "initialize"));
+        let result = json!({ "serverInfo": { "name": "one" }, "id": 0 });
+        assert_eq!(answer.json(), json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+        sessions.push(answer.header("mcp-session-id").to_owned());
+    }
+    assert!(sessions.iter().all(|session| session.len() == 32) && sessions[0] != sessions[1]);
+    assert_eq!(server.read("noted").lines().count(), 1, "the program was greeted once");
+    let other = server.answers(&call(&json!(1), "other"));
+    assert_eq!((other.status, other.header("mcp-session-id")), (200, ""));
+}
