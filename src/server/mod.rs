@@ -162,7 +162,7 @@ async fn serve(
         let guard = services.guard.clone();
         async move { guard.keep().await }
     });
-    if reaper::is_first_process() {
+    if reaper::adopt() {
         let strangers = reaper::reap_strangers(services.guard.clone());
         services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
     }

@@ -14,8 +14,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
 
 use rustix::fs::{Mode, OFlags, fstat};
+use rustix::process::{Pid, getpgid};
 
 use doing::{Doing, PollSet, doing, polled, selected, watched};
 
@@ -27,6 +29,12 @@ const PROCESSES_MAX: usize = 64;
 const KEPT_MAX: usize = 16;
 /// Most bytes of descriptors in a program's memory that are read.
 const SET_MAX: usize = 8 << 10;
+
+/// Lists the children of our first thread, which adopts processes of workers (`worker::reaper`).
+static ADOPTED: LazyLock<Option<File>> = LazyLock::new(|| {
+    let id = std::process::id();
+    File::open(format!("/proc/{id}/task/{id}/children")).ok()
+});
 
 /// What a worker does at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +75,12 @@ impl Look {
 pub struct Watcher {
     /// The pipe that its questions come through, as links to it name it.
     pipe: String,
+    /// The first process, which leads the group.
+    leader: u32,
     /// The first process and its descendants, as they were found last.
     processes: Vec<Watched>,
+    /// What [`ADOPTED`] said when its processes were found last.
+    adopted: Vec<u8>,
 }
 
 /// One process, with files that stay open between two looks.
@@ -119,7 +131,7 @@ impl Watcher {
         // Without an inode nothing is ever seen to read its input.
         let pipe =
             fstat(stdin).map_or_else(|_| String::new(), |it| format!("pipe:[{}]", it.st_ino));
-        Self { pipe, processes: vec![Watched::new(leader)] }
+        Self { pipe, leader, processes: vec![Watched::new(leader)], adopted: Vec::new() }
     }
 
     /// Returns what the worker does now. A look costs a few microseconds for each thread.
@@ -128,9 +140,12 @@ impl Watcher {
     }
 
     fn try_look(&mut self) -> io::Result<Look> {
+        // A thread that was seen blocked may be given its work before the next one is looked at.
         for _ in 0..TRIES {
             let look = self.look_once()?;
-            if look != Look::Waits || !self.has_several() || self.has_not_run() {
+            let mut processes = self.processes.iter();
+            let is_sure = look != Look::Waits || !self.has_several();
+            if is_sure || processes.all(Watched::has_not_run) {
                 return Ok(look);
             }
         }
@@ -142,19 +157,19 @@ impl Watcher {
         self.processes.iter().map(|process| process.files.len()).sum::<usize>() > 1
     }
 
-    /// Returns true if no thread has run since it was looked at. Threads are looked at one after
-    /// the other: while one is looked at, another that was blocked may be given something to do
-    /// by a third. If none has run, all were blocked at the same time.
-    fn has_not_run(&mut self) -> bool {
-        self.processes.iter_mut().all(Watched::has_not_run)
-    }
-
     fn look_once(&mut self) -> io::Result<Look> {
         let mut seen = Seen::default();
         let mut children = Vec::new();
         let mut next = 0;
         let counts = self.has_several();
-        while let Some(process) = self.processes.get_mut(next) {
+        loop {
+            let Some(process) = self.processes.get_mut(next) else {
+                // Last, because a process that has ended by now has left its children to us.
+                if self.add_adopted()? {
+                    continue;
+                }
+                break;
+            };
             children.clear();
             match process.look(&mut seen, &self.pipe, counts, &mut children) {
                 Ok(()) => {}
@@ -169,6 +184,29 @@ impl Watcher {
             next += 1;
         }
         Ok(seen.result())
+    }
+
+    /// Adds processes of the group whose parent has ended, unless they are known. Returns true if
+    /// there were any.
+    fn add_adopted(&mut self) -> io::Result<bool> {
+        let Some(file) = &*ADOPTED else { return Ok(false) };
+        let mut list = Vec::new();
+        let mut room = [0; 1024];
+        while let count @ 1.. = file.read_at(&mut room, list.len() as u64)? {
+            list.extend_from_slice(&room[..count]);
+        }
+        if list == self.adopted {
+            return Ok(false);
+        }
+        let is_ours = |id: &u32| {
+            let id = i32::try_from(*id).ok().and_then(Pid::from_raw);
+            let group = id.and_then(|id| getpgid(Some(id)).ok());
+            group.is_some_and(|group| group.as_raw_nonzero().get().unsigned_abs() == self.leader)
+        };
+        let ours: Vec<u32> = ids(&String::from_utf8_lossy(&list)).filter(is_ours).collect();
+        self.adopted = list;
+        self.add(&ours)?;
+        Ok(!ours.is_empty())
     }
 
     fn add(&mut self, children: &[u32]) -> io::Result<()> {
@@ -226,7 +264,8 @@ impl Watched {
         }
     }
 
-    fn has_not_run(&mut self) -> bool {
+    /// Returns true if no thread has run since it was looked at: all were blocked at the same time.
+    fn has_not_run(&self) -> bool {
         let is_stale = self
             .threads
             .as_ref()

@@ -1,7 +1,8 @@
 //! Reaps the processes that the server did not start but is the parent of.
 //!
-//! In a container the server is often process 1. The kernel makes it the parent of every process
-//! whose own parent has gone, and no other process can reap those.
+//! The server adopts the processes of its workers whose own parent has ended, so that it can see
+//! what they do (`worker::look`). In a container it is often process 1 and adopts all. No other
+//! process can reap those.
 
 use std::fs;
 use std::io;
@@ -28,9 +29,11 @@ pub fn outlive_full_files() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Returns true if this process is process 1, which has to reap strangers.
-pub fn is_first_process() -> bool {
-    std::process::id() == 1
+/// Makes this process the parent of the descendants whose own parent ends. It then has to reap
+/// strangers. Returns false if it is the parent of none.
+pub fn adopt() -> bool {
+    let adopts = rustix::process::set_child_subreaper(Pid::from_raw(1)).is_ok();
+    adopts || std::process::id() == 1
 }
 
 /// Reaps strangers until it is cancelled. Leaves alone the workers, which the guard's list names,

@@ -476,3 +476,15 @@ fn what_a_stopped_worker_has_not_read_is_not_answered() {
         assert!(answer.detail().contains("2 messages"), "{answer:?}");
     });
 }
+
+/// The answer comes from a process whose parent has ended.
+#[test]
+fn a_process_without_its_parent_belongs_to_its_worker() {
+    let script = "while read l; do ( (sleep 0.02; echo \"answer $l\") & ) ; done";
+    let server = Server::with("workers = 2").file("worker.sh", script).worker("sh worker.sh");
+    let server = server.start();
+    crowd(&server, 4, 40, |question, answer| {
+        assert_eq!((answer.status, &answer.body), (200, &format!("answer {question}")));
+    });
+    server.wait_until("they are reaped", |server| server.zombies() == 0);
+}
