@@ -160,7 +160,7 @@ impl Turns {
         let mut look = self.watcher.borrow_mut().look();
         match look {
             // A stopped worker still seems to wait, although it has not read the question.
-            Look::Waits if !is_read => look = Look::Works,
+            Look::Waits | Look::MayWait { reads: true, .. } if !is_read => look = Look::Works,
             // It has answered and closed its stdin, so it will not wait for input again.
             Look::Works if self.has_long_answered() && pipes.is_stdin_closed() => {
                 look = Look::Waits;
