@@ -36,8 +36,9 @@ impl Asked {
         let mut all = Vec::new();
         let end = Instant::now() + Duration::from_secs(20);
         loop {
+            let has_question = self.has_question();
             let mut look = self.watcher.look();
-            if look == Look::Waits && self.has_question() {
+            if look == Look::Waits && has_question {
                 // It was woken a moment ago and has not run yet.
                 look = Look::Works;
             }
