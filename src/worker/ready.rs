@@ -209,7 +209,12 @@ impl Starting<'_> {
                 self.take_in(&mut turn, &mut written, &mut parts, wire)?;
                 continue;
             }
-            let look = self.watcher.look();
+            let is_read = self.pipes.is_read();
+            let mut look = self.watcher.look();
+            if !is_read && matches!(look, Look::Waits | Look::MayWait { reads: true, .. }) {
+                // It is stopped, or was woken a moment ago, and only seems to wait.
+                look = Look::Works;
+            }
             if self.pipes.read_rest() > 0 {
                 // It may have waited for room in the pipe, and has room now.
                 self.take_in(&mut turn, &mut written, &mut parts, wire)?;
