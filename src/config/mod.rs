@@ -3,7 +3,7 @@
 //! Two stages: `file` and `flags` hold what was typed; [`Config`] holds what it means. The
 //! rest of the server sees only the second, and each room only its own struct of it.
 //! Everything in a [`Config`] is valid by construction: `check` makes it or reports
-//! [`Problem`]s.
+//! problems.
 
 pub mod check;
 pub mod file;

@@ -37,7 +37,7 @@ pub struct Config {
     pub limits: LimitSettings,
     /// The pools, in file order; names are unique.
     pub pools: Vec<Arc<PoolSettings>>,
-    /// The routes, in file order; [`RouteId`](crate::base::RouteId) is the index.
+    /// The routes, in file order; `RouteId` is the index.
     pub routes: Vec<RouteSettings>,
     /// The memory for kept answers.
     pub cache: CacheSettings,

@@ -63,7 +63,7 @@ pub fn uses_nonce(send: &SendShape) -> bool {
     matches!(send, SendShape::Template(template) if template.has_nonce())
 }
 
-/// Makes the question of a request. `nonce` is empty if [`uses_nonce`] returns false.
+/// Makes the question of a request. `nonce` is empty if `uses_nonce` returns false.
 ///
 /// # Errors
 ///

@@ -135,7 +135,7 @@ pub(super) struct Given {
     pub(super) overdue_at: Instant,
 }
 
-/// What [`Crew::answered`] found.
+/// What an answer of a worker changed in its books.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Released {
     /// It was the oldest call of the worker, ...

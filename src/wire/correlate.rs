@@ -161,7 +161,7 @@ impl<T: Clone> Correlator<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused`]; then the books and `out` are unchanged.
+    /// `Refused`; then the books and `out` are unchanged.
     pub fn ask(
         &mut self,
         token: T,

@@ -63,7 +63,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// [`TooLong`]; then nothing is written.
+    /// `TooLong`; then nothing is written.
     pub fn encode(
         &self,
         prefix: &[u8],
