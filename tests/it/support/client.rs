@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 use super::socket::Socket;
-use super::{PATIENCE, Stopwatch, Took, sleep};
+use super::{CALLER_PATIENCE, Stopwatch, Took, sleep};
 
 /// A caller; each request has a connection of its own unless [`Client::connect`] is used.
 #[derive(Clone, Debug)]
@@ -277,7 +277,8 @@ impl Connection {
     fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.stream.read_line(&mut line);
-        let length = read.unwrap_or_else(|error| panic!("no answer within {PATIENCE:?}: {error}"));
+        let length =
+            read.unwrap_or_else(|error| panic!("no answer within {CALLER_PATIENCE:?}: {error}"));
         assert!(length > 0, "the server closed the connection instead of answering");
         line.trim_end().to_owned()
     }

@@ -27,6 +27,9 @@ pub(crate) use time::{Stopwatch, Took};
 
 /// How long a test waits for an event on a free machine before it fails.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a caller waits for bytes before its test fails: with twenty other programs on the
+/// machine, an answer of 64 MiB takes more than ten seconds.
+const CALLER_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Calls `ask` every few milliseconds until it returns something. Panics after [`PATIENCE`] with
 /// `what` and `context`.

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
-use super::PATIENCE;
+use super::CALLER_PATIENCE;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -18,13 +18,13 @@ impl Socket {
     pub(super) fn connect(address: &str) -> io::Result<Self> {
         if let Some(path) = address.strip_prefix("unix:") {
             let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(CALLER_PATIENCE))?;
+            stream.set_write_timeout(Some(CALLER_PATIENCE))?;
             return Ok(Self::Unix(stream));
         }
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(CALLER_PATIENCE))?;
+        stream.set_write_timeout(Some(CALLER_PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
     }
