@@ -156,11 +156,7 @@ async fn live(
 
 /// Attends to a worker that is ready, until it has to leave or has ended. Returns the reason.
 async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
-    let now = Instant::now();
-    pool.state.borrow_mut().ready(now, link.worker);
-    pool.settle(now);
-    pool.lifecycle.note_moved();
-    pool.links.forget_told();
+    pool.note_ready(link);
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     let mut looks = LookTimer::default();
@@ -287,6 +283,15 @@ impl LookTimer {
 }
 
 impl Pool {
+    /// Gives a worker its first call, if one waits, and tells those who wait for a ready pool.
+    pub(super) fn note_ready(self: &Rc<Self>, link: &Link) {
+        let now = Instant::now();
+        self.state.borrow_mut().ready(now, link.worker);
+        self.settle(now);
+        self.lifecycle.note_moved();
+        self.links.forget_told();
+    }
+
     /// Notes how a worker became ready.
     fn begins(&self, link: &Link, beginning: &Beginning) {
         if let Some(answer) = &beginning.initialized {

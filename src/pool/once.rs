@@ -36,10 +36,7 @@ enum Step {
 /// Attends to a worker that is ready, until it has to leave or has ended. Returns the reason; that of
 /// its own end is [`ExitReason::Crash`], with its whole output in the pipes.
 pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
-    let now = Instant::now();
-    pool.state.borrow_mut().ready(now, link.worker);
-    pool.settle(now);
-    pool.lifecycle.note_moved();
+    pool.note_ready(link);
     let ended = pin!(process.ended());
     let mut ended = Seldom::new(ended);
     let mut has_output = true;

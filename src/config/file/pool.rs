@@ -34,12 +34,11 @@ pub struct PoolFile {
     /// `eof`, each process gets one question: it reads to the end of its input, and its answer is all
     /// that it writes until it ends with exit code 0. Another exit code is an error of the program.
     /// As many processes as `workers` says wait for their questions, and as many may run. With
-    /// `turn`, an answer is all that the program writes until it waits for its input again, without one line
-    /// end at its end, and a question is a line. After an empty answer the worker is replaced, for
-    /// it may wait for the rest of the question; with `probe`, only if it does not answer that.
-    /// Questions and answers may differ: `{ send =
-    /// "block", reply = "turn" }`. With `matching = "order"`, answers
-    /// may end with `{nonce}`, as in `until:{nonce}\n`.
+    /// `turn`, an answer is all that the program writes until it waits for its input again, without
+    /// one line end at its end, and a question is a line. After an empty answer the worker is
+    /// replaced, for it may wait for the rest of the question; with `probe`, only if it does not
+    /// answer that. Questions and answers may differ: `{ send = "block", reply = "turn" }`. With
+    /// `matching = "order"`, answers may end with `{nonce}`, as in `until:{nonce}\n`.
     pub framing: FramingFile,
     /// How an answer finds its call: `order` (the oldest call in that worker), `echo` (the call
     /// whose question it repeats; needs a `reply` that contains `{input}`), `tag` (the call whose
@@ -107,8 +106,8 @@ pub struct PoolFile {
     pub recycle: Option<RecycleFile>,
     /// How an answer that comes in several messages ends: `until:TEXT` (at a message that is
     /// exactly TEXT, which is not passed on), `more` (at the first JSON document without `"more":
-    /// true` at its top level) or `turn` (when the program waits for its input again). Each message is passed on as it comes. If absent, an answer is one
-    /// message.
+    /// true` at its top level) or `turn` (when the program waits for its input again). Each message
+    /// is passed on as it comes. If absent, an answer is one message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// Most bytes of one streamed answer that wait for a slow client; beyond it the output of the
