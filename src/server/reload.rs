@@ -69,8 +69,8 @@ enum Fate {
 
 /// Why a round of a reload did not end with the new configuration in place.
 enum Halt {
-    /// A file of this pool has changed since the configuration was loaded.
-    Again(String),
+    /// A file of a pool has changed since the configuration was loaded.
+    Again(Refused),
     Refused(Refused),
 }
 
@@ -100,18 +100,17 @@ impl Server {
         _one: &MutexGuard<'_, ()>,
         replace: &Replace,
     ) -> Result<Report, Refused> {
-        let mut unsteady = String::new();
-        for _ in 0..ROUNDS_MOST {
+        let mut round = 1;
+        loop {
             match self.reload_round(replace).await {
                 Ok(report) => {
                     log(&report);
                     return Ok(report);
                 }
-                Err(Halt::Refused(why)) => return Err(why),
-                Err(Halt::Again(pool)) => unsteady = pool,
+                Err(Halt::Again(_)) if round < ROUNDS_MOST => round += 1,
+                Err(Halt::Again(refused) | Halt::Refused(refused)) => return Err(refused),
             }
         }
-        Err(format!("the files of pool `{unsteady}` keep changing while its workers start").into())
     }
 
     async fn reload_round(&self, replace: &Replace) -> Result<Report, Halt> {
@@ -132,9 +131,8 @@ impl Server {
             for member in next.members.into_iter().filter(|member| member.fate != Fate::Kept) {
                 member.pool.stop(ExitReason::Reloaded).await;
             }
-            if let Halt::Refused(refused) = &mut halt {
-                refused.tried = Some(Box::new(next.config));
-            }
+            let (Halt::Again(refused) | Halt::Refused(refused)) = &mut halt;
+            refused.tried = Some(Box::new(next.config));
             return Err(halt);
         }
         let report = next.report(&old);
@@ -183,7 +181,10 @@ impl Next {
             let settings = pool.settings();
             // Else some workers could run what was there before the change, and others what came.
             if stamps(&settings.program.launch).ok().as_ref() != Some(&settings.files) {
-                return Err(Halt::Again(settings.name.clone()));
+                let name = &settings.name;
+                let why =
+                    format!("the files of pool `{name}` keep changing while its workers start");
+                return Err(Halt::Again(why.into()));
             }
         }
         Ok(())

@@ -68,7 +68,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
                 }
                 Err(Refused { why, tried: None }) => {
                     tell(&why);
-                    refused = load(&server.source).await.err();
+                    refused = Some(why);
                 }
                 Err(Refused { why, tried: Some(config) }) => {
                     tell(&why);

@@ -127,6 +127,35 @@ fn a_configuration_that_is_bad_for_a_while_is_taken_once_it_is_good() {
     becomes(&server, "v3");
 }
 
+/// What only the refused configuration names is not watched, and may become good just after it was
+/// looked at.
+#[test]
+fn a_configuration_that_becomes_good_while_it_is_refused_is_taken() {
+    if !has_strace() {
+        return;
+    }
+    let calls = "?open,openat";
+    let slow = format!(
+        "strace -D -f --seccomp-bpf -qq -o /dev/null -P ./httpipe.toml -e trace={calls} \
+         -e inject={calls}:delay_enter=500000"
+    );
+    let server = plan("workers = 1").under(&slow).start();
+    server.rewrite("workers = 1", "workers = 1\ndir = \"away\"");
+    server.wait_for_log("cannot run in");
+    std::fs::create_dir(server.dir().join("away")).expect("it is not there");
+    server.wait_for_log("no worker of the new pool");
+}
+
+#[test]
+fn a_new_program_that_changes_its_files_for_a_while_is_taken_once_it_no_longer_does() {
+    let server = plan("workers = 1").file("starts", "").start();
+    let fickle = "test $(wc -l < starts) -ge 7 || echo >> starts\n";
+    server.write("fickle.sh", &format!("{fickle}{}", script("v2")));
+    server.rewrite("\"worker.sh\"", "\"fickle.sh\"]\nwatch = [\"starts\"");
+    server.wait_for_log("the files of pool `main` keep changing while its workers start");
+    becomes(&server, "v2");
+}
+
 #[test]
 fn without_a_file_patterns_are_given_on_the_command_line() {
     let lines = ". ./words\nwhile read -r line; do echo \"$word $line\"; done\n";
