@@ -1,0 +1,1624 @@
+"""httpipe's worker: the loop that answers calls of Python functions.
+
+`httpipe run calculate.py:fib` starts `python -c BOOT calculate.py:fib` and sends the text of this file as the first
+message on stdin (`python/boot.py` reads it). So nothing has to be installed beside the program, and the loop always fits the
+server that asks it. Standard library only, CPython 3.9 or later.
+
+The wire: each message is its length (four bytes, big-endian) and that many bytes.
+
+    in    TAG FUNCTION JSON         17 fib {"n":10}             JSON is an object: parameters by name
+          TAG FUNCTION JSON\\nRAW    18 blur {"radius":2}\\n...   RAW is the value of the first parameter of type bytes
+          TAG ? {"version":1}       describe the program; the first question that a worker gets
+          TAG x {}                  nobody waits for call TAG any longer
+    out   TAG =JSON                 a result
+          TAG +JSON                 a part of a stream
+          TAG .                     the end of a stream, or of a call that was cancelled
+          TAG bTYPE\\nRAW            bytes and their media type, which may be empty
+          TAG !{"status":404,"message":"no such user"}         the call failed; 500 has "why" and "where" as well
+          TAG ?NAME\\nWHY            a parameter is wrong; NAME is empty where JSON is not an object
+
+Each call has exactly one end (`=`, `.`, `b`, `!` or `?`). A part of a stream is always JSON.
+
+Sections: what programs import · JSON · types · functions · wire · loop · async loop · programs · start · fork server.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import faulthandler
+import fcntl
+import functools
+import importlib
+import inspect
+import json
+import os
+import re
+import select
+import signal
+import sys
+import time
+import types
+import typing
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, NoReturn, TypeVar
+
+__all__ = ["Error", "batch", "pure", "serve"]
+
+Anything = TypeVar("Anything", bound=Callable[..., Any])
+
+
+class _Late:
+    """A module that is imported when it is first needed: asyncio alone costs more than the rest of the start."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+if typing.TYPE_CHECKING:
+    import asyncio
+    import base64
+    import traceback
+else:
+    asyncio, base64, traceback = _Late("asyncio"), _Late("base64"), _Late("traceback")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What programs import
+
+
+class Error(Exception):
+    """A failure that the caller is told: `raise httpipe.Error("no such user", 404)`.
+
+    Any other exception with an int `.status` from 400 to 599 is treated in the same way.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError("the status of an error is from 400 to 599, not %r" % (status,))
+        super().__init__(message)
+        self.status = status
+
+
+def batch(size: int) -> Callable[[Anything], Anything]:
+    """Serves up to `size` calls with one call of the function, which takes lists and returns a list.
+
+    Callers send and get single elements. An element of the result may be an exception: that call fails.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise TypeError("@httpipe.batch takes the largest number of calls, as in @httpipe.batch(32)")
+
+    def mark(function: Anything) -> Anything:
+        function.batch = size  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def pure(function: Anything) -> Anything:
+    """Says that a call may be run again after a failure, and changes nothing: its route is idempotent."""
+    function.pure = True  # type: ignore[attr-defined]
+    return function
+
+
+_at_serve: Callable[[list[tuple[str, Any]]], None] | None = None  # set while a script runs in a worker
+_served_elsewhere = False  # set in a worker whose target names what is served
+
+
+def serve(*functions: Callable[..., Any], **named: Callable[..., Any]) -> None:
+    """Serves functions and classes; the last line of a script.
+
+    In a worker it answers calls until there are no more. In a script that was started by hand it becomes
+    `httpipe run SCRIPT`, with the same interpreter and the same arguments.
+    """
+    things: list[tuple[str, Any]] = []
+    for function in functions:
+        name = getattr(function, "__name__", "")
+        if not name.isidentifier():
+            raise TypeError("%r has no name; use httpipe.serve(name=…)" % (function,))
+        things.append((name, function))
+    things += named.items()
+    if _at_serve is not None:
+        _at_serve(things)
+    elif not _served_elsewhere:
+        from httpipe._binary import become_server
+
+        become_server()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# JSON
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError("%s is not JSON" % text)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_scan = _decoder.scan_once
+
+
+def loads(text: str) -> Any:
+    """Reads a JSON document. Digits of whole numbers are kept, NaN is refused, the last of equal names counts."""
+    try:
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except StopIteration:
+        pass
+    return _decoder.decode(text)  # white space around it, or an error with its place
+
+
+def _of(value: Any, module: str, *names: str) -> bool:
+    """Returns true if `value` is of one of these types. A module that nobody imported has no values."""
+    found = sys.modules.get(module)
+    return found is not None and isinstance(value, tuple(getattr(found, name) for name in names))
+
+
+def _json_form(value: Any) -> Any:
+    """Returns what stands for a value that JSON does not know."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if hasattr(type(value), "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        dataclasses = sys.modules["dataclasses"]
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    if _of(value, "datetime", "date", "time"):
+        return value.isoformat()
+    if _of(value, "uuid", "UUID") or _of(value, "decimal", "Decimal") or isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, collections.abc.Mapping):
+        return dict(value)
+    if isinstance(value, collections.abc.Set):
+        try:
+            return sorted(value)  # the same result in every worker
+        except TypeError:
+            return list(value)
+    if isinstance(value, (collections.abc.Sequence, collections.abc.ValuesView)) or _of(value, "collections", "deque"):
+        return list(value)
+    for name in ("tolist", "item", "dict"):  # numpy's arrays, other arrays of one value, pydantic 1
+        method = getattr(value, name, None)
+        if callable(method) and not isinstance(value, type):
+            return method()
+    raise TypeError("a result of type %s has no JSON form" % type(value).__name__)
+
+
+def _make_dumps(ensure_ascii: bool) -> Callable[[Any], str]:
+    """Makes an encoder. `JSONEncoder.encode` makes a C encoder for each value; this makes it once."""
+    encoder = json.JSONEncoder(
+        separators=(",", ":"), check_circular=False, ensure_ascii=ensure_ascii, allow_nan=False, default=_json_form
+    )
+    try:
+        quote = json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
+        encode = json.encoder.c_make_encoder(None, _json_form, quote, None, ":", ",", False, False, False)
+        if "".join(encode({"a": [1, "é"]}, 0)) != encoder.encode({"a": [1, "é"]}):
+            raise TypeError
+    except (AttributeError, TypeError):
+        return encoder.encode
+    return lambda value: "".join(encode(value, 0))
+
+
+dumps = _make_dumps(ensure_ascii=False)
+_dumps_ascii = _make_dumps(ensure_ascii=True)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Returns a copy of `value` in which names are of types that JSON knows."""
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, (str, int, float, type(None))) else _json_form(key): _with_text_keys(member)
+            for key, member in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(member) for member in value]
+    return _with_text_keys(_json_form(value))
+
+
+def to_json(value: Any) -> bytes:
+    """Returns the JSON of a value. Raises what cannot be shown: `TypeError`, `ValueError` (NaN), `RecursionError`."""
+    try:
+        return dumps(value).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair is JSON only when it is escaped
+        return _dumps_ascii(value).encode()
+    except TypeError as error:
+        if not str(error).startswith("keys must be"):
+            raise
+    return _dumps_ascii(_with_text_keys(value)).encode()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Types: an annotation becomes a JSON schema and a reader of JSON values
+
+
+class Refused(Exception):
+    """A value is not of its type. The place is inside the parameter: `.tags[2]`."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why, self.place = why, ""
+
+    def inside(self, place: str) -> Refused:
+        self.place = place + self.place
+        return self
+
+    def __str__(self) -> str:
+        return (self.place + " " + self.why).strip()
+
+
+class Problem(Exception):
+    """The program cannot be served as it is. Told once, at start."""
+
+    def __init__(self, kind: str, message: str, where: str = "", line: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.message, self.where, self.line = kind, message, where, line
+
+
+class Type(NamedTuple):
+    """What values a parameter takes."""
+
+    schema: dict[str, Any]
+    read: Callable[[Any], Any] | None = None
+    """Makes a value from JSON or raises `Refused`; None takes everything."""
+    plain: type | None = None
+    """The type whose instances are taken as they are, without a call of `read`."""
+
+
+ANYTHING = Type({})
+NOTHING = type(None)
+MISSING = inspect.Parameter.empty
+UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
+ARRAYS = {
+    list: list, tuple: tuple, set: set, frozenset: frozenset,
+    collections.abc.Sequence: list, collections.abc.MutableSequence: list, collections.abc.Collection: list,
+    collections.abc.Iterable: list, collections.abc.Set: set, collections.abc.MutableSet: set,
+}  # fmt: skip
+OBJECTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+USE = "use int, float, bool, str, bytes, list, dict, a dataclass, a TypedDict or a pydantic model"
+
+
+def _exactly(kind: type, name: str, why: str) -> Type:
+    def read(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        raise Refused(why)
+
+    return Type({"type": name}, read, kind)
+
+
+def _read_float(value: Any) -> float:
+    if type(value) is int or type(value) is float:
+        try:
+            number = float(value)
+            if number - number == 0.0:
+                return number
+        except OverflowError:
+            pass
+        raise Refused("is too large for a number")
+    raise Refused("must be a number, such as 1.5")
+
+
+def _read_bytes(value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
+    if type(value) is str:
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            pass
+    raise Refused("must be base64 in a string")
+
+
+SIMPLE = {
+    int: _exactly(int, "integer", "must be a whole number, such as 42"),
+    str: _exactly(str, "string", "must be a string"),
+    bool: _exactly(bool, "boolean", "must be `true` or `false`"),
+    NOTHING: _exactly(NOTHING, "null", "must be `null`"),
+    float: Type({"type": "number"}, _read_float),
+    bytes: Type({"type": "string", "contentEncoding": "base64"}, _read_bytes),
+    bytearray: Type({"type": "string", "contentEncoding": "base64"}, lambda value: bytearray(_read_bytes(value))),
+}
+
+_DATE = r"\d{4}-\d\d-\d\d"
+_TIME = r"(\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,6})\d*)?(Z|z|[+-]\d\d:?\d\d)?"
+
+
+def _time_text(text: str, date: str = "") -> str:
+    """Returns a time in the only form that `fromisoformat` of every Python takes. Raises `ValueError`."""
+    found = re.fullmatch("(%s)%s" % (date, _TIME), text, re.ASCII)
+    if not found:
+        raise ValueError
+    day, minutes, seconds, fraction, zone = found.groups()
+    if zone:
+        zone = "+00:00" if zone in "Zz" else zone if ":" in zone else zone[:3] + ":" + zone[3:]
+    fraction = "." + fraction.ljust(6, "0") if fraction else ""
+    return day.replace("t", "T").replace(" ", "T") + minutes + (seconds or ":00") + fraction + (zone or "")
+
+
+def _from_text(why: str, form: str, make: Callable[[str], Any]) -> Type:
+    def read(value: Any) -> Any:
+        if type(value) is str:
+            try:
+                return make(value)
+            except (ValueError, ArithmeticError):
+                pass
+        raise Refused(why)
+
+    return Type({"type": "string", "format": form}, read)
+
+
+def _text_type(note: Any) -> Type | None:
+    """Returns the type of what JSON writes as a string: dates, UUID, Decimal."""
+    module, name = getattr(note, "__module__", ""), getattr(note, "__qualname__", "")
+    if module == "datetime" and name == "datetime":
+        make = lambda text: note.fromisoformat(_time_text(text, _DATE + "[Tt ]"))
+        return _from_text("must be a date and time, such as 2024-05-17T08:30:00Z", "date-time", make)
+    if module == "datetime" and name == "time":
+        return _from_text("must be a time, such as 08:30:00", "time", lambda text: note.fromisoformat(_time_text(text)))
+    if module == "datetime" and name == "date":
+        def make(text: str) -> Any:
+            if not re.fullmatch(_DATE, text, re.ASCII):
+                raise ValueError
+            return note.fromisoformat(text)
+
+        return _from_text("must be a date, such as 2024-05-17", "date", make)
+    if module == "uuid" and name == "UUID":
+        return _from_text("must be a UUID", "uuid", note)
+    if module == "decimal" and name == "Decimal":
+        def decimal(value: Any) -> Any:
+            if type(value) is str or type(value) is int:
+                try:
+                    number = note(value)
+                    if number.is_finite():
+                        return number
+                except ArithmeticError:
+                    pass
+            raise Refused("must be a decimal number in a string, such as \"1.50\"")
+
+        return Type({"type": "string", "format": "decimal"}, decimal)
+    return None
+
+
+class Types:
+    """Makes the types of one function. Types that contain themselves become `$defs` of the schema."""
+
+    def __init__(self) -> None:
+        self._open: dict[Any, list[Any]] = {}  # those that are being made: name, the type once it is known, used?
+
+    def of(self, note: Any, where: str) -> Type:
+        """Returns the type of an annotation; `where` is the parameter or field that has it."""
+        if note is MISSING or note is Any or note is object:
+            return ANYTHING
+        note = NOTHING if note is None else note
+        try:
+            if note in SIMPLE:
+                return SIMPLE[note]
+        except TypeError:  # unhashable: Literal[[]] and the like
+            raise Problem("annotation", "%s: %r cannot come from JSON; %s" % (where, note, USE)) from None
+        if type(note) is TypeVar:
+            return self.of(note.__bound__ or Any, where)
+        if hasattr(note, "__supertype__"):  # NewType
+            return self.of(note.__supertype__, where)
+        if type(note).__name__ == "TypeAliasType":  # type Tree = list[Tree]
+            return self._named(note, note.__name__, lambda: self.of(note.__value__, where))
+        found = _text_type(note) or self._generic(note, where) or self._class(note, where)
+        if found is None:
+            raise Problem("annotation", "%s: %s cannot come from JSON; %s" % (where, _shown(note), USE))
+        return found
+
+    def _generic(self, note: Any, where: str) -> Type | None:
+        origin, args = typing.get_origin(note), typing.get_args(note)
+        base = origin or note
+        if hasattr(note, "__metadata__"):
+            return self._annotated(args, where)
+        if origin in UNIONS:
+            return _union([self.of(arg, where) for arg in args])
+        if origin is typing.Literal:
+            return _one_of(args, [_json_value(arg, where) for arg in args])
+        if isinstance(base, type) and base in ARRAYS:
+            return self._array(ARRAYS[base], args, where)
+        if base in OBJECTS:
+            return self._object(args, where)
+        return None
+
+    def _class(self, note: Any, where: str) -> Type | None:
+        if not isinstance(note, type):
+            note = typing.get_origin(note)  # a generic dataclass: Pair[int]; its fields take what their TypeVar takes
+            if not isinstance(note, type):
+                return None
+        if issubclass(note, enum.Enum):
+            return _one_of(list(note), [_json_value(member.value, where) for member in note])
+        if hasattr(note, "__get_pydantic_core_schema__") or hasattr(note, "__pydantic_validator__"):
+            return _pydantic(note)
+        if hasattr(note, "parse_obj") and hasattr(note, "__fields__"):
+            return _pydantic_1(note)
+        if hasattr(note, "__dataclass_fields__"):
+            return self._named(note, note.__name__, lambda: self._dataclass(note, where))
+        if issubclass(note, dict) and hasattr(note, "__total__"):
+            return self._named(note, note.__name__, lambda: self._typed_dict(note, where))
+        return None
+
+    def _named(self, key: Any, name: str, make: Callable[[], Type]) -> Type:
+        """Makes a type that may contain itself."""
+        if key in self._open:
+            state = self._open[key]
+            state[2] = True
+            return Type({"$ref": "#/$defs/" + name}, lambda value: state[1](value))
+        state = self._open[key] = [name, None, False]
+        try:
+            made = make()
+        finally:
+            del self._open[key]
+        state[1] = made.read or (lambda value: value)
+        if not state[2]:
+            return made
+        return Type({"$ref": "#/$defs/" + name, "$defs": {name: made.schema}}, made.read, made.plain)
+
+    def _annotated(self, args: tuple[Any, ...], where: str) -> Type:
+        """`Annotated[int, Field(gt=0)]`: strict as `int`, then what pydantic says if the program uses it."""
+        notes = args[1:]
+        checked = any(hasattr(type(note), "__get_pydantic_core_schema__")
+                      or type(note).__module__.partition(".")[0] in ("pydantic", "annotated_types") for note in notes)
+        try:
+            inner: Type | None = self.of(args[0], where)
+        except Problem:
+            if not checked:
+                raise
+            inner = None
+        if checked and "pydantic" in sys.modules and hasattr(sys.modules["pydantic"], "TypeAdapter"):
+            strict, outer = inner and inner.read, _pydantic(typing.Annotated[args])  # type: ignore[index]
+            return outer if strict is None else Type(outer.schema, lambda value: outer.read(strict(value)))  # type: ignore[misc]
+        assert inner is not None
+        texts = [note for note in notes if isinstance(note, str)]
+        if not texts:
+            return inner
+        about = "contentMediaType" if args[0] in (bytes, bytearray) else "description"
+        return inner._replace(schema={**inner.schema, about: texts[0]})
+
+    def _array(self, make: type, args: tuple[Any, ...], where: str) -> Type:
+        if make is tuple and args and args[-1] is not Ellipsis:
+            return self._tuple([self.of(arg, where) for arg in args if arg != ()])
+        item = self.of(args[0], where) if args else ANYTHING
+        schema: dict[str, Any] = {"type": "array"}
+        if item.schema:
+            schema["items"] = item.schema
+        if make in (set, frozenset):
+            schema["uniqueItems"] = True
+        plain, convert = item.plain, item.read
+
+        def read(value: Any) -> Any:
+            if type(value) is not list:
+                raise Refused("must be an array")
+            if convert is not None:
+                made = []
+                for index, element in enumerate(value):
+                    try:
+                        made.append(element if type(element) is plain else convert(element))
+                    except Refused as refused:
+                        raise refused.inside("[%d]" % index)
+                value = made
+            try:
+                return value if make is list else make(value)
+            except TypeError:
+                raise Refused("must be an array of values that can be in a set") from None
+
+        return Type(schema, read)
+
+    def _tuple(self, items: list[Type]) -> Type:
+        def read(value: Any) -> Any:
+            if type(value) is not list or len(value) != len(items):
+                raise Refused("must be an array of %d elements" % len(items))
+            made = []
+            for index, (element, item) in enumerate(zip(value, items)):
+                try:
+                    made.append(element if item.read is None else item.read(element))
+                except Refused as refused:
+                    raise refused.inside("[%d]" % index)
+            return tuple(made)
+
+        size = len(items)
+        return Type({"type": "array", "prefixItems": [item.schema for item in items],
+                     "minItems": size, "maxItems": size}, read)  # fmt: skip
+
+    def _object(self, args: tuple[Any, ...], where: str) -> Type:
+        keys = self._key(args[0], where) if args else None
+        member = self.of(args[1], where) if args else ANYTHING
+        schema: dict[str, Any] = {"type": "object"}
+        if member.schema:
+            schema["additionalProperties"] = member.schema
+
+        def read(value: Any) -> Any:
+            if type(value) is not dict:
+                raise Refused("must be an object")
+            if keys is None and member.read is None:
+                return value
+            made = {}
+            for name, inner in value.items():
+                try:
+                    made[name if keys is None else keys(name)] = inner if member.read is None else member.read(inner)
+                except Refused as refused:
+                    raise refused.inside("[%s]" % dumps(name))
+            return made
+
+        return Type(schema, read)
+
+    def _key(self, note: Any, where: str) -> Callable[[Any], Any] | None:
+        """Returns what makes a key from the name of a member, which JSON writes as a string."""
+        key = self.of(note, where)
+        if key is ANYTHING or key.plain is str:
+            return None
+        if key.plain is int:
+            def whole(name: str) -> int:
+                if re.fullmatch(r"-?(0|[1-9]\d{0,4000})", name, re.ASCII):
+                    return int(name)
+                raise Refused("must have a name that is a whole number")
+
+            return whole
+        values = key.schema.get("enum", [])
+        if key.schema.get("type") != "string" and not (values and all(isinstance(value, str) for value in values)):
+            raise Problem("annotation", "%s: names of JSON objects are strings, which %s is not" % (where, _shown(note)))
+        return key.read
+
+    def _dataclass(self, note: Any, where: str) -> Type:
+        hints = _hints(note, where)
+        if "__init__" in vars(note) and not note.__dataclass_params__.init:
+            hints = _hints(note.__init__, where)
+        fields: dict[str, tuple[Type, bool]] = {}
+        for name, parameter in inspect.signature(note).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            hint = hints.get(name, MISSING)
+            hint = getattr(hint, "type", hint) if type(hint).__name__ == "InitVar" else hint
+            fields[name] = self.of(hint, "%s: %s.%s" % (where, note.__name__, name)), parameter.default is MISSING
+        schema, read_members = _members(note.__name__, fields)
+
+        def read(value: Any) -> Any:
+            members = read_members(value)
+            try:
+                return note(**members)
+            except ValueError as error:  # what __post_init__ says of the values
+                raise Refused(str(error) or "is refused") from None
+
+        return Type(schema, read)
+
+    def _typed_dict(self, note: Any, where: str) -> Type:
+        fields: dict[str, tuple[Type, bool]] = {}
+        for name, hint in _hints(note, where).items():
+            required = name in note.__required_keys__
+            for _ in range(3):  # Required[ReadOnly[Annotated[…]]]
+                marker = getattr(typing.get_origin(hint), "_name", "") or ""
+                if marker not in ("Required", "NotRequired", "ReadOnly"):
+                    break
+                required = required if marker == "ReadOnly" else marker == "Required"
+                hint = typing.get_args(hint)[0]
+            fields[name] = self.of(hint, "%s: %s[%r]" % (where, note.__name__, name)), required
+        return Type(*_members(note.__name__, fields))
+
+
+def _union(options: list[Type]) -> Type:
+    """One of several types, the first that takes the value. A value that is of one of them already stays as it is."""
+    schema = {"anyOf": [option.schema for option in options]}
+    if any(option.read is None for option in options):
+        return Type(schema)
+    plain = {option.plain for option in options if option.plain}  # an int stays one in `float | int`
+    others = [option.read for option in options if option.plain is not NOTHING]
+    only = others[0] if len(others) == 1 else None  # Optional: what is wrong inside is said without "or `null`"
+    reads = [only] if only else [option.read for option in options]
+
+    def read(value: Any) -> Any:
+        if type(value) in plain:
+            return value
+        refusals = []
+        for attempt in reads:
+            try:
+                return attempt(value)  # type: ignore[misc]
+            except Refused as refused:
+                if len(reads) == 1:
+                    raise
+                refusals.append(str(refused))
+        raise Refused(" or ".join(dict.fromkeys(refusals)))
+
+    return Type(schema, read)
+
+
+def _members(title: str, fields: dict[str, tuple[Type, bool]]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """Returns schema and reader of an object with these fields and no others."""
+    required = [name for name, (_, needed) in fields.items() if needed]
+    schema: dict[str, Any] = {"type": "object", "title": title, "additionalProperties": False,
+                              "properties": {name: kind.schema for name, (kind, _) in fields.items()}}  # fmt: skip
+    if required:
+        schema["required"] = required
+
+    def read(value: Any) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise Refused("must be an object")
+        made = {}
+        for name, member in value.items():
+            if name not in fields:
+                raise Refused("is unknown").inside("." + name)
+            kind = fields[name][0]
+            try:
+                made[name] = member if kind.read is None else kind.read(member)
+            except Refused as refused:
+                raise refused.inside("." + name)
+        for name in required:
+            if name not in made:
+                raise Refused("is missing").inside("." + name)
+        return made
+
+    return schema, read
+
+
+def _json_value(value: Any, where: str) -> Any:
+    """Returns the JSON value by which a caller names a member of an Enum or Literal."""
+    value = value.value if isinstance(value, enum.Enum) else value
+    if value is None or type(value) in (str, int, bool, float):
+        return value
+    for base in (str, int):
+        if isinstance(value, base):
+            return base(value)
+    raise Problem("annotation", "%s: a choice of %r has no JSON form" % (where, value))
+
+
+def _one_of(values: Iterable[Any], names: list[Any]) -> Type:
+    """One of some values, each called by a JSON value. `true` is not 1, and 1.0 is not either."""
+    choices = {(type(name), name): value for name, value in zip(names, values)}
+    why = "must be one of " + ", ".join(map(dumps, names))
+
+    def read(value: Any) -> Any:
+        try:
+            return choices[type(value), value]
+        except (KeyError, TypeError):
+            raise Refused(why) from None
+
+    return Type({"enum": names}, read)
+
+
+def _refuse_as_pydantic(error: Any) -> Refused:
+    first = error.errors()[0]
+    place = "".join("[%d]" % at if isinstance(at, int) else "." + str(at) for at in first["loc"] if at != "__root__")
+    return Refused(first["msg"]).inside(place)
+
+
+def _pydantic(note: Any) -> Type:
+    adapter = sys.modules["pydantic"].TypeAdapter(note)
+
+    def read(value: Any) -> Any:
+        try:
+            return adapter.validate_python(value)
+        except ValueError as error:
+            if not hasattr(error, "errors"):
+                raise
+            raise _refuse_as_pydantic(error) from None
+
+    return Type(adapter.json_schema(), read)
+
+
+def _pydantic_1(note: Any) -> Type:
+    def read(value: Any) -> Any:
+        try:
+            return note.parse_obj(value)
+        except ValueError as error:
+            raise _refuse_as_pydantic(error) from None
+
+    return Type(note.schema(), read)
+
+
+def _shown(note: Any) -> str:
+    return note.__qualname__ if isinstance(note, type) and not typing.get_args(note) else repr(note).replace("typing.", "")
+
+
+def _hints(thing: Any, where: str, only: Iterable[str] | None = None) -> dict[str, Any]:
+    """Returns the annotations of a function or class, read as Python."""
+    try:
+        return typing.get_type_hints(thing, include_extras=True)
+    except Exception as error:
+        raise Problem("annotation", "%s: its annotations cannot be read: %s" % (where, error)) from None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions: arguments by name, from JSON
+
+
+class BadParameter(Exception):
+    """What the caller is told about a parameter; `name` is empty where the arguments as a whole are wrong."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name, self.why = name, why
+
+
+class Parameter(NamedTuple):
+    name: str
+    type: Type
+    default: Any
+    is_bytes: bool
+
+
+class Function:
+    """A function of the program: what it takes and how it is called."""
+
+    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+        self.name, self.call = name, call
+        self.inner = _innermost(call)
+        self.batch: int = getattr(call, "batch", 0)
+        self.pure: bool = bool(getattr(call, "pure", False))
+        if name == "x":
+            raise self.problem("a function cannot be called `x`: the wire uses that name to cancel a call; rename it")
+        if not callable(call):
+            raise self.problem("`%s` is no function, but %s" % (name, type(call).__name__))
+        if type(self.batch) is not int or self.batch < 0:
+            raise self.problem("`%s.batch` is the largest number of calls in a batch, not %r" % (name, self.batch))
+        hints = _hints_of_function(self)
+        self.returns = hints.get("return", MISSING)
+        self.kind = self._kind()
+        self.parameters: dict[str, Parameter] = {}
+        self.rest: Type | None = None
+        self.positional: list[Parameter] = []
+        self._read_signature(hints)
+        self.required = [name for name, parameter in self.parameters.items() if parameter.default is MISSING]
+        self.head_of_bytes = b"b" + self._media_type().encode() + b"\n"
+        self.raw = next((name for name, parameter in self.parameters.items() if parameter.is_bytes), None)
+        self._reads = [(name, kind.plain, kind.read) for name, kind, _, _ in self.parameters.values()]
+
+    def problem(self, message: str) -> Problem:
+        """Returns a problem of this function, with the place where it is defined."""
+        code = getattr(self.inner, "__code__", None)
+        if code is None:
+            return Problem("annotation", message)
+        return Problem("annotation", message, *_place(code.co_filename, code.co_firstlineno, "def "))
+
+    def _kind(self) -> str:
+        if inspect.isasyncgenfunction(self.inner) or _returns(self.returns, "AsyncIterator", "AsyncGenerator"):
+            return "async stream"
+        if inspect.iscoroutinefunction(self.inner):
+            return "async"
+        if inspect.isgeneratorfunction(self.inner) or _returns(self.returns, "Iterator", "Generator"):
+            return "stream"
+        return "sync"
+
+    def _media_type(self) -> str:
+        """Returns the media type of `-> Annotated[bytes, "image/png"]`; empty where nothing is said."""
+        schema = self._result_schema() or {}
+        return str(schema.get("contentMediaType", ""))
+
+    def _read_signature(self, hints: dict[str, Any]) -> None:
+        try:
+            signature = inspect.signature(self.call)
+        except ValueError:
+            raise self.problem("`%s` does not say what it takes; wrap it in a function that does" % self.name) from None
+        made = Types()
+        for name, parameter in signature.parameters.items():
+            where = "%s(%s)" % (self.name, name)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                raise self.problem("%s: `*%s` has no names that a caller could send; name its parameters, "
+                                   "or use functools.wraps in its decorator" % (where, name))  # fmt: skip
+            note = hints.get(name, MISSING)
+            try:
+                if parameter.kind is parameter.VAR_KEYWORD:
+                    self.rest = made.of(note, where)
+                    continue
+                kind = made.of(self._element(note, where) if self.batch else note, where)
+            except Problem as problem:
+                raise self.problem(problem.message) from None
+            if parameter.default is None and kind.read is not None and not _takes_null(kind):
+                kind = _union([kind, SIMPLE[NOTHING]])
+            is_bytes = any("contentEncoding" in schema for schema in [kind.schema, *kind.schema.get("anyOf", ())])
+            self.parameters[name] = Parameter(name, kind, parameter.default, is_bytes)
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                self.positional.append(self.parameters[name])
+
+    def _element(self, note: Any, where: str) -> Any:
+        """Returns what one caller sends to a function that takes lists."""
+        if note is MISSING:
+            return note
+        for option in (note, *typing.get_args(note)):  # list[str], or Optional[list[str]]
+            if (typing.get_origin(option) or option) in (list, collections.abc.Sequence, collections.abc.Iterable):
+                return (typing.get_args(option) or (MISSING,))[0]
+        raise Problem("annotation", "%s: a batch comes as a list; annotate it `list[%s]`" % (where, _shown(note)))
+
+    def arguments(self, given: Any) -> dict[str, Any]:
+        """Returns the arguments by name. Raises `BadParameter`. Values are converted in place."""
+        if type(given) is not dict:
+            raise BadParameter("", "the arguments must be a JSON object")
+        known = 0
+        for name, plain, read in self._reads:
+            if name in given:
+                known += 1
+                value = given[name]
+                if type(value) is not plain and read is not None:
+                    try:
+                        given[name] = read(value)
+                    except Refused as refused:
+                        raise BadParameter(name, str(refused)) from None
+        if known != len(given):
+            self._take_rest(given)
+        if known != len(self._reads):
+            for name in self.required:
+                if name not in given:
+                    raise BadParameter(name, "is missing")
+        return given
+
+    def _take_rest(self, given: dict[str, Any]) -> None:
+        for name in given:
+            if name not in self.parameters:
+                if self.rest is None:
+                    raise BadParameter(name, "is unknown")
+                try:
+                    given[name] = given[name] if self.rest.read is None else self.rest.read(given[name])
+                except Refused as refused:
+                    raise BadParameter(name, str(refused)) from None
+
+    def run(self, arguments: dict[str, Any]) -> Any:
+        if not self.positional:
+            return self.call(**arguments)
+        ordered = [arguments.pop(parameter.name, parameter.default) for parameter in self.positional]
+        return self.call(*ordered, **arguments)
+
+    def run_batch(self, several: list[dict[str, Any]]) -> Any:
+        """Calls the function once: a list for each parameter that any caller gave."""
+        lists = {}
+        for name, parameter in self.parameters.items():
+            if any(name in arguments for arguments in several):
+                lists[name] = [arguments.get(name, parameter.default) for arguments in several]
+        return self.run(lists)
+
+    def results(self, value: Any, count: int) -> list[Any]:
+        """Returns the elements that a batch gave, if there are as many as calls."""
+        if isinstance(value, (str, bytes, collections.abc.Mapping)) or not hasattr(type(value), "__iter__"):
+            raise TypeError("%s gave %s for %d calls, not a list" % (self.name, type(value).__name__, count))
+        values = list(value)
+        if len(values) != count:
+            raise ValueError("%s gave %d results for %d calls" % (self.name, len(values), count))
+        return values
+
+    def describe(self) -> dict[str, Any]:
+        parameters = []
+        for name, kind, default, is_bytes in self.parameters.values():
+            parameter = {"name": name, "schema": kind.schema, "required": default is MISSING, "bytes": is_bytes}
+            if default is not MISSING:
+                try:
+                    parameter["default"] = loads(to_json(default).decode())
+                except Exception:
+                    pass  # the default is for Python only
+            parameters.append(parameter)
+        in_flight = self.batch or (64 if self.kind.startswith("async") else 1)
+        return {"name": self.name, "doc": inspect.getdoc(self.inner) or "", "kind": self.kind, "batch": self.batch,
+                "pure": self.pure, "parameters": parameters, "rest": None if self.rest is None else self.rest.schema,
+                "returns": self._result_schema(), "in_flight": in_flight}  # fmt: skip
+
+    def _result_schema(self) -> dict[str, Any] | None:
+        note = self.returns
+        try:
+            if self.batch:
+                note = self._element(note, "")
+            elif self.kind.endswith("stream"):
+                note = (typing.get_args(note) or (MISSING,))[0]
+            return None if note is MISSING else Types().of(note, "").schema
+        except Problem:
+            return None  # it need not come from JSON
+
+
+def _innermost(call: Any) -> Any:
+    """Returns the function inside decorators, partials, methods and callable objects."""
+    for _ in range(100):
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif hasattr(call, "__wrapped__"):
+            call = call.__wrapped__
+        elif inspect.ismethod(call):
+            call = call.__func__
+        elif not inspect.isroutine(call) and inspect.ismethod(getattr(call, "__call__", None)):
+            call = call.__call__
+        else:
+            break
+    return call
+
+
+def _hints_of_function(function: Function) -> dict[str, Any]:
+    """Returns the annotations of a function. What it returns is only described, so that may be unreadable."""
+    try:
+        return typing.get_type_hints(function.inner, include_extras=True)
+    except Exception as error:
+        first = error
+    try:
+        notes = dict(inspect.unwrap(function.inner).__annotations__)
+    except Exception:
+        raise function.problem("%s: its annotations cannot be read: %s" % (function.name, first)) from None
+    found = {}
+    for name, note in notes.items():
+        stub = types.SimpleNamespace(__annotations__={name: note}, __globals__=getattr(function.inner, "__globals__", {}))
+        try:
+            found.update(typing.get_type_hints(stub, include_extras=True))
+        except Exception as error:
+            if name != "return":
+                raise function.problem("%s(%s): its annotation `%s` cannot be read: %s"
+                                       % (function.name, name, note, error)) from None  # fmt: skip
+    return found
+
+
+def _returns(note: Any, *names: str) -> bool:
+    return typing.get_origin(note) in [getattr(collections.abc, name) for name in names]
+
+
+def _takes_null(kind: Type) -> bool:
+    if kind.read is None:
+        return True
+    try:
+        kind.read(None)
+        return True
+    except Refused:
+        return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The wire
+
+LARGE = 65536
+"""Messages beyond this are read into a buffer of their own size."""
+PRIVATE = 1000
+"""The wire gets descriptors from here on: far from those that programs close or open."""
+
+Message = typing.Tuple[bytes, bytes, Any]
+"""Tag, function, and what follows: bytes, or a view of the bytes of a large message."""
+
+
+class Wire:
+    """Takes descriptors 0 and 1 for itself: then 0 is at its end, and 1 is stderr.
+
+    So the program can print, and what it starts can write to descriptor 1; it is a line in the log.
+    """
+
+    def __init__(self) -> None:
+        self.rd, self.wr = _take(0), _take(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        self.left = False  # true in a child that the program forked
+        self._part = b""  # the begin of a message
+        self._out: list[bytes] = []
+        self._poll = select.poll()
+        self._poll.register(self.rd, select.POLLIN)
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        """What the program forks has no business with the wire."""
+        if self.left:
+            return
+        self.left = True
+        self._out.clear()
+        for descriptor in (self.rd, self.wr):
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass
+        self.rd = self.wr = -1
+
+    def ready(self) -> bool:
+        """Returns true if `read` would not wait."""
+        return bool(self._poll.poll(0))
+
+    def read(self) -> list[Message] | None:
+        """Waits for messages. Returns None at the end."""
+        data = os.read(self.rd, LARGE)
+        if not data:
+            return None
+        if self._part:
+            data = self._part + data
+        at, size = 0, len(data)
+        found: list[Message] = []
+        while size - at >= 4:
+            end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if end > size:
+                if end - at > LARGE:
+                    large = self._read_large(data[at + 4 :], end - at - 4)
+                    if large is None:
+                        return None
+                    found.append(large)
+                    at = size
+                break
+            message = data[at + 4 : end].split(b" ", 2)
+            found.append(tuple(message) if len(message) == 3 else (*message, b"", b"")[:3])  # type: ignore[arg-type]
+            at = end
+        self._part = data[at:]
+        return found
+
+    def _read_large(self, begin: bytes, size: int) -> Message | None:
+        """Reads the rest of a large message into one buffer: nothing is copied twice."""
+        buffer = bytearray(size)
+        buffer[: len(begin)] = begin
+        view, have = memoryview(buffer), len(begin)
+        while have < size:
+            count = os.readv(self.rd, [view[have:]])
+            if count == 0:
+                return None
+            have += count
+        tag, name, _ = (bytes(buffer[:1024]) + b"  ").split(b" ", 2)
+        return tag, name, view[len(tag) + len(name) + 2 :]
+
+    def answer(self, tag: bytes, head: bytes, tail: Any = b"") -> None:
+        """Puts a message into the next `flush`; a large one is written at once, and not copied."""
+        start = (len(tag) + 1 + len(head) + len(tail)).to_bytes(4, "big") + tag + b" " + head
+        if len(tail) < LARGE:
+            self._out.append(start + tail)
+        else:
+            self._out.append(start)
+            self.flush()
+            self._write(tail)
+
+    def flush(self) -> None:
+        if self.left:
+            os._exit(0)  # a function forked, and its child came back: it has nothing to answer
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._write(data)
+
+    def _write(self, data: Any) -> None:
+        done = os.write(self.wr, data)
+        if done < len(data):
+            view = memoryview(data)[done:]
+            while view:
+                view = view[os.write(self.wr, view) :]
+
+
+def _take(descriptor: int) -> int:
+    """Moves a descriptor to a number that nobody else uses and that children do not inherit."""
+    for first in (PRIVATE, 100, 3):
+        try:
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, first)
+        except (OSError, ValueError):  # the limit of open files is lower
+            continue
+    raise OSError("no descriptor is left for the wire")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Programs: what is served, found by its name
+
+
+class Program:
+    """What a worker serves: functions by name, and what runs before the first call and after the last one."""
+
+    def __init__(self, things: Iterable[tuple[str, Any]]) -> None:
+        self.functions: dict[str, Function] = {}
+        self.setups: list[Callable[[], Any]] = []
+        self.closes: list[Callable[[], Any]] = []
+        self.import_ms = 0.0
+        self.unsafe: str | None = None  # why it must not be forked
+        for name, thing in things:
+            if inspect.isclass(thing):
+                self._add_class(name, thing)
+            else:
+                self._add(name, thing)
+        if not self.functions:
+            raise Problem("missing", "there is no function to serve")
+
+    def _add(self, name: str, call: Any) -> None:
+        if name in self.functions:
+            raise self.functions[name].problem("two functions are called `%s`; each needs a name of its own" % name)
+        self.functions[name] = Function(name, call)
+
+    def _add_class(self, name: str, kind: type) -> None:
+        """Makes the object that all calls share. Its public methods are functions, inherited ones as well."""
+        made = kind()
+        for method in _public_methods(kind):
+            if method == "setup":
+                self.setups.append(made.setup)
+            elif method == "close":
+                self.closes.append(made.close)
+            else:
+                self._add(method, getattr(made, method))
+
+    @property
+    def is_async(self) -> bool:
+        calls = [*self.setups, *self.closes]
+        return any(function.kind.startswith("async") for function in self.functions.values()) or any(
+            inspect.iscoroutinefunction(call) for call in calls
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {"httpipe": 1, "python": ".".join(map(str, sys.version_info[:3])), "prefix": sys.prefix,
+                "executable": sys.executable, "functions": [one.describe() for one in self.functions.values()],
+                "import_ms": round(self.import_ms, 1), "unsafe": self.unsafe, "files": _own_files()}  # fmt: skip
+
+
+def _public_methods(kind: type) -> list[str]:
+    """Returns the names of the methods of a class, those of its bases first, in the order of their definition."""
+    names: dict[str, None] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        for name, member in vars(base).items():
+            if not name.startswith("_"):
+                names.pop(name, None)
+                if callable(member) and not inspect.isclass(member) or isinstance(member, (staticmethod, classmethod)):
+                    names[name] = None
+    return list(names)
+
+
+def import_target(target: str) -> list[tuple[str, Any]]:
+    """Imports `file.py:NAMES` or `package.module:NAMES`, and returns what they name."""
+    path, _, names = target.rpartition(":")
+    module = _import_file(path) if path.endswith(".py") else _import_module(path)
+    if names == "*":
+        chosen = _public_functions(module)
+        if not chosen:
+            raise Problem("missing", "`%s` has no public function" % path, module.__file__ or "")
+    else:
+        chosen = [name.strip() for name in names.split(",")]
+    return [(name.rpartition(".")[2], _find(module, name, path)) for name in chosen]
+
+
+def _import_file(path: str) -> types.ModuleType:
+    full = os.path.abspath(path)
+    if not os.path.isfile(full):
+        raise Problem("missing", "there is no file `%s` in %s" % (path, os.getcwd()))
+    name = os.path.basename(full)[:-3]
+    if name in sys.modules:
+        raise Problem("missing", "`%s` has the name of a module that Python itself uses; rename it" % path, full)
+    util = importlib.import_module("importlib.util")
+    spec = util.spec_from_file_location(name, full)
+    module = sys.modules[name] = util.module_from_spec(spec)
+    sys.path[0] = os.path.dirname(full)
+    sys.argv = [full]
+    spec.loader.exec_module(module)
+    return typing.cast(types.ModuleType, module)
+
+
+def _import_module(name: str) -> types.ModuleType:
+    sys.path[0] = os.getcwd()
+    sys.argv = [name]
+    return importlib.import_module(name)
+
+
+def _public_functions(module: types.ModuleType) -> list[str]:
+    """Returns the names that `*` stands for: `__all__`, or the functions that the module itself defines."""
+    listed = getattr(module, "__all__", None)
+    if listed is not None:
+        return [name for name in listed if callable(getattr(module, name, None)) and not inspect.isclass(getattr(module, name))]
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or hasattr(value, "__wrapped__"))
+        and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _find(module: types.ModuleType, name: str, path: str) -> Any:
+    """Returns what a module calls `name`, which may have dots: `Model.predict`."""
+    found: Any = module
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+    except AttributeError:
+        pass
+    has = _public_functions(module) + [
+        one for one, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__
+    ]
+    close = importlib.import_module("difflib").get_close_matches(name, has, 1)
+    message = "`%s` has no `%s`" % (path, name)
+    if close:
+        message += "; did you mean `%s`?" % close[0]
+    elif has:
+        message += "; it has " + ", ".join("`%s`" % one for one in has[:12]) + (", …" if len(has) > 12 else "")
+    raise Problem("missing", message, module.__file__ or "")
+
+
+def run_script(path: str) -> None:
+    """Runs a script as `python SCRIPT` does. It calls `httpipe.serve`."""
+    full = os.path.abspath(path)
+    if not os.path.isfile(full):
+        raise Problem("missing", "there is no file `%s` in %s" % (path, os.getcwd()))
+    sys.path[0] = os.path.dirname(full)
+    sys.argv = [full]
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__file__ = full
+    with open(full, "rb") as file:
+        exec(compile(file.read(), full, "exec", dont_inherit=True), main.__dict__)
+
+
+def _is_own(path: str) -> bool:
+    """Returns true for a file of the program, which is neither Python's nor an installed package's nor this one."""
+    parts = path.split("/")
+    return not (
+        path.startswith("<")
+        or path.startswith(os.path.dirname(os.__file__) + "/")
+        or "site-packages" in parts
+        or "dist-packages" in parts
+    ) and path != __file__
+
+
+def _own_files() -> list[str]:
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return sorted({os.path.abspath(file) for file in files if isinstance(file, str) and _is_own(file)})
+
+
+def _place(path: str, line: int, begins: str = "") -> tuple[str, str]:
+    """Returns `file:line` and the text of the line. With `begins`, the first line from there on that has it."""
+    linecache = importlib.import_module("linecache")
+    if begins:
+        for later in range(line, line + 50):
+            if begins in linecache.getline(path, later):
+                line = later
+                break
+    return "%s:%d" % (path, line), linecache.getline(path, line).strip()
+
+
+def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """Cuts the frames of this file, and of the machinery of imports, from the begin of a traceback."""
+    while trace is not None and (
+        trace.tb_frame.f_code.co_filename == __file__ or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
+    ):
+        trace = trace.tb_next
+    return trace
+
+
+def _place_of(error: BaseException) -> tuple[str, str]:
+    """Returns `file:line` of the last frame of the program's own code, and the text of that line."""
+    if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
+        return "%s:%d" % (error.filename, error.lineno or 0), (error.text or "").strip()
+    found = ("", "")
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_own(trace.tb_frame.f_code.co_filename):
+            found = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return _place(*found) if found[0] else ("", "")  # type: ignore[arg-type]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def say(text: str) -> None:
+    """Writes lines to the log of the worker, even where the program closed or replaced `sys.stderr`."""
+    try:
+        sys.stderr.flush()
+    except Exception:
+        pass
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+def say_traceback(error: BaseException) -> None:
+    try:
+        lines = traceback.format_exception(type(error), error, _own_frames(error.__traceback__))
+        say("".join(lines))
+    except Exception as worse:  # an exception whose text cannot be made
+        say("%s (and its traceback cannot be shown: %s)\n" % (type(error).__name__, type(worse).__name__))
+
+
+def problem_of(error: BaseException, doing: str) -> Problem:
+    """Returns what is told of an exception at start. Its traceback is in the log."""
+    say_traceback(error)
+    if isinstance(error, SystemExit):
+        return Problem("import", "%s called sys.exit(%r)" % (doing, error.code), *_place_of(error))
+    return Problem("import", "%s failed: %s: %s" % (doing, type(error).__name__, _text_of(error)), *_place_of(error))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The loop
+
+HOLD = 200e-6
+"""Answers of calls that came together wait this long for each other (seconds)."""
+
+
+class Loop:
+    """Answers one call after the other."""
+
+    def __init__(self, program: Program, wire: Wire) -> None:
+        self.program, self.wire = program, wire
+        self.functions = {name.encode(): function for name, function in program.functions.items()}
+        self.waiting: list[tuple[bytes, Function, Any]] = []  # calls that are not begun
+        self.streaming: bytes | None = None  # the call whose stream is being made
+        self.stopped = False  # its caller is gone
+        self.at_end = False  # there will be no more messages
+        self.ending = False  # SIGTERM has come
+
+    def serve(self) -> None:
+        """Answers calls until the server closes the wire. SIGTERM ends it as `sys.exit()` does."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        os.register_at_fork(after_in_child=_default_sigterm)
+        self.run()
+
+    def run(self) -> None:
+        for setup in self.program.setups:
+            setup()
+        while not self.at_end:
+            self._receive()
+            since = 0.0
+            while self.waiting:
+                self._next()
+                if self.waiting:
+                    now = time.monotonic()
+                    since = since or now
+                    if now - since > HOLD:
+                        self.wire.flush()
+                        since = 0.0
+            self.wire.flush()
+        for close in self.program.closes:
+            close()
+
+    def _terminate(self, *_: Any) -> None:
+        if not self.ending:
+            self.ending = True
+            sys.exit(0)
+
+    def _receive(self) -> None:
+        messages = self.wire.read()
+        if messages is None:
+            self.at_end = True
+            return
+        for tag, name, rest in messages:
+            function = self.functions.get(name)
+            if function is not None:
+                self.waiting.append((tag, function, rest))
+            elif name == b"x":
+                self._stop(tag)
+            else:
+                self.wire.answer(tag, self._other(name))
+
+    def _other(self, name: bytes) -> bytes:
+        if name == b"?":
+            return b"=" + to_json(self.program.describe())
+        message = "there is no function `%s`" % name.decode("utf-8", "replace")
+        return b"!" + to_json({"status": 500, "message": message})
+
+    def _stop(self, tag: bytes) -> None:
+        if tag == self.streaming:
+            self.stopped = True
+        for index, (waiting, _, _) in enumerate(self.waiting):
+            if waiting == tag:
+                del self.waiting[index]
+                self.wire.answer(tag, b".")
+                break
+
+    def _next(self) -> None:
+        tag, function, rest = self.waiting.pop(0)
+        if function.batch:
+            self._batch(function, [(tag, rest)])
+            return
+        try:
+            result = function.run(read_arguments(function, rest))
+            if function.kind == "stream":
+                self._stream(tag, result)
+                end = b".", b""
+            else:
+                end = encode(function, result)
+        except BadParameter as bad:
+            end = refused(bad), b""
+        except BaseException as error:
+            self._leave_if_over()
+            end = failed(function, error), b""
+        self.wire.answer(tag, *end)
+
+    def _leave_if_over(self) -> None:
+        """Raises again what ends the process: SIGTERM, or anything in a child that a function forked."""
+        if self.ending or self.wire.left:
+            raise
+
+    def _stream(self, tag: bytes, parts: Any) -> None:
+        self.streaming, self.stopped = tag, False
+        try:
+            for part in parts:
+                self.wire.answer(tag, b"+", to_json(part))
+                self.wire.flush()
+                if not self.at_end and self.wire.ready():
+                    self._receive()
+                if self.stopped:
+                    break
+        finally:
+            self.streaming = None
+            if hasattr(parts, "close"):
+                parts.close()
+
+    def _batch(self, function: Function, calls: list[tuple[bytes, Any]]) -> None:
+        """Runs what is in the pipe for this function as one call."""
+        while len(calls) < function.batch:
+            if not any(other is function for _, other, _ in self.waiting):
+                if self.at_end or not self.wire.ready():
+                    break
+                self._receive()
+                continue
+            index = next(index for index, (_, other, _) in enumerate(self.waiting) if other is function)
+            tag, _, rest = self.waiting.pop(index)
+            calls.append((tag, rest))
+        good = good_calls(self.wire, function, calls)
+        if not good:
+            return
+        try:
+            ends = batch_ends(function, function.run_batch([arguments for _, arguments in good]), len(good))
+        except BaseException as error:
+            self._leave_if_over()
+            ends = [(failed(function, error), b"")] * len(good)
+        for (tag, _), end in zip(good, ends):
+            self.wire.answer(tag, *end)
+
+
+def _default_sigterm() -> None:
+    """What a function forks ends by SIGTERM as usual."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except ValueError:  # a thread forked
+        pass
+
+
+def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
+    """Reads the arguments of a call. `rest` is bytes, or a view of the bytes of a large message."""
+    raw = None
+    if function.raw is not None:
+        whole, start = (rest, 0) if type(rest) is bytes else (rest.obj, len(rest.obj) - len(rest))
+        at = whole.find(b"\n", start) - start
+        if at >= 0:
+            rest, raw = rest[:at], bytes(rest[at + 1 :])
+    try:
+        text = str(rest, "utf-8")
+        given = loads(text) if text else {}
+    except RecursionError:
+        raise BadParameter("", "the arguments are nested too deeply") from None
+    except ValueError as error:
+        raise BadParameter("", "the arguments are not JSON: %s" % error) from None
+    if raw is not None and type(given) is dict:
+        if function.raw in given:
+            raise BadParameter(function.raw or "", "is given twice")
+        given[function.raw] = raw
+    return function.arguments(given)
+
+
+def encode(function: Function, result: Any) -> tuple[bytes, Any]:
+    """Returns the end of a call that has a result."""
+    if isinstance(result, (bytes, bytearray)):
+        return function.head_of_bytes, result
+    if isinstance(result, memoryview):
+        return function.head_of_bytes, result.tobytes()
+    return b"=", to_json(result)
+
+
+def refused(bad: BadParameter) -> bytes:
+    return b"?" + (bad.name.replace("\n", " ") + "\n" + bad.why).encode("utf-8", "backslashreplace")
+
+
+def failed(function: Function, error: BaseException) -> bytes:
+    """Returns the end of a call that failed: what its caller may know. The log gets the traceback."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
+        message = _text_of(error) or type(error).__name__
+        return b"!" + to_json({"status": int(status), "message": message})
+    say_traceback(error)
+    message = "%s failed: %s" % (function.name, type(error).__name__)
+    where, _ = _place_of(error)
+    return b"!" + to_json({"status": 500, "message": message, "why": _text_of(error), "where": where})
+
+
+def good_calls(wire: Wire, function: Function, calls: list[tuple[bytes, Any]]) -> list[tuple[bytes, dict[str, Any]]]:
+    """Answers the calls of a batch that have wrong parameters, and returns the others."""
+    good = []
+    for tag, rest in calls:
+        try:
+            good.append((tag, read_arguments(function, rest)))
+        except BadParameter as bad:
+            wire.answer(tag, refused(bad))
+        except Exception as error:
+            wire.answer(tag, failed(function, error))
+    return good
+
+
+def batch_ends(function: Function, value: Any, count: int) -> list[tuple[bytes, Any]]:
+    """Returns the ends of the calls of a batch. An element without JSON form fails its own call only."""
+    ends: list[tuple[bytes, Any]] = []
+    for result in function.results(value, count):
+        try:
+            ends.append((failed(function, result), b"") if isinstance(result, Exception) else encode(function, result))
+        except Exception as error:
+            ends.append((failed(function, error), b""))
+    return ends
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Start
+
+
+def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
+    """Makes a program of what `target` names and calls `ready` with it.
+
+    A script runs until it calls `httpipe.serve`, and goes on when `ready` returns. A problem is told and ends the
+    process with code 2.
+    """
+    global _at_serve, _served_elsewhere
+    began = time.perf_counter()
+
+    def make(things: list[tuple[str, Any]]) -> None:
+        nonlocal was_served
+        was_served = True
+        try:
+            program = Program(things)
+        except Problem as problem:
+            refuse(wire, problem)
+        except BaseException as error:
+            refuse(wire, problem_of(error, "`__init__`"))
+        program.import_ms = (time.perf_counter() - began) * 1000
+        ready(program)
+
+    was_served = False
+    _publish()
+    if ":" in target:
+        _served_elsewhere = True
+        try:
+            things = import_target(target)
+        except Problem as problem:
+            refuse(wire, problem)
+        except BaseException as error:
+            refuse(wire, problem_of(error, "the import"))
+        make(things)
+        return
+    if not target.endswith(".py"):
+        refuse(wire, Problem("missing", "`%s` names no function; write `%s:NAME`" % (target, target)))
+    _at_serve = make
+    try:
+        run_script(target)
+    except Problem as problem:
+        refuse(wire, problem)
+    except BaseException as error:
+        if was_served:
+            raise
+        refuse(wire, problem_of(error, "`%s`" % target))
+    if not was_served:
+        refuse(wire, Problem("missing", "`%s` ended without a call of `httpipe.serve`" % target, os.path.abspath(target)))
+
+
+def _publish() -> None:
+    """Makes `import httpipe` work in the program: with what this file defines, whatever is installed."""
+    module = types.ModuleType("httpipe", "Serves Python functions over HTTP.")
+    for name in __all__:
+        setattr(module, name, globals()[name])
+        globals()[name].__module__ = "httpipe"
+    module.__dict__["__all__"] = __all__
+    sys.modules["httpipe"] = module
+
+
+def refuse(wire: Wire, problem: Problem) -> NoReturn:
+    """Answers the first question with why this program cannot be served, and ends the process."""
+    say("%s%s\n" % (problem.where and problem.where + ": ", problem.message))
+    end = {"status": 500, "message": problem.message,
+           "problem": {"kind": problem.kind, "where": problem.where, "line": problem.line,
+                       "message": problem.message}}  # fmt: skip
+    messages: list[Message] | None = []
+    while messages == []:
+        messages = wire.read()
+    for tag, _, _ in messages or ():
+        wire.answer(tag, b"!" + to_json(end))
+    wire.flush()
+    sys.exit(2)
+
+
+def main_worker(target: str) -> None:
+    """A worker that was started by itself."""
+    wire = Wire()
+    if not faulthandler.is_enabled():
+        faulthandler.enable()  # where the program was when it crashed
+    start(target, lambda program: serve_calls(program, wire), wire)
+
+
+def serve_calls(program: Program, wire: Wire) -> None:
+    """Answers the calls of a program until the server closes the wire."""
+    loop = Loop(program, wire)
+    try:
+        loop.serve()
+    except BrokenPipeError:
+        sys.exit(1)  # the server is gone
