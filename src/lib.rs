@@ -88,6 +88,9 @@ pub mod testing {
     }
     pub mod worker {
         pub use crate::worker::{kill, reaper};
+        pub mod fork_server {
+            pub use crate::worker::fork_server::{ForkServer, NotForked, Started};
+        }
         pub mod guard {
             pub use crate::worker::guard::Guard;
         }

@@ -5,7 +5,7 @@
 //! each change: `+PID` when a worker was started, `-PID` before it is reaped. When the pipe ends,
 //! for whatever reason the server ended, the guard kills every group that is left on its list.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use super::ending::{end_of, has_ended, watched};
 use super::own::guard_command;
@@ -40,12 +41,33 @@ pub struct Guard {
 struct Shared {
     binary: PathBuf,
     state: Mutex<GuardState>,
+    /// A fork is over, so strangers that were held back may be reaped.
+    fork_over: Notify,
 }
 
 #[derive(Debug)]
 struct GuardState {
     connection: Option<Connection>,
     groups: HashSet<Pid>,
+    forks: Forks,
+}
+
+/// The forks whose worker is not on the list yet, and the ended children that may be theirs.
+#[derive(Debug, Default)]
+struct Forks {
+    /// How many forks have begun.
+    begun: u64,
+    /// Those of them that are still open, by number.
+    open: BTreeSet<u64>,
+    /// Children that were seen to have ended, each with `begun` at that time.
+    ended: HashMap<Pid, u64>,
+}
+
+/// A fork is open as long as this lives.
+#[derive(Debug)]
+pub(super) struct OpenFork {
+    number: u64,
+    guard: Guard,
 }
 
 /// One guard process and the pipe to it.
@@ -63,8 +85,9 @@ impl Guard {
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
         let connection = Connection::start(&binary)?;
-        let state = GuardState { connection: Some(connection), groups: HashSet::new() };
-        Ok(Self { shared: Arc::new(Shared { binary, state: Mutex::new(state) }) })
+        let (groups, forks) = (HashSet::new(), Forks::default());
+        let state = Mutex::new(GuardState { connection: Some(connection), groups, forks });
+        Ok(Self { shared: Arc::new(Shared { binary, state, fork_over: Notify::new() }) })
     }
 
     /// Returns the binary that guard and shim are run from.
@@ -119,8 +142,27 @@ impl Guard {
         let mut state = self.lock();
         let id = start()?;
         state.groups.insert(id);
+        state.forks.ended.remove(&id);
         self.tell(&mut state, '+', id);
         Ok(id)
+    }
+
+    /// Notes that a fork server is about to make a worker. The worker becomes our child before we
+    /// know its id: until the fork is over, a child that ends may be that worker, and
+    /// [`Guard::reap_stranger`] leaves it alone.
+    pub(super) fn open_fork(&self) -> OpenFork {
+        let number = self.lock().forks.begin();
+        OpenFork { number, guard: self.clone() }
+    }
+
+    /// Waits until a fork is over. The end of one that nobody waits for is kept.
+    pub(super) async fn fork_over(&self) {
+        self.shared.fork_over.notified().await;
+    }
+
+    /// Returns true if this child is on the list.
+    pub(super) fn knows(&self, id: Pid) -> bool {
+        self.lock().groups.contains(&id)
     }
 
     /// Takes a group off the list and reaps its leader with `reap`. The kernel may give the id to
@@ -132,11 +174,15 @@ impl Guard {
         reap()
     }
 
-    /// Reaps a child that has ended, unless it is a worker or the guard. Returns true if it did.
+    /// Reaps a child that has ended, unless it is a worker, may be one that is being forked, or is
+    /// the guard. Returns true if it did.
     pub(super) fn reap_stranger(&self, id: Pid) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
         let guard = state.connection.as_ref().map(|connection| Pid::from_child(&connection.child));
         if guard == Some(id) || state.groups.contains(&id) {
+            return false;
+        }
+        if !has_ended(id) || state.forks.may_have_made(id) {
             return false;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -172,6 +218,37 @@ impl Guard {
                 None
             }
         };
+    }
+}
+
+impl Forks {
+    fn begin(&mut self) -> u64 {
+        self.begun += 1;
+        self.open.insert(self.begun);
+        self.begun
+    }
+
+    /// Returns true if this child, which has ended and is on no list, may be the worker of a fork
+    /// that is open. A fork that began after the child was seen to have ended has not made it, so
+    /// no child is held back for ever however many forks follow each other.
+    fn may_have_made(&mut self, id: Pid) -> bool {
+        let Some(oldest) = self.open.first() else {
+            self.ended.clear();
+            return false;
+        };
+        let begun = *self.ended.entry(id).or_insert(self.begun);
+        if *oldest <= begun {
+            return true;
+        }
+        self.ended.remove(&id);
+        false
+    }
+}
+
+impl Drop for OpenFork {
+    fn drop(&mut self) {
+        self.guard.lock().forks.open.remove(&self.number);
+        self.guard.shared.fork_over.notify_one();
     }
 }
 
@@ -270,6 +347,23 @@ mod tests {
     fn a_group_is_known_from_plus_to_minus() {
         assert_eq!(groups_after(&["+12", "+30"]), [12, 30]);
         assert_eq!(groups_after(&["+12", "+30", "-12"]), [30]);
+    }
+
+    #[test]
+    fn an_ended_child_is_held_back_for_the_forks_that_may_have_made_it_and_no_others() {
+        let mut forks = Forks::default();
+        let child = |raw| Pid::from_raw(raw).expect("not zero");
+        assert!(!forks.may_have_made(child(7)), "no fork is open");
+        let first = forks.begin();
+        assert!(forks.may_have_made(child(7)));
+        // Forks follow each other, and one is always open.
+        let second = forks.begin();
+        assert!(forks.may_have_made(child(7)) && forks.may_have_made(child(8)));
+        forks.open.remove(&first);
+        assert!(!forks.may_have_made(child(7)), "it had ended before the second began");
+        assert!(forks.may_have_made(child(8)));
+        forks.open.remove(&second);
+        assert!(!forks.may_have_made(child(8)) && forks.ended.is_empty());
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 pub mod advice;
 mod ending;
+pub mod fork_server;
 pub mod guard;
 mod input;
 pub mod kill;
 pub mod look;
 mod mark;
 pub mod own;
+mod packets;
 pub mod pipes;
 pub mod process;
 pub mod ready;

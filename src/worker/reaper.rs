@@ -29,8 +29,8 @@ pub fn outlive_full_files() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Makes this process the parent of the descendants whose own parent ends. It then has to reap
-/// strangers. Returns false if it is the parent of none.
+/// Makes this process the parent of the descendants whose own parent ends: of workers that a fork
+/// server makes, too. It then has to reap strangers. Returns false if it is the parent of none.
 pub fn adopt() -> bool {
     let adopts = rustix::process::set_child_subreaper(Pid::from_raw(1)).is_ok();
     adopts || std::process::id() == 1
@@ -48,8 +48,10 @@ pub async fn reap_strangers(guard: Guard) -> io::Result<()> {
             Ok(count) => tracing::debug!(count, "reaped processes that the server had not started"),
             Err(error) => tracing::warn!(%error, "cannot list the processes to reap"),
         }
-        if child_ended.recv().await.is_none() {
-            return Ok(());
+        tokio::select! {
+            signal = child_ended.recv() => if signal.is_none() { return Ok(()) },
+            // Children were left alone that may have been its worker.
+            () = guard.fork_over() => {}
         }
     }
 }

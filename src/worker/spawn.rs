@@ -1,6 +1,6 @@
 //! How a worker's process is made: by running our own binary as a shim, which becomes the program.
 //!
-//! [`spawn`] is the only way in which the server asks for a worker's process.
+//! The other way is a fork server (`fork_server`).
 //!
 //! The program is not started directly, because the set-up that must happen between fork and exec
 //! would need `pre_exec`. With `pre_exec`, std uses `fork` instead of `posix_spawn`, and `fork`
@@ -41,30 +41,50 @@ pub struct Streams {
     pub token: Token,
 }
 
+/// The ends of a worker's streams that the worker gets.
+#[derive(Debug)]
+pub(super) struct TheirEnds {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
 /// Starts a program. Must be called inside a runtime, on a thread that lives as long as the
 /// server: the kernel kills the process when that thread ends.
 ///
 /// A program that cannot be run is no error here: the process then ends with code 126 or 127, and
 /// its stderr says why (`stderr::LastWords::explain`).
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
-    let token = Token::random();
-    let (their_stdin, our_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (our_stdout, their_stdout) =
-        if launch.tty { raw_terminal()? } else { pipe_with(PipeFlags::CLOEXEC)? };
-    let (our_stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-    let stdin = non_blocking(our_stdin, Interest::WRITABLE)?;
-    let stdout = non_blocking(our_stdout, Interest::READABLE)?;
-    let stderr = non_blocking(our_stderr, Interest::READABLE)?;
-    let mut command = own::shim_command(guard.binary(), launch, &token);
-    command.stdin(their_stdin).stdout(their_stdout).stderr(their_stderr);
+    let (theirs, streams) = open_streams(launch.tty)?;
+    let mut command = own::shim_command(guard.binary(), launch, &streams.token);
+    command.stdin(theirs.stdin).stdout(theirs.stdout).stderr(theirs.stderr);
     let id = guard.register(|| Ok(Pid::from_child(&command.spawn()?)))?;
     // Our copies of the worker's ends must go, or we would never see the end of its output.
     drop(command);
     let process = Process::adopt(id, guard)?;
-    Ok((process, Streams { stdin, stdout, stderr, token }))
+    Ok((process, streams))
 }
 
-fn non_blocking(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+/// Makes the streams of a worker that is about to be made.
+pub(super) fn open_streams(tty: bool) -> io::Result<(TheirEnds, Streams)> {
+    let (their_stdin, our_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (our_stdout, their_stdout) =
+        if tty { raw_terminal()? } else { pipe_with(PipeFlags::CLOEXEC)? };
+    let (our_stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    let streams = Streams {
+        stdin: non_blocking(our_stdin, Interest::WRITABLE)?,
+        stdout: non_blocking(our_stdout, Interest::READABLE)?,
+        stderr: non_blocking(our_stderr, Interest::READABLE)?,
+        token: Token::random(),
+    };
+    let theirs = TheirEnds { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
+    Ok((theirs, streams))
+}
+
+pub(super) fn non_blocking(
+    descriptor: OwnedFd,
+    interest: Interest,
+) -> io::Result<AsyncFd<OwnedFd>> {
     ioctl_fionbio(&descriptor, true)?;
     watched(descriptor, interest)
 }

@@ -5,6 +5,7 @@
 
 mod birth;
 mod death;
+mod forks;
 mod leaving;
 mod look;
 mod stderr;

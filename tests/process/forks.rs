@@ -1,0 +1,369 @@
+//! Workers that a fork server makes: they are the server's own children, like any others.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use httpipe::testing::config::LaunchSettings;
+use httpipe::testing::worker::fork_server::{ForkServer, NotForked, Started};
+use httpipe::testing::worker::guard::Guard;
+use httpipe::testing::worker::process::{Exit, Process};
+use httpipe::testing::worker::reaper;
+use httpipe::testing::worker::spawn::Streams;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+use crate::support::{guard, helper, is_role, moment, read_line, runs, shell, wait_until};
+
+const SOURCE: &str = include_str!("fork_server.py");
+/// Reads a text of the framing `u32` from descriptor 0 and runs it.
+const BOOT: &str = "import os;\
+    r=lambda n,b=b'':b if len(b)==n else r(n,b+(os.read(0,n-len(b))or os._exit(0)));\
+    exec(compile(r(int.from_bytes(r(4),'big')),'<httpipe>','exec'))";
+const LONG: Duration = Duration::from_secs(20);
+
+/// Returns the launch of a fork server that loads this program.
+fn python(program: &str) -> LaunchSettings {
+    let mut launch = shell("");
+    launch.program = "/usr/bin/python3".into();
+    launch.name = "python3".into();
+    launch.arguments = vec!["-c".into(), BOOT.into(), program.into()];
+    launch
+}
+
+/// Starts a fork server that loads this program.
+async fn fork_server(program: &str, guard: &Guard) -> ForkServer {
+    fork_server_of(SOURCE, program, guard).await
+}
+
+/// Starts a fork server whose text is changed: `(from, to)`.
+async fn changed_fork_server(from: &str, to: &str, guard: &Guard) -> ForkServer {
+    assert_eq!(SOURCE.matches(from).count(), 1, "`{from}` is there once");
+    fork_server_of(&SOURCE.replace(from, to), UPPER, guard).await
+}
+
+async fn fork_server_of(source: &str, program: &str, guard: &Guard) -> ForkServer {
+    let Started { server, .. } = ForkServer::start(&python(program), guard).expect("starts");
+    let described = tokio::time::timeout(LONG, server.load(&[source.as_bytes()])).await;
+    assert_eq!(described.expect("in time").expect("described"), br#"{"httpipe": 1}"#);
+    server
+}
+
+const OF_A_HANGING_ONE: &str = "forks::role_of_a_server_whose_fork_server_hangs";
+const OF_EARLY_DEATHS: &str = "forks::role_of_a_server_whose_workers_die_early";
+const WITHOUT_DESCRIPTORS: &str = "forks::role_of_a_server_that_forks_without_descriptors";
+const WITH_A_FORK_SERVER: &str = "forks::role_of_a_server_with_a_fork_server";
+
+type Worker = (Process, Streams);
+
+async fn ask((_, streams): &Worker, line: &str) -> String {
+    rustix::io::write(streams.stdin.get_ref(), format!("{line}\n").as_bytes()).expect("room");
+    read_line(&streams.stdout).await.trim_end().to_owned()
+}
+
+/// Lets a worker leave at the end of its input.
+async fn leave((process, streams): Worker) -> Exit {
+    drop(streams);
+    process.ended().await;
+    process.reap()
+}
+
+fn send(id: u32, signal: Signal) {
+    let id = Pid::from_raw(i32::try_from(id).expect("small")).expect("not zero");
+    kill_process(id, signal).expect("it is there");
+}
+
+const UPPER: &str = "def answer(line): return line.upper()";
+/// A program that evaluates what it is asked.
+const EVAL: &str = "\
+import os, ctypes, random
+def answer(line): return eval(line)";
+
+#[tokio::test]
+async fn a_forked_worker_answers_and_its_end_is_seen() {
+    let guard = guard();
+    let server = fork_server(UPPER, &guard).await;
+    let worker = server.fork(&guard).await.expect("forks");
+    assert_eq!(ask(&worker, "some words").await, "SOME WORDS");
+    assert_eq!(leave(worker).await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_forked_worker_is_our_child_leads_its_group_and_has_its_three_streams() {
+    let guard = guard();
+    let server = fork_server(EVAL, &guard).await;
+    let worker = server.fork(&guard).await.expect("forks");
+    let id = worker.0.id().to_string();
+    assert_eq!(ask(&worker, "os.getpid()").await, id);
+    assert_eq!(ask(&worker, "os.getppid()").await, std::process::id().to_string());
+    assert_eq!(ask(&worker, "os.getpgid(0)").await, id);
+    // 3 is the directory that is being listed.
+    let descriptors = "' '.join(sorted(os.listdir('/proc/self/fd')))";
+    assert_eq!(ask(&worker, descriptors).await, "0 1 2 3");
+    let kinds = "' '.join(os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in range(3))";
+    assert_eq!(ask(&worker, kinds).await, "pipe pipe pipe");
+    let signal = "[ctypes.CDLL(None).prctl(2, ctypes.byref(n := ctypes.c_int())), n.value][1]";
+    assert_eq!(ask(&worker, signal).await, "9", "the kernel kills it with the server");
+    let other = server.fork(&guard).await.expect("forks");
+    let draw = "random.random()";
+    assert_ne!(ask(&worker, draw).await, ask(&other, draw).await, "each draws its own numbers");
+}
+
+#[tokio::test]
+async fn workers_that_are_forked_at_once_do_not_mix() {
+    let guard = guard();
+    let program =
+        "import os\nloaded = os.getpid()\ndef answer(line): return f'{loaded} {os.getpid()}'";
+    let server = fork_server(program, &guard).await;
+    let forks =
+        async { tokio::join!(server.fork(&guard), server.fork(&guard), server.fork(&guard)) };
+    let (one, two, three) = forks.await;
+    let mut ids = BTreeSet::new();
+    for worker in [one, two, three] {
+        let worker = worker.expect("forks");
+        assert_eq!(ask(&worker, "").await, format!("{} {}", server.id(), worker.0.id()));
+        ids.insert(worker.0.id());
+        assert_eq!(leave(worker).await, Exit::Code(0));
+    }
+    assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
+async fn reaping_kills_what_a_forked_worker_left_in_its_group() {
+    let guard = guard();
+    let program = "import subprocess\n\
+        def answer(line): return subprocess.Popen(['sleep', '1000']).pid";
+    let server = fork_server(program, &guard).await;
+    let worker = server.fork(&guard).await.expect("forks");
+    let other = ask(&worker, "").await.parse().expect("a number");
+    send(worker.0.id(), Signal::SEGV);
+    worker.0.ended().await;
+    assert!(runs(other));
+    assert_eq!(worker.0.reap(), Exit::Signal(11));
+    wait_until("the end of its child", || !runs(other));
+}
+
+#[tokio::test]
+async fn workers_go_on_when_their_fork_server_was_killed() {
+    let guard = guard();
+    let server = fork_server(UPPER, &guard).await;
+    let worker = server.fork(&guard).await.expect("forks");
+    send(server.id(), Signal::KILL);
+    server.ended().await;
+    assert_eq!(ask(&worker, "a").await, "A");
+    assert!(matches!(server.fork(&guard).await, Err(NotForked::Lost(_))));
+    assert_eq!(server.stop().await, Exit::Signal(9));
+    assert_eq!(ask(&worker, "b").await, "B");
+    assert_eq!(leave(worker).await, Exit::Code(0));
+}
+
+#[test]
+fn a_fork_server_that_hangs_is_given_up_and_its_late_worker_ends_unborn() {
+    helper(OF_A_HANGING_ONE).succeeds();
+}
+
+#[tokio::test]
+async fn role_of_a_server_whose_fork_server_hangs() {
+    if !is_role(OF_A_HANGING_ONE) {
+        return;
+    }
+    let guard = guard();
+    let path = format!("{}/httpipe-forks-{}", std::env::temp_dir().display(), std::process::id());
+    let program =
+        format!("import os\ndef setup(): open('{path}', 'a').write(f'{{os.getpid()}} ')\n{UPPER}");
+    let server = fork_server(&program, &guard).await;
+    send(server.id(), Signal::STOP);
+    // The clock jumps to the limit, since nothing else happens.
+    tokio::time::pause();
+    let forked = server.fork(&guard).await;
+    assert!(matches!(forked, Err(NotForked::Lost("did not fork in time"))), "{forked:?}");
+    tokio::time::resume();
+    let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id()));
+    send(server.id(), Signal::CONT);
+    // It forks for nobody, and then for us.
+    let worker = server.fork(&guard).await.expect("forks");
+    assert_eq!(ask(&worker, "a").await, "A");
+    assert_eq!(children().expect("it runs"), "");
+    let id = worker.0.id();
+    assert_eq!(leave(worker).await, Exit::Code(0));
+    let both = BTreeSet::from([server.id(), guard.id().expect("a guard")]);
+    wait_until("only the fork server and the guard are left", || {
+        children_of_this_process().into_iter().filter(|id| runs(*id)).collect::<BTreeSet<_>>()
+            == both
+    });
+    let begun = std::fs::read_to_string(&path).expect("readable");
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(begun, format!("{id} "), "the late worker ran nothing of the program");
+}
+
+/// Returns the children of this process, those that ended and were not reaped included.
+fn children_of_this_process() -> Vec<u32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("readable");
+    let lists = tasks.map(|task| task.expect("there").path().join("children"));
+    let lists = lists.filter_map(|path| std::fs::read_to_string(path).ok());
+    let ids = lists.flat_map(|list| {
+        list.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<_>>()
+    });
+    ids.collect()
+}
+
+#[tokio::test]
+async fn a_fork_that_the_system_refuses_is_an_error_of_that_fork_alone() {
+    let guard = guard();
+    let program = "\
+import os, errno
+true_fork, forks = os.fork, []
+def fork():
+    forks.append(1)
+    if len(forks) == 1: raise OSError(errno.EAGAIN, 'no more processes')
+    return true_fork()
+os.fork = fork
+def answer(line): return line";
+    let server = fork_server(program, &guard).await;
+    match server.fork(&guard).await {
+        Err(NotForked::Failed(why)) => assert!(why.contains("no more processes"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let worker = server.fork(&guard).await.expect("forks");
+    assert_eq!(ask(&worker, "a").await, "a");
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_before_it_has_said_its_id_is_an_error() {
+    let guard = guard();
+    let server = changed_fork_server("    os.setpgid(0, 0)\n", "    os.abort()\n", &guard).await;
+    for _ in 0..3 {
+        let forked = server.fork(&guard).await;
+        assert!(matches!(forked, Err(NotForked::Failed(_))), "{forked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fork_server_that_names_a_strange_process_is_given_up() {
+    let guard = guard();
+    let say = "    _tell(birth, str(os.getpid()))\n";
+    let own = std::process::id();
+    for lie in ["1", &own.to_string(), "0", "-7", "x", "99999999999"] {
+        let server =
+            changed_fork_server(say, &format!("    _tell(birth, '{lie}')\n"), &guard).await;
+        let forked = server.fork(&guard).await;
+        assert!(matches!(forked, Err(NotForked::Lost(_))), "{lie}: {forked:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_worker_that_comes_before_its_id_is_not_lost_to_the_reaper() {
+    helper(OF_EARLY_DEATHS).succeeds();
+}
+
+/// Has its own process, because it reaps strangers.
+#[tokio::test]
+async fn role_of_a_server_whose_workers_die_early() {
+    if !is_role(OF_EARLY_DEATHS) {
+        return;
+    }
+    reaper::expect_children();
+    let guard = guard();
+    // The fork server says that the worker is ours only when the reaper had time to see its end.
+    let dies = "    _tell(birth, str(os.getpid()))\n    os.kill(os.getpid(), 9)\n";
+    let source = SOURCE.replace("    _tell(birth, str(os.getpid()))\n", dies);
+    let late = "        signal.sigtimedwait([], 0.05)\n        _tell(birth, \".\")\n";
+    let source = source.replace("        _tell(birth, \".\")\n", late);
+    let server = fork_server_of(&source, UPPER, &guard).await;
+    let strangers = reaper::reap_strangers(guard.clone());
+    let forking = async {
+        for _ in 0..5 {
+            let (process, _streams) = server.fork(&guard).await.expect("forks");
+            process.ended().await;
+            assert_eq!(process.reap(), Exit::Signal(9));
+        }
+        while children_of_this_process().len() > 2 {
+            moment().await;
+        }
+    };
+    tokio::select! {
+        _ = strangers => panic!("it never ends"),
+        done = tokio::time::timeout(LONG, forking) => done.expect("in time"),
+    }
+}
+
+/// Runs a worker that does not see the end of its input, with a child in its group. Prints all
+/// ids, and never returns.
+#[tokio::test]
+async fn role_of_a_server_with_a_fork_server() {
+    if !is_role(WITH_A_FORK_SERVER) {
+        return;
+    }
+    let guard = guard();
+    let program = "\
+import subprocess, signal
+def answer(line):
+    print(subprocess.Popen(['sleep', '1000'], stdin=-3, stdout=-3, stderr=-3).pid, flush=True)
+    signal.pause()";
+    let server = fork_server(program, &guard).await;
+    let worker = server.fork(&guard).await.expect("forks");
+    let other = ask(&worker, "").await;
+    let guard_id = guard.id().expect("a guard");
+    let news = format!("ids {} {} {guard_id} {other}\n", server.id(), worker.0.id());
+    rustix::io::write(rustix::stdio::stdout(), news.as_bytes()).expect("told");
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn nothing_that_was_forked_outlives_a_server_that_was_killed() {
+    let mut server = helper(WITH_A_FORK_SERVER).0;
+    let stdout = BufReader::new(server.stdout.take().expect("piped"));
+    let line = stdout
+        .lines()
+        .map(|line| line.expect("text"))
+        .find_map(|line| line.split_once("ids ").map(|(_, ids)| ids.to_owned()))
+        .expect("the ids");
+    let ids: Vec<u32> = line.split(' ').map(|id| id.parse().expect("a number")).collect();
+    assert_eq!(ids.len(), 4);
+    server.kill().expect("killed");
+    for (id, what) in ids.iter().zip(["fork server", "worker", "guard", "worker's child"]) {
+        wait_until(&format!("the end of the {what}"), || !runs(*id));
+    }
+    server.wait().expect("reaped");
+}
+
+#[test]
+fn a_fork_that_fails_halfway_leaves_nothing_behind() {
+    helper(WITHOUT_DESCRIPTORS).succeeds();
+}
+
+#[tokio::test]
+async fn role_of_a_server_that_forks_without_descriptors() {
+    if !is_role(WITHOUT_DESCRIPTORS) {
+        return;
+    }
+    let guard = guard();
+    let server = fork_server(UPPER, &guard).await;
+    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("readable").count();
+    let before = descriptors();
+    let before_as_limit = u64::try_from(before).expect("few");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let allow = |current| {
+        let current = Some(current);
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("below the maximum");
+    };
+    let (mut failures, mut forked) = (0, false);
+    for limit in 3..before_as_limit + 16 {
+        allow(limit);
+        match server.fork(&guard).await {
+            Err(NotForked::System(error)) => {
+                assert_eq!(error.raw_os_error(), Some(24), "{error}");
+                failures += 1;
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => forked = true,
+        }
+        allow(200);
+        assert_eq!(descriptors(), before, "limit {limit}");
+        let both = BTreeSet::from([server.id(), guard.id().expect("a guard")]);
+        wait_until("only the fork server and the guard are left", || {
+            children_of_this_process().into_iter().collect::<BTreeSet<_>>() == both
+        });
+    }
+    // The limit grew by one each time, so every step of a fork failed once.
+    assert!(failures >= 7 && forked, "{failures} failures");
+}
