@@ -1439,7 +1439,9 @@ class Loop:
             index = next(index for index, (_, other, _) in enumerate(self.waiting) if other is function)
             tag, _, rest = self.waiting.pop(index)
             calls.append((tag, rest))
-        good = good_calls(self.wire, function, calls)
+        good, bad = good_calls(function, calls)
+        for end in bad:
+            self.wire.answer(*end)
         if not good:
             return
         try:
@@ -1447,8 +1449,8 @@ class Loop:
         except BaseException as error:
             self._leave_if_over()
             ends = [(failed(function, error), b"")] * len(good)
-        for (tag, _), end in zip(good, ends):
-            self.wire.answer(tag, *end)
+        for (tag, _), (head, tail) in zip(good, ends):
+            self.wire.answer(tag, head, tail)
 
 
 def _default_sigterm() -> None:
@@ -1506,17 +1508,20 @@ def failed(function: Function, error: BaseException) -> bytes:
     return b"!" + to_json({"status": 500, "message": message, "why": _text_of(error), "where": where})
 
 
-def good_calls(wire: Wire, function: Function, calls: list[tuple[bytes, Any]]) -> list[tuple[bytes, dict[str, Any]]]:
-    """Answers the calls of a batch that have wrong parameters, and returns the others."""
-    good = []
+def good_calls(
+    function: Function, calls: list[tuple[bytes, Any]]
+) -> tuple[list[tuple[bytes, dict[str, Any]]], list[tuple[bytes, bytes, Any]]]:
+    """Returns the calls of a batch with their arguments, and the ends of those whose parameters are wrong."""
+    good: list[tuple[bytes, dict[str, Any]]] = []
+    bad: list[tuple[bytes, bytes, Any]] = []
     for tag, rest in calls:
         try:
             good.append((tag, read_arguments(function, rest)))
-        except BadParameter as bad:
-            wire.answer(tag, refused(bad))
+        except BadParameter as wrong:
+            bad.append((tag, refused(wrong), b""))
         except Exception as error:
-            wire.answer(tag, failed(function, error))
-    return good
+            bad.append((tag, failed(function, error), b""))
+    return good, bad
 
 
 def batch_ends(function: Function, value: Any, count: int) -> list[tuple[bytes, Any]]:
@@ -1528,6 +1533,178 @@ def batch_ends(function: Function, value: Any, count: int) -> list[tuple[bytes, 
         except Exception as error:
             ends.append((failed(function, error), b""))
     return ends
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The loop of programs with `async` functions
+
+
+class AsyncLoop(Loop):
+    """Runs the calls of `async` functions side by side in one event loop.
+
+    Other functions run there as well: while one of them computes, everything else in this worker waits.
+    """
+
+    def __init__(self, program: Program, wire: Wire) -> None:
+        super().__init__(program, wire)
+        self.tasks: dict[bytes, tuple[asyncio.Task[Any], set[bytes]]] = {}  # a task, and the calls that want its result
+        self.flushing = False
+
+    def run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self.events = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self.events.create_future()
+        for setup in self.program.setups:
+            await _awaited(setup())
+        self.events.add_reader(self.wire.rd, self._readable)
+        await self.over
+        while self.tasks:
+            await asyncio.wait({task for task, _ in self.tasks.values()})
+        self.wire.flush()
+        for close in self.program.closes:
+            await _awaited(close())
+
+    def _readable(self) -> None:
+        try:
+            self._receive()
+            for _ in range(100):  # what is in the pipe is the batch
+                if self.at_end or not any(function.batch for _, function, _ in self.waiting) or not self.wire.ready():
+                    break
+                self._receive()
+        except OSError as error:
+            self._break(error)
+            return
+        waiting, self.waiting = self.waiting, []
+        batches: dict[Function, list[tuple[bytes, Any]]] = {}
+        for tag, function, rest in waiting:
+            if function.batch:
+                batches.setdefault(function, []).append((tag, rest))
+            else:
+                self._begin([tag], self._one(tag, function, rest))
+        for function, calls in batches.items():
+            for first in range(0, len(calls), function.batch):
+                several = calls[first : first + function.batch]
+                self._begin([tag for tag, _ in several], self._several(function, several))
+        if self.at_end:
+            self.events.remove_reader(self.wire.rd)
+            self.over.set_result(None)
+        self._flush_soon()
+
+    def _begin(self, tags: list[bytes], run: Any) -> None:
+        task = self.events.create_task(run)
+        wanted = set(tags)
+        for tag in tags:
+            self.tasks[tag] = task, wanted
+        task.add_done_callback(lambda task: self._finished(tags, task))
+
+    def _finished(self, tags: list[bytes], task: asyncio.Task[Any]) -> None:
+        """Answers the calls of a task: here, since a task that is cancelled early runs no line of its own."""
+        for tag in tags:
+            del self.tasks[tag]
+        if task.cancelled():
+            ends = [(tag, b".", b"") for tag in tags]
+        elif task.exception() is not None:
+            return  # the process ends
+        else:
+            ends = task.result()
+        if not self.ending:
+            for end in ends:
+                self._answer(*end)
+            self._flush_soon()
+
+    def _stop(self, tag: bytes) -> None:
+        super()._stop(tag)
+        if tag in self.tasks:
+            task, wanted = self.tasks[tag]
+            wanted.discard(tag)
+            if not wanted:
+                task.cancel()
+
+    def _is_stopped(self, tag: bytes) -> bool:
+        return self.ending or not self.tasks[tag][1]
+
+    async def _one(self, tag: bytes, function: Function, rest: Any) -> list[tuple[bytes, bytes, Any]]:
+        try:
+            result = function.run(read_arguments(function, rest))
+            if function.kind.startswith("async"):
+                result = await _awaited(result)
+            if function.kind.endswith("stream"):
+                await self._parts(tag, result)
+                return [(tag, b".", b"")]
+            return [(tag, *encode(function, result))]
+        except BadParameter as bad:
+            return [(tag, refused(bad), b"")]
+        except BaseException as error:
+            self._leave_if_over()
+            if isinstance(error, asyncio.CancelledError) and self._is_stopped(tag):
+                raise
+            return [(tag, failed(function, error), b"")]
+
+    async def _parts(self, tag: bytes, parts: Any) -> None:
+        try:
+            if hasattr(type(parts), "__aiter__"):
+                async for part in parts:
+                    await self._part(tag, part)
+            else:
+                for part in parts:
+                    await self._part(tag, part)
+        finally:
+            if hasattr(parts, "aclose"):
+                await parts.aclose()
+            elif hasattr(parts, "close"):
+                parts.close()
+
+    async def _part(self, tag: bytes, part: Any) -> None:
+        self._answer(tag, b"+", to_json(part))
+        self._flush()
+        await asyncio.sleep(0)  # others have a turn, even if the stream never waits
+
+    async def _several(self, function: Function, calls: list[tuple[bytes, Any]]) -> list[tuple[bytes, bytes, Any]]:
+        good, bad = good_calls(function, calls)
+        if not good:
+            return bad
+        tags = [tag for tag, _ in good]
+        try:
+            value = await _awaited(function.run_batch([arguments for _, arguments in good]))
+            ends = batch_ends(function, value, len(good))
+        except BaseException as error:
+            self._leave_if_over()
+            if isinstance(error, asyncio.CancelledError) and self._is_stopped(calls[0][0]):
+                raise
+            ends = [(failed(function, error), b"")] * len(good)
+        return bad + [(tag, *end) for tag, end in zip(tags, ends)]
+
+    def _answer(self, tag: bytes, head: bytes, tail: Any) -> None:
+        try:
+            self.wire.answer(tag, head, tail)
+        except OSError as error:
+            self._break(error)
+
+    def _flush_soon(self) -> None:
+        """Writes the answers of all calls that end in this round of the event loop at once."""
+        if not self.flushing:
+            self.flushing = True
+            self.events.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self.flushing = False
+        try:
+            self.wire.flush()
+        except OSError as error:
+            self._break(error)
+
+    def _break(self, error: OSError) -> None:
+        """Ends the loop: the wire is broken, so nothing can be answered."""
+        self.ending = True
+        if not self.over.done():
+            self.over.set_exception(error)
+
+
+async def _awaited(value: Any) -> Any:
+    """Returns the result of a coroutine, or a value that is there already: a decorator may have waited for it."""
+    return await value if inspect.isawaitable(value) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1617,7 +1794,7 @@ def main_worker(target: str) -> None:
 
 def serve_calls(program: Program, wire: Wire) -> None:
     """Answers the calls of a program until the server closes the wire."""
-    loop = Loop(program, wire)
+    loop = AsyncLoop(program, wire) if program.is_async else Loop(program, wire)
     try:
         loop.serve()
     except BrokenPipeError:
