@@ -35,6 +35,11 @@ pool = "line"
 send = "{x} {y}"
 
 [[route]]
+match = "POST /file?x={x}&y={y:file}"
+pool = "line"
+send = "{x} {y:base64}"
+
+[[route]]
 match = "POST /all"
 pool = "line"
 send = "json"

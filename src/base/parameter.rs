@@ -1,8 +1,9 @@
 //! Declared parameters of a route: their types, their bounds, and what a value must be.
 //!
-//! Pure. `front` knows where a value comes from (path, query, form, JSON). Here it is a text
-//! that is of its type, or is refused with a message for the caller.
+//! Pure. `front` knows where a value comes from (path, query, form, JSON). Here it is a text or
+//! bytes of its type, or is refused with a message for the caller.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -59,12 +60,49 @@ pub enum ParameterKind {
     Bool,
     /// Any JSON text, sent compact, its digits untouched.
     Json,
+    /// Any bytes, which are never changed.
+    File {
+        /// Most bytes; `None`: as many as a body may have.
+        max_length: Option<usize>,
+    },
+}
+
+/// The value of a parameter, checked and as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Of any kind but [`ParameterKind::File`].
+    Text(String),
+    /// Of a [`ParameterKind::File`].
+    File(Cow<'a, [u8]>),
 }
 
 /// How deep a `json` value may be nested; the JSON readers of most programs stop near it.
 pub const JSON_DEPTH_MAX: usize = 128;
 
 impl ParameterKind {
+    /// Returns true if its values are any bytes.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// Returns the value that these bytes are, as it is sent and cached.
+    ///
+    /// # Errors
+    ///
+    /// As [`ParameterKind::read`].
+    pub fn read_bytes<'a>(&self, bytes: Cow<'a, [u8]>) -> Result<Value<'a>, String> {
+        match self {
+            Self::File { max_length: Some(most) } if bytes.len() > *most => {
+                Err(format!("must have at most {most} bytes"))
+            }
+            Self::File { .. } => Ok(Value::File(bytes)),
+            _ => {
+                let text = str::from_utf8(&bytes).map_err(|_| "is not UTF-8")?;
+                self.read(text).map(Value::Text)
+            }
+        }
+    }
+
     /// Returns the value as it is sent and cached: an `int` without leading zeros, `json`
     /// compact, everything else unchanged.
     ///
@@ -100,6 +138,10 @@ impl ParameterKind {
             Self::Bool if matches!(value, "true" | "false") => Ok(value.to_owned()),
             Self::Bool => Err("must be `true` or `false`".to_owned()),
             Self::Json => compact_json(value).map_err(str::to_owned),
+            Self::File { .. } => {
+                self.read_bytes(Cow::Borrowed(value.as_bytes()))?;
+                Ok(value.to_owned())
+            }
         }
     }
 }

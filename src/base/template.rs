@@ -68,7 +68,7 @@ pub struct TemplateProblem(pub String);
 pub const RESERVED: [&str; 4] = ["body", "nonce", "method", "path"];
 
 /// Types that belong in `match`; of them only `json` has a meaning in a template.
-const MATCH_TYPES: [&str; 4] = ["text", "int", "float", "bool"];
+const MATCH_TYPES: [&str; 5] = ["text", "int", "float", "bool", "file"];
 
 impl Template {
     /// Compiles a template; `parameters` are the names of the route's declared parameters, by

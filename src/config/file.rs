@@ -180,7 +180,7 @@ pub struct CacheFile {
 pub struct RouteFile {
     /// The method, or `ANY` for all, the path, and the parameters with their types: `"GET
     /// /fib?num={num:int}"`, `"PUT /words/{word}"`. `/*` at the end takes the rest of the path. Types are `text` (the default),
-    /// `int`, `float`, `bool` and `json`.
+    /// `int`, `float`, `bool`, `json` and `file`, which is any bytes, as a form uploads them.
     #[serde(rename = "match")]
     #[schemars(length(min = 1), extend("examples" = ["GET /path?key={key}"]))]
     pub match_text: String,
@@ -228,7 +228,8 @@ pub struct ParameterFile {
     /// Greatest value of an `int` or `float`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Scalar>,
-    /// Most characters of a `text`. If absent, 4096.
+    /// Most characters of a `text`, 4096 if absent; most bytes of a `file`, which else only
+    /// `limits.body` bounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_length: Option<usize>,

@@ -144,6 +144,26 @@ impl Framing {
         Ok(framing)
     }
 
+    /// Returns true if a question may hold nearly any bytes, those of a picture too. Only the text of
+    /// `until` is left out, if no nonce guards it.
+    pub fn carries_files(&self) -> bool {
+        match self {
+            Self::Until(_)
+            | Self::U16
+            | Self::U32
+            | Self::U32le
+            | Self::Netstring
+            | Self::ContentLength
+            | Self::Eof => true,
+            Self::Line
+            | Self::Nul
+            | Self::Lines(_)
+            | Self::Block
+            | Self::LastLine(_)
+            | Self::Turn => false,
+        }
+    }
+
     /// What in this value may not be part of a question in this framing; `None` if it may.
     ///
     /// Only values that callers choose are checked; the operator's own literals may hold

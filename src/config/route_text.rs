@@ -30,14 +30,14 @@ pub struct ParameterText {
     pub key: Arc<str>,
     /// Whether it is a segment of the path.
     pub in_path: bool,
-    /// `text`, `int`, `float`, `bool` or `json`.
+    /// `text`, `int`, `float`, `bool`, `json` or `file`.
     pub kind: &'static str,
 }
 
 /// What is wrong, and what to write instead.
 pub type Refusal = (String, String);
 
-const KINDS: [&str; 5] = ["text", "int", "float", "bool", "json"];
+const KINDS: [&str; 6] = ["text", "int", "float", "bool", "json", "file"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "ANY"];
 /// Methods of `WebDAV`, of caches and the like, which a route may take too.
 const RARE_METHODS: [&str; 22] = [
@@ -123,6 +123,12 @@ impl RouteText {
     fn read_segment(&mut self, segment: &str) -> Result<PathPart, Refusal> {
         if let Some(inside) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             let parameter = read_parameter(inside, None)?;
+            if parameter.kind == "file" {
+                let message = format!("`{segment}` cannot be a segment of the path");
+                let hint =
+                    format!("a file comes in the body: write ?{0}={{{0}:file}}", parameter.name);
+                return Err((message, hint));
+            }
             self.add(parameter)?;
             return Ok(PathPart::Parameter(self.parameters.len() - 1));
         }
@@ -248,6 +254,7 @@ mod tests {
             "GET /?a={header.x}",
             "GET /?a={1}",
             "GET /?a={a:itn}",
+            "PUT /{a:file}",
             "GET /?a={}",
         ];
         let all: Vec<String> = wrong.into_iter().map(said).collect();
@@ -271,6 +278,7 @@ a parameter cannot be called `body` -- the request's own values have that name i
 a parameter cannot be called `header.x` -- the request's own values have that name in `send`; choose another
 a parameter cannot be called `1` -- use letters, digits, `_` and `-`
 `itn` is not a parameter type -- did you mean {a:int}?
+`{a:file}` cannot be a segment of the path -- a file comes in the body: write ?a={a:file}
 a parameter cannot be called `` -- use letters, digits, `_` and `-`
 "##);
     }

@@ -98,7 +98,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
         Code::UriTooLong => ("The target is longer than 65,534 bytes", "Send less, or in the body"),
         Code::UnsupportedMediaType => (
             "The body is compressed, or the parameters of the route cannot be read from a body of \
-             this `Content-Type`",
+             this `Content-Type`, or a part of a form is encoded",
             "Send a type that `detail` names",
         ),
         Code::HeadersTooLarge => ("The head exceeds `limits.header` or 100 fields", "Send less"),

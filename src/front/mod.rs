@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod json_rpc;
+pub mod multipart;
 pub mod parameters;
 pub mod parts;
 pub mod problem;
@@ -20,6 +21,7 @@ mod cors;
 mod door;
 mod incoming;
 mod open;
+mod said;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,6 +46,7 @@ use self::question::Material;
 pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
+use self::said::Said;
 use crate::base::{Call, Failure, Timing};
 use crate::call::{Answer, CacheUse, Calls, Keep, Request as Asking};
 use crate::config::{
@@ -53,7 +56,7 @@ use crate::config::{
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
-use crate::sync::memory::{Exhausted, Memory};
+use crate::sync::memory::Memory;
 
 /// What all requests under one configuration share. Nothing in it changes except the switch to
 /// draining, so a reload makes a new one.
@@ -88,20 +91,6 @@ struct Served {
     /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
     reads: Reads,
-}
-
-/// What a request is answered with. Numbers are indices of routes.
-#[derive(Debug)]
-enum Said {
-    /// The methods of the path, and the route that a preflight asks about.
-    Options(Arc<str>, Option<usize>),
-    Text(usize),
-    Answer(usize, Answer),
-    /// The answers to a batch.
-    Batch(usize, Bytes, Timing),
-    /// Passed on; there is no answer.
-    Accepted(usize),
-    Failure(Option<usize>, Failure),
 }
 
 impl Front {
@@ -426,59 +415,6 @@ impl Front {
             account.write(&self.access, said.call(), said.failure());
         }
         response
-    }
-}
-
-impl Said {
-    /// Counts the bytes of an answer until they are sent; without room for them the answer is
-    /// `busy`. Kept answers have memory of their own.
-    fn held(mut self, memory: &Arc<Memory>) -> Self {
-        match &mut self {
-            Self::Answer(_, Answer { cache: Some(cache), .. }) if cache.is_kept() => {}
-            Self::Answer(_, Answer { result, .. }) => {
-                if let Ok(reply) = result {
-                    match memory.hold(std::mem::take(&mut reply.body)) {
-                        Ok(body) => reply.body = body,
-                        Err(Exhausted) => *result = Err(Failure::Busy),
-                    }
-                }
-            }
-            Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
-                Ok(body) => *replies = body,
-                Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
-            },
-            Self::Options(..) | Self::Text(_) | Self::Accepted(_) | Self::Failure(..) => {}
-        }
-        self
-    }
-
-    /// Returns what the call cost, if there was one.
-    fn call(&self) -> Option<Timing> {
-        match self {
-            Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
-            Self::Answer(_, answer) => Some(answer.timing),
-            Self::Batch(_, _, timing) => Some(*timing),
-            _ => None,
-        }
-    }
-
-    /// Returns the route of the request, if it has one.
-    fn route(&self) -> Option<usize> {
-        match self {
-            Self::Options(_, index) | Self::Failure(index, _) => *index,
-            Self::Text(index)
-            | Self::Answer(index, _)
-            | Self::Batch(index, ..)
-            | Self::Accepted(index) => Some(*index),
-        }
-    }
-
-    fn failure(&self) -> Option<&Failure> {
-        match self {
-            Self::Failure(_, failure) => Some(failure),
-            Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Options(..) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
-        }
     }
 }
 

@@ -9,13 +9,16 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::multipart::{Part, parts};
 use super::routes::path_values;
 use crate::base::Failure;
-use crate::base::parameter::{Parameter, ParameterKind, compact_json};
+use crate::base::parameter::{Parameter, ParameterKind, Value, compact_json};
 use crate::config::RouteSettings;
 
 /// Most parameters that a query or a body may have.
@@ -43,20 +46,29 @@ pub enum Body<'a> {
     Form(&'a [u8]),
     /// `application/json`.
     Json(&'a [u8]),
+    /// `multipart/form-data`.
+    Multipart {
+        /// The whole content type, which has the boundary.
+        content_type: &'a str,
+        /// The body.
+        bytes: &'a [u8],
+    },
     /// Something else.
     Other,
 }
 
 impl<'a> Body<'a> {
-    /// Sorts a body by its content type, without parameters of the type (`; charset=utf-8`).
-    pub fn of(content_type: Option<&str>, bytes: &'a [u8]) -> Self {
+    /// Sorts a body by its content type.
+    pub fn of(content_type: Option<&'a str>, bytes: &'a [u8]) -> Self {
         if bytes.is_empty() {
             return Self::Nothing;
         }
-        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let content_type = content_type.unwrap_or_default();
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
         match kind.to_ascii_lowercase().as_str() {
             "application/x-www-form-urlencoded" => Self::Form(bytes),
             "application/json" => Self::Json(bytes),
+            "multipart/form-data" => Self::Multipart { content_type, bytes },
             _ => Self::Other,
         }
     }
@@ -64,12 +76,15 @@ impl<'a> Body<'a> {
 
 /// Returns the values of all declared parameters in their order, checked and in the form in which
 /// they are sent.
-pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
+pub fn declared<'a>(
+    route: &'a RouteSettings,
+    sources: Sources<'a>,
+) -> Result<Vec<Value<'a>>, Failure> {
     let mut given = Given { parameters: &route.parameters, values: vec![] };
     given.values.resize(route.parameters.len(), None);
     if route.parameters.iter().any(|parameter| parameter.in_path) {
         for (index, segment) in path_values(route, sources.path) {
-            given.take(index, decode(segment, false))?;
+            given.take(index, decode(segment, false).map(Found::Text))?;
         }
     }
     if !route.parameters.is_empty() {
@@ -77,6 +92,9 @@ pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<Strin
         match sources.body {
             Body::Form(bytes) => given.take_pairs(form_text(bytes)?)?,
             Body::Json(bytes) => given.take_members(bytes)?,
+            Body::Multipart { content_type, bytes } => {
+                given.take_parts(parts(content_type, bytes)?)?;
+            }
             Body::Nothing | Body::Other => {}
         }
     }
@@ -87,11 +105,13 @@ pub fn declared(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<Strin
     let found = route.parameters.iter().zip(given.values);
     found
         .map(|(parameter, value)| match (value, &parameter.default) {
-            (Some(value), _) => parameter
-                .kind
-                .read(&value)
+            (Some(found), _) => found
+                .value(&parameter.kind)
                 .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.key))),
-            (None, Some(default)) => Ok(default.clone()),
+            (None, Some(default)) if parameter.kind.is_file() => {
+                Ok(Value::File(Cow::Owned(default.clone().into_bytes())))
+            }
+            (None, Some(default)) => Ok(Value::Text(default.clone())),
             (None, None) => Err(missing(parameter)),
         })
         .collect()
@@ -127,23 +147,68 @@ pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure
             let compact = compact_json(value.get());
             add(name, compact.map_err(|what| bad_request(format!("a value in the body {what}")))?)
         })?,
+        Body::Multipart { content_type, bytes } => {
+            for part in parts(content_type, bytes)?.into_iter().filter(|part| !part.is_left_out) {
+                let value = undeclared_value(&part)?;
+                add(&part.name, value.to_string())?;
+            }
+        }
         Body::Other => return Err(unsupported_body()),
         Body::Nothing | Body::Form(_) => {}
     }
     Ok(members)
 }
 
+/// Returns a part of a form that no parameter describes: a text, or a file as base64.
+fn undeclared_value(part: &Part<'_>) -> Result<serde_json::Value, Failure> {
+    if part.is_file {
+        return Ok(BASE64.encode(part.bytes).into());
+    }
+    is_readable(part)?;
+    let text = str::from_utf8(part.bytes);
+    let text = text.map_err(|_| bad_request("the value of a parameter is not UTF-8"))?;
+    Ok(text.into())
+}
+
+/// Refuses a text that is written in characters of another set.
+fn is_readable(part: &Part<'_>) -> Result<(), Failure> {
+    match &part.foreign_charset {
+        None => Ok(()),
+        Some(_) => Err(Failure::UnsupportedMediaType {
+            detail: "the `charset` of a part of the form is not UTF-8".into(),
+        }),
+    }
+}
+
+/// What a source has for a parameter.
+#[derive(Clone, Debug)]
+enum Found<'a> {
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl<'a> Found<'a> {
+    fn value(self, kind: &ParameterKind) -> Result<Value<'a>, String> {
+        match self {
+            Self::Text(text) if !kind.is_file() => kind.read(&text).map(Value::Text),
+            Self::Text(Cow::Borrowed(text)) => kind.read_bytes(Cow::Borrowed(text.as_bytes())),
+            Self::Text(Cow::Owned(text)) => kind.read_bytes(Cow::Owned(text.into_bytes())),
+            Self::Bytes(bytes) => kind.read_bytes(bytes),
+        }
+    }
+}
+
 /// The values found so far.
 struct Given<'a> {
     parameters: &'a [Parameter],
-    values: Vec<Option<Cow<'a, str>>>,
+    values: Vec<Option<Found<'a>>>,
 }
 
 impl<'a> Given<'a> {
     fn take(
         &mut self,
         index: usize,
-        value: Result<Cow<'a, str>, &'static str>,
+        value: Result<Found<'a>, &'static str>,
     ) -> Result<(), Failure> {
         let parameter = &self.parameters[index];
         let value = value.map_err(|what| bad(parameter, &format!("`{}` {what}", parameter.key)))?;
@@ -164,7 +229,24 @@ impl<'a> Given<'a> {
             }
             let key = decode(key, true).map_err(|_| unreadable_name())?;
             if let Some(index) = self.index_of(&key) {
-                self.take(index, decode(value, true))?;
+                let found = if self.parameters[index].kind.is_file() {
+                    decode_bytes(value, true).map(Found::Bytes)
+                } else {
+                    decode(value, true).map(Found::Text)
+                };
+                self.take(index, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_parts(&mut self, parts: Vec<Part<'a>>) -> Result<(), Failure> {
+        for part in parts.into_iter().filter(|part| !part.is_left_out) {
+            if let Some(index) = self.index_of(&part.name) {
+                if !self.parameters[index].kind.is_file() {
+                    is_readable(&part)?;
+                }
+                self.take(index, Ok(Found::Bytes(Cow::Borrowed(part.bytes))))?;
             }
         }
         Ok(())
@@ -172,7 +254,10 @@ impl<'a> Given<'a> {
 
     fn take_members(&mut self, body: &'a [u8]) -> Result<(), Failure> {
         for_each_member(body, |key, value| match self.index_of(key) {
-            Some(index) => self.take(index, value_as_text(&self.parameters[index].kind, value)),
+            Some(index) => {
+                let text = value_as_text(&self.parameters[index].kind, value);
+                self.take(index, text.map(Found::Text))
+            }
             None => Ok(()),
         })
     }
@@ -207,26 +292,30 @@ const SHORT: usize = 32;
 ///
 /// What is wrong, as the end of a sentence about the value.
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
+    match decode_bytes(text, plus_is_space)? {
+        Cow::Borrowed(_) => Ok(Cow::Borrowed(text)),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "is not UTF-8"),
+    }
+}
+
+/// Decodes as [`decode`] does, to what may be no text.
+fn decode_bytes(text: &str, plus_is_space: bool) -> Result<Cow<'_, [u8]>, &'static str> {
     let is_plain = match text.len() {
         ..=SHORT => !text.bytes().any(|byte| matches!(byte, b'%' | b'+')),
         _ => memchr::memchr2(b'%', b'+', text.as_bytes()).is_none(),
     };
     if is_plain {
-        return Ok(Cow::Borrowed(text));
+        return Ok(Cow::Borrowed(text.as_bytes()));
     }
     let has_spaces = plus_is_space && text.contains('+');
-    let text = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
-    if !text.contains('%') {
-        return Ok(text);
-    }
-    let mut after_each = text.split('%').skip(1);
+    let spaced = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    let mut after_each = spaced.split('%').skip(1);
     let is_hex =
         |after: &str| after.len() >= 2 && after.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
     if !after_each.all(is_hex) {
         return Err("holds a `%` without two hexadecimal digits");
     }
-    let decoded = percent_decode_str(&text).decode_utf8().map_err(|_| "is not UTF-8")?;
-    Ok(Cow::Owned(decoded.into_owned()))
+    Ok(Cow::Owned(percent_decode_str(&spaced).collect()))
 }
 
 fn form_text(bytes: &[u8]) -> Result<&str, Failure> {
@@ -337,8 +426,8 @@ fn unreadable_name() -> Failure {
 }
 
 fn unsupported_body() -> Failure {
-    let detail = "parameters are read from `application/x-www-form-urlencoded` and \
-                  `application/json`, and the body is neither";
+    let detail = "parameters are read from `application/x-www-form-urlencoded`, \
+                  `multipart/form-data` and `application/json`, and the body is none of these";
     Failure::UnsupportedMediaType { detail: detail.into() }
 }
 
@@ -390,10 +479,19 @@ pub(super) mod tests {
         parameters: &[(&str, ParameterKind)],
         sources: Sources<'_>,
     ) -> Result<Vec<String>, Failure> {
-        declared(&route("GET /f", parameters), sources)
+        texts(&route("GET /f", parameters), sources)
     }
 
-    fn code(result: Result<Vec<String>, Failure>) -> &'static str {
+    /// The values of the parameters, of which none is a file.
+    fn texts(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
+        let text = |value| match value {
+            Value::Text(text) => text,
+            Value::File(bytes) => panic!("{bytes:?} is a file"),
+        };
+        declared(route, sources).map(|values| values.into_iter().map(text).collect())
+    }
+
+    fn code<T: fmt::Debug>(result: Result<T, Failure>) -> &'static str {
         result.expect_err("a failure").code().as_str()
     }
 
@@ -411,7 +509,7 @@ pub(super) mod tests {
             Body::Json(br#"{"c": "007"}"#),
         ] {
             let sources = Sources { path: "/f/x%20+", query: "b=%C3%A9+1&z", body };
-            assert_eq!(declared(&route, sources), values(&["x +", "é 1", "7"]), "{body:?}");
+            assert_eq!(texts(&route, sources), values(&["x +", "é 1", "7"]), "{body:?}");
         }
     }
 
@@ -456,9 +554,9 @@ pub(super) mod tests {
             parameter: "num".into(),
             detail: "include a number with /fib?num=x".into(),
         };
-        assert_eq!(declared(&route, sources("")), Err(told));
+        assert_eq!(texts(&route, sources("")), Err(told));
         route.parameters[0].default = Some("12".to_owned());
-        assert_eq!(declared(&route, sources("")), values(&["12"]));
+        assert_eq!(texts(&route, sources("")), values(&["12"]));
     }
 
     #[test]
@@ -508,6 +606,83 @@ pub(super) mod tests {
         assert_eq!(both("num=1"), values(&["1"]));
         assert_eq!(Body::of(None, b"x"), Body::Other);
         assert_eq!(Body::of(Some("TEXT/plain"), b""), Body::Nothing);
+    }
+
+    const FORM: &str = "multipart/form-data; boundary=b";
+
+    fn file() -> ParameterKind {
+        ParameterKind::File { max_length: Some(5) }
+    }
+
+    /// A form of these parts, each what comes after `form-data; ` and the content.
+    fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (disposition, content) in parts {
+            let header = format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
+            body.extend_from_slice(header.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--b--\r\n");
+        body
+    }
+
+    #[test]
+    fn parts_of_a_form_are_parameters_and_a_file_is_its_bytes() {
+        let route = route("POST /f", &[("n", int()), ("q", text()), ("f", file())]);
+        let declared = |parts: &[(&str, &[u8])], query| {
+            let bytes = form(parts);
+            let body = Body::of(Some(FORM), &bytes);
+            let values = declared(&route, Sources { path: "/f", query, body });
+            values.map(|values| format!("{values:?}"))
+        };
+        let parts: &[(&str, &[u8])] =
+            &[("name=f; filename=x", b"\r\n\0\xff"), ("name=n", b"007"), ("name=x", b"\xff")];
+        let read = declared(parts, "q=a");
+        assert_eq!(read, Ok(r#"[Text("7"), Text("a"), File([13, 10, 0, 255])]"#.to_owned()));
+        for (wrong, failure) in [
+            (&[("name=f; filename=x", &b"123456"[..]), ("name=n", b"1")][..], "bad_parameter"),
+            (&[("name=f", b"1"), ("name=f", b"1"), ("name=n", b"1")], "bad_parameter"),
+            (&[("name=f", b"1"), ("name=n", b"\xff")], "bad_parameter"),
+            (&[("name=f", b"1"), ("name=n", b"1"), ("name=q", b"1")], "bad_parameter"),
+            (&[("name=f; filename=\"\"", b""), ("name=n", b"1")], "bad_parameter"),
+            (&[("name=n", b"1")], "bad_parameter"),
+            (&[("name=f", b"1"), ("n=n", b"1")], "bad_request"),
+        ] {
+            assert_eq!(code(declared(wrong, "q=a")), failure, "{wrong:?}");
+        }
+        let odd: &[(&str, &[u8])] = &[("name=q\r\nContent-Type: text/plain; charset=latin1", b"a")];
+        assert_eq!(code(declared(odd, "")), "unsupported_media_type");
+        let odd: &[(&str, &[u8])] = &[("name=f\r\nContent-Type: text/plain; charset=latin1", b"a")];
+        assert!(declared(odd, "q=a&n=1").is_ok(), "a file may be of any characters");
+    }
+
+    #[test]
+    fn a_file_may_come_as_a_value_of_any_other_source() {
+        let route = route("POST /f", &[("f", file())]);
+        let read = |query, body| declared(&route, Sources { path: "/f", query, body });
+        let is = |bytes: &'static [u8]| Ok(vec![Value::File(Cow::Borrowed(bytes))]);
+        assert_eq!(read("f=%ff+%00", Body::Nothing), is(b"\xff \0"));
+        assert_eq!(read("f=abc", Body::Nothing), is(b"abc"));
+        assert_eq!(read("", Body::Form(b"f=%0d%0a")), is(b"\r\n"));
+        assert_eq!(read("", Body::Json(br#"{"f":"\u00e9"}"#)), is("é".as_bytes()));
+        assert_eq!(code(read("f=123456", Body::Nothing)), "bad_parameter");
+        assert_eq!(code(read("f=%f", Body::Nothing)), "bad_parameter");
+    }
+
+    #[test]
+    fn without_declared_parameters_parts_become_texts_and_base64() {
+        let bytes = form(&[("name=a", b"\"1"), ("name=f; filename=x", b"\xff"), ("name=g", b"")]);
+        let body = Body::of(Some(FORM), &bytes);
+        let all = undeclared(Sources { path: "/f", query: "", body });
+        let pair = |name: &str, json: &str| (name.to_owned(), json.to_owned());
+        assert_eq!(
+            all,
+            Ok(vec![pair("a", r#""\"1""#), pair("f", r#""/w==""#), pair("g", r#""""#)])
+        );
+        let bytes = form(&[("name=a", b"1"), ("name=a; filename=x", b"2")]);
+        let body = Body::of(Some(FORM), &bytes);
+        assert!(undeclared(Sources { path: "/f", query: "", body }).is_err());
     }
 
     #[test]

@@ -13,10 +13,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::COOKIE;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::parameters::{self, Sources, without_mark};
-use crate::base::parameter::{ParameterKind, compact_json};
+use crate::base::parameter::{ParameterKind, Value, compact_json};
 use crate::base::template::{Form, Segment, Slot, Template};
 use crate::base::{Failure, Question};
 use crate::config::{CallSettings, Framing, RouteSettings, SendShape, WireSettings};
@@ -100,7 +100,7 @@ fn whole_value<'a>(
     wire: &WireSettings,
     template: &Template,
     material: Material<'a>,
-    values: &mut [String],
+    values: &mut [Value<'_>],
 ) -> Option<(&'a str, Bytes)> {
     match template.segments[..] {
         [Segment::Slot(Slot::Body(Form::AsIs))] => {
@@ -108,11 +108,23 @@ fn whole_value<'a>(
             Some(("body", material.body.slice(..length)))
         }
         [Segment::Slot(Slot::Parameter { index, form: Form::AsIs })] => {
-            let value = std::mem::take(&mut values[index]);
-            Some((&material.route.parameters[index].name, value.into()))
+            let value = match &mut values[index] {
+                Value::Text(text) => std::mem::take(text).into(),
+                Value::File(bytes) => uncopied(bytes, material.body),
+            };
+            Some((&material.route.parameters[index].name, value))
         }
         _ => None,
     }
+}
+
+/// Returns the bytes of a file, which as a rule are a part of the body.
+fn uncopied(bytes: &[u8], body: &Bytes) -> Bytes {
+    let (inner, outer) = (bytes.as_ptr_range(), body.as_ptr_range());
+    if outer.start <= inner.start && inner.end <= outer.end {
+        return body.slice_ref(bytes);
+    }
+    Bytes::copy_from_slice(bytes)
 }
 
 /// The body as a question has it: without its last line end, unless a question may be of any bytes
@@ -194,7 +206,7 @@ impl<'a> Rendering<'a> {
         &mut self,
         template: &Template,
         material: Material<'_>,
-        values: &[String],
+        values: &[Value<'_>],
         nonce: &str,
     ) -> Result<(), Failure> {
         for segment in &template.segments {
@@ -208,13 +220,19 @@ impl<'a> Rendering<'a> {
             match slot {
                 Slot::Parameter { index, form } => {
                     let parameter = &material.route.parameters[*index];
-                    let value = &*values[*index];
-                    let value = match form {
-                        Form::AsIs | Form::Line => Cow::Borrowed(value),
-                        Form::Json => as_json_value(&parameter.kind, value),
-                        Form::Base64 => Cow::Owned(BASE64.encode(value)),
+                    let value = &values[*index];
+                    let bytes = match value {
+                        Value::Text(text) => text.as_bytes(),
+                        Value::File(bytes) => bytes,
                     };
-                    self.value(&parameter.name, value.as_bytes())?;
+                    let written = match form {
+                        Form::AsIs | Form::Line => Cow::Borrowed(bytes),
+                        Form::Json => Cow::Owned(
+                            as_json_value(&parameter.kind, value).into_owned().into_bytes(),
+                        ),
+                        Form::Base64 => Cow::Owned(BASE64.encode(bytes).into_bytes()),
+                    };
+                    self.value(&parameter.name, &written)?;
                 }
                 Slot::Body(Form::AsIs) => {
                     self.value("body", plain_body(self.wire, material.body))?;
@@ -236,7 +254,7 @@ impl<'a> Rendering<'a> {
     }
 
     /// Writes the parameters as a JSON object.
-    fn object(&mut self, material: Material<'_>, values: &[String]) -> Result<(), Failure> {
+    fn object(&mut self, material: Material<'_>, values: &[Value<'_>]) -> Result<(), Failure> {
         let declared = &material.route.parameters;
         let members = if declared.is_empty() {
             parameters::undeclared(material.sources)?
@@ -339,13 +357,12 @@ fn all_starts<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usiz
     })
 }
 
-fn as_json_value<'a>(kind: &ParameterKind, value: &'a str) -> Cow<'a, str> {
-    match kind {
-        ParameterKind::Text { .. } => Cow::Owned(json_string(value)),
-        ParameterKind::Int { .. }
-        | ParameterKind::Float { .. }
-        | ParameterKind::Bool
-        | ParameterKind::Json => Cow::Borrowed(value),
+/// A value as JSON: what is JSON already stays, a file is a text of base64.
+fn as_json_value<'a>(kind: &ParameterKind, value: &'a Value<'_>) -> Cow<'a, str> {
+    match value {
+        Value::Text(text) if matches!(kind, ParameterKind::Text { .. }) => json_string(text).into(),
+        Value::Text(text) => Cow::Borrowed(text),
+        Value::File(bytes) => format!("\"{}\"", BASE64.encode(bytes)).into(),
     }
 }
 
@@ -354,7 +371,7 @@ fn json_string(text: &str) -> String {
 }
 
 /// Returns the whole request as one JSON object on one line.
-fn whole_request(material: Material<'_>) -> Value {
+fn whole_request(material: Material<'_>) -> serde_json::Value {
     let mut headers = Map::new();
     for name in material.headers.keys() {
         let value = header_value(material.headers, name.as_str());
@@ -371,7 +388,10 @@ fn whole_request(material: Material<'_>) -> Value {
         ("headers", headers.into()),
         (body_name, body.into()),
     ];
-    members.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect()
+    members
+        .into_iter()
+        .map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Returns the value of a header: several are joined as HTTP defines it, none is empty.

@@ -40,14 +40,17 @@ impl<'a> Sample<'a> {
 
     /// Returns the `curl` command that sends it to this address: `127.0.0.1:3000` or `unix:/path`.
     pub fn curl(&self, address: &str) -> String {
+        let files: String = self.files().collect();
         let options = match (self.route.method.as_str(), &self.call.send) {
             ("GET", _) => String::new(),
+            ("POST" | "ANY", _) if !files.is_empty() => files.clone(),
+            (method, _) if !files.is_empty() => format!("-X {method} {files}"),
             ("POST" | "ANY", SendShape::Template(_) | SendShape::Http) => {
                 format!("-d '{}' ", self.body)
             }
             (method, _) => format!("-X {method} "),
         };
-        let target = match self.query() {
+        let target = match self.query(files.is_empty() || self.route.method == "GET") {
             query if query.is_empty() => self.path(),
             query => format!("{}?{query}", self.path()),
         };
@@ -63,7 +66,7 @@ impl<'a> Sample<'a> {
     ///
     /// Why the question cannot be sent in the framing of the pool.
     pub fn question(&self, wire: &WireSettings, nonce: &str) -> Result<Question, Failure> {
-        let (path, query) = (self.path(), self.query());
+        let (path, query) = (self.path(), self.query(true));
         let material = Material {
             route: self.route,
             method: &self.route.method,
@@ -84,9 +87,19 @@ impl<'a> Sample<'a> {
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
-    fn query(&self) -> String {
+    /// The options of `curl` that send the files.
+    fn files(&self) -> impl Iterator<Item = String> {
         let values = self.route.parameters.iter().zip(&self.values);
-        let in_query = values.filter(|(parameter, _)| !parameter.in_path);
+        let files = values.filter(|(parameter, _)| parameter.kind.is_file());
+        files.map(|(parameter, value)| format!("-F '{}={value}' ", parameter.key))
+    }
+
+    /// The query, with the files or without.
+    fn query(&self, with_files: bool) -> String {
+        let values = self.route.parameters.iter().zip(&self.values);
+        let in_query = values.filter(|(parameter, _)| {
+            !parameter.in_path && (with_files || !parameter.kind.is_file())
+        });
         let pairs: Vec<String> = in_query
             .map(|(parameter, value)| format!("{}={}", encoded(&parameter.key), encoded(value)))
             .collect();
@@ -100,7 +113,7 @@ fn value(parameter: &Parameter, number: usize) -> Option<String> {
     let mut candidates: Vec<String> = parameter.default.iter().cloned().collect();
     candidates.extend(match &parameter.kind {
         ParameterKind::Text { one_of, .. } if !one_of.is_empty() => one_of.clone(),
-        ParameterKind::Text { .. } => own(&TEXTS),
+        ParameterKind::Text { .. } | ParameterKind::File { .. } => own(&TEXTS),
         ParameterKind::Int { min, max } => {
             let bounds = min.iter().chain(max).cloned();
             own(&["10", "1", "2", "3"]).into_iter().chain(bounds).collect()
@@ -183,6 +196,10 @@ mod tests {
             |route: &RouteSettings, address| Sample::new(route, 0).expect("a sample").curl(address);
         assert_eq!(sample(&route, "[::1]:3000"), "curl 'http://[::1]:3000/a?y=hello'");
         route.method = "POST".to_owned();
+        let file = ParameterKind::File { max_length: None };
+        let upload = calling("POST /a", &[("doc", file), ("y", text())], "{y} {doc:base64}");
+        let command = "curl -F 'doc=hello' 'http://[::1]:3000/a?y=hello'";
+        assert_eq!(sample(&upload, "[::1]:3000"), command);
         let socket = "curl -d 'a b' --unix-socket /s 'http://localhost/a?y=hello'";
         assert_eq!(sample(&route, "unix:/s"), socket);
     }

@@ -468,3 +468,32 @@ fn a_body_of_a_response_knows_its_length_and_its_end() {
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(3), false));
     assert!(FrontBody::Empty.is_end_stream());
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_file_is_its_bytes_however_the_body_is_split(
+        content in proptest::collection::vec(proptest::sample::select(b"\r\n-b:\0\xff".as_slice()), 0..200),
+        sizes in proptest::collection::vec(1..40_usize, 1..20),
+    ) {
+        let head = b"--xyz\r\nContent-Disposition: form-data; name=doc; filename=a\r\n\r\n";
+        let body = [head, &content[..], b"\r\n--xyz--"].concat();
+        let mut rest: &'static [u8] = body.leak();
+        let mut pieces = VecDeque::new();
+        for size in sizes {
+            let (piece, others) = rest.split_at(size.min(rest.len()));
+            pieces.push_back(piece);
+            rest = others;
+        }
+        pieces.push_back(rest);
+        let file = ParameterKind::File { max_length: None };
+        let front = front(vec![calling("POST /", &[("doc", file)], "{doc:base64}")]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let told = runtime.expect("a runtime").block_on(async {
+            let form = [("content-type", "multipart/form-data; boundary=xyz")];
+            let body = Pieces { pieces, endless: false };
+            ask_with(&front, &Echo::default(), "POST /", &form, body).await
+        });
+        let sent = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &told.body);
+        proptest::prop_assert_eq!((told.status, sent), (200, Ok(content)));
+    }
+}

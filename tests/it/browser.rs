@@ -23,7 +23,7 @@ source.addEventListener("done", () => { source.close(); say("events", parts.join
 source.onerror = () => { source.close(); say("events", "nothing"); };
 </script>"#;
 
-fn has_chromium() -> bool {
+pub(crate) fn has_chromium() -> bool {
     let is_there = shell("chromium --version >/dev/null 2>&1").0 == 0;
     if !is_there {
         skipped("chromium is not installed", "`apt-get install chromium` does it");
@@ -32,7 +32,7 @@ fn has_chromium() -> bool {
 }
 
 /// What the page at this address looks like once its scripts are done.
-fn shown(address: &str, dir: &Path) -> String {
+pub(crate) fn shown(address: &str, dir: &Path) -> String {
     let profile = dir.join("profile");
     let line = format!(
         "timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \

@@ -68,5 +68,6 @@ mod system;
 mod turn;
 mod two_pools;
 mod unasked;
+mod uploads;
 mod watch;
 mod web_pages;

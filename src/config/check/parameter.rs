@@ -83,7 +83,7 @@ fn refuse_what_does_not_bound(
     let bounds = [
         ("min", file.min.is_some(), is_number),
         ("max", file.max.is_some(), is_number),
-        ("max_length", file.max_length.is_some(), kind == "text"),
+        ("max_length", file.max_length.is_some(), matches!(kind, "text" | "file")),
         ("pattern", file.pattern.is_some(), kind == "text"),
         ("one_of", file.one_of.is_some(), kind == "text"),
     ];
@@ -92,6 +92,7 @@ fn refuse_what_does_not_bound(
             let message = format!("`{key}` has no effect on a parameter of type {kind}");
             let hint = match key {
                 "min" | "max" => "it bounds `int` and `float`",
+                "max_length" => "it bounds `text` and `file`",
                 _ => "it bounds `text`",
             };
             findings.refuse(&path.key(key), message, hint);
@@ -118,6 +119,7 @@ fn kind(
         }
         "bool" => ParameterKind::Bool,
         "json" => ParameterKind::Json,
+        "file" => ParameterKind::File { max_length: file.max_length },
         _ => ParameterKind::Text {
             max_length: file.max_length.unwrap_or(MAX_LENGTH),
             pattern: file

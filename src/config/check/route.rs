@@ -252,6 +252,7 @@ impl RouteCheck<'_, '_> {
         if !template.has_nonce() {
             self.refuse_without_nonce(pool);
         }
+        self.refuse_plain_files(&template, parameters, pool);
         Some(SendShape::Template(template))
     }
 
@@ -268,6 +269,33 @@ impl RouteCheck<'_, '_> {
                 "the answer would end with `{nonce}`, which `send` does not tell the program";
             let hint = "put {nonce} into `send`, as in \"{body}\\n.print {nonce}\"";
             self.findings.refuse(&self.path.key("send"), message, hint);
+        }
+    }
+
+    /// Reports a file that is written as it is into questions which cannot hold any bytes.
+    fn refuse_plain_files(
+        &mut self,
+        template: &Template,
+        parameters: &[Parameter],
+        pool: Option<usize>,
+    ) {
+        if self.wire(pool).is_none_or(|wire| wire.framing.send.carries_files()) {
+            return;
+        }
+        for segment in &template.segments {
+            let Segment::Slot(Slot::Parameter { index, form: Form::AsIs }) = segment else {
+                continue;
+            };
+            let Parameter { name, kind, .. } = &parameters[*index];
+            if kind.is_file() {
+                let message = format!(
+                    "`{name}` is a file, and a question of this pool cannot hold all bytes"
+                );
+                let hint = format!(
+                    "write {{{name}:base64}} in `send`, or frame questions by a length or `eof`"
+                );
+                self.findings.refuse(&self.path.key("send"), message, hint);
+            }
         }
     }
 

@@ -1,0 +1,76 @@
+//! What a request is answered with, before it is a response.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::{Failure, Timing};
+use crate::call::{Answer, CacheUse};
+use crate::sync::memory::{Exhausted, Memory};
+
+/// What a request is answered with. Numbers are indices of routes.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// The methods of the path, and the route that a preflight asks about.
+    Options(Arc<str>, Option<usize>),
+    Text(usize),
+    Answer(usize, Answer),
+    /// The answers to a batch.
+    Batch(usize, Bytes, Timing),
+    /// Passed on; there is no answer.
+    Accepted(usize),
+    Failure(Option<usize>, Failure),
+}
+
+impl Said {
+    /// Counts the bytes of an answer until they are sent; without room for them the answer is
+    /// `busy`. Kept answers have memory of their own.
+    pub(super) fn held(mut self, memory: &Arc<Memory>) -> Self {
+        match &mut self {
+            Self::Answer(_, Answer { cache: Some(cache), .. }) if cache.is_kept() => {}
+            Self::Answer(_, Answer { result, .. }) => {
+                if let Ok(reply) = result {
+                    match memory.hold(std::mem::take(&mut reply.body)) {
+                        Ok(body) => reply.body = body,
+                        Err(Exhausted) => *result = Err(Failure::Busy),
+                    }
+                }
+            }
+            Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
+                Ok(body) => *replies = body,
+                Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
+            },
+            Self::Options(..) | Self::Text(_) | Self::Accepted(_) | Self::Failure(..) => {}
+        }
+        self
+    }
+
+    /// Returns what the call cost, if there was one.
+    pub(super) fn call(&self) -> Option<Timing> {
+        match self {
+            Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
+            Self::Answer(_, answer) => Some(answer.timing),
+            Self::Batch(_, _, timing) => Some(*timing),
+            _ => None,
+        }
+    }
+
+    /// Returns the route of the request, if it has one.
+    pub(super) fn route(&self) -> Option<usize> {
+        match self {
+            Self::Options(_, index) | Self::Failure(index, _) => *index,
+            Self::Text(index)
+            | Self::Answer(index, _)
+            | Self::Batch(index, ..)
+            | Self::Accepted(index) => Some(*index),
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failure(_, failure) => Some(failure),
+            Self::Answer(_, answer) => answer.result.as_ref().err(),
+            Self::Options(..) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
+        }
+    }
+}
