@@ -23,6 +23,7 @@ mod policy;
 mod pool;
 mod server;
 mod sync;
+mod systemd;
 mod watch;
 mod wire;
 mod worker;

@@ -22,7 +22,7 @@ pub(super) fn run(source: &ConfigSource, mode: Mode) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("error: {error}\n"));
-            ExitCode::from(FAILED)
+            ExitCode::from(if error.is_of_usage() { REFUSED } else { FAILED })
         }
     }
 }

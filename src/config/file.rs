@@ -29,7 +29,8 @@ pub struct File {
     /// those. A port alone (`3000`, `":3000"`) and `"localhost:3000"` mean 127.0.0.1, which only
     /// this machine can reach; `"0.0.0.0:3000"` is for everybody. Port 0 takes any free port. A
     /// socket file is made with mode 0660, replaces one that no server listens on, and is removed
-    /// on exit.
+    /// on exit. Sockets that a service manager passes (`LISTEN_FDS`) take its place; one that is
+    /// named `admin` takes the place of `admin`.
     pub listen: ListenFile,
     /// Where operators connect, for health, metrics and reload; `"off"` switches it off. If it is
     /// not set and port 3001 is taken, any free port is used.

@@ -176,11 +176,24 @@ fn usable_dir(dir: &Path) -> io::Result<()> {
     Ok(access(dir, Access::EXEC_OK)?)
 }
 
+/// Variables with which a service manager speaks to the server alone. A worker that believed them
+/// would take the server's sockets for its own, or report for the server.
+const FOR_THE_SERVER: &[&str] = &[
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 /// The environment of the pool's workers.
 fn environment(pool: &PoolFile, inherited: &Environment) -> Environment {
     const UNBUFFERED: &str = "PYTHONUNBUFFERED";
     let is_kept = |name: &OsStr| {
-        let is_ours = name.as_bytes().starts_with(b"HTTPIPE_");
+        let is_ours = name.as_bytes().starts_with(b"HTTPIPE_")
+            || FOR_THE_SERVER.iter().any(|variable| name == *variable);
         let is_replaced = name == UNBUFFERED || pool.env.keys().any(|key| name == OsStr::new(key));
         !pool.clear_env && !is_ours && !is_replaced
     };

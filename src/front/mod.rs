@@ -19,6 +19,7 @@ mod body;
 mod converse;
 mod cors;
 mod door;
+mod ending;
 mod incoming;
 mod open;
 mod said;
@@ -27,7 +28,6 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ use http::{Method, Request, Response};
 use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
 use self::door::Door;
+use self::ending::Ending;
 use self::incoming::{Incoming, Matched};
 use self::open::Open;
 use self::parameters::{Body, Sources};
@@ -77,7 +78,8 @@ pub struct Front {
     /// The configuration has `cors` somewhere.
     has_cors: bool,
     ids: RequestIds,
-    draining: AtomicBool,
+    /// Where its end begins.
+    pub ending: Ending,
 }
 
 /// A route, with what its requests need prepared.
@@ -127,14 +129,8 @@ impl Front {
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
             ids: RequestIds::new(),
-            draining: AtomicBool::new(false),
+            ending: Ending::default(),
         }
-    }
-
-    /// Refuses every new request as `draining` from now on, and closes its connection. Accepted
-    /// calls go on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
     }
 
     /// Answers one request of this caller, whose head ended at `received`. Never fails: what goes
@@ -155,7 +151,7 @@ impl Front {
         let made_id = own_id.is_none().then(|| self.ids.next());
         let made_id = made_id.as_ref().map(RequestId::as_str);
         let request_id = own_id.or(made_id).expect("one of both is there");
-        let draining = self.draining.load(Ordering::Acquire);
+        let draining = self.ending.is_draining();
         let body = pin!(body);
         let mut incoming = Incoming::new(&head, body, received);
         let sound = conformance::check(&head);
@@ -175,7 +171,7 @@ impl Front {
             said.held(&self.memory)
         };
         // Draining may have begun meanwhile; then this is the last answer of the connection.
-        let close = self.draining.load(Ordering::Acquire)
+        let close = self.ending.is_parting()
             || !incoming.was_read_whole()
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));

@@ -284,7 +284,7 @@ async fn a_caller_may_name_its_request_and_its_deadline() {
 #[tokio::test]
 async fn a_draining_front_refuses_everything_and_closes() {
     let (front, calls) = (fib(), Echo::default());
-    front.drain();
+    front.ending.drain();
     let told = ask(&front, &calls, "GET /fib?num=1").await;
     told.is(503, "draining");
     assert_eq!((told.header("connection"), told.header("retry-after")), ("close", "1"));

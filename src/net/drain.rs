@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The stop of one server, shared by all its threads and connections.
 ///
@@ -35,6 +36,22 @@ impl Drain {
         self.begun.cancelled().await;
     }
 
+    /// Closes idle connections from now on; the others after their current response.
+    pub fn close_idle(&self) {
+        self.closing.cancel();
+    }
+
+    /// Waits until no connection is open.
+    pub async fn become_none(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Counts a connection as open before it runs, until the result is dropped.
+    pub fn expect_connection(&self) -> TaskTrackerToken {
+        self.connections.token()
+    }
+
     /// Runs a connection on the current thread's local runtime, and waits for it in
     /// [`finish`](Self::finish).
     pub fn spawn_local<F>(&self, connection: F) -> JoinHandle<()>
@@ -48,7 +65,7 @@ impl Drain {
     /// Returns how many are left then; they end with their runtimes.
     pub async fn finish(&self, patience: Duration) -> usize {
         self.begun.cancel();
-        self.closing.cancel();
+        self.close_idle();
         self.connections.close();
         match tokio::time::timeout(patience, self.connections.wait()).await {
             Ok(()) => 0,

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, getsockname, sockopt};
 
 use super::Stream;
 use crate::config::ListenAddress;
@@ -39,6 +39,8 @@ pub struct Listener {
 enum Local {
     Tcp(SocketAddr),
     Unix(SocketFile),
+    /// A Unix socket whose file belongs to somebody else.
+    LentUnix(String),
 }
 
 /// Why nobody can connect at an address, and what to do about it.
@@ -66,12 +68,26 @@ impl Listener {
         }
     }
 
+    /// Takes a socket that somebody else has bound, listens on, and keeps open. `name` is what a
+    /// problem calls it.
+    pub fn lent(socket: OwnedFd, name: String) -> Result<Self, ListenError> {
+        let refuse = |(reason, remedy): (String, &'static str)| ListenError {
+            address: name,
+            reason,
+            remedy,
+            in_use: false,
+        };
+        let local = local_of_lent(&socket).map_err(refuse)?;
+        Ok(Self { local, socket })
+    }
+
     /// Returns the address where it listens, with the real port: `127.0.0.1:3000`, or
     /// `unix:/path`.
     pub fn local(&self) -> String {
         match &self.local {
             Local::Tcp(address) => address.to_string(),
             Local::Unix(file) => show_unix(&file.path),
+            Local::LentUnix(name) => name.clone(),
         }
     }
 
@@ -81,15 +97,20 @@ impl Listener {
         matches!(&self.local, Local::Tcp(address) if address.ip().is_loopback())
     }
 
+    /// Returns true if other machines may reach it.
+    pub fn is_open_to_other_machines(&self) -> bool {
+        matches!(&self.local, Local::Tcp(address) if !address.ip().is_loopback())
+    }
+
     /// Gives it to the runtime of the current thread.
     pub(super) fn open(self) -> io::Result<OpenListener> {
+        let unix = |socket: OwnedFd| tokio::net::UnixListener::from_std(socket.into());
         Ok(match self.local {
             Local::Tcp(_) => {
                 OpenListener::Tcp(tokio::net::TcpListener::from_std(self.socket.into())?)
             }
-            Local::Unix(file) => {
-                OpenListener::Unix(file, tokio::net::UnixListener::from_std(self.socket.into())?)
-            }
+            Local::Unix(file) => OpenListener::Unix(Some(file), unix(self.socket)?),
+            Local::LentUnix(_) => OpenListener::Unix(None, unix(self.socket)?),
         })
     }
 }
@@ -98,7 +119,10 @@ impl Listener {
 #[derive(Debug)]
 pub(super) enum OpenListener {
     Tcp(tokio::net::TcpListener),
-    Unix(#[expect(dead_code, reason = "kept for its drop")] SocketFile, tokio::net::UnixListener),
+    Unix(
+        #[expect(dead_code, reason = "kept for its drop")] Option<SocketFile>,
+        tokio::net::UnixListener,
+    ),
 }
 
 impl OpenListener {
@@ -109,6 +133,34 @@ impl OpenListener {
             Self::Unix(_, listener) => Stream::Unix(listener.accept().await?.0),
         })
     }
+}
+
+/// Returns where a lent socket listens and makes it ready, or what is wrong with it and what to do.
+fn local_of_lent(socket: &OwnedFd) -> Result<Local, (String, &'static str)> {
+    const STREAM: &str = "a socket unit needs ListenStream=, and no Accept=yes";
+    let unfit = |reason: &str| (reason.to_owned(), STREAM);
+    match sockopt::socket_type(socket) {
+        Ok(SocketType::STREAM) => {}
+        Ok(_) => return Err(unfit("it is not a stream socket")),
+        Err(_) => return Err(unfit("it is not a socket")),
+    }
+    if !sockopt::socket_acceptconn(socket).unwrap_or(false) {
+        return Err(unfit("it is a connection, or it does not listen"));
+    }
+    let failed = |error: Errno| (io::Error::from(error).to_string(), "see the socket unit");
+    ioctl_fionbio(socket, true).map_err(failed)?;
+    let address = getsockname(socket).map_err(failed)?;
+    if let Ok(address) = SocketAddr::try_from(address.clone()) {
+        // Accepted connections inherit it, so it is set once instead of for each of them.
+        sockopt::set_tcp_nodelay(socket, true).map_err(failed)?;
+        return Ok(Local::Tcp(address));
+    }
+    let Ok(address) = SocketAddrUnix::try_from(address) else {
+        return Err(unfit("it is for another kind of network"));
+    };
+    let path = address.path().map(|path| path.to_string_lossy().into_owned());
+    let name = address.abstract_name().map(|name| format!("@{}", name.escape_ascii()));
+    Ok(Local::LentUnix(format!("unix:{}", path.or(name).unwrap_or_default())))
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {

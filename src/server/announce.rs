@@ -1,10 +1,49 @@
-//! The first lines of the log: the addresses, the programs, and a `curl` line to try.
+//! What operators and the service manager are told about a start: the addresses, the programs, a
+//! `curl` line to try, and that the server is ready.
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::begin::FirstStarts;
+use super::listeners::Listeners;
 use crate::config::{AdminSettings, Config, ListenAddress};
 use crate::front::sample::Sample;
+use crate::systemd::ServiceManager;
 
-/// Logs where callers connect, which programs run, and how to try them.
-pub(super) fn listening(config: &Config, addresses: &[String]) {
+/// What the service manager is asked to allow in addition to what the workers may take.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Returns how long the first workers may take to start.
+pub(super) fn longest_start(config: &Config) -> Duration {
+    let longest = config.pools.iter().map(|pool| pool.rules.start_timeout).max();
+    longest.unwrap_or_default() + MARGIN
+}
+
+/// Returns how long a stop may take.
+pub(super) fn longest_stop(drain: Duration) -> Duration {
+    drain + MARGIN
+}
+
+/// Tells the service manager that the server is ready, once every pool has ended its first start.
+pub(super) async fn ready(
+    starts: Rc<FirstStarts>,
+    manager: Rc<ServiceManager>,
+    addresses: Vec<String>,
+) {
+    let failed = starts.are_over().await;
+    let mut status = format!("serving on {}", addresses.join(", "));
+    if !failed.is_empty() {
+        status.push_str("; not started, and tried again: ");
+        status.push_str(&failed.join(", "));
+    }
+    manager.ready(status);
+}
+
+/// Logs where operators and callers connect, which programs run, and how to try them.
+pub(super) fn listening(config: &Config, listeners: &Listeners) {
+    if let Some(listener) = &listeners.operators {
+        admin(&config.admin, &listener.local(), listeners.admin_is_lent);
+    }
     for pool in &config.pools {
         let launch = &pool.program.launch;
         // Without its arguments, which may hold secrets.
@@ -21,8 +60,12 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
             );
         }
     }
+    let addresses = listeners.addresses();
+    if listeners.are_lent {
+        tracing::info!("the sockets of the service manager take the place of `listen`");
+    }
     // Last, where it is seen first.
-    for address in addresses {
+    for address in &addresses {
         tracing::info!(address, "listening on {}", shown(address));
     }
     let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
@@ -32,12 +75,12 @@ pub(super) fn listening(config: &Config, addresses: &[String]) {
 }
 
 /// Logs where operators connect.
-pub(super) fn admin(settings: &AdminSettings, address: &str) {
+fn admin(settings: &AdminSettings, address: &str, is_lent: bool) {
     let wanted = match &settings.address {
         Some(ListenAddress::Tcp(tcp)) => tcp.to_string(),
         Some(ListenAddress::Unix(_)) | None => address.to_owned(),
     };
-    if wanted != address && !wanted.ends_with(":0") {
+    if wanted != address && !wanted.ends_with(":0") && !is_lent {
         tracing::warn!(wanted, "the admin address is taken; another port is used instead");
     }
     tracing::info!(address, "admin listening on {}", shown(address));

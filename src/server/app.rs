@@ -17,6 +17,7 @@ use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::pool::{Pool, Services};
 use crate::sync::memory::Memory;
+use crate::systemd::ServiceManager;
 
 /// What is built from one load of the configuration. Each request is answered by one.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(super) struct Server {
     memory: Arc<Memory>,
     access: AccessLog,
     pub(super) source: ConfigSource,
+    pub(super) manager: Rc<ServiceManager>,
     draining: Cell<bool>,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
@@ -61,6 +63,7 @@ impl Server {
         source: ConfigSource,
         services: Services,
         access: AccessLog,
+        manager: Rc<ServiceManager>,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let memory = Memory::new(config.limits.memory.0);
@@ -79,6 +82,7 @@ impl Server {
             memory,
             access,
             source,
+            manager,
             draining: Cell::new(false),
             pools: RefCell::new(living),
             reloading: Mutex::new(()),
@@ -115,10 +119,16 @@ impl Server {
         self.draining.get()
     }
 
+    /// Lets each connection ask once more from now on.
+    pub(super) fn part(&self) {
+        self.draining.set(true);
+        self.current().front.ending.part();
+    }
+
     /// Refuses new requests from now on.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        self.current().front.drain();
+        self.current().front.ending.drain();
     }
 
     /// How long accepted calls may take to finish once the server stops.

@@ -1,6 +1,6 @@
 //! The first start of the pools: when they are ready, or why they are not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,11 @@ pub struct NotStarted {
 pub(super) struct FirstStarts {
     failed: RefCell<Option<NotStarted>>,
     one_failed: Notify,
+    /// The pools whose first start is not over yet.
+    open: Cell<usize>,
+    /// The pools that did not start at first.
+    late: RefCell<Vec<String>>,
+    are_over: Notify,
 }
 
 impl FirstStarts {
@@ -39,17 +44,21 @@ impl FirstStarts {
     /// the server, which then says why; else its start is tried again and again, and the log says
     /// why.
     pub(super) fn follow(pools: &[Rc<Pool>], fails: bool, tasks: &TaskTracker) -> Rc<Self> {
-        let starts = Rc::new(Self::default());
+        let starts = Rc::new(Self { open: Cell::new(pools.len()), ..Self::default() });
         for pool in pools {
             let (pool, starts) = (Rc::clone(pool), Rc::clone(&starts));
             tasks.spawn_local(async move {
-                let Some(not_started) = follow(&pool).await else { return };
+                let Some(not_started) = follow(&pool).await else {
+                    return starts.one_is_over();
+                };
                 if fails {
                     starts.failed.borrow_mut().get_or_insert(not_started);
                     starts.one_failed.notify_one();
                     return;
                 }
                 let NotStarted { pool: name, why, said, hint } = not_started;
+                starts.late.borrow_mut().push(name.clone());
+                starts.one_is_over();
                 let (pool_name, said) = (name.as_str(), said.join("\n"));
                 tracing::error!(
                     pool = pool_name,
@@ -64,6 +73,21 @@ impl FirstStarts {
             });
         }
         starts
+    }
+
+    fn one_is_over(&self) {
+        self.open.set(self.open.get() - 1);
+        self.are_over.notify_one();
+    }
+
+    /// Waits until no pool starts for the first time any longer. Returns the names of those that
+    /// did not start and are tried again. If one that does not start ends the server, this waits
+    /// for ever. There can be one waiter.
+    pub(super) async fn are_over(&self) -> Vec<String> {
+        while self.open.get() > 0 {
+            self.are_over.notified().await;
+        }
+        self.late.borrow().clone()
     }
 
     /// Waits until a pool did not start, if that ends the server.

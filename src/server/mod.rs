@@ -9,6 +9,7 @@ mod announce;
 mod app;
 mod begin;
 mod descriptors;
+mod listeners;
 mod operator;
 mod reload;
 mod threads;
@@ -25,22 +26,26 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::base::ExitReason;
-use crate::config::{AdminSettings, Config, ConfigSource, LimitSettings, ListenAddress};
+use crate::config::{Config, ConfigSource, LimitSettings};
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, connection, refusal};
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
 use crate::pool::Services;
+use crate::systemd::{BadVariable, ServiceManager};
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
 use active::Active;
 use app::Server;
 use begin::{FirstStarts, NotStarted};
+use listeners::Listeners;
 use operator::AdminDesk;
 use threads::Threads;
 
+/// How long callers on open connections may ask once more if another server will take them.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
 /// Longest time for the last responses to reach their readers after all workers have stopped.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
 /// Longest time for the last log lines to be written.
@@ -57,6 +62,12 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket that the service manager passed is none that callers or operators can use.
+    #[error(transparent)]
+    Passed(ListenError),
+    /// What the service manager says about its sockets cannot be true.
+    #[error(transparent)]
+    Variable(#[from] BadVariable),
     /// The limit of open files is too low.
     #[error("{0}\n\nhint: raise `ulimit -n`")]
     Descriptors(String),
@@ -70,6 +81,13 @@ pub enum ServeError {
         /// What to look at.
         hint: &'static str,
     },
+}
+
+impl ServeError {
+    /// Returns true if the server was started in a wrong way, and nothing was started.
+    pub fn is_of_usage(&self) -> bool {
+        matches!(self, Self::Passed(_) | Self::Variable(_))
+    }
 }
 
 /// The hint where the system has run out of something.
@@ -107,10 +125,8 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     reaper::expect_children();
     reaper::outlive_full_files();
     descriptors::provide(&config).map_err(ServeError::Descriptors)?;
+    let listeners = Listeners::open(&config)?;
     let metrics = Metrics::new();
-    let listeners =
-        config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, ListenError>>()?;
-    let admin = bind_admin(&config.admin)?;
     let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", FEW))?;
     log.take_all();
     let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
@@ -118,7 +134,7 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     let result = runtime.block_on(async {
         let services = Services { tasks: TaskTracker::new(), guard, metrics };
         let start = Start { config, source, mode, services };
-        serve(start, listeners, admin, &log).await
+        serve(start, listeners, &log).await
     });
     drop(runtime);
     log.flush(LAST_LINES);
@@ -127,17 +143,6 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
 
 fn local_runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
-fn bind_admin(settings: &AdminSettings) -> Result<Option<Listener>, ListenError> {
-    let Some(address) = &settings.address else { return Ok(None) };
-    match (Listener::bind(address), address) {
-        (Err(_), ListenAddress::Tcp(tcp)) if !settings.explicit => {
-            let any = std::net::SocketAddr::new(tcp.ip(), 0);
-            Listener::bind(&ListenAddress::Tcp(any)).map(Some)
-        }
-        (bound, _) => bound.map(Some),
-    }
 }
 
 /// What a server is made of.
@@ -150,8 +155,7 @@ struct Start {
 
 async fn serve(
     Start { config, source, mode, services }: Start,
-    listeners: Vec<Listener>,
-    admin: Option<Listener>,
+    listeners: Listeners,
     log: &Log,
 ) -> Result<(), ServeError> {
     let drain = Drain::new();
@@ -166,14 +170,17 @@ async fn serve(
         let strangers = reaper::reap_strangers(services.guard.clone());
         services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
     }
-    let addresses: Vec<String> = listeners.iter().map(Listener::local).collect();
-    if let Some(listener) = &admin {
-        announce::admin(&config.admin, &listener.local());
-    }
-    announce::listening(&config, &addresses);
+    let manager = Rc::new(ServiceManager::of_this_process());
+    manager.starting(announce::longest_start(&config));
+    services.tasks.spawn_local({
+        let manager = Rc::clone(&manager);
+        async move { manager.keep_informed().await }
+    });
+    let addresses = listeners.addresses();
+    announce::listening(&config, &listeners);
     let token = config.admin.token.clone();
     let threads_count = config.threads;
-    let server = Server::start(config, source, services.clone(), log.access());
+    let server = Server::start(config, source, services.clone(), log.access(), Rc::clone(&manager));
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
@@ -181,15 +188,15 @@ async fn serve(
         let metrics = Arc::clone(&metrics);
         move |change| metrics.connections(change)
     });
-    for listener in listeners {
+    for listener in listeners.callers {
         let threads = Rc::clone(&threads);
         let is_guarded = listener.is_loopback();
         let sink = move |stream, permit| threads.take(stream, is_guarded, permit);
         let accepting = accept(listener, limit.clone(), drain.clone(), sink);
         services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
-    if let Some(listener) = admin {
-        let desk = AdminDesk::new(Rc::clone(&server), addresses);
+    if let Some(listener) = listeners.operators {
+        let desk = AdminDesk::new(Rc::clone(&server), addresses.clone());
         let admin = Rc::new(Admin::new(desk, metrics, token));
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
@@ -197,6 +204,7 @@ async fn serve(
         services.tasks.spawn_local(watch::reload_on_change(Rc::clone(&server)));
     }
     let starts = FirstStarts::follow(server.current().pools(), mode.fails_fast, &services.tasks);
+    services.tasks.spawn_local(announce::ready(Rc::clone(&starts), manager, addresses));
     let hint = "this should not happen; please report it";
     tokio::select! {
         told = until_stop_signal(&server) => told.map_err(system("cannot wait for signals", hint))?,
@@ -206,10 +214,10 @@ async fn serve(
             return Err(not_started.into());
         }
     }
+    server.manager.stopping(announce::longest_stop(server.drain_time()));
     let again = if mode.is_on_terminal { "; Ctrl-C again stops at once" } else { "" };
     tracing::info!("stopping: accepted calls are finished first{again}");
     drain.begin();
-    server.drain();
     let second = second_stop_signal();
     tokio::select! {
         biased;
@@ -218,14 +226,21 @@ async fn serve(
             server.cease();
             return Ok(());
         }
-        () = wind_down(&server, &drain, &active) => {}
+        () = wind_down(&server, &drain, &active, listeners.are_lent) => {}
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops.
-async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active) {
+/// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops. If the
+/// sockets outlive the server, no caller is refused before: the next server takes who comes again.
+async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, are_lent: bool) {
+    if are_lent {
+        server.part();
+        tokio::time::timeout(LAST_REQUESTS, drain.become_none()).await.ok();
+        drain.close_idle();
+    }
+    server.drain();
     let finished = async {
         active.becomes_idle().await;
         // A streamed answer counts as answered when its head is sent. Its parts are still to

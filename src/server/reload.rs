@@ -100,6 +100,13 @@ impl Server {
         _one: &MutexGuard<'_, ()>,
         replace: &Replace,
     ) -> Result<Report, Refused> {
+        self.manager.reloading();
+        let reloaded = self.reload_in_rounds(replace).await;
+        self.manager.reloaded(reloaded.as_ref().err().map(|refused| &*refused.why));
+        reloaded
+    }
+
+    async fn reload_in_rounds(&self, replace: &Replace) -> Result<Report, Refused> {
         let mut round = 1;
         loop {
             match self.reload_round(replace).await {

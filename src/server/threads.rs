@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::active::Active;
 use super::app::{RemoteGeneration, Server};
@@ -43,6 +44,8 @@ struct Moved {
     is_guarded: bool,
     permit: Permit,
     carried: Carried,
+    /// It counts as open on its way, too.
+    expected: TaskTrackerToken,
 }
 
 /// One connection of a thread, counted until dropped.
@@ -110,7 +113,8 @@ impl Threads {
                 let carried = carry(&other.load);
                 // If a thousand connections wait even for the thread with the fewest, this one
                 // is closed.
-                other.send.try_send(Moved { accepted, is_guarded, permit, carried }).ok();
+                let expected = self.drain.expect_connection();
+                other.send.try_send(Moved { accepted, is_guarded, permit, carried, expected }).ok();
             }
         }
     }
@@ -144,7 +148,8 @@ async fn serve_connections(
     drain: &Drain,
     active: &Active,
 ) {
-    while let Some(Moved { accepted, is_guarded, permit, carried }) = receive.recv().await {
+    while let Some(moved) = receive.recv().await {
+        let Moved { accepted, is_guarded, permit, carried, expected } = moved;
         let Ok(stream) = accepted.open() else { continue };
         let (generations, limits) = (generations.clone(), Arc::clone(limits));
         let (drain, active) = (drain.clone(), active.clone());
@@ -162,5 +167,6 @@ async fn serve_connections(
             connection::serve(stream, &permit, &limits, service, refuse, drain).await;
             drop((permit, carried));
         });
+        drop(expected);
     }
 }

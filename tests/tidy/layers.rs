@@ -9,6 +9,7 @@ use crate::paths::{Source, Tree};
 /// allowed that no file needs.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("sync", &[]),
+    ("systemd", &[]),
     ("watch", &[]),
     ("base", &["sync"]),
     ("config", &["base"]),
@@ -25,8 +26,8 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "watch", "base", "sync", "config", "observe", "net", "worker", "pool", "cache", "call",
-            "front", "admin",
+            "systemd", "watch", "base", "sync", "config", "observe", "net", "worker", "pool",
+            "cache", "call", "front", "admin",
         ],
     ),
     ("cli", &["base", "config", "wire", "worker", "front", "server"]),

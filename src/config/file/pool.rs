@@ -82,7 +82,8 @@ pub struct PoolFile {
     /// runs and its banner and `hello` are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeFile>,
-    /// Environment variables of the program, in addition to those of the server except `HTTPIPE_*`.
+    /// Environment variables of the program, in addition to those of the server except `HTTPIPE_*`
+    /// and those of its service manager (`NOTIFY_SOCKET`, `LISTEN_*`, `WATCHDOG_*`).
     /// `PYTHONUNBUFFERED=1` is added unless it is set here; `""` leaves it out.
     pub env: BTreeMap<String, String>,
     /// Do not pass on the environment of the server; the program gets only what is added to it.

@@ -17,11 +17,9 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs the binary with these arguments in this directory until it ends by itself. If `program` is
-/// not empty, that program starts it.
-pub(super) fn httpipe(program: &[String], dir: &Path, arguments: &[&str]) -> Ended {
-    let mut command = binary_under(program, dir);
-    let mut child = Ending(command.args(arguments).spawn().expect("the binary can be run"));
+/// Waits until a run of the binary ends by itself.
+pub(super) fn ended(child: Child) -> Ended {
+    let mut child = Ending(child);
     let (mut stdout, mut stderr) = outputs(&mut child.0);
     let status = eventually(
         "it ended",

@@ -4,6 +4,7 @@
 
 mod client;
 mod command;
+mod manager;
 mod memory;
 mod output;
 mod plan;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::shell;
+pub(crate) use manager::{LentSocket, Told};
 pub(crate) use memory::MemoryGroups;
 pub(crate) use plan::Plan;
 pub(crate) use server::Server;

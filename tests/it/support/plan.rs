@@ -1,10 +1,13 @@
 //! The plan of a server under test: its configuration, its files, and how it is started.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::command::{Ended, binary_under, httpipe, shell};
+use super::command::{Ended, binary_under, ended, shell};
+use super::manager::{self, LentSocket};
 use super::processes;
 use super::server::Server;
 
@@ -22,6 +25,7 @@ pub(crate) struct Plan {
     pub(super) environment: Vec<(String, String)>,
     pub(super) dir: Option<PathBuf>,
     pub(super) under: Vec<String>,
+    pub(super) lent: Vec<OwnedFd>,
 }
 
 impl Plan {
@@ -89,6 +93,23 @@ impl Plan {
         self
     }
 
+    /// Passes these sockets to the server as a service manager does. `names` is `LISTEN_FDNAMES`;
+    /// empty: there are no names.
+    pub(crate) fn lend(mut self, sockets: &[&LentSocket], names: &str) -> Self {
+        self.lent = sockets.iter().map(|socket| manager::copy(socket)).collect();
+        self.under = manager::STARTER.iter().map(ToString::to_string).collect();
+        if !names.is_empty() {
+            self = self.env("LISTEN_FDNAMES", names);
+        }
+        let count = sockets.len().to_string();
+        self.env("LISTEN_FDS", &count)
+    }
+
+    /// Tells the server that this is its service manager.
+    pub(crate) fn tell(self, told: &manager::Told) -> Self {
+        self.env("NOTIFY_SOCKET", told.address())
+    }
+
     /// Starts the server and waits until every pool has a ready worker.
     pub(crate) fn start(self) -> Server {
         let server = self.start_unready();
@@ -119,15 +140,19 @@ impl Plan {
         let mut command = binary_under(&self.under, self.dir.as_ref().unwrap_or(&dir));
         command.args(arguments).env(processes::MARK, &mark);
         command.envs(self.environment);
-        (command.spawn().expect("the binary can be run"), dir, mark)
+        if self.lent.is_empty() {
+            return (command.spawn().expect("the binary can be run"), dir, mark);
+        }
+        let (ours, theirs) = UnixStream::pair().expect("there are free descriptors");
+        let child = command.stdin(OwnedFd::from(theirs)).spawn().expect("there is a Python");
+        manager::pass(&ours, &self.lent);
+        (child, dir, mark)
     }
 
     /// Runs the server, which must refuse to start.
     pub(crate) fn refused(self) -> Ended {
-        let mark = new_mark();
-        let (dir, arguments) = self.prepare(&mark);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ended = httpipe(&self.under, &dir, &arguments);
+        let (child, dir, _) = self.spawn();
+        let ended = ended(child);
         drop(std::fs::remove_dir_all(dir));
         ended
     }
