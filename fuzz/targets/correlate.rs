@@ -44,7 +44,8 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(correlator.len(), before - 1);
                 answered.push(token);
             }
-            Received::Notification
+            Received::Aside { .. }
+            | Received::Notification
             | Received::Late { .. }
             | Received::Stray(_)
             | Received::WorkerAsks { .. }

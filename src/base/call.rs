@@ -18,12 +18,15 @@ pub struct Question {
     /// The text of `{nonce}`; `None` if the route's `send` does not use it. An `until:` framing
     /// with `{nonce}` searches the answer for this text.
     pub nonce: Option<Bytes>,
+    /// The name of the call in what its caller is told before the answer, which nobody else knows;
+    /// `None` if its caller is told nothing before.
+    pub listener: Option<Bytes>,
 }
 
 impl Question {
     /// A question without a nonce.
     pub fn plain(text: impl Into<Bytes>) -> Self {
-        Self { text: text.into(), nonce: None }
+        Self { text: text.into(), nonce: None, listener: None }
     }
 }
 
@@ -67,8 +70,24 @@ impl OwnName {
 pub struct Word {
     /// The message.
     pub text: Question,
-    /// `None` if it cancels nothing.
-    pub cancels: Option<Cancels>,
+    /// What it is for.
+    pub errand: Errand,
+}
+
+/// What a message to a pool is for.
+#[derive(Clone, Debug)]
+pub enum Errand {
+    /// It tells a worker something.
+    Tell,
+    /// It cancels a call.
+    Cancel(Cancels),
+    /// It answers a question of a worker, whose name is at this place in the message.
+    Answer(Range<usize>),
+    /// It tells of progress with the answer to a question of a worker, whose name is at this place;
+    /// `None` if it names none.
+    Progress(Option<Range<usize>>),
+    /// It says that its sender has taken the answer to the greeting.
+    Greeted,
 }
 
 /// What a message cancels.
@@ -168,7 +187,7 @@ pub enum ReplyForm {
 }
 
 /// What the parts of an answer are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartForm {
     /// Messages as the program wrote them. The route decides their content type.
     Plain,
@@ -176,6 +195,9 @@ pub enum PartForm {
     Raw,
     /// Each is a JSON document.
     Json,
+    /// Messages of JSON-RPC, of which the last is the answer to the call with this id. They are
+    /// always events.
+    Messages(Bytes),
 }
 
 /// The parts of one answer, for its caller. Dropping the last clone means that the caller has

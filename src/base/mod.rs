@@ -15,8 +15,8 @@ pub mod units;
 pub mod worker;
 
 pub use call::{
-    Call, Cancels, Outcome, OwnName, PartForm, PartGate, PartSender, Parts, Question, Reply,
-    ReplyForm, Speaker, Timing, Word, answer_in_parts,
+    Call, Cancels, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts, Question,
+    Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
 pub use code::Code;
 pub use failure::Failure;

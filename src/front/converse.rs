@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::incoming::Matched;
-use super::json_rpc::{self, Kind, Message, RpcBody};
-use super::{Front, Said, body};
+use super::json_rpc::{self, Kind, Message, Purpose, RpcBody};
+use super::{Front, Said, body, parts};
 use crate::base::json;
 use crate::base::template::{Form, Segment, Slot};
-use crate::base::{Cancels, Failure, OwnName, Speaker, Timing, Word};
+use crate::base::{Cancels, Errand, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
 
@@ -53,10 +53,12 @@ impl Front {
                     Ok(()) => Said::Accepted(index),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
-                Kind::Call { id } => match self.put(calls, matched, &message.text, id).await {
-                    Ok(answer) => Said::Answer(index, answer),
-                    Err(failure) => Said::Failure(Some(index), failure),
-                },
+                Kind::Call { id } => {
+                    match self.put(calls, matched, &message.text, id, true).await {
+                        Ok(answer) => Said::Answer(index, answer),
+                        Err(failure) => Said::Failure(Some(index), failure),
+                    }
+                }
             },
             RpcBody::Batch(_) if self.wire(matched.call).stream.is_some() => {
                 let detail = "these answers come in parts: send one message a request".into();
@@ -96,7 +98,7 @@ impl Front {
                 }
                 (None, Timing::default())
             }
-            Kind::Call { id } => match self.put(calls, matched, text, id.clone()).await {
+            Kind::Call { id } => match self.put(calls, matched, text, id.clone(), false).await {
                 Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
                 Ok(Answer { result: Err(failure), timing, .. }) => {
                     (Some(json_rpc::failed(id.as_ref(), &failure)), timing)
@@ -106,13 +108,15 @@ impl Front {
         }
     }
 
-    /// Makes a call of one message.
+    /// Makes a call of one message. If it `is_alone` in its request, its caller may be told what
+    /// the program says before the answer.
     async fn put<C: Calls>(
         &self,
         calls: &C,
         matched: Matched<'_>,
         text: &Bytes,
         id: Option<Bytes>,
+        is_alone: bool,
     ) -> Result<Answer, Failure> {
         let text = self.as_it_is_sent(matched.call, text);
         let mut asking = self.asking(matched, &text)?;
@@ -125,6 +129,11 @@ impl Front {
         asking.call.own_name = id
             .filter(|_| !is_shared)
             .map(|id| Box::new(OwnName { speaker: speaker(matched), id, greets }));
+        let is_told = is_alone
+            && asking.call.own_name.is_some()
+            && self.wire(matched.call).is_json_rpc
+            && parts::wants_events(&matched.head.headers);
+        asking.call.question.listener = is_told.then(|| body::nonce().into());
         Ok(calls.call(asking).await)
     }
 
@@ -138,16 +147,22 @@ impl Front {
         let text = self.as_it_is_sent(matched.call, text);
         let asking = self.asking(Matched { caller_deadline: None, ..matched }, &text)?;
         let text = asking.call.question;
-        let cancels = json_rpc::cancelled(&text.text).map(|cancelled| {
-            let place = cancelled.id.clone().unwrap_or_default();
-            let name = |place| OwnName {
-                speaker: speaker(matched),
-                id: text.text.slice(place),
-                greets: false,
-            };
-            Cancels { call: cancelled.id.map(name), place }
-        });
-        calls.tell(asking.pool, Word { text, cancels }).await
+        let errand = match json_rpc::purpose(&text.text) {
+            Purpose::Cancel(cancelled) => {
+                let place = cancelled.id.clone().unwrap_or_default();
+                let name = |place| OwnName {
+                    speaker: speaker(matched),
+                    id: text.text.slice(place),
+                    greets: false,
+                };
+                Errand::Cancel(Cancels { call: cancelled.id.map(name), place })
+            }
+            Purpose::Answer(place) => Errand::Answer(place),
+            Purpose::Progress(place) => Errand::Progress(place),
+            Purpose::Greeted => Errand::Greeted,
+            Purpose::Other => Errand::Tell,
+        };
+        calls.tell(asking.pool, Word { text, errand }).await
     }
 
     /// Replaces line ends between the tokens if the framing cannot carry them.

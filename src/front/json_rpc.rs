@@ -1,5 +1,5 @@
 //! What a body means on a route that passes JSON-RPC on: one message, or a batch of them; a
-//! call, or a notification that nobody answers.
+//! call, a notification that nobody answers, or the answer to a question of the program.
 //!
 //! Pure. Every message is found by reading the top level of its JSON; nothing is built of it.
 
@@ -45,8 +45,24 @@ pub enum Kind {
         /// The text of its `id`, if it has one.
         id: Option<Bytes>,
     },
-    /// It has a `method` and no `id`: nobody answers it.
+    /// Nobody answers it: it has a `method` and no `id`, or it is an answer itself.
     Notification,
+}
+
+/// What a message that nobody answers is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It cancels a call.
+    Cancel(Cancelled),
+    /// It answers the question of the program with the `id` at this place.
+    Answer(Range<usize>),
+    /// It tells of progress with the answer to a question of the program; where its token is in
+    /// the text, if it has one.
+    Progress(Option<Range<usize>>),
+    /// It says that the caller has taken the answer to `initialize`.
+    Greeted,
+    /// Something else.
+    Other,
 }
 
 /// The call that a notification cancels.
@@ -67,7 +83,10 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
     match message(body) {
         Ok(message) => return Ok(RpcBody::One(message)),
         Err(Unfit::NoMethod) => {
-            return Err(bad_request("a JSON-RPC question has a `method`, which is a text"));
+            return Err(bad_request(
+                "a JSON-RPC message has a `method`, which is a text, or is the answer to a question \
+                 of the program",
+            ));
         }
         Err(Unfit::Json(Fault::NotJson)) if body.starts_with("\u{feff}".as_bytes()) => {
             return Err(bad_request(
@@ -103,7 +122,9 @@ fn message(text: &Bytes, strictly: bool) -> Result<Message, Unfit> {
     let [id, method] = json::members(text, ["id", "method"]).map_err(Unfit::Json)?.members;
     let has_method = method.as_ref().is_some_and(|method| text[method.value.start] == b'"');
     if strictly && !has_method {
-        return Err(Unfit::NoMethod);
+        let is_answer = method.is_none() && id.is_some() && is_answer(text);
+        let message = Message { text: text.clone(), kind: Kind::Notification };
+        return if is_answer { Ok(message) } else { Err(Unfit::NoMethod) };
     }
     let kind = match (id, method) {
         (None, Some(_)) => Kind::Notification,
@@ -112,27 +133,41 @@ fn message(text: &Bytes, strictly: bool) -> Result<Message, Unfit> {
     Ok(Message { text: text.clone(), kind })
 }
 
-/// Returns what a notification cancels in the words of the Model Context Protocol or of language
-/// servers; `None` if it is none that cancels.
-pub fn cancelled(text: &[u8]) -> Option<Cancelled> {
+/// Returns true if a message has one of the members that make it an answer.
+fn is_answer(text: &[u8]) -> bool {
+    let found = json::members(text, ["result", "error"]).map(|object| object.members);
+    matches!(found, Ok([Some(_), None] | [None, Some(_)]))
+}
+
+/// Returns what a message that nobody answers is for, in the words of the Model Context Protocol or
+/// of language servers.
+pub fn purpose(text: &[u8]) -> Purpose {
     // A second `method` or `params` may be the one that the program reads.
-    let Ok(object) = json::members(text, ["method", "params"]) else {
-        return Some(Cancelled { id: None });
+    let Ok(object) = json::members(text, ["method", "params", "id"]) else {
+        return Purpose::Cancel(Cancelled { id: None });
     };
-    let [method, params] = object.members;
+    let [method, params, id] = object.members;
+    let method = match (method, id) {
+        (Some(method), _) => method.value,
+        (None, Some(id)) => return Purpose::Answer(id.value),
+        (None, None) => return Purpose::Other,
+    };
     // Escapes can write the same name in many ways.
-    let method: Cow<'_, str> = serde_json::from_slice(&text[method?.value]).ok()?;
-    let name = match &*method {
-        "notifications/cancelled" => "requestId",
-        "$/cancelRequest" => "id",
-        _ => return None,
+    let method: Option<Cow<'_, str>> = serde_json::from_slice(&text[method]).ok();
+    let named = |name: &str| {
+        let params = params.as_ref()?.value.clone();
+        let [member] = json::members(&text[params.clone()], [name]).ok()?.members;
+        let place = member?.value;
+        Some(params.start + place.start..params.start + place.end)
     };
-    let id = params.and_then(|params| {
-        let [id] = json::members(&text[params.value.clone()], [name]).ok()?.members;
-        let id = id?.value;
-        Some(params.value.start + id.start..params.value.start + id.end)
-    });
-    Some(Cancelled { id })
+    match method.as_deref() {
+        Some("notifications/cancelled") => Purpose::Cancel(Cancelled { id: named("requestId") }),
+        Some("$/cancelRequest") => Purpose::Cancel(Cancelled { id: named("id") }),
+        Some("notifications/progress") => Purpose::Progress(named("progressToken")),
+        Some("$/progress") => Purpose::Progress(named("token")),
+        Some("notifications/initialized" | "initialized") => Purpose::Greeted,
+        _ => Purpose::Other,
+    }
 }
 
 /// The same JSON without line ends, which can only stand between its tokens.
@@ -211,10 +246,16 @@ mod tests {
     #[test]
     fn a_question_of_json_rpc_has_a_method() {
         let strictly = |text: &str| read(&Bytes::copy_from_slice(text.as_bytes()), true);
-        for text in ["{}", r#"{"id":1}"#, r#"{"id":1,"result":2}"#, r#"{"id":1,"method":null}"#] {
+        for text in ["{}", r#"{"id":1}"#, r#"{"result":2}"#, r#"{"id":1,"method":null,"result":2}"#]
+        {
             assert!(matches!(strictly(text), Err(Failure::BadRequest { .. })), "{text}");
             assert!(read_text(text).is_ok(), "{text}");
         }
+        for text in [r#"{"id":1,"result":2}"#, r#"{"error":{},"id":"x"}"#] {
+            let Ok(RpcBody::One(message)) = strictly(text) else { panic!("{text}") };
+            assert_eq!(message.kind, Kind::Notification, "nobody answers an answer: {text}");
+        }
+        assert!(strictly(r#"{"id":1,"result":2,"error":{}}"#).is_err(), "it is both");
         assert!(strictly(r#"{"method":"m","id":1}"#).is_ok());
         let batch = strictly(r#"[{"id":1},{"method":"m"}]"#);
         let Ok(RpcBody::Batch(messages)) = batch else { panic!("{batch:?}") };
@@ -234,11 +275,24 @@ mod tests {
             (r#"{"method":"$/cancelRequest"}"#, None),
             (r#"{"method":"x","params":{"id":3},"params":{"id":4}}"#, None),
         ] {
-            let cancelled = cancelled(text.as_bytes()).expect(text);
+            let Purpose::Cancel(cancelled) = purpose(text.as_bytes()) else { panic!("{text}") };
             assert_eq!(cancelled.id.map(|place| &text[place]), id, "{text}");
         }
         for text in [r#"{"method":"x","params":{"id":3}}"#, r#"{"method":"$/cancelrequest"}"#] {
-            assert_eq!(cancelled(text.as_bytes()), None, "{text}");
+            assert_eq!(purpose(text.as_bytes()), Purpose::Other, "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_progress_and_greetings_are_told_from_other_messages() {
+        for (text, purpose_is) in [
+            (r#"{"result":{"id":5},"id":"x"}"#, Purpose::Answer(24..27)),
+            (r#"{"method":"$/progress","params":{"token":1}}"#, Purpose::Progress(Some(41..42))),
+            (r#"{"method":"notifications/progress"}"#, Purpose::Progress(None)),
+            (r#"{"method":"notifications/initialized"}"#, Purpose::Greeted),
+            (r#"{"method":"initialized","params":{}}"#, Purpose::Greeted),
+        ] {
+            assert_eq!(purpose(text.as_bytes()), purpose_is, "{text}");
         }
     }
 

@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::ACCEPT;
 
+use super::json_rpc;
 use super::problem::ProblemDocument;
 use crate::base::{Failure, PartForm, Parts};
 
@@ -33,6 +34,8 @@ pub struct PartsBody {
     parts: Parts,
     style: Style,
     request_id: Box<str>,
+    /// The caller's id of the call, if the parts are messages of JSON-RPC.
+    rpc_id: Option<Bytes>,
     stage: Stage,
 }
 
@@ -62,9 +65,10 @@ impl std::error::Error for BrokenOff {}
 
 impl Style {
     /// Returns the style that the caller asked for, if parts of this form can have it.
-    pub fn of(form: PartForm, request: &HeaderMap) -> Self {
+    pub fn of(form: &PartForm, request: &HeaderMap) -> Self {
         match form {
             _ if wants_events(request) => Self::Events,
+            PartForm::Messages(_) => Self::Events,
             PartForm::Json => Self::JsonLines,
             PartForm::Plain => Self::Text,
             PartForm::Raw => Self::Raw,
@@ -98,8 +102,12 @@ impl Style {
 
 impl PartsBody {
     /// The body of these parts.
-    pub fn new(parts: Parts, style: Style, request_id: &str) -> Self {
-        Self { parts, style, request_id: request_id.into(), stage: Stage::Flowing }
+    pub fn new(parts: Parts, form: &PartForm, style: Style, request_id: &str) -> Self {
+        let rpc_id = match form {
+            PartForm::Messages(id) => Some(id.clone()),
+            PartForm::Plain | PartForm::Raw | PartForm::Json => None,
+        };
+        Self { parts, style, request_id: request_id.into(), rpc_id, stage: Stage::Flowing }
     }
 
     /// Returns the next bytes of the body.
@@ -125,12 +133,19 @@ impl PartsBody {
         let next = std::task::ready!(self.parts.poll_next(context));
         match next {
             // A browser that is not told of the end asks again.
+            // The answer says that it is the end.
+            None if self.rpc_id.is_some() => Poll::Ready(None),
             None if self.style == Style::Events => {
                 self.stage = Stage::Done;
                 Poll::Ready(Some(Ok(event("done", b""))))
             }
             None => Poll::Ready(None),
             Some(Ok(part)) => Poll::Ready(Some(Ok(self.style.write(&part)))),
+            Some(Err(failure)) if self.rpc_id.is_some() => {
+                self.stage = Stage::Done;
+                let answer = json_rpc::failed(self.rpc_id.as_ref(), &failure);
+                Poll::Ready(Some(Ok(self.style.write(&answer))))
+            }
             Some(Err(failure)) if self.style == Style::Events => {
                 self.stage = Stage::Told;
                 Poll::Ready(Some(Ok(self.told(&failure))))
@@ -170,7 +185,7 @@ fn data_lines(part: &[u8], text: &mut BytesMut) {
 }
 
 /// Returns true if the caller asks for `text/event-stream`.
-fn wants_events(request: &HeaderMap) -> bool {
+pub fn wants_events(request: &HeaderMap) -> bool {
     let values = request.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -224,11 +239,11 @@ mod tests {
         for accept in
             ["text/event-stream", "text/html, Text/Event-Stream;q=0.5", "*/*,text/event-stream"]
         {
-            assert_eq!(style(PartForm::Plain, accept), Style::Events, "{accept}");
+            assert_eq!(style(&PartForm::Plain, accept), Style::Events, "{accept}");
         }
         for accept in ["*/*", "text/*", "text/event-streams", "text/event-stream;q=0", ""] {
-            assert_eq!(style(PartForm::Plain, accept), Style::Text, "{accept}");
-            assert_eq!(style(PartForm::Json, accept), Style::JsonLines, "{accept}");
+            assert_eq!(style(&PartForm::Plain, accept), Style::Text, "{accept}");
+            assert_eq!(style(&PartForm::Json, accept), Style::JsonLines, "{accept}");
         }
     }
 
@@ -236,7 +251,7 @@ mod tests {
     fn what_breaks_off_never_ends_well() {
         for style in [Style::Text, Style::JsonLines] {
             let (sender, parts) = answer_in_parts(100);
-            let mut body = PartsBody::new(parts, style, "r");
+            let mut body = PartsBody::new(parts, &PartForm::Plain, style, "r");
             sender.push(Bytes::from_static(b"1"));
             sender.finish(Err(Failure::Draining));
             assert_eq!(next(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"1\n")))));
@@ -250,7 +265,7 @@ mod tests {
     #[test]
     fn the_last_event_of_a_good_end_says_so() {
         let (sender, parts) = answer_in_parts(100);
-        let mut body = PartsBody::new(parts, Style::Events, "r");
+        let mut body = PartsBody::new(parts, &PartForm::Plain, Style::Events, "r");
         sender.finish(Ok(()));
         let done = Bytes::from_static(b"event: done\ndata: \n\n");
         assert_eq!(next(&mut body), Poll::Ready(Some(Ok(done))));
@@ -262,7 +277,7 @@ mod tests {
     #[test]
     fn an_event_tells_why_before_the_stream_breaks() {
         let (sender, parts) = answer_in_parts(100);
-        let mut body = PartsBody::new(parts, Style::Events, "r");
+        let mut body = PartsBody::new(parts, &PartForm::Plain, Style::Events, "r");
         sender.finish(Err(Failure::WorkerLost { exit: "exit code 1".into() }));
         let Poll::Ready(Some(Ok(event))) = next(&mut body) else { panic!("an event") };
         let event = String::from_utf8(event.to_vec()).expect("text");

@@ -90,7 +90,7 @@ pub fn ask(
     }
     let key = rendering.key.take().map(Bytes::from);
     let nonce = key.is_some().then(|| Bytes::copy_from_slice(nonce.as_bytes()));
-    Ok(Asked { question: Question { text: rendering.finish()?, nonce }, key })
+    Ok(Asked { question: Question { nonce, ..Question::plain(rendering.finish()?) }, key })
 }
 
 /// Returns the only value of a question that has nothing else, with the name of the value. It is
@@ -174,7 +174,7 @@ impl<'a> Rendering<'a> {
             self.value(name, &value)?;
             self.finish()?
         };
-        Ok(Asked { question: Question { text, nonce: None }, key: None })
+        Ok(Asked { question: Question::plain(text), key: None })
     }
 
     fn literal(&mut self, text: &[u8]) {

@@ -223,8 +223,8 @@ fn of_reply(
             response
         }
         ReplyForm::Parts(form, parts) => {
-            let style = Style::of(*form, request);
-            let parts = PartsBody::new(parts.clone(), style, manner.request_id);
+            let style = Style::of(form, request);
+            let parts = PartsBody::new(parts.clone(), form, style, manner.request_id);
             let mut response = Response::new(FrontBody::Parts(parts));
             let kind = match style {
                 Style::Raw | Style::Text => content_type.clone(),

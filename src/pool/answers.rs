@@ -59,7 +59,7 @@ impl Answers {
     /// Opens a reply in parts. Returns where the parts go, and the reply for the caller.
     pub(super) fn in_parts(&self) -> (PartSender, Reply) {
         let (sender, parts) = answer_in_parts(self.part_limit);
-        let form = ReplyForm::Parts(self.part_form, parts);
+        let form = ReplyForm::Parts(self.part_form.clone(), parts);
         (sender, Reply { body: Bytes::new(), form })
     }
 }

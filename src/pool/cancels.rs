@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Pool;
 use super::entry::unsendable;
-use crate::base::{CallId, Cancels, Failure, Question, Word};
+use crate::base::{CallId, Cancels, Errand, Failure, Question, Word};
 use crate::observe::metrics::Dropping;
 
 /// When to try again after no worker could be told something.
@@ -19,19 +19,32 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// Passes a message on that is not answered. One that cancels a call goes to the workers that
-    /// hold the call. Others go to one worker: the free worker used last, else the one that holds
+    /// hold the call, and what is said to a question of a worker goes to that worker. Others go to
+    /// one worker: the free worker used last, else the one that holds
     /// the fewest calls. The message is no call: it neither waits nor occupies the worker.
     ///
     /// # Errors
     ///
     /// `no_worker` if no worker is ready, `queue_full` if the worker does not read, `draining` if
-    /// the pool ends, and the failure of a message that the framing refuses.
+    /// the pool ends, `bad_request` for an answer that nobody waits for, and the failure of a message
+    /// that the framing refuses.
     pub fn tell(self: &Rc<Self>, word: &Word) -> Result<(), Failure> {
         if self.lifecycle.ending().is_some() {
             return Err(Failure::Draining);
         }
-        if let Some(cancels) = &word.cancels {
-            return self.pass_cancel_on(&word.text, cancels);
+        match &word.errand {
+            Errand::Cancel(cancels) => return self.pass_cancel_on(&word.text, cancels),
+            Errand::Answer(place) => {
+                return self.say_to_question(&word.text, place, true);
+            }
+            Errand::Progress(place) => {
+                let nowhere = 0..0;
+                let place = place.as_ref().unwrap_or(&nowhere);
+                return self.say_to_question(&word.text, place, false);
+            }
+            // `hello` has greeted the workers, and they are greeted once.
+            Errand::Greeted if self.answers.initialized.borrow().is_some() => return Ok(()),
+            Errand::Greeted | Errand::Tell => {}
         }
         let listener = self.state.borrow().listener();
         let link = listener.and_then(|worker| self.links.get(worker));
@@ -71,10 +84,12 @@ impl Pool {
     }
 
     /// Tells the workers that hold this call that it is cancelled, if the pool has words for that.
-    /// Then the call has ended.
+    /// Then the call has ended. Without words, they learn at least that its caller answers nothing.
     pub(super) fn cancel(self: &Rc<Self>, now: Instant, call: CallId) {
         let settings = self.settings();
-        let Some(words) = &settings.program.wire.cancel else { return };
+        let Some(words) = &settings.program.wire.cancel else {
+            return self.stop_listening(call);
+        };
         let words = |id: u64| words.replace("{id}", &id.to_string()).into();
         self.withdraw(now, call, words, |after| Failure::Timeout { after });
     }
@@ -111,7 +126,7 @@ fn none_to_tell() -> Failure {
     Failure::NoWorker { why: "so the message was not sent".into(), retry_after: TELL_AGAIN }
 }
 
-fn not_reading() -> Failure {
+pub(super) fn not_reading() -> Failure {
     Failure::QueueFull {
         detail: "the program has not read the messages before".into(),
         retry_after: TELL_AGAIN,

@@ -13,6 +13,7 @@ pub mod state;
 
 mod alarms;
 mod answers;
+mod asides;
 mod attend;
 mod begun;
 mod blame;
@@ -47,7 +48,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::base::{Call, ExitReason, WorkerCounts, WorkerId};
-use crate::config::PoolSettings;
+use crate::config::{InFlight, PoolSettings};
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::worker::guard::Guard;
 
@@ -149,8 +150,12 @@ impl Pool {
 
     /// Takes a call in. The future resolves to its one outcome. Dropping it means that the caller
     /// has left.
-    pub fn submit(self: &Rc<Self>, call: Call, route: Arc<RouteMetrics>) -> Pending {
+    pub fn submit(self: &Rc<Self>, mut call: Call, route: Arc<RouteMetrics>) -> Pending {
         let now = Instant::now();
+        if self.settings.borrow().rules.in_flight == InFlight::Auto {
+            // Two workers may be at work on the call, and a caller cannot tell what each says.
+            call.question.listener = None;
+        }
         let outbox = Rc::new(Outbox::default());
         let new = NewCall {
             bytes: call.question.text.len(),

@@ -27,6 +27,10 @@ impl Pool {
         heard: Heard,
     ) -> Option<String> {
         let Heard { call, answer, question, proven, share } = heard;
+        if share == Share::Aside {
+            self.pass_aside_on(now, link, call, answer);
+            return None;
+        }
         let verdict = match share {
             Share::End => None,
             _ => Some(self.answers.judge.judge(&question, answer, proven)),

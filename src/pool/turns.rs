@@ -143,7 +143,7 @@ impl Turns {
                     match heard.share {
                         Share::End => continue,
                         Share::Last => heard.share = Share::Part,
-                        Share::Whole | Share::Part => {}
+                        Share::Whole | Share::Part | Share::Aside => {}
                     }
                     parts.push(heard);
                 }

@@ -131,6 +131,11 @@ impl<E> Sender<E> {
         true
     }
 
+    /// Returns true if the channel holds less than its limit.
+    pub fn has_room(&self) -> bool {
+        self.channel.lock().bytes < self.channel.limit
+    }
+
     /// Ends the answer, well or with an error. Only the first end counts.
     pub fn finish(&self, end: Result<(), E>) {
         self.channel.finish(end);
@@ -333,10 +338,10 @@ mod tests {
         let (bell, waker) = bell();
         let poll = || gate.poll_room(&mut Context::from_waker(&waker));
         sender.push(part("a"));
-        assert!(poll().is_ready());
+        assert!(poll().is_ready() && sender.has_room());
         // Empty parts count too.
         sender.push(part(""));
-        assert!(poll().is_pending());
+        assert!(poll().is_pending() && !sender.has_room());
         sender.push(part("b"));
         assert!(next(&parts).is_ready());
         assert!(!rang(&bell), "there is no room yet");

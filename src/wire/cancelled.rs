@@ -16,16 +16,25 @@ pub(super) struct Cancelled {
     unused_up_to: u64,
     /// Every used id up to this one counts as cancelled. Only grows.
     all_up_to: u64,
+    /// Those of them to which no answer has come: the worker may still be at work on them.
+    silent: BTreeSet<u64>,
+    /// There were too many of those to remember them one by one.
+    has_lost_track: bool,
 }
 
 impl Cancelled {
     /// No id is cancelled, and none up to this one is ever used.
     pub(super) fn above(id: u64) -> Self {
-        Self { ids: BTreeSet::new(), unused_up_to: id, all_up_to: id }
+        Self { unused_up_to: id, all_up_to: id, ..Self::default() }
     }
 
     /// Adds an id. Calls are not always cancelled in the order in which they were asked.
     pub(super) fn add(&mut self, id: u64) {
+        if self.silent.len() == REMEMBERED_MAX {
+            self.has_lost_track = true;
+            self.silent.clear();
+        }
+        self.silent.insert(id);
         if id <= self.all_up_to {
             return;
         }
@@ -35,6 +44,17 @@ impl Cancelled {
         {
             self.all_up_to = lowest;
         }
+    }
+
+    /// Notes that the answer to a cancelled call has come.
+    pub(super) fn answered(&mut self, id: u64) {
+        self.silent.remove(&id);
+    }
+
+    /// Returns true if every cancelled call has had its answer, so that the worker is at work on
+    /// none of them.
+    pub(super) fn are_answered(&self) -> bool {
+        self.silent.is_empty() && !self.has_lost_track
     }
 
     /// Returns true if what comes for this id is late.

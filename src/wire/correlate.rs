@@ -7,14 +7,17 @@
 //! Memory: one entry for each call in the worker, whose number the pool limits, and the ids of
 //! cancelled calls ([`Cancelled`]).
 
+mod listeners;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::asides::{self, Asides};
 use super::cancelled::Cancelled;
 use super::echo::{self, NotOne};
 use super::encode::{Encoder, TooLong};
-use super::json_id::{self, OwnId, Unusable, WorkerMessage};
+use super::json_id::{self, OwnId, Unusable, WorkerMessage, number};
 use crate::base::Question;
 use crate::base::json::{self, Member};
 use crate::base::pattern::Pattern;
@@ -32,6 +35,10 @@ pub struct Correlator<T> {
     cancelled: Cancelled,
     /// A message that cannot be an answer is no reason to stop the worker.
     drops_strays: bool,
+    /// Callers may be told what the worker says before its answer.
+    passes_asides: bool,
+    /// Answers to questions of the worker that nobody answers any longer, to be written.
+    refusals: Vec<Bytes>,
 }
 
 /// Why a question was not asked. Nothing was written, and the books are unchanged.
@@ -68,9 +75,16 @@ pub enum Received<T> {
     },
     /// A message that cannot be an answer; the text tells the operator why.
     Stray(&'static str),
-    /// A message that belongs to no call and asks for nothing (`json-id`).
+    /// What the worker says to the caller of this call before its answer (`json-id`).
+    Aside {
+        /// The call.
+        token: T,
+        /// The message as the caller may see it.
+        text: Bytes,
+    },
+    /// A message that belongs to no call whose caller listens, and asks for nothing (`json-id`).
     Notification,
-    /// A question of the worker's own (`json-id`).
+    /// A question of the worker's own that no caller can be asked (`json-id`).
     WorkerAsks {
         /// The answer to write back, not yet framed: "method not found".
         reply: Bytes,
@@ -90,12 +104,14 @@ pub enum Share {
     Last,
     /// Not a part: says that the part before was the last.
     End,
+    /// Not a part: what the worker says to the caller before the end.
+    Aside,
 }
 
 impl Share {
     /// Returns true if nothing of the answer comes after this.
     pub fn is_last(self) -> bool {
-        self != Self::Part
+        !matches!(self, Self::Part | Self::Aside)
     }
 }
 
@@ -118,6 +134,8 @@ struct OpenCall<T> {
     own_id: OwnId,
     /// Its caller was told that it took too long. Its answer is dropped.
     is_given_up: bool,
+    /// The way to its caller before the answer; `None` if the caller is told nothing.
+    asides: Option<Box<Asides>>,
 }
 
 impl<T: Clone> Correlator<T> {
@@ -132,7 +150,10 @@ impl<T: Clone> Correlator<T> {
         if let Rule::JsonId(names) = &mut books.rule {
             names.clone_from(&wire.id);
         }
-        Self { stream, drops_strays: wire.drops_strays || books.drops_strays, ..books }
+        let drops_strays = wire.drops_strays || books.drops_strays;
+        let passes_asides = matches!(&books.rule, Rule::JsonId(names) if names.are_of_json_rpc())
+            && wire.is_json_rpc;
+        Self { stream, drops_strays, passes_asides, ..books }
     }
 
     /// Makes the tags and ids count up from the number after this one. No call may be open.
@@ -154,7 +175,17 @@ impl<T: Clone> Correlator<T> {
         };
         let (calls, cancelled) = (VecDeque::new(), Cancelled::default());
         let drops_strays = matching == Matching::JsonId;
-        Self { rule, calls, last_tag: 0, stream: None, cancelled, drops_strays }
+        let (passes_asides, refusals) = (false, Vec::new());
+        Self {
+            rule,
+            calls,
+            last_tag: 0,
+            stream: None,
+            cancelled,
+            drops_strays,
+            passes_asides,
+            refusals,
+        }
     }
 
     /// Adds a call to the books and appends its framed question to `out`.
@@ -172,6 +203,7 @@ impl<T: Clone> Correlator<T> {
         let nonce = question.nonce.as_deref();
         let tag = self.last_tag + 1;
         let mut own_id = OwnId::Absent;
+        let mut asides = None;
         match &self.rule {
             Rule::Order | Rule::Echo(_) => encoder.encode(b"", &question.text, nonce, out)?,
             Rule::Tag => {
@@ -182,15 +214,21 @@ impl<T: Clone> Correlator<T> {
                 encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
             Rule::JsonId(names) => {
-                let text;
+                let mut text;
                 (text, own_id) =
                     json_id::replace(&question.text, tag, &names.send).map_err(Refused::Unfit)?;
+                if self.passes_asides {
+                    let tokens;
+                    (text, tokens) = asides::replace_tokens(&text, tag).map_err(Refused::Unfit)?;
+                    let listener = question.listener.clone();
+                    asides = listener.map(|name| Box::new(Asides::new(name, tokens)));
+                }
                 encoder.encode(b"", &text, nonce, out)?;
             }
         }
         self.last_tag = tag;
         let question = question.clone();
-        self.calls.push_back(OpenCall { token, question, tag, own_id, is_given_up: false });
+        self.calls.push_back(OpenCall { token, question, tag, own_id, is_given_up: false, asides });
         Ok(())
     }
 
@@ -214,8 +252,12 @@ impl<T: Clone> Correlator<T> {
             Rule::Tag => self.received_tagged(&message),
             Rule::JsonId(names) => match json_id::read(&message, names) {
                 Ok(WorkerMessage::Answer(id)) => self.received_json(&message, &id),
-                Ok(WorkerMessage::Notification) => Received::Notification,
-                Ok(WorkerMessage::Question(reply)) => Received::WorkerAsks { reply },
+                Ok(WorkerMessage::Notification) => {
+                    self.said(&message).unwrap_or(Received::Notification)
+                }
+                Ok(WorkerMessage::Question { id, refusal }) => id
+                    .and_then(|id| self.asked(&message, &id.value))
+                    .unwrap_or(Received::WorkerAsks { reply: refusal }),
                 Err(Unusable::Stray(reason)) => self.stray(reason),
                 Err(Unusable::Doubtful(reason)) => Received::Mismatch(reason),
             },
@@ -294,6 +336,9 @@ impl<T: Clone> Correlator<T> {
                 Err(reason) => return Received::Mismatch(reason.to_owned()),
             },
         };
+        if share.is_last() {
+            self.close(place);
+        }
         if self.calls[place].is_given_up {
             let ended = share.is_last().then(|| self.calls.remove(place)).flatten();
             return Received::Late { ended: ended.map(|call| call.token) };
@@ -313,7 +358,9 @@ impl<T: Clone> Correlator<T> {
     where
         T: PartialEq,
     {
-        let call = self.calls.iter_mut().find(|call| call.token == *token)?;
+        let place = self.calls.iter().position(|call| call.token == *token)?;
+        self.close(place);
+        let call = &mut self.calls[place];
         call.is_given_up = true;
         Some(call.tag)
     }
@@ -325,6 +372,7 @@ impl<T: Clone> Correlator<T> {
         T: PartialEq,
     {
         let place = self.calls.iter().position(|call| call.token == *token)?;
+        self.close(place);
         let tag = self.calls.remove(place)?.tag;
         self.cancelled.add(tag);
         Some(tag)
@@ -335,7 +383,10 @@ impl<T: Clone> Correlator<T> {
     }
 
     fn place_of(&self, tag: &[u8]) -> Option<usize> {
-        let number = number(tag)?;
+        self.place_of_tag(number(tag)?)
+    }
+
+    fn place_of_tag(&self, number: u64) -> Option<usize> {
         self.calls.binary_search_by_key(&number, |call| call.tag).ok()
     }
 
@@ -357,16 +408,15 @@ impl<T: Clone> Correlator<T> {
                 let text = json_id::restore(message, id, &self.calls[place].own_id);
                 self.answered(place, text, true)
             }
-            None if self.was_cancelled(tag) => Received::Late { ended: None },
+            None if self.was_cancelled(tag) => {
+                if let (None, Some(tag)) = (&self.stream, number(tag)) {
+                    self.cancelled.answered(tag);
+                }
+                Received::Late { ended: None }
+            }
             None => Received::Mismatch("the `id` of its message belongs to no call".to_owned()),
         }
     }
-}
-
-/// Reads a number that we wrote. A text that is not exactly as we write numbers is not ours.
-fn number(text: &[u8]) -> Option<u64> {
-    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// Returns true if this part of an answer says that more parts follow.
@@ -513,6 +563,109 @@ mod tests {
         books.is_out_of_step(r#"{"id":4}"#);
         books.is_out_of_step(r#"{"id":"1"}"#);
         assert_eq!(share(&mut books, r#"{"id":2}"#).0, 2);
+    }
+
+    /// Books whose callers may be told what the worker says before its answer.
+    fn with_asides() -> Books {
+        let mut books = Books::new(Matching::JsonId, &[]);
+        books.correlator.passes_asides = true;
+        books
+    }
+
+    /// Asks for a caller who listens, and returns what was written.
+    fn ask_for_listener(books: &mut Books, token: u32, question: &str) -> String {
+        let encoder = Encoder::new(&Framing::Line, 1000);
+        let listener = Some(Bytes::from(format!("secret{token}")));
+        let question = Question { listener, ..Question::plain(question.to_owned()) };
+        books.correlator.ask(token, &question, &encoder, &mut books.written).expect("it is good");
+        String::from_utf8(books.written.split().to_vec()).expect("text")
+    }
+
+    fn progress(token: &str) -> String {
+        let begin = r#"{"method":"notifications/progress","params":{"progressToken":"#;
+        format!("{begin}{token}}}}}")
+    }
+
+    fn aside(books: &mut Books, message: &str) -> Option<(u32, String)> {
+        match books.receive(message) {
+            Received::Aside { token, text } => {
+                Some((token, String::from_utf8(text.to_vec()).expect("text")))
+            }
+            Received::Notification | Received::WorkerAsks { .. } => None,
+            other => panic!("{message}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn progress_is_for_the_call_whose_token_it_names_however_equal_those_of_the_callers_are() {
+        let question = r#"{"id":1,"params":{"_meta":{"progressToken":"p"}}}"#;
+        let mut books = with_asides();
+        for token in 1..=2 {
+            let sent = ask_for_listener(&mut books, token, question);
+            assert_eq!(
+                sent,
+                question
+                    .replace("\"p\"", &format!("\"{token}-0\""))
+                    .replace("1,", &format!("{token},"))
+                    + "\n"
+            );
+        }
+        // It listens to nothing, and its token is replaced all the same.
+        assert!(books.ask(3, &question.replace("\"p\"", "\"2-0\"")).contains("\"3-0\""));
+        for token in [2, 1, 2] {
+            let heard = aside(&mut books, &progress(&format!("\"{token}-0\"")));
+            assert_eq!(heard, Some((token, progress("\"p\""))));
+        }
+        for nobody in ["\"p\"", "\"3-0\"", "\"4-0\"", "\"1-1\"", "1", "null"] {
+            assert_eq!(aside(&mut books, &progress(nobody)), None, "{nobody}");
+        }
+        share(&mut books, r#"{"id":1,"result":0}"#);
+        assert_eq!(aside(&mut books, &progress("\"1-0\"")), None, "it is answered");
+        books.correlator.give_up(&2);
+        assert_eq!(aside(&mut books, &progress("\"2-0\"")), None, "it is given up");
+    }
+
+    #[test]
+    fn what_names_no_call_is_for_the_only_call_or_for_nobody() {
+        let (asks, says) = (r#"{"id":0,"method":"roots/list"}"#, r#"{"method":"log"}"#);
+        let mut books = with_asides();
+        ask_for_listener(&mut books, 1, "{}");
+        assert_eq!(aside(&mut books, says), Some((1, says.to_owned())));
+        let seen = asks.replace('0', "\"secret1-0\"");
+        assert_eq!(aside(&mut books, asks), Some((1, seen)));
+        books.ask(2, "{}");
+        assert_eq!((aside(&mut books, asks), aside(&mut books, says)), (None, None), "two calls");
+        books.correlator.cancel(&2);
+        assert_eq!(aside(&mut books, says), None, "it may still be at work on the cancelled call");
+        assert_eq!(books.receive(r#"{"id":2}"#), Received::Late { ended: None });
+        assert!(aside(&mut books, says).is_some(), "that is over");
+        assert_eq!(books.correlator.answer_of_caller(b"\"secret1-0\""), Some(Bytes::from("0")));
+        share(&mut books, r#"{"id":1}"#);
+        books.ask(3, "{}");
+        assert_eq!(aside(&mut books, says), None, "its caller does not listen");
+    }
+
+    #[test]
+    fn a_question_that_nobody_will_answer_is_refused() {
+        type End = fn(&mut Books);
+        let ends: [(&str, End); 4] = [
+            ("its caller left", |books| books.correlator.stop_listening(&1)),
+            ("cancelled", |books| assert!(books.correlator.cancel(&1).is_some())),
+            ("given up", |books| assert!(books.correlator.give_up(&1).is_some())),
+            ("answered", |books| drop(share(books, r#"{"id":1}"#))),
+        ];
+        for (how, end) in ends {
+            let mut books = with_asides();
+            ask_for_listener(&mut books, 1, "{}");
+            for id in ["\"a\"", "7"] {
+                aside(&mut books, &format!(r#"{{"id":{id},"method":"m"}}"#)).expect("it listens");
+            }
+            assert!(books.correlator.answer_of_caller(b"\"secret1-0\"").is_some());
+            assert!(books.correlator.take_refusals().is_empty());
+            end(&mut books);
+            assert_eq!(books.correlator.take_refusals(), [json_id::unanswerable(b"7")], "{how}");
+            assert_eq!(books.correlator.answer_of_caller(b"\"secret1-1\""), None, "{how}");
+        }
     }
 
     fn answer(token: u32, text: &str, question: &str, proven: bool) -> Received<u32> {
@@ -756,7 +909,7 @@ mod tests {
     fn the_oldest_call_says_which_nonce_ends_its_answer() {
         let mut books = Books::new(Matching::Order, &[]);
         assert_eq!(books.correlator.oldest_nonce(), None);
-        let question = Question { text: "a".into(), nonce: Some("n1".into()) };
+        let question = Question { nonce: Some("n1".into()), ..Question::plain("a") };
         let encoder = Encoder::new(&Framing::Line, 100);
         let asked = books.correlator.ask(1, &question, &encoder, &mut books.written);
         assert_eq!(asked, Ok(()));

@@ -26,8 +26,13 @@ pub(super) enum WorkerMessage {
     Answer(Member),
     /// It asks for nothing.
     Notification,
-    /// A question of the worker's own, and the answer that it gets: there is no such method.
-    Question(Bytes),
+    /// A question of the worker's own.
+    Question {
+        /// Its id, if it is one of JSON-RPC.
+        id: Option<Member>,
+        /// The answer that it gets if nobody is asked: there is no such method.
+        refusal: Bytes,
+    },
 }
 
 /// Why a message of a worker cannot be used. The texts tell the operator what is wrong.
@@ -79,10 +84,13 @@ pub(super) fn read(message: &[u8], names: &IdNames) -> Result<WorkerMessage, Unu
     Ok(match (kind, id) {
         (Some(_), None) if is_json_rpc => WorkerMessage::Notification,
         (Some(_), Some(id)) if is_json_rpc => {
-            WorkerMessage::Question(method_not_found(&message[id.value]))
+            let refusal = method_not_found(&message[id.value.clone()]);
+            WorkerMessage::Question { id: Some(id), refusal }
         }
         (Some(b"\"event\""), _) => WorkerMessage::Notification,
-        (Some(b"\"request\""), _) => WorkerMessage::Question(not_supported(message, names)),
+        (Some(b"\"request\""), _) => {
+            WorkerMessage::Question { id: None, refusal: not_supported(message, names) }
+        }
         (_, Some(id)) => WorkerMessage::Answer(id),
         (_, None) => return Err(Unusable::Doubtful(format!("its message has no `{reply}`"))),
     })
@@ -137,6 +145,19 @@ fn not_supported(question: &[u8], names: &IdNames) -> Bytes {
 fn method_not_found(id: &[u8]) -> Bytes {
     let after = br#","error":{"code":-32601,"message":"method not found"}}"#;
     [br#"{"jsonrpc":"2.0","id":"#, id, after].concat().into()
+}
+
+/// Returns the answer to a question of the worker's own that its caller will not answer; `id` is the
+/// text of its `id`.
+pub(super) fn unanswerable(id: &[u8]) -> Bytes {
+    let after = br#","error":{"code":-32000,"message":"the client no longer listens"}}"#;
+    [br#"{"jsonrpc":"2.0","id":"#, id, after].concat().into()
+}
+
+/// Reads a number that we wrote. A text that is not exactly as we write numbers is not ours.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// Returns the text before a member's value, the value, and the text after it.
@@ -270,10 +291,12 @@ mod tests {
         let event = br#"{"seq":1,"type":"event","event":"x","request_seq":17}"#;
         assert!(matches!(read(event, &names), Ok(WorkerMessage::Notification)));
         let asks = br#"{"seq":5,"type":"request","command":"runInTerminal"}"#;
-        let Ok(WorkerMessage::Question(reply)) = read(asks, &names) else { panic!("it asks") };
+        let Ok(WorkerMessage::Question { id: None, refusal }) = read(asks, &names) else {
+            panic!("it asks")
+        };
         let expected = serde_json::json!({ "seq": 0, "type": "response", "request_seq": 5,
             "success": false, "command": "runInTerminal", "message": "not supported" });
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply).expect("JSON"), expected);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&refusal).expect("JSON"), expected);
         let method = br#"{"request_seq":17,"method":"x"}"#;
         assert_eq!(&method[id_of(method, &names).value], b"17", "`method` means nothing here");
         for doubtful in [&br#"{"type":"response"}"#[..], br#"{"request_seq":1,"request_seq":1}"#] {

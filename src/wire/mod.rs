@@ -10,6 +10,7 @@
 //! all mean that the worker is out of step and must be stopped.
 
 mod answer;
+mod asides;
 mod cancelled;
 mod correlate;
 mod cut;

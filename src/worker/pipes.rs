@@ -4,6 +4,8 @@
 //! One write sends all that waits to be written. One read takes all that can be read, and its
 //! answers are handed out together.
 
+mod words;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -168,51 +170,6 @@ impl Pipes {
         Ok(())
     }
 
-    /// Queues a message that is not answered.
-    pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
-        let before = self.outgoing.len();
-        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
-        self.asked += (self.outgoing.len() - before) as u64;
-        Ok(())
-    }
-
-    /// Queues a message that is not answered. Returns false, and queues nothing, if the worker does
-    /// not read what was written before.
-    pub fn tell(&mut self, said: &Question) -> Result<bool, Refused> {
-        let has_room = self.outgoing.len() < BACKLOG_MOST;
-        if has_room {
-            self.say(said)?;
-        }
-        Ok(has_room)
-    }
-
-    /// Tells the worker that a call is cancelled, in `words`, which are made of the id of the call.
-    /// Afterwards the worker owes no answer to it.
-    ///
-    /// Returns false if the worker does not hold the call, or does not read what was written
-    /// before: then these messages would pile up without limit.
-    pub fn cancel(&mut self, call: CallId, words: impl FnOnce(u64) -> Bytes) -> bool {
-        if self.outgoing.len() >= BACKLOG_MOST {
-            return false;
-        }
-        let Some(id) = self.correlator.cancel(&call) else { return false };
-        self.begins.retain(|(begun, _)| *begun != call);
-        // The framing refuses only words that would break it. Then the worker is not told.
-        self.say(&Question::plain(words(id))).ok();
-        true
-    }
-
-    /// Gives a call up: its answer is dropped when it comes. Until then the worker owes it. It is
-    /// told so in `words`, where `{id}` stands for the id of the call, unless it does not read.
-    pub fn give_up(&mut self, call: CallId, words: Option<&str>) {
-        let Some(id) = self.correlator.give_up(&call) else { return };
-        self.begins.retain(|(begun, _)| *begun != call);
-        if let Some(words) = words {
-            // It does no harm if this is lost: the worker works in vain.
-            self.tell(&Question::plain(words.replace("{id}", &id.to_string()))).ok();
-        }
-    }
-
     /// Returns the calls that were given up and whose answers have come since the last call of this
     /// function.
     pub fn take_ended(&mut self) -> Vec<CallId> {
@@ -343,6 +300,10 @@ impl Pipes {
                 Received::Answer { token, text, question, proven, share } => {
                     heard.push(Heard { call: token, answer: text, question, proven, share });
                 }
+                Received::Aside { token, text } => {
+                    let (question, share) = (Bytes::new(), Share::Aside);
+                    heard.push(Heard { call: token, answer: text, question, proven: true, share });
+                }
                 Received::Notification => {
                     self.dropped.notifications += 1;
                     tracing::debug!(said = shown(&said), "dropped a notification of a worker");
@@ -368,6 +329,7 @@ impl Pipes {
                 }
             }
         }
+        self.refuse();
         // With `json-id`, which may speak unasked, this can be the first half of a notification.
         if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
             return Err(OutOfStep::unasked(&self.incoming));
@@ -398,7 +360,8 @@ impl Pipes {
             Received::Mismatch(detail) => {
                 Err(OutOfStep { fault: Fault::Mismatch, detail, said: Some(shown(&said)) })
             }
-            Received::Notification
+            Received::Aside { .. }
+            | Received::Notification
             | Received::WorkerAsks { .. }
             | Received::Late { .. }
             | Received::Stray(_) => {

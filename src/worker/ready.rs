@@ -298,7 +298,7 @@ pub fn question(text: &str) -> Question {
     }
     let nonce = format!("{:032x}", fastrand::u128(..));
     let text = text.replace("{nonce}", &nonce);
-    Question { text: text.into(), nonce: Some(nonce.into()) }
+    Question { nonce: Some(nonce.into()), ..Question::plain(text) }
 }
 
 async fn skip_banner(pipes: &mut Pipes, ready: &ByteRegex) -> Result<(), NotReady> {

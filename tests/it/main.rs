@@ -30,6 +30,7 @@ mod hygiene;
 mod inheritance;
 mod json_dialects;
 mod json_rpc;
+mod json_rpc_asides;
 mod json_rpc_cancel;
 mod json_rpc_nonsense;
 mod kill;

@@ -17,7 +17,7 @@ pub enum Dropping {
     Banner,
     /// It cannot be an answer.
     Stray,
-    /// A caller's, which cancels no live call of theirs.
+    /// A caller's, which names no live call of theirs and no question that waits.
     Cancel,
 }
 

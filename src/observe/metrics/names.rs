@@ -180,8 +180,8 @@ pub const ALL: &[Metric] = &[
                worker's own; it is told that there is no such method), `late` (of a call that was \
                cancelled, that took too long, or whose caller left in the middle of its answer), \
                `banner` (output of a worker before its first question, counted once a worker), \
-               `stray` (what a worker wrote that cannot be an answer) or `cancel` (a caller's, \
-               which names no live call of theirs)",
+               `stray` (what a worker wrote that cannot be an answer) or `cancel` (a caller's cancel \
+               or progress, which names no live call of theirs and no question that waits)",
         samples: |numbers, to| {
             for pool in &numbers.series.pools {
                 for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {

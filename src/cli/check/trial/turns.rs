@@ -177,6 +177,7 @@ impl TriedWorker<'_> {
                     return Ok(Some((text, proven)));
                 }
                 Received::Answer { .. }
+                | Received::Aside { .. }
                 | Received::Notification
                 | Received::Late { .. }
                 | Received::Stray(_) => {}
