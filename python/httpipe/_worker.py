@@ -29,17 +29,21 @@ import enum
 import faulthandler
 import fcntl
 import functools
+import gc
 import importlib
 import inspect
+import io
 import json
 import os
 import re
 import select
 import signal
+import stat
 import sys
 import time
 import types
 import typing
+import warnings
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, NoReturn, TypeVar
 
 __all__ = ["Error", "batch", "pure", "serve"]
@@ -60,9 +64,10 @@ class _Late:
 if typing.TYPE_CHECKING:
     import asyncio
     import base64
+    import socket
     import traceback
 else:
-    asyncio, base64, traceback = _Late("asyncio"), _Late("base64"), _Late("traceback")
+    asyncio, base64, socket, traceback = _Late("asyncio"), _Late("base64"), _Late("socket"), _Late("traceback")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -982,9 +987,7 @@ class Wire:
         os.dup2(null, 0)
         os.close(null)
         os.dup2(2, 1)
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        _flush_by_line()
         self.left = False  # true in a child that the program forked
         self._part = b""  # the begin of a message
         self._out: list[bytes] = []
@@ -1071,6 +1074,13 @@ class Wire:
             view = memoryview(data)[done:]
             while view:
                 view = view[os.write(self.wr, view) :]
+
+
+def _flush_by_line() -> None:
+    """What the program prints is in the log at once."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def _take(descriptor: int) -> int:
@@ -1799,3 +1809,322 @@ def serve_calls(program: Program, wire: Wire) -> None:
         loop.serve()
     except BrokenPipeError:
         sys.exit(1)  # the server is gone
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The fork server: loads the program once, and makes each worker by forking itself
+
+PR_SET_PDEATHSIG = 1
+PACKET = 32768
+"""A text for the server is sent in packets of this size."""
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+"""Devices that any number of processes may have open together."""
+
+
+def main_fork_server(target: str) -> None:
+    """A fork server. Its descriptor 0 is a socket; `Control` says what goes over it."""
+    control = Control()
+    if not faulthandler.is_enabled():
+        faulthandler.enable()
+    start(target, lambda program: serve_forks(program, control), control)  # type: ignore[arg-type]
+
+
+class Control:
+    """The socket between the server and its fork server, which carries whole packets.
+
+    First the fork server describes the program, or says why it cannot be served: the answer to a question that is not
+    asked, so `Wire` has methods of the same names. Then each packet from the server, with four descriptors, asks for a
+    worker: its stdin, its stdout, its stderr, and a socket on which its birth is agreed upon:
+
+        from the worker         its process id
+        from the fork server    .       the process between the two has ended, so the worker is the server's child
+        from any of the three   !WHY    instead of the above: there is no worker
+        from the server         go      the worker is known, and may begin
+    """
+
+    def __init__(self) -> None:
+        self.server = os.getppid()
+        self.socket = socket.socket(fileno=_take(0))
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        _flush_by_line()
+        self.at_fork = True  # close the socket in what the program forks while it is loaded
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        if self.at_fork:
+            self.socket.close()
+
+    def read(self) -> list[Message]:
+        return [(b"", b"?", b"")]
+
+    def answer(self, _tag: bytes, head: bytes, tail: Any = b"") -> None:
+        text = head + tail
+        self.socket.sendall(len(text).to_bytes(4, "big"))
+        for at in range(0, len(text), PACKET):
+            self.socket.sendall(text[at : at + PACKET])
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def descriptors(self) -> list[int]:
+        """Waits for the next worker to make, and returns its descriptors. Ends with the server."""
+        while True:
+            packet, descriptors, _, _ = socket.recv_fds(self.socket, 16, 4, socket.MSG_CMSG_CLOEXEC)
+            if not packet:
+                os._exit(0)
+            if len(descriptors) == 4:
+                return descriptors
+            for descriptor in descriptors:  # the limit of open files is too low for all
+                os.close(descriptor)
+
+
+def serve_forks(program: Program, control: Control) -> None:
+    """Makes workers until the server closes the socket. Returns in a worker, at its end."""
+    ctypes = _ctypes()
+    gc.collect()
+    objects = gc.get_objects()
+    program.unsafe = "this Python has no `ctypes`" if ctypes is None else unsafe_to_fork(control.socket.fileno(), objects)
+    generators = _random_generators(objects)
+    del objects
+    prctl = ctypes and ctypes.CDLL(None).prctl
+    gc.freeze()  # no collection touches the pages that workers share
+    control.answer(b"", b"=", to_json(program.describe()))
+    control.at_fork = False
+    while True:
+        descriptors = control.descriptors()
+        for number in (0, 1, 2):
+            _keep_open(number)
+        if _fork_twice(descriptors[3]):
+            break
+        for descriptor in descriptors:
+            os.close(descriptor)
+    control.socket.close()
+    _be_born(descriptors, control.server, prctl)
+    _draw_anew(generators)
+    serve_calls(program, Wire())
+
+
+def _ctypes() -> Any:
+    try:
+        return importlib.import_module("ctypes")
+    except ImportError:
+        return None
+
+
+def _keep_open(number: int) -> None:
+    """Descriptors of workers must not get the number of a standard stream that the program closed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
+
+def _fork_twice(birth: int) -> bool:
+    """Forks a process that forks the worker and ends. Returns true in the worker.
+
+    The kernel gives a process whose parent has ended to the server, which asked for that: so the worker is the
+    server's own child, as if the server had started it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed or replaced by the program
+            pass
+    between = _fork(birth)
+    if between == 0:
+        if _fork(birth) == 0:
+            return True
+        os._exit(0)
+    if between is not None:
+        try:
+            os.waitpid(between, 0)
+        except ChildProcessError:  # the program ignores SIGCHLD
+            pass
+        _tell(birth, ".")
+    return False
+
+
+def _fork(birth: int) -> int | None:
+    """Forks. If that fails, tells the server why and returns None."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads: those of the process were found to be harmless, or were allowed
+        try:
+            return os.fork()
+        except OSError as error:
+            _tell(birth, "!" + str(error))
+            return None
+
+
+def _tell(birth: int, text: str) -> None:
+    """Says something to the server if it still listens."""
+    with socket.socket(fileno=os.dup(birth)) as it:
+        try:
+            it.send(text.encode(), socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+
+
+def _be_born(descriptors: list[int], server: int, prctl: Any) -> None:
+    """Makes this process a worker: its own group, its own streams, an end with the server's. Waits until the server
+    knows it: nothing of the program runs in a worker that nobody watches."""
+    *streams, birth = descriptors
+    os.setpgid(0, 0)
+    _tell(birth, str(os.getpid()))
+    if os.read(birth, 16) != b"go":
+        os._exit(0)  # the server has given this worker up, or is gone
+    os.close(birth)
+    if prctl:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != server:
+        os._exit(0)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+
+
+def _random_generators(objects: list[Any]) -> list[Any]:
+    """Returns the generators of numpy that began with numbers of the system. A seed of the program's own is kept."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is None:
+        return []
+
+    def drawn(generator: Any) -> bool:
+        bits = generator.bit_generator
+        entropy = getattr(getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None), "entropy", 0)
+        return isinstance(entropy, int) and entropy >= 1 << 64
+
+    return [one.bit_generator for one in objects if type(one) is numpy.Generator and drawn(one)]
+
+
+def _draw_anew(generators: list[Any]) -> None:
+    """Gives this worker random numbers of its own. Python's `random` does this by itself at each fork."""
+    numpy, torch = sys.modules.get("numpy.random"), sys.modules.get("torch")
+    if numpy is not None:
+        numpy.seed()
+    for bits in generators:
+        bits.state = type(bits)().state
+    if torch is not None and hasattr(torch, "seed"):
+        torch.seed()
+
+
+def unsafe_to_fork(control: int, objects: list[Any]) -> str | None:
+    """Returns why workers must not be forked from this process, or None if nothing speaks against it.
+
+    A fork copies one thread, and shares what descriptors stand for. So a lock that another thread holds stays locked
+    for ever in a worker, and workers that share a connection or the position in a file get each other's bytes.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
+        if others:
+            return "the import started threads: " + _some(others)
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
+        return "the import initialised CUDA"
+    processes = _children()
+    if processes:
+        return "the import started processes: " + _some(processes)
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        return "the import started a timer"
+    return _unsafe_objects(objects) or _unsafe_descriptors(control, objects) or _unsafe_threads()
+
+
+def _some(names: list[str]) -> str:
+    """Returns the first names, and how many others there are."""
+    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+
+
+def _children() -> list[str]:
+    """Returns the names of the processes that this one has started, with their ids."""
+    try:
+        with open("/proc/self/task/%d/children" % os.getpid()) as file:
+            ids = file.read().split()
+    except OSError:
+        return []
+    names = []
+    for number in ids:
+        try:
+            with open("/proc/%s/stat" % number) as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(") ")
+        except OSError:
+            continue
+        if not rest.startswith("Z"):
+            names.append("%s (%s)" % (name, number))
+    return names
+
+
+def _unsafe_objects(objects: list[Any]) -> str | None:
+    asyncio_events, tempfile = sys.modules.get("asyncio.base_events"), sys.modules.get("tempfile")
+    kinds: list[tuple[type, Callable[[Any], bool], str]] = []
+    if asyncio_events is not None:
+        kinds.append((asyncio_events.BaseEventLoop, lambda loop: not loop.is_closed(), "the import made an event loop"))
+    if tempfile is not None:
+        why = "the import made a temporary %s, which the first worker to end would remove: %s"
+        kinds += [
+            (tempfile.TemporaryDirectory, lambda it: it._finalizer.alive, why.replace("%s", "directory", 1)),
+            (tempfile._TemporaryFileWrapper, lambda it: it.delete and not it.file.closed, why.replace("%s", "file", 1)),
+        ]
+    for kind, matters, why in kinds:
+        for one in objects:
+            if isinstance(one, kind) and matters(one):
+                return why % one.name if "%s" in why else why
+    return None
+
+
+def _unsafe_descriptors(control: int, objects: list[Any]) -> str | None:
+    read_by_python = {one.fileno() for one in objects if type(one) is io.FileIO and not one.closed}
+    found = []
+    for number in sorted(map(int, os.listdir("/proc/self/fd"))):
+        if number < 3 or number == control:
+            continue
+        try:
+            name, mode = os.readlink("/proc/self/fd/%d" % number), os.fstat(number).st_mode
+            flags = fcntl.fcntl(number, fcntl.F_GETFL)
+        except OSError:
+            continue  # of the list itself
+        if stat.S_ISREG(mode):
+            shares_position = not flags & os.O_APPEND and (flags & os.O_ACCMODE or number in read_by_python)
+            if shares_position:
+                found.append("the file " + name)
+        elif stat.S_ISSOCK(mode):
+            found.append("a socket")
+        elif stat.S_ISFIFO(mode):
+            found.append("a pipe")
+        elif not stat.S_ISDIR(mode) and name not in DEVICES:
+            found.append(name)
+    return "the import left open: " + _some(found) if found else None
+
+
+def _unsafe_threads() -> str | None:
+    """Looks for threads that Python does not know. Those that their library ends before a fork, as OpenBLAS does, are
+    gone after a fork on trial."""
+
+    def others() -> int:
+        return len(os.listdir("/proc/self/task")) - 1
+
+    if not others():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trial = os.fork()
+    if trial == 0:
+        os._exit(0)
+    end = time.monotonic() + 2
+    try:
+        while os.waitpid(trial, os.WNOHANG)[0] == 0:
+            if time.monotonic() > end:
+                os.kill(trial, signal.SIGKILL)
+                os.waitpid(trial, 0)
+                return "a process that was forked on trial hung"
+            time.sleep(0.001)
+    except ChildProcessError:  # the program ignores SIGCHLD
+        pass
+    for _ in range(50):  # a thread that has been joined takes a moment to go
+        left = others()
+        if not left:
+            return None
+        time.sleep(0.001)
+    return "the import left %d thread%s of a library, which may hold a lock" % (left, "" if left == 1 else "s")

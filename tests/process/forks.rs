@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use httpipe::testing::config::LaunchSettings;
 use httpipe::testing::worker::fork_server::{ForkServer, NotForked, Started};
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::{Exit, Process};
@@ -12,52 +13,92 @@ use httpipe::testing::worker::reaper;
 use httpipe::testing::worker::spawn::Streams;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use crate::support::{guard, helper, is_role, moment, read_line, runs, shell, wait_until};
+use crate::support::{guard, helper, is_role, moment, read, runs, shell, wait_until};
 
-const SOURCE: &str = include_str!("fork_server.py");
-/// Reads a text of the framing `u32` from descriptor 0 and runs it.
-const BOOT: &str = "import os;\
-    r=lambda n,b=b'':b if len(b)==n else r(n,b+(os.read(0,n-len(b))or os._exit(0)));\
-    exec(compile(r(int.from_bytes(r(4),'big')),'<httpipe>','exec'))";
+const WORKER: &str = include_str!("../../python/httpipe/_worker.py");
+const BOOT: &str = include_str!("../../python/boot.py");
 const LONG: Duration = Duration::from_secs(20);
-
-/// Returns the launch of a fork server that loads this program.
-fn python(program: &str) -> LaunchSettings {
-    let mut launch = shell("");
-    launch.program = "/usr/bin/python3".into();
-    launch.name = "python3".into();
-    launch.arguments = vec!["-c".into(), BOOT.into(), program.into()];
-    launch
-}
-
-/// Starts a fork server that loads this program.
-async fn fork_server(program: &str, guard: &Guard) -> ForkServer {
-    fork_server_of(SOURCE, program, guard).await
-}
-
-/// Starts a fork server whose text is changed: `(from, to)`.
-async fn changed_fork_server(from: &str, to: &str, guard: &Guard) -> ForkServer {
-    assert_eq!(SOURCE.matches(from).count(), 1, "`{from}` is there once");
-    fork_server_of(&SOURCE.replace(from, to), UPPER, guard).await
-}
-
-async fn fork_server_of(source: &str, program: &str, guard: &Guard) -> ForkServer {
-    let Started { server, .. } = ForkServer::start(&python(program), guard).expect("starts");
-    let described = tokio::time::timeout(LONG, server.load(&[source.as_bytes()])).await;
-    assert_eq!(described.expect("in time").expect("described"), br#"{"httpipe": 1}"#);
-    server
-}
 
 const OF_A_HANGING_ONE: &str = "forks::role_of_a_server_whose_fork_server_hangs";
 const OF_EARLY_DEATHS: &str = "forks::role_of_a_server_whose_workers_die_early";
 const WITHOUT_DESCRIPTORS: &str = "forks::role_of_a_server_that_forks_without_descriptors";
 const WITH_A_FORK_SERVER: &str = "forks::role_of_a_server_with_a_fork_server";
 
+/// A file with a program whose function `answer` is served. Removed at the end.
+struct Program(PathBuf);
+
+impl Program {
+    fn new(text: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (id, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("httpipe_fork_{id}_{number}.py"));
+        std::fs::write(&path, text).expect("written");
+        Self(path)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+/// Starts a fork server that loads this program.
+async fn fork_server(program: &str, guard: &Guard) -> ForkServer {
+    fork_server_of(WORKER, program, guard).await
+}
+
+/// Starts a fork server whose text is changed in one place.
+async fn changed_fork_server(from: &str, to: &str, guard: &Guard) -> ForkServer {
+    fork_server_of(&changed(from, to), UPPER, guard).await
+}
+
+fn changed(from: &str, to: &str) -> String {
+    assert_eq!(WORKER.matches(from).count(), 1, "`{from}` is there once");
+    WORKER.replace(from, to)
+}
+
+async fn fork_server_of(worker: &str, program: &str, guard: &Guard) -> ForkServer {
+    let program = Program::new(program);
+    let (server, description) = described(worker, &program, guard).await;
+    assert!(description.contains(r#""unsafe":null"#), "{description}");
+    server
+}
+
+/// Starts a fork server. Returns it with its description, for which it waits.
+async fn described(worker: &str, program: &Program, guard: &Guard) -> (ForkServer, String) {
+    let mut launch = shell("");
+    launch.program = "/usr/bin/python3".into();
+    launch.name = "python3".into();
+    let target = format!("{}:answer", program.0.display());
+    launch.arguments = vec!["-c".into(), BOOT.into(), target, "fork_server".into()];
+    launch.env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
+    let Started { server, .. } = ForkServer::start(&launch, guard).expect("starts");
+    let loaded = tokio::time::timeout(LONG, server.load(&[worker.as_bytes()])).await;
+    let description = loaded.expect("in time").expect("a description");
+    (server, String::from_utf8(description).expect("text"))
+}
+
 type Worker = (Process, Streams);
 
-async fn ask((_, streams): &Worker, line: &str) -> String {
-    rustix::io::write(streams.stdin.get_ref(), format!("{line}\n").as_bytes()).expect("room");
-    read_line(&streams.stdout).await.trim_end().to_owned()
+/// Asks a worker. Returns the result without the quotes of a string.
+async fn ask(worker: &Worker, line: &str) -> String {
+    put(worker, line);
+    let mut answer = Vec::new();
+    while answer.len() < 4 || answer.len() < 4 + usize::from(answer[3]) {
+        answer.extend(read(&worker.1.stdout).await.expect("an answer before the end"));
+    }
+    let answer = String::from_utf8(answer.split_off(4)).expect("text");
+    let result = answer.strip_prefix("1 =").unwrap_or_else(|| panic!("{answer}"));
+    result.trim_matches('"').to_owned()
+}
+
+/// Sends a question.
+fn put((_, streams): &Worker, line: &str) {
+    let question = format!("1 answer {{\"line\":{line:?}}}");
+    let length = u32::try_from(question.len()).expect("short").to_be_bytes();
+    let message = [&length, question.as_bytes()].concat();
+    rustix::io::write(streams.stdin.get_ref(), &message).expect("room");
 }
 
 /// Lets a worker leave at the end of its input.
@@ -72,7 +113,7 @@ fn send(id: u32, signal: Signal) {
     kill_process(id, signal).expect("it is there");
 }
 
-const UPPER: &str = "def answer(line): return line.upper()";
+const UPPER: &str = "def answer(line: str): return line.upper()";
 /// A program that evaluates what it is asked.
 const EVAL: &str = "\
 import os, ctypes, random
@@ -96,11 +137,12 @@ async fn a_forked_worker_is_our_child_leads_its_group_and_has_its_three_streams(
     assert_eq!(ask(&worker, "os.getpid()").await, id);
     assert_eq!(ask(&worker, "os.getppid()").await, std::process::id().to_string());
     assert_eq!(ask(&worker, "os.getpgid(0)").await, id);
-    // 3 is the directory that is being listed.
-    let descriptors = "' '.join(sorted(os.listdir('/proc/self/fd')))";
-    assert_eq!(ask(&worker, descriptors).await, "0 1 2 3");
-    let kinds = "' '.join(os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in range(3))";
-    assert_eq!(ask(&worker, kinds).await, "pipe pipe pipe");
+    // 3 is the directory that is being listed. The last two are the questions and the answers.
+    let descriptors = "' '.join(sorted(os.listdir('/proc/self/fd'), key=int))";
+    assert_eq!(ask(&worker, descriptors).await, "0 1 2 3 1000 1001");
+    let kinds =
+        "' '.join(os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in (0, 1, 2, 1000, 1001))";
+    assert_eq!(ask(&worker, kinds).await, "/dev/null pipe pipe pipe pipe");
     let signal = "[ctypes.CDLL(None).prctl(2, ctypes.byref(n := ctypes.c_int())), n.value][1]";
     assert_eq!(ask(&worker, signal).await, "9", "the kernel kills it with the server");
     let other = server.fork(&guard).await.expect("forks");
@@ -168,8 +210,12 @@ async fn role_of_a_server_whose_fork_server_hangs() {
     }
     let guard = guard();
     let path = format!("{}/httpipe-forks-{}", std::env::temp_dir().display(), std::process::id());
-    let program =
-        format!("import os\ndef setup(): open('{path}', 'a').write(f'{{os.getpid()}} ')\n{UPPER}");
+    let program = format!(
+        "import os\n\
+         class Answer:\n def setup(self): open('{path}', 'a').write(f'{{os.getpid()}} ')\n \
+         def answer(self, line: str): return line.upper()\n\
+         answer = Answer"
+    );
     let server = fork_server(&program, &guard).await;
     send(server.id(), Signal::STOP);
     // The clock jumps to the limit, since nothing else happens.
@@ -230,7 +276,7 @@ def answer(line): return line";
 #[tokio::test]
 async fn a_worker_that_dies_before_it_has_said_its_id_is_an_error() {
     let guard = guard();
-    let server = changed_fork_server("    os.setpgid(0, 0)\n", "    os.abort()\n", &guard).await;
+    let server = changed_fork_server("    os.setpgid(0, 0)\n", "    os._exit(3)\n", &guard).await;
     for _ in 0..3 {
         let forked = server.fork(&guard).await;
         assert!(matches!(forked, Err(NotForked::Failed(_))), "{forked:?}");
@@ -265,7 +311,7 @@ async fn role_of_a_server_whose_workers_die_early() {
     let guard = guard();
     // The fork server says that the worker is ours only when the reaper had time to see its end.
     let dies = "    _tell(birth, str(os.getpid()))\n    os.kill(os.getpid(), 9)\n";
-    let source = SOURCE.replace("    _tell(birth, str(os.getpid()))\n", dies);
+    let source = changed("    _tell(birth, str(os.getpid()))\n", dies);
     let late = "        signal.sigtimedwait([], 0.05)\n        _tell(birth, \".\")\n";
     let source = source.replace("        _tell(birth, \".\")\n", late);
     let server = fork_server_of(&source, UPPER, &guard).await;
@@ -296,12 +342,13 @@ async fn role_of_a_server_with_a_fork_server() {
     let guard = guard();
     let program = "\
 import subprocess, signal
-def answer(line):
-    print(subprocess.Popen(['sleep', '1000'], stdin=-3, stdout=-3, stderr=-3).pid, flush=True)
-    signal.pause()";
+def answer(line: str):
+    if line == 'pause': signal.pause()
+    return subprocess.Popen(['sleep', '1000'], stdin=-3, stdout=-3, stderr=-3).pid";
     let server = fork_server(program, &guard).await;
     let worker = server.fork(&guard).await.expect("forks");
     let other = ask(&worker, "").await;
+    put(&worker, "pause");
     let guard_id = guard.id().expect("a guard");
     let news = format!("ids {} {} {guard_id} {other}\n", server.id(), worker.0.id());
     rustix::io::write(rustix::stdio::stdout(), news.as_bytes()).expect("told");

@@ -67,7 +67,8 @@ pub(crate) async fn read_line(stream: &AsyncFd<OwnedFd>) -> String {
     String::from_utf8(line).expect("text")
 }
 
-async fn read(stream: &AsyncFd<OwnedFd>) -> Option<Vec<u8>> {
+/// Reads the next bytes; `None`: the end.
+pub(crate) async fn read(stream: &AsyncFd<OwnedFd>) -> Option<Vec<u8>> {
     let mut buffer = [0; 4096];
     loop {
         let mut ready = stream.readable().await.expect("a runtime");
