@@ -720,12 +720,40 @@ def _shown(note: Any) -> str:
     return note.__qualname__ if isinstance(note, type) and not typing.get_args(note) else repr(note).replace("typing.", "")
 
 
-def _hints(thing: Any, where: str, only: Iterable[str] | None = None) -> dict[str, Any]:
-    """Returns the annotations of a function or class, read as Python."""
+def _hints(thing: Any, where: str) -> dict[str, Any]:
+    """Returns the annotations of a class or function, read as Python."""
     try:
         return typing.get_type_hints(thing, include_extras=True)
     except Exception as error:
-        raise Problem("annotation", "%s: its annotations cannot be read: %s" % (where, error)) from None
+        first = error
+    hints: dict[str, Any] = {}
+    for part in reversed(thing.__mro__[:-1]) if inspect.isclass(thing) else [thing]:
+        try:
+            notes = dict(vars(part).get("__annotations__") or part.__annotations__)
+        except Exception:  # an unknown name, since Python 3.14
+            raise Problem("annotation", "%s: its annotations cannot be read: %s" % (where, first)) from None
+        scope = getattr(part, "__globals__", None) or vars(sys.modules[part.__module__])
+        for name, note in notes.items():
+            try:
+                hints[name] = _hint(note, scope)
+            except Exception as error:
+                if name == "return":
+                    continue  # it is only described
+                message = "%s: the annotation `%s: %s` cannot be read: %s" % (where, name, note, error)
+                raise Problem("annotation", message) from None
+    return hints
+
+
+def _hint(note: Any, scope: dict[str, Any]) -> Any:
+    """Returns one annotation, which may be the text of one. Before Python 3.11, `InitVar` is no type in a text."""
+    if isinstance(note, str):
+        value = eval(note, scope)
+        if typing.get_origin(value) is typing.ClassVar:
+            return value
+        if type(value).__name__ == "InitVar":
+            return _hint(value.type, scope)
+    stub = types.SimpleNamespace(__annotations__={"note": note}, __globals__=scope)
+    return typing.get_type_hints(stub, include_extras=True)["note"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -761,7 +789,7 @@ class Function:
             raise self.problem("`%s` is no function, but %s" % (name, type(call).__name__))
         if type(self.batch) is not int or self.batch < 0:
             raise self.problem("`%s.batch` is the largest number of calls in a batch, not %r" % (name, self.batch))
-        hints = _hints_of_function(self)
+        hints = self._read_hints()
         self.returns = hints.get("return", MISSING)
         self.kind = self._kind()
         self.parameters: dict[str, Parameter] = {}
@@ -779,6 +807,12 @@ class Function:
         if code is None:
             return Problem("annotation", message)
         return Problem("annotation", message, *_place(code.co_filename, code.co_firstlineno, "def "))
+
+    def _read_hints(self) -> dict[str, Any]:
+        try:
+            return _hints(self.inner, self.name)
+        except Problem as problem:
+            raise self.problem(problem.message) from None
 
     def _kind(self) -> str:
         if inspect.isasyncgenfunction(self.inner) or _returns(self.returns, "AsyncIterator", "AsyncGenerator"):
@@ -925,28 +959,6 @@ def _innermost(call: Any) -> Any:
         else:
             break
     return call
-
-
-def _hints_of_function(function: Function) -> dict[str, Any]:
-    """Returns the annotations of a function. What it returns is only described, so that may be unreadable."""
-    try:
-        return typing.get_type_hints(function.inner, include_extras=True)
-    except Exception as error:
-        first = error
-    try:
-        notes = dict(inspect.unwrap(function.inner).__annotations__)
-    except Exception:
-        raise function.problem("%s: its annotations cannot be read: %s" % (function.name, first)) from None
-    found = {}
-    for name, note in notes.items():
-        stub = types.SimpleNamespace(__annotations__={name: note}, __globals__=getattr(function.inner, "__globals__", {}))
-        try:
-            found.update(typing.get_type_hints(stub, include_extras=True))
-        except Exception as error:
-            if name != "return":
-                raise function.problem("%s(%s): its annotation `%s` cannot be read: %s"
-                                       % (function.name, name, note, error)) from None  # fmt: skip
-    return found
 
 
 def _returns(note: Any, *names: str) -> bool:
@@ -1485,6 +1497,9 @@ def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
     except RecursionError:
         raise BadParameter("", "the arguments are nested too deeply") from None
     except ValueError as error:
+        if "integer string conversion" in str(error):
+            most = sys.get_int_max_str_digits()  # type: ignore[attr-defined]
+            raise BadParameter("", "a whole number has more than %d digits" % most) from None
         raise BadParameter("", "the arguments are not JSON: %s" % error) from None
     if raw is not None and type(given) is dict:
         if function.raw in given:

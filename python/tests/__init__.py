@@ -1,0 +1,1 @@
+"""Tests of the worker: `python3 -B -m unittest discover -s python`. Each starts it as the server does."""
