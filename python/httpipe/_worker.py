@@ -1277,13 +1277,14 @@ def _place(path: str, line: int, begins: str = "") -> tuple[str, str]:
     return "%s:%d" % (path, line), linecache.getline(path, line).strip()
 
 
-def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """Cuts the frames of this file, and of the machinery of imports, from the begin of a traceback."""
-    while trace is not None and (
-        trace.tb_frame.f_code.co_filename == __file__ or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
-    ):
-        trace = trace.tb_next
-    return trace
+def _cut(shown: traceback.TracebackException | None) -> None:
+    """Cuts the frames of this file, and of the machinery of imports, out of a traceback and its causes."""
+    if shown is not None:
+        shown.stack[:] = [
+            frame for frame in shown.stack if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
+        ]
+        for other in (shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())):
+            _cut(other)
 
 
 def _place_of(error: BaseException) -> tuple[str, str]:
@@ -1320,8 +1321,9 @@ def say(text: str) -> None:
 
 def say_traceback(error: BaseException) -> None:
     try:
-        lines = traceback.format_exception(type(error), error, _own_frames(error.__traceback__))
-        say("".join(lines))
+        shown = traceback.TracebackException.from_exception(error)
+        _cut(shown)
+        say("".join(shown.format()))
     except Exception as worse:  # an exception whose text cannot be made
         say("%s (and its traceback cannot be shown: %s)\n" % (type(error).__name__, type(worse).__name__))
 

@@ -42,7 +42,7 @@ class Worker:
         )  # fmt: skip
         self.rd = self.process.stdout.fileno()
         self.tag = 0
-        self.buffer = b""
+        self.buffer = bytearray()
         try:
             self.process.stdin.write(framed(LOOP))
         except BrokenPipeError:
@@ -66,7 +66,8 @@ class Worker:
                 return None
             self.buffer += data
         size = int.from_bytes(self.buffer[:4], "big")
-        message, self.buffer = self.buffer[4 : 4 + size], self.buffer[4 + size :]
+        message = bytes(self.buffer[4 : 4 + size])
+        del self.buffer[: 4 + size]
         tag, _, rest = message.partition(b" ")
         return tag.decode(), rest
 
