@@ -2013,7 +2013,7 @@ def _random_generators(objects: list[Any]) -> list[Any]:
         entropy = getattr(getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None), "entropy", 0)
         return isinstance(entropy, int) and entropy >= 1 << 64
 
-    return [one.bit_generator for one in objects if type(one) is numpy.Generator and drawn(one)]
+    return [one.bit_generator for one in _instances(objects, numpy.Generator) if drawn(one)]
 
 
 def _draw_anew(generators: list[Any]) -> None:
@@ -2085,14 +2085,20 @@ def _unsafe_objects(objects: list[Any]) -> str | None:
             (tempfile._TemporaryFileWrapper, lambda it: it.delete and not it.file.closed, why.replace("%s", "file", 1)),
         ]
     for kind, matters, why in kinds:
-        for one in objects:
-            if isinstance(one, kind) and matters(one):
+        for one in _instances(objects, kind):
+            if matters(one):
                 return why % one.name if "%s" in why else why
     return None
 
 
+def _instances(objects: list[Any], kind: type) -> list[Any]:
+    """Returns the objects of a type. Asks types only: an object may be a proxy that does something when it is asked."""
+    wanted = {one for one in set(map(type, objects)) if issubclass(one, kind)}
+    return [one for one in objects if type(one) in wanted] if wanted else []
+
+
 def _unsafe_descriptors(control: int, objects: list[Any]) -> str | None:
-    read_by_python = {one.fileno() for one in objects if type(one) is io.FileIO and not one.closed}
+    read_by_python = {one.fileno() for one in _instances(objects, io.FileIO) if not one.closed}
     found = []
     for number in sorted(map(int, os.listdir("/proc/self/fd"))):
         if number < 3 or number == control:

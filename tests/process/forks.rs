@@ -2,46 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use httpipe::testing::worker::fork_server::{ForkServer, NotForked, Started};
+use httpipe::testing::worker::fork_server::{ForkServer, NotForked};
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::{Exit, Process};
 use httpipe::testing::worker::reaper;
 use httpipe::testing::worker::spawn::Streams;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use crate::support::{guard, helper, is_role, moment, read, runs, shell, wait_until};
-
-const WORKER: &str = include_str!("../../python/httpipe/_worker.py");
-const BOOT: &str = include_str!("../../python/boot.py");
-const LONG: Duration = Duration::from_secs(20);
+use crate::python::{LONG, Program, WORKER, described};
+use crate::support::{guard, helper, is_role, moment, read, runs, wait_until};
 
 const OF_A_HANGING_ONE: &str = "forks::role_of_a_server_whose_fork_server_hangs";
 const OF_EARLY_DEATHS: &str = "forks::role_of_a_server_whose_workers_die_early";
 const WITHOUT_DESCRIPTORS: &str = "forks::role_of_a_server_that_forks_without_descriptors";
 const WITH_A_FORK_SERVER: &str = "forks::role_of_a_server_with_a_fork_server";
-
-/// A file with a program whose function `answer` is served. Removed at the end.
-struct Program(PathBuf);
-
-impl Program {
-    fn new(text: &str) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (id, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(format!("httpipe_fork_{id}_{number}.py"));
-        std::fs::write(&path, text).expect("written");
-        Self(path)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
-}
 
 /// Starts a fork server that loads this program.
 async fn fork_server(program: &str, guard: &Guard) -> ForkServer {
@@ -63,20 +38,6 @@ async fn fork_server_of(worker: &str, program: &str, guard: &Guard) -> ForkServe
     let (server, description) = described(worker, &program, guard).await;
     assert!(description.contains(r#""unsafe":null"#), "{description}");
     server
-}
-
-/// Starts a fork server. Returns it with its description, for which it waits.
-async fn described(worker: &str, program: &Program, guard: &Guard) -> (ForkServer, String) {
-    let mut launch = shell("");
-    launch.program = "/usr/bin/python3".into();
-    launch.name = "python3".into();
-    let target = format!("{}:answer", program.0.display());
-    launch.arguments = vec!["-c".into(), BOOT.into(), target, "fork_server".into()];
-    launch.env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
-    let Started { server, .. } = ForkServer::start(&launch, guard).expect("starts");
-    let loaded = tokio::time::timeout(LONG, server.load(&[worker.as_bytes()])).await;
-    let description = loaded.expect("in time").expect("a description");
-    (server, String::from_utf8(description).expect("text"))
 }
 
 type Worker = (Process, Streams);

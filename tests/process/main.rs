@@ -6,7 +6,9 @@
 mod birth;
 mod death;
 mod forks;
+mod gate;
 mod leaving;
 mod look;
+mod python;
 mod stderr;
 mod support;
