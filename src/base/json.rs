@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Why a text cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Flaw {
     /// It is not JSON, or not UTF-8.
     NotJson,
     /// It is JSON, but not an object.
@@ -47,16 +47,16 @@ pub fn is_json(text: &[u8]) -> bool {
 }
 
 /// Finds members of the outermost object by their names.
-pub fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N>, Fault> {
-    let mut scan = Scan::new(text).ok_or(Fault::NotJson)?;
+pub fn members<const N: usize>(text: &[u8], names: [&str; N]) -> Result<Object<N>, Flaw> {
+    let mut scan = Scan::new(text).ok_or(Flaw::NotJson)?;
     scan.space();
     let open = scan.at;
     if scan.peek() != Some(b'{') {
-        return Err(if is_json(text) { Fault::NotObject } else { Fault::NotJson });
+        return Err(if is_json(text) { Flaw::NotObject } else { Flaw::NotJson });
     }
     let mut object = Object { open, is_empty: true, members: [const { None }; N] };
-    let twice = scan.outermost(&names, &mut object).ok_or(Fault::NotJson)?;
-    if twice { Err(Fault::Twice) } else { Ok(object) }
+    let twice = scan.outermost(&names, &mut object).ok_or(Flaw::NotJson)?;
+    if twice { Err(Flaw::Twice) } else { Ok(object) }
 }
 
 /// Returns true if the text is an object with an `id` and this `method`: a call of JSON-RPC.
@@ -384,18 +384,18 @@ mod tests {
         assert_eq!(value_of(r#"{"\u0069\u0064":1}"#, "id"), Some("1"));
         assert_eq!(value_of(r#"{"\\id":1}"#, "id"), None);
         let twice = members(br#"{"id":1,"i\u0064":2}"#, ["id"]);
-        assert_eq!(twice.err(), Some(Fault::Twice));
+        assert_eq!(twice.err(), Some(Flaw::Twice));
     }
 
     #[test]
     fn what_is_no_object_is_told_from_what_is_no_json() {
         for text in ["[]", "1", "\"id\"", " null ", "[{\"id\":1}]"] {
-            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotObject), "{text}");
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Flaw::NotObject), "{text}");
         }
         for text in
             ["", "{", "[", "{\"id\":1", "{\"id\":1}x", "{\"id\":1,}", "{\"id\" 1}", "{id:1}"]
         {
-            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Fault::NotJson), "{text}");
+            assert_eq!(members(text.as_bytes(), ["id"]).err(), Some(Flaw::NotJson), "{text}");
         }
     }
 
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf_8_are_no_json() {
         assert!(!is_json(b"\"\xff\""));
-        assert_eq!(members(b"{\"id\":\"\xff\"}", ["id"]).err(), Some(Fault::NotJson));
+        assert_eq!(members(b"{\"id\":\"\xff\"}", ["id"]).err(), Some(Flaw::NotJson));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -454,7 +454,7 @@ mod tests {
             .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
         prop_assert_eq!(is_json(text), theirs);
         // `members` accepts the same texts.
-        let refused = matches!(members(text, ["id"]), Err(Fault::NotJson));
+        let refused = matches!(members(text, ["id"]), Err(Flaw::NotJson));
         prop_assert_eq!(refused, !theirs);
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct Pattern {
     /// As it was written; patterns are equal if their texts are.
     text: String,
     /// The runs before, between and after the captures: always one more than captures.
-    runs: Vec<Run>,
+    runs: Vec<FixedText>,
     captures: Vec<Capture>,
     /// The run that holds `{input}`.
     input_run: Option<usize>,
@@ -29,7 +29,7 @@ pub struct Pattern {
 
 /// Text that an answer must have, with `{input}` in it or not.
 #[derive(Clone, Debug, Default)]
-struct Run {
+struct FixedText {
     before: Vec<u8>,
     input: bool,
     /// Empty unless `input`.
@@ -99,7 +99,7 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, PatternProblem> {
         let mut pattern = Self {
             text: text.to_owned(),
-            runs: vec![Run::default()],
+            runs: vec![FixedText::default()],
             captures: vec![],
             input_run: None,
         };
@@ -181,11 +181,11 @@ impl Pattern {
         };
         let key = format!("{}:", serde_json::Value::from(name)).into_bytes();
         self.captures.push(Capture { name: name.to_owned(), key, kind });
-        self.runs.push(Run::default());
+        self.runs.push(FixedText::default());
         Ok(())
     }
 
-    fn last_run(&mut self) -> &mut Run {
+    fn last_run(&mut self) -> &mut FixedText {
         self.runs.last_mut().expect("a pattern always has a run")
     }
 
@@ -303,7 +303,7 @@ impl Pattern {
     }
 }
 
-impl Run {
+impl FixedText {
     fn strip_from<'a>(&self, question: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
         let text = text.strip_prefix(&self.before[..])?;
         let text = if self.input { text.strip_prefix(question)? } else { text };

@@ -90,12 +90,12 @@ pub struct Gateway {
     cache: Arc<Cache>,
     /// By route.
     scopes: Arc<[Scope]>,
-    link: Link,
+    reach: Reach,
 }
 
 /// How the pools are reached from a thread.
 #[derive(Clone, Debug)]
-enum Link {
+enum Reach {
     Local(Rc<Desk>),
     Remote(DeskSender),
 }
@@ -119,7 +119,7 @@ impl Gateway {
     /// A gateway for the desk's own thread. `scopes` are those of the routes, in the order of
     /// the configuration.
     pub fn local(desk: Rc<Desk>, cache: Arc<Cache>, scopes: Arc<[Scope]>) -> Self {
-        Self { cache, scopes, link: Link::Local(desk) }
+        Self { cache, scopes, reach: Reach::Local(desk) }
     }
 
     /// Answers from the cache, without a task or a queue.
@@ -154,9 +154,9 @@ impl Calls for Gateway {
         if let Some(answer) = self.kept(&request) {
             return answer;
         }
-        let desk = match &self.link {
-            Link::Remote(desk) => return desk.call(request).await,
-            Link::Local(desk) => desk,
+        let desk = match &self.reach {
+            Reach::Remote(desk) => return desk.call(request).await,
+            Reach::Local(desk) => desk,
         };
         if let Some(key) = self.key(&request) {
             return desk.share(&self.cache, key, request).await;
@@ -166,9 +166,9 @@ impl Calls for Gateway {
     }
 
     async fn tell(&self, pool: usize, word: Word) -> Result<(), Failure> {
-        match &self.link {
-            Link::Remote(desk) => desk.tell(pool, word).await,
-            Link::Local(desk) => desk.tell(pool, &word),
+        match &self.reach {
+            Reach::Remote(desk) => desk.tell(pool, word).await,
+            Reach::Local(desk) => desk.tell(pool, &word),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, Calls as _, Gateway, Link, Request, failed};
+use super::{Answer, Calls as _, Gateway, Reach, Request, failed};
 use crate::base::{Failure, Word};
 use crate::cache::{Cache, Scope};
 
@@ -23,10 +23,10 @@ pub struct RemoteGateway {
 
 /// The end of the channel to the desk that other threads have.
 #[derive(Clone, Debug)]
-pub(super) struct DeskSender(mpsc::Sender<Message>);
+pub(super) struct DeskSender(mpsc::Sender<DeskMessage>);
 
 #[derive(Debug)]
-enum Message {
+enum DeskMessage {
     Call { request: Request, answer: oneshot::Sender<Answer> },
     Tell { pool: usize, word: Word, result: oneshot::Sender<Result<(), Failure>> },
 }
@@ -46,7 +46,7 @@ impl Gateway {
 
 impl From<RemoteGateway> for Gateway {
     fn from(RemoteGateway { cache, scopes, desk }: RemoteGateway) -> Self {
-        Self { cache, scopes, link: Link::Remote(desk) }
+        Self { cache, scopes, reach: Reach::Remote(desk) }
     }
 }
 
@@ -54,7 +54,7 @@ impl DeskSender {
     pub(super) async fn call(&self, request: Request) -> Answer {
         let (answer, answered) = oneshot::channel();
         // The desk's end closes only when the server ends.
-        if self.0.send(Message::Call { request, answer }).await.is_err() {
+        if self.0.send(DeskMessage::Call { request, answer }).await.is_err() {
             return failed(Failure::Draining);
         }
         answered.await.unwrap_or_else(|_| failed(Failure::Internal))
@@ -62,7 +62,7 @@ impl DeskSender {
 
     pub(super) async fn tell(&self, pool: usize, word: Word) -> Result<(), Failure> {
         let (result, told) = oneshot::channel();
-        if self.0.send(Message::Tell { pool, word, result }).await.is_err() {
+        if self.0.send(DeskMessage::Tell { pool, word, result }).await.is_err() {
             return Err(Failure::Draining);
         }
         told.await.unwrap_or(Err(Failure::Internal))
@@ -70,15 +70,15 @@ impl DeskSender {
 }
 
 /// Answers what other threads send until all their gateways are gone.
-async fn serve(gateway: Gateway, mut messages: mpsc::Receiver<Message>) {
+async fn serve(gateway: Gateway, mut messages: mpsc::Receiver<DeskMessage>) {
     while let Some(message) = messages.recv().await {
-        let Link::Local(desk) = &gateway.link else { return };
+        let Reach::Local(desk) = &gateway.reach else { return };
         match message {
-            Message::Tell { pool, word, result } => {
+            DeskMessage::Tell { pool, word, result } => {
                 // A caller that has just left misses nothing.
                 result.send(desk.tell(pool, &word)).ok();
             }
-            Message::Call { request, answer } => {
+            DeskMessage::Call { request, answer } => {
                 desk.tasks.spawn_local(answer_unless_left(gateway.clone(), request, answer));
             }
         }

@@ -26,7 +26,7 @@ pub(super) struct Landed {
 }
 
 /// One caller's place among those who wait for a run; given up when dropped.
-struct Seat<'a> {
+struct Waiter<'a> {
     desk: &'a Desk,
     key: Key,
     ticket: Ticket,
@@ -64,13 +64,13 @@ impl Desk {
             let run = Run { desk, cache, key: key.clone(), ticket, ttl };
             self.tasks.spawn_local(run.land(pending, Rc::clone(&deserted)));
         }
-        let seat = Seat { desk: self, key, ticket, deserted };
+        let waiter = Waiter { desk: self, key, ticket, deserted };
         let start = Instant::now();
         let landed = match caller_deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), landed).await.ok(),
             None => Some(landed.await),
         };
-        drop(seat);
+        drop(waiter);
         if let (Some(mut request), Some(Ok(landed))) = (own, &landed)
             && landed.outcome.result.as_ref().is_ok_and(|reply| !reply.may_be_shared())
         {
@@ -120,7 +120,7 @@ impl Run {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.desk.runs.borrow_mut().leave(&self.key, self.ticket) {
             self.deserted.notify_one();

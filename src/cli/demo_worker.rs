@@ -34,7 +34,7 @@ enum Next {
 /// What a trick changes.
 enum Effect {
     /// The whole process. Such a trick is a flag only.
-    Process(fn(&mut Options, &str)),
+    Process(fn(&mut Settings, &str)),
     /// The treatment of one question.
     Question(fn(&mut DemoWorker, &[u8], &str) -> Next),
 }
@@ -51,7 +51,7 @@ const fn process(
     name: &'static str,
     argument: &'static str,
     help: &'static str,
-    set: fn(&mut Options, &str),
+    set: fn(&mut Settings, &str),
 ) -> Trick {
     Trick { name, argument, help, kind: Effect::Process(set) }
 }
@@ -229,7 +229,7 @@ const TABLE: &[Trick] = &[
 
 /// What the flags ask for.
 #[derive(Default)]
-struct Options {
+struct Settings {
     pair: bool,
     banner: Option<String>,
     slow_start: Duration,
@@ -252,7 +252,7 @@ struct ActiveFault {
 
 /// The running worker.
 struct DemoWorker {
-    settings: Options,
+    settings: Settings,
     faulty: bool,
     asked: usize,
     /// Answers that are not written yet.
@@ -319,8 +319,8 @@ fn help() -> String {
     text
 }
 
-fn parse(words: &[String]) -> Result<Options, String> {
-    let mut settings = Options::default();
+fn parse(words: &[String]) -> Result<Settings, String> {
+    let mut settings = Settings::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let flag = word.strip_prefix("--").ok_or(format!("unexpected argument `{word}`"))?;
@@ -344,7 +344,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
 }
 
 impl DemoWorker {
-    fn new(settings: Options) -> Self {
+    fn new(settings: Settings) -> Self {
         let faulty = settings.once.as_ref().is_none_or(|name| {
             std::fs::OpenOptions::new().write(true).create_new(true).open(name).is_ok()
         });

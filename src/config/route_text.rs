@@ -35,7 +35,7 @@ pub struct ParameterText {
 }
 
 /// What is wrong, and what to write instead.
-pub type Refusal = (String, String);
+pub type Correction = (String, String);
 
 const KINDS: [&str; 6] = ["text", "int", "float", "bool", "json", "file"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "ANY"];
@@ -66,7 +66,7 @@ const RARE_METHODS: [&str; 22] = [
 ];
 
 /// Reads a match text.
-pub fn parse(text: &str) -> Result<RouteText, Refusal> {
+pub fn parse(text: &str) -> Result<RouteText, Correction> {
     let shape = || {
         let message = format!("`{text}` is not a method and a path");
         (message, "write it as in \"GET /path?key={key}\"".to_owned())
@@ -97,7 +97,7 @@ pub fn parse(text: &str) -> Result<RouteText, Refusal> {
     Ok(route)
 }
 
-fn read_method(method: &str) -> Result<String, Refusal> {
+fn read_method(method: &str) -> Result<String, Correction> {
     let upper = method.to_ascii_uppercase();
     let no_route = |why: &str| Err((format!("no route can take {upper}"), why.to_owned()));
     match upper.as_str() {
@@ -120,7 +120,7 @@ fn read_method(method: &str) -> Result<String, Refusal> {
 }
 
 impl RouteText {
-    fn read_segment(&mut self, segment: &str) -> Result<PathPart, Refusal> {
+    fn read_segment(&mut self, segment: &str) -> Result<PathPart, Correction> {
         if let Some(inside) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             let parameter = read_parameter(inside, None)?;
             if parameter.kind == "file" {
@@ -151,7 +151,7 @@ impl RouteText {
         Ok(PathPart::Literal(segment.to_owned()))
     }
 
-    fn read_pair(&mut self, pair: &str) -> Result<(), Refusal> {
+    fn read_pair(&mut self, pair: &str) -> Result<(), Correction> {
         let shape = || {
             let message = format!("`{pair}` declares no parameter");
             (message, "write key={name} or key={name:int} after the `?`".to_owned())
@@ -166,7 +166,7 @@ impl RouteText {
         self.add(parameter)
     }
 
-    fn add(&mut self, parameter: ParameterText) -> Result<(), Refusal> {
+    fn add(&mut self, parameter: ParameterText) -> Result<(), Correction> {
         if self.parameters.iter().any(|known| known.name == parameter.name) {
             let message = format!("two parameters are called `{}`", parameter.name);
             return Err((message, "give one another name".to_owned()));
@@ -176,7 +176,7 @@ impl RouteText {
     }
 }
 
-fn read_parameter(inside: &str, key: Option<&str>) -> Result<ParameterText, Refusal> {
+fn read_parameter(inside: &str, key: Option<&str>) -> Result<ParameterText, Correction> {
     let (name, kind) = inside.split_once(':').unwrap_or((inside, "text"));
     if RESERVED.contains(&name) || name.starts_with("header.") {
         let message = format!("a parameter cannot be called `{name}`");

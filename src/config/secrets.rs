@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde_json::Value as Schema;
 
 use super::problem::Place;
-use super::tree::{KeyPath, Step, Tree};
+use super::tree::{KeyPath, KeyStep, Tree};
 
 /// Keys of a pool whose values programs get: variables, arguments, greetings with tokens.
 const POOL_KEYS: [&str; 3] = ["command", "env", "hello"];
@@ -21,10 +21,10 @@ pub fn secrets(tree: &Tree, schema: &Schema, text: &str) -> Vec<Range<usize>> {
         let is_text =
             || text.get(span.clone()).is_some_and(|it| it.starts_with(['"', '\'', '[', '{']));
         match path.steps() {
-            [Step::Key(pools), Step::Key(_), Step::Key(key), ..] if pools == "pool" => {
+            [KeyStep::Key(pools), KeyStep::Key(_), KeyStep::Key(key), ..] if pools == "pool" => {
                 POOL_KEYS.contains(&key.as_str()) || (!is_known(pool, key) && is_text())
             }
-            [Step::Key(key), ..] => {
+            [KeyStep::Key(key), ..] => {
                 key == "admin_token" || (!is_known(&schema["properties"], key) && is_text())
             }
             _ => false,
@@ -40,10 +40,10 @@ pub fn secrets(tree: &Tree, schema: &Schema, text: &str) -> Vec<Range<usize>> {
 /// Returns true if messages about this value must not quote it.
 pub fn is_secret(path: &KeyPath) -> bool {
     match path.steps() {
-        [Step::Key(pools), Step::Key(_), Step::Key(key), ..] => {
+        [KeyStep::Key(pools), KeyStep::Key(_), KeyStep::Key(key), ..] => {
             pools == "pool" && POOL_KEYS.contains(&key.as_str())
         }
-        [Step::Key(key)] => key == "admin_token",
+        [KeyStep::Key(key)] => key == "admin_token",
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ use toml::Value;
 use super::problem::{Place, Problem, SHOWN_MAX};
 use super::schema::{TableSchema, tables};
 use super::secrets::is_secret;
-use super::tree::{KeyPath, Places, Step, Tree};
+use super::tree::{KeyPath, KeyStep, Places, Tree};
 use super::words;
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
@@ -77,7 +77,7 @@ impl Checker<'_> {
                 // An incomplete pool or route is kept, so that its other errors are found.
                 let incomplete =
                     required.filter_map(Schema::as_str).any(|key| !table.contains_key(key));
-                !incomplete || matches!(path.steps(), [Step::Key(_), _])
+                !incomplete || matches!(path.steps(), [KeyStep::Key(_), _])
             }
             Value::Array(items) => self.list(path, schema, items),
             Value::String(text) => self.text(path, schema, text),

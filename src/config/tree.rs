@@ -14,11 +14,11 @@ use super::problem::{Place, Problem};
 
 /// The way to one value: `pool.fib.timeout`, `route[0].match`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyPath(Vec<Step>);
+pub struct KeyPath(Vec<KeyStep>);
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Step {
+pub enum KeyStep {
     /// Into the table's value of this key.
     Key(String),
     /// Into the list's item at this index.
@@ -50,14 +50,14 @@ pub struct Tree {
 impl KeyPath {
     /// The path that begins with these keys.
     pub fn of(keys: &[&str]) -> Self {
-        Self(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
+        Self(keys.iter().map(|key| KeyStep::Key((*key).to_owned())).collect())
     }
 
     /// One key further.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_owned()));
+        steps.push(KeyStep::Key(key.to_owned()));
         Self(steps)
     }
 
@@ -65,12 +65,12 @@ impl KeyPath {
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
+        steps.push(KeyStep::Index(index));
         Self(steps)
     }
 
     /// The steps from the top.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[KeyStep] {
         &self.0
     }
 
@@ -83,8 +83,8 @@ impl KeyPath {
     /// The last key on the way.
     pub fn last_key(&self) -> &str {
         let keys = self.0.iter().rev().filter_map(|step| match step {
-            Step::Key(key) => Some(key.as_str()),
-            Step::Index(_) => None,
+            KeyStep::Key(key) => Some(key.as_str()),
+            KeyStep::Index(_) => None,
         });
         keys.into_iter().next().unwrap_or_default()
     }
@@ -96,8 +96,8 @@ impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&str> = (self.0.iter())
             .filter_map(|step| match step {
-                Step::Key(key) => Some(key.as_str()),
-                Step::Index(_) => None,
+                KeyStep::Key(key) => Some(key.as_str()),
+                KeyStep::Index(_) => None,
             })
             .collect();
         match (keys.as_slice(), self.0.len()) {
@@ -184,7 +184,7 @@ impl Tree {
         if !errors.is_empty() {
             return Err(errors.iter().map(syntax_problem).collect());
         }
-        let mut reader = Reader { places: Places::default(), problems: Vec::new() };
+        let mut reader = TreeReader { places: Places::default(), problems: Vec::new() };
         let values = reader.table(&KeyPath::default(), document.get_ref());
         Ok((Self { values, places: reader.places }, reader.problems))
     }
@@ -192,35 +192,35 @@ impl Tree {
     /// Replaces a value by that of an option, and makes the tables on the way. If something on
     /// the way is not a table, nothing is put, and `shape` reports it.
     pub fn put(&mut self, path: &KeyPath, value: Value, option: &str) {
-        let Some((Step::Key(last), way)) = path.0.split_last() else { return };
+        let Some((KeyStep::Key(last), way)) = path.0.split_last() else { return };
         let Some(table) = step_into(&mut self.values, way) else { return };
         table.insert(last.clone(), value);
         self.places.put(path, option);
     }
 }
 
-fn step_into<'a>(table: &'a mut toml::Table, way: &[Step]) -> Option<&'a mut toml::Table> {
+fn step_into<'a>(table: &'a mut toml::Table, way: &[KeyStep]) -> Option<&'a mut toml::Table> {
     match way {
         [] => Some(table),
-        [Step::Key(key), Step::Index(index), rest @ ..] => {
+        [KeyStep::Key(key), KeyStep::Index(index), rest @ ..] => {
             let item = table.get_mut(key)?.as_array_mut()?.get_mut(*index)?;
             step_into(item.as_table_mut()?, rest)
         }
-        [Step::Key(key), rest @ ..] => {
+        [KeyStep::Key(key), rest @ ..] => {
             let empty = || Value::Table(toml::Table::new());
             let next = table.entry(key.as_str()).or_insert_with(empty);
             step_into(next.as_table_mut()?, rest)
         }
-        [Step::Index(_), ..] => None,
+        [KeyStep::Index(_), ..] => None,
     }
 }
 
-struct Reader {
+struct TreeReader {
     places: Places,
     problems: Vec<Problem>,
 }
 
-impl Reader {
+impl TreeReader {
     fn table(&mut self, path: &KeyPath, table: &DeTable<'_>) -> toml::Table {
         let mut values = toml::Table::new();
         for (key, value) in table {

@@ -14,11 +14,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::request::{check_encoding, declared_length};
 use crate::base::Failure;
 use crate::config::LimitSettings;
-use crate::sync::memory::{Exhausted, Memory, Share};
+use crate::sync::memory::{Exhausted, Memory, Reservation};
 
 /// How much of a body is read, and until when.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     bytes: u64,
     until: Instant,
     /// Whose limit `until` is, which decides about the failure.
@@ -33,7 +33,7 @@ enum TooLate {
     Caller(std::time::Duration),
 }
 
-impl Limits {
+impl BodyLimits {
     /// The limits of a request whose head ended at `received`.
     pub(super) fn new(
         limits: &LimitSettings,
@@ -57,14 +57,14 @@ impl Limits {
 pub(super) async fn read<B: Body<Data = Bytes>>(
     body: Pin<&mut B>,
     headers: &HeaderMap,
-    limits: Limits,
+    limits: BodyLimits,
     memory: &Arc<Memory>,
 ) -> Result<Bytes, Failure> {
     check_encoding(headers)?;
     if declared_length(headers).is_some_and(|length| length > limits.bytes) {
         return Err(Failure::BodyTooLarge { limit: limits.bytes });
     }
-    let reading = read_to_end(body, limits.bytes, memory.share());
+    let reading = read_to_end(body, limits.bytes, memory.reservation());
     match tokio::time::timeout_at(limits.until.into(), reading).await {
         Ok(read) => read,
         Err(_) => Err(match limits.too_late {
@@ -77,10 +77,10 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
 async fn read_to_end<B: Body<Data = Bytes>>(
     mut body: Pin<&mut B>,
     limit: u64,
-    mut share: Share,
+    mut reservation: Reservation,
 ) -> Result<Bytes, Failure> {
     // What is not held yet costs nothing: who announces a large body takes no room from others.
-    let mut hold = |bytes: usize| share.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
+    let mut hold = |bytes: usize| reservation.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     // Most bodies come in one piece, which then is not copied.
     let mut first = Bytes::new();
@@ -105,7 +105,7 @@ async fn read_to_end<B: Body<Data = Bytes>>(
         all.extend_from_slice(&data);
         hold(all.capacity().min(most))?;
     }
-    Ok(share.keep(if all.is_empty() { first } else { all.freeze() }))
+    Ok(reservation.keep(if all.is_empty() { first } else { all.freeze() }))
 }
 
 /// Returns a new text that nobody can guess: 16 random bytes of the system in hexadecimal.

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The end of a front, in two steps. Neither is taken back.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct FrontEnding {
     parting: AtomicBool,
     draining: AtomicBool,
 }
 
-impl Ending {
+impl FrontEnding {
     /// Closes each connection with the next answer on it from now on.
     pub fn part(&self) {
         self.parting.store(true, Ordering::Release);

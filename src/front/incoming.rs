@@ -63,7 +63,7 @@ impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
         if self.read_whole {
             return Ok(Bytes::new());
         }
-        let limits = body::Limits::new(limits, self.received, caller_deadline);
+        let limits = body::BodyLimits::new(limits, self.received, caller_deadline);
         let bytes = body::read(self.body.as_mut(), &self.head.headers, limits, memory).await?;
         self.read_whole = true;
         Ok(bytes)

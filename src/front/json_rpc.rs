@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::problem::ProblemDocument;
 use crate::base::Failure;
-use crate::base::json::{self, Fault};
+use crate::base::json::{self, Flaw};
 
 /// Most messages of one batch.
 pub const BATCH_MOST: usize = 100;
@@ -88,16 +88,16 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
                  of the program",
             ));
         }
-        Err(Unfit::Json(Fault::NotJson)) if body.starts_with("\u{feff}".as_bytes()) => {
+        Err(Unfit::Json(Flaw::NotJson)) if body.starts_with("\u{feff}".as_bytes()) => {
             return Err(bad_request(
                 "the question begins with a byte order mark (EF BB BF), which JSON may not have",
             ));
         }
-        Err(Unfit::Json(Fault::NotJson)) => return Err(bad_request("the question is not JSON")),
-        Err(Unfit::Json(Fault::Twice)) => {
+        Err(Unfit::Json(Flaw::NotJson)) => return Err(bad_request("the question is not JSON")),
+        Err(Unfit::Json(Flaw::Twice)) => {
             return Err(bad_request("the question has its `id` or `method` twice"));
         }
-        Err(Unfit::Json(Fault::NotObject)) => {}
+        Err(Unfit::Json(Flaw::NotObject)) => {}
     }
     let Some(elements) = json::elements(body) else {
         return Err(bad_request("the question is not a JSON object"));
@@ -114,7 +114,7 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
 
 /// Why a text is no message.
 enum Unfit {
-    Json(Fault),
+    Json(Flaw),
     NoMethod,
 }
 

@@ -39,7 +39,7 @@ use http::{Method, Request, Response};
 use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
 use self::door::Door;
-use self::ending::Ending;
+use self::ending::FrontEnding;
 use self::incoming::{Incoming, Matched};
 use self::open::Open;
 use self::parameters::{Body, Sources};
@@ -79,7 +79,7 @@ pub struct Front {
     has_cors: bool,
     ids: RequestIds,
     /// Where its end begins.
-    pub ending: Ending,
+    pub ending: FrontEnding,
 }
 
 /// A route, with what its requests need prepared.
@@ -129,7 +129,7 @@ impl Front {
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
             ids: RequestIds::new(),
-            ending: Ending::default(),
+            ending: FrontEnding::default(),
         }
     }
 

@@ -80,7 +80,7 @@ pub fn declared<'a>(
     route: &'a RouteSettings,
     sources: Sources<'a>,
 ) -> Result<Vec<Value<'a>>, Failure> {
-    let mut given = Given { parameters: &route.parameters, values: vec![] };
+    let mut given = Gathered { parameters: &route.parameters, values: vec![] };
     given.values.resize(route.parameters.len(), None);
     if route.parameters.iter().any(|parameter| parameter.in_path) {
         for (index, segment) in path_values(route, sources.path) {
@@ -199,12 +199,12 @@ impl<'a> Found<'a> {
 }
 
 /// The values found so far.
-struct Given<'a> {
+struct Gathered<'a> {
     parameters: &'a [Parameter],
     values: Vec<Option<Found<'a>>>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Gathered<'a> {
     fn take(
         &mut self,
         index: usize,
@@ -349,7 +349,7 @@ fn for_each_member<'a>(
     let text = without_mark(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let are_too_many = Cell::new(false);
-    let members = Members { take, are_too_many: &are_too_many };
+    let members = MemberVisitor { take, are_too_many: &are_too_many };
     let read = reader.deserialize_map(members).and_then(|taken| {
         reader.end()?;
         Ok(taken)
@@ -371,12 +371,14 @@ pub(super) fn without_mark(text: &str) -> Result<&str, Failure> {
     }
 }
 
-struct Members<'a, F> {
+struct MemberVisitor<'a, F> {
     take: F,
     are_too_many: &'a Cell<bool>,
 }
 
-impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de> for Members<'_, F> {
+impl<'de, F: FnMut(&str, &'de RawValue) -> Result<(), Failure>> Visitor<'de>
+    for MemberVisitor<'_, F>
+{
     type Value = Result<(), Failure>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

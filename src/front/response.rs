@@ -275,7 +275,7 @@ fn finish(
 }
 
 /// A header value made of short texts and numbers, without the cost of formatting.
-struct Written {
+struct HeaderText {
     bytes: [u8; WRITTEN_MOST],
     length: usize,
 }
@@ -283,7 +283,7 @@ struct Written {
 /// Room for two numbers of twenty digits and the words around them.
 const WRITTEN_MOST: usize = 96;
 
-impl Written {
+impl HeaderText {
     fn new() -> Self {
         Self { bytes: [0; WRITTEN_MOST], length: 0 }
     }
@@ -319,7 +319,7 @@ fn server_timing(timing: Timing) -> HeaderValue {
     if timing == Timing::default() {
         return HeaderValue::from_static("queue;dur=0.000, work;dur=0.000");
     }
-    let queue = Written::new().text("queue;dur=").millis(timing.queue);
+    let queue = HeaderText::new().text("queue;dur=").millis(timing.queue);
     queue.text(", work;dur=").millis(timing.work).value()
 }
 
@@ -332,9 +332,9 @@ fn add_cache_fields<'a>(
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
-            headers.insert(header::AGE, Written::new().number(age.as_secs()).value());
+            headers.insert(header::AGE, HeaderText::new().number(age.as_secs()).value());
             let left = stored.ttl.saturating_sub(age).as_secs();
-            (Some(&**stored), Written::new().text("httpipe; hit; ttl=").number(left).value())
+            (Some(&**stored), HeaderText::new().text("httpipe; hit; ttl=").number(left).value())
         }
         CacheUse::Miss(Some(stored)) => {
             (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))
@@ -348,7 +348,7 @@ fn add_cache_fields<'a>(
     if let Some(stored) = stored {
         // What the program says itself stays.
         if !headers.contains_key(header::CACHE_CONTROL) {
-            let max_age = Written::new().text("max-age=").number(stored.ttl.as_secs()).value();
+            let max_age = HeaderText::new().text("max-age=").number(stored.ttl.as_secs()).value();
             headers.insert(header::CACHE_CONTROL, max_age);
         }
         if !headers.contains_key(header::ETAG) {

@@ -14,13 +14,13 @@ use crate::config::{PathPart, RouteSettings};
 /// All routes of one configuration.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
-    entries: Vec<Entry>,
+    entries: Vec<RouteEntry>,
     /// Every method that some route takes, for `OPTIONS *`.
     allow: Arc<str>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct RouteEntry {
     method: String,
     path: Vec<PathPart>,
     rest: bool,
@@ -58,7 +58,7 @@ impl RouteTable {
                 let root = root.then(|| PathPart::Literal(String::new()));
                 let path: Vec<_> = route.path.iter().cloned().chain(root).collect();
                 let only = if route.rest { None } else { only_path(&path) };
-                Entry { method: route.method.clone(), path, rest: route.rest, only }
+                RouteEntry { method: route.method.clone(), path, rest: route.rest, only }
             })
             .collect::<Vec<_>>();
         let allow = allow_of(entries.iter());
@@ -100,12 +100,12 @@ impl RouteTable {
         self.entries.iter().position(|entry| entry.takes_path(path))
     }
 
-    fn with_path(&self, path: &str) -> impl Iterator<Item = &Entry> {
+    fn with_path(&self, path: &str) -> impl Iterator<Item = &RouteEntry> {
         self.entries.iter().filter(move |entry| entry.takes_path(path))
     }
 }
 
-impl Entry {
+impl RouteEntry {
     fn takes_method(&self, method: &str) -> bool {
         self.method == method
             || (method == "HEAD" && self.method == "GET")
@@ -166,7 +166,7 @@ fn is_literal(segment: &str, literal: &str) -> bool {
     *decoded == *literal.as_bytes()
 }
 
-fn allow_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Arc<str> {
+fn allow_of<'a>(entries: impl Iterator<Item = &'a RouteEntry>) -> Arc<str> {
     let mut methods: Vec<&str> = Vec::new();
     let mut add = |method| {
         if !methods.contains(&method) {

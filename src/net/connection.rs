@@ -33,7 +33,7 @@ use super::refusal::{Refusal, last_words};
 use super::seats::Seat;
 use super::stream::{Reader, Writer};
 use super::watch::{Overdue, Patience, TimerAction, Watch};
-use super::watched::{Watched, now};
+use super::watched::{WatchedStream, now};
 use super::{Drain, Permit, Stream};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
@@ -81,7 +81,7 @@ pub async fn serve<S, B>(
     let patience = Patience::of(limits);
     let watch = Rc::new(Watch::new(now(), permit.seat()));
     let (reader, writer) = stream.split();
-    let io = Watched {
+    let io = WatchedStream {
         reader: Rc::clone(&reader),
         writer: Rc::clone(&writer),
         watch: Rc::clone(&watch),

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::watch::Watch;
-use super::watched::{Watched, now};
+use super::watched::{WatchedStream, now};
 use crate::config::LimitSettings;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.
@@ -44,7 +44,7 @@ where
 /// Serves HTTP/1 over these bytes. `service` is called with each request and the time of its
 /// head's last byte.
 pub(super) fn serve<'a, S, B>(
-    io: Watched,
+    io: WatchedStream,
     limits: &LimitSettings,
     service: &'a S,
 ) -> impl Serving + use<'a, S, B>

@@ -36,7 +36,7 @@ impl Patience {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// Nothing was received yet.
     New(Instant),
     /// All requests are answered.
@@ -82,7 +82,7 @@ struct Flow {
 #[derive(Debug)]
 pub(super) struct Watch {
     flow: Flow,
-    phase: Cell<Phase>,
+    phase: Cell<ConnectionPhase>,
     /// When the phase began or the head last grew. Once the head is complete, that is its end.
     last: Cell<Instant>,
     /// Only the end of the connection ends the response that is being sent.
@@ -97,7 +97,7 @@ impl Watch {
     pub(super) fn new(now: Instant, seat: Arc<Seat>) -> Self {
         Self {
             flow: Flow::default(),
-            phase: Cell::new(Phase::New(now)),
+            phase: Cell::new(ConnectionPhase::New(now)),
             last: Cell::new(now),
             ends_by_close: Cell::new(false),
             withheld: Cell::new(None),
@@ -108,15 +108,15 @@ impl Watch {
     /// Notes that bytes came. The clock is read only where the time matters.
     pub(super) fn received(&self, now: impl FnOnce() -> Instant) {
         match self.phase.get() {
-            Phase::New(_) | Phase::Idle(_) => {
+            ConnectionPhase::New(_) | ConnectionPhase::Idle(_) => {
                 let now = now();
-                self.phase.set(Phase::Head(now));
+                self.phase.set(ConnectionPhase::Head(now));
                 self.last.set(now);
             }
-            Phase::Head(_) => self.last.set(now()),
+            ConnectionPhase::Head(_) => self.last.set(now()),
             // This is a body, or the next head, read ahead. The time of that head begins when
             // the service is free for it; if only a part came, `idle` limits it until more comes.
-            Phase::Working | Phase::Answered => {}
+            ConnectionPhase::Working | ConnectionPhase::Answered => {}
         }
     }
 
@@ -128,10 +128,12 @@ impl Watch {
     /// Notes that a head is complete, and returns since when.
     pub(super) fn called(&self, now: impl FnOnce() -> Instant) -> Instant {
         let since = match self.phase.get() {
-            Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => self.last.get(),
-            Phase::Working | Phase::Answered => now(),
+            ConnectionPhase::New(_) | ConnectionPhase::Idle(_) | ConnectionPhase::Head(_) => {
+                self.last.get()
+            }
+            ConnectionPhase::Working | ConnectionPhase::Answered => now(),
         };
-        self.phase.set(Phase::Working);
+        self.phase.set(ConnectionPhase::Working);
         self.seat.works();
         since
     }
@@ -155,17 +157,17 @@ impl Watch {
 
     /// Notes that the response is complete, but for its writing.
     pub(super) fn answered(&self) {
-        self.phase.set(Phase::Answered);
+        self.phase.set(ConnectionPhase::Answered);
     }
 
     /// Notes that everything that was to be written is with the kernel. Returns true if that
     /// makes a response whole that only the end of the connection ends.
     pub(super) fn flushed(&self, now: impl FnOnce() -> Instant) -> bool {
-        if self.phase.get() != Phase::Answered {
+        if self.phase.get() != ConnectionPhase::Answered {
             return false;
         }
         let now = now();
-        self.phase.set(Phase::Idle(now));
+        self.phase.set(ConnectionPhase::Idle(now));
         self.last.set(now);
         self.seat.waits(now);
         self.ends_by_close.take()
@@ -195,8 +197,8 @@ impl Watch {
     /// Returns true if the server waits for the caller: to send a request, or to read an answer.
     pub(super) fn waits_for_caller(&self) -> bool {
         match self.phase.get() {
-            Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => true,
-            Phase::Working | Phase::Answered => self.is_blocked(),
+            ConnectionPhase::New(_) | ConnectionPhase::Idle(_) | ConnectionPhase::Head(_) => true,
+            ConnectionPhase::Working | ConnectionPhase::Answered => self.is_blocked(),
         }
     }
 
@@ -204,8 +206,8 @@ impl Watch {
     /// but its own refusal of a head.
     pub(super) fn withholds(&self, bytes: &[u8]) -> bool {
         match self.phase.get() {
-            Phase::Working | Phase::Answered => return false,
-            Phase::New(_) | Phase::Idle(_) | Phase::Head(_) => {}
+            ConnectionPhase::Working | ConnectionPhase::Answered => return false,
+            ConnectionPhase::New(_) | ConnectionPhase::Idle(_) | ConnectionPhase::Head(_) => {}
         }
         let Some(status @ [b'4', ..]) =
             bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3))
@@ -223,7 +225,7 @@ impl Watch {
 
     /// Returns true if a head has begun and no response to it was sent.
     pub(super) fn owes_a_word(&self) -> bool {
-        self.withheld.get().is_some() || matches!(self.phase.get(), Phase::Head(_))
+        self.withheld.get().is_some() || matches!(self.phase.get(), ConnectionPhase::Head(_))
     }
 
     /// Returns true if the caller closed its side.
@@ -234,9 +236,11 @@ impl Watch {
     /// Returns what is overdue, or when something could be at the earliest.
     pub(super) fn timer_action(&self, now: Instant, patience: Patience) -> TimerAction {
         let phase = match self.phase.get() {
-            Phase::New(since) | Phase::Head(since) => Some((since + patience.head, Overdue::Head)),
-            Phase::Idle(since) => Some((since + patience.idle, Overdue::Idle)),
-            Phase::Working | Phase::Answered => None,
+            ConnectionPhase::New(since) | ConnectionPhase::Head(since) => {
+                Some((since + patience.head, Overdue::Head))
+            }
+            ConnectionPhase::Idle(since) => Some((since + patience.idle, Overdue::Idle)),
+            ConnectionPhase::Working | ConnectionPhase::Answered => None,
         };
         let write = self.flow.blocked.get().map(|since| (since + patience.write, Overdue::Write));
         let mut next = now + patience.least();

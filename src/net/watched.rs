@@ -19,13 +19,13 @@ pub(super) fn now() -> Instant {
 
 /// Both directions of a connection; every read and write is reported to its watch.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedStream {
     pub(super) reader: Rc<RefCell<Reader>>,
     pub(super) writer: Rc<Writer>,
     pub(super) watch: Rc<Watch>,
 }
 
-impl Drop for Watched {
+impl Drop for WatchedStream {
     fn drop(&mut self) {
         // However it came to its end: a failure, a caller that left, a stop of the server.
         if self.watch.is_cut_short() {
@@ -34,7 +34,7 @@ impl Drop for Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -53,7 +53,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

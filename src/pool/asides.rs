@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Pool;
 use super::cancels::not_reading;
-use super::entry::{Entry, Progress, unsendable};
+use super::entry::{Delivery, Entry, unsendable};
 use super::links::Link;
 use crate::base::{
     CallId, Failure, Outcome, PartForm, PartSender, Question, Reply, ReplyForm, answer_in_parts,
@@ -51,15 +51,15 @@ impl Pool {
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return false };
         let mut progress = entry.progress.borrow_mut();
-        if matches!(&*progress, Progress::Before) {
+        if matches!(&*progress, Delivery::Before) {
             let (sender, parts) = answer_in_parts(WAITING_MOST);
             self.watch_caller(call, &sender);
-            *progress = Progress::Open(sender);
+            *progress = Delivery::Open(sender);
             let form = ReplyForm::Parts(PartForm::Messages(own_id(entry)), parts);
             let result = Ok(Reply { body: Bytes::new(), form });
             entry.outbox.put(Outcome { result, timing });
         }
-        matches!(&*progress, Progress::Open(sender) if sender.has_room() && sender.push(text))
+        matches!(&*progress, Delivery::Open(sender) if sender.has_room() && sender.push(text))
     }
 
     /// Watches for the caller leaving before the answer.

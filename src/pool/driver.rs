@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::actions::{Action, Ended, Loss, StopReason};
 use super::attend::attend;
-use super::entry::{Entry, Progress, unsendable};
+use super::entry::{Delivery, Entry, unsendable};
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
@@ -84,7 +84,7 @@ impl Pool {
             Action::Give { worker, call } => return !self.give(now, worker, call),
             Action::Fail(ended, failure) => self.finish(ended, Err(failure)),
             Action::Expire { call, failure } => {
-                self.break_off(now, call, &failure, Progress::Unwanted);
+                self.break_off(now, call, &failure, Delivery::Unwanted);
                 self.cancel(now, call);
                 return true;
             }

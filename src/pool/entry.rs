@@ -19,14 +19,14 @@ pub(super) struct Entry {
     pub(super) question: Question,
     pub(super) outbox: Rc<Outbox>,
     pub(super) route: Arc<RouteMetrics>,
-    pub(super) progress: RefCell<Progress>,
+    pub(super) progress: RefCell<Delivery>,
     /// The name by which the caller may cancel the call.
     pub(super) own_name: Option<Box<OwnName>>,
 }
 
 /// How much of its answer the caller of one call has got.
 #[derive(Debug, Default)]
-pub(super) enum Progress {
+pub(super) enum Delivery {
     /// Nothing.
     #[default]
     Before,
@@ -57,14 +57,14 @@ impl Entry {
 
     /// Returns true if any part of the answer was seen. Then no other worker may answer it.
     pub(super) fn has_begun(&self) -> bool {
-        !matches!(&*self.progress.borrow(), Progress::Before)
+        !matches!(&*self.progress.borrow(), Delivery::Before)
     }
 
     /// Ends the parts, if there are any, with the result of the call. Returns the failure if the
     /// caller was told one already.
     pub(super) fn close(&self, result: &Result<Reply, Failure>) -> Option<Failure> {
         match self.progress.take() {
-            Progress::Open(sender) => {
+            Delivery::Open(sender) => {
                 // An answer that came whole is the last of what its caller is told.
                 if let Ok(reply) = result.as_ref()
                     && !reply.body.is_empty()
@@ -74,8 +74,8 @@ impl Entry {
                 sender.finish(result.as_ref().map(drop).map_err(Clone::clone));
                 None
             }
-            Progress::Failed(failure) => Some(failure),
-            Progress::Before | Progress::Unwanted => None,
+            Delivery::Failed(failure) => Some(failure),
+            Delivery::Before | Delivery::Unwanted => None,
         }
     }
 }

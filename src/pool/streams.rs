@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Pool;
-use super::entry::Progress;
+use super::entry::Delivery;
 use super::links::Link;
 use crate::base::{CallId, Failure, Outcome, PartSender, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
@@ -68,15 +68,15 @@ impl Pool {
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return self.drop_part() };
         let mut progress = entry.progress.borrow_mut();
-        if let (Progress::Before, Some(timing)) = (&*progress, begun) {
+        if let (Delivery::Before, Some(timing)) = (&*progress, begun) {
             let (sender, reply) = self.answers.in_parts();
             link.held_back_by(sender.gate());
             self.watch(now, call, timing.work, &sender);
-            *progress = Progress::Open(sender);
+            *progress = Delivery::Open(sender);
             entry.outbox.put(Outcome { result: Ok(reply), timing });
         }
         let Some(part) = part else { return };
-        let is_wanted = matches!(&*progress, Progress::Open(sender) if sender.push(part.body));
+        let is_wanted = matches!(&*progress, Delivery::Open(sender) if sender.push(part.body));
         if !is_wanted {
             self.drop_part();
         }
@@ -88,7 +88,7 @@ impl Pool {
 
     /// Fails the answer at this part. The rest of it is dropped.
     fn fail_part(self: &Rc<Self>, now: Instant, call: CallId, failure: &Failure) {
-        self.break_off(now, call, failure, Progress::Failed(failure.clone()));
+        self.break_off(now, call, failure, Delivery::Failed(failure.clone()));
         // The worker holds the call, so it stays in the books, abandoned.
         let left = self.state.borrow_mut().caller_left(now, call);
         debug_assert!(left.is_none(), "an answer comes from a worker that holds the call");
@@ -96,17 +96,17 @@ impl Pool {
     }
 
     /// Tells the caller of a call that it failed. The call stays in the books.
-    pub(super) fn break_off(&self, now: Instant, call: CallId, failure: &Failure, then: Progress) {
+    pub(super) fn break_off(&self, now: Instant, call: CallId, failure: &Failure, then: Delivery) {
         let timing = self.state.borrow_mut().has_begun(now, call).unwrap_or_default();
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return };
         let mut progress = entry.progress.borrow_mut();
         match &*progress {
-            Progress::Before => {
+            Delivery::Before => {
                 entry.outbox.put(Outcome { result: Err(failure.clone()), timing });
             }
-            Progress::Open(sender) => sender.finish(Err(failure.clone())),
-            Progress::Failed(_) | Progress::Unwanted => return,
+            Delivery::Open(sender) => sender.finish(Err(failure.clone())),
+            Delivery::Failed(_) | Delivery::Unwanted => return,
         }
         *progress = then;
     }

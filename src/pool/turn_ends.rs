@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Pool;
 use super::actions::Loss;
-use super::entry::{Progress, unsendable};
+use super::entry::{Delivery, unsendable};
 use super::links::Link;
 use super::turns::{EndedTurn, REST_EVERY, Turns};
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, ReplyForm};
@@ -201,8 +201,8 @@ impl Pool {
         if let (Some(timing), Some(entry)) = (timing, state.payload(call)) {
             entry.outbox.put(Outcome { result: result.clone(), timing });
             *entry.progress.borrow_mut() = match result {
-                Ok(_) => Progress::Unwanted,
-                Err(failure) => Progress::Failed(failure.clone()),
+                Ok(_) => Delivery::Unwanted,
+                Err(failure) => Delivery::Failed(failure.clone()),
             };
         }
         true
@@ -263,7 +263,7 @@ impl Pool {
         if !is_whole {
             let detail = "the program waits for its input in the middle of its answer";
             let failure = Failure::BadAnswer { detail: detail.into() };
-            self.break_off(now, call, &failure, Progress::Failed(failure.clone()));
+            self.break_off(now, call, &failure, Delivery::Failed(failure.clone()));
             return Some(self.lose_open(now, link, detail.to_owned()));
         }
         self.pass_on(now, link, call, None);

@@ -4,7 +4,7 @@
 use super::ServeError;
 use crate::config::{AdminSettings, Config, ListenAddress};
 use crate::net::listen::{ListenError, Listener};
-use crate::systemd::{Purpose, passed_sockets};
+use crate::systemd::{SocketPurpose, passed_sockets};
 
 /// All listeners of a server, before it accepts.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl Listeners {
             let name = format!("socket {} of the service manager", index + 1);
             let listener = Listener::lent(socket, name).map_err(ServeError::Passed)?;
             match purpose {
-                Purpose::Callers => callers.push(listener),
-                Purpose::Operators => take_admin(&mut operators, listener, &config.admin)?,
+                SocketPurpose::Callers => callers.push(listener),
+                SocketPurpose::Operators => take_admin(&mut operators, listener, &config.admin)?,
             }
         }
         let are_lent = !callers.is_empty();

@@ -133,7 +133,7 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
         let services = Services { tasks: TaskTracker::new(), guard, metrics };
-        let start = Start { config, source, mode, services };
+        let start = Assembly { config, source, mode, services };
         serve(start, listeners, &log).await
     });
     drop(runtime);
@@ -146,7 +146,7 @@ fn local_runtime() -> io::Result<LocalRuntime> {
 }
 
 /// What a server is made of.
-struct Start {
+struct Assembly {
     config: Config,
     source: ConfigSource,
     mode: Mode,
@@ -154,7 +154,7 @@ struct Start {
 }
 
 async fn serve(
-    Start { config, source, mode, services }: Start,
+    Assembly { config, source, mode, services }: Assembly,
     listeners: Listeners,
     log: &Log,
 ) -> Result<(), ServeError> {

@@ -21,7 +21,7 @@ const ROUNDS_MOST: usize = 5;
 
 /// What a reload did, in words for the operator.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct Changes {
     /// One line for each pool, and for whatever else has changed.
     pub(super) lines: Vec<String>,
     /// Nothing is different from before.
@@ -30,27 +30,27 @@ pub(super) struct Report {
 
 /// Why a reload was refused.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Rejection {
     /// In words for the operator.
     pub(super) why: String,
     /// The configuration that was tried; `None`: it could not be loaded, or nothing was tried.
     pub(super) tried: Option<Box<Config>>,
 }
 
-impl From<String> for Refused {
+impl From<String> for Rejection {
     fn from(why: String) -> Self {
         Self { why, tried: None }
     }
 }
 
 /// The pools of a configuration that is to take the place of the current one.
-struct Next {
+struct Candidate {
     config: Config,
-    members: Vec<Member>,
+    members: Vec<NextPool>,
 }
 
 /// One pool of the next configuration.
-struct Member {
+struct NextPool {
     pool: Rc<Pool>,
     edition: u64,
     fate: Fate,
@@ -70,8 +70,8 @@ enum Fate {
 /// Why a round of a reload did not end with the new configuration in place.
 enum Halt {
     /// A file of a pool has changed since the configuration was loaded.
-    Again(Refused),
-    Refused(Refused),
+    Again(Rejection),
+    Refused(Rejection),
 }
 
 impl Server {
@@ -82,7 +82,7 @@ impl Server {
     /// # Errors
     ///
     /// The problems, in words. The current configuration stays.
-    pub(super) async fn reload(&self, replace: &Replace) -> Result<Report, Refused> {
+    pub(super) async fn reload(&self, replace: &Replace) -> Result<Changes, Rejection> {
         match self.reloading.try_lock() {
             Ok(one) => self.reload_alone(&one, replace).await,
             Err(_) => Err("another reload is under way".to_owned().into()),
@@ -91,7 +91,7 @@ impl Server {
 
     /// Reloads after the reload that is under way, if there is one: that one may have read an
     /// older file. For SIGHUP, whose sender cannot be told to try again.
-    pub(super) async fn reload_after_all(&self) -> Result<Report, Refused> {
+    pub(super) async fn reload_after_all(&self) -> Result<Changes, Rejection> {
         self.reload_alone(&self.reloading.lock().await, &Replace::Changed).await
     }
 
@@ -99,14 +99,14 @@ impl Server {
         &self,
         _one: &MutexGuard<'_, ()>,
         replace: &Replace,
-    ) -> Result<Report, Refused> {
+    ) -> Result<Changes, Rejection> {
         self.manager.reloading();
         let reloaded = self.reload_in_rounds(replace).await;
         self.manager.reloaded(reloaded.as_ref().err().map(|refused| &*refused.why));
         reloaded
     }
 
-    async fn reload_in_rounds(&self, replace: &Replace) -> Result<Report, Refused> {
+    async fn reload_in_rounds(&self, replace: &Replace) -> Result<Changes, Rejection> {
         let mut round = 1;
         loop {
             match self.reload_round(replace).await {
@@ -120,7 +120,7 @@ impl Server {
         }
     }
 
-    async fn reload_round(&self, replace: &Replace) -> Result<Report, Halt> {
+    async fn reload_round(&self, replace: &Replace) -> Result<Changes, Halt> {
         if self.is_draining() {
             return Err(refuse("the server is stopping"));
         }
@@ -128,7 +128,7 @@ impl Server {
         known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
-        let next = Next { members: members.collect(), config };
+        let next = Candidate { members: members.collect(), config };
         let mut ready = next.come_up().await;
         if self.is_draining() {
             // The new front would accept requests again.
@@ -152,7 +152,12 @@ impl Server {
     }
 
     /// Keeps the pool of this name, or starts one.
-    fn member(&self, old: &Generation, settings: &Arc<PoolSettings>, replace: &Replace) -> Member {
+    fn member(
+        &self,
+        old: &Generation,
+        settings: &Arc<PoolSettings>,
+        replace: &Replace,
+    ) -> NextPool {
         let (before, edition) = match old.pool(&settings.name) {
             Some((pool, edition)) => (Some(pool), edition),
             None => (None, 0),
@@ -164,27 +169,27 @@ impl Server {
         };
         match before {
             Some(pool) if !is_forced && has_same_program(&pool.settings(), settings) => {
-                Member { pool, edition, fate: Fate::Kept }
+                NextPool { pool, edition, fate: Fate::Kept }
             }
             before => {
                 let fate = if before.is_some() { Fate::Replaces } else { Fate::New };
                 let edition = edition + u64::from(is_forced);
-                Member { pool: self.start_pool(settings), edition, fate }
+                NextPool { pool: self.start_pool(settings), edition, fate }
             }
         }
     }
 }
 
-impl Next {
+impl Candidate {
     /// Waits until the new workers of each new pool are ready. Where only some of them become
     /// ready in time, that is enough.
     async fn come_up(&self) -> Result<(), Halt> {
         let begun = Instant::now();
         let fresh = || self.members.iter().filter(|member| member.fate != Fate::Kept);
-        for Member { pool, .. } in fresh() {
+        for NextPool { pool, .. } in fresh() {
             come_up(pool, begun).await.map_err(|why| refuse(&why))?;
         }
-        for Member { pool, .. } in fresh() {
+        for NextPool { pool, .. } in fresh() {
             let settings = pool.settings();
             // Else some workers could run what was there before the change, and others what came.
             if stamps(&settings.program.launch).ok().as_ref() != Some(&settings.files) {
@@ -198,7 +203,7 @@ impl Next {
     }
 
     /// Says what is different from `old`.
-    fn report(&self, old: &Generation) -> Report {
+    fn report(&self, old: &Generation) -> Changes {
         let mut lines = Vec::new();
         let mut is_idle = true;
         for (member, settings) in self.members.iter().zip(&self.config.pools) {
@@ -238,11 +243,11 @@ impl Next {
         }
         is_idle &= others.is_empty();
         lines.extend(others);
-        Report { lines, is_idle }
+        Changes { lines, is_idle }
     }
 }
 
-impl Report {
+impl Changes {
     /// Writes the report as the answer to the operator who asked for the reload.
     pub(super) fn text(&self) -> String {
         if self.is_idle {
@@ -259,7 +264,7 @@ fn refuse(why: &str) -> Halt {
     Halt::Refused(why.to_owned().into())
 }
 
-fn log(report: &Report) {
+fn log(report: &Changes) {
     if report.is_idle {
         tracing::info!("reload: nothing changed");
     } else {

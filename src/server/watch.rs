@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::app::Server;
-use super::reload::Refused;
+use super::reload::Rejection;
 use super::reload::load;
 use crate::config::launch::survey;
 use crate::config::stamp::Stamps;
@@ -27,7 +27,7 @@ const SHARE: u32 = 20;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
-struct Watched {
+struct WatchedFiles {
     configuration: Option<PathBuf>,
     pools: Vec<Arc<PoolSettings>>,
 }
@@ -43,7 +43,7 @@ struct Picture {
 
 /// Reloads whenever something has changed, until the server stops.
 pub(super) async fn reload_on_change(server: Rc<Server>) {
-    let mut watched = Watched::of(&server);
+    let mut watched = WatchedFiles::of(&server);
     // As it was when it was loaded: a change since then counts.
     let mut known = watched.as_loaded(&server);
     watched.announce(&known);
@@ -62,15 +62,15 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
             refused = None;
             match server.reload_after_all().await {
                 Ok(_) => {
-                    watched = Watched::of(&server);
+                    watched = WatchedFiles::of(&server);
                     known = watched.as_loaded(&server);
                     hints = Hints::new();
                 }
-                Err(Refused { why, tried: None }) => {
+                Err(Rejection { why, tried: None }) => {
                     tell(&why);
                     refused = Some(why);
                 }
-                Err(Refused { why, tried: Some(config) }) => {
+                Err(Rejection { why, tried: Some(config) }) => {
                     tell(&why);
                     // A file that only this configuration names may be what is wrong.
                     watched.pools.clone_from(&config.pools);
@@ -109,7 +109,7 @@ fn tell(problems: &str) {
     tracing::error!("not reloaded; what ran before goes on");
 }
 
-impl Watched {
+impl WatchedFiles {
     fn of(server: &Server) -> Self {
         let pools = server.current().config.pools.clone();
         Self { configuration: server.source.path.clone(), pools }

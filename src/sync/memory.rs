@@ -20,7 +20,7 @@ pub struct Memory {
 
 /// A part of the memory, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct Reservation {
     memory: Arc<Memory>,
     bytes: u64,
 }
@@ -29,10 +29,10 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
 
-/// Bytes with their share, which is given back when the last slice of them is dropped.
-struct Held {
+/// Bytes with their reservation, which is given back when the last slice of them is dropped.
+struct Charged {
     bytes: Bytes,
-    _share: Share,
+    _reservation: Reservation,
 }
 
 impl Memory {
@@ -46,9 +46,9 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Begins a share of no bytes.
-    pub fn share(self: &Arc<Self>) -> Share {
-        Share { memory: Arc::clone(self), bytes: 0 }
+    /// Begins a reservation of no bytes.
+    pub fn reservation(self: &Arc<Self>) -> Reservation {
+        Reservation { memory: Arc::clone(self), bytes: 0 }
     }
 
     /// Counts these bytes for as long as they exist.
@@ -60,18 +60,18 @@ impl Memory {
         if bytes.len() <= SMALL {
             return Ok(bytes);
         }
-        let mut share = self.share();
-        share.grow_to(bytes.len())?;
-        Ok(share.keep(bytes))
+        let mut reservation = self.reservation();
+        reservation.grow_to(bytes.len())?;
+        Ok(reservation.keep(bytes))
     }
 }
 
-impl Share {
-    /// Makes the share this large, if it is smaller.
+impl Reservation {
+    /// Makes the reservation this large, if it is smaller.
     ///
     /// # Errors
     ///
-    /// [`Exhausted`]; the share is as large as before.
+    /// [`Exhausted`]; the reservation is as large as before.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let bytes = if bytes <= SMALL { 0 } else { bytes as u64 };
         let Some(more) = bytes.checked_sub(self.bytes) else { return Ok(()) };
@@ -82,22 +82,22 @@ impl Share {
         Ok(())
     }
 
-    /// Keeps the share for as long as these bytes exist.
+    /// Keeps the reservation for as long as these bytes exist.
     pub fn keep(self, bytes: Bytes) -> Bytes {
         if self.bytes == 0 {
             return bytes;
         }
-        Bytes::from_owner(Held { bytes, _share: self })
+        Bytes::from_owner(Charged { bytes, _reservation: self })
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Charged {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn a_share_grows_or_stays_as_it_is() {
         let memory = Memory::new(100 << 10);
-        let mut share = memory.share();
-        assert_eq!(share.grow_to(SMALL), Ok(()));
+        let mut reservation = memory.reservation();
+        assert_eq!(reservation.grow_to(SMALL), Ok(()));
         assert_eq!(memory.used(), 0, "small pieces are not counted");
-        assert_eq!(share.grow_to(90 << 10), Ok(()));
-        assert_eq!(share.grow_to(20 << 10), Ok(()));
-        assert_eq!(share.grow_to(101 << 10), Err(Exhausted));
+        assert_eq!(reservation.grow_to(90 << 10), Ok(()));
+        assert_eq!(reservation.grow_to(20 << 10), Ok(()));
+        assert_eq!(reservation.grow_to(101 << 10), Err(Exhausted));
         assert_eq!(memory.used(), 90 << 10);
-        drop(share);
+        drop(reservation);
         assert_eq!(memory.used(), 0);
     }
 }

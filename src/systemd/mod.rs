@@ -8,4 +8,4 @@ mod notify;
 mod sockets;
 
 pub use notify::ServiceManager;
-pub use sockets::{BadVariable, Purpose, passed_sockets};
+pub use sockets::{BadVariable, SocketPurpose, passed_sockets};

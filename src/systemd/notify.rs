@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// The service manager that started this process, if there is one that wants to be told.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
-    channel: Option<Channel>,
+    channel: Option<NotifySocket>,
     /// How often it wants a sign of life.
     watchdog: Option<Duration>,
     /// It was told that the server is ready.
@@ -29,7 +29,7 @@ pub struct ServiceManager {
 
 /// The socket that messages go to.
 #[derive(Debug)]
-struct Channel {
+struct NotifySocket {
     socket: OwnedFd,
     address: SocketAddrUnix,
 }
@@ -39,7 +39,7 @@ impl ServiceManager {
     pub fn of_this_process() -> Self {
         let variable = |name| std::env::var_os(name);
         let channel = variable("NOTIFY_SOCKET").and_then(|address| {
-            let channel = Channel::open(&address);
+            let channel = NotifySocket::open(&address);
             if let Err(error) = &channel {
                 let address = address.display();
                 tracing::warn!(%address, %error, "the service manager cannot be told anything");
@@ -113,7 +113,7 @@ impl ServiceManager {
     }
 }
 
-impl Channel {
+impl NotifySocket {
     fn open(address: &OsStr) -> io::Result<Self> {
         let address = match address.as_bytes() {
             [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn a_wrong_address_is_said() {
         for address in ["", "relative", "vsock:2:1234"] {
-            let error = Channel::open(OsStr::new(address)).expect_err(address);
+            let error = NotifySocket::open(OsStr::new(address)).expect_err(address);
             assert!(error.to_string().contains("begins with `@`"), "{error}");
         }
         let long = format!("/{}", "x".repeat(200));
-        assert!(Channel::open(OsStr::new(&long)).is_err());
+        assert!(NotifySocket::open(OsStr::new(&long)).is_err());
     }
 }

@@ -12,7 +12,7 @@ const MOST: RawFd = 1024;
 
 /// What a passed socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum SocketPurpose {
     /// Callers connect there.
     Callers,
     /// Operators connect there.
@@ -33,7 +33,7 @@ pub struct BadVariable {
 /// # Errors
 ///
 /// A variable says something that cannot be true, or a descriptor is not open.
-pub fn passed_sockets() -> Result<Vec<(OwnedFd, Purpose)>, BadVariable> {
+pub fn passed_sockets() -> Result<Vec<(OwnedFd, SocketPurpose)>, BadVariable> {
     let purposes = announced(&Variables::of_this_process(), std::process::id())?;
     (FIRST..).zip(purposes).map(|(number, purpose)| Ok((take(number)?, purpose))).collect()
 }
@@ -74,7 +74,7 @@ impl Variables {
 
 /// Returns what each passed socket is for, in the order of their numbers. There are none if the
 /// variables are for another process, as where a shell that was given them runs this one.
-fn announced(variables: &Variables, own: u32) -> Result<Vec<Purpose>, BadVariable> {
+fn announced(variables: &Variables, own: u32) -> Result<Vec<SocketPurpose>, BadVariable> {
     let (Some(process), Some(count)) = (&variables.process, &variables.count) else {
         return Ok(Vec::new());
     };
@@ -89,7 +89,7 @@ fn announced(variables: &Variables, own: u32) -> Result<Vec<Purpose>, BadVariabl
         });
     };
     let count = usize::try_from(number).unwrap_or_default();
-    let Some(names) = &variables.names else { return Ok(vec![Purpose::Callers; count]) };
+    let Some(names) = &variables.names else { return Ok(vec![SocketPurpose::Callers; count]) };
     let names = names.to_string_lossy();
     let names: Vec<&str> = if count == 0 { Vec::new() } else { names.split(':').collect() };
     if names.len() != count {
@@ -102,11 +102,11 @@ fn announced(variables: &Variables, own: u32) -> Result<Vec<Purpose>, BadVariabl
 }
 
 /// Returns what a socket of this name is for. Where a unit sets no name, systemd gives its own.
-fn purpose(name: &str) -> Result<Purpose, BadVariable> {
+fn purpose(name: &str) -> Result<SocketPurpose, BadVariable> {
     match name {
-        "admin" => Ok(Purpose::Operators),
-        "listen" | "unknown" | "" => Ok(Purpose::Callers),
-        unit if unit.ends_with(".socket") => Ok(Purpose::Callers),
+        "admin" => Ok(SocketPurpose::Operators),
+        "listen" | "unknown" | "" => Ok(SocketPurpose::Callers),
+        unit if unit.ends_with(".socket") => Ok(SocketPurpose::Callers),
         other => Err(BadVariable {
             reason: format!("a socket is named `{}`", other.escape_debug()),
             remedy: "FileDescriptorName= is `listen` for callers and `admin` for operators",
@@ -116,10 +116,10 @@ fn purpose(name: &str) -> Result<Purpose, BadVariable> {
 
 #[cfg(test)]
 mod tests {
-    use super::Purpose::{Callers, Operators};
+    use super::SocketPurpose::{Callers, Operators};
     use super::*;
 
-    fn read(process: &str, count: &str, names: Option<&str>) -> Result<Vec<Purpose>, String> {
+    fn read(process: &str, count: &str, names: Option<&str>) -> Result<Vec<SocketPurpose>, String> {
         let some = |text: &str| Some(text.into());
         let variables =
             Variables { process: some(process), count: some(count), names: names.and_then(some) };

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::json_id::number;
-use crate::base::json::{self, Fault};
+use crate::base::json::{self, Flaw};
 
 /// Most questions of a worker about one call that wait for the caller.
 const ASKED_MOST: usize = 64;
@@ -25,7 +25,7 @@ pub(super) struct Asides {
     name: Bytes,
     /// The caller's own tokens, each with its number.
     tokens: Vec<OwnToken>,
-    asked: Vec<Asked>,
+    asked: Vec<AskedByWorker>,
     /// How many questions there were.
     count: u64,
 }
@@ -35,7 +35,7 @@ pub(super) type OwnToken = (usize, Bytes);
 
 /// A question of the worker that its caller has not answered.
 #[derive(Debug)]
-struct Asked {
+struct AskedByWorker {
     number: u64,
     /// The id that the worker gave it.
     id: Bytes,
@@ -86,7 +86,7 @@ impl Asides {
         places.sort_by_key(|place| std::cmp::Reverse(place.start));
         let text = places.iter().fold(message.clone(), |text, place| put(&text, place, &name));
         let (id, token) = (message.slice(id.clone()), token.map(|place| message.slice(place)));
-        self.asked.push(Asked { number, id, token });
+        self.asked.push(AskedByWorker { number, id, token });
         self.count += 1;
         Some(text)
     }
@@ -190,12 +190,12 @@ pub(super) fn subject(message: &[u8]) -> Subject {
 }
 
 /// Returns the places of the tokens of a question, each with its number.
-fn token_places(question: &[u8]) -> Result<Vec<(usize, Range<usize>)>, Fault> {
+fn token_places(question: &[u8]) -> Result<Vec<(usize, Range<usize>)>, Flaw> {
     let [params] = json::members(question, ["params"])?.members;
     let Some(params) = params.map(|params| params.value) else { return Ok(Vec::new()) };
     let object = match json::members(&question[params.clone()], [TOKENS[1], TOKENS[2]]) {
         Ok(object) => object,
-        Err(Fault::NotObject) => return Ok(Vec::new()),
+        Err(Flaw::NotObject) => return Ok(Vec::new()),
         Err(fault) => return Err(fault),
     };
     let mut places: Vec<_> = meta_token(question)?.map(|place| (0, place)).into_iter().collect();
@@ -206,12 +206,12 @@ fn token_places(question: &[u8]) -> Result<Vec<(usize, Range<usize>)>, Fault> {
 }
 
 /// Returns the place of `params._meta.progressToken`.
-fn meta_token(message: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+fn meta_token(message: &[u8]) -> Result<Option<Range<usize>>, Flaw> {
     let mut place = 0..message.len();
     for name in ["params", "_meta", TOKENS[0]] {
         let object = match json::members(&message[place.clone()], [name]) {
             Ok(object) => object,
-            Err(Fault::NotObject) => return Ok(None),
+            Err(Flaw::NotObject) => return Ok(None),
             Err(fault) => return Err(fault),
         };
         let [Some(member)] = object.members else { return Ok(None) };

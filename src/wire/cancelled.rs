@@ -10,7 +10,7 @@ pub(super) const REMEMBERED_MAX: usize = 1024;
 
 /// Which ids were cancelled.
 #[derive(Debug, Default)]
-pub(super) struct Cancelled {
+pub(super) struct CancelledIds {
     ids: BTreeSet<u64>,
     /// Ids up to this one were never used.
     unused_up_to: u64,
@@ -22,7 +22,7 @@ pub(super) struct Cancelled {
     has_lost_track: bool,
 }
 
-impl Cancelled {
+impl CancelledIds {
     /// No id is cancelled, and none up to this one is ever used.
     pub(super) fn above(id: u64) -> Self {
         Self { unused_up_to: id, all_up_to: id, ..Self::default() }
@@ -69,8 +69,8 @@ mod tests {
 
     const MAX: u64 = REMEMBERED_MAX as u64;
 
-    fn cancelled(ids: impl IntoIterator<Item = u64>) -> Cancelled {
-        let mut cancelled = Cancelled::default();
+    fn cancelled(ids: impl IntoIterator<Item = u64>) -> CancelledIds {
+        let mut cancelled = CancelledIds::default();
         ids.into_iter().for_each(|id| cancelled.add(id));
         cancelled
     }
@@ -89,7 +89,7 @@ mod tests {
         let orders: [Box<dyn Iterator<Item = u64>>; 3] =
             [Box::new(up), Box::new(down), Box::new(low_last)];
         for (place, order) in orders.into_iter().enumerate() {
-            let mut cancelled = Cancelled::default();
+            let mut cancelled = CancelledIds::default();
             let mut added = Vec::new();
             for id in order {
                 cancelled.add(id);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_id_below_the_first_is_not_contained_however_many_are_cancelled() {
-        let mut cancelled = Cancelled::above(5000);
+        let mut cancelled = CancelledIds::above(5000);
         (5001..=5000 + 3 * MAX).for_each(|id| cancelled.add(id));
         assert!(cancelled.contains(5001) && !cancelled.contains(5000) && !cancelled.contains(1));
     }

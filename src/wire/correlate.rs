@@ -5,7 +5,7 @@
 //! one.
 //!
 //! Memory: one entry for each call in the worker, whose number the pool limits, and the ids of
-//! cancelled calls ([`Cancelled`]).
+//! cancelled calls ([`CancelledIds`]).
 
 mod listeners;
 
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::asides::{self, Asides};
-use super::cancelled::Cancelled;
+use super::cancelled::CancelledIds;
 use super::echo::{self, NotOne};
 use super::encode::{Encoder, TooLong};
 use super::json_id::{self, OwnId, Unusable, WorkerMessage, number};
@@ -32,7 +32,7 @@ pub struct Correlator<T> {
     last_tag: u64,
     /// How the last part of an answer is recognised; `None` if an answer is one message.
     stream: Option<StreamEnd>,
-    cancelled: Cancelled,
+    cancelled: CancelledIds,
     /// A message that cannot be an answer is no reason to stop the worker.
     drops_strays: bool,
     /// Callers may be told what the worker says before its answer.
@@ -159,7 +159,7 @@ impl<T: Clone> Correlator<T> {
     /// Makes the tags and ids count up from the number after this one. No call may be open.
     #[must_use]
     pub fn counting_from(self, number: u64) -> Self {
-        Self { last_tag: number, cancelled: Cancelled::above(number), ..self }
+        Self { last_tag: number, cancelled: CancelledIds::above(number), ..self }
     }
 
     /// Empty books for this matching. `shapes` are the patterns of answers: with `echo`, those
@@ -173,7 +173,7 @@ impl<T: Clone> Correlator<T> {
             Matching::Tag => Rule::Tag,
             Matching::JsonId => Rule::JsonId(IdNames::default()),
         };
-        let (calls, cancelled) = (VecDeque::new(), Cancelled::default());
+        let (calls, cancelled) = (VecDeque::new(), CancelledIds::default());
         let drops_strays = matching == Matching::JsonId;
         let (passes_asides, refusals) = (false, Vec::new());
         Self {
@@ -426,9 +426,9 @@ fn says_more(part: &[u8]) -> Result<bool, &'static str> {
             let [more] = object.members;
             Ok(more.is_some_and(|more| part[more.value] == *b"true"))
         }
-        Err(json::Fault::NotObject) => Ok(false),
-        Err(json::Fault::NotJson) => Err("its message is not JSON"),
-        Err(json::Fault::Twice) => Err("its message has its `more` twice"),
+        Err(json::Flaw::NotObject) => Ok(false),
+        Err(json::Flaw::NotJson) => Err("its message is not JSON"),
+        Err(json::Flaw::Twice) => Err("its message has its `more` twice"),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use crate::base::json::{self, Fault, Member};
+use crate::base::json::{self, Flaw, Member};
 use crate::config::IdNames;
 
 /// The id of the caller's question.
@@ -51,9 +51,9 @@ pub(super) fn replace(
     name: &str,
 ) -> Result<(Bytes, OwnId), &'static str> {
     let object = json::members(question, [name]).map_err(|fault| match fault {
-        Fault::NotJson => "the question is not JSON",
-        Fault::NotObject => "the question is not a JSON object",
-        Fault::Twice => "the question has its id twice",
+        Flaw::NotJson => "the question is not JSON",
+        Flaw::NotObject => "the question is not a JSON object",
+        Flaw::Twice => "the question has its id twice",
     })?;
     let mut number = itoa::Buffer::new();
     let number = number.format(id).as_bytes();
@@ -73,9 +73,9 @@ pub(super) fn read(message: &[u8], names: &IdNames) -> Result<WorkerMessage, Unu
     let kind = if is_json_rpc { "method" } else { "type" };
     let reply = names.reply.as_str();
     let object = json::members(message, [reply, kind]).map_err(|fault| match fault {
-        Fault::NotJson => Unusable::Stray("its message is not JSON"),
-        Fault::NotObject => Unusable::Stray("its message is not a JSON object"),
-        Fault::Twice => {
+        Flaw::NotJson => Unusable::Stray("its message is not JSON"),
+        Flaw::NotObject => Unusable::Stray("its message is not a JSON object"),
+        Flaw::Twice => {
             Unusable::Doubtful(format!("its message has its `{reply}` or `{kind}` twice"))
         }
     })?;

@@ -78,14 +78,14 @@ pub struct Watcher {
     /// The first process, which leads the group.
     leader: u32,
     /// The first process and its descendants, as they were found last.
-    processes: Vec<Watched>,
+    processes: Vec<WatchedProcess>,
     /// What [`ADOPTED`] said when its processes were found last.
     adopted: Vec<u8>,
 }
 
 /// One process, with files that stay open between two looks.
 #[derive(Debug)]
-struct Watched {
+struct WatchedProcess {
     id: u32,
     /// Its directory of threads; the number of links tells how many there are. `None`: not open.
     threads: Option<OwnedFd>,
@@ -131,7 +131,7 @@ impl Watcher {
         // Without an inode nothing is ever seen to read its input.
         let pipe =
             fstat(stdin).map_or_else(|_| String::new(), |it| format!("pipe:[{}]", it.st_ino));
-        Self { pipe, leader, processes: vec![Watched::new(leader)], adopted: Vec::new() }
+        Self { pipe, leader, processes: vec![WatchedProcess::new(leader)], adopted: Vec::new() }
     }
 
     /// Returns what the worker does now. A look costs a few microseconds for each thread.
@@ -145,7 +145,7 @@ impl Watcher {
             let look = self.look_once()?;
             let mut processes = self.processes.iter();
             let is_sure = look != Look::Waits || !self.has_several();
-            if is_sure || processes.all(Watched::has_not_run) {
+            if is_sure || processes.all(WatchedProcess::has_not_run) {
                 return Ok(look);
             }
         }
@@ -212,7 +212,7 @@ impl Watcher {
     fn add(&mut self, children: &[u32]) -> io::Result<()> {
         for child in children {
             if self.processes.iter().all(|process| process.id != *child) {
-                self.processes.push(Watched::new(*child));
+                self.processes.push(WatchedProcess::new(*child));
             }
         }
         if self.processes.len() > PROCESSES_MAX {
@@ -222,7 +222,7 @@ impl Watcher {
     }
 }
 
-impl Watched {
+impl WatchedProcess {
     fn new(id: u32) -> Self {
         Self { id, threads: None, links: 0, files: Vec::new() }
     }

@@ -4,6 +4,7 @@
 //! These rules decide; CONTRIBUTING.md explains them.
 
 mod layers;
+mod names;
 mod paths;
 mod purity;
 mod source;
@@ -12,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use layers::{LAYERS, circles, room_of, unused_allowances, upward_imports};
+use names::homonyms;
 use paths::Tree;
 use purity::impurities;
 use source::{body_lines, code_only, is_name, shipped, without_tests};
@@ -76,13 +78,17 @@ fn every_module_has_its_layer() {
 
 #[test]
 fn files_import_each_other_in_no_circle_and_rooms_only_what_they_may() {
-    let texts: Vec<(String, String)> = files_below("src", "rs")
-        .into_iter()
-        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).expect("it is text")))
-        .collect();
+    let texts = sources();
     let tree = Tree::new(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
     let mut findings = circles(&tree);
     findings.extend(unused_allowances(LAYERS, &tree));
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn no_name_of_a_type_means_two_things() {
+    let texts = sources();
+    let findings = homonyms(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
@@ -212,6 +218,12 @@ fn sleeps_in_tests(path: &str, text: &str) -> Vec<String> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the path and the text of every file of the rooms.
+fn sources() -> Vec<(String, String)> {
+    let text = |path: &String| fs::read_to_string(root().join(path)).expect("it is text");
+    files_below("src", "rs").into_iter().map(|path| (path.clone(), text(&path))).collect()
 }
 
 /// Returns every file with this ending, as a path from the root with `/`.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::framings::quoted;
-use super::record::Phase;
+use super::record::TrialPhase;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::Framing;
 use crate::worker::process::Exit;
@@ -37,22 +37,22 @@ pub(super) fn ending(exit: &Exit, after: &str) -> String {
 }
 
 /// Names a phase in a sentence.
-pub(super) fn named(phase: Phase) -> String {
+pub(super) fn named(phase: TrialPhase) -> String {
     match phase {
-        Phase::Start => "its start".to_owned(),
-        Phase::Hello(number) => format!("`hello` number {number}"),
-        Phase::Probe => "the probe".to_owned(),
-        Phase::Sample => "the question".to_owned(),
+        TrialPhase::Start => "its start".to_owned(),
+        TrialPhase::Hello(number) => format!("`hello` number {number}"),
+        TrialPhase::Probe => "the probe".to_owned(),
+        TrialPhase::Sample => "the question".to_owned(),
     }
 }
 
 /// Names a phase in a row of the report.
-pub(super) fn row_name(phase: Phase) -> String {
+pub(super) fn row_name(phase: TrialPhase) -> String {
     match phase {
-        Phase::Start => "banner".to_owned(),
-        Phase::Hello(number) => format!("hello {number}"),
-        Phase::Probe => "probe".to_owned(),
-        Phase::Sample => "question".to_owned(),
+        TrialPhase::Start => "banner".to_owned(),
+        TrialPhase::Hello(number) => format!("hello {number}"),
+        TrialPhase::Probe => "probe".to_owned(),
+        TrialPhase::Sample => "question".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::diagnosis::misfit;
 use super::examination::{Examination, RemedyResults};
 use super::framings::{cuts_one, fittings};
 use super::questions::{Plan, Planned};
-use super::record::{Exchange, Phase, Record, TrialEnd};
+use super::record::{Exchange, Record, TrialEnd, TrialPhase};
 use super::remedy::{self, Remedy};
 use super::trial::{Limits, TrialContext, try_one};
 use crate::config::{Matching, PoolSettings};
@@ -55,8 +55,8 @@ fn is_good(pool: &PoolSettings, record: &Record) -> bool {
 /// Returns true if the output after a sample was not one answer.
 fn is_misframed_sample(record: &Record) -> bool {
     let is_sample = match &record.end {
-        TrialEnd::Stalled(stall) => stall.phase == Phase::Sample,
-        _ => record.exchanges.last().is_some_and(|last| last.phase == Phase::Sample),
+        TrialEnd::Stalled(stall) => stall.phase == TrialPhase::Sample,
+        _ => record.exchanges.last().is_some_and(|last| last.phase == TrialPhase::Sample),
     };
     is_sample && !record.misframed().is_empty()
 }
@@ -90,17 +90,17 @@ async fn try_all(
 fn may_be_the_question(pool: &PoolSettings, record: &Record) -> bool {
     match &record.end {
         TrialEnd::Passed => {
-            let samples = record.exchanges.iter().filter(|it| it.phase == Phase::Sample);
+            let samples = record.exchanges.iter().filter(|it| it.phase == TrialPhase::Sample);
             record.is_passed() && samples.clone().any(|it| misfit(pool, it).is_some())
         }
-        TrialEnd::Ended { phase: Phase::Sample, exit, question, .. } => {
+        TrialEnd::Ended { phase: TrialPhase::Sample, exit, question, .. } => {
             // Not as intended, after its answer.
             let last = record.exchanges.last();
             *exit != Exit::Code(0) || last.is_none_or(|last| last.question != *question)
         }
-        TrialEnd::OutOfStep { phase, .. } => *phase == Phase::Sample,
+        TrialEnd::OutOfStep { phase, .. } => *phase == TrialPhase::Sample,
         TrialEnd::Stalled(stall) => {
-            stall.phase == Phase::Sample && stall.is_silent() && stall.output_at_end.is_empty()
+            stall.phase == TrialPhase::Sample && stall.is_silent() && stall.output_at_end.is_empty()
         }
         _ => false,
     }

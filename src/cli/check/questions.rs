@@ -1,6 +1,6 @@
 //! The questions that a worker is tried with: greetings, and the probe or samples of a route.
 
-use super::record::Phase;
+use super::record::TrialPhase;
 use crate::base::Question;
 use crate::config::{Config, Matching, PoolSettings, RouteAction, RouteSettings};
 use crate::front::sample::{SAMPLES_MAX, Sample};
@@ -12,7 +12,7 @@ const ASKED_IN_A_ROW: usize = 2;
 /// One question to be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
-    pub(super) phase: Phase,
+    pub(super) phase: TrialPhase,
     pub(super) question: Question,
     /// The worker answers it.
     pub(super) is_answered: bool,
@@ -74,12 +74,12 @@ impl Plan {
 fn start(pool: &PoolSettings) -> Vec<Planned> {
     let start = &pool.program.start;
     let greetings = start.hello.iter().enumerate().map(|(index, greeting)| Planned {
-        phase: Phase::Hello(index + 1),
+        phase: TrialPhase::Hello(index + 1),
         question: question(&greeting.send),
         is_answered: greeting.answer,
     });
     let probe = start.probe.iter().map(|probe| Planned {
-        phase: Phase::Probe,
+        phase: TrialPhase::Probe,
         question: question(&probe.send),
         is_answered: true,
     });
@@ -95,7 +95,11 @@ fn samples(route: &RouteSettings, pool: &PoolSettings) -> Vec<Vec<Planned>> {
                 let nonce = question("{nonce}").nonce.unwrap_or_default();
                 let nonce = String::from_utf8_lossy(&nonce);
                 let question = Sample::new(route, number)?.question(&pool.program.wire, &nonce);
-                Some(Planned { phase: Phase::Sample, question: question.ok()?, is_answered: true })
+                Some(Planned {
+                    phase: TrialPhase::Sample,
+                    question: question.ok()?,
+                    is_answered: true,
+                })
             })
             .collect();
         let is_asked = |planned: &Planned| {

@@ -23,7 +23,7 @@ pub(super) struct Record {
     /// `None`: it was always seen to wait.
     pub(super) doubt: Option<Look>,
     /// What it wrote before the first question.
-    pub(super) banner: Banner,
+    pub(super) banner: RecordedBanner,
     /// The questions it was asked and its answers, oldest first.
     pub(super) exchanges: Vec<Exchange>,
     /// How the trial ended.
@@ -36,7 +36,7 @@ pub(super) struct Record {
 
 /// What a worker wrote before the first question.
 #[derive(Debug, Default)]
-pub(super) struct Banner {
+pub(super) struct RecordedBanner {
     /// All of it.
     pub(super) bytes: Vec<u8>,
     /// How many of these bytes `ready` removes; `None`: `ready` does not match, or is not set.
@@ -46,7 +46,7 @@ pub(super) struct Banner {
 /// One question and what the worker wrote after it.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    pub(super) phase: Phase,
+    pub(super) phase: TrialPhase,
     pub(super) question: Bytes,
     /// The answer; `None`: the greeting has none.
     pub(super) answer: Option<Bytes>,
@@ -64,7 +64,7 @@ pub(super) struct Exchange {
 
 /// What a worker is being tried with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum TrialPhase {
     /// It starts; nothing was asked yet.
     Start,
     /// The number of a greeting, counted from 1.
@@ -81,23 +81,23 @@ pub(super) enum TrialEnd {
     /// The worker passed every phase.
     Passed,
     /// The process ended by itself.
-    Ended { exit: Exit, after: Duration, phase: Phase, question: Bytes },
+    Ended { exit: Exit, after: Duration, phase: TrialPhase, question: Bytes },
     /// The worker closed its output and kept running.
-    Closed { phase: Phase },
+    Closed { phase: TrialPhase },
     /// The expected output did not come.
     Stalled(Stall),
     /// The output cannot be cut into messages, or a message matches no call.
-    OutOfStep { phase: Phase, question: Bytes, why: String, output: Vec<u8> },
+    OutOfStep { phase: TrialPhase, question: Bytes, why: String, output: Vec<u8> },
     /// The worker got one question, and ended without reading it.
     Unread { question: Bytes },
     /// The question cannot be sent with this framing.
-    Unsendable { phase: Phase, why: String },
+    Unsendable { phase: TrialPhase, why: String },
 }
 
 /// What is known about a worker whose expected output did not come.
 #[derive(Debug)]
 pub(super) struct Stall {
-    pub(super) phase: Phase,
+    pub(super) phase: TrialPhase,
     pub(super) question: Bytes,
     /// How long the trial waited for the output.
     pub(super) waited: Duration,
@@ -142,7 +142,7 @@ impl Record {
     /// Returns everything that the worker wrote after each question, unless it was one answer.
     pub(super) fn misframed(&self) -> Vec<&[u8]> {
         let stalled = match &self.end {
-            TrialEnd::Stalled(stall) if stall.phase != Phase::Start => Some(&stall.output[..]),
+            TrialEnd::Stalled(stall) if stall.phase != TrialPhase::Start => Some(&stall.output[..]),
             _ => None,
         };
         let is_wrong = stalled.is_some_and(|output| !output.is_empty())
@@ -176,7 +176,7 @@ impl Stall {
     }
 }
 
-impl Banner {
+impl RecordedBanner {
     /// Returns what the worker wrote before the first question and `ready` does not remove.
     pub(super) fn untaken(&self) -> &[u8] {
         &self.bytes[self.taken.unwrap_or(0)..]

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::activity::Activity;
 use super::process::{Event, TriedProcess};
 use super::questions::Planned;
-use super::record::{Banner, Exchange, Phase, Record, Stall, TrialEnd};
+use super::record::{Exchange, Record, RecordedBanner, Stall, TrialEnd, TrialPhase};
 use crate::base::{ByteRegex, WorkerId};
 use crate::config::{Framing, PoolSettings};
 use crate::wire::{Correlator, Decoder, Encoder};
@@ -83,7 +83,7 @@ pub(super) async fn try_one(
         encoder: Encoder::new(&wire.framing.send, wire.message_max),
         decoder: Decoder::new(&wire.framing.reply, wire.message_max),
         correlator: Correlator::new(wire),
-        phase: Phase::Start,
+        phase: TrialPhase::Start,
         question: Bytes::new(),
         activity: Activity::default(),
         doubt: None,
@@ -93,7 +93,7 @@ pub(super) async fn try_one(
         start: Duration::ZERO,
         is_started: false,
         doubt: None,
-        banner: Banner::default(),
+        banner: RecordedBanner::default(),
         exchanges: Vec::new(),
         end: TrialEnd::Passed,
         output_at_end: Vec::new(),
@@ -143,7 +143,7 @@ struct TriedWorker<'a> {
     encoder: Encoder,
     decoder: Decoder,
     correlator: Correlator<()>,
-    phase: Phase,
+    phase: TrialPhase,
     /// The last question.
     question: Bytes,
     activity: Activity,
@@ -163,7 +163,7 @@ impl TriedWorker<'_> {
             self.phase = planned.phase;
             self.ask(planned, &mut record.exchanges).await?;
             let is_odd = record.exchanges.last().is_some_and(|last| !last.extra.is_empty());
-            if is_odd && planned.phase == Phase::Probe {
+            if is_odd && planned.phase == TrialPhase::Probe {
                 // Is it so each time, or only the first?
                 self.ask(planned, &mut record.exchanges).await.ok();
                 return Ok(());
@@ -177,7 +177,7 @@ impl TriedWorker<'_> {
     }
 
     /// Waits until the worker can be asked, and records what it writes before.
-    async fn start(&mut self, banner: &mut Banner) -> Result<(), Failed> {
+    async fn start(&mut self, banner: &mut RecordedBanner) -> Result<(), Failed> {
         let result = self.wait_for_start(banner).await;
         // Whatever a program writes that ends with its answer belongs to it.
         if !self.ends_with_answer() {
@@ -187,7 +187,7 @@ impl TriedWorker<'_> {
         result
     }
 
-    async fn wait_for_start(&mut self, banner: &mut Banner) -> Result<(), Failed> {
+    async fn wait_for_start(&mut self, banner: &mut RecordedBanner) -> Result<(), Failed> {
         let deadline = self.born + self.limits.start;
         let ready = self.settings.program.start.ready.as_ref();
         let mut start = Start::new(self.born, self.limits.start);
@@ -242,11 +242,13 @@ impl TriedWorker<'_> {
         self.put(planned)?;
         let deadline = match self.phase {
             // It slept through its start, and has not been seen to read anything yet.
-            Phase::Sample if self.doubt == Some(Look::Works) && exchanges.is_empty() => {
+            TrialPhase::Sample if self.doubt == Some(Look::Works) && exchanges.is_empty() => {
                 self.born + self.limits.start
             }
-            Phase::Sample => asked + self.limits.answer,
-            Phase::Start | Phase::Hello(_) | Phase::Probe => self.born + self.limits.start,
+            TrialPhase::Sample => asked + self.limits.answer,
+            TrialPhase::Start | TrialPhase::Hello(_) | TrialPhase::Probe => {
+                self.born + self.limits.start
+            }
         };
         let end = if self.ends_with_answer() {
             self.take_end(asked, deadline).await?

@@ -26,12 +26,12 @@ const SHORT_LINE: usize = 64;
 /// The buffer of one output. Its drop makes a last attempt to write, and ends the thread.
 #[derive(Debug)]
 pub struct Sink {
-    writer: Arc<Writer>,
+    outlet: Arc<Outlet>,
 }
 
 /// What the sink and its thread share.
 #[derive(Debug)]
-struct Writer {
+struct Outlet {
     buffer: Mutex<Buffer>,
     /// The thread waits here for lines.
     work: Condvar,
@@ -76,17 +76,17 @@ impl Sink {
         output: impl Write + Send + 'static,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
-        let writer = Arc::new(Writer {
+        let outlet = Arc::new(Outlet {
             buffer: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
             metrics: Arc::clone(metrics),
         });
-        let of_thread = Arc::clone(&writer);
+        let of_thread = Arc::clone(&outlet);
         std::thread::Builder::new()
             .name("httpipe-log".to_owned())
             .spawn(move || of_thread.write_all(delay, output))?;
-        Ok(Self { writer })
+        Ok(Self { outlet })
     }
 
     /// Adds one line, which `write` appends with its line end. A line for which there is no room
@@ -97,7 +97,7 @@ impl Sink {
         write: impl FnOnce(&mut Vec<u8>, &mut TimeText, Duration),
     ) {
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let mut buffer = self.writer.lock();
+        let mut buffer = self.outlet.lock();
         let before = buffer.lines.len();
         let Buffer { lines, clock, writing, .. } = &mut *buffer;
         // The length of a line is known only once it is written, so the limit is checked after.
@@ -108,7 +108,7 @@ impl Sink {
         if lines.len() == before || lines.len() + *writing > HELD_MAX {
             lines.truncate(before);
             drop(buffer);
-            self.writer.metrics.log_dropped(1);
+            self.outlet.metrics.log_dropped(1);
             return;
         }
         let full = before < WRITE_AT && lines.len() >= WRITE_AT;
@@ -116,7 +116,7 @@ impl Sink {
         buffer.at_once |= at_once;
         drop(buffer);
         if wake {
-            self.writer.work.notify_one();
+            self.outlet.work.notify_one();
         }
     }
 
@@ -124,14 +124,14 @@ impl Sink {
     /// not read must not keep the server from ending. Returns true if the thread is done with
     /// all lines, those that could not be written included.
     pub fn flush(&self, patience: Duration) -> bool {
-        let mut buffer = self.writer.lock();
+        let mut buffer = self.outlet.lock();
         if buffer.lines.is_empty() && buffer.writing == 0 {
             return true;
         }
         buffer.at_once = true;
-        self.writer.work.notify_one();
+        self.outlet.work.notify_one();
         let pending = |buffer: &mut Buffer| !buffer.lines.is_empty() || buffer.writing > 0;
-        let waited = self.writer.done.wait_timeout_while(buffer, patience, pending);
+        let waited = self.outlet.done.wait_timeout_while(buffer, patience, pending);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
@@ -139,12 +139,12 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.flush(Duration::from_secs(1));
-        self.writer.lock().ending = true;
-        self.writer.work.notify_one();
+        self.outlet.lock().ending = true;
+        self.outlet.work.notify_one();
     }
 }
 
-impl Writer {
+impl Outlet {
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         // A panic in the middle of a line leaves half a line at worst.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -352,7 +352,7 @@ pub(super) mod tests {
         for _ in 0..3_000 {
             put(&sink, false, &line);
         }
-        let buffer = sink.writer.lock();
+        let buffer = sink.outlet.lock();
         assert_eq!(buffer.lines.len() + buffer.writing, HELD_MAX / 1_000 * 1_000);
         drop(buffer);
         assert_eq!(metrics.log_dropped_so_far(), 3_001 - 1_048);

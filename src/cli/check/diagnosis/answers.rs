@@ -8,7 +8,7 @@ use super::Diagnosis;
 use crate::cli::check::advice::{named, pattern_for, shown};
 use crate::cli::check::finding::{Finding, escaped};
 use crate::cli::check::framings::{fittings, quoted};
-use crate::cli::check::record::{Exchange, Phase, Record, TrialEnd};
+use crate::cli::check::record::{Exchange, Record, TrialEnd, TrialPhase};
 use crate::cli::check::remedy::{framing_change, shell_word};
 use crate::config::{Framing, PoolSettings, ReplyShape};
 use crate::wire::{Decoder, Judge, Verdict};
@@ -42,7 +42,7 @@ impl Diagnosis<'_> {
                 "write to stderr what answers no question: for each such line a worker is lost",
             )];
         }
-        let is_judged = |it: &&Exchange| matches!(it.phase, Phase::Probe | Phase::Sample);
+        let is_judged = |it: &&Exchange| matches!(it.phase, TrialPhase::Probe | TrialPhase::Sample);
         let mut judged = exchanges.iter().filter(is_judged);
         judged.find_map(|exchange| self.answer(exchange)).into_iter().collect()
     }
@@ -97,7 +97,7 @@ impl Diagnosis<'_> {
     fn answer(&self, exchange: &Exchange) -> Option<Finding> {
         let answer = exchange.answer.as_ref()?;
         let probe = self.settings.program.start.probe.as_ref();
-        let probe = probe.filter(|_| exchange.phase == Phase::Probe);
+        let probe = probe.filter(|_| exchange.phase == TrialPhase::Probe);
         let wanted = probe.and_then(|probe| probe.reply.as_ref()).map(String::as_bytes);
         if let Some((probe, wanted)) = probe.zip(wanted.filter(|wanted| wanted != answer)) {
             return Some(self.unexpected(exchange, answer, &probe.send, wanted));
@@ -105,7 +105,7 @@ impl Diagnosis<'_> {
         let name = self.name();
         let detail = match verdict(self.settings, exchange)? {
             Verdict::Good(_) => return None,
-            Verdict::ProgramError(_) if exchange.phase == Phase::Sample => return None,
+            Verdict::ProgramError(_) if exchange.phase == TrialPhase::Sample => return None,
             Verdict::ProgramError(_) => {
                 let message = format!("the probe of pool `{name}` got an error as its answer");
                 return Some(

@@ -7,7 +7,7 @@ use crate::base::units::show_duration;
 use crate::cli::check::advice::{ending, named, shown};
 use crate::cli::check::finding::{Finding, escaped, time};
 use crate::cli::check::framings::{quoted, ready_for};
-use crate::cli::check::record::{OUTPUT_MAX, Phase, Stall, TrialEnd};
+use crate::cli::check::record::{OUTPUT_MAX, Stall, TrialEnd, TrialPhase};
 use crate::cli::check::remedy::{framing_change, missing_options};
 use crate::config::{Framing, Matching};
 use crate::worker::advice::missing_part;
@@ -23,16 +23,20 @@ impl Diagnosis<'_> {
                 let message = format!("pool `{}` answers only when its input ends", self.name());
                 let late = format!("{}, when its input ended", escaped(&record.output_at_end));
                 let finding = self.with_command(message).row("it wrote", late);
-                Some(self.remedied(self.with_stderr(finding), Phase::Sample, &record.output_at_end))
+                Some(self.remedied(
+                    self.with_stderr(finding),
+                    TrialPhase::Sample,
+                    &record.output_at_end,
+                ))
             }
             TrialEnd::Ended { exit, after, phase, question } => {
                 let last = record.exchanges.last();
                 let has_answered = last.is_some_and(|last| last.question == *question);
                 match phase {
-                    Phase::Sample if !has_answered || *exit != Exit::Code(0) => {
+                    TrialPhase::Sample if !has_answered || *exit != Exit::Code(0) => {
                         Some(self.ended_by_question(exit, question))
                     }
-                    Phase::Probe | Phase::Sample if has_answered => self.one_shot(exit),
+                    TrialPhase::Probe | TrialPhase::Sample if has_answered => self.one_shot(exit),
                     _ => {
                         let finding = self.not_ready().row("ended", ending(exit, &time(*after)));
                         Some(self.with_stderr(finding).hint(self.after_exit(exit)))
@@ -120,7 +124,7 @@ impl Diagnosis<'_> {
 
     /// Reports output that did not come.
     fn stalled(&self, stall: &Stall) -> Finding {
-        if stall.phase == Phase::Start {
+        if stall.phase == TrialPhase::Start {
             return self.not_started(stall);
         }
         let waited = time(stall.waited);
@@ -151,7 +155,7 @@ impl Diagnosis<'_> {
             };
         }
         let finding = match stall.phase {
-            Phase::Sample => {
+            TrialPhase::Sample => {
                 asked(self.with_command(format!("pool `{}` does not answer", self.name())))
             }
             _ => asked(self.not_ready()),
@@ -176,9 +180,9 @@ impl Diagnosis<'_> {
     }
 
     /// Suggests to allow more time.
-    fn more_time(&self, phase: Phase) -> String {
+    fn more_time(&self, phase: TrialPhase) -> String {
         let rules = &self.settings.rules;
-        if phase == Phase::Sample {
+        if phase == TrialPhase::Sample {
             let timeout = show_duration(rules.timeout);
             let name = self.name_a_question();
             return format!("raise `timeout` ({timeout}), or name an easier question: {name}");
@@ -227,7 +231,7 @@ impl Diagnosis<'_> {
     }
 
     /// Adds which remedies helped, and what to write.
-    fn remedied(&self, mut finding: Finding, phase: Phase, late_output: &[u8]) -> Finding {
+    fn remedied(&self, mut finding: Finding, phase: TrialPhase, late_output: &[u8]) -> Finding {
         let remedies = &self.examination.remedies;
         let failed = remedies.failed.join("`, `");
         if !failed.is_empty() {
@@ -250,7 +254,7 @@ impl Diagnosis<'_> {
         if late_output.is_empty() {
             let silence = self.silence_hint();
             return finding.hint(match phase {
-                Phase::Sample => {
+                TrialPhase::Sample => {
                     let name = self.name_a_question();
                     format!("name a question that it answers: {name}; {silence}")
                 }

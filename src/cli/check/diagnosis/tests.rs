@@ -10,7 +10,7 @@ use crate::base::pattern::Pattern;
 use crate::cli::check::advice::pattern_for;
 use crate::cli::check::examination::RemedyResults;
 use crate::cli::check::finding::Weight;
-use crate::cli::check::record::{Banner, Exchange, Phase, Stall};
+use crate::cli::check::record::{Exchange, RecordedBanner, Stall, TrialPhase};
 use crate::config::pool::Probe;
 use crate::config::{Matching, ReplyShape};
 use crate::worker::look::Look;
@@ -28,7 +28,7 @@ fn record(end: TrialEnd) -> Record {
         start: Duration::from_millis(40),
         is_started: true,
         doubt: None,
-        banner: Banner::default(),
+        banner: RecordedBanner::default(),
         exchanges: vec![],
         end,
         output_at_end: vec![],
@@ -39,7 +39,7 @@ fn record(end: TrialEnd) -> Record {
 fn answered(answer: &str) -> Record {
     let text = Bytes::copy_from_slice(answer.as_bytes());
     let exchange = Exchange {
-        phase: Phase::Probe,
+        phase: TrialPhase::Probe,
         question: Bytes::from_static(b"1"),
         answer: Some(text),
         proven: false,
@@ -53,7 +53,7 @@ fn answered(answer: &str) -> Record {
 
 fn stall() -> Stall {
     Stall {
-        phase: Phase::Probe,
+        phase: TrialPhase::Probe,
         question: Bytes::from_static(b"1"),
         waited: Duration::from_secs(30),
         unread: 0,
@@ -84,7 +84,7 @@ fn a_worker_that_ends_is_shown_with_command_end_and_last_words() {
     let end = TrialEnd::Ended {
         exit: Exit::Code(1),
         after: Duration::from_millis(41),
-        phase: Phase::Start,
+        phase: TrialPhase::Start,
         question: Bytes::new(),
     };
     let words =
@@ -122,7 +122,7 @@ fn idling_computing_and_not_reading_are_told_apart() {
 fn a_banner_that_does_not_match_is_told_once() {
     let mut settings = settings();
     settings.program.start.ready = Some(ByteRegex::new("Welcome").expect("a pattern"));
-    let stall = Stall { phase: Phase::Start, output: b"Hi 3\n".to_vec(), ..stall() };
+    let stall = Stall { phase: TrialPhase::Start, output: b"Hi 3\n".to_vec(), ..stall() };
     let mut record = record(TrialEnd::Stalled(stall));
     record.is_started = false;
     record.banner.bytes = b"Hi 3\n".to_vec();
@@ -135,7 +135,7 @@ fn a_ready_that_matches_too_early_is_an_error() {
     let mut settings = settings();
     settings.program.start.ready = Some(ByteRegex::new("Hi").expect("a pattern"));
     let mut record = answered("1");
-    record.banner = Banner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
+    record.banner = RecordedBanner { bytes: b"Hi\nthere\n".to_vec(), taken: Some(3) };
     let finding = only(&settings, record);
     assert!(finding.message.contains("more than `ready` removes"), "{finding:?}");
     assert!(finding.hint.is_some_and(|hint| hint.contains("ready = \"there\"")));
