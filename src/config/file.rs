@@ -60,7 +60,8 @@ pub struct File {
     /// How long accepted calls may take to finish once the server is told to stop. Calls that are
     /// still open then are answered with 503.
     pub drain: Time,
-    /// What is logged, and in which format. The log always goes to stderr.
+    /// What is logged, and in which format. The log goes to stderr; the lines of requests may have a
+    /// file of their own.
     pub log: LogFile,
     /// Limits of one connection and one request.
     pub limits: LimitsFile,
@@ -105,8 +106,21 @@ pub struct LogFile {
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// Log one line for each request.
-    pub access: bool,
+    /// Whether one line is logged for each request; or the file that these lines are added to,
+    /// whatever the level, relative to this file. It is opened again on SIGHUP and on any reload, so
+    /// that `logrotate` can move it. Lines that cannot be written are dropped and counted.
+    #[schemars(extend("examples" = ["access.log"]))]
+    pub access: AccessFile,
+}
+
+/// A switch, or a file.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum AccessFile {
+    /// Log them, or do not.
+    Switch(bool),
+    /// Log them in this file.
+    Path(#[schemars(length(min = 1))] String),
 }
 
 /// How log lines look.
@@ -270,7 +284,7 @@ impl Default for File {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: LogLevel::Info, access: true }
+        Self { format: LogFormat::Auto, level: LogLevel::Info, access: AccessFile::Switch(true) }
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use toml::Value;
 
+use super::access_log;
 use super::check::{Host, check};
 use super::file::File;
 use super::flags::{Target, Typed};
@@ -18,7 +19,7 @@ use super::launch::{Environment, reason, resolve, stamps};
 use super::problem::{Place, Problem, Problems, SourceText};
 use super::schema::schema;
 use super::secrets::secrets;
-use super::server::Config;
+use super::server::{AccessSettings, Config};
 use super::shape;
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Tree};
@@ -138,7 +139,11 @@ impl ConfigSource {
             }
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        check(&file, &places, &Host { processors, launches, files }, problems)
+        let access = access_log::resolve(&file.log, &places, &base).unwrap_or_else(|problem| {
+            problems.push(problem);
+            AccessSettings::Off
+        });
+        check(&file, &places, &Host { processors, launches, files, access }, problems)
     }
 
     /// The absolute directory that the file's relative paths begin in.

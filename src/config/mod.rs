@@ -5,6 +5,7 @@
 //! Everything in a [`Config`] is valid by construction: `check` makes it or reports
 //! problems.
 
+pub mod access_log;
 pub mod check;
 pub mod file;
 pub mod findings;
@@ -37,4 +38,6 @@ pub use origins::{Cors, Hosts};
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets};
 pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
-pub use server::{AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings};
+pub use server::{
+    AccessSettings, AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
+};

@@ -291,6 +291,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::AccessSettings;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::launch::resolve;
@@ -353,7 +354,8 @@ mod tests {
         let path = KeyPath::of(&["pool", "a"]);
         let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
-        let host = Host { processors: 1, launches, files: BTreeMap::new() };
+        let host =
+            Host { processors: 1, launches, files: BTreeMap::new(), access: AccessSettings::Off };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()
     }

@@ -71,8 +71,19 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// Whether each request is logged.
-    pub access: bool,
+    /// Where each request is logged.
+    pub access: AccessSettings,
+}
+
+/// Where each request is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessSettings {
+    /// Nowhere.
+    Off,
+    /// With everything else.
+    Log,
+    /// In this file; the path is absolute.
+    File(PathBuf),
 }
 
 /// Limits of one connection and one request.

@@ -15,8 +15,8 @@ use crate::config::framing::Framings;
 use crate::config::route::ContentType;
 use crate::config::stamp::Stamps;
 use crate::config::{
-    AdminSettings, CacheSettings, CallSettings, Config, Framing, Hosts, LimitSettings, LogFormat,
-    LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
+    AccessSettings, AdminSettings, CacheSettings, CallSettings, Config, Framing, Hosts,
+    LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.
@@ -55,7 +55,11 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         cors: None,
         threads: 1,
         drain: Duration::from_secs(30),
-        log: LogSettings { format: LogFormat::Json, level: LogLevel::Info, access: false },
+        log: LogSettings {
+            format: LogFormat::Json,
+            level: LogLevel::Info,
+            access: AccessSettings::Off,
+        },
         limits: LimitSettings {
             header: ByteSize(32 << 10),
             body: ByteSize(2048),

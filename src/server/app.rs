@@ -46,7 +46,7 @@ pub(super) struct Server {
     services: Services,
     cache: Arc<Cache>,
     memory: Arc<Memory>,
-    access: AccessLog,
+    pub(super) access: AccessLog,
     pub(super) source: ConfigSource,
     pub(super) manager: Rc<ServiceManager>,
     draining: Cell<bool>,

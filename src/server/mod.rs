@@ -30,7 +30,7 @@ use crate::config::{Config, ConfigSource, LimitSettings};
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, connection, refusal};
-use crate::observe::log::Log;
+use crate::observe::log::{Log, LogError};
 use crate::observe::metrics::Metrics;
 use crate::pool::Services;
 use crate::systemd::{BadVariable, ServiceManager};
@@ -68,6 +68,9 @@ pub enum ServeError {
     /// What the service manager says about its sockets cannot be true.
     #[error(transparent)]
     Variable(#[from] BadVariable),
+    /// What happens cannot be logged.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The limit of open files is too low.
     #[error("{0}\n\nhint: raise `ulimit -n`")]
     Descriptors(String),
@@ -127,7 +130,7 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     descriptors::provide(&config).map_err(ServeError::Descriptors)?;
     let listeners = Listeners::open(&config)?;
     let metrics = Metrics::new();
-    let log = Log::stderr(&config.log, &metrics).map_err(system("cannot start the log", FEW))?;
+    let log = Log::stderr(&config.log, &metrics)?;
     log.take_all();
     let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;

@@ -83,6 +83,7 @@ impl Server {
     ///
     /// The problems, in words. The current configuration stays.
     pub(super) async fn reload(&self, replace: &Replace) -> Result<Changes, Rejection> {
+        self.access.open_again();
         match self.reloading.try_lock() {
             Ok(one) => self.reload_alone(&one, replace).await,
             Err(_) => Err("another reload is under way".to_owned().into()),
@@ -92,6 +93,7 @@ impl Server {
     /// Reloads after the reload that is under way, if there is one: that one may have read an
     /// older file. For SIGHUP, whose sender cannot be told to try again.
     pub(super) async fn reload_after_all(&self) -> Result<Changes, Rejection> {
+        self.access.open_again();
         self.reload_alone(&self.reloading.lock().await, &Replace::Changed).await
     }
 

@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod access_log;
+mod access_log_file;
 mod admin;
 mod backoff;
 mod bad_starts;

@@ -68,7 +68,7 @@ pub fn check(
             log: LogSettings {
                 format: file.log.format,
                 level: file.log.level,
-                access: file.log.access,
+                access: host.access.clone(),
             },
             limits,
             pools,
@@ -206,8 +206,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::LaunchSettings;
     use crate::config::tree::Tree;
+    use crate::config::{AccessSettings, LaunchSettings};
     use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
 
     fn checked(text: &str) -> Result<Config, Vec<Problem>> {
@@ -224,7 +224,8 @@ mod tests {
             watch: Vec::new(),
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
-        let host = Host { processors: 3, launches, files: BTreeMap::new() };
+        let host =
+            Host { processors: 3, launches, files: BTreeMap::new(), access: AccessSettings::Off };
         check(&file, &tree.places, &host, problems)
     }
 

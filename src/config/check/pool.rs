@@ -20,6 +20,7 @@ use crate::config::pool::{
 };
 use crate::config::problem::Place;
 use crate::config::scalar::{InFlightText, Time, inline_table};
+use crate::config::server::AccessSettings;
 use crate::config::shape::nearest;
 use crate::config::stamp::Stamps;
 use crate::config::tree::KeyPath;
@@ -37,6 +38,8 @@ pub struct Host {
     pub launches: BTreeMap<String, LaunchSettings>,
     /// What the files of each program look like.
     pub files: BTreeMap<String, Stamps>,
+    /// Where requests are logged.
+    pub access: AccessSettings,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.

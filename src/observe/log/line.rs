@@ -22,6 +22,16 @@ pub(super) enum Format {
     },
 }
 
+impl Format {
+    /// How lines look in a file, which is for programs if it is not said otherwise.
+    pub(super) fn of_file(self) -> Self {
+        match self {
+            Self::Terminal { .. } => Self::Json,
+            Self::Text | Self::Json => self,
+        }
+    }
+}
+
 const ERROR: &str = "\u{1b}[1;31m";
 const WARNING: &str = "\u{1b}[1;33m";
 const FAINT: &str = "\u{1b}[2m";

@@ -1,25 +1,29 @@
-//! The log: buffered lines on stderr, text or JSON, dropped and counted when stderr blocks.
+//! The log: buffered lines on stderr, text or JSON, dropped and counted when stderr blocks. The lines
+//! of requests may have a file of their own.
 //!
 //! Events are logged through `tracing`, with a lower-case message and its values as fields. The
 //! line of each request is written without `tracing`, by [`AccessLog`], because there may be a
 //! hundred thousand of them a second.
 
+mod file;
 mod layer;
 mod line;
 mod sink;
 
 use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use self::file::OwnFile;
 use self::layer::EventLayer;
 use self::line::{Format, LogLine, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
-use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::config::{AccessSettings, LogFormat, LogLevel, LogSettings};
 
 /// The log of one server.
 #[derive(Clone, Debug)]
@@ -27,7 +31,7 @@ pub struct Log {
     sink: Arc<Sink>,
     format: Format,
     level: LevelFilter,
-    access: bool,
+    access: AccessLog,
 }
 
 /// Room for nearly every line of a request, without its path.
@@ -67,25 +71,50 @@ pub struct AccessLine<'a> {
     pub code: Option<&'a str>,
 }
 
+/// Why a log cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The thread that writes it cannot be started.
+    #[error("cannot start the log: {0}\n\nhint: see `ulimit -u`")]
+    Thread(io::Error),
+    /// The file of requests cannot be opened.
+    #[error("cannot log requests in `{path}`: {error}\n\nhint: name another file in `log.access`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
 impl Log {
     /// The log on stderr.
-    ///
-    /// # Errors
-    ///
-    /// The thread that writes it cannot be started.
-    pub fn stderr(settings: &LogSettings, metrics: &Arc<Metrics>) -> io::Result<Self> {
+    pub fn stderr(settings: &LogSettings, metrics: &Arc<Metrics>) -> Result<Self, LogError> {
         let terminal = io::stderr().is_terminal();
-        Ok(Self::new(settings, terminal, Arc::new(Sink::stderr(metrics)?)))
+        let sink = Sink::stderr(metrics).map_err(LogError::Thread)?;
+        Self::new(settings, terminal, Arc::new(sink), metrics)
     }
 
     /// The log in `sink`; `terminal` decides what the format `auto` means.
-    pub fn new(settings: &LogSettings, terminal: bool, sink: Arc<Sink>) -> Self {
+    fn new(
+        settings: &LogSettings,
+        terminal: bool,
+        sink: Arc<Sink>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, LogError> {
         let format = match settings.format {
             LogFormat::Auto if terminal => Format::Terminal { coloured: has_colours() },
             LogFormat::Text => Format::Text,
             LogFormat::Auto | LogFormat::Json => Format::Json,
         };
-        Self { sink, format, level: filter(settings.level), access: settings.access }
+        let level = filter(settings.level);
+        let access = match &settings.access {
+            // Its lines have the level `info`, so a log of `warn` or `error` has none.
+            AccessSettings::Log if level >= LevelFilter::INFO => Some((Arc::clone(&sink), format)),
+            AccessSettings::Log | AccessSettings::Off => None,
+            AccessSettings::File(path) => Some((own_file(path, metrics)?, format.of_file())),
+        };
+        Ok(Self { sink, format, level, access: AccessLog { to: access } })
     }
 
     /// Makes this the log of everything that `tracing` logs in this process. Returns false, and
@@ -100,17 +129,27 @@ impl Log {
         tracing_subscriber::registry().with(self.level).with(layer)
     }
 
-    /// The log of requests. Its lines have the level `info`, so a log of `warn` or `error` has none.
+    /// The log of requests.
     pub fn access(&self) -> AccessLog {
-        let wanted = self.access && self.level >= LevelFilter::INFO;
-        AccessLog { to: wanted.then(|| (Arc::clone(&self.sink), self.format)) }
+        self.access.clone()
     }
 
     /// Waits until every line so far is written, at most for `patience`; see [`Sink::flush`]. Must
     /// be called before the process ends.
     pub fn flush(&self, patience: Duration) -> bool {
-        self.sink.flush(patience)
+        let begun = Instant::now();
+        let events = self.sink.flush(patience);
+        let left = patience.saturating_sub(begun.elapsed());
+        self.access.to.as_ref().is_none_or(|(sink, _)| sink.flush(left)) && events
     }
+}
+
+/// The sink of a file of its own.
+fn own_file(path: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Sink>, LogError> {
+    let opened = OwnFile::open(path);
+    let file = opened.map_err(|error| LogError::File { path: path.to_owned(), error })?;
+    let sink = Sink::new(file, metrics, Metrics::access_log_dropped).map_err(LogError::Thread)?;
+    Ok(Arc::new(sink))
 }
 
 impl AccessLog {
@@ -123,6 +162,13 @@ impl AccessLog {
     /// Returns true if lines are written. If false, the caller need not make them.
     pub fn is_on(&self) -> bool {
         self.to.is_some()
+    }
+
+    /// Opens the file again that lines are written to: the old one may have been moved away.
+    pub fn open_again(&self) {
+        if let Some((sink, _)) = &self.to {
+            sink.open_again();
+        }
     }
 
     /// Writes the line of one request. Never waits.
@@ -193,10 +239,15 @@ mod tests {
     use super::*;
 
     fn log(format: LogFormat, level: LogLevel, access: bool) -> (Log, Memory) {
-        let memory = Memory::default();
-        let sink = Sink::new(memory.clone(), &Metrics::new()).expect("a thread");
-        let settings = LogSettings { format, level, access };
-        (Log::new(&settings, false, Arc::new(sink)), memory)
+        let access = if access { AccessSettings::Log } else { AccessSettings::Off };
+        let (log, memory) = logging(&LogSettings { format, level, access }, false);
+        (log.expect("a thread"), memory)
+    }
+
+    fn logging(settings: &LogSettings, terminal: bool) -> (Result<Log, LogError>, Memory) {
+        let (memory, metrics) = (Memory::default(), Metrics::new());
+        let sink = Sink::new(memory.clone(), &metrics, Metrics::log_dropped).expect("a thread");
+        (Log::new(settings, terminal, Arc::new(sink), &metrics), memory)
     }
 
     fn written(log: &Log, memory: &Memory) -> String {
@@ -265,12 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_its_own_has_lines_whatever_the_level() {
+        let path = std::env::temp_dir().join(format!("requests-{}.log", std::process::id()));
+        let access = AccessSettings::File(path.clone());
+        let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Error, access };
+        let (log, memory) = logging(&settings, true);
+        let log = log.expect("a thread and a file");
+        log.access().write(&LINE);
+        assert_eq!(written(&log, &memory), "");
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(text.starts_with("{\"time\"") && text.ends_with("}\n"), "{text}");
+        std::fs::remove_file(path).expect("it was just read");
+        let access = AccessSettings::File("/nowhere/requests.log".into());
+        let refused = logging(&LogSettings { access, ..settings }, true).0;
+        assert!(matches!(refused, Err(LogError::File { .. })));
+    }
+
+    #[test]
     fn auto_means_text_on_a_terminal_and_json_elsewhere() {
-        let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Info, access: true };
+        let access = AccessSettings::Log;
+        let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Info, access };
         let on_terminal = Format::Terminal { coloured: has_colours() };
         for (terminal, format) in [(true, on_terminal), (false, Format::Json)] {
-            let sink = Sink::new(Memory::default(), &Metrics::new()).expect("a thread");
-            assert_eq!(Log::new(&settings, terminal, Arc::new(sink)).format, format);
+            assert_eq!(logging(&settings, terminal).0.expect("a thread").format, format);
         }
     }
 

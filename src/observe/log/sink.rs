@@ -5,6 +5,7 @@
 //! read, lines are lost and counted, and nothing else happens.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,18 @@ pub(super) const HELD_MAX: usize = 1 << 20;
 /// Shorter than nearly every line.
 const SHORT_LINE: usize = 64;
 
+/// Where lines are written.
+pub(super) trait Output: Write + Send + 'static {
+    /// Somebody may have put another file in the place of this one.
+    fn open_again(&mut self) {}
+
+    /// As many lines of a batch were lost; `error`: why.
+    fn batch_ended(&mut self, _lost: u64, _error: Option<&io::Error>) {}
+}
+
+/// Counts lines that were lost.
+type CountLost = fn(&Metrics, u64);
+
 /// The buffer of one output. Its drop makes a last attempt to write, and ends the thread.
 #[derive(Debug)]
 pub struct Sink {
@@ -38,6 +51,7 @@ struct Outlet {
     /// A flush waits here until all lines are written.
     done: Condvar,
     metrics: Arc<Metrics>,
+    count_lost: CountLost,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +62,8 @@ struct Buffer {
     writing: usize,
     /// Write without waiting for more lines.
     at_once: bool,
+    /// Open the output again before the next lines.
+    open_again: bool,
     /// The sink is gone: write the lines that are here, then end.
     ending: bool,
 }
@@ -59,28 +75,35 @@ impl Sink {
     ///
     /// Its thread cannot be started.
     pub fn stderr(metrics: &Arc<Metrics>) -> io::Result<Self> {
-        Self::new(Stderr, metrics)
+        Self::new(Stderr, metrics, Metrics::log_dropped)
     }
 
-    /// A sink that writes to `output` from a thread of its own.
+    /// A sink that writes to `output` from a thread of its own. `count_lost` counts the lines that
+    /// are lost.
     ///
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn new(output: impl Write + Send + 'static, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        Self::writing_after(WRITE_AFTER, output, metrics)
+    pub(super) fn new(
+        output: impl Output,
+        metrics: &Arc<Metrics>,
+        count_lost: CountLost,
+    ) -> io::Result<Self> {
+        Self::writing_after(WRITE_AFTER, output, metrics, count_lost)
     }
 
     fn writing_after(
         delay: Duration,
-        output: impl Write + Send + 'static,
+        output: impl Output,
         metrics: &Arc<Metrics>,
+        count_lost: CountLost,
     ) -> io::Result<Self> {
         let outlet = Arc::new(Outlet {
             buffer: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
             metrics: Arc::clone(metrics),
+            count_lost,
         });
         let of_thread = Arc::clone(&outlet);
         std::thread::Builder::new()
@@ -108,7 +131,7 @@ impl Sink {
         if lines.len() == before || lines.len() + *writing > HELD_MAX {
             lines.truncate(before);
             drop(buffer);
-            self.outlet.metrics.log_dropped(1);
+            self.outlet.lost(1);
             return;
         }
         let full = before < WRITE_AT && lines.len() >= WRITE_AT;
@@ -118,6 +141,12 @@ impl Sink {
         if wake {
             self.outlet.work.notify_one();
         }
+    }
+
+    /// Opens the output again, before any line that is added from now on is written.
+    pub(super) fn open_again(&self) {
+        self.outlet.lock().open_again = true;
+        self.outlet.work.notify_one();
     }
 
     /// Waits until every line added so far is written, at most for `patience`: a reader that does
@@ -150,15 +179,25 @@ impl Outlet {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lost(&self, lines: u64) {
+        (self.count_lost)(&self.metrics, lines);
+    }
+
     /// What the thread does until the sink is gone: takes the lines and writes them.
-    fn write_all(&self, delay: Duration, mut output: impl Write) {
+    fn write_all(&self, delay: Duration, mut output: impl Output) {
         let mut batch = Vec::new();
-        while self.take(delay, &mut batch) {
-            let lost = write_batch(&mut output, &batch);
-            if lost > 0 {
-                self.metrics.log_dropped(lost);
+        while let Some(open_again) = self.take(delay, &mut batch) {
+            if open_again {
+                output.open_again();
             }
-            batch.clear();
+            if !batch.is_empty() {
+                let (lost, error) = write_batch(&mut output, &batch);
+                if lost > 0 {
+                    self.lost(lost);
+                }
+                output.batch_ended(lost, error.as_ref());
+                batch.clear();
+            }
             // The memory of one burst must not be held for ever.
             batch.shrink_to(4 * WRITE_AT);
             self.lock().writing = 0;
@@ -166,34 +205,40 @@ impl Outlet {
         }
     }
 
-    /// Waits for enough lines, or for `delay` after the first, and swaps them into `batch`.
-    /// Returns false if there are no lines and will be none.
-    fn take(&self, delay: Duration, batch: &mut Vec<u8>) -> bool {
-        let nothing = |buffer: &mut Buffer| buffer.lines.is_empty() && !buffer.ending;
+    /// Waits for enough lines, or for `delay` after the first, and swaps them into `batch`. Returns
+    /// whether the output is to be opened again first; `None`: there are no lines and will be none.
+    fn take(&self, delay: Duration, batch: &mut Vec<u8>) -> Option<bool> {
+        let nothing =
+            |buffer: &mut Buffer| buffer.lines.is_empty() && !buffer.ending && !buffer.open_again;
         let buffer = self.work.wait_while(self.lock(), nothing);
         let buffer = buffer.unwrap_or_else(PoisonError::into_inner);
         let may_wait = |buffer: &mut Buffer| {
-            buffer.lines.len() < WRITE_AT && !buffer.at_once && !buffer.ending
+            let is_short = buffer.lines.len() < WRITE_AT;
+            is_short && !buffer.at_once && !buffer.ending && !buffer.open_again
         };
         let waited = self.work.wait_timeout_while(buffer, delay, may_wait);
         let mut buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
         buffer.at_once = false;
+        let open_again = std::mem::take(&mut buffer.open_again);
         std::mem::swap(&mut buffer.lines, batch);
         buffer.writing = batch.len();
-        !batch.is_empty()
+        (open_again || !batch.is_empty()).then_some(open_again)
     }
 }
 
-/// Writes a batch. Returns how many lines were not written whole. The error itself is dropped:
-/// the log is where it would be reported.
-fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
+/// Writes a batch. Returns how many lines were not written whole, and why.
+fn write_batch(output: &mut impl Write, batch: &[u8]) -> (u64, Option<io::Error>) {
     let mut rest = batch;
+    let mut failed = None;
     while !rest.is_empty() {
         match output.write(rest) {
             Ok(0) => break,
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
     }
     let lost = memchr::memchr_iter(b'\n', rest).count();
@@ -204,29 +249,35 @@ fn write_batch(output: &mut impl Write, batch: &[u8]) -> u64 {
             output.write_all(b"\n").ok();
         }
     }
-    lost as u64
+    (lost as u64, failed)
 }
 
-/// Descriptor 2. Another process that shares it may have made it non-blocking: then a write waits
-/// instead of losing lines.
+/// Writes to a descriptor that may be non-blocking: then waits instead of losing lines.
+pub(super) fn write_waiting(to: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match rustix::io::write(&to, bytes) {
+            Ok(written) => return Ok(written),
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut waits = [PollFd::new(&to, PollFlags::OUT)];
+                match poll(&mut waits, None) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Descriptor 2. Another process that shares it may have made it non-blocking. What is wrong with it
+/// is said nowhere: it is where that would be said.
 struct Stderr;
+
+impl Output for Stderr {}
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stderr = rustix::stdio::stderr();
-        loop {
-            match rustix::io::write(stderr, bytes) {
-                Ok(written) => return Ok(written),
-                Err(rustix::io::Errno::AGAIN) => {
-                    let mut waits = [PollFd::new(&stderr, PollFlags::OUT)];
-                    match poll(&mut waits, None) {
-                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        write_waiting(rustix::stdio::stderr(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -251,6 +302,8 @@ pub(super) mod tests {
         }
     }
 
+    impl Output for Memory {}
+
     impl Write for Memory {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("not poisoned").extend_from_slice(bytes);
@@ -268,6 +321,10 @@ pub(super) mod tests {
         open: Receiver<()>,
     }
 
+    impl Output for Valve {}
+
+    impl Output for std::fs::File {}
+
     impl Write for Valve {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.offered.send(bytes.to_vec()).ok();
@@ -284,8 +341,13 @@ pub(super) mod tests {
 
     fn valve(delay: Duration, metrics: &Arc<Metrics>) -> (Sink, Receiver<Vec<u8>>, Sender<()>) {
         let ((offered, offers), (opener, open)) = (channel(), channel());
-        let sink = Sink::writing_after(delay, Valve { offered, open }, metrics);
+        let valve = Valve { offered, open };
+        let sink = Sink::writing_after(delay, valve, metrics, Metrics::log_dropped);
         (sink.expect("a thread"), offers, opener)
+    }
+
+    fn new(output: impl Output, metrics: &Arc<Metrics>) -> Sink {
+        Sink::new(output, metrics, Metrics::log_dropped).expect("a thread")
     }
 
     fn put(sink: &Sink, at_once: bool, text: &str) {
@@ -302,7 +364,7 @@ pub(super) mod tests {
     #[test]
     fn lines_come_out_whole_and_in_order() {
         let memory = Memory::default();
-        let sink = Sink::new(memory.clone(), &Metrics::new()).expect("a thread");
+        let sink = new(memory.clone(), &Metrics::new());
         let mut expected = String::new();
         for number in 0..20_000 {
             let line = format!("line {number}");
@@ -371,7 +433,7 @@ pub(super) mod tests {
     #[test]
     fn a_line_longer_than_all_room_is_dropped_and_the_next_one_is_not() {
         let (metrics, memory) = (Metrics::new(), Memory::default());
-        let sink = Sink::new(memory.clone(), &metrics).expect("a thread");
+        let sink = new(memory.clone(), &metrics);
         put(&sink, false, &"x".repeat(HELD_MAX));
         put(&sink, false, "short");
         assert!(sink.flush(SOON));
@@ -382,7 +444,7 @@ pub(super) mod tests {
     fn a_full_disk_costs_the_lines_and_nothing_else() {
         let metrics = Metrics::new();
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux");
-        let sink = Sink::new(full, &metrics).expect("a thread");
+        let sink = new(full, &metrics);
         put(&sink, false, "one");
         put(&sink, true, "two");
         assert!(sink.flush(SOON));
@@ -395,7 +457,7 @@ pub(super) mod tests {
     #[test]
     fn dropping_the_sink_writes_what_it_holds() {
         let memory = Memory::default();
-        let sink = Sink::new(memory.clone(), &Metrics::new()).expect("a thread");
+        let sink = new(memory.clone(), &Metrics::new());
         put(&sink, false, "last words");
         drop(sink);
         assert_eq!(memory.text(), "last words\n");

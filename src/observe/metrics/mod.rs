@@ -97,6 +97,11 @@ impl Metrics {
         self.server.log_dropped.add(lines);
     }
 
+    /// Counts lines that were lost of a log of requests in a file of its own.
+    pub fn access_log_dropped(&self, lines: u64) {
+        self.server.access_log_dropped.add(lines);
+    }
+
     #[cfg(test)]
     /// Returns how many log lines were lost so far.
     pub fn log_dropped_so_far(&self) -> u64 {
@@ -225,6 +230,7 @@ mod tests {
         metrics.cache_bytes(77);
         metrics.held_bytes(88);
         metrics.log_dropped(9);
+        metrics.access_log_dropped(10);
         let page = metrics.render();
         for (name, number) in [
             ("httpipe_requests_total{route=\"GET /fib\",status=\"200\"}", "1"),
@@ -245,6 +251,7 @@ mod tests {
             ("httpipe_held_bytes ", "88"),
             ("httpipe_connections ", "2"),
             ("httpipe_log_dropped_total ", "9"),
+            ("httpipe_access_log_dropped_total ", "10"),
         ] {
             assert_eq!(sample(&page, name).as_deref(), Some(number), "{name}\n{page}");
         }

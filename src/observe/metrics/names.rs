@@ -241,6 +241,14 @@ pub const ALL: &[Metric] = &[
         help: "Log lines lost because the log could not be written",
         samples: |numbers, to| to.number(&[], numbers.server.log_dropped.value()),
     },
+    Metric {
+        name: "httpipe_access_log_dropped_total",
+        kind: MetricKind::Counter,
+        unit: "lines",
+        labels: &[],
+        help: "Lines of requests lost because the file that `log.access` names could not be written",
+        samples: |numbers, to| to.number(&[], numbers.server.access_log_dropped.value()),
+    },
 ];
 
 #[cfg(test)]

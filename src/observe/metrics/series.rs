@@ -162,6 +162,7 @@ pub(super) struct ServerSeries {
     pub(super) cache_bytes: Gauge,
     pub(super) held_bytes: Gauge,
     pub(super) log_dropped: Counter,
+    pub(super) access_log_dropped: Counter,
 }
 
 /// Every series with labels, in the order in which they were first asked for.
