@@ -21,6 +21,7 @@ mod net;
 mod observe;
 mod policy;
 mod pool;
+mod python;
 mod server;
 mod sync;
 mod systemd;

@@ -117,6 +117,17 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Says what is wrong with an argument: `must be a number`, or `[2].x must be a number` if
+    /// that is inside of it.
+    pub fn bad_argument(name: &str, why: &str) -> Self {
+        let (place, why) = match why.split_once(' ') {
+            Some((place, rest)) if why.starts_with(['.', '[']) => (place, rest),
+            _ => ("", why),
+        };
+        let detail = format!("`{name}{place}` {why}").into();
+        Self::BadParameter { parameter: name.into(), detail }
+    }
+
     /// Returns the code of this failure.
     pub fn code(&self) -> Code {
         match self {

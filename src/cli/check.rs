@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
 use crate::config::{Config, ConfigSource, PoolSettings, Secrets, problem};
+use crate::worker::describe::before_start;
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
@@ -36,7 +37,7 @@ pub use finding::{Finding, Weight};
 /// Checks a configuration and prints what is wrong, or that nothing is. `asks`: questions may be
 /// made up for pools without a probe.
 pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
-    let config = match source.load() {
+    let config = match source.load(&before_start(source.own_binary())) {
         Ok(config) => config,
         Err(problems) => {
             say(&shown(&problems, source, Secrets::Shown, is_terminal(&std::io::stdout())));

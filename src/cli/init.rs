@@ -13,6 +13,7 @@ use crate::config::flags::InitArguments;
 use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
 use crate::config::problem::Secrets;
+use crate::worker::describe::before_start;
 
 /// The program for a file that names none; every system has it.
 const PROGRAM: [&str; 3] = ["sed", "-u", "s/^/you said: /"];
@@ -21,11 +22,17 @@ const PROGRAM: [&str; 3] = ["sed", "-u", "s/^/you said: /"];
 /// from.
 pub(super) fn run(arguments: InitArguments, matches: Option<&ArgMatches>) -> ExitCode {
     let options = typed(&arguments.options, matches);
-    let text = if options.is_empty() {
-        configuration(&arguments.program)
+    let source = ConfigSource::new(arguments.target, arguments.program, options);
+    if let Some(path) = source.path.as_ref().filter(|path| path.as_os_str() != DEFAULT_FILE) {
+        let hint = "name functions, as in calculate.py:fib, or a program after `--`";
+        complain_with_hint(&format!("`{}` names no functions", path.display()), hint);
+        return ExitCode::from(REFUSED);
+    }
+    let source = ConfigSource { path: None, ..source };
+    let text = if source.options.is_empty() && source.python.is_none() {
+        configuration(&source.program)
     } else {
-        let source = ConfigSource { path: None, program: arguments.program, options };
-        if let Err(problems) = source.load() {
+        if let Err(problems) = source.load(&before_start(source.own_binary())) {
             let is_terminal = is_terminal(&std::io::stderr());
             complain(&shown(&problems, &source, Secrets::Shown, is_terminal));
             return ExitCode::from(REFUSED);

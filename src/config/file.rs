@@ -213,6 +213,12 @@ pub struct RouteFile {
     /// no parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
+    /// The function that answers, in a pool with `python`. May be left out if the pool has only one.
+    /// Parameters in `match` take their types from its signature; what `match` does not name comes
+    /// from the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub function: Option<String>,
     /// Bounds and defaults of the parameters, by name.
     pub params: BTreeMap<String, ParameterFile>,
     /// How long a good answer is kept. With `reply = "http"`, an answer is good if its status is

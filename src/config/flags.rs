@@ -39,7 +39,8 @@ pub enum Command {
 /// What `run` and `check` take.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// The configuration file; ./httpipe.toml if no program is given either
+    /// The configuration file, or the functions to serve, as in calculate.py:fib; ./httpipe.toml if
+    /// no program is given either
     pub config: Option<PathBuf>,
 
     /// The program to serve and its arguments
@@ -206,6 +207,10 @@ struct RouteOptions {
 /// What `init` takes.
 #[derive(Debug, Args)]
 pub struct InitArguments {
+    /// The functions to write into the file, as in calculate.py:fib
+    #[arg(value_name = "TARGET")]
+    pub target: Option<PathBuf>,
+
     /// The program to write into the file, and its arguments
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,

@@ -17,8 +17,9 @@ use super::scalar::inline_table;
 use super::schema::schema;
 
 /// Keys that no option has a need for, and what says the same.
-pub const ELSEWHERE: [(&str, &str); 4] = [
+pub const ELSEWHERE: [(&str, &str); 5] = [
     ("command", "`-- PROGRAM`"),
+    ("python", "`run TARGET`"),
     ("match", "`--route`"),
     // These tell apart what a command line has only one of.
     ("pool", ""),

@@ -47,29 +47,9 @@ pub fn resolve(
     base: &Path,
     inherited: &Environment,
 ) -> Result<LaunchSettings, Vec<Problem>> {
-    let mut problems = check_texts(pool, path, places);
-    let watch = globs(pool, path, places, &mut problems);
-    let dir = base.join(&pool.dir);
-    let dir = dir.canonicalize().or_else(|error| {
-        // A missing directory is reported below, with the path as it was written.
-        std::fs::metadata(&dir).map(|_| dir.clone()).map_err(|_| error)
-    });
-    let dir = match dir.and_then(|dir| usable_dir(&dir).map(|()| dir)) {
-        Ok(dir) => dir,
-        Err(error) => {
-            let shown = clean(&base.join(&pool.dir));
-            let message = format!("cannot run in `{}`: {}", shown.display(), reason(&error));
-            let place = places.value(&path.key("dir"));
-            let hint = "`dir` is relative to the directory of the configuration file";
-            problems.push(Problem::new(place, message).hint(hint));
-            return Err(problems);
-        }
-    };
-    let env = environment(pool, inherited);
+    let Surroundings { dir, env, watch } = surroundings(pool, path, places, base, inherited)?;
     let command = path.key("command");
-    let Some((name, arguments)) = pool.command.split_first().filter(|_| problems.is_empty()) else {
-        return Err(problems);
-    };
+    let Some((name, arguments)) = pool.command.split_first() else { return Err(Vec::new()) };
     match find(name, &dir, search_path(&env)) {
         Ok(program) => Ok(LaunchSettings {
             program,
@@ -79,6 +59,7 @@ pub fn resolve(
             env,
             tty: pool.tty,
             watch,
+            files: None,
         }),
         Err((message, hint)) => {
             let first = command.index(0);
@@ -97,6 +78,53 @@ pub fn resolve(
     }
 }
 
+/// Where a program of a pool runs.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// The absolute directory.
+    pub dir: PathBuf,
+    /// The whole environment.
+    pub env: Environment,
+    /// The files that `watch` names.
+    pub watch: Vec<Glob>,
+}
+
+/// Resolves where a program of a pool runs.
+///
+/// # Errors
+///
+/// Everything that would keep any program from running there.
+pub(super) fn surroundings(
+    pool: &PoolFile,
+    path: &KeyPath,
+    places: &Places,
+    base: &Path,
+    inherited: &Environment,
+) -> Result<Surroundings, Vec<Problem>> {
+    let mut problems = check_texts(pool, path, places);
+    let watch = globs(pool, path, places, &mut problems);
+    let dir = base.join(&pool.dir);
+    let dir = dir.canonicalize().or_else(|error| {
+        // A missing directory is reported below, with the path as it was written.
+        std::fs::metadata(&dir).map(|_| dir.clone()).map_err(|_| error)
+    });
+    let dir = match dir.and_then(|dir| usable_dir(&dir).map(|()| dir)) {
+        Ok(dir) => dir,
+        Err(error) => {
+            let shown = clean(&base.join(&pool.dir));
+            let message = format!("cannot run in `{}`: {}", shown.display(), reason(&error));
+            let place = places.value(&path.key("dir"));
+            let hint = "`dir` is relative to the directory of the configuration file";
+            problems.push(Problem::new(place, message).hint(hint));
+            return Err(problems);
+        }
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Surroundings { dir, env: environment(pool, inherited), watch })
+}
+
 /// Looks at the files of a program.
 ///
 /// # Errors
@@ -112,7 +140,10 @@ pub fn stamps(launch: &LaunchSettings) -> Result<Stamps, TooMany> {
 ///
 /// `watch` names too many.
 pub fn survey(launch: &LaunchSettings) -> Result<(Stamps, Vec<PathBuf>), TooMany> {
-    Stamps::of(&launch.program, &launch.arguments, &launch.dir, &launch.watch)
+    let named = launch.files.iter().flatten().filter_map(|file| file.to_str()).map(str::to_owned);
+    let named: Vec<String> = named.collect();
+    let files = if launch.files.is_some() { &named } else { &launch.arguments };
+    Stamps::of(&launch.program, files, &launch.dir, &launch.watch)
 }
 
 /// Reports arguments and variables that no process can be given.
@@ -210,13 +241,13 @@ fn environment(pool: &PoolFile, inherited: &Environment) -> Environment {
     env
 }
 
-fn search_path(env: &Environment) -> &OsStr {
+pub(super) fn search_path(env: &Environment) -> &OsStr {
     let found = env.iter().find(|(name, _)| name == "PATH");
     found.map_or(OsStr::new(PATH), |(_, value)| value.as_os_str())
 }
 
 /// The absolute path of a program, or what is wrong and what to do.
-fn find(name: &str, dir: &Path, search: &OsStr) -> Result<PathBuf, (String, String)> {
+pub(super) fn find(name: &str, dir: &Path, search: &OsStr) -> Result<PathBuf, (String, String)> {
     if name.contains('/') {
         let program = clean(&dir.join(name));
         let cannot = |error: io::Error| {

@@ -17,12 +17,14 @@ use super::file::File;
 use super::flags::{Target, Typed};
 use super::launch::{Environment, reason, resolve, stamps};
 use super::problem::{Place, Problem, Problems, SourceText};
+use super::python::{self, Describe};
 use super::schema::schema;
 use super::secrets::secrets;
 use super::server::{AccessSettings, Config};
 use super::shape;
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Tree};
+use crate::python::PythonTarget;
 
 /// The file that is read if neither a file nor a program is named.
 pub const DEFAULT_FILE: &str = "httpipe.toml";
@@ -49,6 +51,8 @@ pub struct ConfigSource {
     pub path: Option<PathBuf>,
     /// The program and its arguments from the command line; empty: the file names it.
     pub program: Vec<String>,
+    /// The functions from the command line, as in `calculate.py:fib`.
+    pub python: Option<String>,
     /// The options and environment variables.
     pub options: Vec<Typed>,
 }
@@ -57,8 +61,11 @@ impl ConfigSource {
     /// The source that `run` and `check` were given; `./httpipe.toml` if that is neither a
     /// file nor a program.
     pub fn new(path: Option<PathBuf>, program: Vec<String>, options: Vec<Typed>) -> Self {
-        let default = || program.is_empty().then(|| PathBuf::from(DEFAULT_FILE));
-        Self { path: path.or_else(default), program, options }
+        let python = path.as_deref().filter(|_| program.is_empty()).and_then(functions_of);
+        let path = path.filter(|_| python.is_none());
+        let is_said = !program.is_empty() || python.is_some();
+        let default = || (!is_said).then(|| PathBuf::from(DEFAULT_FILE));
+        Self { path: path.or_else(default), program, python, options }
     }
 
     /// The path of our own binary, which the guard and the shims of workers run. `HTTPIPE_EXE`
@@ -67,12 +74,13 @@ impl ConfigSource {
         std::env::var_os("HTTPIPE_EXE").map_or_else(|| "/proc/self/exe".into(), PathBuf::from)
     }
 
-    /// Reads and checks everything again, with the environment of this process.
+    /// Reads and checks everything again, with the environment of this process. `describe` starts
+    /// the interpreters of pools with `python`.
     ///
     /// # Errors
     ///
     /// All problems that were found.
-    pub fn load(&self) -> Result<Config, Problems> {
+    pub fn load(&self, describe: &Describe<'_>) -> Result<Config, Problems> {
         // Before it is read: a change while it is read is then seen as one.
         let file = self.path.as_deref().map(Stamps::of_file).unwrap_or_default();
         let source = self.path.as_deref().map(read).transpose()?;
@@ -93,7 +101,7 @@ impl ConfigSource {
         let secrets = secrets(&tree, &schema, text);
         problems.extend(self.put_options(&mut tree));
         problems.extend(shape::check(&mut tree, &schema));
-        self.check(tree, problems)
+        self.check(tree, problems, describe)
             .map(|config| Config { file, ..config })
             .map_err(|problems| Problems::new(source, problems).with_secrets(secrets))
     }
@@ -106,7 +114,12 @@ impl ConfigSource {
         tree.values
     }
 
-    fn check(&self, tree: Tree, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
+    fn check(
+        &self,
+        tree: Tree,
+        mut problems: Vec<Problem>,
+        describe: &Describe<'_>,
+    ) -> Result<Config, Vec<Problem>> {
         let Tree { values, places } = tree;
         let file: File = match values.try_into() {
             Ok(file) => file,
@@ -119,9 +132,19 @@ impl ConfigSource {
         let base = self.base();
         let inherited: Environment = std::env::vars_os().collect();
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
+        let mut pythons = BTreeMap::new();
         for (name, pool) in &file.pool {
             let path = KeyPath::of(&["pool", name.as_str()]);
-            match resolve(pool, &path, &places, &base, &inherited) {
+            let launch = if pool.python.is_some() && !places.is_written(&path.key("command")) {
+                let found = python::resolve(pool, &path, &places, &base, &inherited, describe);
+                found.map(|found| {
+                    pythons.insert(name.clone(), (found.python, found.import));
+                    found.launch
+                })
+            } else {
+                resolve(pool, &path, &places, &base, &inherited)
+            };
+            match launch {
                 Ok(launch) => {
                     match stamps(&launch) {
                         Ok(stamps) => {
@@ -143,7 +166,8 @@ impl ConfigSource {
             problems.push(problem);
             AccessSettings::Off
         });
-        check(&file, &places, &Host { processors, launches, files, access }, problems)
+        let host = Host { processors, launches, files, access, pythons };
+        check(&file, &places, &host, problems)
     }
 
     /// The absolute directory that the file's relative paths begin in.
@@ -161,6 +185,10 @@ impl ConfigSource {
             let words = self.program.iter().map(|word| Value::String(word.clone())).collect();
             let keys = (&["command"][..], Value::Array(words));
             problems.extend(put_in_pool(tree, &pool, keys.0, keys.1, "-- PROGRAM"));
+        }
+        if let Some(python) = &self.python {
+            let value = Value::String(python.clone());
+            problems.extend(put_in_pool(tree, &pool, &["python"], value, "TARGET"));
         }
         for typed in &self.options {
             let (name, value) = (typed.name.as_str(), typed.value.clone());
@@ -204,10 +232,12 @@ impl ConfigSource {
     fn only_pool(&self, tree: &Tree) -> Result<String, usize> {
         let pools = tree.values.get("pool").and_then(Value::as_table);
         let names: Vec<&String> = pools.into_iter().flat_map(toml::Table::keys).collect();
-        match (names.as_slice(), self.program.first()) {
-            ([only], _) => Ok((*only).clone()),
-            ([], Some(_)) => Ok(pool_name(&self.program)),
-            (several, _) => Err(several.len()),
+        match (names.as_slice(), self.program.first(), &self.python) {
+            ([only], ..) => Ok((*only).clone()),
+            ([], Some(_), _) => Ok(pool_name(&self.program)),
+            ([], None, Some(python)) => Ok(PythonTarget::parse(python)
+                .map_or_else(|_| "python".to_owned(), |target| target.pool_name())),
+            (several, ..) => Err(several.len()),
         }
     }
 
@@ -225,6 +255,19 @@ impl ConfigSource {
         }
         None
     }
+}
+
+/// Returns the functions that a word of the command line names in the place of a file: one such as
+/// `calculate.py:fib`, or a script that uses this server's own module.
+fn functions_of(word: &Path) -> Option<String> {
+    let text = word.to_str()?;
+    let is_script = || {
+        let is_python = word.extension().is_some_and(|ending| ending == "py");
+        let text = is_python.then(|| read_regular(word).ok()?.ok()).flatten();
+        text.is_some_and(|text| memchr::memmem::find(&text, b"httpipe").is_some())
+    };
+    let is_meant = PythonTarget::is_meant(text) && !word.exists();
+    (is_meant || is_script()).then(|| text.to_owned())
 }
 
 /// Reads a regular file that is not too large. Others are refused without being read: a pipe may
@@ -366,8 +409,10 @@ fn put_routes(tree: &mut Tree, texts: Value, name: &str) {
 
 /// Adds the routes of a single pool that has none.
 fn put_default_routes(tree: &mut Tree) {
-    let pools = tree.values.get("pool").and_then(Value::as_table).map_or(0, toml::Table::len);
-    if pools != 1 || tree.values.contains_key("route") {
+    let pools = tree.values.get("pool").and_then(Value::as_table);
+    let has_functions = pools.into_iter().flatten().any(|(_, pool)| pool.get("python").is_some());
+    let count = pools.map_or(0, toml::Table::len);
+    if count != 1 || has_functions || tree.values.contains_key("route") {
         return;
     }
     let route = |text: &str| {

@@ -18,6 +18,7 @@ pub mod load;
 pub mod origins;
 pub mod pool;
 pub mod problem;
+pub mod python;
 #[cfg(test)]
 mod reference;
 pub mod route;
@@ -37,7 +38,10 @@ pub use load::ConfigSource;
 pub use origins::{Cors, Hosts};
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets};
-pub use route::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape};
+pub use python::NotDescribed;
+pub use route::{
+    Argument, CallSettings, FunctionCall, PathPart, RouteAction, RouteSettings, SendShape,
+};
 pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
 };

@@ -6,6 +6,7 @@
 //! Pure.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::framing::{Framing, Framings, IdNames, Matching};
@@ -13,6 +14,7 @@ use super::glob::Glob;
 use super::stamp::Stamps;
 use crate::base::pattern::Pattern;
 use crate::base::{ByteRegex, ByteSize};
+use crate::python::{Function, PythonTarget};
 
 /// One program, and how its workers are run and asked.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct PoolSettings {
     /// What the files of the program looked like when the settings were loaded. If one of them has
     /// changed, the workers are replaced.
     pub files: Stamps,
+    /// How its functions were found.
+    pub import: Option<Arc<Import>>,
 }
 
 /// What is run and how it is spoken to. Two that are equal can share their workers.
@@ -37,6 +41,34 @@ pub struct ProgramSettings {
     pub start: StartSettings,
     /// How questions and answers are written.
     pub wire: WireSettings,
+    /// The functions that are served, if that is what the program is for.
+    pub python: Option<Arc<PythonSettings>>,
+}
+
+/// Functions of a module that are served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PythonSettings {
+    /// The module and the names in it.
+    pub target: PythonTarget,
+    /// Whether workers are forked; `None`: where the import left it safe.
+    pub fork: Option<bool>,
+    /// The version of Python.
+    pub version: String,
+    /// What is served.
+    pub functions: Vec<Function>,
+}
+
+/// How the functions of a pool were found. No reason to replace a worker.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Why it is this Python.
+    pub why: String,
+    /// Where that Python is installed.
+    pub prefix: String,
+    /// How long the import took, in milliseconds.
+    pub took_ms: f64,
+    /// Why the process must not be forked; `None` if nothing speaks against it.
+    pub unsafe_to_fork: Option<String>,
 }
 
 /// The process behind a worker. All paths are absolute, so starting it needs no look-up.
@@ -56,6 +88,8 @@ pub struct LaunchSettings {
     pub tty: bool,
     /// Which files, besides those that the command names, make the program another one.
     pub watch: Vec<Glob>,
+    /// The files that `arguments` stand for; `None`: the arguments themselves may name files.
+    pub files: Option<Vec<PathBuf>>,
 }
 
 /// What is said to a new worker before its first call.
@@ -92,8 +126,8 @@ pub struct WireSettings {
     pub takes_turns: bool,
     /// How answers that come in parts end; `None`: an answer is one message.
     pub stream: Option<StreamSettings>,
-    /// What a worker is told when a call is cancelled, with `{id}` in place of the call's id;
-    /// only with `json-id`.
+    /// What a worker is told when a call is cancelled, with `{id}` in place of the call's id or
+    /// tag. With `json-id` the call ends with it; with `tag` the worker still answers.
     pub cancel: Option<String>,
     /// Which members hold the id of a call; only with `json-id`.
     pub id: IdNames,
@@ -102,6 +136,8 @@ pub struct WireSettings {
     /// A message that is no answer is dropped, and the worker kept; not with `order`. With
     /// `json-id`, what is no JSON object is dropped in any case.
     pub drops_strays: bool,
+    /// Callers may read where in the program a failure happened: a developer tries it out.
+    pub tells_details: bool,
 }
 
 /// How many workers there are, and the limits of workers, calls and the queue.
@@ -160,6 +196,8 @@ pub enum ReplyShape {
     Json,
     /// JSON with `status`, `headers` and `body` or `body_base64`.
     Http,
+    /// The first byte says what it is.
+    Kinds,
 }
 
 /// One message that is sent to a new worker.
@@ -210,6 +248,8 @@ pub enum StreamEnd {
     More,
     /// The program waits for its input again.
     Turn,
+    /// The first byte of each message says whether it is a part, the end, or all of the answer.
+    Kind,
 }
 
 impl WireSettings {
@@ -249,6 +289,7 @@ impl PoolSettings {
             env: vec![],
             tty: false,
             watch: vec![],
+            files: None,
         };
         let start = StartSettings { ready: None, hello: vec![], probe: None };
         let wire = WireSettings {
@@ -265,6 +306,7 @@ impl PoolSettings {
             id: IdNames::default(),
             is_json_rpc: false,
             drops_strays: false,
+            tells_details: false,
         };
         let queue =
             QueueSettings { length: 1024, bytes: ByteSize(64 << 20), wait: Duration::from_secs(5) };
@@ -280,8 +322,9 @@ impl PoolSettings {
             stop_grace: Duration::from_secs(2),
             recycle: RecycleSettings::default(),
         };
-        let program = ProgramSettings { launch, start, wire };
-        Self { name: "it".to_owned(), program, rules, files: Stamps::default() }
+        let program = ProgramSettings { launch, start, wire, python: None };
+        let (name, files) = ("it".to_owned(), Stamps::default());
+        Self { name, program, rules, files, import: None }
     }
 }
 
@@ -354,8 +397,13 @@ mod tests {
         let path = KeyPath::of(&["pool", "a"]);
         let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
-        let host =
-            Host { processors: 1, launches, files: BTreeMap::new(), access: AccessSettings::Off };
+        let host = Host {
+            processors: 1,
+            launches,
+            files: BTreeMap::new(),
+            access: AccessSettings::Off,
+            pythons: BTreeMap::new(),
+        };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()
     }
@@ -385,7 +433,9 @@ mod tests {
         let schema = schema();
         let pool = &schema["properties"]["pool"]["additionalProperties"]["properties"];
         let keys = pool.as_object().expect("pools have keys").keys().map(String::as_str);
-        let tried = CHANGES.iter().map(|(key, _, _)| *key);
+        // `config::check::python` tests those of functions.
+        let functions = ["python", "interpreter", "fork"];
+        let tried = CHANGES.iter().map(|(key, _, _)| *key).chain(functions);
         assert_eq!(keys.collect::<BTreeSet<_>>(), tried.collect());
     }
 }

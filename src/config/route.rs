@@ -9,6 +9,7 @@ use super::origins::Cors;
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::Template;
+use crate::python::ScalarType;
 
 /// Which requests become which calls.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,38 @@ pub enum SendShape {
     Json,
     /// The whole request as JSON.
     Http,
+    /// The name of a function and its arguments.
+    Function(Arc<FunctionCall>),
+}
+
+/// How a request becomes the call of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionCall {
+    /// The name of the function.
+    pub name: String,
+    /// What it takes.
+    pub arguments: Vec<Argument>,
+    /// It takes any other name too.
+    pub takes_others: bool,
+    /// The argument that is the body, as raw bytes.
+    pub raw: Option<usize>,
+    /// For each parameter of the route, the argument that it is.
+    pub declared: Vec<usize>,
+    /// Arguments come from the query although the route does not declare them.
+    pub open_query: bool,
+}
+
+/// One argument of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is; `None`: the server does not look at it.
+    pub scalar: Option<ScalarType>,
+    /// Its type is not known, so a text stays a text.
+    pub is_any: bool,
+    /// A call must have it.
+    pub required: bool,
 }
 
 /// The value of a `Content-Type` header: printable ASCII with a slash.

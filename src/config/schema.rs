@@ -84,11 +84,14 @@ fn tidy_object(fields: &mut Map<String, Value>) {
     if fields.get("default").is_some_and(Value::is_null) {
         fields.remove("default");
     }
-    if let Some(Value::Array(required)) = fields.get("required").cloned() {
-        for key in required.iter().filter_map(Value::as_str) {
-            if let Some(Value::Object(schema)) = fields["properties"].get_mut(key) {
-                schema.remove("default");
-            }
+    let own = fields.get("required").into_iter();
+    let alternatives = fields.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let required = own.chain(alternatives.map(|one| &one["required"])).cloned();
+    for key in required.collect::<Vec<_>>().iter().filter_map(Value::as_array).flatten() {
+        let properties = fields.get_mut("properties").and_then(Value::as_object_mut);
+        let schema = properties.and_then(|all| all.get_mut(key.as_str().unwrap_or_default()));
+        if let Some(Value::Object(schema)) = schema {
+            schema.remove("default");
         }
     }
     if let Some(Value::Array(types)) = fields.get_mut("type") {

@@ -40,9 +40,9 @@ impl Checker<'_> {
             };
             self.value(&path, schema, value)
         });
-        for key in schema["required"].as_array().into_iter().flatten().filter_map(Schema::as_str) {
+        for key in missing(schema, table) {
             // A value that was written but did not fit is reported already.
-            if !table.contains_key(key) && !self.places.is_written(&path.key(key)) {
+            if !self.places.is_written(&path.key(key)) {
                 let problem =
                     Problem::new(self.places.key(path), format!("`{path}` has no `{key}`"));
                 let example =
@@ -73,11 +73,8 @@ impl Checker<'_> {
         match value {
             Value::Table(table) => {
                 self.table(path, schema, table);
-                let required = schema["required"].as_array().into_iter().flatten();
                 // An incomplete pool or route is kept, so that its other errors are found.
-                let incomplete =
-                    required.filter_map(Schema::as_str).any(|key| !table.contains_key(key));
-                !incomplete || matches!(path.steps(), [KeyStep::Key(_), _])
+                missing(schema, table).is_empty() || matches!(path.steps(), [KeyStep::Key(_), _])
             }
             Value::Array(items) => self.list(path, schema, items),
             Value::String(text) => self.text(path, schema, text),
@@ -266,6 +263,21 @@ impl Checker<'_> {
             Place::File(_) | Place::Nowhere => format!("\"{text}\""),
         }
     }
+}
+
+/// The keys that a table must have and has not. Where there are alternatives, the first is missed.
+fn missing<'a>(schema: &'a Schema, table: &toml::Table) -> Vec<&'a str> {
+    let keys = |schema: &'a Schema| {
+        let required = schema["required"].as_array().into_iter().flatten();
+        let is_missing = |key: &&str| !table.contains_key(*key);
+        required.filter_map(Schema::as_str).filter(is_missing).collect::<Vec<_>>()
+    };
+    let mut missing = keys(schema);
+    let alternatives: Vec<_> = schema["oneOf"].as_array().into_iter().flatten().map(keys).collect();
+    if alternatives.iter().all(|one| !one.is_empty()) {
+        missing.extend(alternatives.into_iter().next().unwrap_or_default());
+    }
+    missing
 }
 
 /// The known word that was probably meant.

@@ -25,7 +25,7 @@ pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
         SendShape::Template(template) => {
             matches!(template.segments[..], [Segment::Slot(Slot::Body(Form::AsIs))])
         }
-        SendShape::Json | SendShape::Http => false,
+        SendShape::Json | SendShape::Http | SendShape::Function(_) => false,
     };
     let stays_json = matches!(wire.reply, ReplyShape::Plain | ReplyShape::Json);
     is_body && stays_json && wire.matching == Matching::JsonId && wire.id.are_of_json_rpc()

@@ -40,7 +40,7 @@ impl Reads {
         if let RouteAction::Call(call) = &route.action {
             match &call.send {
                 SendShape::Http => return Self::All,
-                SendShape::Json => {}
+                SendShape::Json | SendShape::Function(_) => {}
                 SendShape::Template(template) => {
                     for segment in &template.segments {
                         if let Segment::Slot(Slot::Header(name)) = segment

@@ -72,6 +72,20 @@ impl<'a> Body<'a> {
             _ => Self::Other,
         }
     }
+
+    /// Sorts a body for a function: without a content type it is JSON, and so is any type that is
+    /// built on JSON.
+    pub(in crate::front) fn of_function(content_type: Option<&'a str>, bytes: &'a [u8]) -> Self {
+        match (Self::of(content_type, bytes), content_type) {
+            (Self::Other, None) => Self::Json(bytes),
+            (Self::Other, Some(kind)) => {
+                let kind = kind.split(';').next().unwrap_or_default().trim();
+                let is_json = kind.is_empty() || kind.to_ascii_lowercase().ends_with("+json");
+                if is_json { Self::Json(bytes) } else { Self::Other }
+            }
+            (known, _) => known,
+        }
+    }
 }
 
 /// Returns the values of all declared parameters in their order, checked and in the form in which
@@ -263,6 +277,21 @@ impl<'a> Gathered<'a> {
     }
 }
 
+/// Reads the pairs of a query or a form, decoded: the name, and the value or what is wrong with it.
+pub(in crate::front) fn for_each_pair<'a>(
+    text: &'a str,
+    mut take: impl FnMut(&str, Result<Cow<'a, str>, &'static str>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for (count, (name, value)) in pairs(text).enumerate() {
+        if count == PARAMETERS_MAX {
+            return Err(too_many());
+        }
+        let name = decode(name, true).map_err(|_| unreadable_name())?;
+        take(&name, decode(value, true))?;
+    }
+    Ok(())
+}
+
 /// Returns the pairs of a query or a form, not decoded. A name without `=` has an empty value.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
@@ -291,7 +320,10 @@ const SHORT: usize = 32;
 /// # Errors
 ///
 /// What is wrong, as the end of a sentence about the value.
-fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
+pub(in crate::front) fn decode(
+    text: &str,
+    plus_is_space: bool,
+) -> Result<Cow<'_, str>, &'static str> {
     match decode_bytes(text, plus_is_space)? {
         Cow::Borrowed(_) => Ok(Cow::Borrowed(text)),
         Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "is not UTF-8"),
@@ -341,7 +373,7 @@ fn value_as_text<'a>(
 }
 
 /// Reads a JSON object member by member. Checks the grammar of values without building them.
-fn for_each_member<'a>(
+pub(in crate::front) fn for_each_member<'a>(
     body: &'a [u8],
     take: impl FnMut(&str, &'a RawValue) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -4,6 +4,8 @@
 //! template. Every value that a caller chose is checked against the framing of the pool before a
 //! worker sees it. The operator's own text is not checked.
 
+mod function;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,7 +56,7 @@ pub fn uses_body(send: &SendShape) -> bool {
             template.segments.iter().any(is_body)
         }
         SendShape::Json => false,
-        SendShape::Http => true,
+        SendShape::Http | SendShape::Function(_) => true,
     }
 }
 
@@ -74,6 +76,12 @@ pub fn ask(
     material: Material<'_>,
     nonce: &str,
 ) -> Result<Asked, Failure> {
+    if let SendShape::Function(function) = &call.send {
+        let Material { route, sources, headers, body, .. } = material;
+        let text = function::question(function, route, sources, headers, body)?;
+        let text = Rendering::new(wire, false).limited(text)?;
+        return Ok(Asked { question: Question::plain(text), key: None });
+    }
     let mut values = parameters::declared(material.route, material.sources)?;
     let mut rendering = Rendering::new(wire, !nonce.is_empty());
     match &call.send {
@@ -84,6 +92,7 @@ pub fn ask(
             rendering.fill(template, material, &values, nonce)?;
         }
         SendShape::Json => rendering.object(material, &values)?,
+        SendShape::Function(_) => unreachable!("asked above"),
         SendShape::Http => {
             rendering.value("request", whole_request(material).to_string().as_bytes())?;
         }

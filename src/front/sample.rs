@@ -9,7 +9,9 @@ use super::parameters::{Body, Sources};
 use super::question::{self, Material, uses_nonce};
 use crate::base::parameter::{Parameter, ParameterKind};
 use crate::base::{Failure, Question};
-use crate::config::{CallSettings, PathPart, RouteAction, RouteSettings, SendShape, WireSettings};
+use crate::config::{
+    CallSettings, FunctionCall, PathPart, RouteAction, RouteSettings, SendShape, WireSettings,
+};
 
 /// How many samples of one route differ at most.
 pub const SAMPLES_MAX: usize = 6;
@@ -45,6 +47,10 @@ impl<'a> Sample<'a> {
             ("GET", _) => String::new(),
             ("POST" | "ANY", _) if !files.is_empty() => files.clone(),
             (method, _) if !files.is_empty() => format!("-X {method} {files}"),
+            (_, SendShape::Function(call)) => match arguments(call) {
+                Some(json) => format!("--json '{}' ", json.replace('\'', "'\\''")),
+                None => "--data-binary @FILE ".to_owned(),
+            },
             ("POST" | "ANY", SendShape::Template(_) | SendShape::Http) => {
                 format!("-d '{}' ", self.body)
             }
@@ -105,6 +111,28 @@ impl<'a> Sample<'a> {
             .collect();
         pairs.join("&")
     }
+}
+
+/// Makes up the arguments of a function as JSON; `None` if they are raw bytes.
+fn arguments(call: &FunctionCall) -> Option<String> {
+    if call.raw.is_some() {
+        return None;
+    }
+    let missing = call
+        .arguments
+        .iter()
+        .enumerate()
+        .filter(|(index, argument)| argument.required && !call.declared.contains(index));
+    let members = missing.map(|(_, argument)| {
+        let value = match &argument.scalar {
+            Some(scalar) => {
+                ["10", "1.5", "true", "hello"].iter().find_map(|it| scalar.read(it).ok())
+            }
+            None => None,
+        };
+        format!("\"{}\":{}", argument.name, value.as_deref().unwrap_or("[]"))
+    });
+    Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
 }
 
 /// Makes up a value that the parameter accepts.

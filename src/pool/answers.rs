@@ -70,7 +70,7 @@ fn part_form(wire: &WireSettings) -> PartForm {
     }
     let says_more = matches!(&wire.stream, Some(stream) if stream.end == StreamEnd::More);
     let becomes_json = match &wire.reply {
-        ReplyShape::Json => true,
+        ReplyShape::Json | ReplyShape::Kinds => true,
         ReplyShape::Pattern(pattern) => pattern.has_fields(),
         ReplyShape::Plain | ReplyShape::Http => false,
     };

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::Pool;
 use super::entry::unsendable;
 use crate::base::{CallId, Cancels, Errand, Failure, Question, Word};
+use crate::config::Matching;
 use crate::observe::metrics::Dropping;
 
 /// When to try again after no worker could be told something.
@@ -87,9 +88,20 @@ impl Pool {
     /// Then the call has ended. Without words, they learn at least that its caller answers nothing.
     pub(super) fn cancel(self: &Rc<Self>, now: Instant, call: CallId) {
         let settings = self.settings();
-        let Some(words) = &settings.program.wire.cancel else {
+        let wire = &settings.program.wire;
+        let Some(words) = &wire.cancel else {
             return self.stop_listening(call);
         };
+        if wire.matching == Matching::Tag {
+            // The worker still answers, so the call stays in the books until then.
+            for link in self.links.all() {
+                let mut pipes = link.pipes.borrow_mut();
+                if pipes.as_mut().is_some_and(|pipes| pipes.tell_cancelled(call, words)) {
+                    link.wake();
+                }
+            }
+            return;
+        }
         let words = |id: u64| words.replace("{id}", &id.to_string()).into();
         self.withdraw(now, call, words, |after| Failure::Timeout { after });
     }

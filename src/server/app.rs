@@ -18,6 +18,7 @@ use crate::observe::metrics::Metrics;
 use crate::pool::{Pool, Services};
 use crate::sync::memory::Memory;
 use crate::systemd::ServiceManager;
+use crate::worker::guard::Guard;
 
 /// What is built from one load of the configuration. Each request is answered by one.
 #[derive(Debug)]
@@ -101,6 +102,11 @@ impl Server {
 
     pub(super) fn tasks(&self) -> &TaskTracker {
         &self.services.tasks
+    }
+
+    /// The guard of all processes.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.services.guard
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {

@@ -11,8 +11,9 @@ use super::app::{Generation, Server};
 use crate::admin::Replace;
 use crate::base::ExitReason;
 use crate::config::launch::stamps;
-use crate::config::{Config, ConfigSource, PoolSettings};
+use crate::config::{Config, PoolSettings};
 use crate::pool::Pool;
+use crate::worker::describe::describe;
 
 /// How long new workers that nothing asked must keep running before a reload relies on them.
 const TRIAL: Duration = Duration::from_millis(200);
@@ -126,7 +127,7 @@ impl Server {
         if self.is_draining() {
             return Err(refuse("the server is stopping"));
         }
-        let config = load(&self.source).await.map_err(|why| refuse(&why))?;
+        let config = load(self).await.map_err(|why| refuse(&why))?;
         known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
@@ -280,9 +281,10 @@ fn log(report: &Changes) {
 /// # Errors
 ///
 /// The problems, in words.
-pub(super) async fn load(source: &ConfigSource) -> Result<Config, String> {
-    let source = source.clone();
-    apart(move || source.load().map_err(|problems| problems.to_string())).await?
+pub(super) async fn load(server: &Server) -> Result<Config, String> {
+    let (source, guard) = (server.source.clone(), server.guard().clone());
+    let ask = move |launch: &_, limit| describe(&guard, launch, limit);
+    apart(move || source.load(&ask).map_err(|problems| problems.to_string())).await?
 }
 
 /// Runs work that may block on a thread of its own.

@@ -90,7 +90,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
         tokio::time::sleep(picture.took * SHARE).await;
         if refused.is_some() {
             // A file that only the refused configuration names is not watched.
-            let problems = load(&server.source).await.err();
+            let problems = load(&server).await.err();
             match &problems {
                 None => known.clear(),
                 Some(text) if refused != problems => tell(text),

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 
-use super::http_reply;
+use super::verdict::Verdict;
+use super::{http_reply, kinds};
 use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
 use crate::base::{Failure, Reply, ReplyForm};
@@ -17,44 +18,28 @@ pub struct Judge {
     reply: ReplyShape,
     error: Option<Pattern>,
     error_status: u16,
-}
-
-/// What an answer is worth.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// A successful answer.
-    Good(Reply),
-    /// The program says that it cannot answer: always a [`Failure::ProgramError`]. The worker
-    /// is kept.
-    ProgramError(Failure),
-    /// The answer is for this question, but does not have the agreed shape: `bad_answer`. The
-    /// worker is kept.
-    Unfit {
-        /// What is wrong, without repeating the answer.
-        detail: String,
-    },
-    /// Nothing shows that the answer is for this question: `bad_answer`. The worker must be
-    /// stopped.
-    Doubtful {
-        /// What is wrong, without repeating the answer.
-        detail: String,
-    },
+    /// Callers may read what only developers need.
+    in_full: bool,
 }
 
 impl Judge {
     /// A judge for this pool.
     pub fn new(wire: &WireSettings) -> Self {
-        Self::of(wire.reply.clone(), wire.error.clone(), wire.error_status)
+        let judge = Self::of(wire.reply.clone(), wire.error.clone(), wire.error_status);
+        Self { in_full: wire.tells_details, ..judge }
     }
 
     /// A judge for answers of these shapes. `error_status` is the key of the pool.
     pub fn of(reply: ReplyShape, error: Option<Pattern>, error_status: u16) -> Self {
-        Self { reply, error, error_status }
+        Self { reply, error, error_status, in_full: false }
     }
 
     /// Judges the answer to `question`. `proven` says that the message itself shows which
     /// question it answers; see [`super::Received::Answer`].
     pub fn judge(&self, question: &[u8], answer: Bytes, proven: bool) -> Verdict {
+        if matches!(self.reply, ReplyShape::Kinds) {
+            return kinds::judge(&answer, self.in_full);
+        }
         let mut unfit = None;
         if let Some(error) = &self.error {
             match error.fit(question, &answer) {
@@ -81,6 +66,7 @@ impl Judge {
             },
             ReplyShape::Json if json::is_json(&answer) => (answer, ReplyForm::Json),
             ReplyShape::Json => return misshapen(proven, "the answer is not JSON".to_owned()),
+            ReplyShape::Kinds => unreachable!("judged above"),
             ReplyShape::Http => match http_reply::read(&answer) {
                 Ok(reply) => return Verdict::Good(reply),
                 Err(detail) => return misshapen(proven, detail),

@@ -18,6 +18,7 @@ use super::cancelled::CancelledIds;
 use super::echo::{self, NotOne};
 use super::encode::{Encoder, TooLong};
 use super::json_id::{self, OwnId, Unusable, WorkerMessage, number};
+use super::kinds;
 use crate::base::Question;
 use crate::base::json::{self, Member};
 use crate::base::pattern::Pattern;
@@ -136,6 +137,8 @@ struct OpenCall<T> {
     is_given_up: bool,
     /// The way to its caller before the answer; `None` if the caller is told nothing.
     asides: Option<Box<Asides>>,
+    /// A part of its answer has come.
+    has_begun: bool,
 }
 
 impl<T: Clone> Correlator<T> {
@@ -143,7 +146,7 @@ impl<T: Clone> Correlator<T> {
     pub fn new(wire: &WireSettings) -> Self {
         let reply = match &wire.reply {
             ReplyShape::Pattern(pattern) => Some(pattern),
-            ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http => None,
+            ReplyShape::Plain | ReplyShape::Json | ReplyShape::Http | ReplyShape::Kinds => None,
         };
         let stream = wire.stream.as_ref().map(|stream| stream.end.clone());
         let mut books = Self::matching(wire.matching, wire.error.iter().chain(reply));
@@ -228,7 +231,15 @@ impl<T: Clone> Correlator<T> {
         }
         self.last_tag = tag;
         let question = question.clone();
-        self.calls.push_back(OpenCall { token, question, tag, own_id, is_given_up: false, asides });
+        self.calls.push_back(OpenCall {
+            token,
+            question,
+            tag,
+            own_id,
+            is_given_up: false,
+            has_begun: false,
+            asides,
+        });
         Ok(())
     }
 
@@ -327,9 +338,15 @@ impl<T: Clone> Correlator<T> {
     #[inline]
     fn answered(&mut self, place: usize, text: Bytes, proven: bool) -> Received<T> {
         let share = match &self.stream {
-            None => Share::Whole,
             Some(StreamEnd::Until(end)) if text == end.as_bytes() => Share::End,
             Some(StreamEnd::Until(_) | StreamEnd::Turn) => Share::Part,
+            Some(StreamEnd::Kind) if kinds::is_part(&text) => Share::Part,
+            Some(StreamEnd::Kind) if kinds::is_end(&text) => Share::End,
+            Some(StreamEnd::Kind) if self.calls[place].has_begun && kinds::is_good(&text) => {
+                let reason = "it wrote a whole answer after parts of it";
+                return Received::Mismatch(reason.to_owned());
+            }
+            Some(StreamEnd::Kind) | None => Share::Whole,
             Some(StreamEnd::More) => match says_more(&text) {
                 Ok(true) => Share::Part,
                 Ok(false) => Share::Last,
@@ -344,7 +361,8 @@ impl<T: Clone> Correlator<T> {
             return Received::Late { ended: ended.map(|call| call.token) };
         }
         if share == Share::Part {
-            let call = &self.calls[place];
+            let call = &mut self.calls[place];
+            call.has_begun = true;
             let (token, question) = (call.token.clone(), call.question.text.clone());
             return Received::Answer { token, text, question, proven, share };
         }
@@ -363,6 +381,14 @@ impl<T: Clone> Correlator<T> {
         let call = &mut self.calls[place];
         call.is_given_up = true;
         Some(call.tag)
+    }
+
+    /// Returns the number that the worker knows this call by.
+    pub fn tag_of(&self, token: &T) -> Option<u64>
+    where
+        T: PartialEq,
+    {
+        self.calls.iter().find(|call| call.token == *token).map(|call| call.tag)
     }
 
     /// Removes a call whose answer is no longer wanted. Returns the `id` that the worker knows it

@@ -19,12 +19,15 @@ mod echo;
 mod encode;
 mod http_reply;
 mod json_id;
+mod kinds;
 mod length;
 mod sentinel;
+mod verdict;
 
-pub use answer::{Judge, Verdict};
+pub use answer::Judge;
 pub use correlate::{Correlator, Received, Refused, Share};
 pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use json_id::answer_again;
+pub use verdict::Verdict;

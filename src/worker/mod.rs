@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod advice;
+pub mod describe;
 mod ending;
+mod fault;
 pub mod fork_server;
 pub mod guard;
 mod input;

@@ -17,11 +17,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
 use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
-use crate::wire::{Broken, Correlator, Decoder, Encoder, Received, Refused, Share};
+use crate::wire::{Correlator, Decoder, Encoder, Received, Refused, Share};
 
 /// Room for the next read: a pipe holds this much by default.
 const READ_ROOM: usize = 64 << 10;
@@ -29,8 +30,6 @@ const READ_ROOM: usize = 64 << 10;
 const READ_ROOM_LEAST: usize = 4 << 10;
 /// With this much waiting to be written, messages that are not calls are refused.
 const BACKLOG_MOST: usize = 1 << 20;
-/// Most bytes of a worker's message that the log shows.
-const SHOWN_MOST: usize = 200;
 /// A buffer that held a longer message is released, so that no worker keeps that memory for ever.
 const KEPT_ROOM: usize = 256 << 10;
 
@@ -94,28 +93,6 @@ pub struct Heard {
     pub proven: bool,
     /// Which share of the whole answer this is.
     pub share: Share,
-}
-
-/// The worker broke the protocol and must be stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OutOfStep {
-    /// How it broke the protocol.
-    pub fault: Fault,
-    /// A description that may be shown to callers.
-    pub detail: String,
-    /// What the worker wrote, escaped and cut short. Only operators may see it.
-    pub said: Option<String>,
-}
-
-/// How a worker broke the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It wrote while nothing was asked.
-    Unasked,
-    /// What it wrote belongs to no call, or is no message.
-    Mismatch,
-    /// It wrote a message longer than `message_max`.
-    TooBig,
 }
 
 /// What a look at an idle worker's output found.
@@ -433,29 +410,4 @@ impl Pipes {
     pub fn received(&mut self) -> &mut BytesMut {
         &mut self.incoming
     }
-}
-
-impl OutOfStep {
-    /// The worker wrote `said` while nothing was asked.
-    pub fn unasked(said: &[u8]) -> Self {
-        let detail = "it wrote something while nothing was asked".to_owned();
-        Self { fault: Fault::Unasked, detail, said: Some(shown(said)) }
-    }
-}
-
-impl From<Broken> for OutOfStep {
-    fn from(broken: Broken) -> Self {
-        let fault = match broken {
-            Broken::TooBig { .. } => Fault::TooBig,
-            Broken::Malformed { .. } => Fault::Mismatch,
-        };
-        Self { fault, detail: broken.to_string(), said: broken.found().map(str::to_owned) }
-    }
-}
-
-/// Returns bytes as the log shows them: escaped and cut short.
-pub fn shown(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(SHOWN_MOST)];
-    let more = if cut.len() < bytes.len() { " ..." } else { "" };
-    format!("\"{}\"{more}", cut.escape_ascii())
 }

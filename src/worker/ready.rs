@@ -14,6 +14,7 @@ use super::usage;
 use crate::base::json;
 use crate::base::{ByteRegex, CallId, Question};
 use crate::config::{Framing, PoolSettings, WireSettings};
+use crate::python::read_description;
 use crate::wire::Share;
 
 /// The id under which the pipes know the questions that are asked before the first call.
@@ -49,6 +50,9 @@ pub enum NotReady {
         /// The answer that `probe.reply` asks for.
         wanted: String,
     },
+    /// The functions cannot be served.
+    #[error("its functions cannot be served: {0}")]
+    NotServed(String),
     /// Its answers end when it waits for its input, which the kernel does not show.
     #[error(
         "the kernel does not show when it waits for its input (another user's process, no /proc, a \
@@ -99,6 +103,8 @@ pub async fn prepare(
         Starting { pipes, watcher, process, beginning: Beginning::default(), kept: 0 };
     match &program.start.ready {
         Some(ready) => skip_banner(starting.pipes, ready).await?,
+        // The loop writes nothing before it is asked.
+        None if program.python.is_some() => {}
         None => starting.wait_for_input(settings.rules.start_timeout).await?,
     }
     if starting.beginning.uncertain == Some(Look::Hidden) && program.wire.needs_turns() {
@@ -121,6 +127,11 @@ pub async fn prepare(
     }
     let Some(probe) = &program.start.probe else { return Ok(starting.beginning) };
     let answer = starting.ask(&probe.send, &program.wire).await?;
+    if program.python.is_some()
+        && let Err(refusal) = read_description(&answer)
+    {
+        return Err(NotReady::NotServed(refusal.message));
+    }
     match &probe.reply {
         Some(wanted) if answer != wanted.as_bytes() => Err(NotReady::WrongProbe {
             got: format!("\"{}\"", answer.escape_ascii()),

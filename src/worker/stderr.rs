@@ -37,6 +37,8 @@ pub struct LastWords {
     shared: Arc<Mutex<Words>>,
     pool: Arc<str>,
     worker: WorkerId,
+    /// The lines are not logged.
+    is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,12 @@ impl LastWords {
         Self::with_token(pool, worker, token.as_str())
     }
 
+    /// Starts with no lines, and logs none.
+    pub fn unlogged(token: &Token) -> Self {
+        let words = Self::with_token(Arc::from(""), WorkerId(0), token.as_str());
+        Self { is_quiet: true, ..words }
+    }
+
     fn with_token(pool: Arc<str>, worker: WorkerId, token: &str) -> Self {
         let words = Words {
             cutter: Cutter::default(),
@@ -86,7 +94,7 @@ impl LastWords {
             begin: Vec::new(),
             left_out: HashSet::new(),
         };
-        Self { shared: Arc::new(Mutex::new(words)), pool, worker }
+        Self { shared: Arc::new(Mutex::new(words)), pool, worker, is_quiet: false }
     }
 
     /// Returns at most 20 lines and an unfinished one, oldest first, without control characters.
@@ -135,7 +143,7 @@ impl LastWords {
             let (line, behind) = words.cutter.next(rest);
             rest = behind;
             let Some(line) = line.and_then(|line| words.keep(line)) else { continue };
-            if words.left_out.contains(&line) {
+            if self.is_quiet || words.left_out.contains(&line) {
                 continue;
             }
             let now = Instant::now();

@@ -50,6 +50,7 @@ mod out_of_memory;
 mod overload;
 mod poisonous;
 mod program_errors;
+mod python_calls;
 mod queue;
 mod readiness;
 mod recycle;

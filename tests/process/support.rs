@@ -29,6 +29,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
         env: vec![(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))],
         tty: false,
         watch: vec![],
+        files: None,
     }
 }
 

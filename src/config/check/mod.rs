@@ -6,9 +6,11 @@
 
 mod correlation;
 mod cors;
+mod function;
 mod hosts;
 mod parameter;
 mod pool;
+mod python;
 mod route;
 mod shadows;
 mod stream;
@@ -222,10 +224,16 @@ mod tests {
             env: Vec::new(),
             tty: false,
             watch: Vec::new(),
+            files: None,
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
-        let host =
-            Host { processors: 3, launches, files: BTreeMap::new(), access: AccessSettings::Off };
+        let host = Host {
+            processors: 3,
+            launches,
+            files: BTreeMap::new(),
+            access: AccessSettings::Off,
+            pythons: BTreeMap::new(),
+        };
         check(&file, &tree.places, &host, problems)
     }
 

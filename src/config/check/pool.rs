@@ -3,9 +3,10 @@
 //! Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{correlation, stream};
+use super::{correlation, python, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
@@ -15,8 +16,9 @@ use crate::config::file::{
 use crate::config::findings::Findings;
 use crate::config::framing::{Framing, Framings, Matching};
 use crate::config::pool::{
-    Greeting, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings, QueueSettings,
-    RecycleSettings, ReplyShape, RuleSettings, StartSettings, WireSettings,
+    Greeting, Import, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings,
+    PythonSettings, QueueSettings, RecycleSettings, ReplyShape, RuleSettings, StartSettings,
+    WireSettings,
 };
 use crate::config::problem::Place;
 use crate::config::scalar::{InFlightText, Time, inline_table};
@@ -40,6 +42,8 @@ pub struct Host {
     pub files: BTreeMap<String, Stamps>,
     /// Where requests are logged.
     pub access: AccessSettings,
+    /// What each pool with `python` serves, and how that was found.
+    pub pythons: BTreeMap<String, (PythonSettings, Import)>,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.
@@ -64,6 +68,10 @@ fn pool(
         let message = format!("a pool cannot be called `{}`", name.escape_debug());
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
+    python::excluded(findings, &path, file);
+    if file.python.is_some() {
+        return functions(findings, &path, file, host);
+    }
     let reply = reply(findings, &path, file.reply.as_deref());
     let has_one_call = matches!(file.framing.reply(), "turn" | "eof");
     let in_flight = in_flight(file, reply.repeats_question() && !has_one_call);
@@ -75,9 +83,33 @@ fn pool(
         rules.recycle.calls = Some(1);
     }
     let launch = host.launches.get(name)?.clone();
-    let program = ProgramSettings { launch, start, wire: wire? };
+    let program = ProgramSettings { launch, start, wire: wire?, python: None };
     let files = host.files.get(name).cloned().unwrap_or_default();
-    Some(PoolSettings { name: name.to_owned(), program, rules, files })
+    Some(PoolSettings { name: name.to_owned(), program, rules, files, import: None })
+}
+
+/// A pool that serves functions.
+fn functions(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    host: &Host,
+) -> Option<PoolSettings> {
+    let name = path.last_key();
+    let Some((python, import)) = host.pythons.get(name) else {
+        // What follows from the functions cannot be checked.
+        rules(findings, path, file, host.processors, InFlight::Fixed(1));
+        return None;
+    };
+    let wire = python::wire(findings, path, file, python);
+    let in_flight = python::in_flight(file, python);
+    let rules = rules(findings, path, file, host.processors, in_flight);
+    let launch = host.launches.get(name)?.clone();
+    let (start, python) = (python::start(), Some(Arc::new(python.clone())));
+    let program = ProgramSettings { launch, start, wire, python };
+    let files = host.files.get(name).cloned().unwrap_or_default();
+    let import = Some(Arc::new(import.clone()));
+    Some(PoolSettings { name: name.to_owned(), program, rules, files, import })
 }
 
 fn wire(
@@ -125,6 +157,7 @@ fn wire(
         id,
         is_json_rpc,
         drops_strays,
+        tells_details: false,
     })
 }
 

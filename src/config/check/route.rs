@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::cors::cors;
+use super::function;
 use super::parameter::parameters;
 use super::shadows::Shadows;
 use crate::base::RouteId;
@@ -13,7 +14,7 @@ use crate::base::template::{Form, Segment, Slot, Template};
 use crate::config::file::{File, RouteFile};
 use crate::config::findings::Findings;
 use crate::config::origins::Cors;
-use crate::config::pool::{PoolSettings, WireSettings};
+use crate::config::pool::{PoolSettings, PythonSettings, WireSettings};
 use crate::config::problem::{Place, Problem};
 use crate::config::route::{
     CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape,
@@ -36,11 +37,7 @@ pub(super) fn routes(
     pools: &[Option<PoolSettings>],
 ) -> Vec<RouteSettings> {
     let list = KeyPath::of(&["route"]);
-    if file.route.is_empty() && file.pool.len() > 1 && !findings.was_refused(&list) {
-        let message = format!("no route uses any of the {} pools", file.pool.len());
-        let hint = "add a `[[route]]` with `match` and `pool` for each of them";
-        findings.problems.push(Problem::new(Place::Nowhere, message).hint(hint));
-    }
+    refuse_unused(findings, file, &list);
     if file.route.len() > ROUTES_MAX {
         let message = format!("there are {} routes; {ROUTES_MAX} can be served", file.route.len());
         let hint = "join routes that differ in a part of the path: /{part}";
@@ -91,7 +88,78 @@ pub(super) fn routes(
         shadows.add(&text, earlier.len());
         earlier.push((text, label));
     }
+    for index in unnamed(file, pool_names) {
+        if let Some(pool) = &pools[index] {
+            add_derived(findings, &mut routes, &mut shadows, (index, pool), cors);
+        }
+    }
     routes
+}
+
+/// Reports pools that nobody can ask.
+fn refuse_unused(findings: &mut Findings<'_>, file: &File, list: &KeyPath) {
+    let has_functions = file.pool.values().any(|pool| pool.python.is_some());
+    if file.route.is_empty() && file.pool.len() > 1 && !has_functions && !findings.was_refused(list)
+    {
+        let message = format!("no route uses any of the {} pools", file.pool.len());
+        let hint = "add a `[[route]]` with `match` and `pool` for each of them";
+        findings.problems.push(Problem::new(Place::Nowhere, message).hint(hint));
+    }
+}
+
+/// The pools that no route names.
+fn unnamed(file: &File, pool_names: &[&String]) -> Vec<usize> {
+    let names = |route: &RouteFile, pool: &String| match &route.pool {
+        Some(name) => name == pool,
+        None => pool_names.len() == 1 && route.text.is_none(),
+    };
+    let is_named = |pool: &String| file.route.iter().any(|route| names(route, pool));
+    (0..pool_names.len()).filter(|index| !is_named(pool_names[*index])).collect()
+}
+
+/// Adds the routes of functions that no route names.
+fn add_derived(
+    findings: &mut Findings<'_>,
+    routes: &mut Vec<RouteSettings>,
+    shadows: &mut Shadows,
+    (pool, settings): (usize, &PoolSettings),
+    cors: Option<&Arc<Cors>>,
+) {
+    let Some(python) = &settings.program.python else { return };
+    for function::Derived { text, parameters, call } in function::derived(python) {
+        let label = format!("{} /{}", text.method, call.name);
+        if shadows.first_over(&text).is_some() {
+            let path = KeyPath::of(&["pool", &settings.name, "python"]);
+            let message =
+                format!("`{label}` can never match: another route takes the same requests");
+            findings.refuse(&path, message, "write a `[[route]]` with another path for it");
+            continue;
+        }
+        shadows.add(&text, routes.len());
+        let idempotent = python.functions.iter().any(|it| it.name == call.name && it.pure);
+        let Ok(id) = u16::try_from(routes.len()) else { return };
+        routes.push(RouteSettings {
+            id: RouteId(id),
+            label: label.into(),
+            method: text.method,
+            path: text.path,
+            rest: false,
+            parameters,
+            cors: cors.cloned(),
+            action: RouteAction::Call(CallSettings {
+                pool,
+                send: SendShape::Function(Arc::new(call)),
+                cache: None,
+                idempotent,
+                content_type: bytes(),
+            }),
+        });
+    }
+}
+
+/// The content type of raw bytes whose function names none.
+fn bytes() -> ContentType {
+    ContentType::parse(function::BYTES).expect("it is a content type")
 }
 
 struct RouteCheck<'a, 'b> {
@@ -129,6 +197,14 @@ impl RouteCheck<'_, '_> {
             return Some((parameters, action));
         }
         let pool = self.pool();
+        if let Some(python) = self.python(pool) {
+            let text = text?;
+            return self.function(pool?, text, &python);
+        }
+        if self.route.function.is_some() && pool.is_some_and(|pool| self.pools[pool].is_some()) {
+            let message = "`function` has no effect: the pool of this route has no `python`";
+            self.findings.refuse(&self.path.key("function"), message, "remove it");
+        }
         let parameters =
             text.map(|text| parameters(self.findings, &self.path, self.route, &text.parameters));
         let idempotent = self.route.idempotent.unwrap_or_else(|| {
@@ -136,7 +212,8 @@ impl RouteCheck<'_, '_> {
         });
         let send = parameters.as_deref().and_then(|parameters| self.send(parameters, pool));
         if text.is_some() {
-            self.cache(idempotent, pool);
+            let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
+            self.cache(idempotent, streams.then_some("a pool that has `stream`"));
         }
         let call = CallSettings {
             pool: pool?,
@@ -146,6 +223,36 @@ impl RouteCheck<'_, '_> {
             content_type,
         };
         Some((parameters?, RouteAction::Call(call)))
+    }
+
+    /// What the pool serves, if these are functions.
+    fn python(&self, pool: Option<usize>) -> Option<Arc<PythonSettings>> {
+        self.pools[pool?].as_ref()?.program.python.clone()
+    }
+
+    /// Checks a route that calls a function.
+    fn function(
+        &mut self,
+        pool: usize,
+        text: &RouteText,
+        python: &PythonSettings,
+    ) -> Option<(Vec<Parameter>, RouteAction)> {
+        let content_type = match self.route.content_type {
+            Some(_) => self.content_type(),
+            None => bytes(),
+        };
+        let calling = function::calling(self.findings, &self.path, self.route, text, python)?;
+        let idempotent = self.route.idempotent.unwrap_or(calling.function.pure);
+        let streams = calling.function.kind.streams();
+        self.cache(idempotent, streams.then_some("a function that yields parts"));
+        let call = CallSettings {
+            pool,
+            send: SendShape::Function(Arc::new(calling.call)),
+            cache: self.route.cache.map(|time| time.0),
+            idempotent,
+            content_type,
+        };
+        Some((calling.parameters, RouteAction::Call(call)))
     }
 
     /// Its own `cors`, or that of the top.
@@ -163,6 +270,7 @@ impl RouteCheck<'_, '_> {
             ("send", route.send.is_some()),
             ("cache", route.cache.is_some()),
             ("idempotent", route.idempotent.is_some()),
+            ("function", route.function.is_some()),
         ];
         for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
             let message = format!("`{key}` has no effect beside `text`, which is a fixed answer");
@@ -299,7 +407,8 @@ impl RouteCheck<'_, '_> {
         }
     }
 
-    fn cache(&mut self, idempotent: bool, pool: Option<usize>) {
+    /// Checks `cache`. `streams`: what it cannot be used with, if that answers in parts.
+    fn cache(&mut self, idempotent: bool, streams: Option<&str>) {
         let Some(time) = self.route.cache else { return };
         let path = self.path.key("cache");
         if time.0.is_zero() {
@@ -312,8 +421,8 @@ impl RouteCheck<'_, '_> {
             let message =
                 "`cache` cannot be used with `send = \"http\"`: no two requests are the same";
             self.findings.refuse(&path, message, "choose the parts that matter with a template");
-        } else if self.wire(pool).is_some_and(|wire| wire.stream.is_some()) {
-            let message = "`cache` cannot be used with a pool that has `stream`";
+        } else if let Some(what) = streams {
+            let message = format!("`cache` cannot be used with {what}");
             self.findings.refuse(&path, message, "remove one of them");
         }
     }

@@ -12,12 +12,31 @@ use crate::config::scalar::{InFlightText, Size, Time, Workers};
 /// One program and how its workers are run and asked.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["command"]))]
+#[schemars(extend("oneOf" = [{ "required": ["command"] }, { "required": ["python"] }]))]
 pub struct PoolFile {
     /// The program and its arguments. No shell is involved. A program without a slash is looked up
     /// in `PATH`; one with a slash is relative to `dir`.
     #[schemars(length(min = 1), extend("examples" = [["python3", "worker.py"]]))]
     pub command: Vec<String>,
+    /// The functions that are served, in place of a program: `"calculate.py:fib"`, several
+    /// (`"calculate.py:fib,add"`), all that the module defines (`"calculate.py:*"`), a class whose
+    /// methods are served (`"package.module:Class"`), or a script that calls `httpipe.serve`
+    /// (`"script.py"`). A file is relative to `dir`. Signatures say what callers may send. A pool
+    /// that no route names gets routes of its own: `POST /NAME`, and `GET /NAME` where every
+    /// parameter is a scalar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["calculate.py:fib"]))]
+    pub python: Option<String>,
+    /// The Python that runs the functions, relative to `dir`. If absent: that of `$VIRTUAL_ENV`,
+    /// else `.venv/bin/python` beside the module or this file, else `python3` in `PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = [".venv/bin/python"]))]
+    pub interpreter: Option<String>,
+    /// Whether workers are forked from a process that has imported the module, which takes
+    /// milliseconds and shares memory. If absent: where the import left nothing behind that a fork
+    /// would break, such as threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fork: Option<bool>,
     /// How many workers are kept ready and how many there may be under load: `"2..8"`; `4` means
     /// `"4..4"`. If absent, one for each CPU that the server may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,6 +293,9 @@ impl Default for PoolFile {
     fn default() -> Self {
         Self {
             command: Vec::new(),
+            python: None,
+            interpreter: None,
+            fork: None,
             workers: None,
             in_flight: None,
             framing: FramingFile::Both("line".to_owned()),

@@ -80,6 +80,14 @@ impl Pipes {
         }
     }
 
+    /// Tells the worker that nobody waits for a call, in `words`, where `{id}` stands for its tag.
+    /// The worker still owes an answer. Returns false if nothing was written: the worker does not
+    /// hold the call, or does not read.
+    pub fn tell_cancelled(&mut self, call: CallId, words: &str) -> bool {
+        let Some(tag) = self.correlator.tag_of(&call) else { return false };
+        self.tell(&Question::plain(words.replace("{id}", &tag.to_string()))).unwrap_or(false)
+    }
+
     /// Gives a call up: its answer is dropped when it comes. Until then the worker owes it. It is
     /// told so in `words`, where `{id}` stands for the id of the call, unless it does not read.
     pub fn give_up(&mut self, call: CallId, words: Option<&str>) {

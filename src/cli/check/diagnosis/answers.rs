@@ -165,6 +165,7 @@ impl Diagnosis<'_> {
                 "print JSON with `status`, `headers` and `body`, or remove `reply = \"http\"`"
                     .to_owned()
             }
+            ReplyShape::Kinds => "this should not happen; please report it".to_owned(),
             ReplyShape::Pattern(_) | ReplyShape::Plain => match pattern_for(question, answer) {
                 Some(reply) => self.write_reply(&reply),
                 None => "its answers do not repeat the question: remove `{input}` from `reply`, \

@@ -1,0 +1,283 @@
+//! The rules of pools that serve functions: which keys have no meaning there, and how their workers
+//! are spoken to.
+//!
+//! Pure.
+
+use crate::config::file::PoolFile;
+use crate::config::findings::Findings;
+use crate::config::framing::{Framing, Framings, IdNames, Matching};
+use crate::config::pool::{
+    Greeting, InFlight, Probe, PythonSettings, ReplyShape, StartSettings, StreamEnd,
+    StreamSettings, WireSettings,
+};
+use crate::config::scalar::InFlightText;
+use crate::config::tree::KeyPath;
+use crate::python::{DESCRIBE, loop_text};
+
+/// Keys about how a program is spoken to. The worker loop speaks in its own way.
+const EXCLUDED: [&str; 15] = [
+    "command",
+    "framing",
+    "matching",
+    "reply",
+    "error",
+    "error_status",
+    "stream",
+    "cancel",
+    "ready",
+    "hello",
+    "probe",
+    "tty",
+    "id",
+    "jsonrpc",
+    "stray",
+];
+
+/// Keys that only a pool of functions has.
+const ONLY_HERE: [&str; 2] = ["interpreter", "fork"];
+
+/// What a worker is told about a call that nobody waits for.
+const CANCEL: &str = "{id} x {}";
+
+/// Reports keys that have no meaning beside `python`, or without it.
+pub(super) fn excluded(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile) {
+    let (keys, why): (&[&str], _) = match file.python {
+        Some(_) => {
+            (&EXCLUDED, "cannot be used with `python`: functions are asked in their own way")
+        }
+        None => (&ONLY_HERE, "has no effect without `python`"),
+    };
+    for key in keys {
+        let key_path = path.key(key);
+        if findings.places.is_written(&key_path) {
+            let name = findings.name(&key_path);
+            let hint = match (*key, &file.python) {
+                ("command", _) => "keep one of them".to_owned(),
+                (_, None) => "add `python = \"FILE.py:NAME\"`, or remove it".to_owned(),
+                _ => format!("remove `{name}`"),
+            };
+            findings.refuse(&key_path, format!("`{name}` {why}"), hint);
+        }
+    }
+}
+
+/// How workers of a pool of functions are spoken to.
+pub(super) fn wire(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    python: &PythonSettings,
+) -> WireSettings {
+    let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
+    let buffer = findings.positive_size(&path.key("stream_buffer"), file.stream_buffer).0;
+    let in_bytes = |size| usize::try_from(size).unwrap_or(usize::MAX);
+    let streams = python.functions.iter().any(|function| function.kind.streams());
+    let stream = StreamSettings { end: StreamEnd::Kind, buffer: in_bytes(buffer) };
+    WireSettings {
+        framing: Framings { send: Framing::U32, reply: Framing::U32 },
+        matching: Matching::Tag,
+        reply: ReplyShape::Kinds,
+        error: None,
+        error_status: file.error_status,
+        error_is_stderr: false,
+        message_max: in_bytes(message_max),
+        takes_turns: false,
+        stream: streams.then_some(stream),
+        cancel: Some(CANCEL.to_owned()),
+        id: IdNames::default(),
+        is_json_rpc: false,
+        drops_strays: false,
+        tells_details: false,
+    }
+}
+
+/// What a new worker is sent: the loop, and the question whose answer shows that it is ready.
+pub(super) fn start() -> StartSettings {
+    StartSettings {
+        ready: None,
+        hello: vec![Greeting { send: loop_text().to_owned(), answer: false }],
+        probe: Some(Probe { send: DESCRIBE.to_owned(), reply: None }),
+    }
+}
+
+/// How many calls a worker takes at once: as many as every function of the pool can.
+pub(super) fn in_flight(file: &PoolFile, python: &PythonSettings) -> InFlight {
+    let derived = python.functions.iter().map(|function| function.in_flight.max(1)).min();
+    match &file.in_flight {
+        Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
+        Some(InFlightText::Text(_)) => InFlight::Auto,
+        None => InFlight::Fixed(derived.unwrap_or(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::check::{Host, check};
+    use crate::config::file::File;
+    use crate::config::pool::{Import, LaunchSettings};
+    use crate::config::server::{AccessSettings, Config};
+    use crate::config::tree::Tree;
+    use crate::python::{Function, PythonTarget};
+
+    fn function(signature: serde_json::Value) -> Function {
+        serde_json::from_value(signature).expect("a function")
+    }
+
+    fn functions() -> Vec<Function> {
+        let n =
+            serde_json::json!([{ "name": "n", "schema": { "type": "integer" }, "required": true }]);
+        let items = serde_json::json!([{ "name": "items", "schema": { "type": "array" }, "required": true }]);
+        let raw =
+            serde_json::json!([{ "name": "data", "schema": {}, "bytes": true, "required": true }]);
+        let stream = serde_json::json!({ "name": "count", "kind": "stream", "parameters": n });
+        vec![
+            function(
+                serde_json::json!({ "name": "fib", "kind": "sync", "parameters": n, "pure": true }),
+            ),
+            function(
+                serde_json::json!({ "name": "sum", "kind": "async", "parameters": items, "in_flight": 64 }),
+            ),
+            function(serde_json::json!({ "name": "blob", "kind": "sync", "parameters": raw })),
+            function(stream),
+        ]
+    }
+
+    fn checked(pool: &str, rest: &str, functions: Vec<Function>) -> Result<Config, Vec<String>> {
+        let text = format!("[pool.calc]\n{pool}\n{rest}");
+        let (tree, _) = Tree::parse(&text).expect("valid TOML");
+        let file: File = tree.values.try_into().expect("its shape is right");
+        let launch = LaunchSettings {
+            program: PathBuf::from("/usr/bin/python3"),
+            name: "python3".to_owned(),
+            arguments: vec![],
+            dir: PathBuf::from("/"),
+            env: vec![],
+            tty: false,
+            watch: vec![],
+            files: Some(vec![]),
+        };
+        let target = PythonTarget::parse("calculate.py:fib").expect("a target");
+        let python = PythonSettings { target, fork: None, version: "3.11.7".to_owned(), functions };
+        let import = Import {
+            why: String::new(),
+            prefix: String::new(),
+            took_ms: 1.0,
+            unsafe_to_fork: None,
+        };
+        let host = Host {
+            processors: 1,
+            launches: BTreeMap::from([("calc".to_owned(), launch)]),
+            files: BTreeMap::new(),
+            access: AccessSettings::Off,
+            pythons: BTreeMap::from([("calc".to_owned(), (python, import))]),
+        };
+        check(&file, &tree.places, &host, vec![]).map_err(|problems| {
+            let said = |one: crate::config::problem::Problem| {
+                format!("{} -- {}", one.message, one.hint.unwrap_or_default())
+            };
+            problems.into_iter().map(said).collect()
+        })
+    }
+
+    fn said(pool: &str, rest: &str) -> String {
+        let python = format!("python = \"calculate.py:fib\"\n{pool}");
+        checked(&python, rest, functions()).expect_err(rest).join("; ")
+    }
+
+    #[test]
+    fn each_key_of_other_programs_is_refused_beside_functions() {
+        for (key, value) in [
+            ("command", "[\"cat\"]"),
+            ("framing", "\"line\""),
+            ("matching", "\"tag\""),
+            ("reply", "\"json\""),
+            ("error", "\"e|{message}\""),
+            ("error_status", "500"),
+            ("stream", "\"more\""),
+            ("cancel", "\"x\""),
+            ("ready", "\"> \""),
+            ("hello", "[]"),
+            ("probe", "{ send = \"x\" }"),
+            ("tty", "false"),
+            ("id", "\"x\""),
+            ("jsonrpc", "false"),
+            ("stray", "\"stop\""),
+        ] {
+            let said = said(&format!("{key} = {value}"), "");
+            assert!(said.starts_with(&format!("`{key}` cannot be used with `python`")), "{said}");
+        }
+        for key in ["interpreter = \"x\"", "fork = true"] {
+            let said = checked(&format!("command = [\"cat\"]\n{key}"), "", vec![]);
+            let said = said.expect_err(key).join("; ");
+            assert!(said.contains("has no effect without `python`"), "{said}");
+        }
+    }
+
+    #[test]
+    fn functions_have_routes_of_their_own_unless_a_route_names_their_pool() {
+        let config = checked("python = \"calculate.py:*\"", "", functions()).expect("valid");
+        let labels: Vec<&str> = config.routes.iter().map(|route| &*route.label).collect();
+        let all = ["GET /fib", "POST /fib", "POST /sum", "POST /blob", "GET /count", "POST /count"];
+        assert_eq!(labels, all);
+        let route = "[[route]]\nmatch = \"GET /v1/fib/{n}\"\nfunction = \"fib\"";
+        let config = checked("python = \"calculate.py:*\"", route, functions()).expect("valid");
+        assert_eq!(config.routes.len(), 1);
+    }
+
+    #[test]
+    fn a_route_of_a_function_is_refused_what_cannot_work() {
+        let routes = [
+            "match = \"GET /a?n={n}\"",
+            "match = \"GET /a?n={n}\"\nfunction = \"fob\"",
+            "match = \"GET /a?m={m}\"\nfunction = \"fib\"",
+            "match = \"GET /a?n={n:float}\"\nfunction = \"fib\"",
+            "match = \"POST /a\"\nfunction = \"fib\"\nsend = \"{body}\"",
+            "match = \"GET /a?n={n}\"\nfunction = \"fib\"\nparams.n = { min = 1 }",
+            "match = \"GET /a\"\nfunction = \"blob\"",
+            "match = \"POST /a?data={data}\"\nfunction = \"blob\"",
+            "match = \"GET /a?n={n}\"\nfunction = \"sum\"",
+            "match = \"GET /a\"\nfunction = \"count\"\nidempotent = true\ncache = \"1s\"",
+            "match = \"POST /a\"\nfunction = \"sum\"\ncache = \"1s\"",
+        ];
+        let all = routes.map(|route| said("", &format!("[[route]]\n{route}"))).join("\n");
+        insta::assert_snapshot!(all, @r##"
+this route does not say which function it calls: fib, sum, blob, count -- add `function = "fib"`
+`calculate.py:fib` serves no function `fob` -- did you mean "fib"?
+`fib` has no parameter `m` -- did you mean `n`?
+`n` of `fib` is no float -- write {n}: the signature has its type
+`send` cannot be used with a function: it is asked by its parameters -- remove it
+`params.n` has no effect: the signature says what may be sent -- write it into the annotation, or check it in the function
+`blob` needs `data`, which no GET has -- add it to the query: data={data}, or take POST
+`data` is bytes: it is the body -- take it out of `match`
+`sum` has no parameter `n` -- it has items
+`cache` cannot be used with a function that yields parts -- remove one of them
+`cache` would answer a second call without running it -- add `idempotent = true` if a call may be left out, else remove `cache`
+"##);
+    }
+
+    #[test]
+    fn a_worker_takes_as_many_calls_as_every_function_can() {
+        let in_flight = |pool: &str, functions: Vec<Function>| {
+            let pool = format!("python = \"calculate.py:*\"\n{pool}");
+            checked(&pool, "", functions).expect("valid").pools[0].rules.in_flight
+        };
+        assert_eq!(in_flight("", functions()), InFlight::Fixed(1));
+        assert_eq!(in_flight("", functions().split_off(1)[..1].to_vec()), InFlight::Fixed(64));
+        assert_eq!(in_flight("in_flight = 3", functions()), InFlight::Fixed(3));
+    }
+
+    #[test]
+    fn another_function_is_another_program() {
+        let program = |pool: &str, functions: Vec<Function>| {
+            let pool = format!("python = \"calculate.py:*\"\n{pool}");
+            checked(&pool, "", functions).expect("valid").pools[0].program.clone()
+        };
+        assert_eq!(program("", functions()), program("", functions()));
+        assert_eq!(program("", functions()), program("workers = 3", functions()));
+        assert_ne!(program("", functions()), program("", functions().split_off(1)));
+    }
+}
