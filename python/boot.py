@@ -17,6 +17,7 @@ if sys.version_info < (3, 9):
     os.write(1, bytearray([0, 0, len(end) >> 8, len(end) & 255]) + end)
     sys.stderr.write(why + "\n")
     sys.exit(2)
+sys.path[:] = [path for path in sys.path if path]  # a file select.py beside the program is not Python's
 worker = {"__name__": "httpipe._worker", "__file__": "<httpipe>"}
 exec(compile(text, "<httpipe>", "exec"), worker)
 worker["main_" + (sys.argv[2:] or ["worker"])[0]](sys.argv[1])

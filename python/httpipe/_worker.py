@@ -122,7 +122,7 @@ def serve(*functions: Callable[..., Any], **named: Callable[..., Any]) -> None:
     for function in functions:
         name = getattr(function, "__name__", "")
         if not name.isidentifier():
-            raise TypeError("%r has no name; use httpipe.serve(name=…)" % (function,))
+            raise TypeError("httpipe.serve got a %s that has no name; write serve(NAME=…)" % type(function).__name__)
         things.append((name, function))
     things += named.items()
     if _at_serve is not None:
@@ -1190,14 +1190,14 @@ def _import_file(path: str) -> types.ModuleType:
     util = importlib.import_module("importlib.util")
     spec = util.spec_from_file_location(name, full)
     module = sys.modules[name] = util.module_from_spec(spec)
-    sys.path[0] = os.path.dirname(full)
+    sys.path.insert(0, os.path.dirname(full))
     sys.argv = [full]
     spec.loader.exec_module(module)
     return typing.cast(types.ModuleType, module)
 
 
 def _import_module(name: str) -> types.ModuleType:
-    sys.path[0] = os.getcwd()
+    sys.path.insert(0, os.getcwd())
     sys.argv = [name]
     return importlib.import_module(name)
 
@@ -1242,7 +1242,7 @@ def run_script(path: str) -> None:
     full = os.path.abspath(path)
     if not os.path.isfile(full):
         raise Problem("missing", "there is no file `%s` in %s" % (path, os.getcwd()))
-    sys.path[0] = os.path.dirname(full)
+    sys.path.insert(0, os.path.dirname(full))
     sys.argv = [full]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__file__ = full
@@ -1358,16 +1358,24 @@ class Loop:
     def serve(self) -> None:
         """Answers calls until the server closes the wire. SIGTERM ends it as `sys.exit()` does."""
         signal.signal(signal.SIGTERM, self._terminate)
-        os.register_at_fork(after_in_child=_default_sigterm)
+        masks: list[Any] = []  # a SIGTERM for a child whose handlers are not yet set waits
+        os.register_at_fork(
+            before=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})),
+            after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop()),
+            after_in_child=lambda: self._forget_sigterm(masks.pop()),
+        )
         self.run()
 
     def run(self) -> None:
-        for setup in self.program.setups:
-            setup()
+        try:
+            for setup in self.program.setups:
+                setup()
+        except BaseException as error:
+            self._refuse(error)
         while not self.at_end:
             self._receive()
             since = 0.0
-            while self.waiting:
+            while self.waiting and not self.ending:
                 self._next()
                 if self.waiting:
                     now = time.monotonic()
@@ -1376,13 +1384,26 @@ class Loop:
                         self.wire.flush()
                         since = 0.0
             self.wire.flush()
+            if self.ending:
+                sys.exit(0)  # a function caught the exit
         for close in self.program.closes:
             close()
+
+    def _refuse(self, error: BaseException) -> NoReturn:
+        """Says that `setup` failed."""
+        self._leave_if_over()
+        refuse(self.wire, problem_of(error, "`setup`"))
 
     def _terminate(self, *_: Any) -> None:
         if not self.ending:
             self.ending = True
             sys.exit(0)
+
+    def _forget_sigterm(self, mask: Any) -> None:
+        """What a function forks ends by SIGTERM as usual."""
+        if signal.getsignal(signal.SIGTERM) == self._terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _receive(self) -> None:
         messages = self.wire.read()
@@ -1475,14 +1496,6 @@ class Loop:
             ends = [(failed(function, error), b"")] * len(good)
         for (tag, _), (head, tail) in zip(good, ends):
             self.wire.answer(tag, head, tail)
-
-
-def _default_sigterm() -> None:
-    """What a function forks ends by SIGTERM as usual."""
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    except ValueError:  # a thread forked
-        pass
 
 
 def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
@@ -1583,9 +1596,13 @@ class AsyncLoop(Loop):
     async def _main(self) -> None:
         self.events = asyncio.get_running_loop()
         self.over: asyncio.Future[None] = self.events.create_future()
-        for setup in self.program.setups:
-            await _awaited(setup())
+        try:
+            for setup in self.program.setups:
+                await _awaited(setup())
+        except BaseException as error:
+            self._refuse(error)
         self.events.add_reader(self.wire.rd, self._readable)
+        os.register_at_fork(after_in_child=lambda: self.events.call_soon(self.wire.flush))  # a child that comes back ends
         await self.over
         while self.tasks:
             await asyncio.wait({task for task, _ in self.tasks.values()})
@@ -1611,8 +1628,11 @@ class AsyncLoop(Loop):
             else:
                 self._begin([tag], self._one(tag, function, rest))
         for function, calls in batches.items():
-            for first in range(0, len(calls), function.batch):
-                several = calls[first : first + function.batch]
+            good, bad = good_calls(function, calls)
+            for end in bad:
+                self._answer(*end)
+            for first in range(0, len(good), function.batch):
+                several = good[first : first + function.batch]
                 self._begin([tag for tag, _ in several], self._several(function, several))
         if self.at_end:
             self.events.remove_reader(self.wire.rd)
@@ -1636,10 +1656,12 @@ class AsyncLoop(Loop):
             return  # the process ends
         else:
             ends = task.result()
-        if not self.ending:
-            for end in ends:
-                self._answer(*end)
-            self._flush_soon()
+        if self.ending:
+            self._break(SystemExit(0))
+            return
+        for end in ends:
+            self._answer(*end)
+        self._flush_soon()
 
     def _stop(self, tag: bytes) -> None:
         super()._stop(tag)
@@ -1688,20 +1710,18 @@ class AsyncLoop(Loop):
         self._flush()
         await asyncio.sleep(0)  # others have a turn, even if the stream never waits
 
-    async def _several(self, function: Function, calls: list[tuple[bytes, Any]]) -> list[tuple[bytes, bytes, Any]]:
-        good, bad = good_calls(function, calls)
-        if not good:
-            return bad
-        tags = [tag for tag, _ in good]
+    async def _several(
+        self, function: Function, calls: list[tuple[bytes, dict[str, Any]]]
+    ) -> list[tuple[bytes, bytes, Any]]:
         try:
-            value = await _awaited(function.run_batch([arguments for _, arguments in good]))
-            ends = batch_ends(function, value, len(good))
+            value = await _awaited(function.run_batch([arguments for _, arguments in calls]))
+            ends = batch_ends(function, value, len(calls))
         except BaseException as error:
             self._leave_if_over()
             if isinstance(error, asyncio.CancelledError) and self._is_stopped(calls[0][0]):
                 raise
-            ends = [(failed(function, error), b"")] * len(good)
-        return bad + [(tag, *end) for tag, end in zip(tags, ends)]
+            ends = [(failed(function, error), b"")] * len(calls)
+        return [(tag, *end) for (tag, _), end in zip(calls, ends)]
 
     def _answer(self, tag: bytes, head: bytes, tail: Any) -> None:
         try:
@@ -1722,8 +1742,8 @@ class AsyncLoop(Loop):
         except OSError as error:
             self._break(error)
 
-    def _break(self, error: OSError) -> None:
-        """Ends the loop: the wire is broken, so nothing can be answered."""
+    def _break(self, error: BaseException) -> None:
+        """Ends the loop, and answers nothing more."""
         self.ending = True
         if not self.over.done():
             self.over.set_exception(error)
