@@ -142,7 +142,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-_scan = _decoder.scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = getattr(_decoder, "scan_once")
 
 
 def loads(text: str) -> Any:
@@ -201,7 +201,8 @@ def _make_dumps(ensure_ascii: bool) -> Callable[[Any], str]:
     )
     try:
         quote = json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
-        encode = json.encoder.c_make_encoder(None, _json_form, quote, None, ":", ",", False, False, False)
+        make: Any = getattr(json.encoder, "c_make_encoder")
+        encode = make(None, _json_form, quote, None, ":", ",", False, False, False)
         if "".join(encode({"a": [1, "é"]}, 0)) != encoder.encode({"a": [1, "é"]}):
             raise TypeError
     except (AttributeError, TypeError):
@@ -478,7 +479,7 @@ class Types:
                 raise
             inner = None
         if checked and "pydantic" in sys.modules and hasattr(sys.modules["pydantic"], "TypeAdapter"):
-            strict, outer = inner and inner.read, _pydantic(typing.Annotated[args])  # type: ignore[index]
+            strict, outer = inner and inner.read, _pydantic(typing.Annotated[args])
             return outer if strict is None else Type(outer.schema, lambda value: outer.read(strict(value)))  # type: ignore[misc]
         assert inner is not None
         texts = [note for note in notes if isinstance(note, str)]
@@ -1091,8 +1092,9 @@ class Wire:
 def _flush_by_line() -> None:
     """What the program prints is in the log at once."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def _take(descriptor: int) -> int:
@@ -1291,13 +1293,13 @@ def _place_of(error: BaseException) -> tuple[str, str]:
     """Returns `file:line` of the last frame of the program's own code, and the text of that line."""
     if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
         return "%s:%d" % (error.filename, error.lineno or 0), (error.text or "").strip()
-    found = ("", "")
+    found = None
     trace = error.__traceback__
     while trace is not None:
         if _is_own(trace.tb_frame.f_code.co_filename):
             found = trace.tb_frame.f_code.co_filename, trace.tb_lineno
         trace = trace.tb_next
-    return _place(*found) if found[0] else ("", "")  # type: ignore[arg-type]
+    return _place(*found) if found else ("", "")
 
 
 def _text_of(error: BaseException) -> str:
@@ -1513,7 +1515,7 @@ def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
         raise BadParameter("", "the arguments are nested too deeply") from None
     except ValueError as error:
         if "integer string conversion" in str(error):
-            most = sys.get_int_max_str_digits()  # type: ignore[attr-defined]
+            most = sys.get_int_max_str_digits()
             raise BadParameter("", "a whole number has more than %d digits" % most) from None
         raise BadParameter("", "the arguments are not JSON: %s" % error) from None
     if raw is not None and type(given) is dict:
@@ -1766,6 +1768,7 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
     """
     global _at_serve, _served_elsewhere
     began = time.perf_counter()
+    was_served = False
 
     def make(things: list[tuple[str, Any]]) -> None:
         nonlocal was_served
@@ -1779,7 +1782,6 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
         program.import_ms = (time.perf_counter() - began) * 1000
         ready(program)
 
-    was_served = False
     _publish()
     if ":" in target:
         _served_elsewhere = True
@@ -2105,6 +2107,7 @@ def _unsafe_objects(objects: list[Any]) -> str | None:
             (tempfile._TemporaryFileWrapper, lambda it: it.delete and not it.file.closed, why.replace("%s", "file", 1)),
         ]
     for kind, matters, why in kinds:
+        one: Any
         for one in _instances(objects, kind):
             if matters(one):
                 return why % one.name if "%s" in why else why
@@ -2165,6 +2168,7 @@ def _unsafe_threads() -> str | None:
             time.sleep(0.001)
     except ChildProcessError:  # the program ignores SIGCHLD
         pass
+    left = 0
     for _ in range(50):  # a thread that has been joined takes a moment to go
         left = others()
         if not left:
