@@ -111,7 +111,8 @@ async fn live(
     process: &Process,
     mut pipes: Pipes,
 ) -> ExitReason {
-    let mut watcher = Watcher::new(process.id(), pipes.stdin());
+    let [stdin, stdout] = pipes.ends();
+    let mut watcher = Watcher::new(process.id(), stdin, stdout);
     let ready = tokio::select! {
         biased;
         reason = poll_fn(|context| link.poll_order(context)) => {
@@ -131,7 +132,8 @@ async fn live(
         Ok(Ok(beginning)) => {
             pool.begins(link, &beginning);
             if settings.program.wire.takes_turns {
-                link.takes_turns(Turns::new(watcher, &settings.program.wire));
+                let wire = &settings.program.wire;
+                link.takes_turns(Turns::new(watcher, wire, beginning.uncertain));
             }
             let ends_with_answer = pipes.ends_with_answer();
             *link.pipes.borrow_mut() = Some(pipes);

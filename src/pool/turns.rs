@@ -35,6 +35,8 @@ pub(super) struct Turns {
     longest: Cell<Duration>,
     /// When the worker was last seen to wait, with nothing of its output left to read.
     seen_waiting: Cell<Option<Instant>>,
+    /// It reads its input in a way that no look shows, as far as is known.
+    reads_unseen: Cell<bool>,
 }
 
 /// What a worker does now.
@@ -50,7 +52,8 @@ enum Now {
 }
 
 impl Turns {
-    pub(super) fn new(watcher: Watcher, wire: &WireSettings) -> Self {
+    /// `uncertain` is the last look before its first question, if that did not show it waiting.
+    pub(super) fn new(watcher: Watcher, wire: &WireSettings, uncertain: Option<Look>) -> Self {
         Self {
             watcher: RefCell::new(watcher),
             ends_answer: wire.framing.reply == Framing::Turn,
@@ -59,6 +62,7 @@ impl Turns {
             uncertain: Cell::new(0),
             longest: Cell::new(Duration::ZERO),
             seen_waiting: Cell::new(None),
+            reads_unseen: Cell::new(uncertain == Some(Look::Works)),
         }
     }
 
@@ -95,6 +99,10 @@ impl Turns {
     /// Returns true if the worker was seen to wait at this very moment.
     pub(super) fn is_seen_waiting(&self, now: Instant) -> bool {
         self.seen_waiting.get() == Some(now)
+    }
+
+    fn is_silent(&self) -> bool {
+        matches!(&*self.now.borrow(), Now::Asked { turn, .. } if turn.is_silent())
     }
 
     fn has_answer(&self) -> bool {
@@ -157,15 +165,20 @@ impl Turns {
     pub(super) fn look_at(&self, pipes: &mut Pipes) -> (Look, usize) {
         // Before the look, or the worker may read it in between.
         let is_read = pipes.is_read();
-        let mut look = self.watcher.borrow_mut().look();
-        match look {
+        let mut watcher = self.watcher.borrow_mut();
+        let mut look = if self.is_silent() { watcher.look_closely() } else { watcher.look() };
+        if matches!(look, Look::Waits | Look::MayWait { .. }) {
+            self.reads_unseen.set(false);
+        }
+        if !is_read {
             // A stopped worker still seems to wait, although it has not read the question.
-            Look::Waits | Look::MayWait { reads: true, .. } if !is_read => look = Look::Works,
-            // It has answered and closed its stdin, so it will not wait for input again.
-            Look::Works if self.has_long_answered() && pipes.is_stdin_closed() => {
-                look = Look::Waits;
-            }
-            _ => {}
+            look = Look::Works;
+        } else if look == Look::Works && self.reads_unseen.get() {
+            look = Look::Hidden;
+        }
+        if look == Look::Works && self.has_long_answered() && pipes.is_stdin_closed() {
+            // It has answered, and will not wait for input again.
+            look = Look::Waits;
         }
         // After the look: everything that it wrote before it waited is in the pipe now.
         (look, pipes.read_rest())

@@ -9,7 +9,7 @@ mod words;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -390,9 +390,9 @@ impl Pipes {
         self.outgoing.is_empty()
     }
 
-    /// Our end of the pipe that its questions go through.
-    pub fn stdin(&self) -> BorrowedFd<'_> {
-        self.input.pipe()
+    /// Our ends of the pipes that its questions and its answers go through.
+    pub fn ends(&self) -> [BorrowedFd<'_>; 2] {
+        [self.input.pipe(), self.stdout.as_fd()]
     }
 
     /// Returns true if the program gets one question, and ends with its answer.

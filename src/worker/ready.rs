@@ -25,6 +25,8 @@ const BANNER_REST: Duration = Duration::from_millis(50);
 /// Most bytes of a banner.
 const BANNER_MOST: usize = 1 << 20;
 
+/// How long a worker that says that it is ready may take until it waits for its input.
+const BANNER_LOOKS: Duration = Duration::from_millis(200);
 /// Most bytes of an unannounced banner that the log shows.
 const BANNER_KEPT: usize = 200;
 
@@ -56,7 +58,8 @@ pub enum NotReady {
     /// Its answers end when it waits for its input, which the kernel does not show.
     #[error(
         "the kernel does not show when it waits for its input (another user's process, no /proc, a \
-         sandbox), so nothing ends its answers: use another framing than `turn`"
+         sandbox, an input that never blocks), so nothing ends its answers: use another framing \
+         than `turn`"
     )]
     Hidden,
     /// A greeting or the probe cannot be sent in this framing.
@@ -102,13 +105,22 @@ pub async fn prepare(
     let mut starting =
         Starting { pipes, watcher, process, beginning: Beginning::default(), kept: 0 };
     match &program.start.ready {
-        Some(ready) => skip_banner(starting.pipes, ready).await?,
+        Some(ready) => {
+            skip_banner(starting.pipes, ready).await?;
+            if program.wire.takes_turns {
+                starting.find_out_how_it_waits().await?;
+            }
+        }
         // The loop writes nothing before it is asked.
         None if program.python.is_some() => {}
         None => starting.wait_for_input(settings.rules.start_timeout).await?,
     }
-    if starting.beginning.uncertain == Some(Look::Hidden) && program.wire.needs_turns() {
-        return Err(NotReady::Hidden);
+    if program.wire.needs_turns() {
+        match starting.beginning.uncertain {
+            Some(Look::Hidden) => return Err(NotReady::Hidden),
+            Some(Look::Works) if starting.watcher.never_blocks() => return Err(NotReady::Hidden),
+            _ => {}
+        }
     }
     for greeting in &program.start.hello {
         if greeting.answer {
@@ -156,7 +168,12 @@ impl Starting<'_> {
     async fn wait_for_input(&mut self, start_timeout: Duration) -> Result<(), NotReady> {
         let mut start = Start::new(Instant::now(), start_timeout);
         loop {
+            let is_read = self.pipes.is_read();
             let mut look = self.watcher.look();
+            if !is_read {
+                // It is stopped, or was woken a moment ago, and only seems to wait.
+                look = Look::Works;
+            }
             self.pipes.read_rest();
             if self.drop_output() {
                 start.wrote(Instant::now());
@@ -167,6 +184,9 @@ impl Starting<'_> {
                     return Err(NotReady::OutOfStep(why.to_owned()));
                 }
             }
+            if look == Look::Works && self.watcher.never_blocks() {
+                start.never_blocks();
+            }
             let cpu = usage::of(self.process.id()).map(|usage| usage.cpu).unwrap_or_default();
             let now = Instant::now();
             if let Some(over) = start.looked(now, look, cpu) {
@@ -174,6 +194,20 @@ impl Starting<'_> {
                 return Ok(());
             }
             self.read_until(start.next_look(now)).await?;
+        }
+    }
+
+    /// Finds out whether a worker that has said that it is ready can be seen to wait for its input.
+    async fn find_out_how_it_waits(&mut self) -> Result<(), NotReady> {
+        let end = Instant::now() + BANNER_LOOKS;
+        loop {
+            let look = self.watcher.look();
+            let now = Instant::now();
+            if look != Look::Works || now >= end {
+                self.beginning.uncertain = (look != Look::Waits).then_some(look);
+                return Ok(());
+            }
+            self.read_until(now + Duration::from_millis(1)).await?;
         }
     }
 
@@ -221,8 +255,12 @@ impl Starting<'_> {
                 continue;
             }
             let is_read = self.pipes.is_read();
-            let mut look = self.watcher.look();
-            if !is_read && matches!(look, Look::Waits | Look::MayWait { reads: true, .. }) {
+            let mut look =
+                if turn.is_silent() { self.watcher.look_closely() } else { self.watcher.look() };
+            if look == Look::Works && self.beginning.uncertain == Some(Look::Works) {
+                look = Look::Hidden;
+            }
+            if !is_read {
                 // It is stopped, or was woken a moment ago, and only seems to wait.
                 look = Look::Works;
             }

@@ -30,6 +30,8 @@ const RUNNING_GRACE: Duration = Duration::from_millis(20);
 const STILL: Duration = Duration::from_millis(5);
 /// How long a new worker that may wait for its input must be still before it is asked.
 const START_STILL: Duration = Duration::from_millis(100);
+/// How long a new worker whose input does not block must use hardly any CPU before it is asked.
+const CALM: Duration = Duration::from_millis(500);
 
 /// One turn of one worker.
 #[derive(Clone, Debug)]
@@ -79,6 +81,11 @@ impl Turn {
         }
     }
 
+    /// Returns true if nothing was written yet.
+    pub fn is_silent(&self) -> bool {
+        self.written.is_none()
+    }
+
     /// The program has written something; `whole`: at least one whole message.
     pub fn wrote(&mut self, now: Instant, whole: bool) {
         let first = self.written.map_or(now, |(first, _)| first);
@@ -119,7 +126,8 @@ impl Turn {
             Look::Waits => return Some(Over::Certain),
             Look::Works => false,
             Look::MayWait { runs: true, .. } => self.is_answered && still >= RUNNING_GRACE,
-            Look::MayWait { .. } if self.ends_answer => still >= STILL,
+            // Without any sign of an answer, only a program that certainly waits has none.
+            Look::MayWait { .. } if self.ends_answer => self.written.is_some() && still >= STILL,
             Look::MayWait { .. } | Look::Hidden => self.is_answered,
         };
         is_over.then_some(Over::Uncertain)
@@ -212,12 +220,31 @@ pub struct Start {
     /// How long a worker may be still before it is asked although it does not wait for input in
     /// any way that can be seen.
     patience: Duration,
+    /// Its input does not block, so it asks for input again and again.
+    never_blocks: bool,
+    /// Since when its CPU time is measured, and what it was then.
+    measured: (Instant, Duration),
+    /// It used hardly any CPU while it was measured last.
+    is_calm: bool,
 }
 
 impl Start {
     /// A worker that starts now and is to be ready within `start_timeout`.
     pub fn new(now: Instant, start_timeout: Duration) -> Self {
-        Self { begun: now, still_since: now, cpu: Duration::ZERO, patience: start_timeout / 2 }
+        Self {
+            begun: now,
+            still_since: now,
+            cpu: Duration::ZERO,
+            patience: start_timeout / 2,
+            never_blocks: false,
+            measured: (now, Duration::ZERO),
+            is_calm: false,
+        }
+    }
+
+    /// Its input does not block. So it is never seen to wait for it, and is never still.
+    pub fn never_blocks(&mut self) {
+        self.never_blocks = true;
     }
 
     /// It has written something.
@@ -238,11 +265,20 @@ impl Start {
             self.cpu = cpu;
             self.still_since = now;
         }
+        let (since, before) = self.measured;
+        let measured = now.saturating_duration_since(since);
+        if measured >= CALM {
+            self.is_calm = cpu.saturating_sub(before) <= measured / 10;
+            self.measured = (now, cpu);
+        }
         let still = now.saturating_duration_since(self.still_since);
         let is_ready = match look {
             Look::Waits => return Some(Over::Certain),
             Look::MayWait { reads: true, .. } => true,
             Look::MayWait { reads: false, .. } | Look::Hidden => still >= START_STILL,
+            Look::Works if self.never_blocks => {
+                self.is_calm || now.saturating_duration_since(self.begun) >= self.patience
+            }
             Look::Works => still >= self.patience,
         };
         is_ready.then_some(Over::Uncertain)
@@ -310,6 +346,17 @@ mod tests {
         let end = turn.looked(now + 16 * MILLISECOND, READS_BESIDE_A_CLOCK);
         assert_eq!(end, Some(Over::Uncertain));
         assert_eq!(turn.looked(now + 17 * MILLISECOND, Look::Hidden), None, "it never ends");
+    }
+
+    #[test]
+    fn an_empty_answer_needs_a_program_that_certainly_waits() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, true);
+        for seconds in 0..100 {
+            let later = now + Duration::from_secs(seconds);
+            assert_eq!(turn.looked(later, READS_BESIDE_A_CLOCK), None);
+        }
+        assert_eq!(turn.looked(now, Look::Waits), Some(Over::Certain));
     }
 
     #[test]
@@ -395,6 +442,35 @@ mod tests {
         assert_eq!(start.looked(later + 149 * MILLISECOND, Look::Hidden, 2 * cpu), None);
         let ready = start.looked(later + 150 * MILLISECOND, Look::Hidden, 2 * cpu);
         assert_eq!(ready, Some(Over::Uncertain));
+    }
+
+    #[test]
+    fn a_worker_whose_input_does_not_block_is_asked_once_it_is_calm() {
+        let begun = Instant::now();
+        let at = |millis: u32| (begun + millis * MILLISECOND, millis * MILLISECOND);
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        // It loads until the 2000th millisecond, and then asks for input every so often.
+        for millis in (0..2000).step_by(20) {
+            let (now, cpu) = at(millis);
+            start.never_blocks();
+            assert_eq!(start.looked(now, Look::Works, cpu), None, "{millis}");
+        }
+        let mut ready = (2000..4000).step_by(20).filter(|millis| {
+            let cpu = 2000 * MILLISECOND + (millis - 2000) * MILLISECOND / 20;
+            start.looked(at(*millis).0, Look::Works, cpu).is_some()
+        });
+        assert!(ready.next().is_some_and(|millis| millis <= 3100));
+    }
+
+    #[test]
+    fn a_worker_that_asks_for_input_without_a_pause_is_asked_at_last() {
+        let begun = Instant::now();
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        start.never_blocks();
+        for (seconds, ready) in [(1, None), (14, None), (15, Some(Over::Uncertain))] {
+            let age = Duration::from_secs(seconds);
+            assert_eq!(start.looked(begun + age, Look::Works, age), ready);
+        }
     }
 
     #[test]

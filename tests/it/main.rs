@@ -71,6 +71,7 @@ mod stress;
 mod support;
 mod system;
 mod turn;
+mod turn_in_doubt;
 mod two_pools;
 mod unasked;
 mod uploads;

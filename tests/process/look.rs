@@ -5,9 +5,19 @@ use std::time::{Duration, Instant};
 use httpipe::testing::worker::look::{Look, Watcher};
 use httpipe::testing::worker::process::Process;
 use httpipe::testing::worker::spawn::{Streams, spawn};
-use httpipe::testing::worker::turn::{Over, Turn};
+use httpipe::testing::worker::turn::{Over, Start, Turn};
 
-use crate::support::{guard, moment, shell};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{guard, moment, shell, state};
+
+/// Starts a program, and somebody who looks at it.
+fn started(script: &str) -> (Process, Streams, Watcher) {
+    let (process, streams) = spawn(&shell(script), &guard()).expect("the shim starts");
+    let (stdin, stdout) = (streams.stdin.get_ref(), streams.stdout.get_ref());
+    let watcher = Watcher::new(process.id(), stdin, stdout);
+    (process, streams, watcher)
+}
 
 /// One program, asked turn by turn.
 struct Asked {
@@ -18,11 +28,17 @@ struct Asked {
 
 impl Asked {
     async fn start(script: &str) -> Self {
-        let (process, streams) = spawn(&shell(script), &guard()).expect("the shim starts");
-        let watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+        let (process, streams, watcher) = started(script);
         let mut asked = Self { _process: process, streams, watcher };
-        asked.until_over(Turn::new(Instant::now(), true)).await;
-        asked
+        let mut start = Start::new(Instant::now(), Duration::from_secs(20));
+        loop {
+            let look = asked.watcher.look();
+            asked.read_all(&mut Vec::new());
+            if start.looked(Instant::now(), look, Duration::ZERO).is_some() {
+                return asked;
+            }
+            moment().await;
+        }
     }
 
     /// Asks a question. Returns what the program writes in this turn, and how sure its end is.
@@ -109,8 +125,7 @@ async fn a_program_that_works_or_sleeps_is_not_seen_to_wait() {
         "exec cat <&-",
         "cat /dev/null; sleep 9",
     ] {
-        let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
-        let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+        let (_process, _streams, mut watcher) = started(program);
         for _ in 0..200 {
             let look = watcher.look();
             assert!(!matches!(look, Look::Waits | Look::MayWait { .. }), "{program}: {look:?}");
@@ -145,8 +160,7 @@ async fn a_pipe_of_somebody_else_is_not_taken_for_the_questions() {
     let program = "exec python3 -uc '
 import os
 read, write = os.pipe(); os.dup2(read, 0); os.read(0, 1)'";
-    let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
-    let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+    let (_process, _streams, mut watcher) = started(program);
     for _ in 0..300 {
         assert_eq!(watcher.look(), Look::Works);
         moment().await;
@@ -162,8 +176,7 @@ read, write = os.pipe(); byte = bytearray(1)
 while True:
     os.readv(0, [byte])
     if byte == b\"x\": os.dup2(read, 0)'";
-    let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
-    let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+    let (_process, streams, mut watcher) = started(program);
     for question in ["a", "b", "c", "x"] {
         while watcher.look() != Look::Waits {
             moment().await;
@@ -187,8 +200,7 @@ def pass_on(take, give):
 threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
 threading.Thread(target=pass_on, args=(b, a), daemon=True).start()
 os.write(a[1], b\"x\"); print(\"begun\"); sys.stdin.read()'";
-    let (process, streams) = spawn(&shell(program), &guard()).expect("the shim starts");
-    let mut watcher = Watcher::new(process.id(), streams.stdin.get_ref());
+    let (_process, streams, mut watcher) = started(program);
     let mut begun = [0; 16];
     while rustix::io::read(streams.stdout.get_ref(), &mut begun).is_err() {
         moment().await;
@@ -216,8 +228,90 @@ ctypes.CDLL(None).syscall(60, 0)'";
 
 #[tokio::test]
 async fn a_process_that_is_not_ours_to_see_is_hidden() {
-    let (_, ours) = spawn(&shell("exec sleep 9"), &guard()).expect("the shim starts");
+    let (_process, ours, _) = started("exec sleep 9");
     // The kernel shows nothing of its own threads, as it shows nothing of another user's.
-    let mut watcher = Watcher::new(u32::MAX, ours.stdin.get_ref());
+    let mut watcher = Watcher::new(u32::MAX, ours.stdin.get_ref(), ours.stdout.get_ref());
     assert_eq!(watcher.look(), Look::Hidden);
+}
+
+/// Nothing in it seems to go on: the kernel shows timers only by what handles them.
+#[tokio::test]
+async fn a_timer_that_may_interrupt_the_wait_makes_it_uncertain() {
+    let handler = "exec python3 -uc '
+import signal
+signal.signal(signal.SIGALRM, lambda *_: print(\"late\"))
+while True: print(input()); signal.setitimer(signal.ITIMER_REAL, 99)'";
+    let timer = "exec python3 -uc '
+import ctypes
+event = ctypes.create_string_buffer(64); timer = ctypes.c_void_p()
+ctypes.memmove(ctypes.addressof(event) + 8, (ctypes.c_int * 2)(40, 0), 8)
+assert ctypes.CDLL(None).timer_create(1, event, ctypes.byref(timer)) == 0
+while True: print(input())'";
+    for program in [handler, timer] {
+        let mut asked = Asked::start(program).await;
+        for _ in 0..5 {
+            assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Uncertain), "{program}");
+        }
+    }
+}
+
+/// Any process may open a lock that has a name, and give it free.
+#[tokio::test]
+async fn a_lock_with_a_name_makes_the_wait_uncertain_and_others_do_not() {
+    let program = |lock: &str| {
+        format!(
+            "exec python3 -uc '
+import _multiprocessing, multiprocessing, os, threading
+named = _multiprocessing.SemLock(0, 0, 9, \"/httpipe-%d\" % os.getpid(), False)
+nameless = multiprocessing.Semaphore(0)
+threading.Thread(target={lock}.acquire, daemon=True).start()
+print(input())
+line = input()
+_multiprocessing.sem_unlink(\"/httpipe-%d\" % os.getpid())
+while True: print(line); line = input()'"
+        )
+    };
+    for (lock, over) in [("named", Over::Uncertain), ("nameless", Over::Certain)] {
+        let mut asked = Asked::start(&program(lock)).await;
+        assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), over), "{lock}");
+        let nameless_now = asked.ask("2\n").await;
+        assert_eq!(nameless_now, ("2\n".to_owned(), Over::Certain), "{lock}");
+    }
+}
+
+/// It has neither the parent nor the group of the worker, but it can write answers.
+#[tokio::test]
+async fn a_process_that_left_the_group_and_can_answer_belongs_to_its_worker() {
+    // As the server is.
+    assert!(httpipe::testing::worker::reaper::adopt());
+    let program = "exec python3 -uc '
+import os, sys, time
+for line in sys.stdin:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(0.05); os.write(1, line.encode())
+        os._exit(0)
+    os.wait()'";
+    let mut asked = Asked::start(program).await;
+    for _ in 0..20 {
+        assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Certain));
+    }
+}
+
+/// It was stopped in its read, which is all that a quick look shows.
+#[tokio::test]
+async fn a_process_that_is_stopped_after_its_read_is_not_seen_to_wait() {
+    let (process, streams, mut watcher) = started("exec cat");
+    while watcher.look_closely() != Look::Waits {
+        moment().await;
+    }
+    let id = Pid::from_raw(process.id().cast_signed()).expect("a process");
+    kill_process(id, Signal::STOP).expect("it is ours");
+    while state(process.id()) != Some('T') {
+        moment().await;
+    }
+    rustix::io::write(streams.stdin.get_ref(), b"1\n").expect("it is there");
+    assert_eq!(watcher.look(), Look::Waits, "so it seems");
+    assert_eq!(watcher.look_closely(), Look::Works);
 }

@@ -71,7 +71,7 @@ pub(super) async fn try_one(
     let mut tried = TriedWorker {
         settings,
         limits,
-        watcher: Watcher::new(process.id(), stdin.get_ref()),
+        watcher: Watcher::new(process.id(), stdin.get_ref(), stdout.get_ref()),
         worker: TriedProcess {
             process,
             stdin: Some(stdin),
@@ -200,6 +200,9 @@ impl TriedWorker<'_> {
                 look = Look::Works;
             }
             self.activity.observe(self.worker.process.id());
+            if look == Look::Works && self.watcher.never_blocks() {
+                start.never_blocks();
+            }
             let cpu =
                 usage::of(self.worker.process.id()).map(|usage| usage.cpu).unwrap_or_default();
             let now = Instant::now();

@@ -21,6 +21,8 @@ pub(super) enum Doing {
     },
     /// It waits without a time limit for another thread, for a child or for a signal.
     Parked,
+    /// It waits without a time limit for a lock at this address, which other processes may share.
+    Locked(u64),
     /// It is blocked in some other way: a clock, a device or another machine will wake it.
     Sleeps,
 }
@@ -70,7 +72,8 @@ fn in_call(number: i64, arguments: [u64; 6]) -> Doing {
     let [first, second, third, fourth, fifth, _] = arguments;
     match number {
         libc::SYS_read | libc::SYS_readv | libc::SYS_splice => Doing::Reads(descriptor(first)),
-        libc::SYS_futex | libc::SYS_futex_waitv => parked_unless(fourth != 0),
+        libc::SYS_futex => lock(first, second, fourth != 0),
+        libc::SYS_futex_waitv => parked_unless(fourth != 0),
         libc::SYS_rt_sigtimedwait => parked_unless(third != 0),
         libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_rt_sigsuspend => Doing::Parked,
         libc::SYS_epoll_pwait => epoll(first, !is_forever(fourth)),
@@ -87,6 +90,11 @@ fn in_call(number: i64, arguments: [u64; 6]) -> Doing {
         libc::SYS_select => select(second, first, fifth != 0),
         _ => Doing::Sleeps,
     }
+}
+
+fn lock(address: u64, operation: u64, is_timed: bool) -> Doing {
+    let is_private = descriptor(operation) & libc::FUTEX_PRIVATE_FLAG != 0;
+    if is_timed || is_private { parked_unless(is_timed) } else { Doing::Locked(address) }
 }
 
 fn parked_unless(is_timed: bool) -> Doing {
@@ -167,6 +175,8 @@ mod tests {
     fn locks_are_waited_for_without_end_or_by_a_clock() {
         assert_eq!(call(libc::SYS_futex, "0x55 0x189 0x0 0x0 0x0 0x0"), Doing::Parked);
         assert_eq!(call(libc::SYS_futex, "0x55 0x189 0x0 0x7ffd 0x0 0x0"), Doing::Sleeps);
+        assert_eq!(call(libc::SYS_futex, "0x55 0x109 0x0 0x0 0x0 0x0"), Doing::Locked(0x55));
+        assert_eq!(call(libc::SYS_futex, "0x55 0x109 0x0 0x7ffd 0x0 0x0"), Doing::Sleeps);
         assert_eq!(call(libc::SYS_wait4, "0xffffffff 0x7f 0x0 0x0 0x0 0x0"), Doing::Parked);
         assert_eq!(call(libc::SYS_clock_nanosleep, "0x1 0x1 0x7f 0x0 0x0 0x0"), Doing::Sleeps);
         assert_eq!(call(libc::SYS_recvfrom, "0x4 0x7f 0x8 0x0 0x0 0x0"), Doing::Sleeps);
