@@ -192,17 +192,13 @@ impl Candidate {
         for NextPool { pool, .. } in fresh() {
             come_up(pool, begun).await.map_err(|why| refuse(&why))?;
         }
-        for NextPool { pool, .. } in fresh() {
-            let settings = pool.settings();
-            // Else some workers could run what was there before the change, and others what came.
-            if stamps(&settings.program.launch).ok().as_ref() != Some(&settings.files) {
-                let name = &settings.name;
-                let why =
-                    format!("the files of pool `{name}` keep changing while its workers start");
-                return Err(Halt::Again(why.into()));
-            }
-        }
-        Ok(())
+        let settings: Vec<_> = fresh().map(|member| member.pool.settings()).collect();
+        // Else some workers could run what was there before the change, and others what came.
+        let changed = apart(move || settings.into_iter().find(|it| has_changed(it))).await;
+        let Some(changed) = changed.map_err(|why| refuse(&why))? else { return Ok(()) };
+        let name = &changed.name;
+        let why = format!("the files of pool `{name}` keep changing while its workers start");
+        Err(Halt::Again(why.into()))
     }
 
     /// Says what is different from `old`.
@@ -295,6 +291,11 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     let started = thread.spawn(move || drop(send.send(work())));
     started.map_err(|error| format!("cannot start a thread: {error}"))?;
     receive.await.map_err(|_| "the reload ended in a fault of the server".to_owned())
+}
+
+/// Returns true if a file of the program has changed since the configuration was loaded.
+fn has_changed(settings: &PoolSettings) -> bool {
+    stamps(&settings.program.launch).ok().as_ref() != Some(&settings.files)
 }
 
 /// Checks that the pool whose workers are to be replaced exists.

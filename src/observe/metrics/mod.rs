@@ -45,29 +45,35 @@ impl Metrics {
     /// Returns the handle of the pool with this name. The same name gives the same counters.
     pub fn pool(&self, name: &str) -> PoolMetrics {
         let pools = &mut self.series().pools;
-        PoolMetrics(find_or_add(
-            pools,
-            |pool| pool.name == name,
-            || PoolSeries { name: name.to_owned(), ..PoolSeries::default() },
-        ))
+        let known = pools.iter().find(|pool| pool.name == name);
+        PoolMetrics(known.cloned().unwrap_or_else(|| {
+            let new = Arc::new(PoolSeries { name: name.to_owned(), ..PoolSeries::default() });
+            pools.push(Arc::clone(&new));
+            new
+        }))
     }
 
     /// Returns the handle of the route with this label (`none` for requests without a route).
     /// A route that makes calls names its pool.
     pub fn route(&self, label: &str, pool: Option<&str>) -> RouteMetrics {
+        let (label, pool) = (label.to_owned(), pool.map(str::to_owned));
         let mut series = self.series();
-        let route = find_or_add(
-            &mut series.routes,
-            |route| route.label == label,
-            || RouteSeries { label: label.to_owned(), ..RouteSeries::default() },
-        );
+        let Series { routes, calls, by_label, .. } = &mut *series;
+        // There may be thousands, all asked for again at each reload.
+        let places = by_label.entry(label.clone()).or_insert_with(|| {
+            routes.push(Arc::new(RouteSeries { label: label.clone(), ..RouteSeries::default() }));
+            (routes.len() - 1, Vec::new())
+        });
+        let route = Arc::clone(&routes[places.0]);
         let calls = pool.map(|pool| {
-            let is_it = |calls: &CallSeries| calls.pool == pool && calls.route == label;
-            find_or_add(&mut series.calls, is_it, || CallSeries {
-                pool: pool.to_owned(),
-                route: label.to_owned(),
-                ..CallSeries::default()
-            })
+            let known = places.1.iter().find(|place| calls[**place].pool == pool);
+            let place = known.copied().unwrap_or_else(|| {
+                let new = CallSeries { pool, route: label, ..CallSeries::default() };
+                calls.push(Arc::new(new));
+                places.1.push(calls.len() - 1);
+                calls.len() - 1
+            });
+            Arc::clone(&calls[place])
         });
         RouteMetrics { route, calls }
     }
@@ -123,19 +129,6 @@ impl Metrics {
         // Counters are right at any moment, so a panic while they were held does no harm.
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn find_or_add<T>(
-    all: &mut Vec<Arc<T>>,
-    is_it: impl Fn(&T) -> bool,
-    make: impl FnOnce() -> T,
-) -> Arc<T> {
-    if let Some(found) = all.iter().find(|one| is_it(one)) {
-        return Arc::clone(found);
-    }
-    let new = Arc::new(make());
-    all.push(Arc::clone(&new));
-    new
 }
 
 impl PoolMetrics {

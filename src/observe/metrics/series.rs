@@ -1,5 +1,6 @@
 //! The numbers behind the metrics: atomics that are counted without a look-up or a lock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -171,6 +172,8 @@ pub(super) struct Series {
     pub(super) pools: Vec<Arc<PoolSeries>>,
     pub(super) routes: Vec<Arc<RouteSeries>>,
     pub(super) calls: Vec<Arc<CallSeries>>,
+    /// By the label of a route: its place in `routes`, and those of its calls in `calls`.
+    pub(super) by_label: HashMap<String, (usize, Vec<usize>)>,
 }
 
 /// All the numbers there are, for the metrics that are made of them.
