@@ -50,15 +50,6 @@ pub(super) fn listening(config: &Config, listeners: &Listeners) {
         let program = &launch.name;
         let (least, most) = (pool.rules.workers_least, pool.rules.workers_most);
         tracing::info!(pool = pool.name, program, workers = format!("{least}..{most}"), "running");
-        let wire = &pool.program.wire;
-        if !wire.proves_question() && !wire.takes_turns && !wire.ends_with_answer() {
-            tracing::warn!(
-                pool = pool.name,
-                "with `in_flight` above 1, output beyond one answer a question may reach wrong \
-                 callers: leave `in_flight` out, or let each answer repeat its question \
-                 (`{{input}}` in `reply`)"
-            );
-        }
     }
     let addresses = listeners.addresses();
     if listeners.are_lent {

@@ -68,9 +68,13 @@ fn it_asks_nothing_of_its_own_where_that_is_not_wanted_or_not_known() {
 }
 
 #[test]
-fn several_calls_in_one_worker_whose_answers_prove_nothing_are_a_warning() {
-    let said = checked(Room::new(), "command = [\"cat\"]\nin_flight = 2");
-    says(&said, 0, &["warning: with `in_flight` above 1", "`{input}` in `reply`"]);
+fn several_calls_in_one_worker_whose_answers_prove_nothing_are_refused() {
+    for calls in ["2", "\"auto\""] {
+        let said = checked(Room::new(), &format!("command = [\"cat\"]\nin_flight = {calls}"));
+        says(&said, 2, &["nothing shows which answer is for which call", "`{input}` in `reply`"]);
+    }
+    let proven = "command = [\"cat\"]\nin_flight = 2\nreply = \"{input}\"";
+    says(&checked(Room::new(), proven), 0, &[]);
 }
 
 #[test]

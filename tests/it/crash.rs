@@ -111,7 +111,7 @@ while not os.path.exists("go"):
     time.sleep(0.003)
 os.write(1, "".join(lines).encode())
 "#;
-    let server = Server::with("workers = 1\nretries = 0\nin_flight = 2")
+    let server = Server::with("workers = 1\nretries = 0\nin_flight = 2\nreply = \"{input}\"")
         .worker("python3 twice.py")
         .file("twice.py", program)
         .start();

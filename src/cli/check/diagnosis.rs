@@ -216,14 +216,6 @@ impl Diagnosis<'_> {
         let name = self.name();
         let remedy = "let each answer repeat its question (`{input}` in `reply`), or use \
                       `matching = \"tag\"` or `\"json-id\"`";
-        if !wire.takes_turns {
-            let message = format!(
-                "with `in_flight` above 1, a line too many of pool `{name}` can reach wrong callers"
-            );
-            return Some(
-                Finding::warning(message).hint(format!("remove `in_flight`, or {remedy}")),
-            );
-        }
         let why = record.doubt?.doubt();
         let risk = match wire.framing.reply {
             Framing::Turn => "where an answer ends is a guess",

@@ -135,8 +135,15 @@ fn wire(
     if needs_turns || is_eof {
         turns(findings, path, matching, in_flight);
     }
+    let takes_turns = needs_turns || (!is_proven && !is_eof);
     let has_one_call = in_flight == InFlight::Fixed(1);
-    let takes_turns = needs_turns || (!is_proven && has_one_call && !is_eof);
+    if takes_turns && !needs_turns && !has_one_call && file.stream.is_none() {
+        let message =
+            "with several calls in a worker, nothing shows which answer is for which call";
+        let hint = "leave `in_flight` out, or let each answer repeat its question (`{input}` in \
+                    `reply`), or use `matching = \"tag\"` or `\"json-id\"`";
+        findings.refuse(&path.key("in_flight"), message, hint);
+    }
     let stream = stream::stream(findings, path, file, &reply);
     let cancel = stream::cancel(findings, path, file);
     let id = correlation::id(findings, path, file);

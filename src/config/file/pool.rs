@@ -43,9 +43,8 @@ pub struct PoolFile {
     pub workers: Option<Workers>,
     /// Most calls in one worker at once: a number, or `"auto"`, which sends the next call ahead
     /// only while calls are much shorter than waking an idle worker takes. If absent: `"auto"` if
-    /// `reply` contains `{input}`, else 1. With 1, workers whose answers do not show which call
-    /// they belong to take turns; with more, their output beyond one answer a question may reach
-    /// wrong callers.
+    /// `reply` contains `{input}`, else 1. More than 1 needs answers that show which call they
+    /// belong to; other workers take turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,

@@ -194,8 +194,6 @@ fn a_program_that_is_not_seen_to_wait_is_warned_of_unless_its_answers_prove_thei
     assert_eq!(finding.weight, Weight::Warning);
     assert!(finding.shown().contains("goes on by itself"), "{finding:?}");
     assert!(only(&settings, unseen(Look::Hidden)).shown().contains("the kernel does not show"));
-    settings.program.wire.takes_turns = false;
-    assert!(only(&settings, answered("1")).message.contains("`in_flight` above 1"));
     settings.program.wire.matching = Matching::Tag;
     assert_eq!(findings(&settings, unseen(Look::Hidden), none()), []);
 }
