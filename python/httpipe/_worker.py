@@ -1254,18 +1254,26 @@ def run_script(path: str) -> None:
 
 def _is_own(path: str) -> bool:
     """Returns true for a file of the program, which is neither Python's nor an installed package's nor this one."""
-    parts = path.split("/")
-    return not (
-        path.startswith("<")
-        or path.startswith(os.path.dirname(os.__file__) + "/")
-        or "site-packages" in parts
-        or "dist-packages" in parts
-    ) and path != __file__
+    installed = path.startswith((os.path.dirname(os.__file__) + "/", *_places_of_packages()))
+    return not installed and not path.startswith("<") and path != __file__
+
+
+@functools.lru_cache(maxsize=None)
+def _places_of_packages() -> tuple[str, ...]:
+    """Returns the directories that pip has installed something into."""
+    found = []
+    for place in sys.path:
+        try:
+            if any(name.endswith(".dist-info") for name in os.listdir(place)):
+                found.append(os.path.join(os.path.abspath(place), ""))
+        except OSError:
+            pass
+    return tuple(found)
 
 
 def _own_files() -> list[str]:
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return sorted({os.path.abspath(file) for file in files if isinstance(file, str) and _is_own(file)})
+    return sorted({os.path.abspath(file) for file in files if isinstance(file, str) and _is_own(os.path.abspath(file))})
 
 
 def _place(path: str, line: int, begins: str = "") -> tuple[str, str]:

@@ -115,6 +115,12 @@ class Targets(WorkerCase):
         self.assertEqual([os.path.basename(file) for file in described["files"]], ["__init__.py", "inner.py", "other.py"])
         self.assertEqual(described["httpipe"], 1)
 
+    def test_installed_packages_are_not_the_programs_own(self):
+        worker = self.start("import sys\nsys.path.append('packages')\nimport thing\ndef f(): thing.fails()\n", files={
+            "packages/thing.py": "def fails(): 1 / 0\n", "packages/thing-1.0.dist-info/METADATA": ""})  # fmt: skip
+        self.assertEqual([os.path.basename(file) for file in worker.describe()["files"]], ["program.py"])
+        self.assertRegex(worker.ask("f").decode(), r'"where":"[^"]*/program.py:4"')
+
     def test_a_file_in_another_directory(self):
         worker = self.start("", "some-where/my-calc.py:f", {
             "some-where/my-calc.py": "import beside, sys\ndef f() -> list: return [beside.VALUE, sys.argv]\n",

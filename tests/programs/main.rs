@@ -13,6 +13,7 @@ mod json_rpc;
 mod language;
 mod lengths;
 mod poison;
+mod python;
 mod scripts;
 mod serve;
 #[path = "../it/support/mod.rs"]

@@ -8,37 +8,37 @@ use crate::support::{Server, shell};
 
 #[test]
 fn the_page_for_python_works_as_it_stands() {
-    follow("python", &["python3", "curl"], 3);
+    follow("scripts/python", &["python3", "curl"], 3);
 }
 
 #[test]
 fn the_page_for_node_works_as_it_stands() {
-    follow("node", &["node", "curl"], 2);
+    follow("scripts/node", &["node", "curl"], 2);
 }
 
 #[test]
 fn the_page_for_the_shell_works_as_it_stands() {
-    follow("shell", &["sed", "curl"], 3);
+    follow("scripts/shell", &["sed", "curl"], 3);
 }
 
 #[test]
 fn the_page_for_r_works_as_it_stands() {
-    follow("r", &["Rscript", "curl"], 1);
+    follow("scripts/r", &["Rscript", "curl"], 1);
 }
 
 #[test]
 fn the_page_for_go_works_as_it_stands() {
-    follow("go", &["go", "curl"], 1);
+    follow("scripts/go", &["go", "curl"], 1);
 }
 
 #[test]
 fn the_page_for_java_works_as_it_stands() {
-    follow("java", &["javac", "java", "curl"], 1);
+    follow("scripts/java", &["javac", "java", "curl"], 1);
 }
 
 /// Does what a page says; `servers` is how many it starts.
-fn follow(page: &str, needs: &[&str], servers: usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/scripts/{page}.md"));
+pub(crate) fn follow(page: &str, needs: &[&str], servers: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
     let text = std::fs::read_to_string(&path).expect("there is such a page");
     let (mut files, mut preparation, mut started) = (Vec::new(), binary_in_path(), 0);
     let (mut server, mut asked) = (None, 0);
