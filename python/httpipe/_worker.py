@@ -393,10 +393,24 @@ def _text_type(note: Any) -> Type | None:
 
 
 class Types:
-    """Makes the types of one function. Types that contain themselves become `$defs` of the schema."""
+    """Makes the type of one parameter. What contains itself has a name in the `$defs` of the schema."""
 
     def __init__(self) -> None:
-        self._open: dict[Any, list[Any]] = {}  # those that are being made: name, the type once it is known, used?
+        self._open: dict[Any, list[Any]] = {}  # those that are being made: name, reader once it is known, used?
+        self._variables: dict[Any, Any] = {}  # what a TypeVar stands for: int, inside of Pair[int]
+        self._defs: dict[str, dict[str, Any]] = {}  # `$defs`, and `definitions` of pydantic 1
+
+    def whole(self, note: Any, where: str) -> Type:
+        """Returns the type of a parameter, whose schema can stand alone."""
+        kind = self.of(note, where)
+        return kind._replace(schema={**kind.schema, **self._defs}) if self._defs else kind
+
+    def _without_defs(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Moves the definitions of a schema to where its references look for them: the schema of the parameter."""
+        for group in ("$defs", "definitions"):
+            if group in schema:
+                self._defs.setdefault(group, {}).update(schema.pop(group))
+        return schema
 
     def of(self, note: Any, where: str) -> Type:
         """Returns the type of an annotation; `where` is the parameter or field that has it."""
@@ -409,11 +423,12 @@ class Types:
         except TypeError:  # unhashable: Literal[[]] and the like
             raise Problem("annotation", "%s: %r cannot come from JSON; %s" % (where, note, USE)) from None
         if type(note) is TypeVar:
-            return self.of(note.__bound__ or Any, where)
+            return self.of(self._variables.get(note, note.__bound__ or Any), where)
         if hasattr(note, "__supertype__"):  # NewType
             return self.of(note.__supertype__, where)
-        if type(note).__name__ == "TypeAliasType":  # type Tree = list[Tree]
-            return self._named(note, note.__name__, lambda: self.of(note.__value__, where))
+        if type(typing.get_origin(note) or note).__name__ == "TypeAliasType":  # type Tree = list[Tree]
+            alias = typing.get_origin(note) or note
+            return self._generic_named(note, alias, alias.__type_params__, lambda: self.of(alias.__value__, where))
         found = _text_type(note) or self._generic(note, where) or self._class(note, where)
         if found is None:
             raise Problem("annotation", "%s: %s cannot come from JSON; %s" % (where, _shown(note), USE))
@@ -435,24 +450,35 @@ class Types:
         return None
 
     def _class(self, note: Any, where: str) -> Type | None:
+        whole, note = note, note if isinstance(note, type) and not typing.get_args(note) else typing.get_origin(note)
         if not isinstance(note, type):
-            note = typing.get_origin(note)  # a generic dataclass: Pair[int]; its fields take what their TypeVar takes
-            if not isinstance(note, type):
-                return None
+            return None
+        variables = getattr(note, "__parameters__", ())
         if issubclass(note, enum.Enum):
             return _one_of(list(note), [_json_value(member.value, where) for member in note])
         if hasattr(note, "__get_pydantic_core_schema__") or hasattr(note, "__pydantic_validator__"):
-            return _pydantic(note)
+            return self._pydantic(note)
         if hasattr(note, "parse_obj") and hasattr(note, "__fields__"):
-            return _pydantic_1(note)
+            return self._pydantic_1(note)
         if hasattr(note, "__dataclass_fields__"):
-            return self._named(note, note.__name__, lambda: self._dataclass(note, where))
+            return self._generic_named(whole, note, variables, lambda: self._dataclass(note, where))
         if issubclass(note, dict) and hasattr(note, "__total__"):
-            return self._named(note, note.__name__, lambda: self._typed_dict(note, where))
+            return self._generic_named(whole, note, variables, lambda: self._typed_dict(note, where))
         return None
+
+    def _generic_named(self, whole: Any, kind: Any, variables: Any, make: Callable[[], Type]) -> Type:
+        """Makes a type that may have variables, which are bound in `whole`, as in `Pair[int]`."""
+        args = [self._variables.get(arg, arg) if type(arg) is TypeVar else arg for arg in typing.get_args(whole)]
+        outer, self._variables = self._variables, dict(zip(variables, args))
+        try:
+            return self._named((kind, *args), kind.__name__, make)
+        finally:
+            self._variables = outer
 
     def _named(self, key: Any, name: str, make: Callable[[], Type]) -> Type:
         """Makes a type that may contain itself."""
+        while any(state[0] == name and other != key for other, state in self._open.items()):
+            name += "_"
         if key in self._open:
             state = self._open[key]
             state[2] = True
@@ -465,7 +491,9 @@ class Types:
         state[1] = made.read or (lambda value: value)
         if not state[2]:
             return made
-        return Type({"$ref": "#/$defs/" + name, "$defs": {name: made.schema}}, made.read, made.plain)
+        self._defs.setdefault("$defs", {})[name] = made.schema
+        about: dict[str, Any] = {key: made.schema[key] for key in ("type", "title") if key in made.schema}
+        return Type({"$ref": "#/$defs/" + name, **about}, made.read, made.plain)
 
     def _annotated(self, args: tuple[Any, ...], where: str) -> Type:
         """`Annotated[int, Field(gt=0)]`: strict as `int`, then what pydantic says if the program uses it."""
@@ -479,7 +507,7 @@ class Types:
                 raise
             inner = None
         if checked and "pydantic" in sys.modules and hasattr(sys.modules["pydantic"], "TypeAdapter"):
-            strict, outer = inner and inner.read, _pydantic(typing.Annotated[args])
+            strict, outer = inner and inner.read, self._pydantic(typing.Annotated[args])
             return outer if strict is None else Type(outer.schema, lambda value: outer.read(strict(value)))  # type: ignore[misc]
         assert inner is not None
         texts = [note for note in notes if isinstance(note, str)]
@@ -594,6 +622,26 @@ class Types:
 
         return Type(schema, read)
 
+    def _pydantic(self, note: Any) -> Type:
+        adapter = sys.modules["pydantic"].TypeAdapter(note)
+
+        def read(value: Any) -> Any:
+            try:
+                return adapter.validate_python(value)
+            except ValueError as error:
+                raise _refuse_as_pydantic(error) from None
+
+        return Type(self._without_defs(adapter.json_schema()), read)
+
+    def _pydantic_1(self, note: Any) -> Type:
+        def read(value: Any) -> Any:
+            try:
+                return note.parse_obj(value)
+            except ValueError as error:
+                raise _refuse_as_pydantic(error) from None
+
+        return Type(self._without_defs(dict(note.schema())), read)
+
     def _typed_dict(self, note: Any, where: str) -> Type:
         fields: dict[str, tuple[Type, bool]] = {}
         for name, hint in _hints(note, where).items():
@@ -688,33 +736,12 @@ def _one_of(values: Iterable[Any], names: list[Any]) -> Type:
 
 
 def _refuse_as_pydantic(error: Any) -> Refused:
+    """Returns what pydantic says, or what a validator of the program said with a `ValueError` of its own."""
+    if not hasattr(error, "errors"):
+        return Refused(str(error) or "is refused")
     first = error.errors()[0]
     place = "".join("[%d]" % at if isinstance(at, int) else "." + str(at) for at in first["loc"] if at != "__root__")
     return Refused(first["msg"]).inside(place)
-
-
-def _pydantic(note: Any) -> Type:
-    adapter = sys.modules["pydantic"].TypeAdapter(note)
-
-    def read(value: Any) -> Any:
-        try:
-            return adapter.validate_python(value)
-        except ValueError as error:
-            if not hasattr(error, "errors"):
-                raise
-            raise _refuse_as_pydantic(error) from None
-
-    return Type(adapter.json_schema(), read)
-
-
-def _pydantic_1(note: Any) -> Type:
-    def read(value: Any) -> Any:
-        try:
-            return note.parse_obj(value)
-        except ValueError as error:
-            raise _refuse_as_pydantic(error) from None
-
-    return Type(note.schema(), read)
 
 
 def _shown(note: Any) -> str:
@@ -834,7 +861,6 @@ class Function:
             signature = inspect.signature(self.call)
         except ValueError:
             raise self.problem("`%s` does not say what it takes; wrap it in a function that does" % self.name) from None
-        made = Types()
         for name, parameter in signature.parameters.items():
             where = "%s(%s)" % (self.name, name)
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -843,9 +869,9 @@ class Function:
             note = hints.get(name, MISSING)
             try:
                 if parameter.kind is parameter.VAR_KEYWORD:
-                    self.rest = made.of(note, where)
+                    self.rest = Types().whole(note, where)
                     continue
-                kind = made.of(self._element(note, where) if self.batch else note, where)
+                kind = Types().whole(self._element(note, where) if self.batch else note, where)
             except Problem as problem:
                 raise self.problem(problem.message) from None
             if parameter.default is None and kind.read is not None and not _takes_null(kind):
@@ -941,7 +967,7 @@ class Function:
                 note = self._element(note, "")
             elif self.kind.endswith("stream"):
                 note = (typing.get_args(note) or (MISSING,))[0]
-            return None if note is MISSING else Types().of(note, "").schema
+            return None if note is MISSING else Types().whole(note, "").schema
         except Problem:
             return None  # it need not come from JSON
 

@@ -167,7 +167,21 @@ class Containers(WorkerCase):
         def colour(v: Colour = Colour.RED): return v.name
         def level(v: Level): return v.name
         def line(v: Line): return v
+        @dataclass
+        class Left:
+            right: Optional[Right] = None
+        @dataclass
+        class Right:
+            left: Optional[Left] = None
+        T = TypeVar("T")
+        @dataclass
+        class Pair(Generic[T]):
+            a: T
+            b: T
         def tree(v: Tree): return v
+        def forest(v: List[Tree]): return v
+        def left(v: Left): return v
+        def generic(v: Pair[int], w: Pair[List[str]] = None): return v
         def movie(v: Movie): return v
         def rated(v: Rated): return v
         def name(v: Name): return v
@@ -229,6 +243,14 @@ class Containers(WorkerCase):
         self.assertIn(self.worker.ask("tree", '{"v":%s}' % deep)[:1], b"?!")
         self.gives("lists", {"v": []}, "[]")
 
+    def test_types_that_contain_each_other_and_generic_ones(self):
+        self.gives("left", {"v": {"right": {"left": {}}}}, '{"right":{"left":{"right":null}}}')
+        self.refuses("left", {"v": {"right": {"left": {"left": 1}}}}, "v", ".right.left.left is unknown")
+        self.gives("forest", {"v": [{"value": 1}]}, '[{"value":1,"children":[],"parent":null}]')
+        self.gives("generic", {"v": {"a": 1, "b": 2}}, '{"a":1,"b":2}')
+        self.refuses("generic", {"v": {"a": 1, "b": "2"}}, "v", ".b must be a whole number, such as 42")
+        self.refuses("generic", {"v": {"a": 1, "b": 2}, "w": {"a": ["x"], "b": [1]}}, "w", ".b[0] must be a string")
+
     def test_typed_dicts(self):
         self.gives("movie", {"v": {"year": 1999}}, '{"year":1999}')
         self.refuses("movie", {"v": {"year": "1999"}}, "v", ".year must be a whole number, such as 42")
@@ -277,6 +299,10 @@ class Containers(WorkerCase):
         tree = schema("tree")
         self.assertEqual(tree["$ref"], "#/$defs/Tree")
         self.assertEqual(tree["$defs"]["Tree"]["properties"]["children"]["items"], {"$ref": "#/$defs/Tree"})
+        forest = schema("forest")
+        self.assertEqual((forest["type"], forest["items"]["$ref"], forest["items"]["title"]), ("array", "#/$defs/Tree", "Tree"))
+        self.assertEqual(set(forest["$defs"]), {"Tree"})
+        self.assertEqual(schema("left")["$defs"]["Left"]["properties"]["right"]["anyOf"][0]["title"], "Right")
         self.assertEqual(schema("movie")["additionalProperties"], False)
         self.assertEqual(schema("rated")["required"], ["stars"])
 
@@ -318,11 +344,13 @@ def movie(v: Movie, p: Part): return [v, p]
             type Json = None | int | str | list[Json] | dict[str, Json]
             type Pairs[T] = list[tuple[T, T]]
             def tree(v: Json): return v
+            def pairs(v: Pairs[int]): return v
             def first[T: int](v: T): return v
         """)
         self.assertEqual(worker.ask("tree", {"v": [1, {"a": ["b", None]}]}), b'=[1,{"a":["b",null]}]')
         self.assertEqual(worker.ask("tree", {"v": [1.5]})[:1], b"?")
         self.assertEqual(worker.ask("first", {"v": "a"}), b"?v\nmust be a whole number, such as 42")
+        self.assertEqual(worker.ask("pairs", {"v": [[1, "a"]]}), b"?v\n[0][1] must be a whole number, such as 42")
 
 
 class Pydantic(WorkerCase):
@@ -350,8 +378,9 @@ class Pydantic(WorkerCase):
         end = worker.ask("total", {"order": {"items": [{"name": "a", "price": -2}]}}).decode()
         self.assertTrue(end.startswith("?order\n.items[0].price "), end)
         self.assertEqual(worker.ask("same", {"orders": [{"items": []}]}), b'=[{"items":[],"note":null}]')
-        self.assertIn("$defs" if self.version == 2 else "definitions",
-                      worker.describe()["functions"][0]["parameters"][0]["schema"])  # fmt: skip
+        group = "$defs" if self.version == 2 else "definitions"
+        for function in worker.describe()["functions"]:  # also inside of a list
+            self.assertIn("Item", function["parameters"][0]["schema"][group])
 
     def test_annotated_is_strict_and_checked(self):
         if self.version < 2:
