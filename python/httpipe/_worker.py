@@ -287,6 +287,7 @@ ARRAYS = {
     collections.abc.Iterable: list, collections.abc.Set: set, collections.abc.MutableSet: set,
 }  # fmt: skip
 OBJECTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+MEDIA_TYPE = r"[\w!#$&^.+-]+/[\w!#$&^.+-]+( *; *[\w!#$&^.+-]+=([\w!#$&^.+-]+|\"[ !#-~]*\"))*"
 USE = "use int, float, bool, str, bytes, list, dict, a dataclass, a TypedDict or a pydantic model"
 
 
@@ -388,7 +389,7 @@ def _text_type(note: Any) -> Type | None:
                     pass
             raise Refused("must be a decimal number in a string, such as \"1.50\"")
 
-        return Type({"type": "string", "format": "decimal"}, decimal)
+        return Type({"anyOf": [{"type": "string", "format": "decimal"}, {"type": "integer"}]}, decimal)
     return None
 
 
@@ -510,11 +511,12 @@ class Types:
             strict, outer = inner and inner.read, self._pydantic(typing.Annotated[args])
             return outer if strict is None else Type(outer.schema, lambda value: outer.read(strict(value)))  # type: ignore[misc]
         assert inner is not None
-        texts = [note for note in notes if isinstance(note, str)]
-        if not texts:
+        text = next((note for note in notes if isinstance(note, str)), None)
+        if text is None:
             return inner
-        about = "contentMediaType" if args[0] in (bytes, bytearray) else "description"
-        return inner._replace(schema={**inner.schema, about: texts[0]})
+        is_media_type = args[0] in (bytes, bytearray) and re.fullmatch(MEDIA_TYPE, text)
+        about = "contentMediaType" if is_media_type else "description"
+        return inner._replace(schema={**inner.schema, about: text})
 
     def _array(self, make: type, args: tuple[Any, ...], where: str) -> Type:
         if make is tuple and args and args[-1] is not Ellipsis:
@@ -1337,8 +1339,9 @@ def _place_of(error: BaseException) -> tuple[str, str]:
 
 
 def _text_of(error: BaseException) -> str:
+    """Returns what an exception says, as text that can be sent."""
     try:
-        return str(error)
+        return str(error).encode("utf-8", "backslashreplace").decode()
     except Exception:
         return ""
 

@@ -198,7 +198,7 @@ class Errors(WorkerCase):
         self.fails("gone", {}, 410, "it went")
         self.fails("silent", {}, 404, "Silent")
         self.fails("raises", {"name": "Known"}, 404, "secret")
-        self.fails("half", {}, 400, "a\ud800")
+        self.fails("half", {}, 400, "a\\ud800")  # which the server would not take for text
         self.assertNotIn("Gone", self.worker.logged())
 
     def test_others_show_their_type_only(self):

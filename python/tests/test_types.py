@@ -191,6 +191,7 @@ class Containers(WorkerCase):
         def ident(v: uuid.UUID): return v
         def money(v: decimal.Decimal): return v
         def members(v: List[Union[Point, str]]): return v
+        def picture(v: Annotated[bytes, "a picture"]) -> Annotated[bytes, "text/html; charset=utf-8"]: return v
         def described(v: Annotated[int, "how many"]): return v
     """
 
@@ -296,6 +297,8 @@ class Containers(WorkerCase):
         self.assertEqual(functions["colour"]["parameters"][0]["default"], "red")
         self.assertEqual(schema("described"), {"type": "integer", "description": "how many"})
         self.assertEqual(schema("moment"), {"type": "string", "format": "date-time"})
+        self.assertEqual(schema("picture"), {"type": "string", "contentEncoding": "base64", "description": "a picture"})
+        self.assertEqual(functions["picture"]["returns"]["contentMediaType"], "text/html; charset=utf-8")
         tree = schema("tree")
         self.assertEqual(tree["$ref"], "#/$defs/Tree")
         self.assertEqual(tree["$defs"]["Tree"]["properties"]["children"]["items"], {"$ref": "#/$defs/Tree"})
