@@ -514,7 +514,7 @@ class Types:
         text = next((note for note in notes if isinstance(note, str)), None)
         if text is None:
             return inner
-        is_media_type = args[0] in (bytes, bytearray) and re.fullmatch(MEDIA_TYPE, text)
+        is_media_type = args[0] in (bytes, bytearray) and re.fullmatch(MEDIA_TYPE, text, re.ASCII)
         about = "contentMediaType" if is_media_type else "description"
         return inner._replace(schema={**inner.schema, about: text})
 
