@@ -6,6 +6,7 @@ mod completions;
 mod dashes;
 pub mod demo_worker;
 mod init;
+mod man;
 mod reload;
 mod run;
 
@@ -66,6 +67,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 

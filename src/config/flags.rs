@@ -34,6 +34,8 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
+    /// Print a manual page, for `man -l -`
+    Man(ManArguments),
 }
 
 /// What `run` and `check` take.
@@ -251,6 +253,14 @@ impl ReloadArguments {
 pub struct CompletionsArguments {
     /// The shell that the script is for
     pub shell: clap_complete::Shell,
+}
+
+/// What `man` takes.
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// `httpipe`, a command as `run`, or `httpipe.toml` for the configuration file
+    #[arg(value_name = "PAGE", default_value = "httpipe")]
+    pub page: String,
 }
 
 /// One option that was typed.

@@ -197,7 +197,6 @@ fn item(schema: &Schema, text: &str) -> Value {
 }
 
 /// The option of a key, as the reference writes it; empty: it has none.
-#[cfg(test)]
 pub fn option_of(way: &[&str]) -> String {
     let elsewhere = way.last().and_then(|last| ELSEWHERE.iter().find(|(key, _)| key == last));
     // The `cache` of a route has an option, the table at the top has one for each of its keys.

@@ -19,8 +19,7 @@ pub mod origins;
 pub mod pool;
 pub mod problem;
 pub mod python;
-#[cfg(test)]
-mod reference;
+pub mod reference;
 pub mod route;
 pub mod route_text;
 pub mod scalar;

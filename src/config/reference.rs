@@ -11,6 +11,7 @@ use super::key_flags::option_of;
 use super::schema::{TableSchema, schema, tables};
 
 /// The JSON schema, for editors.
+#[cfg(test)]
 pub fn json_schema() -> String {
     let mut schema = schema();
     if let Value::Object(fields) = &mut schema {

@@ -44,6 +44,34 @@ fn completions_are_a_script_on_stdout() {
     assert!(script.contains("--in-flight") && !script.contains("demo-worker"), "{script}");
 }
 
+#[test]
+fn every_command_and_the_file_have_a_manual_page() {
+    let page = |name: &str| Room::new().run(&["man", name]);
+    let all = Room::new().run(&["man"]);
+    assert!(all.starts_with("exit 0\n--- stdout\n"), "{all}");
+    assert!(all.contains("\n.TH httpipe 1 ") && !all.contains("demo-worker"), "{all}");
+    for name in ["run", "check", "init", "reload", "completions", "man"] {
+        let page = page(name);
+        assert!(page.contains(&format!("\n.TH httpipe-{name} 1 ")), "{page}");
+        assert!(page.contains("\n.SH \"EXIT STATUS\"\n"), "{page}");
+        assert!(all.contains(&format!("\\fBhttpipe\\-{name}\\fR(1)")), "{name}: {all}");
+    }
+    assert!(page("httpipe-run").contains("\n\\fB\\-\\-in\\-flight\\fR"), "{}", page("httpipe-run"));
+    let file = page("httpipe.toml");
+    assert!(file.contains("\n.TH httpipe.toml 5 "), "{file}");
+    for key in
+        ["\\fBstart_timeout\\fR", "\\fB\\-\\-start\\-timeout\\fR", "Unknown keys are refused"]
+    {
+        assert!(file.contains(key), "{key}: {file}");
+    }
+    insta::assert_snapshot!(page("nope"), @r##"
+exit 2
+--- stderr
+error: there is no manual page `nope`
+hint: pages are httpipe, httpipe-check, httpipe-completions, httpipe-init, httpipe-man, httpipe-reload, httpipe-run, httpipe.toml
+"##);
+}
+
 /// Starts a server that gives one answer. Returns its URL, and a thread that returns the request.
 fn one_answer(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
