@@ -5,7 +5,7 @@
 
 /// Returns the text of a manual page, without its title. The heading of the whole is left out.
 pub(super) fn of_markdown(text: &str) -> String {
-    let mut page = Page::default();
+    let mut page = ManualPage::default();
     for line in text.lines() {
         page.add(line);
     }
@@ -20,7 +20,7 @@ pub(super) fn reference_to(page: &str) -> String {
 
 /// A page of which some lines were read.
 #[derive(Debug, Default)]
-struct Page {
+struct ManualPage {
     text: String,
     within: Within,
     /// The heads of the columns of the table that is being read.
@@ -38,7 +38,7 @@ enum Within {
     Fence,
 }
 
-impl Page {
+impl ManualPage {
     fn add(&mut self, line: &str) {
         if line.starts_with("```") {
             let is_end = self.within == Within::Fence;
