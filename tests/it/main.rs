@@ -53,6 +53,7 @@ mod program_errors;
 mod python_calls;
 mod queue;
 mod readiness;
+mod readme;
 mod recycle;
 mod reload;
 mod retry;
