@@ -58,6 +58,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             let mode = Mode { watches, fails_fast, is_on_terminal };
             let patterns = arguments.patterns();
             let mut source = source(arguments.serve, matches);
+            source.is_tried_out = watches;
             source.options.extend(patterns);
             run::run(&source, mode)
         }

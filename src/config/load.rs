@@ -55,6 +55,8 @@ pub struct ConfigSource {
     pub python: Option<String>,
     /// The options and environment variables.
     pub options: Vec<Typed>,
+    /// A developer tries it out, who may read why and where a function failed.
+    pub is_tried_out: bool,
 }
 
 impl ConfigSource {
@@ -65,7 +67,7 @@ impl ConfigSource {
         let path = path.filter(|_| python.is_none());
         let is_said = !program.is_empty() || python.is_some();
         let default = || (!is_said).then(|| PathBuf::from(DEFAULT_FILE));
-        Self { path: path.or_else(default), program, python, options }
+        Self { path: path.or_else(default), program, python, options, is_tried_out: false }
     }
 
     /// The path of our own binary, which the guard and the shims of workers run. `HTTPIPE_EXE`
@@ -166,7 +168,8 @@ impl ConfigSource {
             problems.push(problem);
             AccessSettings::Off
         });
-        let host = Host { processors, launches, files, access, pythons };
+        let tells_details = self.is_tried_out;
+        let host = Host { processors, launches, files, access, pythons, tells_details };
         check(&file, &places, &host, problems)
     }
 

@@ -403,6 +403,7 @@ mod tests {
             files: BTreeMap::new(),
             access: AccessSettings::Off,
             pythons: BTreeMap::new(),
+            tells_details: false,
         };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()

@@ -26,6 +26,8 @@ pub struct Problem {
     /// What logs and HTTP say instead of the message and the hint, which quote a value that may
     /// be secret.
     pub without_values: Option<String>,
+    /// The program is at fault, and what is configured may be right.
+    pub is_of_program: bool,
 }
 
 /// Where something was written.
@@ -71,7 +73,13 @@ pub struct Problems {
 impl Problem {
     /// A problem at a place.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { message: message.into(), place, hint: None, without_values: None }
+        Self {
+            message: message.into(),
+            place,
+            hint: None,
+            without_values: None,
+            is_of_program: false,
+        }
     }
 
     /// Adds a hint.
@@ -90,6 +98,11 @@ impl Problem {
 }
 
 impl Problems {
+    /// Returns true if a program is at fault: it may become right without another configuration.
+    pub fn are_of_program(&self) -> bool {
+        self.list.iter().any(|problem| problem.is_of_program)
+    }
+
     /// One problem that has no place in a file.
     pub fn one(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(None, vec![Problem::new(Place::Nowhere, message).hint(hint)])

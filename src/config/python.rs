@@ -84,8 +84,10 @@ pub fn resolve(
         files: Some(Vec::new()),
     };
     let shown = format!("{} ({})", launch.program.display(), interpreter.why);
-    let problem =
-        |(message, hint): (String, String)| vec![Problem::new(place("python"), message).hint(hint)];
+    let problem = |(message, hint): (String, String)| {
+        let problem = Problem::new(place("python"), message).hint(hint);
+        vec![Problem { is_of_program: true, ..problem }]
+    };
     let answer = describe(&launch, pool.start_timeout.0)
         .map_err(|failed| problem(not_described(&target, &shown, &failed)))?;
     let Description { python, prefix, functions, import_ms, unsafe_to_fork, files, .. } =

@@ -2,7 +2,7 @@
 //!
 //! Looks into the file system, as `launch` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,20 @@ impl Stamps {
     pub fn of_file(path: &Path) -> Self {
         let mut stamps = Self::default();
         stamps.look(path.to_owned());
+        stamps
+    }
+
+    /// Looks at the modules of Python in the directories of these files.
+    pub fn beside<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
+        let mut stamps = Self::default();
+        let directories: BTreeSet<&Path> = files.filter_map(|file| file.parent()).collect();
+        let entries = directories.into_iter().filter_map(|path| std::fs::read_dir(path).ok());
+        for entry in entries.flatten().flatten().take(ENTRIES_MOST) {
+            let path = entry.path();
+            if path.extension().is_some_and(|ending| ending == "py") {
+                stamps.look(path);
+            }
+        }
         stamps
     }
 

@@ -36,11 +36,13 @@ pub(super) struct Rejection {
     pub(super) why: String,
     /// The configuration that was tried; `None`: it could not be loaded, or nothing was tried.
     pub(super) tried: Option<Box<Config>>,
+    /// A program could not say what it serves.
+    pub(super) is_of_program: bool,
 }
 
 impl From<String> for Rejection {
     fn from(why: String) -> Self {
-        Self { why, tried: None }
+        Self { why, tried: None, is_of_program: false }
     }
 }
 
@@ -127,7 +129,7 @@ impl Server {
         if self.is_draining() {
             return Err(refuse("the server is stopping"));
         }
-        let config = load(self).await.map_err(|why| refuse(&why))?;
+        let config = load(self).await.map_err(Halt::Refused)?;
         known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
@@ -277,10 +279,17 @@ fn log(report: &Changes) {
 /// # Errors
 ///
 /// The problems, in words.
-pub(super) async fn load(server: &Server) -> Result<Config, String> {
+pub(super) async fn load(server: &Server) -> Result<Config, Rejection> {
     let (source, guard) = (server.source.clone(), server.guard().clone());
     let ask = move |launch: &_, limit| describe(&guard, launch, limit);
-    apart(move || source.load(&ask).map_err(|problems| problems.to_string())).await?
+    let load = move || {
+        source.load(&ask).map_err(|problems| Rejection {
+            why: problems.to_string(),
+            tried: None,
+            is_of_program: problems.are_of_program(),
+        })
+    };
+    apart(load).await?
 }
 
 /// Runs work that may block on a thread of its own.

@@ -30,6 +30,8 @@ const SHARE: u32 = 20;
 struct WatchedFiles {
     configuration: Option<PathBuf>,
     pools: Vec<Arc<PoolSettings>>,
+    /// Modules beside those of functions count too: one may be what is missing.
+    sees_neighbours: bool,
 }
 
 /// What it looks like at one moment.
@@ -60,17 +62,24 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
             picture = watched.settle(picture).await;
             known.clone_from(&picture.stamps);
             refused = None;
+            let wider = WatchedFiles { sees_neighbours: true, ..watched.clone() };
+            let neighbours = wider.look().await;
             match server.reload_after_all().await {
                 Ok(_) => {
                     watched = WatchedFiles::of(&server);
                     known = watched.as_loaded(&server);
                     hints = Hints::new();
                 }
-                Err(Rejection { why, tried: None }) => {
+                Err(Rejection { why, is_of_program: true, .. }) => {
+                    tell(&why);
+                    (watched, known) = (wider, neighbours.stamps);
+                    hints = Hints::new();
+                }
+                Err(Rejection { why, tried: None, .. }) => {
                     tell(&why);
                     refused = Some(why);
                 }
-                Err(Rejection { why, tried: Some(config) }) => {
+                Err(Rejection { why, tried: Some(config), .. }) => {
                     tell(&why);
                     // A file that only this configuration names may be what is wrong.
                     watched.pools.clone_from(&config.pools);
@@ -90,7 +99,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
         tokio::time::sleep(picture.took * SHARE).await;
         if refused.is_some() {
             // A file that only the refused configuration names is not watched.
-            let problems = load(&server).await.err();
+            let problems = load(&server).await.err().map(|rejection| rejection.why);
             match &problems {
                 None => known.clear(),
                 Some(text) if refused != problems => tell(text),
@@ -112,7 +121,7 @@ fn tell(problems: &str) {
 impl WatchedFiles {
     fn of(server: &Server) -> Self {
         let pools = server.current().config.pools.clone();
-        Self { configuration: server.source.path.clone(), pools }
+        Self { configuration: server.source.path.clone(), pools, sees_neighbours: false }
     }
 
     /// The stamps that were taken when the current configuration was loaded.
@@ -144,6 +153,11 @@ impl WatchedFiles {
                 }
                 Err(_) => picture.stamps.push(None),
             }
+        }
+        if self.sees_neighbours {
+            let launches = self.pools.iter().map(|pool| &pool.program.launch);
+            let files = launches.flat_map(|launch| launch.files.iter().flatten());
+            picture.stamps.push(Some(Stamps::beside(files)));
         }
         picture.took = begun.elapsed();
         picture

@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -68,7 +69,8 @@ async fn ask(
     let (process, Streams { stdin, stdout, stderr, token }) =
         spawn(launch, guard).map_err(|error| cannot_start(&error))?;
     let words = LastWords::unlogged(&token);
-    let pump = pump(stderr, words.clone());
+    let mut pump =
+        StderrReading { reading: Box::pin(pump(stderr, words.clone())), are_over: false };
     let talk = async {
         let mut stdin = pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?;
         let mut stdout = pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?;
@@ -77,11 +79,10 @@ async fn ask(
         let (answer, ()) = tokio::join!(answer(&mut stdout), write);
         Ok::<_, io::Error>((answer?, stdin))
     };
-    let mut pump = std::pin::pin!(pump);
     let talked = tokio::select! {
         talked = tokio::time::timeout(limit, talk) => talked,
         // It has closed its stderr, and may still answer; the time limit holds.
-        never = async { (&mut pump).await; std::future::pending().await } => never,
+        never = async { pump.read().await; std::future::pending().await } => never,
     };
     match talked {
         Ok(Ok((Some(answer), stdin))) => {
@@ -91,7 +92,7 @@ async fn ask(
         Ok(_) => {
             tokio::time::timeout(CLOSING, process.ended()).await.ok();
             let exit = kill::kill_now(process).await;
-            tokio::time::timeout(LAST_WORDS, pump).await.ok();
+            tokio::time::timeout(LAST_WORDS, pump.read()).await.ok();
             let why = match words.explain(exit) {
                 Exit::NotRun(reason) => format!("cannot be run: {reason}"),
                 exit => format!("ended with {exit} before it said what it serves"),
@@ -100,9 +101,25 @@ async fn ask(
         }
         Err(_) => {
             kill::kill_now(process).await;
-            tokio::time::timeout(LAST_WORDS, pump).await.ok();
+            tokio::time::timeout(LAST_WORDS, pump.read()).await.ok();
             let why = format!("has not imported it within {limit:?} (`start_timeout`)");
             Err(NotDescribed { why, said: words.lines() })
+        }
+    }
+}
+
+/// The stderr of the process, which may end before its answer or long after.
+struct StderrReading<F> {
+    reading: Pin<Box<F>>,
+    are_over: bool,
+}
+
+impl<F: Future<Output = ()>> StderrReading<F> {
+    /// Reads to the end.
+    async fn read(&mut self) {
+        if !self.are_over {
+            self.reading.as_mut().await;
+            self.are_over = true;
         }
     }
 }

@@ -233,6 +233,7 @@ mod tests {
             files: BTreeMap::new(),
             access: AccessSettings::Off,
             pythons: BTreeMap::new(),
+            tells_details: false,
         };
         check(&file, &tree.places, &host, problems)
     }

@@ -44,6 +44,8 @@ pub struct Host {
     pub access: AccessSettings,
     /// What each pool with `python` serves, and how that was found.
     pub pythons: BTreeMap<String, (PythonSettings, Import)>,
+    /// Callers may read why and where a function failed.
+    pub tells_details: bool,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.
@@ -102,6 +104,7 @@ fn functions(
         return None;
     };
     let wire = python::wire(findings, path, file, python);
+    let wire = WireSettings { tells_details: host.tells_details, ..wire };
     let in_flight = python::in_flight(file, python);
     let rules = rules(findings, path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();

@@ -174,6 +174,7 @@ mod tests {
             files: BTreeMap::new(),
             access: AccessSettings::Off,
             pythons: BTreeMap::from([("calc".to_owned(), (python, import))]),
+            tells_details: false,
         };
         check(&file, &tree.places, &host, vec![]).map_err(|problems| {
             let said = |one: crate::config::problem::Problem| {
