@@ -52,9 +52,12 @@ if ((${#packages[@]} > 0)); then
 fi
 
 if [[ ! -e $place/node_modules/.bin/mcp-server-everything ]] ||
-    [[ ! -e $place/node_modules/.bin/bash-language-server ]]; then
+    [[ ! -e $place/node_modules/.bin/bash-language-server ]] ||
+    [[ ! -e $place/node_modules/.bin/tsserver ]] ||
+    [[ ! -e $place/node_modules/@modelcontextprotocol/sdk ]]; then
     npm install --prefix "$place" --no-audit --no-fund --loglevel=error \
-        @modelcontextprotocol/server-everything@2026.8.31 bash-language-server@5.8.1
+        @modelcontextprotocol/server-everything@2026.8.31 bash-language-server@5.8.1 \
+        typescript@5.9.3 @modelcontextprotocol/sdk@1.32.2
 fi
 if [[ ! -e $place/python/ejabberd_extauth.py || ! -e $place/python/pynetstring.py ]]; then
     python3 -m pip install --quiet --target "$place/python" --upgrade \

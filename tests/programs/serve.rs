@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
-use crate::support::{Plan, Server, skipped};
+use crate::support::{Plan, Server, shell, skipped};
 
 /// Starts the server of `examples/NAME/httpipe.toml`. Returns `None`, and reports the test as
 /// skipped, if a program is missing.
@@ -31,6 +32,17 @@ pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
     }
     let python = programs().join("python");
     Some(plan.env("PATH", &text(search_path())).env("PYTHONPATH", &text(python.into())).start())
+}
+
+/// Runs a scenario of `mcp_client.mjs` with the SDK of the Model Context Protocol against a server.
+/// Returns what its clients saw.
+pub(crate) fn mcp_clients(server: &Server, scenario: &str) -> Value {
+    let modules = programs().join("node_modules");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/mcp_client.mjs");
+    let (client, modules, url) = (client.display(), modules.display(), server.url());
+    let (code, said) = shell(&format!("timeout 60 node {client} {modules} {url}/ {scenario} 2>&1"));
+    assert_eq!(code, 0, "{said}");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 /// Encodes a value for a query or a form.
