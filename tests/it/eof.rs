@@ -51,13 +51,22 @@ fn any_bytes_go_in_and_come_out() {
 /// The next caller meets a process that is loaded already.
 #[test]
 fn a_process_is_started_before_its_call() {
-    let script = "import sys, time\ntime.sleep(0.3)\nprint(len(sys.stdin.read()))\n";
+    let script = "import os, sys, time\ntime.sleep(0.3)\n\
+                  open(f'loaded-{os.getpid()}', 'w').close()\nprint(len(sys.stdin.read()))\n";
     let server = serves("python3 slow.py", "workers = 2").file("slow.py", script).start();
+    let loaded = |server: &Server| {
+        let names = std::fs::read_dir(server.dir()).expect("its directory is there");
+        let name =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+        names.filter_map(name).filter(|name| name.starts_with("loaded-")).count()
+    };
     server.wait_until("both wait", |s| s.metric("httpipe_workers{state=\"ready\"}") == 2.0);
-    for _ in 0..2 {
+    assert_eq!(loaded(&server), 2, "what waits has loaded");
+    for call in 0..2 {
         let answer = server.answers("abc");
         assert_eq!(answer.body, "3\n");
         assert!(answer.is_within(Duration::from_millis(200)), "{answer:?}");
+        server.wait_until("the next has loaded", |server| loaded(server) == 3 + call);
     }
 }
 
