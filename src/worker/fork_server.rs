@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitIdOptions, getpgid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::child::TheirEnds;
 use super::ending::wait;
 use super::guard::Guard;
 use super::own::{self, Token};
@@ -72,10 +73,11 @@ impl ForkServer {
         let (control, theirs) = Packets::pair()?;
         let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let stderr = non_blocking(stderr, Interest::READABLE)?;
-        let mut command = own::shim_command(guard.binary(), launch, &token);
-        command.stdin(theirs).stdout(their_stderr.try_clone()?).stderr(their_stderr);
-        let id = guard.register(|| Ok(Pid::from_child(&command.spawn()?)))?;
-        drop(command);
+        let stdout = their_stderr.try_clone()?;
+        let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
+        let child = own::new_child(guard.binary(), launch, &token, &theirs)?;
+        let id = guard.register(|| child.begin())?;
+        drop(theirs);
         let process = Process::adopt(id, guard)?;
         Ok(Started { server: Self { process, control }, stderr, token })
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod advice;
+mod child;
 pub mod describe;
 mod ending;
 mod fault;

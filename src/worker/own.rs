@@ -3,12 +3,15 @@
 //! `httpipe __exec` is the shim, which becomes a program (`shim`); `httpipe __guard` is the guard
 //! (`guard`). This is the only file in which the server makes a command.
 
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::child::{self, Image, NewChild, TheirEnds};
 use crate::config::LaunchSettings;
 
 /// The first argument that makes our binary the shim.
@@ -52,25 +55,38 @@ pub fn note_file_limit(soft: u64) {
     FILES_AT_START.store(soft, Ordering::Relaxed);
 }
 
-/// Makes the command of the shim, which becomes the program.
-pub(super) fn shim_command(binary: &Path, launch: &LaunchSettings, token: &Token) -> Command {
-    let mut command = command(binary);
-    // The directory is an argument rather than `current_dir` so that the shim can say in words
-    // what is wrong with it.
-    command
-        .arg0("httpipe")
-        .arg(SHIM)
-        .arg(token.as_str())
-        .arg(std::process::id().to_string())
-        .arg(FILES_AT_START.load(Ordering::Relaxed).to_string())
-        .arg(&launch.dir)
-        .arg(&launch.program)
-        .arg(&launch.name)
-        .args(&launch.arguments)
-        .env_clear()
-        .envs(launch.env.iter().map(|(name, value)| (name, value)))
-        .process_group(0);
-    command
+/// Lays out the child that becomes a program with these streams.
+pub(super) fn new_child<'a>(
+    binary: &Path,
+    launch: &LaunchSettings,
+    token: &Token,
+    streams: &'a TheirEnds,
+) -> io::Result<NewChild<'a>> {
+    let files = FILES_AT_START.load(Ordering::Relaxed);
+    let (server, limit) = (std::process::id().to_string(), files.to_string());
+    let name = OsStr::new(&launch.name);
+    let arguments = || launch.arguments.iter().map(OsStr::new);
+    let to_shim = [SHIM, token.as_str(), &server, &limit].map(OsStr::new);
+    // The directory is an argument so that the shim can say in words what is wrong with it.
+    let to_shim = std::iter::once(OsStr::new("httpipe")).chain(to_shim).chain([
+        launch.dir.as_os_str(),
+        launch.program.as_os_str(),
+        name,
+    ]);
+    let pair = |(name, value): &(OsString, OsString)| {
+        let mut pair = name.clone();
+        pair.push("=");
+        pair.push(value);
+        child::text(&pair)
+    };
+    Ok(NewChild {
+        program: Image::new(launch.program.as_os_str(), std::iter::once(name).chain(arguments()))?,
+        shim: Image::new(binary.as_os_str(), to_shim.chain(arguments()))?,
+        environment: launch.env.iter().map(pair).collect::<Result<_, _>>()?,
+        dir: child::text(launch.dir.as_os_str())?,
+        streams,
+        files,
+    })
 }
 
 /// Makes the command of the guard, which reads its orders from `stdin`.

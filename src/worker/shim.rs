@@ -1,4 +1,5 @@
-//! The shim: what our binary does in a new process before it becomes the program.
+//! The shim: what our binary does in a new process that could not become the program at once (`child`):
+//! it tries again, and says why it cannot.
 //!
 //! `httpipe __exec TOKEN SERVER FILES DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors

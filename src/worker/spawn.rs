@@ -1,11 +1,11 @@
-//! How a worker's process is made: by running our own binary as a shim, which becomes the program.
+//! How a worker's process is made: by a child that becomes the program at once (`child`), or by way
+//! of our own binary as a shim, which says why a program cannot be run.
 //!
 //! The other way is a fork server (`fork_server`).
 //!
-//! The program is not started directly, because the set-up that must happen between fork and exec
-//! would need `pre_exec`. With `pre_exec`, std uses `fork` instead of `posix_spawn`, and `fork`
-//! copies the page tables of the whole server: with a warm cache that stops every thread for tens
-//! of milliseconds. So: never use `pre_exec` here.
+//! The set-up between the two is done by hand. With `pre_exec`, std uses `fork` instead of
+//! `posix_spawn`, and `fork` copies the page tables of the whole server: with a warm cache that
+//! stops every thread for tens of milliseconds. So: never use `pre_exec` here.
 //!
 //! No pipe gets the number 0, 1 or 2: where one of these is closed, Rust's start opens `/dev/null`
 //! on it before `main`. A test in `tests/process` checks that.
@@ -15,12 +15,12 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::child::TheirEnds;
 use super::ending::watched;
 use super::guard::Guard;
 use super::own::{self, Token};
@@ -41,14 +41,6 @@ pub struct Streams {
     pub token: Token,
 }
 
-/// The ends of a worker's streams that the worker gets.
-#[derive(Debug)]
-pub(super) struct TheirEnds {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-}
-
 /// Starts a program. Must be called inside a runtime, on a thread that lives as long as the
 /// server: the kernel kills the process when that thread ends.
 ///
@@ -56,11 +48,10 @@ pub(super) struct TheirEnds {
 /// its stderr says why (`stderr::LastWords::explain`).
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
     let (theirs, streams) = open_streams(launch.tty)?;
-    let mut command = own::shim_command(guard.binary(), launch, &streams.token);
-    command.stdin(theirs.stdin).stdout(theirs.stdout).stderr(theirs.stderr);
-    let id = guard.register(|| Ok(Pid::from_child(&command.spawn()?)))?;
+    let child = own::new_child(guard.binary(), launch, &streams.token, &theirs)?;
+    let id = guard.register(|| child.begin())?;
     // Our copies of the worker's ends must go, or we would never see the end of its output.
-    drop(command);
+    drop(theirs);
     let process = Process::adopt(id, guard)?;
     Ok((process, streams))
 }

@@ -166,6 +166,27 @@ async fn a_script_whose_interpreter_is_missing_is_not_called_missing_itself() {
     assert_eq!(exit, Exit::Code(127));
 }
 
+/// The child shares the memory of the server until it becomes the program.
+#[tokio::test]
+async fn making_a_process_changes_nothing_of_the_server() {
+    let seen = || {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("it is there");
+        let signals: Vec<String> = status
+            .lines()
+            .filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"))
+            .map(str::to_owned)
+            .collect();
+        let limits = std::fs::read_to_string("/proc/self/limits").expect("it is there");
+        let group = rustix::process::getpgrp();
+        (signals, limits, group, std::env::current_dir().expect("there is one"))
+    };
+    let before = seen();
+    assert_eq!(run(&shell("pwd")).await.stdout, "/\n");
+    assert_eq!(seen(), before);
+    refusal("/no/such/program", "/").await;
+    assert_eq!(seen(), before, "nor if it fails");
+}
+
 #[tokio::test]
 async fn every_process_has_a_token_of_its_own() {
     let guard = guard();

@@ -1,0 +1,199 @@
+//! Makes a process that becomes a program at once, without a copy of the server.
+//!
+//! The child shares the memory of the server until it becomes the program, and the thread that made
+//! it stands still until then, as with `vfork` and inside `posix_spawn`. So no page table is copied,
+//! and nothing that the child does may allocate, lock or panic: it makes system calls, and no other
+//! ones than these. What it needs is laid out before.
+//!
+//! If a step fails, the child becomes the shim instead, which tries again and says in words what is
+//! wrong.
+
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use rustix::process::{Pid, Resource, getpid, getrlimit};
+
+/// Room for the few calls that the child makes, and for a signal frame of a large processor.
+const STACK: usize = 64 << 10;
+/// The highest signal.
+const SIGNALS: c_int = 64;
+
+/// The ends of a worker's streams that the worker gets.
+#[derive(Debug)]
+pub(super) struct TheirEnds {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// What a child becomes.
+#[derive(Debug)]
+pub(super) struct Image {
+    path: CString,
+    arguments: Vec<CString>,
+}
+
+/// A child that is about to be made.
+#[derive(Debug)]
+pub(super) struct NewChild<'a> {
+    /// The program.
+    pub(super) program: Image,
+    /// The shim, which has to become the same program.
+    pub(super) shim: Image,
+    /// The environment of both, each `NAME=value`.
+    pub(super) environment: Vec<CString>,
+    /// Where the program runs.
+    pub(super) dir: CString,
+    /// Its standard streams.
+    pub(super) streams: &'a TheirEnds,
+    /// The soft limit of open files that it gets, if that is less than ours; 0: ours.
+    pub(super) files: u64,
+}
+
+/// What the child reads.
+struct Orders {
+    program: *const c_char,
+    arguments: *const *const c_char,
+    shim: *const c_char,
+    shim_arguments: *const *const c_char,
+    environment: *const *const c_char,
+    dir: *const c_char,
+    streams: [RawFd; 3],
+    server: libc::pid_t,
+    files: Option<libc::rlimit>,
+}
+
+impl Image {
+    /// A program at this path with these arguments, of which the first is its name.
+    ///
+    /// # Errors
+    ///
+    /// One of them holds a NUL byte.
+    pub(super) fn new<'a>(
+        path: &OsStr,
+        arguments: impl Iterator<Item = &'a OsStr>,
+    ) -> io::Result<Self> {
+        let arguments = arguments.map(text).collect::<Result<_, _>>()?;
+        Ok(Self { path: text(path)?, arguments })
+    }
+}
+
+impl NewChild<'_> {
+    /// Makes the child. Must be called on a thread that lives as long as the server: the kernel
+    /// kills the child when that thread ends.
+    pub(super) fn begin(&self) -> io::Result<Pid> {
+        let [arguments, shim_arguments, environment] =
+            [&self.program.arguments, &self.shim.arguments, &self.environment].map(|it| list(it));
+        let orders = Orders {
+            program: self.program.path.as_ptr(),
+            arguments: arguments.as_ptr(),
+            shim: self.shim.path.as_ptr(),
+            shim_arguments: shim_arguments.as_ptr(),
+            environment: environment.as_ptr(),
+            dir: self.dir.as_ptr(),
+            streams: [&self.streams.stdin, &self.streams.stdout, &self.streams.stderr]
+                .map(AsRawFd::as_raw_fd),
+            server: getpid().as_raw_pid(),
+            files: lower_limit(self.files),
+        };
+        run(&orders)
+    }
+}
+
+/// Returns a text as the kernel reads it.
+pub(super) fn text(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(io::Error::from)
+}
+
+/// Returns a list as the kernel reads it: pointers, of which the last is null.
+fn list(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain(std::iter::once(ptr::null())).collect()
+}
+
+/// Returns the limits of open files with this soft one; `None` if that is no lower than ours.
+fn lower_limit(files: u64) -> Option<libc::rlimit> {
+    let ours = getrlimit(Resource::Nofile);
+    let is_lower = files > 0 && ours.current.is_none_or(|current| current > files);
+    let maximum = ours.maximum.unwrap_or(libc::RLIM_INFINITY);
+    is_lower.then_some(libc::rlimit { rlim_cur: files, rlim_max: maximum })
+}
+
+/// Makes the child, with all signals blocked: no handler of ours may run in it.
+#[expect(unsafe_code, reason = "no safe call makes a process that shares memory")]
+fn run(orders: &Orders) -> io::Result<Pid> {
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    // SAFETY: both sets are written before they are read. The child gets a stack of its own, which
+    // lives until the child has another image or has ended: `CLONE_VFORK` keeps this thread from
+    // going on before. It reads `orders`, which lives as long.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let orders = ptr::from_ref(orders).cast_mut().cast::<c_void>();
+        let id = libc::clone(live, top, flags, orders);
+        let error = io::Error::last_os_error();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        Pid::from_raw(id).filter(|_| id > 0).ok_or(error)
+    }
+}
+
+/// The life of the child.
+#[expect(unsafe_code, reason = "system calls between clone and exec")]
+extern "C" fn live(orders: *mut c_void) -> c_int {
+    // SAFETY: `run` passes orders that outlive this function, whose pointers are to texts and lists
+    // that end with null. Nothing here allocates, locks or panics; all that is changed belongs to
+    // this process: its descriptors, signals, directory and limits are copies.
+    unsafe {
+        let orders = &*orders.cast_const().cast::<Orders>();
+        libc::setpgid(0, 0);
+        let mut streams = 0..;
+        for stream in orders.streams {
+            // None of ours has one of these numbers, so none is overwritten.
+            if let Some(number) = streams.next()
+                && libc::dup2(stream, number) < 0
+            {
+                libc::_exit(126);
+            }
+        }
+        become_program(orders);
+        libc::execve(orders.shim, orders.shim_arguments, orders.environment);
+        libc::_exit(126)
+    }
+}
+
+/// Becomes the program. Returns if it cannot.
+#[expect(unsafe_code, reason = "system calls between clone and exec")]
+unsafe fn become_program(orders: &Orders) {
+    // SAFETY: as in `live`.
+    unsafe {
+        let is_tied = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
+            // If the server has died before that, this process has another parent by now.
+            && libc::getppid() == orders.server;
+        let is_closed_on_exec =
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+                == 0;
+        if !is_tied || !is_closed_on_exec || libc::chdir(orders.dir) != 0 {
+            return;
+        }
+        if let Some(files) = &orders.files {
+            libc::setrlimit(libc::RLIMIT_NOFILE, files);
+        }
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        let mut signal = 1;
+        while signal <= SIGNALS {
+            // Refused for those that cannot be changed, which does no harm.
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+            signal += 1;
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        libc::execve(orders.program, orders.arguments, orders.environment);
+    }
+}
