@@ -23,6 +23,8 @@ pub(super) struct Answers {
     pub(super) told_banner: Cell<bool>,
     /// It was logged that the program cannot be seen to wait for its input.
     pub(super) told_uncertain: Cell<bool>,
+    /// The last process that ended had answered (`framing = "eof"`). So the program is well.
+    pub(super) ended_well: Cell<bool>,
     /// What the program answered to the greeting `initialize` of `hello`.
     pub(super) initialized: RefCell<Option<Bytes>>,
     part_form: PartForm,
@@ -39,6 +41,7 @@ impl Answers {
             take_turns: wire.takes_turns,
             told_banner: Cell::new(false),
             told_uncertain: Cell::new(false),
+            ended_well: Cell::new(false),
             initialized: RefCell::default(),
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),

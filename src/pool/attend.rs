@@ -71,6 +71,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                 && wire.ends_with_answer()
                 && pool.answered_by_end(&link, &exit, &words);
             let end = if is_answered { ExitReason::Recycled } else { end };
+            pool.answers.ended_well.set(is_answered);
             if !is_answered {
                 wait_for_readers(&link).await;
                 pool.lost(&link, end, &exit);
@@ -111,6 +112,10 @@ async fn live(
     process: &Process,
     mut pipes: Pipes,
 ) -> ExitReason {
+    if pool.is_wanted_at_once(&pipes, settings) {
+        *link.pipes.borrow_mut() = Some(pipes);
+        return serve_once(pool, link, process).await;
+    }
     let [stdin, stdout] = pipes.ends();
     let mut watcher = Watcher::new(process.id(), stdin, stdout);
     let ready = tokio::select! {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::Pool;
 use super::links::Link;
 use crate::base::{ExitReason, Failure, Reply};
-use crate::config::ReplyShape;
+use crate::config::{PoolSettings, ReplyShape};
 use crate::sync::seldom::Seldom;
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes};
 use crate::worker::process::{Exit, Process};
@@ -88,6 +88,16 @@ pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Proce
 }
 
 impl Pool {
+    /// Returns true if a new worker, which reads to the end of its input, need not be seen waiting
+    /// for it: calls wait, and the program has answered the last one. It finds its question when it
+    /// looks for it.
+    pub(super) fn is_wanted_at_once(&self, pipes: &Pipes, settings: &PoolSettings) -> bool {
+        pipes.ends_with_answer()
+            && settings.program.start.ready.is_none()
+            && self.answers.ended_well.get()
+            && self.state.borrow().queue_length() > 0
+    }
+
     /// Returns a reason if a worker must be stopped because its answer is too long.
     fn refuse_if_too_big(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let limit = self.settings().program.wire.message_max;

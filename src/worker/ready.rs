@@ -187,7 +187,11 @@ impl Starting<'_> {
             if look == Look::Works && self.watcher.never_blocks() {
                 start.never_blocks();
             }
-            let cpu = usage::of(self.process.id()).map(|usage| usage.cpu).unwrap_or_default();
+            // Whoever waits needs no other sign.
+            let cpu = match look {
+                Look::Waits => Duration::ZERO,
+                _ => usage::cpu_of(self.process.id()).unwrap_or_default(),
+            };
             let now = Instant::now();
             if let Some(over) = start.looked(now, look, cpu) {
                 self.beginning.uncertain = (over == Over::Uncertain).then_some(look);

@@ -6,11 +6,16 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 
 use super::guard::Guard;
+
+/// Children that end within this time are reaped together.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Makes sure that this process sees the exit codes of its children. Must be called before the
 /// first is started. If our starter ignored SIGCHLD, we inherit that, and the kernel then reaps
@@ -49,7 +54,13 @@ pub async fn reap_strangers(guard: Guard) -> io::Result<()> {
             Err(error) => tracing::warn!(%error, "cannot list the processes to reap"),
         }
         tokio::select! {
-            signal = child_ended.recv() => if signal.is_none() { return Ok(()) },
+            signal = child_ended.recv() => {
+                if signal.is_none() {
+                    return Ok(());
+                }
+                // Where each call ends a process, one look is enough for many.
+                sleep(TOGETHER).await;
+            }
             // Children were left alone that may have been its worker.
             () = guard.fork_over() => {}
         }

@@ -2,10 +2,16 @@
 //!
 //! Processes that it started do not count.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use crate::base::ByteSize;
+
+/// Room for a file of the kernel.
+const FILE_ROOM: usize = 4 << 10;
+/// Most bytes of such a file that are read.
+const FILE_MOST: u64 = 64 << 10;
 
 /// What a process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +24,21 @@ pub struct Usage {
 
 /// Returns what the process `id` uses; a zombie uses no memory. Fails if there is no such process.
 pub fn of(id: u32) -> io::Result<Usage> {
-    let read = |file| std::fs::read(format!("/proc/{id}/{file}"));
-    let (status, stat) = (read("status")?, read("stat")?);
-    let cpu = cpu_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Usage { memory: ByteSize(resident_bytes(&status)), cpu })
+    let memory = ByteSize(resident_bytes(&read(id, "status")?));
+    Ok(Usage { memory, cpu: cpu_of(id)? })
+}
+
+/// Returns the CPU time that the process `id` has used since its start.
+pub fn cpu_of(id: u32) -> io::Result<Duration> {
+    let cpu = cpu_time(&read(id, "stat")?);
+    cpu.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn read(id: u32, file: &str) -> io::Result<Vec<u8>> {
+    // Room for all of it at once: the size that such a file has is not told.
+    let mut text = Vec::with_capacity(FILE_ROOM);
+    File::open(format!("/proc/{id}/{file}"))?.take(FILE_MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Reads `VmRSS` from a `status` file. A zombie has none.
