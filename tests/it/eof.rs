@@ -137,6 +137,23 @@ fn what_ends_without_a_question_never_answers_one() {
     }
 }
 
+/// It is looked at again before it gets a question, and its starts do not go on without pause.
+#[test]
+fn a_program_that_breaks_under_load_answers_nobody_and_is_not_started_again_and_again() {
+    let script = "print(question)";
+    let server = python(script, "workers = 2\nqueue = { wait = \"2s\" }").start();
+    assert_eq!(server.answers("well").body, "well\n");
+    server.write("reads.py", "print('broken')\n");
+    let waiting: Vec<_> = (0..8).map(|_| server.client().post_later("/", "x")).collect();
+    for caller in waiting {
+        let answer = caller.answer();
+        let is_well = answer.status == 200 && answer.body == "x\n";
+        assert!(is_well || answer.status == 503, "a process from before, or none: {answer:?}");
+    }
+    let starts = server.metric("httpipe_worker_starts_total");
+    assert!(starts < 40.0, "{starts} starts");
+}
+
 /// It can be seen that nothing of it was read: so it is not lost, though it may not run twice.
 #[test]
 fn a_question_that_nobody_has_read_goes_to_the_next_process() {
@@ -175,6 +192,9 @@ fn a_process_that_never_ends_is_stopped_and_its_caller_told() {
                   if question == 'hang': time.sleep(1000)";
     let server = python(script, "workers = 1\ntimeout = \"400ms\"\nstop_grace = \"100ms\"").start();
     assert_eq!(server.answers("hang").code(), "timeout");
+    server.wait_until("it was stopped", |server| {
+        server.metric("httpipe_worker_exits_total{reason=\"timeout\"}") == 1.0
+    });
     assert_eq!(server.answers("end").body, "begun\n");
     // One that closes its output and stays is not done either.
     let script = "print('begun', flush=True)\nos.close(1)\n\
