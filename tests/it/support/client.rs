@@ -183,6 +183,11 @@ impl Connection {
         (String::from_utf8_lossy(&bytes).into_owned(), in_order)
     }
 
+    /// Returns the address that the server sees.
+    pub(crate) fn own_address(&self) -> String {
+        self.stream.get_ref().own_address().expect("it is TCP").to_string()
+    }
+
     /// Closes the sending side. Answers can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().finish_sending();

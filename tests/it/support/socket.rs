@@ -1,7 +1,7 @@
 //! One connection to the server, by TCP or by a Unix socket. Every read and write has a time limit.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::CALLER_PATIENCE;
@@ -27,6 +27,14 @@ impl Socket {
         stream.set_write_timeout(Some(CALLER_PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Returns our own address of a TCP connection.
+    pub(super) fn own_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Closes the sending side. The other side can still be read.
