@@ -38,7 +38,8 @@ Serve one program, or all pools of a configuration file
 Usage: httpipe run [OPTIONS] [CONFIG] [-- <PROGRAM>...]
 
 Arguments:
-  [CONFIG]      The configuration file; ./httpipe.toml if no program is given either
+  [CONFIG]      The configuration file, or the functions to serve, as in calculate.py:fib;
+                ./httpipe.toml if no program is given either
   [PROGRAM]...  The program to serve and its arguments
 
 Options:
@@ -95,7 +96,7 @@ exit 0
 --- stdout
 Write the httpipe.toml that `run` with the same options stands for
 
-Usage: httpipe init [OPTIONS] [-- <PROGRAM>...]
+Usage: httpipe init [OPTIONS] [TARGET] [-- <PROGRAM>...]
 "##);
     insta::assert_snapshot!(room.run(&["reload", "--help"]), @r##"
 exit 0
