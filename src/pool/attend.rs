@@ -195,7 +195,8 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 if let Some(reason) = pool.heard(link) {
                     return reason;
                 }
-                if link.unwritten() > 0 {
+                // Meanwhile a worker that has answered goes on to wait for its input.
+                if link.unwritten() > 0 || link.next_look_is_soon() {
                     let_others_run().await;
                 }
             }

@@ -180,6 +180,10 @@ impl Turns {
             // It has answered, and will not wait for input again.
             look = Look::Waits;
         }
+        if look == Look::Works {
+            // Nothing ends now, and the runtime tells of what is there to be read.
+            return (look, 0);
+        }
         // After the look: everything that it wrote before it waited is in the pipe now.
         (look, pipes.read_rest())
     }

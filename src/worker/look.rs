@@ -31,6 +31,8 @@ use thread::{Seen, ids};
 const TRIES: u32 = 8;
 /// A worker with more processes than this cannot be looked at.
 const PROCESSES_MAX: usize = 64;
+/// Most quick looks in a row.
+const QUICK_MOST: u32 = 8;
 /// One of this many looks that find a worker waiting also asks whether a timer may wake it.
 const ALARMS_EVERY: u32 = 16;
 
@@ -88,6 +90,8 @@ pub struct Watcher {
     alarms_due: u32,
     /// A timer may wake it.
     has_alarm: bool,
+    /// Looks in a row that saw its one thread run and nothing else.
+    quick: u32,
 }
 
 impl Watcher {
@@ -101,6 +105,7 @@ impl Watcher {
             adopted: Vec::new(),
             alarms_due: 0,
             has_alarm: false,
+            quick: 0,
         }
     }
 
@@ -177,6 +182,12 @@ impl Watcher {
             }
             self.add(&children)?;
             next += 1;
+            // Most looks that come too early see this. What else there is can wait for a moment.
+            let is_quick = seen.runs && !counts && self.processes.len() == 1;
+            self.quick = if is_quick { self.quick + 1 } else { 0 };
+            if is_quick && self.quick < QUICK_MOST {
+                return Ok(Look::Works);
+            }
         }
         Ok(result(seen))
     }
