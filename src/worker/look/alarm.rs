@@ -16,13 +16,15 @@ pub(super) fn may_ring(id: u32) -> bool {
 }
 
 /// Reads field 34 of a `stat` file, the lower signals that are caught. Field 2, the name, may hold
-/// spaces and parentheses.
+/// spaces and parentheses. A program that catches `SIGVTALRM` too, as `sort` and `bash` do, catches
+/// whatever would end it, to clean up.
 fn catches_alarms(stat: &str) -> bool {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     // What is left begins with field 3.
     let caught = after_name.split_ascii_whitespace().nth(34 - 3);
     let caught = caught.and_then(|caught| caught.parse::<u64>().ok()).unwrap_or(0);
-    caught & (1 << (libc::SIGALRM - 1)) != 0
+    let catches = |signal: i32| caught & (1 << (signal - 1)) != 0;
+    catches(libc::SIGALRM) && !catches(libc::SIGVTALRM)
 }
 
 /// Returns true if one of the timers in a `timers` file sends a signal that may start something.
@@ -45,6 +47,7 @@ mod tests {
         };
         assert!(catches_alarms(&stat(1 << 13)) && catches_alarms(&stat(u64::from(u16::MAX))));
         assert!(!catches_alarms(&stat(1 << 1)) && !catches_alarms(&stat(1 << 25)));
+        assert!(!catches_alarms(&stat(1 << 13 | 1 << 25)), "it cleans up at its end");
         assert!(!catches_alarms("") && !catches_alarms("7 (short) S 1 7"));
     }
 
