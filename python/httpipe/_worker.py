@@ -1277,7 +1277,8 @@ def run_script(path: str) -> None:
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__file__ = full
     with open(full, "rb") as file:
-        exec(compile(file.read(), full, "exec", dont_inherit=True), main.__dict__)
+        text = file.read()
+    exec(compile(text, full, "exec", dont_inherit=True), main.__dict__)
 
 
 def _is_own(path: str) -> bool:
@@ -1891,6 +1892,8 @@ def serve_calls(program: Program, wire: Wire) -> None:
 # The fork server: loads the program once, and makes each worker by forking itself
 
 PR_SET_PDEATHSIG = 1
+FORK_SERVER = "httpipe-forks"
+"""The name of a fork server in lists of processes."""
 PACKET = 32768
 """A text for the server is sent in packets of this size."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
@@ -1920,6 +1923,7 @@ class Control:
 
     def __init__(self) -> None:
         self.server = os.getppid()
+        self.name = _rename(FORK_SERVER)
         self.socket = socket.socket(fileno=_take(0))
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -1978,9 +1982,21 @@ def serve_forks(program: Program, control: Control) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
     control.socket.close()
+    _rename(control.name)
     _be_born(descriptors, control.server, prctl)
     _draw_anew(generators)
     serve_calls(program, Wire())
+
+
+def _rename(name: str) -> str:
+    """Gives this process another name in lists of processes. Returns the one before."""
+    try:
+        with open("/proc/self/comm", "r+") as file:
+            before = file.read().rstrip("\n")
+            file.write(name)
+            return before
+    except OSError:
+        return name
 
 
 def _ctypes() -> Any:

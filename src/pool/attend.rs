@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::Pool;
 use super::actions::Loss;
+use super::forks::Made;
 use super::links::{Ending, Link};
 use super::once::serve_once;
 use super::turns::Turns;
@@ -24,7 +25,6 @@ use crate::worker::look::Watcher;
 use crate::worker::pipes::{Pipes, shown};
 use crate::worker::process::{Exit, Process};
 use crate::worker::ready::{Banner, Beginning, NotReady, prepare};
-use crate::worker::spawn::spawn;
 use crate::worker::stderr::{LastWords, pump};
 use crate::worker::turn::NextLook;
 
@@ -48,15 +48,23 @@ enum Step {
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
     let settings = pool.settings();
-    let (reason, how, said) = match spawn(&settings.program.launch, &pool.services.guard) {
-        Ok((process, streams)) => {
+    let made = tokio::select! {
+        biased;
+        made = pool.make(&settings) => made,
+        reason = poll_fn(|context| link.poll_order(context)) => {
+            leave_unmade(&pool, &link, reason);
+            return;
+        }
+    };
+    let (reason, how, said) = match made {
+        Ok(Made { process, streams, is_forked }) => {
             link.has_process(process.id());
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
             words.leave_out(pool.links.told());
             let mut pump = pool.services.tasks.spawn_local(pump(streams.stderr, words.clone()));
             let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
             let end = match pipes {
-                Ok(pipes) => live(&pool, &link, &settings, &process, pipes).await,
+                Ok(pipes) => live(&pool, &link, &settings, (&process, is_forked), pipes).await,
                 Err(error) => {
                     link.note(error.to_string());
                     ExitReason::StartFailed
@@ -96,11 +104,24 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             (ExitReason::StartFailed, error.to_string(), Vec::new())
         }
     };
-    pool.metrics.worker_ended(reason);
-    pool.links.remove(Ending { worker: link.worker, reason, how, said, at: Instant::now() });
-    pool.state.borrow_mut().gone(link.worker);
+    remove(&pool, Ending { worker: link.worker, reason, how, said, at: Instant::now() });
+}
+
+/// Removes a worker that has no process any longer.
+fn remove(pool: &Rc<Pool>, ending: Ending) {
+    let worker = ending.worker;
+    pool.metrics.worker_ended(ending.reason);
+    pool.links.remove(ending);
+    pool.state.borrow_mut().gone(worker);
     pool.settle(Instant::now());
     pool.lifecycle.note_moved();
+}
+
+/// Removes a worker that has to leave before its process was made.
+fn leave_unmade(pool: &Rc<Pool>, link: &Link, reason: ExitReason) {
+    let (now, how) = (Instant::now(), "it had no process yet");
+    pool.state.borrow_mut().lose(now, link.worker, &Loss::Ended(how.into()), 0);
+    remove(pool, Ending { worker: link.worker, reason, how: how.into(), said: vec![], at: now });
 }
 
 /// Attends to a worker from the start of its process until it has to leave or has ended. Returns
@@ -109,7 +130,7 @@ async fn live(
     pool: &Rc<Pool>,
     link: &Rc<Link>,
     settings: &PoolSettings,
-    process: &Process,
+    (process, is_forked): (&Process, bool),
     mut pipes: Pipes,
 ) -> ExitReason {
     if pool.is_wanted_at_once(&pipes, settings) {
@@ -125,7 +146,7 @@ async fn live(
         }
         ready = tokio::time::timeout(
             settings.rules.start_timeout,
-            prepare(&mut pipes, &mut watcher, process, settings),
+            prepare(&mut pipes, &mut watcher, process, settings, is_forked),
         ) => ready,
         () = process.ended() => {
             link.note("it ended before it was ready".to_owned());

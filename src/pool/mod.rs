@@ -23,6 +23,7 @@ mod deadlines;
 mod driver;
 mod entry;
 mod estimate;
+mod forks;
 mod given_up;
 mod lifecycle;
 mod links;
@@ -57,6 +58,7 @@ use answers::Answers;
 use check::Summary;
 use crew::Phase;
 use entry::{Entry, fingerprints};
+use forks::Forks;
 use lifecycle::Lifecycle;
 use links::Links;
 use pending::{Outbox, Pending};
@@ -87,6 +89,7 @@ pub struct Pool {
     /// What the books want done. Kept between two settlings only to reuse its memory.
     actions: RefCell<Vec<Action<Entry>>>,
     links: Links,
+    forks: Forks,
     timer: Timer,
     lifecycle: Lifecycle,
     services: Services,
@@ -126,12 +129,15 @@ impl Pool {
             settings: RefCell::new(settings),
             actions: RefCell::default(),
             links: Links::default(),
+            forks: Forks::default(),
             timer: Timer::default(),
             lifecycle: Lifecycle::default(),
             services,
             metrics,
             strays: RefCell::default(),
         });
+        // Before the first worker, which waits for it.
+        pool.keep_forks();
         pool.settle(Instant::now());
         pool.services.tasks.spawn_local(driver::keep_time(Rc::clone(&pool)));
         pool.services.tasks.spawn_local(driver::watch_memory(Rc::clone(&pool)));
@@ -230,6 +236,7 @@ impl Pool {
     pub async fn stop(self: &Rc<Self>, reason: ExitReason) {
         let now = Instant::now();
         self.lifecycle.end(reason);
+        self.forks.end();
         self.state.borrow_mut().stop(now);
         self.settle(now);
         self.timer.wake();
@@ -243,6 +250,7 @@ impl Pool {
     /// Starts nothing and gives no calls from now on, because the process is about to end.
     pub fn halt(&self) {
         self.lifecycle.end(ExitReason::Stopped);
+        self.forks.end();
     }
 
     /// Returns what operators are told of this pool.

@@ -14,6 +14,9 @@ pub fn arguments(target: &PythonTarget) -> Vec<String> {
     ["-c", boot, target.as_str()].map(str::to_owned).into()
 }
 
+/// What follows the arguments of a worker to make its interpreter a fork server.
+pub const FORK_SERVER: &str = "fork_server";
+
 /// The text of the loop, which a new interpreter is sent first.
 pub fn loop_text() -> &'static str {
     include_str!("../../python/httpipe/_worker.py")

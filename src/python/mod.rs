@@ -9,7 +9,7 @@ mod description;
 mod target;
 mod types;
 
-pub use boot::{DESCRIBE, arguments, loop_text};
+pub use boot::{DESCRIBE, FORK_SERVER, arguments, loop_text};
 pub use description::{Description, Function, FunctionParameter, NotServable, read_description};
 pub use target::PythonTarget;
 pub use types::ScalarType;

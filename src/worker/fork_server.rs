@@ -24,6 +24,7 @@ use super::process::{Exit, Process};
 use super::reaper;
 use super::spawn::{Streams, non_blocking, open_streams};
 use crate::config::LaunchSettings;
+use crate::python::{FORK_SERVER, loop_text, read_description};
 
 /// How long one fork may take. A large process takes a good part of a second.
 const FORK_LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +47,15 @@ pub struct Started {
     pub stderr: AsyncFd<OwnedFd>,
     /// Marks the shim's message on `stderr`.
     pub token: Token,
+}
+
+/// What a fork server says when it has loaded its program.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// How long the import took.
+    pub import: Duration,
+    /// Why no worker must be forked from it; `None` if nothing speaks against it.
+    pub unsafe_to_fork: Option<String>,
 }
 
 /// Why there is no new worker.
@@ -80,6 +90,34 @@ impl ForkServer {
         drop(theirs);
         let process = Process::adopt(id, guard)?;
         Ok(Started { server: Self { process, control }, stderr, token })
+    }
+
+    /// Starts the fork server of a pool of functions, whose workers `launch` starts.
+    pub fn start_functions(launch: &LaunchSettings, guard: &Guard) -> io::Result<Started> {
+        let mut launch = launch.clone();
+        launch.arguments.push(FORK_SERVER.to_owned());
+        Self::start(&launch, guard)
+    }
+
+    /// Waits until the functions are loaded. Has no time limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not, in words for operators.
+    pub async fn load_functions(&self) -> Result<Loaded, String> {
+        let texts = [loop_text().as_bytes()];
+        let description = tokio::select! {
+            biased;
+            description = self.load(&texts) => description,
+            () = self.ended() => return Err("it ended while it loaded the program".to_owned()),
+        };
+        let description = description.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ended while it loaded the program".to_owned(),
+            _ => format!("it does not say what it has loaded: {error}"),
+        })?;
+        let read = read_description(&description).map_err(|refusal| refusal.message)?;
+        let import = Duration::try_from_secs_f64(read.import_ms / 1000.0).unwrap_or_default();
+        Ok(Loaded { import, unsafe_to_fork: read.unsafe_to_fork })
     }
 
     /// Sends the texts that tell what to load. Returns the description that the fork server sends

@@ -100,6 +100,7 @@ pub async fn prepare(
     watcher: &mut Watcher,
     process: &Process,
     settings: &PoolSettings,
+    is_forked: bool,
 ) -> Result<Beginning, NotReady> {
     let program = &settings.program;
     let mut starting =
@@ -122,7 +123,9 @@ pub async fn prepare(
             _ => {}
         }
     }
-    for greeting in &program.start.hello {
+    // A worker that was forked has been told before.
+    let hello = if is_forked { &[][..] } else { &program.start.hello };
+    for greeting in hello {
         if greeting.answer {
             let answer = starting.ask(&greeting.send, &program.wire).await?;
             if program.wire.is_json_rpc && json::calls(greeting.send.as_bytes(), "initialize") {

@@ -36,7 +36,8 @@ const KEPT_BYTES: usize = 8 * 1024;
 pub struct LastWords {
     shared: Arc<Mutex<Words>>,
     pool: Arc<str>,
-    worker: WorkerId,
+    /// `None`: it is the fork server.
+    worker: Option<WorkerId>,
     /// The lines are not logged.
     is_quiet: bool,
 }
@@ -78,6 +79,11 @@ impl LastWords {
         Self::with_token(pool, worker, token.as_str())
     }
 
+    /// Starts with no lines of the fork server of a pool.
+    pub fn of_fork_server(pool: Arc<str>, token: &Token) -> Self {
+        Self { worker: None, ..Self::with_token(pool, WorkerId(0), token.as_str()) }
+    }
+
     /// Starts with no lines, and logs none.
     pub fn unlogged(token: &Token) -> Self {
         let words = Self::with_token(Arc::from(""), WorkerId(0), token.as_str());
@@ -94,7 +100,7 @@ impl LastWords {
             begin: Vec::new(),
             left_out: HashSet::new(),
         };
-        Self { shared: Arc::new(Mutex::new(words)), pool, worker, is_quiet: false }
+        Self { shared: Arc::new(Mutex::new(words)), pool, worker: Some(worker), is_quiet: false }
     }
 
     /// Returns at most 20 lines and an unfinished one, oldest first, without control characters.
@@ -165,7 +171,7 @@ impl LastWords {
     }
 
     fn log(&self, line: &str) {
-        tracing::info!(target: "worker", pool = &*self.pool, worker = self.worker.0, line);
+        tracing::info!(target: "worker", pool = &*self.pool, worker = self.worker.map(|it| it.0), line);
     }
 
     fn report(&self, allowance: &mut Allowance) {
@@ -174,7 +180,7 @@ impl LastWords {
             tracing::warn!(
                 target: "worker",
                 pool = &*self.pool,
-                worker = self.worker.0,
+                worker = self.worker.map(|it| it.0),
                 lines,
                 "lines on stderr were left out, more than {LINES_A_SECOND} a second"
             );

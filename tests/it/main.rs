@@ -52,6 +52,7 @@ mod poisonous;
 mod program_errors;
 mod python_calls;
 mod python_faults;
+mod python_forks;
 mod python_reload;
 mod python_starts;
 mod python_streams;

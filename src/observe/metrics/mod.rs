@@ -159,6 +159,16 @@ impl PoolMetrics {
         self.0.starts.add(1);
     }
 
+    /// Counts a worker that a fork server made.
+    pub fn worker_forked(&self) {
+        self.0.forks.add(1);
+    }
+
+    /// Counts a fork server that ended by itself or could not load its program.
+    pub fn fork_server_lost(&self) {
+        self.0.fork_servers_lost.add(1);
+    }
+
     /// Counts a worker that ended.
     pub fn worker_ended(&self, reason: ExitReason) {
         self.0.exits[reason as usize].add(1);

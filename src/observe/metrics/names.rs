@@ -157,6 +157,30 @@ pub const ALL: &[Metric] = &[
         },
     },
     Metric {
+        name: "httpipe_worker_forks_total",
+        kind: MetricKind::Counter,
+        unit: "workers",
+        labels: &["pool"],
+        help: "Workers that the fork server of a pool of functions made; the others were started",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.forks.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_fork_servers_lost_total",
+        kind: MetricKind::Counter,
+        unit: "fork servers",
+        labels: &["pool"],
+        help: "Fork servers that ended by themselves, stopped forking, or could not load the program",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.fork_servers_lost.value());
+            }
+        },
+    },
+    Metric {
         name: "httpipe_worker_exits_total",
         kind: MetricKind::Counter,
         unit: "workers",

@@ -192,6 +192,8 @@ pub(super) struct PoolSeries {
     /// In the order of [`WorkerCounts::by_state`].
     pub(super) workers: [Gauge; 4],
     pub(super) starts: Counter,
+    pub(super) forks: Counter,
+    pub(super) fork_servers_lost: Counter,
     /// In the order of [`ExitReason::ALL`].
     pub(super) exits: [Counter; ExitReason::ALL.len()],
     /// In the order of [`Dropping::ALL`].

@@ -33,6 +33,12 @@ pub(super) fn is_stopped(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state == 'T')
 }
 
+/// Returns the name of a process, as lists of processes show it.
+pub(super) fn name(id: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}
+
 /// Returns the command line of a process.
 pub(super) fn arguments(id: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();

@@ -15,6 +15,9 @@ use super::plan::Plan;
 use super::system::SystemFault;
 use super::{eventually, processes};
 
+/// The name that a fork server gives itself.
+const FORK_SERVER: &str = "httpipe-forks";
+
 /// A running server. Dropping this kills it, and fails the test if any of its processes survives.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -220,7 +223,16 @@ impl Server {
             processes::arguments(*id).get(1).is_some_and(|word| word.starts_with("__"))
         };
         let children = processes::children(self.id).into_iter();
-        children.filter(|id| !is_ours(id) && !processes::is_zombie(*id)).collect()
+        let is_worker = |id: &u32| {
+            !is_ours(id) && !processes::is_zombie(*id) && processes::name(*id) != FORK_SERVER
+        };
+        children.filter(is_worker).collect()
+    }
+
+    /// Returns the id of the fork server, if there is one.
+    pub(crate) fn fork_server(&self) -> Option<u32> {
+        let is_it = |id: &u32| processes::name(*id) == FORK_SERVER;
+        processes::children(self.id).into_iter().find(is_it)
     }
 
     /// Returns the id of the guard process.
