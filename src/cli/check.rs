@@ -24,6 +24,7 @@ use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
 use crate::config::{Config, ConfigSource, PoolSettings, Secrets, problem};
 use crate::worker::describe::before_start;
+use crate::worker::fork_trial::{ForkTimes, try_fork};
 use crate::worker::guard::Guard;
 use crate::worker::reaper;
 
@@ -109,12 +110,27 @@ async fn check_pool(
     let examination = Box::pin(examine(pool, plan, context)).await?;
     let why_not_asked = plan.why_none;
     let diagnosis = Diagnosis { settings: pool, place, examination: &examination, why_not_asked };
-    say(&format!("{}\n", diagnosis.report()));
+    say(&diagnosis.report());
+    if pool.program.python.is_some() && examination.record.is_started {
+        say(&finding::row("fork", &forks(pool, context).await));
+    }
+    say("\n");
     let findings = diagnosis.findings();
     for finding in &findings {
         say(&finding.shown());
     }
     Ok(findings)
+}
+
+/// Says whether workers of a pool of functions are forked.
+async fn forks(pool: &PoolSettings, context: &TrialContext) -> String {
+    match Box::pin(try_fork(pool, &context.guard)).await {
+        Ok(ForkTimes { import, worker }) => {
+            let (import, worker) = (import.as_millis(), worker.as_millis().max(1));
+            format!("import {import} ms, worker {worker} ms")
+        }
+        Err(why) => format!("no, {why}"),
+    }
 }
 
 /// Writes a count with its noun: `1 pool`, `2 pools`.

@@ -9,6 +9,7 @@ pub mod describe;
 mod ending;
 mod fault;
 pub mod fork_server;
+pub mod fork_trial;
 pub mod guard;
 mod input;
 pub mod kill;

@@ -249,3 +249,24 @@ fn an_interrupted_check_leaves_no_worker() {
     // The end of its connection is the end of the worker.
     assert_eq!(worker.read(&mut [0]).expect("the end"), 0);
 }
+
+#[test]
+fn how_workers_of_functions_are_made_is_shown() {
+    let fork = |begin: &str, options: &[&str]| {
+        let text = format!("{begin}\ndef fib(n: int) -> int: return n\n");
+        let arguments = [&["check", "calculate.py:fib"], options].concat();
+        let said = Room::new().file("calculate.py", text).run(&arguments);
+        says(&said, 0, &["no errors in 1 pool"]);
+        let row = said.lines().find_map(|line| line.strip_prefix("  fork      "));
+        row.unwrap_or_else(|| panic!("no row in\n{said}")).to_owned()
+    };
+    let row = fork("", &[]);
+    let (import, worker) = row.split_once(", ").expect("two times");
+    let is_time = |text: &str| text.strip_suffix(" ms").is_some_and(|ms| ms.parse::<u32>().is_ok());
+    let times = [import.strip_prefix("import "), worker.strip_prefix("worker ")];
+    assert!(times.iter().all(|time| time.is_some_and(is_time)), "{row}");
+    let begin = "import os\npipe = os.pipe()";
+    assert_eq!(fork(begin, &[]), "no, the import left open: a pipe, a pipe");
+    assert!(fork(begin, &["--fork=true"]).starts_with("import "));
+    assert_eq!(fork("", &["--fork=false"]), "no, `fork` is false");
+}
