@@ -2181,6 +2181,7 @@ def _unsafe_descriptors(control: int, objects: list[Any]) -> str | None:
             continue
         try:
             name, mode = os.readlink("/proc/self/fd/%d" % number), os.fstat(number).st_mode
+            name = name.encode("utf-8", "replace").decode()  # any bytes may be in a path
             flags = fcntl.fcntl(number, fcntl.F_GETFL)
         except OSError:
             continue  # of the list itself

@@ -1,7 +1,8 @@
 //! A fork server: a process that has loaded a program once and makes workers by forking itself.
 //!
 //! It forks twice, and the process in between ends at once: so the worker becomes the server's own
-//! child, and a [`Process`] like any other. `docs/decisions` says why, and what can go wrong.
+//! child, and a [`Process`] like any other. `docs/decisions/0010-fork-server.md` says why, and what
+//! can go wrong.
 //!
 //! Its descriptor 0 is a socket. It first reads the texts that tell it what to load, and answers
 //! with a description. Then each packet `fork` brings it four descriptors: the three streams of a

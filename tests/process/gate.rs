@@ -105,6 +105,13 @@ async fn descriptors_that_workers_would_share_are_unsafe() {
         let got = unsafe_of(begin).await.replace("/dev/pts/ptmx", "/dev/ptmx");
         assert_eq!(got, whole, "{begin}");
     }
+    let strange = "\
+import os, tempfile
+place = tempfile.mkdtemp().encode()
+file = os.open(place + b'/\\xff', os.O_RDWR | os.O_CREAT)
+os.unlink(place + b'/\\xff'); os.rmdir(place)";
+    let reason = unsafe_of(strange).await;
+    assert!(reason.ends_with("/? (deleted)"), "any bytes may be in a path: {reason}");
     let database = "\
 import os, sqlite3, tempfile
 place = tempfile.mkdtemp()
