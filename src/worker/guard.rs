@@ -49,12 +49,12 @@ struct Shared {
 struct GuardState {
     connection: Option<Connection>,
     groups: HashSet<Pid>,
-    forks: Forks,
+    forks: OpenForks,
 }
 
 /// The forks whose worker is not on the list yet, and the ended children that may be theirs.
 #[derive(Debug, Default)]
-struct Forks {
+struct OpenForks {
     /// How many forks have begun.
     begun: u64,
     /// Those of them that are still open, by number.
@@ -85,7 +85,7 @@ impl Guard {
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
         let connection = Connection::start(&binary)?;
-        let (groups, forks) = (HashSet::new(), Forks::default());
+        let (groups, forks) = (HashSet::new(), OpenForks::default());
         let state = Mutex::new(GuardState { connection: Some(connection), groups, forks });
         Ok(Self { shared: Arc::new(Shared { binary, state, fork_over: Notify::new() }) })
     }
@@ -221,7 +221,7 @@ impl Guard {
     }
 }
 
-impl Forks {
+impl OpenForks {
     fn begin(&mut self) -> u64 {
         self.begun += 1;
         self.open.insert(self.begun);
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn an_ended_child_is_held_back_for_the_forks_that_may_have_made_it_and_no_others() {
-        let mut forks = Forks::default();
+        let mut forks = OpenForks::default();
         let child = |raw| Pid::from_raw(raw).expect("not zero");
         assert!(!forks.may_have_made(child(7)), "no fork is open");
         let first = forks.begin();
