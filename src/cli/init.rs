@@ -13,6 +13,7 @@ use crate::config::flags::InitArguments;
 use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
 use crate::config::problem::Secrets;
+use crate::config::written::written;
 use crate::worker::describe::before_start;
 
 /// The program for a file that names none; every system has it.
@@ -37,7 +38,7 @@ pub(super) fn run(arguments: InitArguments, matches: Option<&ArgMatches>) -> Exi
             complain(&shown(&problems, &source, Secrets::Shown, is_terminal));
             return ExitCode::from(REFUSED);
         }
-        format!("{HEAD}\n{}", source.values())
+        format!("{HEAD}\n{}", written(&source.values()))
     };
     let file = OpenOptions::new().write(true).create_new(true).open(DEFAULT_FILE);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {

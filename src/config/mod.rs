@@ -30,6 +30,7 @@ pub mod shape;
 pub mod stamp;
 pub mod tree;
 pub mod words;
+pub mod written;
 
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};

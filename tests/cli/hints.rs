@@ -139,3 +139,32 @@ fn a_prompt_is_what_an_answer_ends_with() {
     says(&said, "reply = \"until:number: \"");
     assert!(!said.contains("ready ="), "{said}");
 }
+
+/// What `check` says of a program on the command line, with these options.
+fn told_of_program(options: &[&str], script: &str, program: &[&str]) -> String {
+    let line = [&["check"], options, &["--"], program].concat();
+    Room::new().file("worker.py", script).run(&line)
+}
+
+#[test]
+fn without_a_file_a_hint_is_an_option_that_works_as_it_stands() {
+    let prompt = "while True:\n    print(int(input('number: ')) * 2)\n";
+    let banner = "print('Loading', flush=True)\nwhile True:\n    print(input(), flush=True)\n";
+    let python = ["python3", "worker.py"];
+    for (script, program, options, typed) in [
+        (
+            prompt,
+            &python[..],
+            &["--framing", "{ send = \"line\", reply = \"until:number: \" }"][..],
+            "`--framing '{ send = \"line\", reply = \"until:number: \" }'`",
+        ),
+        (banner, &python, &["--ready", "Loading"], "`--ready Loading`"),
+        ("", &["factor"], &["--tty"], "`--tty`"),
+    ] {
+        let said = told_of_program(&[], script, program);
+        assert!(said.contains(typed), "no {typed:?} in\n{said}");
+        assert!(!said.contains("configuration file"), "{said}");
+        let said = told_of_program(options, script, program);
+        assert!(said.contains("\nno errors in 1 pool"), "{typed}: {said}");
+    }
+}

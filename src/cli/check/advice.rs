@@ -3,17 +3,41 @@
 //! Pure.
 
 use bytes::Bytes;
+use toml::Value;
 
 use super::framings::quoted;
 use super::record::TrialPhase;
 use crate::base::pattern::{Match, Pattern};
 use crate::config::Framing;
+use crate::config::words::shell_word;
 use crate::worker::process::Exit;
 
 /// Writes a name as a TOML key.
 pub(super) fn toml_key(name: &str) -> String {
     let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
     if is_bare { name.to_owned() } else { quoted(name) }
+}
+
+/// Writes a key of a pool and its value, as a file has them, as an option.
+pub(super) fn option_for(change: &str) -> String {
+    let table: toml::Table = change.parse().unwrap_or_default();
+    let Some((key, value)) = table.into_iter().next() else { return change.to_owned() };
+    let name = key.replace('_', "-");
+    match value {
+        Value::Boolean(true) => format!("--{name}"),
+        Value::Boolean(false) => format!("--{name}=false"),
+        Value::String(text) => format!("--{name} {}", shell_word(&text)),
+        // Each key of this table has an option of its own.
+        Value::Table(keys) if key == "recycle" => {
+            let options = keys.iter().map(|(key, value)| format!("--{name}-{key} {value}"));
+            options.collect::<Vec<_>>().join(" ")
+        }
+        // As it is written, in this order.
+        _ => {
+            let (_, value) = change.split_once(" = ").unwrap_or_default();
+            format!("--{name} {}", shell_word(value))
+        }
+    }
 }
 
 /// Returns a `reply` with `{input}` that fits, if the answer begins with the question.
@@ -72,5 +96,27 @@ pub(super) fn shown(framing: &Framing) -> String {
         Framing::ContentLength => "content-length".to_owned(),
         Framing::Turn => "turn".to_owned(),
         Framing::Eof => "eof".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_an_option_where_there_is_no_file() {
+        for (change, option) in [
+            ("tty = true", "--tty"),
+            ("clear_env = false", "--clear-env=false"),
+            ("ready = \"it's up\"", r"--ready 'it'\''s up'"),
+            ("start_timeout = \"1m\"", "--start-timeout 1m"),
+            ("recycle = { calls = 1 }", "--recycle-calls 1"),
+            (
+                "framing = { send = \"line\", reply = \"until:n: \" }",
+                "--framing '{ send = \"line\", reply = \"until:n: \" }'",
+            ),
+        ] {
+            assert_eq!(option_for(change), option);
+        }
     }
 }

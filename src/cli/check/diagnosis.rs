@@ -7,7 +7,7 @@ mod ending;
 
 use bytes::BytesMut;
 
-use super::advice::{row_name, toml_key};
+use super::advice::{option_for, row_name, toml_key};
 use super::examination::Examination;
 use super::finding::{Finding, escaped, row, time};
 use super::framings::{quoted, ready_for};
@@ -95,16 +95,13 @@ impl Diagnosis<'_> {
         &self.settings.name
     }
 
-    /// Returns a hint that says where to write a key of the pool, or which option replaces it.
+    /// Returns a hint that says where to write a key of the pool; or, if there is no file, what to
+    /// write on the command line. `option`: what that is, unless it is the option of the key.
     fn write(&self, change: &str, option: Option<&str>) -> String {
         match (&self.place.command, option) {
             (Some(_), _) => format!("write `{change}` in `[pool.{}]`", toml_key(self.name())),
             (None, Some(option)) => format!("write {option}"),
-            (None, None) => {
-                format!(
-                    "write `{change}` in the pool of a configuration file, which `httpipe init` creates"
-                )
-            }
+            (None, None) => format!("write `{}`", option_for(change)),
         }
     }
 
