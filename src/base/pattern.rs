@@ -87,6 +87,11 @@ struct Misfit {
 }
 
 impl Pattern {
+    /// The pattern as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Compiles a pattern.
     ///
     /// A run of braces before what could be a capture is read in pairs from the left, each pair

@@ -301,10 +301,16 @@ impl Pool {
             Verdict::Good(reply) => Ok((true, Ok(reply))),
             Verdict::ProgramError(failure) => Ok((true, Err(failure))),
             Verdict::Unfit { detail } => {
-                self.report_bad_answer(link, &detail, &shown(&answer), question.len(), "");
+                let why = format!("{detail}{}", self.answers.judge.patterns());
+                self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
                 Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
             }
-            Verdict::Doubtful { detail } => Err(detail),
+            Verdict::Doubtful { detail } => {
+                let (said, patterns) = (shown(&answer), self.answers.judge.patterns());
+                let bytes = question.len();
+                link.note(format!("{detail}: {said}{patterns}; the question has {bytes} bytes"));
+                Err(detail)
+            }
         }
     }
 

@@ -34,6 +34,18 @@ impl Judge {
         Self { reply, error, error_status, in_full: false }
     }
 
+    /// Says which patterns answers are held against, for the log; empty if there are none.
+    pub fn patterns(&self) -> String {
+        let reply = match &self.reply {
+            ReplyShape::Pattern(pattern) => Some(("reply", pattern)),
+            _ => None,
+        };
+        let error = self.error.as_ref().map(|pattern| ("error", pattern));
+        reply.into_iter().chain(error).fold(String::new(), |said, (key, pattern)| {
+            format!("{said}; `{key}` is `{}`", pattern.text())
+        })
+    }
+
     /// Judges the answer to `question`. `proven` says that the message itself shows which
     /// question it answers; see [`super::Received::Answer`].
     pub fn judge(&self, question: &[u8], answer: Bytes, proven: bool) -> Verdict {

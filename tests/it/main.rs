@@ -7,6 +7,7 @@ mod access_log;
 mod access_log_file;
 mod admin;
 mod backoff;
+mod bad_answers;
 mod bad_starts;
 mod browser;
 mod cache;
