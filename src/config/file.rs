@@ -163,7 +163,8 @@ pub struct LimitsFile {
     pub body: Size,
     /// Most bytes of request bodies and answers that all connections hold together while the bodies
     /// arrive and the answers are sent; then 503. Those of at most 16 KiB are not counted, nor are
-    /// kept answers.
+    /// kept answers. An answer in parts is not refused: without room, its worker is not read until
+    /// its reader has caught up.
     pub memory: Size,
     /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,

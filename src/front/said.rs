@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Failure, Timing};
+use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
 use crate::sync::memory::{Exhausted, Memory};
 
@@ -30,6 +30,9 @@ impl Said {
             Self::Answer(_, Answer { cache: Some(cache), .. }) if cache.is_kept() => {}
             Self::Answer(_, Answer { result, .. }) => {
                 if let Ok(reply) = result {
+                    if let ReplyForm::Parts(_, parts) = &reply.form {
+                        parts.count_in(memory.reservation());
+                    }
                     match memory.hold(std::mem::take(&mut reply.body)) {
                         Ok(body) => reply.body = body,
                         Err(Exhausted) => *result = Err(Failure::Busy),

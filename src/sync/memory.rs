@@ -82,6 +82,20 @@ impl Reservation {
         Ok(())
     }
 
+    /// Makes the reservation as large as this.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`]; the reservation is as large as before.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let wanted = if bytes <= SMALL { 0 } else { bytes as u64 };
+        if wanted < self.bytes {
+            self.memory.used.fetch_sub(self.bytes - wanted, Ordering::Relaxed);
+            self.bytes = wanted;
+        }
+        if wanted == self.bytes { Ok(()) } else { self.grow_to(bytes) }
+    }
+
     /// Keeps the reservation for as long as these bytes exist.
     pub fn keep(self, bytes: Bytes) -> Bytes {
         if self.bytes == 0 {

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::memory::Reservation;
+
 /// Added to the size of each part, because many small parts are not free.
 const PART_OVERHEAD: usize = 64;
 /// Shorter parts are copied: a slice of a read buffer would keep the whole buffer alive.
@@ -47,6 +49,10 @@ struct Contents<E> {
     parts: VecDeque<Bytes>,
     /// The size of `parts`, with [`PART_OVERHEAD`] for each.
     bytes: usize,
+    /// Where that size is counted.
+    counted: Option<Reservation>,
+    /// There is no memory for all of `parts`.
+    is_tight: bool,
     /// How the answer ended. The parts before the end are still to be read.
     end: Option<Result<(), E>>,
     /// The receiver has left.
@@ -69,6 +75,8 @@ pub fn channel<E>(limit: usize, dropped: E) -> (Sender<E>, Parts<E>) {
     let contents = Contents {
         parts: VecDeque::new(),
         bytes: 0,
+        counted: None,
+        is_tight: false,
         end: None,
         left: false,
         hurry: None,
@@ -99,10 +107,22 @@ impl<E> Channel<E> {
 }
 
 impl<E> Contents<E> {
+    /// Counts what is held now.
+    fn count(&mut self) {
+        if let Some(counted) = &mut self.counted {
+            self.is_tight = counted.resize(self.bytes).is_err();
+        }
+    }
+
+    /// Returns true if there is room for more parts.
+    fn has_room(&self, limit: usize) -> bool {
+        self.bytes < limit && !self.is_tight
+    }
+
     /// Cuts off a receiver that has fallen behind while there is a hurry. Returns the tasks to
     /// wake.
     fn cut_off(&mut self, limit: usize) -> [Option<Waker>; 2] {
-        if self.bytes < limit || self.end.is_some() || self.left {
+        if self.has_room(limit) || self.end.is_some() || self.left {
             return [None, None];
         }
         let Some(error) = self.hurry.take() else { return [None, None] };
@@ -125,15 +145,16 @@ impl<E> Sender<E> {
             let part = if is_small { Bytes::copy_from_slice(&part) } else { part };
             contents.bytes += part.len() + PART_OVERHEAD;
             contents.parts.push_back(part);
+            contents.count();
             (contents.reader.take(), contents.cut_off(self.channel.limit))
         };
         reader.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
         true
     }
 
-    /// Returns true if the channel holds less than its limit.
+    /// Returns true if the channel holds less than its limit, and there is memory for more.
     pub fn has_room(&self) -> bool {
-        self.channel.lock().bytes < self.channel.limit
+        self.channel.lock().has_room(self.channel.limit)
     }
 
     /// Ends the answer, well or with an error. Only the first end counts.
@@ -160,7 +181,7 @@ impl<E> Gate<E> {
     /// waits at a time.
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.0.lock();
-        if contents.bytes < self.0.limit || contents.left || contents.end.is_some() {
+        if contents.has_room(self.0.limit) || contents.left || contents.end.is_some() {
             return Poll::Ready(());
         }
         contents.room = Some(context.waker().clone());
@@ -196,6 +217,16 @@ impl<E> Gate<E> {
     }
 }
 
+impl<E> Parts<E> {
+    /// Counts the parts that wait for this receiver. While there is no memory for them, the gate is
+    /// shut, which only the receiver opens again: it need not wait for others.
+    pub fn count_in(&self, reservation: Reservation) {
+        let mut contents = self.0.0.lock();
+        contents.counted = Some(reservation);
+        contents.count();
+    }
+}
+
 impl<E: Clone> Parts<E> {
     /// The next part; `None` after the last.
     ///
@@ -217,7 +248,8 @@ impl<E: Clone> Parts<E> {
                 };
             };
             contents.bytes -= part.len() + PART_OVERHEAD;
-            let has_room = contents.bytes < channel.limit;
+            contents.count();
+            let has_room = contents.has_room(channel.limit);
             (part, if has_room { contents.room.take() } else { None })
         };
         room.into_iter().for_each(Waker::wake);
@@ -247,6 +279,8 @@ impl<E> Drop for Receiver<E> {
             contents.left = true;
             contents.parts.clear();
             contents.bytes = 0;
+            contents.counted = None;
+            contents.is_tight = false;
             [contents.room.take(), contents.over.take()]
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -259,6 +293,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::sync::memory::Memory;
 
     const DROPPED: &str = "the sender is gone";
     const LATE: &str = "no time left";
@@ -348,6 +383,32 @@ mod tests {
         assert!(next(&parts).is_ready());
         assert!(rang(&bell));
         assert!(poll().is_ready());
+    }
+
+    #[test]
+    fn the_gate_is_shut_while_there_is_no_memory_for_the_parts() {
+        let memory = Memory::new(60 << 10);
+        let (sender, parts) = channel(1 << 20, DROPPED);
+        let gate = sender.gate();
+        let (bell, waker) = bell();
+        let poll = || gate.poll_room(&mut Context::from_waker(&waker));
+        let large = || Bytes::from(vec![b'a'; 30 << 10]);
+        sender.push(large());
+        parts.count_in(memory.reservation());
+        assert_eq!(memory.used(), (30 << 10) + PART_OVERHEAD as u64, "what was there counts too");
+        assert!(poll().is_ready() && sender.has_room());
+        sender.push(large());
+        assert!(poll().is_pending() && !sender.has_room());
+        sender.push(part("a"));
+        assert!(next(&parts).is_ready());
+        assert!(rang(&bell), "its own reader makes room");
+        assert!(poll().is_ready());
+        assert!(memory.used() > 30 << 10 && memory.used() < 31 << 10);
+        sender.push(large());
+        gate.hurry(LATE);
+        assert!(gate.is_over(), "a reader that holds the memory up has fallen behind");
+        drop(parts);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

@@ -53,6 +53,37 @@ fn answers_that_nobody_reads_take_no_more_than_their_limit() {
     assert_eq!(server.answers("huge 16MiB a").body.len(), 16 << 20);
 }
 
+/// Answers each question with 12 MiB in lines, and then `END`.
+const LONG: &str = r#"
+import sys
+for line in sys.stdin:
+    sys.stdout.write(("x" * 4095 + "\n") * 3072 + "END\n")
+    sys.stdout.flush()
+"#;
+
+#[test]
+fn parts_that_nobody_reads_take_no_more_than_their_limit_and_come_all() {
+    let server = Server::with("workers = 6\nstream = \"until:END\"\nstream_buffer = \"16MiB\"")
+        .top("limits = { memory = \"8MiB\", body = \"1MiB\" }")
+        .worker("python3 long.py")
+        .file("long.py", LONG)
+        .start();
+    let before = server.memory();
+    let callers: Vec<_> = (0..6).map(|_| server.client().post_later("/", "a")).collect();
+    server.wait_until("much is held", |s| s.metric(HELD) > 6.0 * MEBI);
+    server.wait_until("no more is read", |s| {
+        let held = s.metric(HELD);
+        assert!(held <= 8.0 * MEBI, "{held} bytes are held");
+        s.metric("httpipe_workers{state=\"busy\"}") == 6.0
+    });
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes for at most 8 MiB of parts");
+    for caller in callers {
+        assert_eq!(caller.answer().body.len(), 12 << 20, "each gets its whole answer");
+    }
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+}
+
 #[test]
 fn a_memory_without_room_for_one_body_is_a_problem() {
     let ended = Server::with("").top("limits = { body = \"4MiB\", memory = \"3MiB\" }").refused();
