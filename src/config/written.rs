@@ -17,7 +17,7 @@ const WIDTH: usize = 100;
 /// Writes the text of a file with these values.
 pub fn written(values: &Table) -> String {
     let schema = schema();
-    let mut file = Written { text: String::new(), explained: HashSet::new() };
+    let mut file = FileDraft { text: String::new(), explained: HashSet::new() };
     let (tables, plain): (Vec<_>, Vec<_>) =
         in_order(values, &schema).into_iter().partition(|(key, value)| is_section(key, value));
     file.keys("", &plain, &schema);
@@ -42,13 +42,13 @@ pub fn written(values: &Table) -> String {
 }
 
 /// A file that is being written.
-struct Written {
+struct FileDraft {
     text: String,
     /// The keys that have had their comment.
     explained: HashSet<String>,
 }
 
-impl Written {
+impl FileDraft {
     fn section(&mut self, head: &str, value: &Value, schema: &Schema) {
         let Value::Table(table) = value else { return };
         self.blank_line();
