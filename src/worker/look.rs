@@ -82,6 +82,8 @@ pub struct Watcher {
     pipes: PipeNames,
     /// The first process, which leads the group.
     leader: u32,
+    /// A thread ran, or waited for a processor, at the last look.
+    saw_running: bool,
     /// The first process and its descendants, as they were found last.
     processes: Vec<WatchedProcess>,
     /// What [`ADOPTED`] said when its processes were found last.
@@ -101,12 +103,19 @@ impl Watcher {
         Self {
             pipes: PipeNames::new(stdin, stdout),
             leader,
+            saw_running: false,
             processes: vec![WatchedProcess::new(leader)],
             adopted: Vec::new(),
             alarms_due: 0,
             has_alarm: false,
             quick: 0,
         }
+    }
+
+    /// Returns true if a thread of the worker ran at the last look, or would have run if there had
+    /// been a free processor: on a busy machine a program that works may use no CPU for long.
+    pub fn saw_running(&self) -> bool {
+        self.saw_running
     }
 
     /// Returns what the worker does now. A look costs a few microseconds for each thread.
@@ -172,7 +181,10 @@ impl Watcher {
             };
             children.clear();
             match process.look(&self.pipes, counts, &mut children) {
-                Ok(done) => seen.add_all(done),
+                Ok(done) => {
+                    seen.add_all(done);
+                    self.saw_running = seen.runs;
+                }
                 // A process that has ended does nothing. The end of the first is seen elsewhere.
                 Err(error) if next > 0 && is_gone(&error) => {
                     self.processes.remove(next);

@@ -179,7 +179,7 @@ impl Starting<'_> {
             }
             self.pipes.read_rest();
             if self.drop_output() {
-                start.wrote(Instant::now());
+                start.moved(Instant::now());
                 // It may have waited for room in the pipe, and has room now.
                 look = Look::Works;
                 if self.beginning.banner.bytes.max(self.kept) > BANNER_MOST {
@@ -196,6 +196,9 @@ impl Starting<'_> {
                 _ => usage::cpu_of(self.process.id()).unwrap_or_default(),
             };
             let now = Instant::now();
+            if look == Look::Works && self.watcher.saw_running() {
+                start.moved(now);
+            }
             if let Some(over) = start.looked(now, look, cpu) {
                 self.beginning.uncertain = (over == Over::Uncertain).then_some(look);
                 return Ok(());

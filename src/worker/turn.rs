@@ -214,7 +214,7 @@ fn without_line_end(mut answer: Bytes) -> Bytes {
 #[derive(Clone, Debug)]
 pub struct Start {
     begun: Instant,
-    /// Since when it is still: it writes nothing and uses no CPU.
+    /// Since when it is still: it writes nothing, uses no CPU and waits for none.
     still_since: Instant,
     cpu: Duration,
     /// How long a worker may be still before it is asked although it does not wait for input in
@@ -247,8 +247,8 @@ impl Start {
         self.never_blocks = true;
     }
 
-    /// It has written something.
-    pub fn wrote(&mut self, now: Instant) {
+    /// It has written something, or works although it may have got no CPU.
+    pub fn moved(&mut self, now: Instant) {
         self.still_since = now;
     }
 
@@ -438,7 +438,7 @@ mod tests {
         let later = begun + 99 * MILLISECOND;
         assert_eq!(start.looked(later, Look::Hidden, cpu), None);
         assert_eq!(start.looked(later + MILLISECOND, Look::Hidden, 2 * cpu), None, "it computes");
-        start.wrote(later + 50 * MILLISECOND);
+        start.moved(later + 50 * MILLISECOND);
         assert_eq!(start.looked(later + 149 * MILLISECOND, Look::Hidden, 2 * cpu), None);
         let ready = start.looked(later + 150 * MILLISECOND, Look::Hidden, 2 * cpu);
         assert_eq!(ready, Some(Over::Uncertain));

@@ -1,5 +1,6 @@
 //! When a worker counts as ready: banner, hello, probe.
 
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::support::Server;
@@ -87,4 +88,34 @@ fn a_program_that_loads_is_starting_and_its_first_callers_wait() {
     }
     assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
     assert_eq!(server.admin().get("/ready").status, 200);
+}
+
+/// A busy machine may give a program that starts no processor for longer than one that waits is
+/// still.
+#[test]
+fn a_program_that_starts_without_a_processor_is_not_taken_for_still() {
+    let _hog = Hog::on_first_processor();
+    let keys = "workers = 1\nstart_timeout = \"1s\"\nframing = \"turn\"";
+    let server = Server::with(keys)
+        .worker("taskset -c 0 chrt --idle 0 sh -c 'while :; do :; done'")
+        .start_unready();
+    server.wait_for_log("it was not ready within `start_timeout`");
+    assert_eq!(server.metric("httpipe_workers{state=\"ready\"}"), 0.0);
+}
+
+/// A program that keeps a processor busy until this is dropped.
+struct Hog(Child);
+
+impl Hog {
+    fn on_first_processor() -> Self {
+        let words = ["-c", "0", "sh", "-c", "while :; do :; done"];
+        let hog = Command::new("taskset").args(words).spawn();
+        Self(hog.expect("`taskset` comes with util-linux"))
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
 }

@@ -195,7 +195,7 @@ impl TriedWorker<'_> {
         loop {
             let mut look = self.watcher.look();
             if self.worker.read_rest() {
-                start.wrote(Instant::now());
+                start.moved(Instant::now());
                 // It may have waited for room in the pipe, and has room now.
                 look = Look::Works;
             }
@@ -206,6 +206,9 @@ impl TriedWorker<'_> {
             let cpu =
                 usage::of(self.worker.process.id()).map(|usage| usage.cpu).unwrap_or_default();
             let now = Instant::now();
+            if look == Look::Works && self.watcher.saw_running() {
+                start.moved(now);
+            }
             let over = start.looked(now, look, cpu);
             banner.taken = ready.and_then(|ready| end_of_banner(ready, &self.worker.output));
             // While it starts, it may be seen less well than later.
@@ -223,7 +226,7 @@ impl TriedWorker<'_> {
             }
             match self.worker.next_event(start.next_look(now).min(deadline)).await {
                 Event::Ended | Event::Closed => return Err(self.gone().await),
-                Event::Output => start.wrote(Instant::now()),
+                Event::Output => start.moved(Instant::now()),
                 Event::TookInput | Event::Nothing => {}
             }
         }
