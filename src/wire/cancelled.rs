@@ -111,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn after_more_than_can_be_remembered_the_worker_never_counts_as_free_again() {
+        let free_after = |count| {
+            let mut cancelled = cancelled(1..=count);
+            assert!(!cancelled.are_answered());
+            (1..=count).for_each(|id| cancelled.answered(id));
+            cancelled.are_answered()
+        };
+        assert!(free_after(MAX));
+        assert!(!free_after(MAX + 1));
+    }
+
+    #[test]
     fn the_memory_is_bounded_and_the_highest_ids_stay_exact() {
         // Only odd ids are cancelled.
         let cancelled = cancelled((1..=4 * MAX).map(|number| 2 * number - 1));

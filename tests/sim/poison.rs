@@ -148,6 +148,38 @@ fn where_calls_run_side_by_side_none_of_them_is_blamed() {
     }
 }
 
+#[test]
+fn of_several_calls_that_run_over_none_is_blamed() {
+    let in_flight = InFlight::Fixed(2);
+    let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
+    for (first, second) in [("a 1", "b 1"), ("a 2", "b 2"), ("a 3", "b 3")] {
+        let worker = replace(&mut story);
+        assert_eq!(story.call(first), [format!("give {first} to {worker}")]);
+        assert_eq!(story.call(second), [format!("give {second} to {worker}")]);
+        story.pass(30_000);
+    }
+}
+
+/// The worker may still be at work on the call that was given up.
+#[test]
+fn beside_a_call_that_was_given_up_none_is_blamed() {
+    let crash = |story: &mut Story, worker| drop(story.crash(worker, 0));
+    let run_over = |story: &mut Story, _| drop(story.pass(30_000));
+    let ends: [&dyn Fn(&mut Story, u64); 2] = [&crash, &run_over];
+    for end in ends {
+        let in_flight = InFlight::Fixed(2);
+        let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
+        for (slow, beside) in [("x", "bad 1"), ("y", "bad 2"), ("z", "bad 3")] {
+            let worker = replace(&mut story);
+            story.call(slow);
+            let given_up = [format!("give up {slow} in {worker}"), format!("fail {slow} timeout")];
+            assert_eq!(story.pass(30_000), given_up);
+            assert_eq!(story.call(beside), [format!("give {beside} to {worker}")]);
+            end(&mut story, worker);
+        }
+    }
+}
+
 /// Returns true if a question is refused after two of its calls were answered out of step, with the
 /// answers of `doubtful` calls in doubt.
 fn is_refused_out_of_step(has_worked: bool, doubtful: usize) -> bool {
