@@ -107,6 +107,7 @@ fn a_program_that_starts_without_a_processor_is_not_taken_for_still() {
 struct Hog(Child);
 
 impl Hog {
+    #[expect(clippy::disallowed_methods, reason = "it is no program of the server")]
     fn on_first_processor() -> Self {
         let words = ["-c", "0", "sh", "-c", "while :; do :; done"];
         let hog = Command::new("taskset").args(words).spawn();

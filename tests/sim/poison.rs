@@ -163,10 +163,7 @@ fn of_several_calls_that_run_over_none_is_blamed() {
 /// The worker may still be at work on the call that was given up.
 #[test]
 fn beside_a_call_that_was_given_up_none_is_blamed() {
-    let crash = |story: &mut Story, worker| drop(story.crash(worker, 0));
-    let run_over = |story: &mut Story, _| drop(story.pass(30_000));
-    let ends: [&dyn Fn(&mut Story, u64); 2] = [&crash, &run_over];
-    for end in ends {
+    for is_crash in [true, false] {
         let in_flight = InFlight::Fixed(2);
         let mut story = Story::of(Rules { retries: 0, in_order: false, in_flight, ..rules() });
         for (slow, beside) in [("x", "bad 1"), ("y", "bad 2"), ("z", "bad 3")] {
@@ -175,7 +172,7 @@ fn beside_a_call_that_was_given_up_none_is_blamed() {
             let given_up = [format!("give up {slow} in {worker}"), format!("fail {slow} timeout")];
             assert_eq!(story.pass(30_000), given_up);
             assert_eq!(story.call(beside), [format!("give {beside} to {worker}")]);
-            end(&mut story, worker);
+            drop(if is_crash { story.crash(worker, 0) } else { story.pass(30_000) });
         }
     }
 }
