@@ -19,7 +19,7 @@ The wire: each message is its length (four bytes, big-endian) and that many byte
 
 Each call has exactly one end (`=`, `.`, `b`, `!` or `?`). A part of a stream is always JSON.
 
-Sections: what programs import · JSON · types · functions · wire · loop · async loop · programs · start · fork server.
+Sections: what programs import · JSON · types · functions · wire · programs · loop · async loop · start · fork server.
 """
 
 from __future__ import annotations
@@ -1746,6 +1746,8 @@ class AsyncLoop(Loop):
                 parts.close()
 
     async def _part(self, tag: bytes, part: Any) -> None:
+        if self._is_stopped(tag):
+            raise asyncio.CancelledError  # again: the stream caught the first one
         self._answer(tag, b"+", to_json(part))
         self._flush()
         await asyncio.sleep(0)  # others have a turn, even if the stream never waits

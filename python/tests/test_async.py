@@ -44,7 +44,14 @@ class Async(WorkerCase):
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 return "anyway"
-        async def inner(): 
+        async def endless():
+            while True:
+                try:
+                    yield 1
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    print("goes on")
+        async def inner():
             try:
                 await asyncio.wait_for(asyncio.sleep(60), 60)
             finally:
@@ -106,6 +113,13 @@ class Async(WorkerCase):
         found = dict(self.worker.read() for _ in calls)
         self.assertEqual([found[tag] for tag in calls], [b".", b'="anyway"', b"."])
         self.assertIn("cleaned", self.worker.logged())
+
+    def test_a_stream_that_catches_the_cancel_ends_at_its_next_part(self):
+        tag = self.worker.call("endless")
+        self.assertEqual(self.worker.read(), (tag, b"+1"))
+        self.worker.send(b"%s x {}" % tag.encode())
+        self.assertEqual(self.worker.read(), (tag, b"."))
+        self.assertIn("goes on", self.worker.logged())
 
     def test_cancel_before_the_first_line(self):
         tag = "9999"

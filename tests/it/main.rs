@@ -54,6 +54,7 @@ mod program_errors;
 mod python_calls;
 mod python_faults;
 mod python_forks;
+mod python_processes;
 mod python_reload;
 mod python_starts;
 mod python_streams;
