@@ -625,7 +625,11 @@ class Types:
         return Type(schema, read)
 
     def _pydantic(self, note: Any) -> Type:
-        adapter = sys.modules["pydantic"].TypeAdapter(note)
+        try:
+            adapter = sys.modules["pydantic"].TypeAdapter(note)
+            schema = self._without_defs(adapter.json_schema())
+        except Exception as error:
+            raise Problem("annotation", "pydantic does not know how %s comes from JSON: %s" % (_shown(note), error)) from None
 
         def read(value: Any) -> Any:
             try:
@@ -633,7 +637,7 @@ class Types:
             except ValueError as error:
                 raise _refuse_as_pydantic(error) from None
 
-        return Type(self._without_defs(adapter.json_schema()), read)
+        return Type(schema, read)
 
     def _pydantic_1(self, note: Any) -> Type:
         def read(value: Any) -> Any:
@@ -1163,7 +1167,10 @@ class Program:
 
     def _add_class(self, name: str, kind: type) -> None:
         """Makes the object that all calls share. Its public methods are functions, inherited ones as well."""
-        made = kind()
+        try:
+            made = kind()
+        except BaseException as error:
+            raise problem_of(error, "`%s()`" % name) from None
         for method in _public_methods(kind):
             if method == "setup":
                 self.setups.append(made.setup)
@@ -1578,14 +1585,24 @@ def refused(bad: BadParameter) -> bytes:
 
 def failed(function: Function, error: BaseException) -> bytes:
     """Returns the end of a call that failed: what its caller may know. The log gets the traceback."""
-    status = getattr(error, "status", None)
-    if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
-        message = _text_of(error) or type(error).__name__
-        return b"!" + to_json({"status": int(status), "message": message})
+    status = _status_of(error)
+    if status is not None:
+        return b"!" + to_json({"status": status, "message": _text_of(error) or type(error).__name__})
     say_traceback(error)
     message = "%s failed: %s" % (function.name, type(error).__name__)
     where, _ = _place_of(error)
     return b"!" + to_json({"status": 500, "message": message, "why": _text_of(error), "where": where})
+
+
+def _status_of(error: BaseException) -> int | None:
+    """Returns the status that an exception chooses; None if it chooses none."""
+    try:
+        status = getattr(error, "status", None)
+    except Exception:
+        return None
+    if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
+        return int(status)
+    return None
 
 
 def good_calls(
@@ -1599,7 +1616,7 @@ def good_calls(
             good.append((tag, read_arguments(function, rest)))
         except BadParameter as wrong:
             bad.append((tag, refused(wrong), b""))
-        except Exception as error:
+        except Exception as error:  # of a class of the program
             bad.append((tag, failed(function, error), b""))
     return good, bad
 
@@ -1818,7 +1835,7 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
         except Problem as problem:
             refuse(wire, problem)
         except BaseException as error:
-            refuse(wire, problem_of(error, "`__init__`"))
+            refuse(wire, problem_of(error, "reading what it serves"))
         program.import_ms = (time.perf_counter() - began) * 1000
         ready(program)
 

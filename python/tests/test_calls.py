@@ -167,6 +167,9 @@ class Errors(WorkerCase):
             status = 404
         class Unprintable(Exception):
             def __str__(self): raise RuntimeError("no text")
+        class Hidden(Exception):
+            @property
+            def status(self): raise RuntimeError("no status")
         class Known(Exception):
             status = http.HTTPStatus.NOT_FOUND
         def divide(a: int, b: int) -> float:
@@ -202,7 +205,7 @@ class Errors(WorkerCase):
         self.assertNotIn("Gone", self.worker.logged())
 
     def test_others_show_their_type_only(self):
-        for name in ("Wide", "Truth", "Unprintable", "ValueError", "OSError"):
+        for name in ("Wide", "Truth", "Hidden", "Unprintable", "ValueError", "OSError"):
             self.fails("raises", {"name": name}, 500, "raises failed: " + name)
         self.fails("own", {"status": 200}, 500, "own failed: ValueError")
         self.fails("memory", {}, 500, "memory failed: MemoryError")
@@ -210,7 +213,7 @@ class Errors(WorkerCase):
     def test_the_traceback_begins_with_the_program(self):
         told = self.fails("divide", {"a": 1, "b": 0}, 500, "divide failed: ZeroDivisionError")
         self.assertEqual(told["why"], "division by zero")
-        self.assertRegex(told["where"], r"/program\.py:18$")
+        self.assertRegex(told["where"], r"/program\.py:21$")
         log = self.worker.logged()
         self.assertIn("in deeper\n    return a / b", log)
         self.assertIn("ZeroDivisionError: division by zero", log)

@@ -275,7 +275,7 @@ class Refused(WorkerCase):
         worker = self.start(text, "program.py:A")
         problem, code = worker.problem()
         self.assertEqual((problem["kind"], code), ("import", 2))
-        self.assertIn("missing 1 required positional argument: 'n'", problem["message"])
+        self.assertRegex(problem["message"], r"^`A\(\)` failed: TypeError: .*missing 1 required positional argument: 'n'$")
         text = "class A:\n    def setup(self):\n        raise OSError('no model')\n    def f(self): pass\n"
         place = self.refused(text, "import", "`setup` failed: OSError: no model", "program.py:A")
         self.assertEqual(place, ("program.py:3", "raise OSError('no model')"))
