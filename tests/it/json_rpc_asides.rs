@@ -77,7 +77,11 @@ fn begin(server: &Server, headers: &[&str], body: &str) -> Connection {
 /// The next event; `None` at the good end of the stream.
 fn event(caller: &mut Connection) -> Option<Value> {
     let chunk = caller.chunk().expect("the stream goes on, or ends well");
-    let data = chunk.strip_prefix("data: ")?.strip_suffix("\n\n").expect("one event");
+    if chunk.is_empty() {
+        return None;
+    }
+    let data = chunk.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n"));
+    let data = data.unwrap_or_else(|| panic!("no message as an event: {chunk}"));
     Some(serde_json::from_str(data).expect("JSON"))
 }
 
