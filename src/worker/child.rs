@@ -138,7 +138,7 @@ fn run(orders: &Orders) -> io::Result<Pid> {
         let id = libc::clone(live, top, flags, orders);
         let error = io::Error::last_os_error();
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
-        Pid::from_raw(id).filter(|_| id > 0).ok_or(error)
+        if id > 0 { Pid::from_raw(id).ok_or(error) } else { Err(error) }
     }
 }
 
