@@ -50,7 +50,7 @@ pub mod testing {
     pub mod config {
         pub use crate::config::{
             CacheSettings, Config, ConfigSource, Framing, InFlight, LaunchSettings, Matching,
-            PoolSettings, ReplyShape, RouteAction,
+            PoolSettings, ReplyShape, RouteAction, StreamEnd,
         };
     }
     pub mod front {
@@ -86,7 +86,9 @@ pub mod testing {
         }
     }
     pub mod wire {
-        pub use crate::wire::{Broken, Correlator, Decoder, Encoder, Judge, Received, Verdict};
+        pub use crate::wire::{
+            Broken, Correlator, Decoder, Encoder, Judge, Received, Share, Verdict,
+        };
     }
     pub mod worker {
         pub use crate::worker::{kill, reaper};

@@ -7,6 +7,7 @@ mod examination;
 mod examine;
 mod finding;
 mod framings;
+mod functions;
 mod process;
 mod questions;
 mod record;
@@ -15,6 +16,7 @@ mod trial;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -87,7 +89,9 @@ fn check_pools(
             let mut findings = Vec::new();
             for (number, pool) in config.pools.iter().enumerate() {
                 let plan = Plan::new(config, number, asks);
-                findings.extend(check_pool(pool, &plan, &file.command_of(pool), &context).await?);
+                let about = |ready| functions::report(config, number, ready);
+                let place = file.command_of(pool);
+                findings.extend(check_pool(pool, &plan, &place, &context, about).await?);
             }
             Ok(Some(findings))
         };
@@ -106,15 +110,20 @@ async fn check_pool(
     plan: &Plan,
     place: &CommandPlace,
     context: &TrialContext,
+    about_functions: impl Fn(Duration) -> Option<String>,
 ) -> io::Result<Vec<Finding>> {
     let examination = Box::pin(examine(pool, plan, context)).await?;
     let why_not_asked = plan.why_none;
     let diagnosis = Diagnosis { settings: pool, place, examination: &examination, why_not_asked };
-    say(&diagnosis.report());
+    let record = &examination.record;
+    let asked: Duration = record.exchanges.iter().map(|exchange| exchange.took).sum();
+    let report = about_functions(record.start + asked).unwrap_or_else(|| diagnosis.report());
+    say(&report);
     if pool.program.python.is_some() && examination.record.is_started {
         say(&finding::row("fork", &forks(pool, context).await));
     }
-    say("\n");
+    say("
+");
     let findings = diagnosis.findings();
     for finding in &findings {
         say(&finding.shown());

@@ -159,6 +159,12 @@ impl<T: Clone> Correlator<T> {
         Self { stream, drops_strays, passes_asides, ..books }
     }
 
+    /// Reads answers in parts that end in this way.
+    #[must_use]
+    pub fn ending_with(self, end: StreamEnd) -> Self {
+        Self { stream: Some(end), ..self }
+    }
+
     /// Makes the tags and ids count up from the number after this one. No call may be open.
     #[must_use]
     pub fn counting_from(self, number: u64) -> Self {
@@ -511,6 +517,42 @@ mod tests {
             }
             other => panic!("{message}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_first_byte_says_whether_more_of_an_answer_follows() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        books.correlator.stream = Some(StreamEnd::Kind);
+        for token in 1..=5 {
+            books.ask(token, "f {}");
+        }
+        assert_eq!(share(&mut books, "2 =55"), (2, "=55".to_owned(), Share::Whole));
+        assert_eq!(share(&mut books, "1 +1"), (1, "+1".to_owned(), Share::Part));
+        assert_eq!(share(&mut books, "3 ."), (3, ".".to_owned(), Share::End));
+        assert_eq!(share(&mut books, "1 +2"), (1, "+2".to_owned(), Share::Part));
+        assert_eq!(share(&mut books, "1 !{}"), (1, "!{}".to_owned(), Share::Whole));
+        // Nothing comes after an end, and no whole answer after parts.
+        for after in ["1 +3", "2 .", "3 +1", "9 =1", "", "=1"] {
+            books.is_out_of_step(after);
+        }
+        assert_eq!(share(&mut books, "4 +1").2, Share::Part);
+        for whole in ["4 =1", "4 b\nx"] {
+            books.is_out_of_step(whole);
+        }
+        assert_eq!(share(&mut books, "4 .").2, Share::End);
+        assert_eq!(share(&mut books, "5 ").2, Share::Whole, "an empty answer is for the judge");
+        assert!(books.correlator.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_call_that_was_given_up_is_its_last_message() {
+        let mut books = Books::new(Matching::Tag, &[]);
+        books.correlator.stream = Some(StreamEnd::Kind);
+        books.ask(7, "f {}");
+        assert_eq!((books.correlator.tag_of(&7), books.correlator.tag_of(&8)), (Some(1), None));
+        assert_eq!(books.correlator.give_up(&7), Some(1));
+        assert_eq!(books.receive("1 +1"), Received::Late { ended: None });
+        assert_eq!(books.receive("1 ."), Received::Late { ended: Some(7) });
     }
 
     #[test]

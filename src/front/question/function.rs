@@ -241,3 +241,174 @@ fn unknown(name: &str) -> Failure {
 fn not_utf8() -> Failure {
     Failure::BadRequest { detail: "the body is not UTF-8".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+    use crate::base::RouteId;
+    use crate::base::parameter::{Parameter, ParameterKind};
+    use crate::config::route::ContentType;
+    use crate::config::{PathPart, RouteAction};
+    use crate::python::ScalarType;
+
+    fn argument(name: &str, scalar: Option<ScalarType>, required: bool) -> Argument {
+        Argument { name: name.into(), scalar, is_any: false, required }
+    }
+
+    /// `f(n: int, mode: str = …, items: list = …)`
+    fn call() -> FunctionCall {
+        FunctionCall {
+            name: "f".to_owned(),
+            arguments: vec![
+                argument("n", Some(ScalarType::Int), true),
+                argument("mode", Some(ScalarType::Text), false),
+                argument("items", None, false),
+            ],
+            takes_others: false,
+            raw: None,
+            declared: vec![],
+            open_query: true,
+        }
+    }
+
+    /// A route of `POST /f`, or of `POST /f/{n}` if `n` comes from the path.
+    fn route(has_path: bool) -> RouteSettings {
+        let mut path = vec![PathPart::Literal("f".to_owned())];
+        let mut parameters = vec![];
+        if has_path {
+            path.push(PathPart::Parameter(0));
+            parameters.push(Parameter {
+                name: Arc::from("n"),
+                key: Arc::from("n"),
+                in_path: true,
+                kind: ParameterKind::Bool,
+                default: None,
+                missing: None,
+            });
+        }
+        RouteSettings {
+            id: RouteId(0),
+            label: Arc::from("POST /f"),
+            method: "POST".to_owned(),
+            path,
+            rest: false,
+            parameters,
+            cors: None,
+            action: RouteAction::Text { text: String::new(), content_type: ContentType::default() },
+        }
+    }
+
+    fn ask(
+        call: &FunctionCall,
+        target: &str,
+        kind: &'static str,
+        body: &str,
+    ) -> Result<String, String> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let sources = Sources { path, query, body: Body::Nothing };
+        let mut headers = HeaderMap::new();
+        if !kind.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let route = route(!call.declared.is_empty());
+        match question(call, &route, sources, &headers, &body) {
+            Ok(question) => Ok(String::from_utf8_lossy(&question).into_owned()),
+            Err(Failure::BadParameter { detail, .. }) => Err(detail.to_string()),
+            Err(other) => Err(other.code().to_string()),
+        }
+    }
+
+    const JSON: &str = "application/json";
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    #[test]
+    fn arguments_come_from_path_query_and_body_by_their_types() {
+        let ok = |text: &str| Ok(text.to_owned());
+        let call = call();
+        assert_eq!(ask(&call, "/f?n=007&mode=a%22b", "", ""), ok(r#"f {"n":7,"mode":"a\"b"}"#));
+        assert_eq!(ask(&call, "/f?n=1&items=[1,+2]", "", ""), ok(r#"f {"n":1,"items":[1,2]}"#));
+        assert_eq!(ask(&call, "/f", JSON, "{\"n\":\n 1}"), ok("f {\"n\":  1}"));
+        assert_eq!(ask(&call, "/f", "", r#"{"n": 1}"#), ok(r#"f {"n": 1}"#));
+        assert_eq!(ask(&call, "/f", "application/x+json", r#"{"n":1}"#), ok(r#"f {"n":1}"#));
+        assert_eq!(ask(&call, "/f?mode=x", JSON, "{\"n\":\n1}"), ok(r#"f {"n":1,"mode":"x"}"#));
+        assert_eq!(ask(&call, "/f", FORM, "n=1&mode=a+b"), ok(r#"f {"n":1,"mode":"a b"}"#));
+        let digits = "1".repeat(300);
+        let long = format!(r#"{{"n":{digits}}}"#);
+        assert_eq!(ask(&call, "/f", JSON, &long), ok(&format!("f {long}")));
+        let in_path = FunctionCall { declared: vec![0], ..call };
+        assert_eq!(ask(&in_path, "/f/12", JSON, ""), ok(r#"f {"n":12}"#));
+        assert_eq!(ask(&in_path, "/f/12?n=1", "", ""), Err("`n` is given twice".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_argument_is_refused_in_the_words_of_the_worker() {
+        for (target, kind, body, told) in [
+            ("/f?n=x", "", "", "`n` must be a whole number, such as 42"),
+            ("/f?n=%zz", "", "", "`n` holds a `%` without two hexadecimal digits"),
+            ("/f?n=1&m=1", "", "", "`m` is unknown"),
+            ("/f?n=1&items=[1", "", "", "`items` must be JSON"),
+            ("/f", "", "", "`n` is missing"),
+            ("/f", JSON, r#"{"n":"1"}"#, "`n` must be a whole number, such as 42"),
+            ("/f", JSON, r#"{"n":1,"mode":null}"#, "`mode` must be a string"),
+            ("/f", JSON, r#"{"n":1,"m":1}"#, "`m` is unknown"),
+            ("/f?n=1", JSON, r#"{"n":1}"#, "`n` is given twice"),
+            ("/f", JSON, r#"{"n":1,"n":1}"#, "`n` is given twice"),
+            ("/f", JSON, r#"{"n":1}{}"#, "bad_request"),
+            ("/f", JSON, "\u{feff}{\"n\":1}", "bad_request"),
+            ("/f", JSON, "17", "bad_request"),
+            ("/f", "text/plain", "17", "unsupported_media_type"),
+        ] {
+            assert_eq!(ask(&call(), target, kind, body), Err(told.to_owned()), "{target} {body}");
+        }
+    }
+
+    #[test]
+    fn other_names_reach_a_function_that_takes_them() {
+        let call = FunctionCall { takes_others: true, ..call() };
+        let asked = ask(&call, "/f?n=1&x=2", JSON, r#"{"y":{"z":[true]}}"#);
+        assert_eq!(asked.as_deref(), Ok(r#"f {"n":1,"x":"2","y":{"z":[true]}}"#));
+        assert_eq!(ask(&call, "/f?n=1&x=2&x=3", "", ""), Err("`x` is given twice".to_owned()));
+    }
+
+    #[test]
+    fn raw_bytes_follow_the_other_arguments() {
+        let data = argument("data", None, true);
+        let times = argument("times", Some(ScalarType::Int), false);
+        let arguments = vec![data, times];
+        let call = FunctionCall { arguments, raw: Some(0), ..call() };
+        assert_eq!(
+            ask(&call, "/f?times=2", "image/png", "a\nb").as_deref(),
+            Ok("f {\"times\":2}\na\nb")
+        );
+        assert_eq!(ask(&call, "/f", "", "").as_deref(), Ok("f {}\n"));
+        assert_eq!(ask(&call, "/f?data=x", "", "a"), Err("`data` is unknown".to_owned()));
+        let form = "--b\r\nContent-Disposition: form-data; name=data; filename=x\r\n\r\n\0\r\n--b\r\n\
+                    Content-Disposition: form-data; name=times\r\n\r\n3\r\n--b--\r\n";
+        let kind = "multipart/form-data; boundary=b";
+        assert_eq!(ask(&call, "/f", kind, form).as_deref(), Ok("f {\"times\":3}\n\0"));
+        assert_eq!(ask(&call, "/f", kind, "--b--"), Err("`data` is missing".to_owned()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_question_is_one_line_of_json_whatever_the_caller_sends(
+            mode in "\\PC{0,8}|[\\x00-\\x20\"\\\\]{0,8}",
+            items in "[\\[\\]{}:,0-9\"\\n ]{0,10}",
+        ) {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("n", "1").append_pair("mode", &mode).append_pair("items", &items).finish();
+            if let Ok(asked) = ask(&call(), &format!("/f?{query}"), "", "") {
+                let json = asked.strip_prefix("f ").expect("the name comes first");
+                proptest::prop_assert!(!json.contains('\n'));
+                let read: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+                proptest::prop_assert_eq!(read["mode"].as_str(), Some(&*mode));
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What `check` prints of a pool that serves functions: which Python and why, what is served and
+//! where, and how long a worker takes to start.
+//!
+//! Pure.
+
+use std::time::Duration;
+
+use crate::base::units::show_duration;
+use crate::config::{Config, RouteAction, RouteSettings, SendShape};
+
+/// Returns the lines about the pool of this number; `None`: it serves no functions. `ready`: how
+/// long a worker took to be ready.
+pub(super) fn report(config: &Config, number: usize, ready: Duration) -> Option<String> {
+    let pool = &config.pools[number];
+    let (python, import) = (pool.program.python.as_ref()?, pool.import.as_ref()?);
+    let (name, target, version) = (&pool.name, python.target.as_str(), &python.version);
+    let program = pool.program.launch.program.display();
+    let mut lines = vec![
+        format!("pool `{name}`: {target} with Python {version}"),
+        format!("  python    {program}, {}", import.why),
+    ];
+    for function in &python.functions {
+        lines.push(format!("  function  {}", function.signature()));
+        let calls = |route: &&RouteSettings| match &route.action {
+            RouteAction::Call(call) if call.pool == number => {
+                matches!(&call.send, SendShape::Function(it) if it.name == function.name)
+            }
+            _ => false,
+        };
+        let routes: Vec<&str> =
+            config.routes.iter().filter(calls).map(|route| &*route.label).collect();
+        let routes =
+            if routes.is_empty() { "no route calls it".to_owned() } else { routes.join(", ") };
+        lines.push(format!("            {routes}"));
+    }
+    let import_time = show_duration(milliseconds(import.took_ms));
+    lines.push(format!(
+        "  start     import {import_time}, worker {}",
+        show_duration(milliseconds(ready.as_secs_f64() * 1000.0))
+    ));
+    Some(lines.join("\n") + "\n")
+}
+
+/// A time in whole milliseconds, at least one.
+fn milliseconds(time: f64) -> Duration {
+    Duration::from_millis(time.max(1.0).round() as u64)
+}
