@@ -97,6 +97,22 @@ match = "GET /{work}?num={{num:int}}"
     return commands
 
 
+def functions(work, port, directory):
+    """httpipe over functions of Python, whose loop is httpipe's own."""
+    config = directory / "httpipe.toml"
+    config.write_text(f"""\
+listen = "127.0.0.1:{port}"
+admin = "127.0.0.1:0"
+
+[pool.work]
+python = "{WORKERS / 'functions.py'}:{work}"
+interpreter = "{PYTHON}"
+workers = 2
+timeout = "5m"
+""")
+    return [[places.HTTPIPE, "run", config]]
+
+
 # Python servers.
 
 def uvicorn(module):
@@ -233,6 +249,7 @@ PARTIES = {
 
 # Variants of httpipe that only one scenario has.
 LEAST = Party("hyper and a pipe, nothing checked", hyper_pipe)
+FUNCTION = Party("httpipe, a function", functions)
 ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
 CACHED = {
     "a fixed hyper answer": PARTIES["hyper-fixed"],

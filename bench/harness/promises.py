@@ -41,6 +41,7 @@ def promises(records, peers):
     """All promises, from the records of each scenario; `peers` are the peers to compare with."""
     yield from against_peers(records.get("pairs", []))
     yield from limits(records.get("pinned", []), records.get("cache", []))
+    yield from functions(records.get("functions", []))
     yield from short(records.get("short", []), peers)
     yield from mix(records.get("mix", []))
     yield from memory(records.get("table", []))
@@ -61,6 +62,14 @@ def against_peers(pairs):
     yield Promise("… against a fixed hyper answer", cpu("hyper-fixed"), 2.3)
     throughput = cpu("uvicorn", value="rps")
     yield Promise("throughput against uvicorn, bare ASGI", throughput, 1.3, is_floor=True)
+
+
+def functions(rounds):
+    def cpu(theirs):
+        return [it["httpipe-function"]["cpu_us"] / it[theirs]["cpu_us"] for it in rounds]
+
+    yield Promise("CPU per call of a function against a loop over lines", cpu("httpipe-1"), 1.3)
+    yield Promise("… against uvicorn with the same function", cpu("uvicorn"), 0.8)
 
 
 def limits(pinned, cache):

@@ -8,7 +8,7 @@ import time
 from harness import load
 from harness.install import environment, say
 from harness.load import measured
-from harness.parties import CACHED, ELASTIC, LEAST, PARTIES, THREADED, WORKS
+from harness.parties import CACHED, ELASTIC, FUNCTION, LEAST, PARTIES, THREADED, WORKS
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
@@ -176,6 +176,17 @@ def cache(options):
     yield from rounds_of("cache", CACHED, options.pairs, lambda it: one(it, "fib", 64, options))
 
 
+FUNCTIONS = {"httpipe-function": FUNCTION} | {
+    key: PARTIES[key] for key in ["httpipe-1", "uvicorn"]
+}
+
+
+def functions(options):
+    """A function, the same work as a loop over lines, and uvicorn: fib(10), 64 connections."""
+    measure = lambda it: one(it, "fib", 64, options)  # noqa: E731
+    yield from rounds_of("functions", FUNCTIONS, options.pairs, measure)
+
+
 def threads(options):
     """The gain from a second thread, 64 connections, for calls and for cache hits."""
     for what, is_kept in [("a call", False), ("a cache hit", True)]:
@@ -333,6 +344,7 @@ SCENARIOS = {
     "pairs": pairs,
     "pinned": pinned,
     "cache": cache,
+    "functions": functions,
     "mix": mix,
     "short": short,
     "table": table,

@@ -231,7 +231,8 @@ pub struct RouteFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["https://app.example"]]))]
     pub cors: Option<OneOrMany>,
-    /// Whether a call may run twice. If absent: true for GET and HEAD, else false.
+    /// Whether a call may run twice. If absent: true for GET and HEAD, else false; with `python` true
+    /// only for functions marked `@httpipe.pure`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotent: Option<bool>,
     /// The content type of `text`, or of an answer that is passed on as it is.
