@@ -156,11 +156,12 @@ fn a_prompt_ends_answers_and_is_no_banner() {
     let script = "while True: print('got', input('number: '))\n";
     let room = Room::new().file("prompt.py", script);
     let said = checked(&room, &["python3", "prompt.py"]);
-    let framing = "framing = { send = \"line\", reply = \"until:number: \" }";
-    says(&said, 2, &["\"got a b\\nnumber: \"", framing]);
+    let framing = "{ send = \"line\", reply = \"until:number: \" }";
+    let option = format!("write `--framing '{framing}'`");
+    says(&said, 2, &["\"got a b\\nnumber: \"", &option]);
     assert!(!said.contains("note:"), "{said}");
     assert_eq!(serve(&room, &["python3", "prompt.py"]).ask("7").0, 502);
-    let file = format!("[pool.it]\ncommand = [\"python3\", \"prompt.py\"]\n{framing}\n");
+    let file = format!("[pool.it]\ncommand = [\"python3\", \"prompt.py\"]\nframing = {framing}\n");
     let room = room.file("httpipe.toml", file + "[[route]]\nmatch = \"POST /\"\n");
     says(&room.run(&["check"]), 0, &["\"a b\" answered", "no errors in 1 pool and 1 route\n"]);
     let server = Served::start(&room, &["httpipe.toml"]);
@@ -182,7 +183,7 @@ fn a_program_that_loads_is_waited_for_and_serves() {
             "and waits for its input",
             ": \"answer a b\"\n",
             "which is dropped",
-            "ready = \"Loading\"",
+            "write `--ready Loading`",
         ],
     );
     assert_eq!(serve(&room, &program).ask("a b"), (200, "answer a b".to_owned()));
