@@ -94,11 +94,14 @@ fn a_program_that_loads_is_starting_and_its_first_callers_wait() {
 /// still.
 #[test]
 fn a_program_that_starts_without_a_processor_is_not_taken_for_still() {
-    let _hog = Hog::on_first_processor();
+    let hog = Hog::on_first_processor();
     let keys = "workers = 1\nstart_timeout = \"1s\"\nframing = \"turn\"";
     let server = Server::with(keys)
         .worker("taskset -c 0 chrt --idle 0 sh -c 'while :; do :; done'")
         .start_unready();
+    server.wait_for_log("waiting until its worker is ready");
+    // Without a processor it cannot even end.
+    drop(hog);
     server.wait_for_log("it was not ready within `start_timeout`");
     assert_eq!(server.metric("httpipe_workers{state=\"ready\"}"), 0.0);
 }

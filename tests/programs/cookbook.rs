@@ -1,5 +1,5 @@
 //! Checks that the pages of `docs/programs/` show the files in `examples/`, and that a test runs
-//! each of those files.
+//! each of those files. Examples of functions have no configuration; `docs/python.md` shows them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,14 +38,41 @@ fn every_example_is_started_by_a_test() {
     }
 }
 
-/// Returns the names of the examples, without the one of the README, which has its own tests.
+#[test]
+fn every_example_without_a_configuration_is_on_the_page_about_python_and_is_tested() {
+    let page = read("docs/python.md");
+    let tests = read("tests/programs/python.rs");
+    let names = directories().into_iter().filter(|name| !has_configuration(name));
+    let names: Vec<String> = names.collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let is_linked = page.contains(&format!("../examples/{name}/"));
+        let modules = files(&format!("examples/{name}"), "py");
+        let is_shown = |path: &String| fences(&page, "python").contains(&read(path));
+        assert!(is_linked || modules.iter().all(is_shown), "docs/python.md has no {name}");
+        assert!(tests.contains(&format!("\"{name}/")), "nothing starts examples/{name}");
+    }
+}
+
+/// Returns the names of the examples with a configuration, without the one of the README, which has
+/// its own tests.
 fn examples() -> Vec<String> {
+    let mut names = directories();
+    names.retain(|name| name != "fib" && has_configuration(name));
+    assert!(names.len() >= 15, "{names:?}");
+    names
+}
+
+fn has_configuration(example: &str) -> bool {
+    root().join(format!("examples/{example}/httpipe.toml")).exists()
+}
+
+/// Returns the names of the directories of all examples.
+fn directories() -> Vec<String> {
     let entries = fs::read_dir(root().join("examples")).expect("there are examples");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
-    names.retain(|name| name != "fib");
     names.sort();
-    assert!(names.len() >= 15, "{names:?}");
     names
 }
 
