@@ -62,6 +62,25 @@ fn the_deadline_of_the_caller_that_began_a_run_is_not_that_of_others() {
     assert_eq!(server.seen().len(), 1);
 }
 
+/// An answer that its program says is for one caller is not for a caller that followed, whose
+/// question then waits for a run of its own.
+#[test]
+fn a_caller_that_followed_in_vain_keeps_its_deadline() {
+    let server = Server::with("workers = 1\nretries = 0\nreply = \"http\"")
+        .worker("demo-worker --sleep 1000 --journal seen")
+        .route("match = \"GET /?input={input}\"\ncache = \"1h\"")
+        .start();
+    let target = "/?input=%7B%22body%22:%22a%22,%22headers%22:%7B%22Vary%22:%22a%22%7D%7D";
+    let leader = leader(&server, target, &[]);
+    let hangs = server.client().get_later("/?input=hang");
+    server.wait_until("it waits", |s| s.metric("httpipe_queue_length") == 1.0);
+    let follower = server.client().later("GET", target, &["X-Timeout: 2s"], "");
+    assert_eq!(leader.answer().status, 200);
+    assert_eq!(follower.answer().code(), "timeout");
+    assert_eq!(server.seen().len(), 2, "the leader's question, and the one that hangs");
+    hangs.leave();
+}
+
 /// Connections are spread over the threads, and the pools live on one of them.
 #[test]
 fn callers_who_leave_are_noticed_on_every_thread() {

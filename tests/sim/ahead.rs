@@ -108,3 +108,12 @@ fn a_copy_of_a_call_whose_caller_left_gets_no_new_time_when_the_other_is_answere
     assert_eq!(story.pass(4_999), [""; 0]);
     assert_eq!(story.pass(1), ["stop 2 Timeout", "start 3"], "10 s after the caller left");
 }
+
+#[test]
+fn while_a_call_waits_that_may_not_run_twice_none_passes_it() {
+    let rules = Rules { queue_length: 1, ..rules() };
+    let mut story = Story::sending_ahead_by(&rules);
+    story.call("a");
+    assert_eq!(story.arrive("once", false, None), [""; 0], "it is not sent ahead");
+    assert_eq!(story.call("next"), ["refuse next queue_full"]);
+}

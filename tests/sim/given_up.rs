@@ -216,3 +216,118 @@ fn where_calls_are_sent_ahead_those_behind_one_that_ran_over_are_put_back() {
     assert_eq!(said, ["stop 1 Timeout", "fail hangs timeout", "start 2"]);
     assert_eq!(story.ready(2), ["give behind to 2"]);
 }
+
+#[test]
+fn a_silent_worker_whose_call_runs_over_is_stopped_at_once() {
+    let mut story = Story::of(proven(3));
+    story.arrive("slow", false, None);
+    assert_eq!(story.pass(30_000), ["give up slow in 1", "fail slow timeout"]);
+    story.arrive("other", false, None);
+    let said = story.pass(30_000);
+    assert_eq!(said, ["stop 1 Timeout", "fail other timeout", "start 2"]);
+}
+
+#[test]
+fn a_silent_worker_is_stopped_although_it_holds_a_call_that_nobody_waits_for() {
+    let mut story = Story::of(proven(3));
+    story.arrive("slow", false, None);
+    story.pass(45_000);
+    story.arrive("once", false, None);
+    story.pass(10_000);
+    story.leave("once");
+    let said = story.pass(5_000);
+    assert_eq!(said, ["stop 1 Timeout", "fail once worker_lost", "start 2"]);
+}
+
+#[test]
+fn a_silent_worker_stops_when_its_last_call_is_given_up() {
+    let mut story = Story::of(proven(3));
+    story.arrive("slow", false, None);
+    story.pass(45_000);
+    story.arrive("once", false, None);
+    assert_eq!(story.pass(15_000), ["start 2"], "another one is started in its place");
+    let said = story.pass(15_000);
+    assert_eq!(said, ["give up once in 1", "fail once timeout", "stop 1 Timeout"]);
+}
+
+#[test]
+fn a_call_that_would_not_be_put_back_any_longer_keeps_a_silent_worker() {
+    let rules = Rules { retries: 0, ..proven(3) };
+    let mut story = Story::of(rules.clone());
+    story.arrive("slow", false, None);
+    story.pass(41_000);
+    assert_eq!(story.call("again"), ["give again to 1"]);
+    // The worker is silent after 80 s, the call runs over after 81 s, and is put back for 76 s.
+    assert_eq!(story.change(Rules { timeout: Duration::from_secs(40), ..rules }), [""; 0]);
+    assert_eq!(story.pass(39_000), ["start 2"], "it is not stopped");
+    assert_eq!(story.good(1, "again")[0], "answer again");
+}
+
+/// Workers that send ahead; the first one holds `head`, and `behind`, which may run twice.
+fn ahead(workers: usize, head: &'static str) -> Story {
+    let rules = Rules { least: workers, most: workers, ..by_proof() };
+    let mut story = Story::sending_ahead_by(&rules);
+    story.arrive(head, false, None);
+    story.now += Duration::from_micros(1);
+    story
+}
+
+fn by_proof() -> Rules {
+    Rules { in_order: false, in_flight: InFlight::Auto, retries: 0, ..rules() }
+}
+
+#[test]
+fn a_worker_that_may_not_be_stopped_and_has_no_room_left_is_replaced() {
+    let mut story = ahead(1, "once");
+    assert_eq!(story.call("behind"), ["give behind to 1"]);
+    story.leave("behind");
+    let said = story.pass(10_000);
+    assert_eq!(said, ["give up behind in 1", "fail behind timeout", "start 2"]);
+    assert_eq!(story.good(1, "once"), ["answer once", "stop 1 Timeout"]);
+}
+
+/// Two workers: 2 holds `long`, which runs over, and behind it `moved`, which 1 holds too.
+fn rescued() -> Story {
+    let mut story = Story::sending_ahead_by(&Rules { least: 2, most: 2, ..by_proof() });
+    story.calls(&["long", "a", "b", "moved"]);
+    story.good(1, "a");
+    story.good(1, "b");
+    assert_eq!(story.pass(1), ["give moved to 1"]);
+    story
+}
+
+#[test]
+fn a_call_given_up_in_one_worker_may_be_answered_by_another() {
+    let mut story = rescued();
+    story.change(Rules { least: 2, most: 2, in_flight: InFlight::Fixed(3), ..by_proof() });
+    let said = story.pass(29_999);
+    assert_eq!(said, ["give up long in 2", "fail long timeout", "give up moved in 2"]);
+    assert_eq!(story.good(1, "moved")[0], "answer moved");
+}
+
+#[test]
+fn a_call_given_up_in_its_worker_may_wait_for_another() {
+    let rules = Rules { queue_wait: Duration::from_mins(1), ..by_proof() };
+    let mut story = Story::sending_ahead_by(&rules);
+    story.calls(&["long", "moved"]);
+    assert_eq!(story.pass(1), [""; 0], "it waits again");
+    story.change(Rules { in_flight: InFlight::Fixed(3), ..rules });
+    story.state.part_with(WorkerId(1));
+    let said = story.pass(30_000);
+    let given_up = ["give up long in 1", "fail long timeout", "give up moved in 1"];
+    assert_eq!(said, [&["start 2"], &given_up[..], &["stop 1 Recycled"]].concat());
+    assert_eq!(story.ready(2), ["give moved to 2"]);
+}
+
+#[test]
+fn a_call_that_another_worker_has_keeps_no_worker() {
+    let mut story = rescued();
+    let timeout = Duration::from_mins(1);
+    story.change(Rules { least: 2, most: 2, timeout, ..by_proof() });
+    story.pass(26_000);
+    story.leave("long");
+    // It is too late for `moved` to be put back, and not yet too late for it to be answered.
+    let said = story.pass(10_000);
+    assert_eq!(said, ["stop 2 Timeout", "fail long timeout", "start 3"]);
+    assert_eq!(story.good(1, "moved")[0], "answer moved");
+}

@@ -337,3 +337,83 @@ fn where_calls_take_long_side_by_side_none_is_blamed_for_its_time() {
         assert_eq!(said, [format!("give up {name} in {worker}"), format!("fail {name} timeout")]);
     }
 }
+
+#[test]
+fn a_call_that_a_worker_runs_only_loses_its_second_place_when_its_question_is_refused() {
+    let rules = Rules { least: 2, most: 2, retries: 0, in_order: false, ..rules() };
+    let mut story = Story::sending_ahead_by(&rules);
+    assert_eq!(story.call("bad 1"), ["give bad 1 to 2"]);
+    assert_eq!(story.crash(2, 0), ["fail bad 1 worker_lost", "start 3"]);
+    story.ready(3);
+    assert_eq!(story.call("bad 2"), ["give bad 2 to 3"]);
+    story.pass(1);
+    assert_eq!(story.call("long"), ["give long to 1"]);
+    assert_eq!(story.call("bad 3"), ["give bad 3 to 1"]);
+    assert_eq!(story.pass(1), [""; 0], "bad 3 waits for another worker");
+    let said = story.crash(3, 0);
+    assert_eq!(said, ["refuse from now on", "fail bad 2 worker_lost"]);
+    assert_eq!(story.good(1, "bad 3")[0], "answer bad 3");
+}
+
+/// A worker that answers in order works on a call once it has answered those before.
+#[test]
+fn a_call_that_ran_for_less_than_the_timeout_is_not_blamed_for_its_wait_in_the_worker() {
+    let mut story = Story::of(Rules { retries: 0, in_flight: InFlight::Fixed(2), ..rules() });
+    for (first, behind) in [("a 1", "bad 1"), ("a 2", "bad 2"), ("a 3", "bad 3")] {
+        let worker = replace(&mut story);
+        story.call(first);
+        assert_eq!(story.call(behind), [format!("give {behind} to {worker}")]);
+        story.pass(5_000);
+        story.good(worker, first);
+        story.pass(19_000);
+        story.leave(behind);
+        let said = story.pass(10_000);
+        assert_eq!(said[0], format!("stop {worker} Timeout"), "it ran for 29 s");
+        assert_eq!(said[1], format!("fail {behind} timeout"));
+    }
+}
+
+#[test]
+fn a_trial_that_cost_its_worker_is_not_tried_again() {
+    let mut story = refused();
+    replace(&mut story);
+    story.change(rules());
+    story.pass(TEN_MINUTES);
+    let worker = replace(&mut story);
+    assert_eq!(story.call("bad 3"), [format!("give bad 3 to {worker}")]);
+    let said = story.crash(worker, 0);
+    assert!(said.contains(&"fail bad 3 poisonous".to_owned()), "{said:?}");
+}
+
+#[test]
+fn a_question_that_was_refused_is_like_any_other_after_twenty_minutes() {
+    let mut story = refused();
+    let worker = replace(&mut story);
+    story.pass(2 * TEN_MINUTES);
+    assert_eq!(story.call("bad 3"), [format!("give bad 3 to {worker}")]);
+    assert_eq!(story.call("bad 4"), [""; 0], "it waits; none of them is a trial");
+}
+
+/// The trial runs in two workers when one of them shows that it runs over.
+#[test]
+fn a_trial_that_ran_over_in_one_worker_is_not_tried_again_when_the_other_is_lost() {
+    let rules = Rules { least: 2, most: 2, ..rules() };
+    let mut story = Story::sending_ahead_by(&rules);
+    for name in ["bad 1", "bad 2"] {
+        let given = story.arrive(name, false, None);
+        let worker = given[0].rsplit(' ').next().expect("a worker").parse().expect("its number");
+        story.crash(worker, 0);
+        replace(&mut story);
+    }
+    story.pass(TEN_MINUTES);
+    story.calls(&["long", "a", "b"]);
+    assert_eq!(story.call("bad 3"), ["give bad 3 to 4"], "behind long");
+    story.good(1, "a");
+    story.good(1, "b");
+    assert_eq!(story.pass(1), ["give bad 3 to 1"]);
+    story.pass(5_000);
+    assert_eq!(story.good(4, "long"), ["answer long"]);
+    assert_eq!(story.pass(25_000), ["stop 1 Timeout", "start 5"], "worker 4 has 5 s left");
+    story.state.lose(story.now, WorkerId(4), &Loss::UnaskedOutput, 0);
+    assert_eq!(story.settle()[0], "fail bad 3 poisonous");
+}

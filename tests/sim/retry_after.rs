@@ -180,6 +180,23 @@ fn calls_that_ran_over_tell_how_long_the_next_may_take() {
     assert!(retry_after >= Duration::from_secs(30), "{retry_after:?}");
 }
 
+/// What a caller is told while the only worker has worked on its first call for this long.
+fn told_after(millis: u64) -> Duration {
+    let mut story = Story::of(Rules { queue_length: 0, ..rules() });
+    assert_eq!(story.call("first"), ["give first to 1"]);
+    story.pass_unnoticed(millis);
+    let call = NewCall { payload: "b", bytes: 1, idempotent: true, caller_deadline: None };
+    let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
+    let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };
+    retry_after
+}
+
+#[test]
+fn a_call_is_expected_to_run_as_long_again_as_it_has_run_but_not_longer_than_it_may() {
+    assert_eq!(told_after(20_000), Duration::from_secs(20));
+    assert_eq!(told_after(100_000), Duration::from_secs(30));
+}
+
 #[test]
 fn callers_who_come_back_after_retry_after_get_in() {
     for service in [20, 200, 2_000].map(Duration::from_millis) {
