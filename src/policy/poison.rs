@@ -126,7 +126,11 @@ impl Poison {
     pub fn ran_over(&mut self, now: Instant, question: Fingerprint, call: CallId) -> bool {
         let first = *self.ran_over.get_or_insert(question);
         self.is_stuck |= first != question;
-        !self.is_stuck && self.blame(now, question, call)
+        if self.is_stuck {
+            self.end_trial(question, call);
+            return false;
+        }
+        self.blame(now, question, call)
     }
 
     /// The program gave a good answer to some question.

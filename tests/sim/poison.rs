@@ -385,6 +385,18 @@ fn a_trial_that_cost_its_worker_is_not_tried_again() {
     assert!(said.contains(&"fail bad 3 poisonous".to_owned()), "{said:?}");
 }
 
+/// Where everything hangs, no question is to blame, and none stays refused for it.
+#[test]
+fn a_trial_that_runs_over_where_others_do_makes_way_for_the_next() {
+    let mut story = refused();
+    replace(&mut story);
+    story.pass(TEN_MINUTES);
+    runs_over(&mut story, "other");
+    assert_eq!(runs_over(&mut story, "bad 3"), ["fail bad 3 timeout"]);
+    let worker = replace(&mut story);
+    assert_eq!(story.call("bad 4"), [format!("give bad 4 to {worker}")]);
+}
+
 #[test]
 fn a_question_that_was_refused_is_like_any_other_after_twenty_minutes() {
     let mut story = refused();
