@@ -112,7 +112,7 @@ impl<P> State<P> {
     fn costs_nobody(&self, now: Instant, book: &WorkerBook, late: &[CallId]) -> bool {
         book.held.iter().filter(|held| !late.contains(&held.id)).all(|held| {
             let Some(call) = self.calls.get(held.id) else { return true };
-            let is_elsewhere = call.holders > 1 || call.waits_until.is_some();
+            let is_elsewhere = call.holders > 1;
             let is_put_back = call.idempotent && now < call.latest;
             is_elsewhere || call.abandoned.is_some() || is_put_back
         })

@@ -331,3 +331,17 @@ fn a_call_that_another_worker_has_keeps_no_worker() {
     assert_eq!(said, ["stop 2 Timeout", "fail long timeout", "start 3"]);
     assert_eq!(story.good(1, "moved")[0], "answer moved");
 }
+
+/// It would wait for nobody once its worker is stopped.
+#[test]
+fn a_call_whose_second_wait_ends_keeps_its_worker() {
+    let mut story = Story::sending_ahead_by(&by_proof());
+    story.calls(&["long", "moved"]);
+    let minute = Duration::from_mins(1);
+    story.change(Rules { queue_wait: minute, timeout: minute, ..by_proof() });
+    story.pass(25_000);
+    story.leave("long");
+    let said = story.pass(10_000);
+    assert_eq!(said, ["give up long in 1", "fail long timeout", "start 2"]);
+    assert_eq!(story.good(1, "moved")[0], "answer moved");
+}
