@@ -8,7 +8,7 @@ import unittest
 from harness import promises, report, sections
 from harness.parties import CACHED, PARTIES
 from harness.pictures import panels
-from harness.scenarios import PAIRS, PINNED, WIRES
+from harness.scenarios import FUNCTIONS, PAIRS, PINNED, WIRES
 
 
 def run(rps=1000.0, cpu_us=10.0, p99_ms=2.0, **more):
@@ -43,6 +43,7 @@ def everything():
         ],
         "pinned": [{key: {"p50_us": 10.0, "cpu_us": 5.0} for key in PINNED}],
         "cache": [{what: run() for what in CACHED}],
+        "functions": [{key: run() for key in FUNCTIONS}],
         "mix": [{"httpipe": run(rps=2000.0), "httpipe-1": run()}, {"uvicorn": run()}],
         "short": [burst("httpipe-elastic", 0, 2.0), burst("uvicorn", 0, 900.0)],
         "table": visit("httpipe", 5.0) + visit("uvicorn", 20.0),
@@ -78,7 +79,7 @@ class TheDocument(unittest.TestCase):
     def test_says_what_was_not_measured(self):
         results = everything()
         results["records"] = {}
-        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 16)
+        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 18)
 
     def test_says_where_a_peer_is_better(self):
         results = everything()
