@@ -1376,7 +1376,9 @@ def say_traceback(error: BaseException) -> None:
 
 
 def problem_of(error: BaseException, doing: str) -> Problem:
-    """Returns what is told of an exception at start. Its traceback is in the log."""
+    """Returns what is told of an exception at start: a problem as it is, others by their traceback in the log."""
+    if isinstance(error, Problem):
+        return error
     say_traceback(error)
     if isinstance(error, SystemExit):
         return Problem("import", "%s called sys.exit(%r)" % (doing, error.code), *_place_of(error))
@@ -1832,8 +1834,6 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
         was_served = True
         try:
             program = Program(things)
-        except Problem as problem:
-            refuse(wire, problem)
         except BaseException as error:
             refuse(wire, problem_of(error, "reading what it serves"))
         program.import_ms = (time.perf_counter() - began) * 1000
@@ -1844,8 +1844,6 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
         _served_elsewhere = True
         try:
             things = import_target(target)
-        except Problem as problem:
-            refuse(wire, problem)
         except BaseException as error:
             refuse(wire, problem_of(error, "the import"))
         make(things)
@@ -1855,10 +1853,8 @@ def start(target: str, ready: Callable[[Program], None], wire: Wire) -> None:
     _at_serve = make
     try:
         run_script(target)
-    except Problem as problem:
-        refuse(wire, problem)
     except BaseException as error:
-        if was_served:
+        if was_served and not isinstance(error, Problem):
             raise
         refuse(wire, problem_of(error, "`%s`" % target))
     if not was_served:

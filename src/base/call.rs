@@ -195,8 +195,8 @@ pub enum PartForm {
     Raw,
     /// Each is a JSON document.
     Json,
-    /// Messages of JSON-RPC, of which the last is the answer to the call with this id. They are
-    /// always events.
+    /// Messages of JSON-RPC. The last one is the answer to the call with this id. They are always
+    /// events.
     Messages(Bytes),
 }
 

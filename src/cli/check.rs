@@ -131,7 +131,7 @@ async fn check_pool(
     Ok(findings)
 }
 
-/// Says whether workers of a pool of functions are forked.
+/// Prints whether workers of a pool of functions are forked.
 async fn forks(pool: &PoolSettings, context: &TrialContext) -> String {
     match Box::pin(try_fork(pool, &context.guard)).await {
         Ok(ForkTimes { import, worker }) => {

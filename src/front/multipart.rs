@@ -289,7 +289,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Reads what is between quotes, the first of which was read, and returns it with what follows the
+/// Reads up to the closing quote (the opening one was read), and returns it with what follows the
 /// semicolon. Browsers and others of today send a backslash as it is, older clients put one before
 /// a quote: a quote after a backslash is the last one only if nothing else could follow it.
 fn quoted_value(text: &str) -> Option<(Cow<'static, str>, &str)> {

@@ -516,7 +516,7 @@ pub(super) mod tests {
         texts(&route("GET /f", parameters), sources)
     }
 
-    /// The values of the parameters, of which none is a file.
+    /// The values of the parameters. None of them is a file.
     fn texts(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
         let text = |value| match value {
             Value::Text(text) => text,

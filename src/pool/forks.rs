@@ -180,7 +180,7 @@ async fn keep(pool: &Rc<Pool>, forced: bool) {
     }
 }
 
-/// Says whether workers are forked, and why not.
+/// Returns true if workers are forked, and logs why they are not.
 fn may_fork(pool: &str, loaded: &Loaded, forced: bool) -> bool {
     let import_ms = loaded.import.as_millis();
     match &loaded.unsafe_to_fork {

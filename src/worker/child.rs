@@ -67,7 +67,7 @@ struct Orders {
 }
 
 impl Image {
-    /// A program at this path with these arguments, of which the first is its name.
+    /// A program at this path with these arguments. The first argument is its name.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ pub(super) fn text(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes()).map_err(io::Error::from)
 }
 
-/// Returns a list as the kernel reads it: pointers, of which the last is null.
+/// Returns a list as the kernel reads it: pointers with a null after the last.
 fn list(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain(std::iter::once(ptr::null())).collect()
 }

@@ -1,7 +1,7 @@
 //! A socket between the server and a fork server, which carries whole packets and descriptors.
 //!
 //! A text that may be long takes several packets: four bytes that hold its length, then its parts.
-//! Whoever reads the socket as a stream of bytes, with room for what is left of the text, sees the
+//! A reader that takes the socket for a stream of bytes, with room for the rest of the text, sees the
 //! framing `u32`.
 
 use std::io::{self, IoSlice, IoSliceMut};

@@ -190,7 +190,7 @@ impl Starting<'_> {
             if look == Look::Works && self.watcher.never_blocks() {
                 start.never_blocks();
             }
-            // Whoever waits needs no other sign.
+            // A program that waits needs no other sign.
             let cpu = match look {
                 Look::Waits => Duration::ZERO,
                 _ => usage::cpu_of(self.process.id()).unwrap_or_default(),

@@ -14,7 +14,7 @@ fn ask(server: &Server, id: &str) {
     assert_eq!(server.client().request("POST", "/", &[&id], "hello").status, 200);
 }
 
-/// The ids of the lines of a file, each of which must be whole.
+/// Returns the ids in the lines of a file. Each line must be whole.
 fn ids(server: &Server, name: &str) -> Vec<String> {
     if !server.has(name) {
         return vec![];

@@ -18,7 +18,7 @@ pub(super) fn reference_to(page: &str) -> String {
     format!("{}({section})", bold(page))
 }
 
-/// A page of which some lines were read.
+/// A page while its lines are read.
 #[derive(Debug, Default)]
 struct ManualPage {
     text: String,
