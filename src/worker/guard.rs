@@ -301,7 +301,6 @@ impl Drop for Connection {
 pub fn main() -> ExitCode {
     // The name that `ps` shows. Started as `/proc/self/exe`, it would be called `exe`.
     rustix::thread::set_name(c"httpipe-guard").ok();
-    shim::ignore_endings();
     shim::close_inherited();
     let mut groups = HashSet::new();
     for line in io::stdin().lock().lines() {

@@ -89,7 +89,9 @@ pub(super) fn new_child<'a>(
     })
 }
 
-/// Makes the command of the guard, which reads its orders from `stdin`.
+/// Makes the command of the guard, which reads its orders from `stdin`. It is born deaf to the
+/// signals that end a server: one that comes before its `main` runs must not end it either.
+#[expect(unsafe_code, reason = "no safe call changes what a child is born with")]
 pub(super) fn guard_command(binary: &Path, stdin: OwnedFd) -> Command {
     let mut command = command(binary);
     // Its own group keeps it out of reach of Ctrl-C. Without our stderr, readers of the server's
@@ -103,5 +105,21 @@ pub(super) fn guard_command(binary: &Path, stdin: OwnedFd) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0);
+    // SAFETY: the closure makes system calls and nothing else: no lock, no memory.
+    unsafe {
+        command.pre_exec(|| {
+            ignore_endings();
+            Ok(())
+        });
+    }
     command
+}
+
+/// Makes this process, and what it becomes, ignore the signals that end a server.
+#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
+fn ignore_endings() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
+        // SAFETY: no handler is installed, the signals are only ignored.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }

@@ -135,15 +135,6 @@ fn restore_file_limit(soft: &OsStr) {
     }
 }
 
-/// Makes this process ignore the signals that end a server, so that the guard outlives it.
-#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
-pub(super) fn ignore_endings() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
-        // SAFETY: no handler is installed, the signals are only ignored.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-}
-
 /// Makes exec close every descriptor above stderr, so that the program does not inherit those that
 /// our starter left open.
 fn close_inherited_on_exec() {
