@@ -11,7 +11,7 @@ use super::entry::{Delivery, Entry, unsendable};
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
-use crate::wire::{Share, Verdict};
+use crate::wire::{CANCELLED_UNASKED, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence, shown};
 use crate::worker::usage;
 
@@ -296,15 +296,20 @@ impl Pool {
         link: &Link,
         heard: Heard,
     ) -> Result<(bool, Result<Reply, Failure>), String> {
-        let Heard { answer, question, proven, .. } = heard;
+        let Heard { call, answer, question, proven, .. } = heard;
+        let unfit = |detail: &str| {
+            let why = format!("{detail}{}", self.answers.judge.patterns());
+            self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
+            Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
+        };
         match self.answers.judge.judge(&question, answer.clone(), proven) {
             Verdict::Good(reply) => Ok((true, Ok(reply))),
             Verdict::ProgramError(failure) => Ok((true, Err(failure))),
-            Verdict::Unfit { detail } => {
-                let why = format!("{detail}{}", self.answers.judge.patterns());
-                self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
-                Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
+            Verdict::Cancelled if !self.state.borrow().is_awaited(call) => {
+                Ok((true, Err(Failure::Cancelled)))
             }
+            Verdict::Cancelled => unfit(CANCELLED_UNASKED),
+            Verdict::Unfit { detail } => unfit(&detail),
             Verdict::Doubtful { detail } => {
                 let (said, patterns) = (shown(&answer), self.answers.judge.patterns());
                 let bytes = question.len();

@@ -103,6 +103,11 @@ impl<P> State<P> {
         self.calls.get(id).map(|call| &call.payload)
     }
 
+    /// Returns true if the caller of this call still waits for its answer.
+    pub fn is_awaited(&self, id: CallId) -> bool {
+        self.calls.get(id).is_some_and(|call| call.abandoned.is_none())
+    }
+
     /// The newest call that the shell knows by this; `None` if there is none.
     pub fn newest(&self, is_it: impl Fn(&P) -> bool) -> Option<CallId> {
         self.calls.iter().filter(|call| is_it(&call.payload)).map(|call| call.id).max()

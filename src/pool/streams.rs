@@ -37,7 +37,7 @@ impl Pool {
         };
         let mut is_good = true;
         match verdict {
-            None => self.pass_on(now, link, call, None),
+            None | Some(Verdict::Cancelled) => self.pass_on(now, link, call, None),
             Some(Verdict::Good(reply)) => self.pass_on(now, link, call, Some(reply)),
             Some(Verdict::ProgramError(failure)) => self.fail_part(now, call, &failure),
             Some(Verdict::Unfit { detail }) => {

@@ -1,7 +1,7 @@
 //! Answers whose first byte says what they are, as the worker loop for Python writes them.
 //!
 //! Pure. `=` is followed by a JSON value, `+` by one part of an answer in parts, `.` by nothing: it
-//! ends the parts. `b` is followed by a media type, a line feed and raw bytes; `!` by a JSON object
+//! ends the parts, or a call that was cancelled. `b` is followed by a media type, a line feed and raw bytes; `!` by a JSON object
 //! with the `status` and the `message` of a failure, and perhaps `why` and `where` for developers;
 //! `?` by the name of a parameter, a line feed and what is wrong with it.
 //!
@@ -59,6 +59,7 @@ pub(super) fn judge(answer: &Bytes, in_full: bool) -> Verdict {
         b'b' => raw(&rest),
         b'!' => program_error(&rest, in_full),
         b'?' => bad_parameter(&rest),
+        b'.' if rest.is_empty() => Verdict::Cancelled,
         _ => unfit("the first byte of the answer is no kind of answer"),
     }
 }
@@ -150,6 +151,11 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_cancelled_ends_without_a_result() {
+        assert_eq!(judged(b"."), Verdict::Cancelled);
+    }
+
+    #[test]
     fn a_parameter_is_named_with_the_place_inside_of_it() {
         for (answer, name, told) in [
             (&b"?n\nmust be a whole number"[..], "n", "`n` must be a whole number"),
@@ -179,6 +185,7 @@ mod tests {
             &b""[..],
             b"x",
             b"..",
+            b".x",
             b"bimage/png",
             b"bno type\nx",
             b"ba/b\x07\nx",

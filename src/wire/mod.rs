@@ -30,4 +30,4 @@ pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use json_id::answer_again;
-pub use verdict::Verdict;
+pub use verdict::{CANCELLED_UNASKED, Verdict};

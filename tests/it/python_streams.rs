@@ -87,4 +87,27 @@ fn a_caller_who_leaves_an_async_call_cancels_it_and_no_other() {
     let answer = staying.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "1"), "{answer:?}");
     assert_eq!(server.workers(), worker, "the worker is kept");
+    server.wait_for_count("httpipe_calls_total{outcome=\"abandoned\"}", 1.0);
+    let faults: Vec<String> =
+        server.log_lines().into_iter().filter(|line| line.contains("bad answer")).collect();
+    assert_eq!(faults, [""; 0], "what a cancelled call ends with is no fault");
+}
+
+/// Ends its own call as a worker ends one that was cancelled.
+const GIVES_UP: &str = r#"
+import sys
+def give_up():
+    frame = sys._getframe()
+    while "tag" not in frame.f_locals:
+        frame = frame.f_back
+    frame.f_locals["self"].wire.answer(frame.f_locals["tag"], b".")
+    frame.f_locals["self"].wire.flush()
+"#;
+
+#[test]
+fn a_call_that_ends_as_cancelled_while_its_caller_waits_is_a_bad_answer() {
+    let server = serve("calculate.py:give_up", GIVES_UP).start();
+    let answer = server.client().get("/give_up");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "bad_answer"), "{answer:?}");
+    server.wait_for_log("bad answer");
 }

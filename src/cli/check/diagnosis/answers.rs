@@ -11,12 +11,13 @@ use crate::cli::check::framings::{fittings, quoted};
 use crate::cli::check::record::{Exchange, Record, TrialEnd, TrialPhase};
 use crate::cli::check::remedy::{framing_change, shell_word};
 use crate::config::{Framing, PoolSettings, ReplyShape};
-use crate::wire::{Decoder, Judge, Verdict};
+use crate::wire::{CANCELLED_UNASKED, Decoder, Judge, Verdict};
 
 /// Returns what is wrong with the answer of this exchange; `None`: it fits `reply` or `error`.
 pub(in crate::cli::check) fn misfit(pool: &PoolSettings, exchange: &Exchange) -> Option<String> {
     match verdict(pool, exchange)? {
         Verdict::Good(_) | Verdict::ProgramError(_) => None,
+        Verdict::Cancelled => Some(CANCELLED_UNASKED.to_owned()),
         Verdict::Unfit { detail } | Verdict::Doubtful { detail } => Some(detail),
     }
 }
@@ -115,6 +116,7 @@ impl Diagnosis<'_> {
                         .hint("ask something in `probe` that the program can answer"),
                 );
             }
+            Verdict::Cancelled => CANCELLED_UNASKED.to_owned(),
             Verdict::Unfit { detail } | Verdict::Doubtful { detail } => detail,
         };
         // A probe with a `reply` of its own may be another kind of question.
