@@ -22,6 +22,7 @@ mod observe;
 mod policy;
 mod pool;
 mod python;
+mod report;
 mod server;
 mod sync;
 mod systemd;

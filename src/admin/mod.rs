@@ -4,7 +4,6 @@
 //! connections are in `net`.
 
 mod access;
-pub mod status;
 
 use std::sync::Arc;
 
@@ -14,10 +13,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use self::status::Status;
 use crate::config::Hosts;
 use crate::net::site::Marks;
 use crate::observe::metrics::{Metrics, text};
+use crate::report::Status;
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
 pub trait Operator {
@@ -267,6 +266,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::report::fixture;
 
     /// A server with a made-up status, which notes what it is told to do.
     struct Fake {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn fake() -> Fake {
-        let status = status::tests::status(&[("fib", 1, 0)]);
+        let status = fixture::status(&[("fib", 1, 0)]);
         Fake {
             status,
             metrics: Metrics::new(),
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_pool_without_workers_is_named_and_the_server_is_not_ready_but_alive() {
-        let status = status::tests::status(&[("fib", 0, 0), ("good", 1, 0)]);
+        let status = fixture::status(&[("fib", 0, 0), ("good", 1, 0)]);
         let fake = Fake { status, ..fake() };
         let seen = ask(&fake, None, request("GET /ready"));
         assert_eq!(seen.status, 503);
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn without_the_token_nobody_learns_what_is_not_ready() {
-        let fake = Fake { status: status::tests::status(&[("fib", 0, 0)]), ..fake() };
+        let fake = Fake { status: fixture::status(&[("fib", 0, 0)]), ..fake() };
         for (given, is_named) in [("Bearer secret", true), ("Bearer wrong", false)] {
             let mut request = request("GET /ready");
             request.headers_mut().insert("authorization", HeaderValue::from_static(given));

@@ -60,7 +60,7 @@ impl ExitReason {
 }
 
 /// How many workers of a pool are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WorkerCounts {
     /// Not yet ready.
     pub starting: usize,

@@ -2,6 +2,8 @@
 //!
 //! Pure. `wire` makes codecs of these; `front` asks here which values may not be sent.
 
+use std::fmt;
+
 use crate::base::ByteRegex;
 
 const NAMES: [&str; 13] = [
@@ -94,6 +96,49 @@ impl IdNames {
     /// Returns true if the id has the name that JSON-RPC gives it.
     pub fn are_of_json_rpc(&self) -> bool {
         self.send == "id" && self.reply == "id"
+    }
+}
+
+impl fmt::Display for Framing {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line => f.write_str("line"),
+            Self::Nul => f.write_str("nul"),
+            Self::Lines(count) => write!(f, "lines:{count}"),
+            Self::Block => f.write_str("block"),
+            Self::Until(end) => write!(f, "until:{end}"),
+            Self::LastLine(pattern) => write!(f, "last-line:{pattern}"),
+            Self::U16 => f.write_str("u16"),
+            Self::U32 => f.write_str("u32"),
+            Self::U32le => f.write_str("u32le"),
+            Self::Netstring => f.write_str("netstring"),
+            Self::ContentLength => f.write_str("content-length"),
+            Self::Turn => f.write_str("turn"),
+            Self::Eof => f.write_str("eof"),
+        }
+    }
+}
+
+impl fmt::Display for Framings {
+    /// One word where both are the same, else `line → block`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.send == self.reply {
+            return self.send.fmt(f);
+        }
+        write!(f, "{} → {}", self.send, self.reply)
+    }
+}
+
+impl fmt::Display for Matching {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Order => "order",
+            Self::Echo => "echo",
+            Self::Tag => "tag",
+            Self::JsonId => "json-id",
+        })
     }
 }
 
@@ -243,6 +288,17 @@ mod tests {
         for wrong in ["", "lnie", "line:2", "lines", "lines:0", "until:", "last-line:("] {
             assert!(Framing::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn framings_are_shown_as_they_are_read() {
+        for name in NAMES {
+            let text = name.replace(":N", ":3").replace(":TEXT", ":> ").replace(":REGEX", ":^b$");
+            assert_eq!(Framing::parse(&text).expect(name).to_string(), text);
+        }
+        let mixed = Framings { send: Framing::Line, reply: Framing::Block };
+        assert_eq!(mixed.to_string(), "line → block");
+        assert_eq!(Framings { reply: Framing::Line, ..mixed }.to_string(), "line");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
@@ -30,6 +30,8 @@ pub(super) struct Generation {
     /// Answers kept from before are not given then.
     editions: Vec<u64>,
     pub(super) config: Config,
+    /// When the configuration was loaded.
+    pub(super) loaded: Instant,
 }
 
 /// A [`Generation`] as other threads reach it.
@@ -227,6 +229,7 @@ impl Generation {
             pools,
             editions,
             config,
+            loaded: Instant::now(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! further threads own connections only. The first lives as long as the server, because the
 //! kernel ends a worker with the thread that started it.
 
+mod about;
 mod active;
 mod announce;
 mod app;

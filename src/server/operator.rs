@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::about::about;
 use super::app::Server;
-use crate::admin::status::{
-    CacheStatus, ExitStatus, PoisonousStatus, PoolStatus, QueueStatus, Status, VERSION,
-    WorkerState, WorkerStatus,
-};
 use crate::admin::{Operator, Replace};
 use crate::config::Hosts;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
+use crate::report::{
+    CacheStatus, ExitStatus, FailureStatus, PoisonousStatus, PoolStatus, QueueStatus, Recent,
+    SecondSample, ServerStatus, Status, VERSION, WorkerState, WorkerStatus,
+};
 
 /// The desk of the admin listener.
 #[derive(Debug)]
@@ -34,14 +35,36 @@ impl Operator for AdminDesk {
         let app = self.server.current();
         let cache = self.server.cache();
         let metrics = self.server.metrics();
+        let config = &app.config;
+        let pools = app.pools().iter().enumerate().map(|(place, pool)| PoolStatus {
+            about: Some(about(&pool.settings(), place, &config.routes, false)),
+            ..pool_status(pool)
+        });
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Status {
             version: VERSION,
+            at: since_epoch.as_secs_f64(),
             uptime: self.started.elapsed(),
             draining: self.server.is_draining(),
             listen: self.listen.clone(),
             connections: metrics.connections_now(),
-            pools: app.pools().iter().map(pool_status).collect(),
-            cache: CacheStatus { bytes: cache.bytes(), entries: cache.entries() },
+            server: ServerStatus {
+                version: env!("CARGO_PKG_VERSION").into(),
+                pid: std::process::id(),
+                config: self.server.source.path.as_ref().map(|path| path.display().to_string()),
+                loaded: app.loaded.elapsed(),
+                threads: config.threads,
+            },
+            notices: Vec::new(),
+            pools: pools.collect(),
+            cache: CacheStatus {
+                bytes: cache.bytes(),
+                limit: config.cache.memory.0,
+                entries: cache.entries(),
+            },
+            log_dropped: metrics.log_dropped_so_far(),
+            viewers: 0,
+            taps: 0,
         }
     }
 
@@ -86,15 +109,21 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         calls: worker.calls - worker.holds as u64,
         in_flight: worker.holds,
         age: worker.age,
+        cpu: None,
+        memory: None,
+        verdict: None,
+        head: None,
     });
     let last_exits = exits.into_iter().rev().map(|exit| ExitStatus {
         worker: exit.worker.0,
-        reason: exit.reason.label(),
+        reason: exit.reason.label().into(),
         exit: exit.how,
         ago: now.saturating_duration_since(exit.at),
+        record: false,
     });
     PoolStatus {
         name,
+        about: None,
         states: counts,
         workers: workers.collect(),
         tripped: summary.is_tripped,
@@ -110,5 +139,12 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         },
         service_time: summary.service,
         last_exits: last_exits.collect(),
+        sample: SecondSample::default(),
+        recent: Recent::default(),
+        failures: FailureStatus::default(),
+        slow: Vec::new(),
+        cpu: None,
+        memory: None,
+        history: None,
     }
 }

@@ -13,6 +13,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &[]),
     ("base", &["sync"]),
     ("python", &["base"]),
+    ("report", &["base"]),
     ("config", &["base", "python"]),
     ("observe", &["base", "config"]),
     ("wire", &["base", "config"]),
@@ -23,12 +24,12 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
-    ("admin", &["base", "config", "observe", "net"]),
+    ("admin", &["report", "config", "observe", "net"]),
     (
         "server",
         &[
-            "systemd", "watch", "base", "sync", "config", "observe", "net", "worker", "pool",
-            "cache", "call", "front", "admin",
+            "systemd", "watch", "base", "report", "sync", "config", "observe", "net", "worker",
+            "pool", "cache", "call", "front", "admin",
         ],
     ),
     ("cli", &["base", "config", "wire", "worker", "front", "server"]),

@@ -108,7 +108,6 @@ impl Metrics {
         self.server.access_log_dropped.add(lines);
     }
 
-    #[cfg(test)]
     /// Returns how many log lines were lost so far.
     pub fn log_dropped_so_far(&self) -> u64 {
         self.server.log_dropped.value()

@@ -1,0 +1,39 @@
+//! What a server tells about itself: `/status.json`, and the events of `/events`.
+//!
+//! Pure: data only, owned, written and read as JSON. The server fills it, the page reads it as
+//! JavaScript, `httpipe top` and its likes read it back into these types. Nothing in it is secret:
+//! no environment, no questions, no answers, nothing that a worker wrote. Fields may be added; if
+//! the meaning of one changes, so does [`VERSION`].
+//!
+//! | where | what it is |
+//! |---|---|
+//! | `GET /status.json` | a [`Status`] |
+//! | event `hello` of `GET /events` | a [`Status`], each pool with its `history` |
+//! | event `tick`, each second after that | a [`Status`] without `about` and `history` |
+//!
+//! A reader of the stream keeps the last `hello`, takes each `tick` for all that it has, and appends
+//! `sample` of each pool to the columns of its `history`. A reader that does not keep up misses
+//! ticks; `sample.at` and `history.end` say which seconds are missing. When a reload may have changed
+//! what only `hello` has, `hello` comes again.
+//!
+//! Times are in seconds, where the name does not say otherwise, and sizes in bytes. A number that is
+//! not known is `null`.
+
+#[cfg(test)]
+pub mod fixture;
+mod history;
+mod pool;
+mod seconds;
+mod status;
+mod worker;
+
+#[allow(unused_imports, reason = "the rings that fill them come next")]
+pub use history::{History, SecondSample};
+#[allow(unused_imports, reason = "the rings that fill them come next")]
+pub use pool::{
+    About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
+};
+#[allow(unused_imports, reason = "the rings that fill them come next")]
+pub use status::{CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
+#[allow(unused_imports, reason = "the rings that fill them come next")]
+pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};
