@@ -128,7 +128,8 @@ class Isolation(WorkerCase):
         worker = self.start(self.PROGRAM)
         worker.call("closes_all")
         self.assertIsNone(worker.read())
-        self.assertEqual(worker.process.wait(PATIENCE), 1)
+        # Python's own status of an exception; 120 where its last words are held back and fail at the exit.
+        self.assertIn(worker.process.wait(PATIENCE), (1, 120))
 
     def test_streams_that_the_program_replaces(self):
         worker = self.start(self.PROGRAM)
