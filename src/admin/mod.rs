@@ -4,24 +4,37 @@
 //! connections are in `net`.
 
 mod access;
+mod audience;
+mod events;
+mod page_body;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 
+use self::audience::Audience;
+pub use self::page_body::PageBody;
 use crate::config::Hosts;
 use crate::net::site::Marks;
 use crate::observe::metrics::{Metrics, text};
-use crate::report::Status;
+use crate::report::{About, Status};
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
 pub trait Operator {
-    /// Returns a picture of the server at this moment; changes nothing.
+    /// Returns a picture of the server at this moment, without its history.
     fn status(&self) -> Status;
+
+    /// Returns a picture of the server at this moment, with the last ten minutes.
+    fn hello(&self) -> Status;
+
+    /// Returns when the next second begins, which ends a sample of each pool.
+    fn next_second(&self) -> Instant;
 
     /// Returns the names by which a request may call a loopback listener.
     fn hosts(&self) -> Arc<Hosts>;
@@ -58,9 +71,12 @@ pub struct Admin<O> {
     operator: O,
     metrics: Arc<Metrics>,
     token: Option<String>,
+    audience: Rc<Audience>,
+    /// What the readers of `/events` know of the pools.
+    known: RefCell<Vec<(String, Option<About>)>>,
 }
 
-type PageResponse = Response<Full<Bytes>>;
+type PageResponse = Response<PageBody>;
 
 /// One page for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +85,21 @@ enum Page {
     Ready,
     Metrics,
     Status,
+    Events,
     Reload,
     Poisonous,
 }
 
 impl Page {
-    const ALL: [Self; 6] =
-        [Self::Live, Self::Ready, Self::Metrics, Self::Status, Self::Reload, Self::Poisonous];
+    const ALL: [Self; 7] = [
+        Self::Live,
+        Self::Ready,
+        Self::Metrics,
+        Self::Status,
+        Self::Events,
+        Self::Reload,
+        Self::Poisonous,
+    ];
 
     fn path(self) -> &'static str {
         match self {
@@ -83,6 +107,7 @@ impl Page {
             Self::Ready => "/ready",
             Self::Metrics => "/metrics",
             Self::Status => "/status.json",
+            Self::Events => "/events",
             Self::Reload => "/reload",
             Self::Poisonous => "/poisonous",
         }
@@ -101,6 +126,7 @@ impl Page {
     fn allow(self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Events => "GET",
             Self::Reload => "POST",
             Self::Poisonous => "DELETE",
         }
@@ -114,7 +140,7 @@ impl Page {
 impl<O: Operator> Admin<O> {
     /// Creates the pages of `operator`. If there is a `token`, every page but `/live` requires it.
     pub fn new(operator: O, metrics: Arc<Metrics>, token: Option<String>) -> Self {
-        Self { operator, metrics, token }
+        Self { operator, metrics, token, audience: Rc::default(), known: RefCell::default() }
     }
 
     /// Answers one request, without reading its body. `is_guarded` is true if the listener is
@@ -151,7 +177,8 @@ impl<O: Operator> Admin<O> {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
             Page::Ready => ready(&self.operator.status(), is_trusted),
             Page::Metrics => self.metrics(),
-            Page::Status => json(StatusCode::OK, JSON, &self.operator.status()),
+            Page::Status => json(StatusCode::OK, JSON, &self.status()),
+            Page::Events => self.events(),
             Page::Reload | Page::Poisonous => {
                 // If there is a token, this request has it, and no web page knows it.
                 if self.token.is_none() && !access::is_deliberate(&request.headers, &request.uri) {
@@ -250,7 +277,7 @@ fn json(
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> PageResponse {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(PageBody::from(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -261,7 +288,7 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::time::Duration;
 
     use http_body_util::BodyExt as _;
 
@@ -279,6 +306,14 @@ mod tests {
     impl Operator for &Fake {
         fn status(&self) -> Status {
             self.status.clone()
+        }
+
+        fn hello(&self) -> Status {
+            fixture::full()
+        }
+
+        fn next_second(&self) -> Instant {
+            Instant::now() + Duration::from_secs(1)
         }
 
         fn hosts(&self) -> Arc<Hosts> {
@@ -398,6 +433,7 @@ mod tests {
             ("GET /ready", None, 200),
             ("GET /metrics", None, 401),
             ("GET /status.json", Some("Bearer wrong"), 401),
+            ("GET /events", None, 401),
             ("POST /reload", None, 401),
             ("DELETE /poisonous", None, 401),
             ("GET /nowhere", None, 401),

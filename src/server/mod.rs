@@ -202,6 +202,10 @@ async fn serve(
     if let Some(listener) = listeners.operators {
         let desk = AdminDesk::new(Rc::clone(&server), addresses.clone());
         let admin = Rc::new(Admin::new(desk, metrics, token));
+        services.tasks.spawn_local({
+            let admin = Rc::clone(&admin);
+            async move { admin.inform().await }
+        });
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
     if mode.watches {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::about::about;
 use super::app::Server;
@@ -66,6 +66,14 @@ impl Operator for AdminDesk {
             viewers: 0,
             taps: 0,
         }
+    }
+
+    fn hello(&self) -> Status {
+        self.status()
+    }
+
+    fn next_second(&self) -> Instant {
+        Instant::now() + Duration::from_secs(1)
     }
 
     fn hosts(&self) -> Arc<Hosts> {

@@ -83,5 +83,6 @@ mod turn_in_doubt;
 mod two_pools;
 mod unasked;
 mod uploads;
+mod viewers;
 mod watch;
 mod web_pages;
