@@ -1,49 +1,35 @@
 //! Attends to one worker from its start to its end.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
-use tokio::time::{Sleep, sleep_until};
 
 use super::Pool;
 use super::actions::Loss;
 use super::forks::Made;
 use super::links::{Ending, Link};
 use super::once::serve_once;
+use super::steps::{CLOSING, Step, Steps};
 use super::turns::Turns;
 use crate::base::ExitReason;
 use crate::config::PoolSettings;
 use crate::observe::metrics::Dropping;
-use crate::sync::seldom::Seldom;
 use crate::worker::kill;
 use crate::worker::look::Watcher;
 use crate::worker::pipes::{Pipes, shown};
 use crate::worker::process::{Exit, Process};
 use crate::worker::ready::{Banner, Beginning, NotReady, prepare};
 use crate::worker::stderr::{LastWords, pump};
-use crate::worker::turn::NextLook;
 
-/// How long a worker that closed its pipes may take to end by itself. Its own exit tells more than
-/// the signal that we would send.
-const CLOSING: Duration = Duration::from_millis(200);
 /// How long to wait for the last lines on stderr of a worker that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long the killed processes of a group may take to close their descriptors.
 const LAST_READS: Duration = Duration::from_millis(50);
-
-/// What happens next to a worker that serves.
-enum Step {
-    Heard,
-    Look,
-    Closed,
-    Ended,
-    Ordered(ExitReason),
-}
 
 /// The whole life of one worker.
 pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
@@ -186,32 +172,9 @@ async fn live(
 async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
     pool.note_ready(link);
     let ended = pin!(process.ended());
-    let mut ended = Seldom::new(ended);
-    let mut looks = LookTimer::default();
+    let mut steps = Steps::new(link, ended);
     loop {
-        let step = poll_fn(|context| {
-            if let Poll::Ready(reason) = link.poll_order(context) {
-                return Poll::Ready(Step::Ordered(reason));
-            }
-            let mut pipes = link.pipes.borrow_mut();
-            let Some(pipes) = pipes.as_mut() else { return Poll::Ready(Step::Closed) };
-            if let Poll::Ready(Err(_)) = pipes.poll_flush(context) {
-                return Poll::Ready(Step::Closed);
-            }
-            if link.poll_room(context).is_ready() {
-                match pipes.poll_read(context) {
-                    Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
-                    Poll::Ready(_) => return Poll::Ready(Step::Closed),
-                    Poll::Pending => {}
-                }
-                let next_look = link.turns.get().and_then(|turns| turns.next_look(pipes));
-                if next_look.is_some_and(|next| looks.poll(context, next).is_ready()) {
-                    return Poll::Ready(Step::Look);
-                }
-            }
-            ended.poll(context).map(|()| Step::Ended)
-        });
-        match step.await {
+        match steps.next().await {
             Step::Heard => {
                 if let Some(reason) = pool.heard(link) {
                     return reason;
@@ -232,30 +195,20 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
             }
             Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
             Step::Ordered(_) | Step::Closed => {
-                let ended = poll_fn(|context| ended.poll(context));
-                if tokio::time::timeout(CLOSING, ended).await.is_err() {
+                if !steps.wait_for_end().await {
                     link.note("it closed its pipes and did not end".to_owned());
                 }
-                return drain(pool, link);
+                return end_of_service(pool, link);
             }
-            Step::Ended => return drain(pool, link),
+            Step::Ended => return end_of_service(pool, link),
         }
     }
 }
 
-/// Reads what a worker wrote before it ended, because its last answers count. Reads no more than
-/// that: other processes may hold the pipe, and write without end.
-fn drain(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
-    let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
-    while left > 0 {
-        let read = link.pipes.borrow_mut().as_mut().map_or(0, Pipes::read_now);
-        if read == 0 {
-            break;
-        }
-        left = left.saturating_sub(read);
-        if let Some(reason) = pool.heard(link) {
-            return reason;
-        }
+/// Takes the last answers of a worker that has ended. Returns the reason of its end.
+fn end_of_service(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
+    if let Some(reason) = link.drain(|| pool.heard(link)) {
+        return reason;
     }
     pool.end_last_turn(link);
     link.ordered().unwrap_or(ExitReason::Crash)
@@ -286,28 +239,6 @@ async fn wait_for_readers(link: &Link) {
 async fn wait_for_last_words(pump: &mut JoinHandle<()>) {
     if !pump.is_finished() {
         tokio::time::timeout(LAST_WORDS, pump).await.ok();
-    }
-}
-
-/// Wakes the task of a worker for its next look. It is set again only after it has rung: most turns
-/// are over before their first timed look, and setting a timer costs more than the look itself.
-#[derive(Default)]
-struct LookTimer(Option<Pin<Box<Sleep>>>);
-
-impl LookTimer {
-    fn poll(&mut self, context: &mut Context<'_>, next: NextLook) -> Poll<()> {
-        let NextLook::At(time) = next else { return Poll::Ready(()) };
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time.into())));
-        if sleep.deadline() > time.into() {
-            sleep.as_mut().reset(time.into());
-        }
-        while sleep.as_mut().poll(context).is_ready() {
-            if Instant::now() >= time {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(time.into());
-        }
-        Poll::Pending
     }
 }
 

@@ -10,6 +10,7 @@ pub mod crew;
 pub mod pending;
 pub mod rules;
 pub mod state;
+mod steps;
 
 mod alarms;
 mod answers;

@@ -4,63 +4,32 @@
 //! The question is written and stdin closed. The process was started before, and waits at its first
 //! read; the next one is started as soon as this one has its question.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Pool;
 use super::links::Link;
+use super::steps::{Step, Steps};
 use crate::base::{ExitReason, Failure, Reply};
 use crate::config::{PoolSettings, ReplyShape};
-use crate::sync::seldom::Seldom;
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes};
 use crate::worker::process::{Exit, Process};
 use crate::worker::stderr::LastWords;
 
-/// How long a worker that was found closed before its question may take to end.
-const CLOSING: Duration = Duration::from_millis(200);
 /// How many of the last lines on stderr are told to a caller.
 const LINES_MOST: usize = 5;
-
-/// What happens next to a worker that serves.
-enum Step {
-    Heard,
-    Ended,
-    Ordered(ExitReason),
-}
 
 /// Attends to a worker that is ready, until it has to leave or has ended. Returns the reason; that of
 /// its own end is [`ExitReason::Crash`], with its whole output in the pipes.
 pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReason {
     pool.note_ready(link);
     let ended = pin!(process.ended());
-    let mut ended = Seldom::new(ended);
-    let mut has_output = true;
+    let mut steps = Steps::new(link, ended);
     loop {
-        let step = poll_fn(|context| {
-            if let Poll::Ready(reason) = link.poll_order(context) {
-                return Poll::Ready(Step::Ordered(reason));
-            }
-            let mut pipes = link.pipes.borrow_mut();
-            let Some(pipes) = pipes.as_mut() else { return Poll::Ready(Step::Ended) };
-            // What a program does not read, it does not need: its end tells what it made of the rest.
-            if let Poll::Ready(Err(error)) = pipes.poll_flush(context) {
-                tracing::debug!(%error, "a worker does not read its question");
-            }
-            if has_output {
-                match pipes.poll_read(context) {
-                    Poll::Ready(Ok(1..)) => return Poll::Ready(Step::Heard),
-                    Poll::Ready(_) => has_output = false,
-                    Poll::Pending => {}
-                }
-            }
-            ended.poll(context).map(|()| Step::Ended)
-        });
-        match step.await {
+        match steps.next().await {
             Step::Heard => {
                 if let Some(reason) = pool.refuse_if_too_big(link) {
                     return reason;
@@ -68,23 +37,15 @@ pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Proce
             }
             Step::Ordered(reason) if reason != ExitReason::Crash => return reason,
             Step::Ordered(_) => {
-                let ended = poll_fn(|context| ended.poll(context));
-                tokio::time::timeout(CLOSING, ended).await.ok();
+                steps.wait_for_end().await;
                 break;
             }
-            Step::Ended => break,
+            Step::Closed | Step::Ended => break,
+            Step::Look => unreachable!("only a worker that takes turns is looked at"),
         }
     }
-    let mut left = link.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
-    while left > 0 {
-        // Other processes may hold the pipe, and write without end.
-        let read = link.pipes.borrow_mut().as_mut().map_or(0, Pipes::read_now);
-        if read == 0 {
-            break;
-        }
-        left = left.saturating_sub(read);
-    }
-    pool.refuse_if_too_big(link).or(link.ordered()).unwrap_or(ExitReason::Crash)
+    let refused = link.drain(|| pool.refuse_if_too_big(link));
+    refused.or(link.ordered()).unwrap_or(ExitReason::Crash)
 }
 
 impl Pool {

@@ -124,13 +124,17 @@ fn half_a_line_fails_its_call_at_once() {
 
 #[test]
 fn output_of_a_waiting_worker_ends_it_and_reaches_no_call() {
-    let script = "import sys, threading, time\n\
-                  def late():\n    time.sleep(0.05)\n    print('late', flush=True)\n\
+    let script = "import os, sys, threading, time\n\
+                  def late():\n    \
+                  while not os.path.exists('go'): time.sleep(0.005)\n    \
+                  print('late', flush=True)\n\
                   for line in sys.stdin:\n    \
                   if 'more' in line: threading.Thread(target=late).start()\n    \
                   print('answer ' + line.strip(), flush=True)";
     let server = serves(script, "workers = 1").start();
     assert_eq!(server.answers("more").body, "answer more");
+    // Only now: had it come before the turn was over, it would belong to the turn.
+    server.put("go");
     server.wait_for_count("httpipe_worker_exits_total{reason=\"unasked_output\"}", 1.0);
     assert_eq!(server.answers("next").body, "answer next");
 }

@@ -8,9 +8,12 @@ use std::process::Child;
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::Exit;
 use httpipe::testing::worker::spawn::spawn;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{guard, helper, is_role, read_line, run, runs, shell, state, wait_until};
+use crate::support::{
+    guard, helper, is_role, read_line, run, runs, shell, state, wait_until,
+    with_every_limit_of_descriptors,
+};
 
 const WITH_ONE_WORKER: &str = "death::role_of_a_server_with_one_worker";
 const LOST_ITS_GUARD: &str = "death::role_of_a_server_that_lost_its_guard";
@@ -190,34 +193,14 @@ async fn role_of_a_server_without_descriptors() {
         return;
     }
     let guard = guard();
-    let before = descriptors();
-    let before_as_limit = u64::try_from(before).expect("few");
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let allow = |current| {
-        let current = Some(current);
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("below the maximum");
-    };
-    let (mut failures, mut started) = (0, false);
-    for limit in 3..before_as_limit + 16 {
-        allow(limit);
-        match spawn(&shell("exec cat"), &guard) {
-            Err(error) => {
-                assert_eq!(error.raw_os_error(), Some(24), "{error}");
-                failures += 1;
-            }
-            Ok(_) => started = true,
-        }
-        allow(200);
-        assert_eq!(descriptors(), before, "limit {limit}");
-        let own = guard.id().expect("a guard");
-        wait_until("only the guard is left", || children() == [own]);
-    }
-    // The limit grew by one each time, so every step of a start failed once.
-    assert!(failures >= 7 && started, "{failures} failures");
-}
-
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").expect("readable").count()
+    with_every_limit_of_descriptors(
+        async || spawn(&shell("exec cat"), &guard),
+        || {
+            let own = guard.id().expect("a guard");
+            wait_until("only the guard is left", || children() == [own]);
+        },
+    )
+    .await;
 }
 
 fn children() -> Vec<u32> {

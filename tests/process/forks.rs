@@ -8,10 +8,12 @@ use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::{Exit, Process};
 use httpipe::testing::worker::reaper;
 use httpipe::testing::worker::spawn::Streams;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::python::{LONG, Program, WORKER, described};
-use crate::support::{guard, helper, is_role, moment, read, runs, wait_until};
+use crate::support::{
+    guard, helper, is_role, moment, read, runs, wait_until, with_every_limit_of_descriptors,
+};
 
 const OF_A_HANGING_ONE: &str = "forks::role_of_a_server_whose_fork_server_hangs";
 const OF_EARLY_DEATHS: &str = "forks::role_of_a_server_whose_workers_die_early";
@@ -346,32 +348,16 @@ async fn role_of_a_server_that_forks_without_descriptors() {
     }
     let guard = guard();
     let server = fork_server(UPPER, &guard).await;
-    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("readable").count();
-    let before = descriptors();
-    let before_as_limit = u64::try_from(before).expect("few");
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let allow = |current| {
-        let current = Some(current);
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("below the maximum");
+    let fork = async || match server.fork(&guard).await {
+        Ok(made) => Ok(made),
+        Err(NotForked::System(error)) => Err(error),
+        Err(other) => panic!("{other}"),
     };
-    let (mut failures, mut forked) = (0, false);
-    for limit in 3..before_as_limit + 16 {
-        allow(limit);
-        match server.fork(&guard).await {
-            Err(NotForked::System(error)) => {
-                assert_eq!(error.raw_os_error(), Some(24), "{error}");
-                failures += 1;
-            }
-            Err(other) => panic!("{other}"),
-            Ok(_) => forked = true,
-        }
-        allow(200);
-        assert_eq!(descriptors(), before, "limit {limit}");
+    with_every_limit_of_descriptors(fork, || {
         let both = BTreeSet::from([server.id(), guard.id().expect("a guard")]);
         wait_until("only the fork server and the guard are left", || {
             children_of_this_process().into_iter().collect::<BTreeSet<_>>() == both
         });
-    }
-    // The limit grew by one each time, so every step of a fork failed once.
-    assert!(failures >= 7 && forked, "{failures} failures");
+    })
+    .await;
 }

@@ -11,6 +11,7 @@ use httpipe::testing::config::LaunchSettings;
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::Exit;
 use httpipe::testing::worker::spawn::spawn;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::unix::AsyncFd;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_httpipe");
@@ -138,4 +139,43 @@ impl Helper {
 /// Lets a little time pass between two looks at a process.
 pub(crate) async fn moment() {
     tokio::time::sleep(Duration::from_micros(500)).await;
+}
+
+/// Starts something again and again, in a process that may open one descriptor more each time, until
+/// there are enough. A start that fails fails for want of descriptors and leaves none open; `and_then`
+/// sees what else is left after each.
+///
+/// Changes the limit of the whole process: for tests that run in a [`helper`].
+pub(crate) async fn with_every_limit_of_descriptors<T>(
+    mut start: impl AsyncFnMut() -> std::io::Result<T>,
+    mut and_then: impl FnMut(),
+) {
+    let before = descriptors();
+    let before_as_limit = u64::try_from(before).expect("few");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let allow = |current| {
+        let current = Some(current);
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("below the maximum");
+    };
+    let (mut failures, mut started) = (0, false);
+    for limit in 3..before_as_limit + 16 {
+        allow(limit);
+        match start().await {
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(24), "{error}");
+                failures += 1;
+            }
+            Ok(_) => started = true,
+        }
+        allow(200);
+        assert_eq!(descriptors(), before, "limit {limit}");
+        and_then();
+    }
+    // The limit grew by one each time, so every step of a start failed once.
+    assert!(failures >= 7 && started, "{failures} failures");
+}
+
+/// Returns how many descriptors this process has open.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("readable").count()
 }
