@@ -3,10 +3,12 @@
 //! Pure: data only.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::places::IdPlaces;
 use super::{Failure, RouteId};
 use crate::sync::parts;
 
@@ -21,12 +23,14 @@ pub struct Question {
     /// The name of the call in what its caller is told before the answer, which nobody else knows;
     /// `None` if its caller is told nothing before.
     pub listener: Option<Bytes>,
+    /// What was found in it already; `None` if it is short, or its worker gets nothing of ours in it.
+    pub places: Option<Arc<IdPlaces>>,
 }
 
 impl Question {
     /// A question without a nonce.
     pub fn plain(text: impl Into<Bytes>) -> Self {
-        Self { text: text.into(), nonce: None, listener: None }
+        Self { text: text.into(), nonce: None, listener: None, places: None }
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Object<const N: usize> {
 }
 
 /// The position of one member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its value.
     pub value: Range<usize>,

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod json;
 pub mod parameter;
 pub mod pattern;
+pub mod places;
 pub mod regexes;
 pub mod template;
 pub mod units;

@@ -249,39 +249,52 @@ fn after_digits(text: &[u8]) -> Option<&[u8]> {
 ///
 /// What was expected, as a message for the caller.
 pub fn compact_json(text: &str) -> Result<String, &'static str> {
-    let valid = serde_json::from_str::<&RawValue>(text).map_err(|_| "must be a JSON value")?;
-    let mut compact = String::with_capacity(valid.get().len());
-    let mut rest = valid.get();
+    compact_value(serde_json::from_str(text).map_err(|_| "must be a JSON value")?)
+}
+
+/// Does the same to a value whose grammar was checked.
+///
+/// # Errors
+///
+/// What was expected, as a message for the caller.
+pub fn compact_value(value: &RawValue) -> Result<String, &'static str> {
+    let text = value.get();
+    let mut compact = String::with_capacity(text.len());
     let mut depth = 0_usize;
-    while let Some(at) = rest.find(['"', '[', '{', ']', '}', ' ', '\t', '\n', '\r']) {
-        compact.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let first = rest.as_bytes()[0];
-        let length = if first == b'"' { string_length(rest.as_bytes()) } else { 1 };
-        match first {
+    // What stands from here to `at` is kept.
+    let mut kept = 0;
+    let mut at = 0;
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'"' => at += string_length(&text.as_bytes()[at..]) - 1,
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth -= 1,
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                compact.push_str(&text[kept..at]);
+                kept = at + 1;
+            }
             _ => {}
         }
         if depth > JSON_DEPTH_MAX {
             return Err("must be a JSON value that is nested less deeply");
         }
-        if !first.is_ascii_whitespace() {
-            compact.push_str(&rest[..length]);
-        }
-        rest = &rest[length..];
+        at += 1;
     }
-    compact.push_str(rest);
+    compact.push_str(&text[kept..]);
     Ok(compact)
 }
 
 /// The length of the JSON string at the beginning, with both its quotes.
 fn string_length(text: &[u8]) -> usize {
     let mut at = 1;
-    while text[at] != b'"' {
-        at += if text[at] == b'\\' { 2 } else { 1 };
+    loop {
+        let found = memchr::memchr2(b'"', b'\\', &text[at..]).expect("the string ends");
+        at += found + 1;
+        if text[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
     }
-    at + 1
 }
 
 #[cfg(test)]

@@ -264,6 +264,12 @@ impl WireSettings {
         self.framing.reply == Framing::Eof
     }
 
+    /// Returns true if what a worker says to a caller before its answer may be passed on. Then the
+    /// worker gets tokens of ours in place of the caller's.
+    pub fn has_asides(&self) -> bool {
+        self.is_json_rpc && self.matching == Matching::JsonId && self.id.are_of_json_rpc()
+    }
+
     /// Returns true if each answer shows by itself which call it is for.
     pub fn proves_question(&self) -> bool {
         self.reply.repeats_question() || self.matching != Matching::Order

@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::incoming::Matched;
 use super::json_rpc::{self, Kind, Message, Purpose, RpcBody};
-use super::{Front, Said, body, parts};
-use crate::base::json;
+use super::{Front, Said, body, maker, parts};
 use crate::base::template::{Form, Segment, Slot};
 use crate::base::{Cancels, Errand, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
 use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
+use crate::sync::bulk::{LARGE, apart};
 
 /// The header that names the session of the Model Context Protocol that a request belongs to.
 pub(super) const SESSION: &str = "mcp-session-id";
@@ -43,7 +43,14 @@ impl Front {
         body: &Bytes,
     ) -> Said {
         let index = matched.index;
-        let body = match json_rpc::read(body, self.wire(matched.call).is_json_rpc) {
+        let strictly = self.wire(matched.call).is_json_rpc;
+        let read = if body.len() <= LARGE {
+            json_rpc::read(body, strictly)
+        } else {
+            let body = body.clone();
+            apart(move || json_rpc::read(&body, strictly)).await
+        };
+        let body = match read {
             Ok(body) => body,
             Err(failure) => return Said::Failure(Some(index), failure),
         };
@@ -53,8 +60,8 @@ impl Front {
                     Ok(()) => Said::Accepted(index),
                     Err(failure) => Said::Failure(Some(index), failure),
                 },
-                Kind::Call { id } => {
-                    match self.put(calls, matched, &message.text, id, true).await {
+                Kind::Call { id, greets } => {
+                    match self.put(calls, matched, &message.text, (id, greets), true).await {
                         Ok(answer) => Said::Answer(index, answer),
                         Err(failure) => Said::Failure(Some(index), failure),
                     }
@@ -98,29 +105,28 @@ impl Front {
                 }
                 (None, Timing::default())
             }
-            Kind::Call { id } => match self.put(calls, matched, text, id.clone(), false).await {
-                Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
-                Ok(Answer { result: Err(failure), timing, .. }) => {
-                    (Some(json_rpc::failed(id.as_ref(), &failure)), timing)
+            Kind::Call { id, greets } => {
+                let failed = |failure| Some(json_rpc::failed(id.as_ref(), failure));
+                match self.put(calls, matched, text, (id.clone(), *greets), false).await {
+                    Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
+                    Ok(Answer { result: Err(failure), timing, .. }) => (failed(&failure), timing),
+                    Err(failure) => (failed(&failure), Timing::default()),
                 }
-                Err(failure) => (Some(json_rpc::failed(id.as_ref(), &failure)), Timing::default()),
-            },
+            }
         }
     }
 
-    /// Makes a call of one message. If it `is_alone` in its request, its caller may be told what
+    /// Makes a call of one message, which has this `id` and perhaps greets. If it `is_alone` in its request, its caller may be told what
     /// the program says before the answer.
     async fn put<C: Calls>(
         &self,
         calls: &C,
         matched: Matched<'_>,
         text: &Bytes,
-        id: Option<Bytes>,
+        (id, greets): (Option<Bytes>, bool),
         is_alone: bool,
     ) -> Result<Answer, Failure> {
-        let text = self.as_it_is_sent(matched.call, text);
-        let mut asking = self.asking(matched, &text)?;
-        let greets = json::calls(&text, "initialize");
+        let mut asking = self.made(matched, text, maker::message).await?;
         if greets {
             matched.new_session.replace(Some(body::nonce()));
         }
@@ -144,10 +150,9 @@ impl Front {
         matched: Matched<'_>,
         text: &Bytes,
     ) -> Result<(), Failure> {
-        let text = self.as_it_is_sent(matched.call, text);
-        let asking = self.asking(Matched { caller_deadline: None, ..matched }, &text)?;
+        let (asking, purpose) = self.made(matched, text, maker::notification).await?;
         let text = asking.call.question;
-        let errand = match json_rpc::purpose(&text.text) {
+        let errand = match purpose {
             Purpose::Cancel(cancelled) => {
                 let place = cancelled.id.clone().unwrap_or_default();
                 let name = |place| OwnName {
@@ -163,13 +168,6 @@ impl Front {
             Purpose::Other => Errand::Tell,
         };
         calls.tell(asking.pool, Word { text, errand }).await
-    }
-
-    /// Replaces line ends between the tokens if the framing cannot carry them.
-    fn as_it_is_sent(&self, call: &CallSettings, text: &Bytes) -> Bytes {
-        let text = text.slice_ref(text.trim_ascii());
-        let is_carried = self.wire(call).framing.unsendable(&text).is_none();
-        if is_carried { text } else { json_rpc::in_one_line(&text) }
     }
 }
 

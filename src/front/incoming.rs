@@ -32,7 +32,7 @@ pub(super) struct Incoming<'a, B> {
 pub(super) struct Matched<'a> {
     /// The index of the route.
     pub(super) index: usize,
-    pub(super) route: &'a RouteSettings,
+    pub(super) route: &'a Arc<RouteSettings>,
     pub(super) call: &'a CallSettings,
     pub(super) head: &'a Parts,
     pub(super) caller_deadline: Option<Instant>,

@@ -44,6 +44,8 @@ pub enum Kind {
     Call {
         /// The text of its `id`, if it has one.
         id: Option<Bytes>,
+        /// It is the greeting of JSON-RPC, `initialize`.
+        greets: bool,
     },
     /// Nobody answers it: it has a `method` and no `id`, or it is an answer itself.
     Notification,
@@ -128,9 +130,17 @@ fn message(text: &Bytes, strictly: bool) -> Result<Message, Unfit> {
     }
     let kind = match (id, method) {
         (None, Some(_)) => Kind::Notification,
-        (id, _) => Kind::Call { id: id.map(|id| text.slice(id.value)) },
+        (id, method) => {
+            let greets = id.is_some() && method.is_some_and(|it| is_greeting(&text[it.value]));
+            Kind::Call { id: id.map(|id| text.slice(id.value)), greets }
+        }
     };
     Ok(Message { text: text.clone(), kind })
+}
+
+/// Returns true if the text of a `method` is `initialize`. Escapes can write it in many ways.
+fn is_greeting(method: &[u8]) -> bool {
+    serde_json::from_slice::<Cow<'_, str>>(method).is_ok_and(|method| method == "initialize")
 }
 
 /// Returns true if a message has one of the members that make it an answer.
@@ -225,7 +235,7 @@ mod tests {
     }
 
     fn call(id: Option<&'static str>) -> Kind {
-        Kind::Call { id: id.map(|id| Bytes::from_static(id.as_bytes())) }
+        Kind::Call { id: id.map(|id| Bytes::from_static(id.as_bytes())), greets: false }
     }
 
     #[test]
@@ -240,6 +250,21 @@ mod tests {
         ] {
             let Ok(RpcBody::One(message)) = read_text(text) else { panic!("{text}") };
             assert_eq!((&*message.text, message.kind), (text.as_bytes(), kind));
+        }
+    }
+
+    #[test]
+    fn a_greeting_has_its_method_and_an_id() {
+        for (text, is_greeting) in [
+            (r#"{"id":1,"method":"initialize"}"#, true),
+            (r#"{"id":1,"method":"initiali\u007ae"}"#, true),
+            (r#"{"id":1,"method":"initialized"}"#, false),
+            (r#"{"id":1,"method":["initialize"]}"#, false),
+            (r#"{"id":1,"params":{"method":"initialize"}}"#, false),
+        ] {
+            let Ok(RpcBody::One(message)) = read_text(text) else { panic!("{text}") };
+            let Kind::Call { greets, .. } = message.kind else { panic!("{text}") };
+            assert_eq!(greets, is_greeting, "{text}");
         }
     }
 

@@ -21,6 +21,7 @@ mod cors;
 mod door;
 mod ending;
 mod incoming;
+mod maker;
 mod open;
 mod said;
 
@@ -42,14 +43,12 @@ use self::door::Door;
 use self::ending::FrontEnding;
 use self::incoming::{Incoming, Matched};
 use self::open::Open;
-use self::parameters::{Body, Sources};
-use self::question::Material;
 pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
 use self::said::Said;
-use crate::base::{Call, Failure, Timing};
-use crate::call::{Answer, CacheUse, Calls, Keep, Request as Asking};
+use crate::base::{Failure, Timing};
+use crate::call::{Answer, CacheUse, Calls};
 use crate::config::{
     CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
     WireSettings,
@@ -85,7 +84,7 @@ pub struct Front {
 /// A route, with what its requests need prepared.
 #[derive(Debug)]
 struct Served {
-    settings: RouteSettings,
+    settings: Arc<RouteSettings>,
     metrics: RouteMetrics,
     content_type: HeaderValue,
     /// The answer of a route with a fixed one.
@@ -114,7 +113,7 @@ impl Front {
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if converse::is_spoken(call, &config.pools[call.pool].program.wire)),
                 reads: Reads::of(route),
-                settings: route.clone(),
+                settings: Arc::new(route.clone()),
             }
         });
         Self {
@@ -259,7 +258,7 @@ impl Front {
         if self.routes[index].json_rpc {
             return self.converse(calls, matched, &bytes).await;
         }
-        match self.asking(matched, &bytes) {
+        match self.made(matched, &bytes, maker::asking).await {
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
         }
@@ -320,33 +319,6 @@ impl Front {
             Bytes::new()
         };
         Ok((bytes, caller_deadline))
-    }
-
-    /// Makes a call of a request with this body.
-    fn asking(&self, matched: Matched<'_>, bytes: &Bytes) -> Result<Asking, Failure> {
-        let Matched { route, call, head, caller_deadline, .. } = matched;
-        let sources = Sources {
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or_default(),
-            body: if bytes.is_empty() || question::uses_body(&call.send) {
-                Body::Nothing
-            } else {
-                Body::of(request::content_type(&head.headers), bytes)
-            },
-        };
-        let (method, headers) = (head.method.as_str(), &head.headers);
-        let material = Material { route, method, sources, headers, body: bytes };
-        let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
-        let asked = question::ask(call, self.wire(call), material, &nonce)?;
-        let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
-        let call_of_it = Call {
-            route: route.id,
-            question: asked.question,
-            idempotent: call.idempotent,
-            caller_deadline,
-            own_name: None,
-        };
-        Ok(Asking { pool: call.pool, call: call_of_it, keep })
     }
 
     /// Makes the response, and counts and logs it.

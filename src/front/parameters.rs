@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::multipart::{Part, parts};
 use super::routes::path_values;
 use crate::base::Failure;
-use crate::base::parameter::{Parameter, ParameterKind, Value, compact_json};
+use crate::base::parameter::{Parameter, ParameterKind, Value, compact_value};
 use crate::config::RouteSettings;
 
 /// Most parameters that a query or a body may have.
@@ -158,7 +158,7 @@ pub fn undeclared(sources: Sources<'_>) -> Result<Vec<(String, String)>, Failure
     }
     match sources.body {
         Body::Json(bytes) => for_each_member(bytes, |name, value| {
-            let compact = compact_json(value.get());
+            let compact = compact_value(value);
             add(name, compact.map_err(|what| bad_request(format!("a value in the body {what}")))?)
         })?,
         Body::Multipart { content_type, bytes } => {
@@ -198,12 +198,15 @@ fn is_readable(part: &Part<'_>) -> Result<(), Failure> {
 #[derive(Clone, Debug)]
 enum Found<'a> {
     Text(Cow<'a, str>),
+    /// For a parameter that is JSON.
+    Json(&'a RawValue),
     Bytes(Cow<'a, [u8]>),
 }
 
 impl<'a> Found<'a> {
     fn value(self, kind: &ParameterKind) -> Result<Value<'a>, String> {
         match self {
+            Self::Json(value) => compact_value(value).map(Value::Text).map_err(str::to_owned),
             Self::Text(text) if !kind.is_file() => kind.read(&text).map(Value::Text),
             Self::Text(Cow::Borrowed(text)) => kind.read_bytes(Cow::Borrowed(text.as_bytes())),
             Self::Text(Cow::Owned(text)) => kind.read_bytes(Cow::Owned(text.into_bytes())),
@@ -268,10 +271,7 @@ impl<'a> Gathered<'a> {
 
     fn take_members(&mut self, body: &'a [u8]) -> Result<(), Failure> {
         for_each_member(body, |key, value| match self.index_of(key) {
-            Some(index) => {
-                let text = value_as_text(&self.parameters[index].kind, value);
-                self.take(index, text.map(Found::Text))
-            }
+            Some(index) => self.take(index, found_in(&self.parameters[index].kind, value)),
             None => Ok(()),
         })
     }
@@ -354,21 +354,18 @@ fn form_text(bytes: &[u8]) -> Result<&str, Failure> {
     str::from_utf8(bytes).map_err(|_| bad_request("the body is not UTF-8"))
 }
 
-/// Returns a value of a JSON body as the text from which a parameter of this kind is read.
-fn value_as_text<'a>(
-    kind: &ParameterKind,
-    value: &'a RawValue,
-) -> Result<Cow<'a, str>, &'static str> {
+/// Returns a value of a JSON body as a parameter of this kind is read from it.
+fn found_in<'a>(kind: &ParameterKind, value: &'a RawValue) -> Result<Found<'a>, &'static str> {
     let text = value.get();
     if matches!(kind, ParameterKind::Json) {
-        return Ok(Cow::Borrowed(text));
+        return Ok(Found::Json(value));
     }
     match text.as_bytes()[0] {
         b'"' => serde_json::from_str(text)
-            .map(Cow::Owned)
+            .map(|text| Found::Text(Cow::Owned(text)))
             .map_err(|_| "holds half of a surrogate pair, which is no character"),
         b'[' | b'{' | b'n' => Err("must be a string, a number, `true` or `false`"),
-        _ => Ok(Cow::Borrowed(text)),
+        _ => Ok(Found::Text(Cow::Borrowed(text))),
     }
 }
 

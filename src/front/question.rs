@@ -19,9 +19,11 @@ use serde_json::Map;
 
 use super::parameters::{self, Sources, without_mark};
 use crate::base::parameter::{ParameterKind, Value, compact_json};
+use crate::base::places::IdPlaces;
 use crate::base::template::{Form, Segment, Slot, Template};
 use crate::base::{Failure, Question};
-use crate::config::{CallSettings, Framing, RouteSettings, SendShape, WireSettings};
+use crate::config::{CallSettings, Framing, Matching, RouteSettings, SendShape, WireSettings};
+use crate::sync::bulk::LARGE;
 
 /// The parts of a request from which a question is made.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +101,17 @@ pub fn ask(
     }
     let key = rendering.key.take().map(Bytes::from);
     let nonce = key.is_some().then(|| Bytes::copy_from_slice(nonce.as_bytes()));
-    Ok(Asked { question: Question { nonce, ..Question::plain(rendering.finish()?) }, key })
+    let question = Question { nonce, ..Question::plain(rendering.finish()?) };
+    Ok(Asked { question: with_places(question, wire)?, key })
+}
+
+/// Notes in a large question where the worker gets something of ours in it.
+fn with_places(question: Question, wire: &WireSettings) -> Result<Question, Failure> {
+    if question.text.len() <= LARGE || wire.matching != Matching::JsonId {
+        return Ok(question);
+    }
+    let places = IdPlaces::of(&question.text, &wire.id.send, wire.has_asides());
+    Ok(Question { places: Some(Arc::new(places.map_err(bad_request)?)), ..question })
 }
 
 /// Returns the only value of a question that has nothing else, with the name of the value. It is
@@ -177,13 +189,14 @@ impl<'a> Rendering<'a> {
     /// Finishes a question that is one value and nothing else.
     fn pass_on(mut self, name: &str, value: Bytes) -> Result<Asked, Failure> {
         self.check(name, &value)?;
+        let wire = self.wire;
         let text = if self.values.is_none() {
             self.limited(value)?
         } else {
             self.value(name, &value)?;
             self.finish()?
         };
-        Ok(Asked { question: Question::plain(text), key: None })
+        Ok(Asked { question: with_places(Question::plain(text), wire)?, key: None })
     }
 
     fn literal(&mut self, text: &[u8]) {

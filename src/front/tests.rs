@@ -15,6 +15,7 @@ use super::*;
 use crate::base::parameter::ParameterKind;
 use crate::base::{Reply, ReplyForm, Word};
 use crate::cache::Stored;
+use crate::call::Request as Asking;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
     let mut route = route(path, parameters);

@@ -1,18 +1,20 @@
 //! How a pool turns the answers of its program into replies.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::entry::Entry;
 use crate::base::{PartForm, PartSender, Reply, ReplyForm, answer_in_parts};
 use crate::config::{Framing, ReplyShape, StreamEnd, WireSettings};
+use crate::sync::bulk::{LARGE, apart};
 use crate::wire::{Judge, Verdict, answer_again};
 
 /// What a pool must know to turn answers into replies. It does not change under a pool.
 #[derive(Debug)]
 pub(super) struct Answers {
-    pub(super) judge: Judge,
+    pub(super) judge: Arc<Judge>,
     /// Each answer shows by itself which call it is for.
     pub(super) are_proven: bool,
     /// An answer may consist of several messages.
@@ -35,7 +37,7 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(wire: &WireSettings) -> Self {
         Self {
-            judge: Judge::new(wire),
+            judge: Arc::new(Judge::new(wire)),
             are_proven: wire.proves_question(),
             come_in_parts: wire.stream.is_some(),
             take_turns: wire.takes_turns,
@@ -46,6 +48,15 @@ impl Answers {
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
         }
+    }
+
+    /// Judges an answer; see [`Judge::judge`]. A large one is judged on another thread.
+    pub(super) async fn judge(&self, question: &Bytes, answer: &Bytes, proven: bool) -> Verdict {
+        if answer.len() <= LARGE {
+            return self.judge.judge(question, answer.clone(), proven);
+        }
+        let (judge, question, answer) = (Arc::clone(&self.judge), question.clone(), answer.clone());
+        apart(move || judge.judge(&question, answer, proven)).await
     }
 
     /// Returns the reply to a call that is a greeting, if `hello` has sent one; else `None`.

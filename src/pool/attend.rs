@@ -63,7 +63,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             }
             let is_answered = end == ExitReason::Crash
                 && wire.ends_with_answer()
-                && pool.answered_by_end(&link, &exit, &words);
+                && pool.answered_by_end(&link, &exit, &words).await;
             let end = if is_answered { ExitReason::Recycled } else { end };
             pool.answers.ended_well.set(is_answered);
             if !is_answered {
@@ -176,7 +176,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
     loop {
         match steps.next().await {
             Step::Heard => {
-                if let Some(reason) = pool.heard(link) {
+                if let Some(reason) = pool.heard(link).await {
                     return reason;
                 }
                 // Meanwhile a worker that has answered goes on to wait for its input.
@@ -185,7 +185,7 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 }
             }
             Step::Look => {
-                if let Some(reason) = pool.look(link) {
+                if let Some(reason) = pool.look(link).await {
                     return reason;
                 }
                 let soon = link.next_look_is_soon();
@@ -198,19 +198,19 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 if !steps.wait_for_end().await {
                     link.note("it closed its pipes and did not end".to_owned());
                 }
-                return end_of_service(pool, link);
+                return end_of_service(pool, link).await;
             }
-            Step::Ended => return end_of_service(pool, link),
+            Step::Ended => return end_of_service(pool, link).await,
         }
     }
 }
 
 /// Takes the last answers of a worker that has ended. Returns the reason of its end.
-fn end_of_service(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
-    if let Some(reason) = link.drain(|| pool.heard(link)) {
+async fn end_of_service(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
+    if let Some(reason) = link.drain(async || pool.heard(link).await).await {
         return reason;
     }
-    pool.end_last_turn(link);
+    pool.end_last_turn(link).await;
     link.ordered().unwrap_or(ExitReason::Crash)
 }
 

@@ -11,6 +11,7 @@ use super::entry::{Delivery, Entry, unsendable};
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
+use crate::sync::bulk::apart;
 use crate::wire::{CANCELLED_UNASKED, Share, Verdict};
 use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence, shown};
 use crate::worker::usage;
@@ -220,36 +221,63 @@ impl Pool {
     }
 
     /// Handles what a worker wrote, from one read. Returns a reason if the worker must be stopped.
-    pub(super) fn heard(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
-        let now = Instant::now();
+    pub(super) async fn heard(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         if let Some(turns) = link.turns.get() {
-            return self.heard_in_turn(now, link, turns);
+            return self.heard_in_turn(Instant::now(), link, turns).await;
         }
-        let mut heard = Vec::new();
-        let step = match link.pipes.borrow_mut().as_mut() {
-            Some(pipes) => {
-                let step = pipes.hear(&mut heard);
-                self.count_dropped(pipes.take_dropped());
-                self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
-                step
+        loop {
+            let mut heard = Vec::new();
+            let step = match link.pipes.borrow_mut().as_mut() {
+                Some(pipes) => pipes.hear(&mut heard),
+                None => Ok(None),
+            };
+            let (step, large) = match step {
+                Ok(large) => (Ok(()), large),
+                Err(out) => (Err(out), None),
+            };
+            let reason = self.take_heard(link, heard, step).await;
+            let Some(large) = large.filter(|_| reason.is_none()) else { return reason };
+            let read = apart(move || large.read()).await;
+            let mut heard = Vec::new();
+            let step = match link.pipes.borrow_mut().as_mut() {
+                Some(pipes) => pipes.hear_read(read, &mut heard),
+                None => Ok(()),
+            };
+            let reason = self.take_heard(link, heard, step).await;
+            if reason.is_some() {
+                return reason;
             }
-            None => Ok(()),
-        };
+        }
+    }
+
+    /// Handles these answers of a worker, and what was wrong after them. Returns a reason if the
+    /// worker must be stopped.
+    async fn take_heard(
+        self: &Rc<Self>,
+        link: &Link,
+        mut heard: Vec<Heard>,
+        step: Result<(), OutOfStep>,
+    ) -> Option<ExitReason> {
+        let now = Instant::now();
+        if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
+            self.count_dropped(pipes.take_dropped());
+            self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
+        }
         let verdict = match step {
             // Any of these answers may be the one too many, so none is handed out.
             Err(out) if !self.answers.are_proven => {
                 heard.dedup_by_key(|heard| heard.call);
                 Some(self.out_of_step(now, link, out, heard.len()))
             }
-            step => match self.judge_all(now, link, heard) {
+            step => match self.judge_all(link, heard).await {
                 Some(detail) => {
                     let out = OutOfStep { fault: Fault::Mismatch, detail, said: None };
-                    Some(self.out_of_step(now, link, out, 1))
+                    Some(self.out_of_step(Instant::now(), link, out, 1))
                 }
-                None => step.err().map(|out| self.out_of_step(now, link, out, 1)),
+                None => step.err().map(|out| self.out_of_step(Instant::now(), link, out, 1)),
             },
         };
-        self.settle(now);
+        self.settle(Instant::now());
         verdict
     }
 
@@ -265,19 +293,20 @@ impl Pool {
     }
 
     /// Hands answers out. Stops at the first that may belong to another call, and returns why.
-    fn judge_all(self: &Rc<Self>, now: Instant, link: &Link, heard: Vec<Heard>) -> Option<String> {
+    async fn judge_all(self: &Rc<Self>, link: &Link, heard: Vec<Heard>) -> Option<String> {
         for heard in heard {
             if heard.share != Share::Whole {
-                if let Some(detail) = self.take_part(now, link, heard) {
+                if let Some(detail) = self.take_part(link, heard).await {
                     return Some(detail);
                 }
                 continue;
             }
             let call = heard.call;
-            let (good, result) = match self.judge(link, heard) {
+            let (good, result) = match self.judge(link, heard).await {
                 Ok(judged) => judged,
                 Err(detail) => return Some(detail),
             };
+            let now = Instant::now();
             let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
             if let Some(ended) = ended {
                 self.finish(ended, result);
@@ -291,7 +320,7 @@ impl Pool {
     /// # Errors
     ///
     /// Why the answer may belong to another call.
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &self,
         link: &Link,
         heard: Heard,
@@ -302,7 +331,7 @@ impl Pool {
             self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
             Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
         };
-        match self.answers.judge.judge(&question, answer.clone(), proven) {
+        match self.answers.judge(&question, &answer, proven).await {
             Verdict::Good(reply) => Ok((true, Ok(reply))),
             Verdict::ProgramError(failure) => Ok((true, Err(failure))),
             Verdict::Cancelled if !self.state.borrow().is_awaited(call) => {

@@ -44,7 +44,7 @@ pub(super) async fn serve_once(pool: &Rc<Pool>, link: &Rc<Link>, process: &Proce
             Step::Look => unreachable!("only a worker that takes turns is looked at"),
         }
     }
-    let refused = link.drain(|| pool.refuse_if_too_big(link));
+    let refused = link.drain(async || pool.refuse_if_too_big(link)).await;
     refused.or(link.ordered()).unwrap_or(ExitReason::Crash)
 }
 
@@ -76,7 +76,7 @@ impl Pool {
 
     /// Ends the call of a worker that ended by itself, was reaped, and had read its question. Returns
     /// false if there is no such call: then the worker is lost.
-    pub(super) fn answered_by_end(
+    pub(super) async fn answered_by_end(
         self: &Rc<Self>,
         link: &Link,
         exit: &Exit,
@@ -97,9 +97,9 @@ impl Pool {
             pipes.pair(self.without_line_end(answer))
         };
         let Ok(heard) = heard else { return false };
-        let now = Instant::now();
         let call = heard.call;
-        let (good, result) = self.judge_end(link, heard, exit, words);
+        let (good, result) = self.judge_end(link, heard, exit, words).await;
+        let now = Instant::now();
         let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
         if let Some(ended) = ended {
             self.finish(ended, result);
@@ -109,7 +109,7 @@ impl Pool {
         true
     }
 
-    fn judge_end(
+    async fn judge_end(
         &self,
         link: &Link,
         heard: Heard,
@@ -125,8 +125,8 @@ impl Pool {
                 Failure::ProgramError { status: wire.error_status, message: message.into() };
             return (true, Err(failure));
         }
-        self.judge(link, heard)
-            .unwrap_or_else(|detail| (false, Err(Failure::BadAnswer { detail: detail.into() })))
+        let judged = self.judge(link, heard).await;
+        judged.unwrap_or_else(|detail| (false, Err(Failure::BadAnswer { detail: detail.into() })))
     }
 
     /// Drops the last line end of an answer that has to fit a pattern. Others stay as they are: they

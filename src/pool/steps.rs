@@ -94,9 +94,9 @@ impl Link {
     /// Reads what a worker wrote before it ended, because its last answers count. Reads no more than
     /// that: other processes may hold the pipe, and write without end. Calls `heard` after each
     /// read, and stops with the first reason that it returns.
-    pub(super) fn drain(
+    pub(super) async fn drain(
         &self,
-        mut heard: impl FnMut() -> Option<ExitReason>,
+        mut heard: impl AsyncFnMut() -> Option<ExitReason>,
     ) -> Option<ExitReason> {
         let mut left = self.pipes.borrow().as_ref().map_or(0, Pipes::left_to_read);
         while left > 0 {
@@ -105,7 +105,7 @@ impl Link {
                 break;
             }
             left = left.saturating_sub(read);
-            if let Some(reason) = heard() {
+            if let Some(reason) = heard().await {
                 return Some(reason);
             }
         }

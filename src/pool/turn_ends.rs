@@ -21,7 +21,7 @@ use crate::worker::turn::{NoAnswer, Written};
 impl Pool {
     /// Handles what a worker wrote in its turn, from one read. Returns a reason if the worker must
     /// be stopped.
-    pub(super) fn heard_in_turn(
+    pub(super) async fn heard_in_turn(
         self: &Rc<Self>,
         now: Instant,
         link: &Link,
@@ -41,7 +41,7 @@ impl Pool {
             None => Ok(0),
         };
         for part in parts {
-            self.take_part(now, link, part);
+            self.take_part(link, part).await;
         }
         match taken {
             Ok(late) => self.metrics.message_dropped(Dropping::Late, late),
@@ -56,7 +56,7 @@ impl Pool {
 
     /// Looks whether the turn of a worker is over, and ends it then. Returns a reason if the worker
     /// must be stopped.
-    pub(super) fn look(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
+    pub(super) async fn look(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let turns = link.turns.get()?;
         let now = Instant::now();
         if turns.is_resting() {
@@ -65,14 +65,14 @@ impl Pool {
         let (look, read) = turns.look_at(link.pipes.borrow_mut().as_mut()?);
         if read > 0 {
             // It may have waited for room in the pipe, and has room now: another look is due.
-            return self.heard_in_turn(now, link, turns);
+            return self.heard_in_turn(now, link, turns).await;
         }
         if let Some(ended) = turns.looked(now, look) {
             if look != Look::Waits {
                 self.tell_uncertain(look);
             }
-            let reason = self.end_turn(now, link, turns, ended);
-            self.settle(now);
+            let reason = self.end_turn(link, turns, ended).await;
+            self.settle(Instant::now());
             return reason;
         }
         None
@@ -104,7 +104,7 @@ impl Pool {
     }
 
     /// Ends the turn of a worker that has ended. One whole answer counts.
-    pub(super) fn end_last_turn(self: &Rc<Self>, link: &Link) {
+    pub(super) async fn end_last_turn(self: &Rc<Self>, link: &Link) {
         let Some(turns) = link.turns.get() else { return };
         let Some(ended) = turns.cut_short() else { return };
         let has_rest = link.pipes.borrow_mut().as_mut().is_some_and(|it| !it.received().is_empty());
@@ -114,9 +114,8 @@ impl Pool {
             ended.written.is_one() && !has_rest && !turns.ends_answer
         };
         if is_whole {
-            let now = Instant::now();
-            self.end_turn(now, link, turns, ended);
-            self.settle(now);
+            self.end_turn(link, turns, ended).await;
+            self.settle(Instant::now());
         }
     }
 
@@ -125,29 +124,31 @@ impl Pool {
     /// A program that waits after it has written nothing, or a part of a message, may take the next
     /// question for the rest of this one: an open quote, a prompt. So it gets no other question,
     /// unless it wrote nothing and then answers the pool's probe.
-    fn end_turn(
+    async fn end_turn(
         self: &Rc<Self>,
-        now: Instant,
         link: &Link,
         turns: &Turns,
         ended: EndedTurn,
     ) -> Option<ExitReason> {
         let EndedTurn { call, written, has_all_parts, is_probe, look } = ended;
         if is_probe {
-            self.end_probe(now, link, turns, call, written);
+            self.end_probe(Instant::now(), link, turns, call, written);
             return None;
         }
         if self.answers.come_in_parts {
-            return self.end_stream(now, link, call, has_all_parts || turns.ends_stream);
+            return self.end_stream(Instant::now(), link, call, has_all_parts || turns.ends_stream);
         }
-        let mut pipes = link.pipes.borrow_mut();
-        let pipes = pipes.as_mut()?;
-        let rest = pipes.take_rest();
-        let is_silent = written.is_empty() && rest.is_empty();
-        let paired = written.answer(rest, turns.ends_answer).map(|answer| pipes.pair(answer));
-        pipes.close_turn();
+        let (is_silent, paired) = {
+            let mut pipes = link.pipes.borrow_mut();
+            let pipes = pipes.as_mut()?;
+            let rest = pipes.take_rest();
+            let is_silent = written.is_empty() && rest.is_empty();
+            let paired = written.answer(rest, turns.ends_answer).map(|answer| pipes.pair(answer));
+            pipes.close_turn();
+            (is_silent, paired)
+        };
         let (good, result) = match paired {
-            Ok(Ok(heard)) => self.judge(link, heard).unwrap_or_else(bad_answer),
+            Ok(Ok(heard)) => self.judge(link, heard).await.unwrap_or_else(bad_answer),
             Ok(Err(out)) => bad_answer(out.detail),
             Err(no_answer) => {
                 // An event loop may still work on this question when the next one comes.
@@ -155,13 +156,14 @@ impl Pool {
                     no_answer.is_open || look == Look::MayWait { reads: false, runs: false };
                 let detail = self.report_no_answer(link, call, no_answer);
                 if is_open && !(is_silent && self.has_probe()) {
-                    return Some(self.lose_open(now, link, detail));
+                    return Some(self.lose_open(Instant::now(), link, detail));
                 }
                 bad_answer(detail)
             }
         };
+        let now = Instant::now();
         if is_silent {
-            if self.probe(now, link, turns, pipes, call, &result) {
+            if self.probe(now, link, turns, call, &result) {
                 return None;
             }
             self.state.borrow_mut().part_with(link.worker);
@@ -185,12 +187,13 @@ impl Pool {
         now: Instant,
         link: &Link,
         turns: &Turns,
-        pipes: &mut Pipes,
         call: CallId,
         result: &Result<Reply, Failure>,
     ) -> bool {
         let settings = self.settings();
         let Some(probe) = &settings.program.start.probe else { return false };
+        let mut pipes = link.pipes.borrow_mut();
+        let Some(pipes) = pipes.as_mut() else { return false };
         if pipes.ask(call, &question(&probe.send)).is_err() {
             return false;
         }

@@ -10,7 +10,7 @@ use super::{http_reply, kinds};
 use crate::base::json;
 use crate::base::pattern::{Match, Pattern};
 use crate::base::{Failure, Reply, ReplyForm};
-use crate::config::{ReplyShape, WireSettings};
+use crate::config::{Matching, ReplyShape, WireSettings};
 
 /// Judges the answers of one pool.
 #[derive(Clone, Debug)]
@@ -20,18 +20,21 @@ pub struct Judge {
     error_status: u16,
     /// Callers may read what only developers need.
     in_full: bool,
+    /// Answers are known to be JSON: their `id` was found in it.
+    is_json: bool,
 }
 
 impl Judge {
     /// A judge for this pool.
     pub fn new(wire: &WireSettings) -> Self {
         let judge = Self::of(wire.reply.clone(), wire.error.clone(), wire.error_status);
-        Self { in_full: wire.tells_details, ..judge }
+        let is_json = wire.matching == Matching::JsonId;
+        Self { in_full: wire.tells_details, is_json, ..judge }
     }
 
     /// A judge for answers of these shapes. `error_status` is the key of the pool.
     pub fn of(reply: ReplyShape, error: Option<Pattern>, error_status: u16) -> Self {
-        Self { reply, error, error_status, in_full: false }
+        Self { reply, error, error_status, in_full: false, is_json: false }
     }
 
     /// Says which patterns answers are held against, for the log; empty if there are none.
@@ -76,7 +79,7 @@ impl Judge {
                     return misshapen(proven, unfit.unwrap_or_else(other));
                 }
             },
-            ReplyShape::Json if json::is_json(&answer) => (answer, ReplyForm::Json),
+            ReplyShape::Json if self.is_json || json::is_json(&answer) => (answer, ReplyForm::Json),
             ReplyShape::Json => return misshapen(proven, "the answer is not JSON".to_owned()),
             ReplyShape::Kinds => unreachable!("judged above"),
             ReplyShape::Http => match http_reply::read(&answer) {

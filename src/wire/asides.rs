@@ -11,13 +11,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::json_id::number;
-use crate::base::json::{self, Flaw};
+use super::ours::OwnToken;
+use crate::base::json;
+use crate::base::places::{meta_token, within};
 
 /// Most questions of a worker about one call that wait for the caller.
 const ASKED_MOST: usize = 64;
-/// The members of `params` that hold a token of the caller. The index is the token's number.
-const TOKENS: [&str; 3] = ["progressToken", "workDoneToken", "partialResultToken"];
-
 /// The way between a call and its caller while the worker works on it.
 #[derive(Debug)]
 pub(super) struct Asides {
@@ -29,9 +28,6 @@ pub(super) struct Asides {
     /// How many questions there were.
     count: u64,
 }
-
-/// The number of a token, and its text as the caller wrote it.
-pub(super) type OwnToken = (usize, Bytes);
 
 /// A question of the worker that its caller has not answered.
 #[derive(Debug)]
@@ -133,34 +129,6 @@ impl Asides {
     }
 }
 
-/// Returns the question with tokens of ours in place of its caller's, and those. `tag` is the number
-/// of the call.
-///
-/// # Errors
-///
-/// Why the question cannot be sent: the program might read another token than this.
-pub(super) fn replace_tokens(
-    question: &Bytes,
-    tag: u64,
-) -> Result<(Bytes, Vec<OwnToken>), &'static str> {
-    let may_have_one = memchr::memmem::find(question, b"Token").is_some()
-        // A name may be written in escapes.
-        || memchr::memchr(b'\\', question).is_some();
-    if !may_have_one {
-        return Ok((question.clone(), Vec::new()));
-    }
-    let twice = |_| "the question has a progress token twice";
-    let mut places: Vec<_> = token_places(question).map_err(twice)?.into_iter().collect();
-    places.sort_by_key(|(_, place)| std::cmp::Reverse(place.start));
-    let mut text = question.clone();
-    let mut own = Vec::new();
-    for (number, place) in places {
-        text = put(&text, &place, format!("\"{tag}-{number}\"").as_bytes());
-        own.push((number, question.slice(place)));
-    }
-    Ok((text, own))
-}
-
 /// Reads a token of ours: the number of its call, and its own.
 pub(super) fn token(text: &[u8]) -> Option<(u64, usize)> {
     let text = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -189,41 +157,6 @@ pub(super) fn subject(message: &[u8]) -> Subject {
     }
 }
 
-/// Returns the places of the tokens of a question, each with its number.
-fn token_places(question: &[u8]) -> Result<Vec<(usize, Range<usize>)>, Flaw> {
-    let [params] = json::members(question, ["params"])?.members;
-    let Some(params) = params.map(|params| params.value) else { return Ok(Vec::new()) };
-    let object = match json::members(&question[params.clone()], [TOKENS[1], TOKENS[2]]) {
-        Ok(object) => object,
-        Err(Flaw::NotObject) => return Ok(Vec::new()),
-        Err(fault) => return Err(fault),
-    };
-    let mut places: Vec<_> = meta_token(question)?.map(|place| (0, place)).into_iter().collect();
-    for (number, member) in (1..).zip(object.members) {
-        places.extend(member.map(|member| (number, within(&params, &member.value))));
-    }
-    Ok(places)
-}
-
-/// Returns the place of `params._meta.progressToken`.
-fn meta_token(message: &[u8]) -> Result<Option<Range<usize>>, Flaw> {
-    let mut place = 0..message.len();
-    for name in ["params", "_meta", TOKENS[0]] {
-        let object = match json::members(&message[place.clone()], [name]) {
-            Ok(object) => object,
-            Err(Flaw::NotObject) => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
-        let [Some(member)] = object.members else { return Ok(None) };
-        place = within(&place, &member.value);
-    }
-    Ok(Some(place))
-}
-
-fn within(outer: &Range<usize>, inner: &Range<usize>) -> Range<usize> {
-    outer.start + inner.start..outer.start + inner.end
-}
-
 /// Returns a text with another value at this place.
 fn put(text: &Bytes, place: &Range<usize>, value: &[u8]) -> Bytes {
     [&text[..place.start], value, &text[place.end..]].concat().into()
@@ -235,54 +168,6 @@ mod tests {
 
     fn bytes(text: &str) -> Bytes {
         Bytes::copy_from_slice(text.as_bytes())
-    }
-
-    fn replaced(question: &str) -> (String, Vec<(usize, String)>) {
-        let (text, own) = replace_tokens(&bytes(question), 17).expect("it can be sent");
-        let text = String::from_utf8(text.to_vec()).expect("text");
-        let own = own
-            .into_iter()
-            .map(|(number, own)| (number, String::from_utf8(own.to_vec()).expect("text")));
-        (text, own.collect())
-    }
-
-    #[test]
-    fn each_token_of_a_caller_becomes_one_of_ours() {
-        for (question, sent, own) in [
-            (
-                r#"{"params":{"_meta":{"progressToken":1,"x":2},"a":3}}"#,
-                r#"{"params":{"_meta":{"progressToken":"17-0","x":2},"a":3}}"#,
-                vec![(0, "1")],
-            ),
-            (
-                r#"{"params":{"partialResultToken":"p","workDoneToken" : "w" }}"#,
-                r#"{"params":{"partialResultToken":"17-2","workDoneToken" : "17-1" }}"#,
-                vec![(1, "\"w\""), (2, "\"p\"")],
-            ),
-            (
-                r#"{"params":{"_meta":{"progress\u0054oken":"66000-0"}}}"#,
-                r#"{"params":{"_meta":{"progress\u0054oken":"17-0"}}}"#,
-                vec![(0, "\"66000-0\"")],
-            ),
-        ] {
-            let own: Vec<_> = own.into_iter().map(|(n, text)| (n, text.to_owned())).collect();
-            assert_eq!(replaced(question), (sent.to_owned(), own));
-        }
-        for question in [
-            r#"{"params":{"progressToken":1,"_meta":{"x":{"progressToken":1}}}}"#,
-            r#"{"params":["progressToken"],"_meta":{"progressToken":1}}"#,
-            r#"{"params":{"_meta":5,"a":"Token"}}"#,
-            "{}",
-        ] {
-            assert_eq!(replaced(question), (question.to_owned(), vec![]));
-        }
-        for question in [
-            r#"{"params":{"_meta":{"progressToken":1,"progressToken":2}}}"#,
-            r#"{"params":{"_meta":{"progressToken":1}},"params":{}}"#,
-            r#"{"params":{"_meta":{"progressToken":1},"_meta":{}}}"#,
-        ] {
-            assert!(replace_tokens(&bytes(question), 1).is_err(), "{question}");
-        }
     }
 
     #[test]

@@ -10,18 +10,21 @@
 mod listeners;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::asides::{self, Asides};
+use super::asides::Asides;
 use super::cancelled::CancelledIds;
 use super::echo::{self, NotOne};
 use super::encode::{Encoder, TooLong};
-use super::json_id::{self, OwnId, Unusable, WorkerMessage, number};
+use super::json_id::{self, MessageReader, OwnId, ReadMessage, Unusable, WorkerMessage, number};
 use super::kinds;
+use super::ours::put_ours;
 use crate::base::Question;
 use crate::base::json::{self, Member};
 use crate::base::pattern::Pattern;
+use crate::base::places::IdPlaces;
 use crate::config::{IdNames, Matching, ReplyShape, StreamEnd, WireSettings};
 
 /// The calls in one worker, each known to the pool by a token `T`.
@@ -122,7 +125,7 @@ enum Rule {
     /// The shapes in which an answer may repeat its question.
     Echo(Vec<Pattern>),
     Tag,
-    JsonId(IdNames),
+    JsonId(Arc<IdNames>),
 }
 
 #[derive(Debug)]
@@ -151,11 +154,10 @@ impl<T: Clone> Correlator<T> {
         let stream = wire.stream.as_ref().map(|stream| stream.end.clone());
         let mut books = Self::matching(wire.matching, wire.error.iter().chain(reply));
         if let Rule::JsonId(names) = &mut books.rule {
-            names.clone_from(&wire.id);
+            *names = Arc::new(wire.id.clone());
         }
         let drops_strays = wire.drops_strays || books.drops_strays;
-        let passes_asides = matches!(&books.rule, Rule::JsonId(names) if names.are_of_json_rpc())
-            && wire.is_json_rpc;
+        let passes_asides = wire.has_asides();
         Self { stream, drops_strays, passes_asides, ..books }
     }
 
@@ -180,7 +182,7 @@ impl<T: Clone> Correlator<T> {
                 Rule::Echo(shapes.filter(|shape| shape.has_input()).cloned().collect())
             }
             Matching::Tag => Rule::Tag,
-            Matching::JsonId => Rule::JsonId(IdNames::default()),
+            Matching::JsonId => Rule::JsonId(Arc::default()),
         };
         let (calls, cancelled) = (VecDeque::new(), CancelledIds::default());
         let drops_strays = matching == Matching::JsonId;
@@ -223,16 +225,19 @@ impl<T: Clone> Correlator<T> {
                 encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
             Rule::JsonId(names) => {
-                let mut text;
-                (text, own_id) =
-                    json_id::replace(&question.text, tag, &names.send).map_err(Refused::Unfit)?;
-                if self.passes_asides {
-                    let tokens;
-                    (text, tokens) = asides::replace_tokens(&text, tag).map_err(Refused::Unfit)?;
-                    let listener = question.listener.clone();
-                    asides = listener.map(|name| Box::new(Asides::new(name, tokens)));
-                }
-                encoder.encode(b"", &text, nonce, out)?;
+                let found;
+                let places = if let Some(places) = &question.places {
+                    &**places
+                } else {
+                    found = IdPlaces::of(&question.text, &names.send, self.passes_asides)
+                        .map_err(Refused::Unfit)?;
+                    &found
+                };
+                let write = |pieces: &[&[u8]]| encoder.encode_all(pieces, nonce, out);
+                let own = put_ours(&question.text, places, (&names.send, tag), write)?;
+                own_id = own.id;
+                let listener = question.listener.clone().filter(|_| self.passes_asides);
+                asides = listener.map(|name| Box::new(Asides::new(name, own.tokens)));
             }
         }
         self.last_tag = tag;
@@ -267,17 +272,34 @@ impl<T: Clone> Correlator<T> {
                 }
             }
             Rule::Tag => self.received_tagged(&message),
-            Rule::JsonId(names) => match json_id::read(&message, names) {
-                Ok(WorkerMessage::Answer(id)) => self.received_json(&message, &id),
-                Ok(WorkerMessage::Notification) => {
-                    self.said(&message).unwrap_or(Received::Notification)
-                }
-                Ok(WorkerMessage::Question { id, refusal }) => id
-                    .and_then(|id| self.asked(&message, &id.value))
-                    .unwrap_or(Received::WorkerAsks { reply: refusal }),
-                Err(Unusable::Stray(reason)) => self.stray(reason),
-                Err(Unusable::Doubtful(reason)) => Received::Mismatch(reason),
-            },
+            Rule::JsonId(names) => {
+                let read = json_id::read(&message, names);
+                self.received_read(ReadMessage { message, read })
+            }
+        }
+    }
+
+    /// Returns what reads all of a message, if all of it must be read to know its call (`json-id`).
+    /// For a large message, that is better done on a thread of its own.
+    pub fn reader(&self) -> Option<MessageReader> {
+        match &self.rule {
+            Rule::JsonId(names) => Some(MessageReader::new(Arc::clone(names))),
+            Rule::Order | Rule::Echo(_) | Rule::Tag => None,
+        }
+    }
+
+    /// Decides as [`Correlator::received`] does, of a message that was read already.
+    pub fn received_read(&mut self, ReadMessage { message, read }: ReadMessage) -> Received<T> {
+        match read {
+            Ok(WorkerMessage::Answer(id)) => self.received_json(&message, &id),
+            Ok(WorkerMessage::Notification) => {
+                self.said(&message).unwrap_or(Received::Notification)
+            }
+            Ok(WorkerMessage::Question { id, refusal }) => id
+                .and_then(|id| self.asked(&message, &id.value))
+                .unwrap_or(Received::WorkerAsks { reply: refusal }),
+            Err(Unusable::Stray(reason)) => self.stray(reason),
+            Err(Unusable::Doubtful(reason)) => Received::Mismatch(reason),
         }
     }
 

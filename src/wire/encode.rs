@@ -71,14 +71,29 @@ impl Encoder {
         nonce: Option<&[u8]>,
         out: &mut BytesMut,
     ) -> Result<(), TooLong> {
-        let length = prefix.len() + text.len();
+        self.encode_all(&[prefix, text], nonce, out)
+    }
+
+    /// Appends one question, given in pieces, as [`Encoder::encode`] does.
+    ///
+    /// # Errors
+    ///
+    /// `TooLong`; then nothing is written.
+    pub fn encode_all(
+        &self,
+        pieces: &[&[u8]],
+        nonce: Option<&[u8]>,
+        out: &mut BytesMut,
+    ) -> Result<(), TooLong> {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
         if length > self.limit {
             return Err(TooLong { limit: self.limit });
         }
         out.reserve(length + 32);
         self.begin(length, out);
-        out.extend_from_slice(prefix);
-        out.extend_from_slice(text);
+        for piece in pieces {
+            out.extend_from_slice(piece);
+        }
         match &self.frame {
             Frame::Ended(end) => out.extend_from_slice(end),
             Frame::Block => out.extend_from_slice(if length == 0 { b"\n" } else { b"\n\n" }),

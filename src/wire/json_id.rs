@@ -1,9 +1,10 @@
-//! The id of a JSON object: sets ours in a question, finds it in the answer, and puts the
-//! caller's own back, byte for byte.
+//! The id of a JSON object: finds ours in an answer, and puts the caller's own back, byte for byte.
 //!
 //! Pure: edits the text itself, so nothing else in the message changes. In JSON-RPC the id is the
 //! member `id` both ways. Other protocols give it other names ([`IdNames`]), and tell answers from
 //! events and questions by the member `type`.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -44,27 +45,33 @@ pub(super) enum Unusable {
     Doubtful(String),
 }
 
-/// Returns the question with our id in the member `name`, and the id it had.
-pub(super) fn replace(
-    question: &Bytes,
-    id: u64,
-    name: &str,
-) -> Result<(Bytes, OwnId), &'static str> {
-    let object = json::members(question, [name]).map_err(|fault| match fault {
-        Flaw::NotJson => "the question is not JSON",
-        Flaw::NotObject => "the question is not a JSON object",
-        Flaw::Twice => "the question has its id twice",
-    })?;
-    let mut number = itoa::Buffer::new();
-    let number = number.format(id).as_bytes();
-    let Some(member) = &object.members[0] else {
-        let (before, after) = question.split_at(object.open + 1);
-        let comma: &[u8] = if object.is_empty { b"" } else { b"," };
-        let text = [before, b"\"", name.as_bytes(), b"\":", number, comma, after].concat();
-        return Ok((text.into(), OwnId::Absent));
-    };
-    let (before, value, after) = around(question, member);
-    Ok(([before, number, after].concat().into(), OwnId::Text(question.slice_ref(value))))
+/// Reads messages of one worker.
+#[derive(Clone, Debug)]
+pub struct MessageReader(Arc<IdNames>);
+
+/// A message of a worker, and what it is.
+#[derive(Debug)]
+pub struct ReadMessage {
+    pub(super) message: Bytes,
+    pub(super) read: Result<WorkerMessage, Unusable>,
+}
+
+impl MessageReader {
+    pub(super) fn new(names: Arc<IdNames>) -> Self {
+        Self(names)
+    }
+
+    /// Reads a message.
+    pub fn read(&self, message: Bytes) -> ReadMessage {
+        ReadMessage { read: read(&message, &self.0), message }
+    }
+}
+
+impl ReadMessage {
+    /// Returns all of the message.
+    pub fn message(&self) -> &Bytes {
+        &self.message
+    }
 }
 
 /// Reads a message of a worker.
@@ -169,7 +176,9 @@ fn around<'a>(text: &'a [u8], member: &Member) -> (&'a [u8], &'a [u8], &'a [u8])
 
 #[cfg(test)]
 mod tests {
+    use super::super::ours::tests::put;
     use super::*;
+    use crate::base::places::IdPlaces;
 
     fn id_of(answer: &[u8], names: &IdNames) -> Member {
         match read(answer, names) {
@@ -179,9 +188,8 @@ mod tests {
     }
 
     fn replaced(question: &str) -> (String, OwnId) {
-        let question = Bytes::copy_from_slice(question.as_bytes());
-        let (text, own) = replace(&question, 17, "id").expect("an object");
-        (String::from_utf8(text.to_vec()).expect("text"), own)
+        let (text, own) = put(question, "id");
+        (text, own.id)
     }
 
     fn there_and_back(question: &str) -> String {
@@ -245,8 +253,7 @@ mod tests {
         for question in
             ["[]", r#"[{"id":1}]"#, "1", "", "{", r#"{"id":1,"id":2}"#, "{\"a\":\"\n\"}"]
         {
-            let question = Bytes::from_static(question.as_bytes());
-            assert!(replace(&question, 1, "id").is_err(), "{question:?}");
+            assert!(IdPlaces::of(question.as_bytes(), "id", false).is_err(), "{question:?}");
         }
     }
 
@@ -273,16 +280,15 @@ mod tests {
     #[test]
     fn the_id_may_have_another_name_each_way() {
         let names = of_debug_adapters();
-        let question = Bytes::from_static(br#"{"seq":3,"type":"request","command":"next"}"#);
-        let (text, own) = replace(&question, 17, &names.send).expect("an object");
+        let question = r#"{"seq":3,"type":"request","command":"next"}"#;
+        let (text, own) = put(question, &names.send);
         assert_eq!(text, r#"{"seq":17,"type":"request","command":"next"}"#);
         let answer = r#"{"seq":90,"type":"response","request_seq":17,"success":true}"#;
         let answer = Bytes::from_static(answer.as_bytes());
         let id = id_of(&answer, &names);
-        let own = restore(&answer, &id, &own);
+        let own = restore(&answer, &id, &own.id);
         assert_eq!(own, r#"{"seq":90,"type":"response","request_seq":3,"success":true}"#);
-        let (text, _) = replace(&Bytes::from_static(b"{}"), 4, &names.send).expect("an object");
-        assert_eq!(text, r#"{"seq":4}"#);
+        assert_eq!(put("{}", &names.send).0, r#"{"seq":17}"#);
     }
 
     #[test]

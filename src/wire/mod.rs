@@ -21,6 +21,7 @@ mod http_reply;
 mod json_id;
 mod kinds;
 mod length;
+mod ours;
 mod sentinel;
 mod verdict;
 
@@ -29,5 +30,5 @@ pub use correlate::{Correlator, Received, Refused, Share};
 pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
-pub use json_id::answer_again;
+pub use json_id::{MessageReader, ReadMessage, answer_again};
 pub use verdict::{CANCELLED_UNASKED, Verdict};

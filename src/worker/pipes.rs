@@ -22,7 +22,10 @@ use super::input::Input;
 use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
-use crate::wire::{Correlator, Decoder, Encoder, Received, Refused, Share};
+use crate::sync::bulk::LARGE;
+use crate::wire::{
+    Correlator, Decoder, Encoder, MessageReader, ReadMessage, Received, Refused, Share,
+};
 
 /// Room for the next read: a pipe holds this much by default.
 const READ_ROOM: usize = 64 << 10;
@@ -93,6 +96,20 @@ pub struct Heard {
     pub proven: bool,
     /// Which share of the whole answer this is.
     pub share: Share,
+}
+
+/// A large message whose call is not known before all of it is read.
+#[derive(Debug)]
+pub struct LargeMessage {
+    message: Bytes,
+    reader: MessageReader,
+}
+
+impl LargeMessage {
+    /// Reads it, which takes long.
+    pub fn read(self) -> ReadMessage {
+        self.reader.read(self.message)
+    }
 }
 
 /// What a look at an idle worker's output found.
@@ -256,12 +273,14 @@ impl Pipes {
         usize::try_from(told).unwrap_or(usize::MAX).max(READ_ROOM)
     }
 
-    /// Cuts what was read into answers, finds their calls, and appends them to `heard`.
+    /// Cuts what was read into answers, finds their calls, and appends them to `heard`. Stops at a
+    /// large message all of which must be read to know its call, and returns it: once it is read,
+    /// [`Pipes::hear_read`] goes on.
     ///
     /// # Errors
     ///
     /// [`OutOfStep`] if the worker broke the protocol. The answers before that are in `heard`.
-    pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), OutOfStep> {
+    pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<Option<LargeMessage>, OutOfStep> {
         self.mark.drop_from(&mut self.incoming);
         while !self.incoming.is_empty() {
             let nonce = self.correlator.oldest_nonce();
@@ -272,44 +291,76 @@ impl Pipes {
             if self.correlator.is_empty() && !self.correlator.may_speak() {
                 return Err(OutOfStep::unasked(&message));
             }
-            let said = message.clone();
-            match self.correlator.received(message) {
-                Received::Answer { token, text, question, proven, share } => {
-                    heard.push(Heard { call: token, answer: text, question, proven, share });
-                }
-                Received::Aside { token, text } => {
-                    let (question, share) = (Bytes::new(), Share::Aside);
-                    heard.push(Heard { call: token, answer: text, question, proven: true, share });
-                }
-                Received::Notification => {
-                    self.dropped.notifications += 1;
-                    tracing::debug!(said = shown(&said), "dropped a notification of a worker");
-                }
-                Received::WorkerAsks { reply } => {
-                    self.dropped.questions += 1;
-                    // It does no harm if the reply is lost, because the framing refuses it or
-                    // because the worker asks without reading.
-                    self.tell(&Question::plain(reply)).ok();
-                }
-                Received::Late { ended } => {
-                    self.dropped.late += 1;
-                    self.ended.extend(ended);
-                    tracing::debug!("dropped the answer to a call that nobody waits for");
-                }
-                Received::Stray(reason) => {
-                    self.dropped.strays += 1;
-                    self.dropped.stray.get_or_insert_with(|| (shown(&said), reason));
-                }
-                Received::Mismatch(detail) => {
-                    let said = Some(shown(&said));
-                    return Err(OutOfStep { fault: Fault::Mismatch, detail, said });
-                }
+            if message.len() > LARGE
+                && let Some(reader) = self.correlator.reader()
+            {
+                return Ok(Some(LargeMessage { message, reader }));
             }
+            let said = message.clone();
+            let received = self.correlator.received(message);
+            self.take_in(received, &said, heard)?;
         }
         self.refuse();
         // With `json-id`, which may speak unasked, this can be the first half of a notification.
         if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
             return Err(OutOfStep::unasked(&self.incoming));
+        }
+        Ok(None)
+    }
+
+    /// Finds the call of a large message that was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipes::hear`] has them.
+    pub fn hear_read(
+        &mut self,
+        read: ReadMessage,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), OutOfStep> {
+        let said = read.message().clone();
+        let received = self.correlator.received_read(read);
+        self.take_in(received, &said, heard)
+    }
+
+    /// Deals with a message: with an answer, by appending it to `heard`.
+    fn take_in(
+        &mut self,
+        received: Received<CallId>,
+        said: &Bytes,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), OutOfStep> {
+        match received {
+            Received::Answer { token, text, question, proven, share } => {
+                heard.push(Heard { call: token, answer: text, question, proven, share });
+            }
+            Received::Aside { token, text } => {
+                let (question, share) = (Bytes::new(), Share::Aside);
+                heard.push(Heard { call: token, answer: text, question, proven: true, share });
+            }
+            Received::Notification => {
+                self.dropped.notifications += 1;
+                tracing::debug!(said = shown(said), "dropped a notification of a worker");
+            }
+            Received::WorkerAsks { reply } => {
+                self.dropped.questions += 1;
+                // It does no harm if the reply is lost, because the framing refuses it or
+                // because the worker asks without reading.
+                self.tell(&Question::plain(reply)).ok();
+            }
+            Received::Late { ended } => {
+                self.dropped.late += 1;
+                self.ended.extend(ended);
+                tracing::debug!("dropped the answer to a call that nobody waits for");
+            }
+            Received::Stray(reason) => {
+                self.dropped.strays += 1;
+                self.dropped.stray.get_or_insert_with(|| (shown(said), reason));
+            }
+            Received::Mismatch(detail) => {
+                let said = Some(shown(said));
+                return Err(OutOfStep { fault: Fault::Mismatch, detail, said });
+            }
         }
         Ok(())
     }

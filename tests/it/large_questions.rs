@@ -1,4 +1,4 @@
-//! Questions of 64 MiB. Above the limit they are refused at once. Otherwise they are delivered
+//! Questions of many MiB. Above the limit they are refused at once. Otherwise they are delivered
 //! whole and with bounded memory, while other calls are served.
 
 use std::fmt::Write as _;
@@ -93,6 +93,70 @@ fn with_larger_limits_it_is_delivered_whole_while_others_are_served() {
         });
         assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
     }
+}
+
+/// A JSON array of numbers with this many bytes: each of them is a token or a part of one.
+fn json(length: usize) -> String {
+    let mut text = String::with_capacity(length);
+    text.push('[');
+    while text.len() < length - 8 {
+        text.push_str("1,-2.5,");
+    }
+    text.push_str("0]");
+    text
+}
+
+/// Each byte of a large JSON text is looked at several times: as the value of a parameter, for its
+/// `id`, and in the answer. Meanwhile the thread of the server is free for others.
+#[test]
+fn a_large_json_text_holds_up_no_other_caller() {
+    let _alone = whole_machine();
+    let keys = "workers = 2\nretries = 0\nmessage_max = \"16MiB\"\nreply = \"json\"\n\
+                matching = \"json-id\"\njsonrpc = false";
+    let server = Server::with(keys)
+        .worker("cat")
+        .top("threads = 1")
+        .route("match = \"POST /\"\nsend = \"{body}\"")
+        .route("match = \"POST /value?doc={doc:json}\"\nsend = '{\"doc\":{doc}}'")
+        .start();
+    let value = json(8 << 20);
+    for (path, text, expected) in [
+        ("/", format!("{{\"id\":\"x\",\"doc\":{value}}}"), None),
+        ("/value", format!("{{\"doc\": {value} }}"), Some(format!("{{\"doc\":{value}}}"))),
+    ] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| other_json_caller(&server, &over));
+            let until_here = Over(&over);
+            let mut caller = server.client().connect();
+            let asked = Instant::now();
+            let json = ["Content-Type: application/json"];
+            caller.send(&request("POST", path, &json, &text));
+            let answer = caller.answer();
+            let took = asked.elapsed();
+            drop(until_here);
+            assert!(answer.body == expected.unwrap_or(text), "{path}: it came back as another");
+            let slowest = other.join().expect("others saw only right answers");
+            assert!(slowest < took / 4, "{path}: {slowest:?} for others beside {took:?}");
+        });
+    }
+}
+
+/// Asks without a pause until `over`. Returns how long the slowest answer took.
+fn other_json_caller(server: &Server, over: &AtomicBool) -> Duration {
+    let mut caller = server.client().connect();
+    let mut slowest = Duration::ZERO;
+    for number in 0.. {
+        let question = format!("{{\"id\":{number}}}");
+        let asked = Instant::now();
+        let answer = caller.post("/", &question);
+        assert_eq!((answer.status, &answer.body), (200, &question));
+        slowest = slowest.max(asked.elapsed());
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    slowest
 }
 
 /// What the other caller saw meanwhile.

@@ -19,7 +19,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["base", "config"]),
     ("policy", &["base"]),
     ("net", &["sync", "config"]),
-    ("worker", &["base", "python", "config", "wire"]),
+    ("worker", &["sync", "base", "python", "config", "wire"]),
     ("pool", &["sync", "base", "config", "observe", "wire", "policy", "worker"]),
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),

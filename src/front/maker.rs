@@ -1,0 +1,99 @@
+//! Makes the call of a request. That of a large request is made on a thread of its own: each byte of
+//! it is looked at, some more than once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use super::incoming::Matched;
+use super::json_rpc::{self, Purpose};
+use super::parameters::{Body, Sources};
+use super::question::{self, Material};
+use super::{Front, body, request};
+use crate::base::{Call, Failure};
+use crate::call::{Keep, Request as Asking};
+use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
+use crate::sync::bulk::{LARGE, apart};
+
+/// Makes calls of one request.
+pub(super) struct Maker<'a> {
+    route: &'a RouteSettings,
+    call: &'a CallSettings,
+    /// How questions of the call are written.
+    wire: &'a WireSettings,
+    head: &'a Parts,
+    caller_deadline: Option<Instant>,
+}
+
+impl Front {
+    /// Makes something of a body, or of a part of it.
+    pub(super) async fn made<T: Send + 'static>(
+        &self,
+        matched: Matched<'_>,
+        bytes: &Bytes,
+        make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Matched { route, call, head, caller_deadline, .. } = matched;
+        let pool = &self.pools[call.pool];
+        if bytes.len() <= LARGE {
+            let wire = &pool.program.wire;
+            return make(&Maker { route, call, wire, head, caller_deadline }, bytes);
+        }
+        let (route, pool) = (Arc::clone(route), Arc::clone(pool));
+        let (head, bytes) = (head.clone(), bytes.clone());
+        apart(move || {
+            let RouteAction::Call(call) = &route.action else { unreachable!("it makes calls") };
+            let (wire, head) = (&pool.program.wire, &head);
+            make(&Maker { route: &route, call, wire, head, caller_deadline }, &bytes)
+        })
+        .await
+    }
+}
+
+/// Makes a call with this body.
+pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure> {
+    let Maker { route, call, head, .. } = *maker;
+    let sources = Sources {
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        body: if bytes.is_empty() || question::uses_body(&call.send) {
+            Body::Nothing
+        } else {
+            Body::of(request::content_type(&head.headers), bytes)
+        },
+    };
+    let (method, headers) = (head.method.as_str(), &head.headers);
+    let material = Material { route, method, sources, headers, body: bytes };
+    let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
+    let asked = question::ask(call, maker.wire, material, &nonce)?;
+    let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
+    let call_of_it = Call {
+        route: route.id,
+        question: asked.question,
+        idempotent: call.idempotent,
+        caller_deadline: maker.caller_deadline,
+        own_name: None,
+    };
+    Ok(Asking { pool: call.pool, call: call_of_it, keep })
+}
+
+/// Makes a call of a message of JSON-RPC.
+pub(super) fn message(maker: &Maker<'_>, text: &Bytes) -> Result<Asking, Failure> {
+    asking(maker, &as_it_is_sent(maker.wire, text))
+}
+
+/// Makes a call of a message that nobody answers. Returns what it is for, too.
+pub(super) fn notification(maker: &Maker<'_>, text: &Bytes) -> Result<(Asking, Purpose), Failure> {
+    let asking = message(&Maker { caller_deadline: None, ..*maker }, text)?;
+    let purpose = json_rpc::purpose(&asking.call.question.text);
+    Ok((asking, purpose))
+}
+
+/// Replaces line ends between the tokens if the framing cannot carry them.
+fn as_it_is_sent(wire: &WireSettings, text: &Bytes) -> Bytes {
+    let text = text.slice_ref(text.trim_ascii());
+    let is_carried = wire.framing.unsendable(&text).is_none();
+    if is_carried { text } else { json_rpc::in_one_line(&text) }
+}
