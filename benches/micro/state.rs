@@ -49,6 +49,7 @@ impl Pool {
                 | Action::Refuse(_)
                 | Action::Expire { .. }
                 | Action::GiveUp { .. }
+                | Action::Kill(_)
                 | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }

@@ -6,7 +6,9 @@
 mod access;
 mod audience;
 mod events;
+pub mod key;
 mod page_body;
+mod paths;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,14 +17,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 
+use self::access::{AdminGate, Who};
 use self::audience::Audience;
+use self::key::OperatorKey;
 pub use self::page_body::PageBody;
+use self::paths::{Deed, Page};
+use crate::base::WorkerId;
 use crate::config::Hosts;
-use crate::net::site::Marks;
-use crate::observe::metrics::{Metrics, text};
+use crate::net::Caller;
+use crate::observe::metrics::{Denial, Metrics, OperatorAction, text};
 use crate::report::{About, Status};
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
@@ -52,6 +57,18 @@ pub trait Operator {
 
     /// Forgets which questions are poisonous, and returns how many there were.
     fn forgive_poisonous(&self) -> usize;
+
+    /// Replaces all workers of a pool; no call is lost. Returns how many, and `None` if there is no
+    /// such pool.
+    fn recycle_pool(&self, name: &str) -> Option<usize>;
+
+    /// Replaces one worker; no call is lost. Returns the name of its pool, and `None` if there is no
+    /// such worker.
+    fn recycle_worker(&self, worker: WorkerId) -> Option<String>;
+
+    /// Kills the process group of one worker. Returns the name of its pool, and `None` if there is no
+    /// such worker.
+    fn kill_worker(&self, worker: WorkerId) -> Option<String>;
 }
 
 /// Which workers a reload replaces.
@@ -70,7 +87,7 @@ pub enum Replace {
 pub struct Admin<O> {
     operator: O,
     metrics: Arc<Metrics>,
-    token: Option<String>,
+    gate: AdminGate,
     audience: Rc<Audience>,
     /// What the readers of `/events` know of the pools.
     known: RefCell<Vec<(String, Option<About>)>>,
@@ -78,91 +95,32 @@ pub struct Admin<O> {
 
 type PageResponse = Response<PageBody>;
 
-/// One page for operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
-    Live,
-    Ready,
-    Metrics,
-    Status,
-    Events,
-    Reload,
-    Poisonous,
-}
-
-impl Page {
-    const ALL: [Self; 7] = [
-        Self::Live,
-        Self::Ready,
-        Self::Metrics,
-        Self::Status,
-        Self::Events,
-        Self::Reload,
-        Self::Poisonous,
-    ];
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Live => "/live",
-            Self::Ready => "/ready",
-            Self::Metrics => "/metrics",
-            Self::Status => "/status.json",
-            Self::Events => "/events",
-            Self::Reload => "/reload",
-            Self::Poisonous => "/poisonous",
-        }
-    }
-
-    fn at(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|page| page.path() == path)
-    }
-
-    /// Returns all paths, for the response to an unknown one.
-    fn list() -> String {
-        Self::ALL.map(Self::path).join(", ")
-    }
-
-    /// Returns the methods that the page takes, as `Allow` lists them.
-    fn allow(self) -> &'static str {
-        match self {
-            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
-            Self::Events => "GET",
-            Self::Reload => "POST",
-            Self::Poisonous => "DELETE",
-        }
-    }
-
-    fn takes(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
-    }
-}
-
 impl<O: Operator> Admin<O> {
-    /// Creates the pages of `operator`. If there is a `token`, every page but `/live` requires it.
-    pub fn new(operator: O, metrics: Arc<Metrics>, token: Option<String>) -> Self {
-        Self { operator, metrics, token, audience: Rc::default(), known: RefCell::default() }
+    /// Creates the pages of `operator`. If there is a `token`, every page but `/live` and `/ready`
+    /// requires it, or the operator's key.
+    pub fn new(
+        operator: O,
+        metrics: Arc<Metrics>,
+        token: Option<String>,
+        key: Option<OperatorKey>,
+    ) -> Self {
+        let gate = AdminGate::new(token, key);
+        Self { operator, metrics, gate, audience: Rc::default(), known: RefCell::default() }
     }
 
-    /// Answers one request, without reading its body. `is_guarded` is true if the listener is
-    /// loopback, which web pages of other sites must not use.
-    pub async fn handle<B>(&self, request: Request<B>, is_guarded: bool) -> PageResponse {
+    /// Answers one request, without reading its body.
+    pub async fn handle<B>(&self, request: Request<B>, caller: &Caller) -> PageResponse {
         let (request, _) = request.into_parts();
         let page = Page::at(request.uri.path());
-        let may = |token: &String| access::has_token(&request.headers, token);
-        let is_trusted = self.token.as_ref().is_none_or(may);
-        if !matches!(page, Some(Page::Live | Page::Ready)) && !is_trusted {
-            let detail = "send the admin token, as in `Authorization: Bearer TOKEN`";
-            let mut reply = problem(StatusCode::UNAUTHORIZED, detail);
-            reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return reply;
-        }
-        if self.token.is_none() && is_guarded && self.is_foreign(&request) {
-            return problem(
-                StatusCode::FORBIDDEN,
-                "the request names another host, or comes from a web page of another site: use a \
-                 loopback name such as `localhost`, or add the name to `hosts`",
-            );
-        }
+        let need = page.as_ref().map_or(access::Need::Look, Page::need);
+        let hosts = self.operator.hosts();
+        let who = match self.gate.check(need, &request, &hosts, caller.is_guarded) {
+            Ok(who) => who,
+            Err(denial) => {
+                self.metrics.admin_denied(denial);
+                return denied(denial);
+            }
+        };
         let Some(page) = page else {
             let detail = format!("the pages are {}", Page::list());
             return problem(StatusCode::NOT_FOUND, &detail);
@@ -175,33 +133,14 @@ impl<O: Operator> Admin<O> {
         }
         match page {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
-            Page::Ready => ready(&self.operator.status(), is_trusted),
+            Page::Ready => ready(&self.operator.status(), self.gate.trusts(who)),
             Page::Metrics => self.metrics(),
             Page::Status => json(StatusCode::OK, JSON, &self.status()),
             Page::Events => self.events(),
-            Page::Reload | Page::Poisonous => {
-                // If there is a token, this request has it, and no web page knows it.
-                if self.token.is_none() && !access::is_deliberate(&request.headers, &request.uri) {
-                    return problem(
-                        StatusCode::FORBIDDEN,
-                        "send the header `Httpipe-Admin: 1` and a loopback `Host`, or set \
-                         `admin_token` and send `Authorization: Bearer TOKEN`",
-                    );
-                }
-                self.act(page, request.uri.query()).await
-            }
+            Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
+            Page::Poisonous => self.forgive(&By { who, caller }),
+            Page::Deed(deed) => self.act(&deed, &By { who, caller }),
         }
-    }
-
-    /// Returns true if a web page of another site may have sent this. Requests with the token need
-    /// no such check, because no page knows the token.
-    fn is_foreign(&self, request: &Parts) -> bool {
-        let hosts = self.operator.hosts();
-        let marks = Marks::of(&request.headers);
-        let is_any = *hosts == Hosts::Any;
-        !is_any
-            && (marks.foreign_host(request, &hosts).is_some()
-                || marks.foreign_page(&hosts).is_some())
     }
 
     fn metrics(&self) -> PageResponse {
@@ -209,20 +148,129 @@ impl<O: Operator> Admin<O> {
         reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
     }
 
-    async fn act(&self, page: Page, query: Option<&str>) -> PageResponse {
-        if page == Page::Poisonous {
-            let forgiven = self.operator.forgive_poisonous();
-            return json(StatusCode::OK, JSON, &serde_json::json!({ "forgiven": forgiven }));
-        }
+    async fn reload(&self, query: Option<&str>, by: &By<'_>) -> PageResponse {
         let Some(replace) = Replace::read(query) else {
             let detail = "/reload takes `?workers`, or `?workers=POOL`, and nothing else";
             return problem(StatusCode::BAD_REQUEST, detail);
         };
+        self.metrics.admin_action(OperatorAction::Reload);
+        by.log("an operator reloads", "", "");
         match self.operator.reload(replace).await {
             Ok(report) => reply(StatusCode::OK, PLAIN, report),
             Err(problems) => problem(StatusCode::CONFLICT, &problems),
         }
     }
+
+    fn forgive(&self, by: &By<'_>) -> PageResponse {
+        self.metrics.admin_action(OperatorAction::Forgive);
+        by.log("an operator forgives poisonous questions", "", "");
+        let forgiven = self.operator.forgive_poisonous();
+        json(StatusCode::OK, JSON, &serde_json::json!({ "forgiven": forgiven }))
+    }
+
+    fn act(&self, deed: &Deed, by: &By<'_>) -> PageResponse {
+        match deed {
+            Deed::RecyclePool(name) => {
+                let Some(workers) = self.operator.recycle_pool(name) else {
+                    return no_such_pool(name, &self.operator.status());
+                };
+                self.metrics.admin_action(OperatorAction::RecyclePool);
+                by.log("an operator replaces the workers of a pool", name, "");
+                let done = serde_json::json!({ "pool": name, "replaced": workers });
+                json(StatusCode::OK, JSON, &done)
+            }
+            Deed::RecycleWorker(worker) => {
+                let did = "an operator replaces a worker";
+                let action = OperatorAction::RecycleWorker;
+                self.act_on_worker(worker, action, did, by, |id| self.operator.recycle_worker(id))
+            }
+            Deed::KillWorker(worker) => {
+                let did = "an operator kills a worker";
+                let action = OperatorAction::KillWorker;
+                self.act_on_worker(worker, action, did, by, |id| self.operator.kill_worker(id))
+            }
+        }
+    }
+
+    fn act_on_worker(
+        &self,
+        name: &str,
+        action: OperatorAction,
+        did: &str,
+        by: &By<'_>,
+        act: impl FnOnce(WorkerId) -> Option<String>,
+    ) -> PageResponse {
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+        let id = name.parse().ok().filter(|_| is_number).map(WorkerId);
+        let Some(pool) = id.and_then(act) else {
+            let detail = format!(
+                "there is no worker `{}`; `/status.json` has the `id` of each",
+                name.escape_debug()
+            );
+            return problem(StatusCode::NOT_FOUND, &detail);
+        };
+        self.metrics.admin_action(action);
+        by.log(did, &pool, name);
+        let done = serde_json::json!({ "pool": pool, "worker": id.map(|id| id.0) });
+        json(StatusCode::OK, JSON, &done)
+    }
+}
+
+/// Who makes the server do something.
+struct By<'a> {
+    who: Who,
+    caller: &'a Caller,
+}
+
+impl By<'_> {
+    fn log(&self, did: &str, pool: &str, worker: &str) {
+        let by = match self.who {
+            Who::Stranger => "nothing but the header",
+            Who::Token => "admin_token",
+            Who::Key => "the operator's key",
+        };
+        let peer = &*self.caller.peer;
+        match (pool, worker) {
+            ("", _) => tracing::info!(peer, by, "{did}"),
+            (_, "") => tracing::info!(peer, by, pool, "{did}"),
+            _ => tracing::info!(peer, by, pool, worker, "{did}"),
+        }
+    }
+}
+
+/// Tells a sender why the gate is shut, and what opens it.
+fn denied(denial: Denial) -> PageResponse {
+    match denial {
+        Denial::WrongToken | Denial::NoToken => {
+            let detail = if denial == Denial::WrongToken {
+                "this is neither the admin token nor the operator's key of this server; the key \
+                 changes with each start, and `httpipe open` opens the page with it"
+            } else {
+                "send the admin token or the operator's key, as in `Authorization: Bearer TOKEN`; \
+                 `httpipe open` opens the page with the key"
+            };
+            let mut reply = problem(StatusCode::UNAUTHORIZED, detail);
+            reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            reply
+        }
+        Denial::Foreign => problem(
+            StatusCode::FORBIDDEN,
+            "the request names another host, or comes from a web page of another site: use a \
+             loopback name such as `localhost`, or add the name to `hosts`",
+        ),
+        Denial::Unmarked => problem(
+            StatusCode::FORBIDDEN,
+            "send the header `Httpipe-Admin: 1` and a loopback `Host`, or set \
+             `admin_token` and send `Authorization: Bearer TOKEN`",
+        ),
+    }
+}
+
+fn no_such_pool(name: &str, status: &Status) -> PageResponse {
+    let names: Vec<String> = status.pools.iter().map(|pool| format!("`{}`", pool.name)).collect();
+    let name = name.escape_debug();
+    let detail = format!("there is no pool `{name}`; the pools are {}", names.join(", "));
+    problem(StatusCode::NOT_FOUND, &detail)
 }
 
 impl Replace {
@@ -337,6 +385,21 @@ mod tests {
             self.told.borrow_mut().push("forgive");
             3
         }
+
+        fn recycle_pool(&self, name: &str) -> Option<usize> {
+            (name == "fib").then(|| self.told.borrow_mut().push("recycle pool"))?;
+            Some(4)
+        }
+
+        fn recycle_worker(&self, worker: WorkerId) -> Option<String> {
+            (worker.0 == 7).then(|| self.told.borrow_mut().push("recycle worker"))?;
+            Some("fib".to_owned())
+        }
+
+        fn kill_worker(&self, worker: WorkerId) -> Option<String> {
+            (worker.0 == 7).then(|| self.told.borrow_mut().push("kill worker"))?;
+            Some("fib".to_owned())
+        }
     }
 
     fn fake() -> Fake {
@@ -359,10 +422,11 @@ mod tests {
     }
 
     fn ask(fake: &Fake, token: Option<&str>, request: Request<()>) -> Seen {
-        let admin = Admin::new(fake, Arc::clone(&fake.metrics), token.map(str::to_owned));
+        let admin = Admin::new(fake, Arc::clone(&fake.metrics), token.map(str::to_owned), None);
+        let caller = Caller { peer: "127.0.0.1:9".into(), is_guarded: true, connection: 1 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let (head, body) = admin.handle(request, true).await.into_parts();
+            let (head, body) = admin.handle(request, &caller).await.into_parts();
             let body = body.collect().await.expect("cannot fail").to_bytes();
             let header =
                 |name| head.headers.get(name).map(|v| v.to_str().expect("text").to_owned());
@@ -486,19 +550,41 @@ mod tests {
             };
             let fake = fake();
             assert_eq!(ask(&fake, Some("wrong"), request("secret")).status, 401, "{line}");
-            assert_eq!(ask(&fake, None, request("secret")).status, 403, "{line}");
+            assert_eq!(ask(&fake, None, request("secret")).status, 401, "{line}");
             assert!(fake.told.borrow().is_empty(), "{line}");
             assert_eq!(ask(&fake, Some("secret"), request("secret")).status, 200, "{line}");
         }
     }
 
     #[test]
-    fn a_page_is_found_at_its_path_and_an_unknown_path_lists_all_pages() {
-        for page in Page::ALL {
-            assert_eq!(Page::at(page.path()), Some(page));
-        }
+    fn an_unknown_path_lists_all_pages() {
         let missed = ask(&fake(), None, request("GET /nowhere")).body;
-        assert!(Page::ALL.iter().all(|page| missed.contains(page.path())), "{missed}");
+        assert!(Page::FIXED.iter().all(|page| missed.contains(page.path())), "{missed}");
+    }
+
+    #[test]
+    fn what_is_done_to_workers_needs_a_secret_and_unknown_names_are_not_found() {
+        for (line, status, told) in [
+            ("POST /pools/fib/recycle", 200, "recycle pool"),
+            ("POST /workers/7/recycle", 200, "recycle worker"),
+            ("POST /workers/%37/kill", 200, "kill worker"),
+            ("GET /workers/7/kill", 405, ""),
+            ("POST /pools/nowhere/recycle", 404, ""),
+            ("POST /workers/8/kill", 404, ""),
+            ("POST /workers/+7/kill", 404, ""),
+            ("POST /workers/99999999999999999999999/recycle", 404, ""),
+            ("POST /workers/%1b%5b2J/recycle", 404, ""),
+        ] {
+            let fake = fake();
+            assert_eq!(ask(&fake, None, request(line)).status, 401, "{line}");
+            assert!(fake.told.borrow().is_empty(), "{line}");
+            let mut with = request(line);
+            with.headers_mut().insert("authorization", HeaderValue::from_static("Bearer secret"));
+            let seen = ask(&fake, Some("secret"), with);
+            assert_eq!(seen.status, status, "{line}");
+            assert!(!seen.body.contains('\u{1b}'), "{}", seen.body);
+            assert_eq!(fake.told.borrow().concat(), told, "{line}");
+        }
     }
 
     #[test]

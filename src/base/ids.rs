@@ -2,20 +2,34 @@
 //!
 //! Pure: each kind of number has its own type, so that no two are confused.
 
+use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 
 /// An accepted call of one pool. No number is used twice in the life of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// A process of one pool. Counted from 1 in the order of the starts. No number is used twice, so a
-/// log line always names the same worker.
+/// A process of one server. Counted from 1 in the order of the starts. No number is used twice, in
+/// no pool, so a log line always names the same worker, and an operator needs no pool to name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u64);
 
 /// The place of a route in the configuration, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub u16);
+
+/// Numbers workers. The pools of a server share one.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerCount(Rc<Cell<u64>>);
+
+impl WorkerCount {
+    /// Returns the number of one more worker.
+    pub fn next(&self) -> WorkerId {
+        self.0.set(self.0.get() + 1);
+        WorkerId(self.0.get())
+    }
+}
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ pub use call::{
 };
 pub use code::Code;
 pub use failure::Failure;
-pub use ids::{CallId, RouteId, WorkerId};
+pub use ids::{CallId, RouteId, WorkerCount, WorkerId};
 pub use regexes::{ByteRegex, WholeRegex};
 pub use units::ByteSize;
 pub use worker::{ExitReason, WorkerCounts};

@@ -25,11 +25,13 @@ pub enum ExitReason {
     Reloaded,
     /// The server stopped.
     Stopped,
+    /// An operator killed it.
+    Killed,
 }
 
 impl ExitReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Crash,
         Self::Timeout,
         Self::BadAnswer,
@@ -40,6 +42,7 @@ impl ExitReason {
         Self::ScaledDown,
         Self::Reloaded,
         Self::Stopped,
+        Self::Killed,
     ];
 
     /// The one word for it in metrics, log and status.
@@ -55,6 +58,7 @@ impl ExitReason {
             Self::ScaledDown => "scaled_down",
             Self::Reloaded => "reloaded",
             Self::Stopped => "stopped",
+            Self::Killed => "killed",
         }
     }
 }

@@ -2,11 +2,13 @@
 //! or a bad configuration, in which case nothing was started.
 
 mod check;
+mod client;
 mod completions;
 mod dashes;
 pub mod demo_worker;
 mod init;
 mod man;
+mod open;
 mod reload;
 mod run;
 
@@ -67,6 +69,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         }
         Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
+        Command::Open(arguments) => open::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     }

@@ -32,6 +32,8 @@ pub enum Command {
     Init(InitArguments),
     /// Make a running server deploy its configuration and programs, and report the outcome
     Reload(ReloadArguments),
+    /// Open the page of a running server in the browser
+    Open(ServerArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
     /// Print a manual page, for `man -l -`
@@ -222,28 +224,39 @@ pub struct InitArguments {
     pub options: Options,
 }
 
-/// What `reload` takes.
-#[derive(Debug, Args)]
-pub struct ReloadArguments {
-    /// The admin listener of the server
-    #[arg(value_name = "ADMIN_URL", default_value = "http://127.0.0.1:3001")]
-    pub url: String,
-    /// Replace the workers of this pool, or of all pools, changed or not
-    #[arg(long, value_name = "POOL", num_args = 0..=1, default_missing_value = "")]
-    pub workers: Option<String>,
-    /// The token that the admin listener demands
+/// Which running server a command is for.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArguments {
+    /// The admin listener of the server, as `http://127.0.0.1:3001` or `unix:/path`; without it, the
+    /// one server of this user, or else that address
+    #[arg(value_name = "ADMIN_URL")]
+    pub url: Option<String>,
+    /// The admin token; without it, the key that the server keeps for its user is sent
     #[arg(long, env = "HTTPIPE_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
 
+/// What `reload` takes.
+#[derive(Debug, Args)]
+pub struct ReloadArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Replace the workers of this pool, or of all pools, changed or not
+    #[arg(long, value_name = "POOL", num_args = 0..=1, default_missing_value = "")]
+    workers: Option<String>,
+}
+
 impl ReloadArguments {
-    /// Returns the admin address and the pool whose workers are to be replaced, empty for all.
-    /// In `--workers 127.0.0.1:3001` the address is taken for a pool first; no pool has a colon
-    /// in its name.
-    pub fn address_and_workers(&self) -> (&str, Option<&str>) {
+    /// Returns the server and the pool whose workers are to be replaced, empty for all. In
+    /// `--workers 127.0.0.1:3001` the address is taken for a pool first; no pool has a colon in its
+    /// name.
+    pub fn server_and_workers(&self) -> (ServerArguments, Option<&str>) {
         match self.workers.as_deref() {
-            Some(workers) if workers.contains(':') => (workers, Some("")),
-            workers => (&self.url, workers),
+            Some(workers) if workers.contains(':') => {
+                let url = Some(workers.to_owned());
+                (ServerArguments { url, ..self.server.clone() }, Some(""))
+            }
+            workers => (self.server.clone(), workers),
         }
     }
 }

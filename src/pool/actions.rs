@@ -41,6 +41,9 @@ pub enum Action<P> {
     Refuse(Fingerprint),
     /// Stop this worker. It holds no calls and gets no more.
     Stop(WorkerId, StopReason),
+    /// Kill this worker at once, because an operator wants it. It gets no more calls, and those it
+    /// holds are lost with it.
+    Kill(WorkerId),
 }
 
 /// Why the pool itself stops a worker.
@@ -92,6 +95,8 @@ pub enum Loss {
         /// How many calls are in doubt, at least one.
         calls: usize,
     },
+    /// An operator killed it. That is no sign of what its program is worth.
+    Killed,
     /// It wrote while it had no question.
     UnaskedOutput,
     /// It did not become ready.
@@ -109,6 +114,7 @@ impl Loss {
                 format!("the last one ended before its first answer: {exit}").into()
             }
             Self::StartFailed { why } => Arc::clone(why),
+            Self::Killed => "the last one was killed by an operator".into(),
             Self::BadAnswer { .. } | Self::UnaskedOutput => {
                 "the last one was stopped for what it wrote".into()
             }

@@ -216,12 +216,13 @@ async fn end_of_service(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
 
 /// Makes a worker leave, and reaps it. One that has ended is reaped at once.
 async fn part(link: &Link, settings: &PoolSettings, process: Process, end: ExitReason) -> Exit {
-    if end == ExitReason::Crash {
+    if matches!(end, ExitReason::Crash | ExitReason::Killed) {
         return kill::kill_now(process).await;
     }
     // Both pipes are closed, which frees a program that is stuck in a write.
     let pipes = link.pipes.borrow_mut().take();
-    kill::stop(process, pipes, settings.rules.stop_grace).await
+    let hurry = poll_fn(|context| link.poll_kill(context));
+    kill::stop_in_time(process, pipes, settings.rules.stop_grace, hurry).await
 }
 
 /// Waits until no process can read the questions of a worker. A killed process closes its
@@ -288,6 +289,7 @@ impl Pool {
             ExitReason::StartFailed => {
                 Loss::StartFailed { why: "the last one did not become ready".into() }
             }
+            ExitReason::Killed => Loss::Killed,
             _ => Loss::Ended(Arc::from(exit.to_string())),
         };
         self.state.borrow_mut().lose(now, link.worker, &loss, link.unread());

@@ -46,7 +46,7 @@ impl<P> State<P> {
         let is_certain = match loss {
             Loss::Ended(_) => true,
             Loss::BadAnswer { calls, .. } => *calls == 1 && self.suspects.has_worked(),
-            Loss::UnaskedOutput | Loss::StartFailed { .. } => false,
+            Loss::Killed | Loss::UnaskedOutput | Loss::StartFailed { .. } => false,
         };
         let Some(book) = self.crew.get(worker).filter(|_| is_certain) else { return };
         if !book.given_up.is_empty() {

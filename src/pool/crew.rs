@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::alarms::Alarms;
 use super::rules::Rules;
-use crate::base::{CallId, WorkerId};
+use crate::base::{CallId, WorkerCount, WorkerId};
 use crate::policy::backoff::unit;
 
 /// Limits that recycle a worker are drawn from their last tenth, so that workers that started
@@ -172,7 +172,7 @@ pub(super) struct Crew {
     none_free_since: Option<Instant>,
     /// The last count, until a worker changes.
     census: Option<Census>,
-    serial: u64,
+    count_of_all: WorkerCount,
     seed: u64,
 }
 
@@ -184,9 +184,14 @@ impl Crew {
             free: Vec::new(),
             none_free_since: None,
             census: None,
-            serial: 0,
+            count_of_all: WorkerCount::default(),
             seed,
         }
+    }
+
+    /// Numbers the workers from now on together with those of other pools.
+    pub(super) fn count_with(&mut self, others: WorkerCount) {
+        self.count_of_all = others;
     }
 
     pub(super) fn get(&self, worker: WorkerId) -> Option<&WorkerBook> {
@@ -248,8 +253,7 @@ impl Crew {
     )]
     pub(super) fn start(&mut self, now: Instant, rules: &Rules, alarms: &mut Alarms) -> WorkerId {
         self.census = None;
-        self.serial += 1;
-        let id = WorkerId(self.serial);
+        let id = self.count_of_all.next();
         let early = 1.0 - JITTER * unit(&mut self.seed);
         let calls_due = match rules.recycle_calls {
             // Rounded, not cut off: a tenth less than two calls is two.

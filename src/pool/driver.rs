@@ -108,6 +108,7 @@ impl Pool {
                 tracing::warn!(pool, question = %question,
                     "a question that has cost several workers is refused for a while");
             }
+            Action::Kill(worker) => self.links.kill(worker),
             Action::Stop(worker, reason) => self.links.order(worker, self.exit_reason(reason)),
         }
         false

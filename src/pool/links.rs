@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// Set when the worker is ready, if it takes turns.
     pub(super) turns: OnceCell<Turns>,
     order: Cell<Option<ExitReason>>,
+    /// It is given no time to leave.
+    is_killed: Cell<bool>,
     /// Wakes the task that attends to the worker.
     waker: RefCell<Option<Waker>>,
     process: Cell<Option<u32>>,
@@ -104,6 +106,15 @@ impl Links {
         }
     }
 
+    /// Kills a worker, if it is still there, even if it was told to leave before.
+    pub(super) fn kill(&self, worker: WorkerId) {
+        if let Some(link) = self.living.borrow().get(&worker) {
+            link.is_killed.set(true);
+            link.note("an operator killed it".to_owned());
+            link.order(ExitReason::Killed);
+        }
+    }
+
     /// Returns the process ids of the workers that have a process.
     pub(super) fn processes(&self) -> HashMap<WorkerId, u32> {
         let links = self.living.borrow();
@@ -150,6 +161,7 @@ impl Link {
             pipes: RefCell::default(),
             turns: OnceCell::new(),
             order: Cell::new(None),
+            is_killed: Cell::new(false),
             waker: RefCell::default(),
             process: Cell::new(None),
             why: RefCell::default(),
@@ -183,11 +195,21 @@ impl Link {
 
     /// Returns the reason if the worker was told to leave. Else [`Link::wake`] wakes the task.
     pub(super) fn poll_order(&self, context: &mut Context<'_>) -> Poll<ExitReason> {
+        self.wakes(context);
+        self.order.get().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Ready once the worker is to be killed.
+    pub(super) fn poll_kill(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.wakes(context);
+        if self.is_killed.get() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn wakes(&self, context: &mut Context<'_>) {
         match &mut *self.waker.borrow_mut() {
             Some(waker) => waker.clone_from(context.waker()),
             empty => *empty = Some(context.waker().clone()),
         }
-        self.order.get().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Wakes the worker's task, because there is something to write, or an order.

@@ -15,18 +15,20 @@ impl<P> State<P> {
     /// It has read nothing of the newest `unwritten` ones.
     pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
         let Some(book) = self.crew.get(worker) else { return };
-        if !book.proven && book.phase != Phase::Leaving {
+        let tells = !matches!(loss, Loss::Killed);
+        if tells && !book.proven && book.phase != Phase::Leaving {
             self.backoff.failed(now);
             self.in_vain = Some(loss.in_vain());
         }
         self.blame_for(now, worker, loss, unwritten);
         let suspects = match loss {
             Loss::BadAnswer { calls, .. } => *calls,
-            Loss::Ended(_) => 1,
+            Loss::Ended(_) | Loss::Killed => 1,
             Loss::UnaskedOutput | Loss::StartFailed { .. } => 0,
         };
         let ended = match loss {
             Loss::Ended(exit) => Failure::WorkerLost { exit: Arc::clone(exit) },
+            Loss::Killed => Failure::WorkerLost { exit: "killed by an operator".into() },
             _ => Failure::WorkerLost { exit: "stopped for what it wrote".into() },
         };
         let failure = match loss {

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use crate::base::{Call, ExitReason, WorkerCounts, WorkerId};
+use crate::base::{Call, ExitReason, WorkerCount, WorkerCounts, WorkerId};
 use crate::config::{InFlight, PoolSettings};
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::worker::guard::Guard;
@@ -79,6 +79,8 @@ pub struct Services {
     pub guard: Guard,
     /// The metrics of the server.
     pub metrics: Arc<Metrics>,
+    /// Numbers the workers of all pools.
+    pub workers: WorkerCount,
 }
 
 /// The workers of one program and the queue before them. Lives on one thread.
@@ -124,9 +126,10 @@ impl Pool {
     pub fn start(settings: Arc<PoolSettings>, services: Services) -> Rc<Self> {
         let seed = fastrand::u64(..);
         let metrics = services.metrics.pool(&settings.name);
+        let state = State::new(Rules::from(&*settings), seed, fingerprints());
         let pool = Rc::new(Self {
             answers: Answers::new(&settings.program.wire),
-            state: RefCell::new(State::new(Rules::from(&*settings), seed, fingerprints())),
+            state: RefCell::new(state.counting_with(services.workers.clone())),
             settings: RefCell::new(settings),
             actions: RefCell::default(),
             links: Links::default(),
@@ -274,6 +277,27 @@ impl Pool {
     /// Forgets which questions are poisonous. Returns how many were refused.
     pub fn forgive_poisonous(&self) -> usize {
         self.state.borrow_mut().forgive_poisonous()
+    }
+
+    /// Replaces all workers, as a reload does: no call is lost. Returns how many.
+    pub fn renew(self: &Rc<Self>) -> usize {
+        let replaced = self.state.borrow_mut().renew_all();
+        self.settle(Instant::now());
+        replaced
+    }
+
+    /// Replaces one worker; no call is lost. Returns false if it is not here.
+    pub fn renew_worker(self: &Rc<Self>, worker: WorkerId) -> bool {
+        let is_here = self.state.borrow_mut().renew(worker);
+        self.settle(Instant::now());
+        is_here
+    }
+
+    /// Kills the process group of a worker. Returns false if it is not here.
+    pub fn kill_worker(self: &Rc<Self>, worker: WorkerId) -> bool {
+        let is_here = self.state.borrow_mut().kill(worker);
+        self.settle(Instant::now());
+        is_here
     }
 
     fn worker_counts(&self) -> WorkerCounts {

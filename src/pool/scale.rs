@@ -153,6 +153,40 @@ impl<P> State<P> {
         self.retire_due();
     }
 
+    /// Replaces a worker because an operator wants it, whatever else is being replaced. Returns false
+    /// if there is no such worker.
+    pub fn renew(&mut self, worker: WorkerId) -> bool {
+        let is_there = self.crew.get(worker).is_some();
+        self.crew.make_due(worker);
+        self.retire_due();
+        is_there
+    }
+
+    /// Replaces all workers because an operator wants it. As many new ones as the pool keeps must
+    /// serve before the first old one leaves. Returns how many are replaced.
+    pub fn renew_all(&mut self) -> usize {
+        let here = self.crew.iter().filter(|book| book.phase != Phase::Leaving);
+        let here: Vec<WorkerId> = here.map(|book| book.id).collect();
+        for worker in &here {
+            self.crew.make_due(*worker);
+        }
+        self.retire_due();
+        here.len()
+    }
+
+    /// Kills a worker because an operator wants it. It gets no more calls; those it holds are lost
+    /// when its process has ended. Returns false if there is no such worker.
+    pub fn kill(&mut self, worker: WorkerId) -> bool {
+        let Some(book) = self.crew.get(worker) else { return false };
+        if book.held.is_empty() {
+            self.crew.leave(worker);
+        } else {
+            self.crew.part_with(worker);
+        }
+        self.push(Action::Kill(worker));
+        true
+    }
+
     /// A worker must not be given another call: it leaves when it holds nothing.
     pub fn part_with(&mut self, worker: WorkerId) {
         self.crew.part_with(worker);

@@ -36,7 +36,7 @@ use super::promises::Promises;
 use super::queue::Queue;
 use super::rules::Rules;
 use super::suspects::Suspects;
-use crate::base::{CallId, Failure, Timing, WorkerId};
+use crate::base::{CallId, Failure, Timing, WorkerCount, WorkerId};
 use crate::config::InFlight;
 use crate::policy::{Backoff, Fingerprint, Overload};
 
@@ -81,6 +81,13 @@ impl<P> State<P> {
             stopping: false,
             actions: Vec::new(),
         }
+    }
+
+    /// Numbers its workers together with those of other pools.
+    #[must_use]
+    pub fn counting_with(mut self, others: WorkerCount) -> Self {
+        self.crew.count_with(others);
+        self
     }
 
     /// Moves the actions to the end of `to`, oldest first.

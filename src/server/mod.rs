@@ -26,11 +26,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::base::ExitReason;
+use crate::admin::key::KeyFile;
+use crate::base::{ExitReason, WorkerCount};
 use crate::config::{Config, ConfigSource, LimitSettings};
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
-use crate::net::{Drain, connection, refusal};
+use crate::net::{Drain, Stream, connection, refusal};
 use crate::observe::log::{Log, LogError};
 use crate::observe::metrics::Metrics;
 use crate::pool::Services;
@@ -136,7 +137,8 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
     let result = runtime.block_on(async {
-        let services = Services { tasks: TaskTracker::new(), guard, metrics };
+        let workers = WorkerCount::default();
+        let services = Services { tasks: TaskTracker::new(), guard, metrics, workers };
         let start = Assembly { config, source, mode, services };
         serve(start, listeners, &log).await
     });
@@ -199,9 +201,13 @@ async fn serve(
         let accepting = accept(listener, limit.clone(), drain.clone(), sink);
         services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
+    // Kept until the end, when its drop removes the file.
+    let key_file;
     if let Some(listener) = listeners.operators {
         let desk = AdminDesk::new(Rc::clone(&server), addresses.clone());
-        let admin = Rc::new(Admin::new(desk, metrics, token));
+        key_file = operator_key(&listener.local());
+        let key = key_file.as_ref().map(|file| file.key().clone());
+        let admin = Rc::new(Admin::new(desk, metrics, token, key));
         services.tasks.spawn_local({
             let admin = Rc::clone(&admin);
             async move { admin.inform().await }
@@ -309,16 +315,31 @@ fn report_accepting(result: io::Result<()>) {
     }
 }
 
+/// Makes the operator's key. A server that cannot keep one serves all the same.
+fn operator_key(address: &str) -> Option<KeyFile> {
+    let file = KeyFile::create(address);
+    if let Err(error) = &file {
+        tracing::warn!(
+            why = %error,
+            hint = "give it a directory of its own by XDG_RUNTIME_DIR, or by RuntimeDirectory= in \
+                    a unit, or set `admin_token`",
+            "there is no operator's key, which `httpipe top`, `tap` and `open` would use"
+        );
+    }
+    file.ok()
+}
+
 async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Arc<LimitSettings>) {
     // Health checks are answered until the very end, so this drain never begins.
     let drain = Drain::new();
     let limit = ConnectionLimit::new(ADMIN_CONNECTIONS, |_| {});
     let connections = drain.clone();
     let is_guarded = listener.is_loopback();
-    let sink = move |stream, permit| {
+    let sink = move |stream: Stream, permit| {
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
-            let service = async |request, _| admin.handle(request, is_guarded).await;
+            let caller = stream.caller(is_guarded);
+            let service = async |request, _| admin.handle(request, &caller).await;
             connection::serve(stream, &permit, &limits, service, refusal::bare, drain).await;
             drop(permit);
         });

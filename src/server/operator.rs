@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::about::about;
 use super::app::Server;
 use crate::admin::{Operator, Replace};
+use crate::base::WorkerId;
 use crate::config::Hosts;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
@@ -99,6 +100,22 @@ impl Operator for AdminDesk {
 
     fn forgive_poisonous(&self) -> usize {
         self.server.current().pools().iter().map(|pool| pool.forgive_poisonous()).sum()
+    }
+
+    fn recycle_pool(&self, name: &str) -> Option<usize> {
+        let app = self.server.current();
+        let pool = app.pools().iter().find(|pool| pool.name() == name)?;
+        Some(pool.renew())
+    }
+
+    fn recycle_worker(&self, worker: WorkerId) -> Option<String> {
+        let living = self.server.living();
+        living.iter().find(|pool| pool.renew_worker(worker)).map(|pool| pool.name())
+    }
+
+    fn kill_worker(&self, worker: WorkerId) -> Option<String> {
+        let living = self.server.living();
+        living.iter().find(|pool| pool.kill_worker(worker)).map(|pool| pool.name())
     }
 }
 

@@ -13,10 +13,23 @@ use super::process::{Exit, Process};
 /// the end of its input leaves then; the others get the signal. Cancelling this future kills the
 /// worker at once, because it drops the process.
 pub async fn stop<T>(process: Process, stdin: T, grace: Duration) -> Exit {
+    stop_in_time(process, stdin, grace, std::future::pending()).await
+}
+
+/// Stops a worker as [`stop`] does, and waits no longer for its end once `hurry` is ready.
+pub async fn stop_in_time<T>(
+    process: Process,
+    stdin: T,
+    grace: Duration,
+    hurry: impl Future<Output = ()>,
+) -> Exit {
     drop(stdin);
     process.signal(Signal::TERM);
-    if tokio::time::timeout(grace, process.ended()).await.is_err() {
-        tracing::debug!(pid = process.id(), ?grace, "a worker did not leave within the grace");
+    tokio::select! {
+        waited = tokio::time::timeout(grace, process.ended()) => if waited.is_err() {
+            tracing::debug!(pid = process.id(), ?grace, "a worker did not leave within the grace");
+        },
+        () = hurry => {}
     }
     kill_now(process).await
 }

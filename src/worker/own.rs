@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::child::{self, Image, NewChild, TheirEnds};
 use crate::config::LaunchSettings;
@@ -45,6 +46,25 @@ pub(super) fn shim_line_prefix(token: &str) -> String {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub(super) fn command(program: &Path) -> Command {
     Command::new(program)
+}
+
+/// How long a program that opens something may take to say that it cannot.
+const OPENING: Duration = Duration::from_secs(2);
+
+/// Runs a program with one argument, which no shell reads. Returns true if it ended well, or still
+/// runs after a moment: some become the browser itself.
+pub fn opens(program: &str, argument: &str) -> bool {
+    let mut command = command(Path::new(program));
+    command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Ctrl-C in the terminal is not for a browser.
+    let Ok(mut child) = command.process_group(0).spawn() else { return false };
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let ended = child.wait();
+        // Who asked may have left.
+        send.send(ended.is_ok_and(|status| status.success())).ok();
+    });
+    receive.recv_timeout(OPENING).unwrap_or(true)
 }
 
 /// The soft limit of open files that this process was started with; 0 until it is noted.

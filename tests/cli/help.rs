@@ -16,6 +16,7 @@ Commands:
   check        Validate the configuration, ask a worker of each pool and report what it does
   init         Write the httpipe.toml that `run` with the same options stands for
   reload       Make a running server deploy its configuration and programs, and report the outcome
+  open         Open the page of a running server in the browser
   completions  Print a script that completes commands and options
   man          Print a manual page, for `man -l -`
 
@@ -106,11 +107,13 @@ Make a running server deploy its configuration and programs, and report the outc
 Usage: httpipe reload [OPTIONS] [ADMIN_URL]
 
 Arguments:
-  [ADMIN_URL]  The admin listener of the server [default: http://127.0.0.1:3001]
+  [ADMIN_URL]  The admin listener of the server, as `http://127.0.0.1:3001` or `unix:/path`; without
+               it, the one server of this user, or else that address
 
 Options:
+      --token <TOKEN>     The admin token; without it, the key that the server keeps for its user is
+                          sent [env: HTTPIPE_ADMIN_TOKEN]
       --workers [<POOL>]  Replace the workers of this pool, or of all pools, changed or not
-      --token <TOKEN>     The token that the admin listener demands [env: HTTPIPE_ADMIN_TOKEN]
   -h, --help              Print help
 "##);
     insta::assert_snapshot!(room.run(&["completions", "--help"]), @r##"

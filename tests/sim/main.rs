@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod ahead;
+mod ends;
 mod floors;
 mod given_up;
 mod model;

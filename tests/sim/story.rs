@@ -92,6 +92,7 @@ impl Story {
             Action::Expire { call, failure } => format!("expire {} {}", name(call), failure.code()),
             Action::Start(worker) => format!("start {worker}"),
             Action::Refuse(_) => "refuse from now on".to_owned(),
+            Action::Kill(worker) => format!("kill {worker}"),
             Action::Stop(worker, reason) => format!("stop {worker} {reason:?}"),
         }
     }

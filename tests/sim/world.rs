@@ -2,7 +2,7 @@
 //! what the core decides, and shows both to the oracle.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -12,7 +12,7 @@ use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, Loss, NewCall};
 use httpipe::testing::pool::state::State;
 
-use super::model::{Blame, Checked, Serial, Stage};
+use super::model::{Checked, Serial, Stage};
 use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_secs(400);
 const SPARSE: u64 = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     Arrival,
     Leave(Serial),
     Started(WorkerId),
@@ -33,14 +33,16 @@ enum Event {
     Finish(WorkerId, CallId),
     Crash(WorkerId),
     Unasked(WorkerId),
+    /// A worker that was to be killed is dead.
+    Killed(WorkerId),
     Gone(WorkerId),
 }
 
 pub(crate) struct World {
-    rng: Rng,
-    state: State<Serial>,
-    oracle: Oracle,
-    weather: Weather,
+    pub(super) rng: Rng,
+    pub(super) state: State<Serial>,
+    pub(super) oracle: Oracle,
+    pub(super) weather: Weather,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     scheduled: u64,
     is_open: bool,
@@ -48,6 +50,8 @@ pub(crate) struct World {
     is_thorough: bool,
     began: Instant,
     ticks_in_vain: u32,
+    /// Workers that are to be killed. None of them may get a call.
+    pub(super) doomed: BTreeSet<WorkerId>,
 }
 
 impl World {
@@ -74,6 +78,7 @@ impl World {
             is_thorough: is_traced || seed.is_multiple_of(16),
             began,
             ticks_in_vain: 0,
+            doomed: BTreeSet::new(),
         };
         world.after(Duration::ZERO, Event::Arrival);
         world
@@ -178,7 +183,7 @@ impl World {
         self.oracle.judge(is_whole)
     }
 
-    fn after(&mut self, delay: Duration, event: Event) {
+    pub(super) fn after(&mut self, delay: Duration, event: Event) {
         self.scheduled += 1;
         self.events.push(Reverse((self.oracle.now + delay, self.scheduled, event)));
     }
@@ -187,7 +192,7 @@ impl World {
         self.rng.f64() < chance
     }
 
-    fn trace(&self, what: impl FnOnce() -> String) {
+    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
         if self.is_traced {
             let at = self.oracle.now - self.began;
             eprintln!("{:>6} {:>12.6} {}", self.oracle.step, at.as_secs_f64(), what());
@@ -229,6 +234,11 @@ impl World {
                 let loss = Loss::Ended("exit code 1".into());
                 self.lose(worker, &loss, unwritten, |stage| stage != Stage::Leaving)
             }
+            Event::Killed(worker) => {
+                let holds = self.oracle.workers.get(&worker).map_or(0, |model| model.held.len());
+                let unwritten = if self.rng.bool() { 0 } else { self.rng.usize(..=holds) };
+                self.lose(worker, &Loss::Killed, unwritten, |stage| stage != Stage::Leaving)
+            }
             Event::Gone(worker) => {
                 if self.rng.bool() {
                     self.state.lose(now, worker, &Loss::Ended("signal 9".into()), 0);
@@ -255,12 +265,7 @@ impl World {
             self.consequences()?;
         }
         if self.draw(self.weather.recycles) {
-            self.oracle.is_renewing = true;
-            self.oracle.may_recycle = true;
-            let workers: Vec<WorkerId> = self.oracle.workers.keys().copied().collect();
-            if let Some(worker) = self.rng.choice(workers) {
-                self.state.recycle(worker);
-            }
+            self.recycle();
             self.consequences()?;
         }
         let now = self.oracle.now;
@@ -372,40 +377,6 @@ impl World {
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "one shape for all that can happen")]
-    fn lose(
-        &mut self,
-        worker: WorkerId,
-        loss: &Loss,
-        unwritten: usize,
-        may: impl Fn(Stage) -> bool,
-    ) -> Checked {
-        if !self.oracle.workers.get(&worker).is_some_and(|model| may(model.stage)) {
-            return Ok(());
-        }
-        let (doubtful, suspects) = match loss {
-            Loss::BadAnswer { calls, .. } => (*calls, 0),
-            Loss::Ended(_) => (0, 1),
-            Loss::UnaskedOutput | Loss::StartFailed { .. } => (0, 0),
-        };
-        self.trace(|| format!("lost {worker}: {loss:?}, {unwritten} unwritten"));
-        let blame = |place| if place < doubtful { Blame::Doubt } else { Blame::Lost };
-        let holds = self.oracle.workers.get(&worker).map_or(0, |model| model.held.len());
-        let owes = self.oracle.workers.get(&worker).map_or(0, |model| model.given_up.len());
-        let is_alone = self.oracle.rules.in_order || holds.saturating_sub(unwritten) == 1;
-        let is_alone = is_alone && owes == 0;
-        let is_certain = is_alone && (suspects == 1 || doubtful == 1);
-        self.oracle.empty(worker, unwritten, blame, suspects, is_certain);
-        self.state.lose(self.oracle.now, worker, loss, unwritten);
-        self.reap(worker);
-        Ok(())
-    }
-
-    fn reap(&mut self, worker: WorkerId) {
-        let delay = spread(&mut self.rng, (1, 3_000_000));
-        self.after(delay, Event::Gone(worker));
-    }
-
     fn carry_out(&mut self, action: Action<Serial>) -> Checked {
         self.trace(|| format!("       -> {action:?}"));
         match action {
@@ -424,6 +395,13 @@ impl World {
                 self.oracle.stop(worker, reason)?;
                 self.reap(worker);
                 Ok(())
+            }
+            Action::Kill(worker) => {
+                self.kill(worker);
+                Ok(())
+            }
+            Action::Give { worker, .. } if self.doomed.contains(&worker) => {
+                Err(format!("worker {worker} gets a call though it is to be killed"))
             }
             Action::Give { worker, call } => self.give(worker, call),
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),

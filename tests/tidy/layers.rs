@@ -24,7 +24,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
-    ("admin", &["report", "config", "observe", "net"]),
+    ("admin", &["base", "report", "config", "observe", "net"]),
     (
         "server",
         &[
@@ -32,7 +32,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "pool", "cache", "call", "front", "admin",
         ],
     ),
-    ("cli", &["base", "config", "wire", "worker", "front", "server"]),
+    ("cli", &["base", "config", "wire", "worker", "front", "admin", "server"]),
 ];
 
 /// Rooms with circles that are still to be untied; the list only gets shorter.

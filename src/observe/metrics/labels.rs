@@ -64,6 +64,66 @@ impl CacheResult {
     }
 }
 
+/// Why a request to the admin listener was turned away (`httpipe_admin_denied_total{reason}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// It has a token that is neither `admin_token` nor the operator's key.
+    WrongToken,
+    /// It needs one of them and has none.
+    NoToken,
+    /// A web page of another site may have sent it.
+    Foreign,
+    /// It would change something, and has not the marks of an operator's request.
+    Unmarked,
+}
+
+impl Denial {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::WrongToken, Self::NoToken, Self::Foreign, Self::Unmarked];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::WrongToken => "wrong_token",
+            Self::NoToken => "no_token",
+            Self::Foreign => "foreign",
+            Self::Unmarked => "unmarked",
+        }
+    }
+}
+
+/// What an operator made the server do (`httpipe_admin_actions_total{action}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OperatorAction {
+    /// It loaded its configuration again.
+    Reload,
+    /// It forgot which questions are poisonous.
+    Forgive,
+    /// It replaced the workers of a pool.
+    RecyclePool,
+    /// It replaced one worker.
+    RecycleWorker,
+    /// It killed one worker.
+    KillWorker,
+}
+
+impl OperatorAction {
+    /// Every action, in the order of their declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Reload, Self::Forgive, Self::RecyclePool, Self::RecycleWorker, Self::KillWorker];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Forgive => "forgive",
+            Self::RecyclePool => "recycle_pool",
+            Self::RecycleWorker => "recycle_worker",
+            Self::KillWorker => "kill_worker",
+        }
+    }
+}
+
 /// How a call ended (`httpipe_calls_total{outcome}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallOutcome {

@@ -12,7 +12,7 @@ pub mod text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use self::labels::{CacheResult, CallOutcome, Dropping};
+pub use self::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
 use self::text::MetricsPage;
 use crate::base::{ExitReason, WorkerCounts};
@@ -96,6 +96,16 @@ impl Metrics {
     /// Sets how many bytes of bodies and answers connections hold.
     pub fn held_bytes(&self, bytes: u64) {
         self.server.held_bytes.set(bytes);
+    }
+
+    /// Counts a request to the admin listener that was turned away.
+    pub fn admin_denied(&self, reason: Denial) {
+        self.server.admin_denied[reason as usize].add(1);
+    }
+
+    /// Counts what an operator made the server do.
+    pub fn admin_action(&self, action: OperatorAction) {
+        self.server.admin_actions[action as usize].add(1);
     }
 
     /// Counts log lines that were lost.
@@ -231,6 +241,8 @@ mod tests {
         metrics.connections(-1);
         metrics.cache_bytes(77);
         metrics.held_bytes(88);
+        metrics.admin_denied(Denial::Foreign);
+        metrics.admin_action(OperatorAction::KillWorker);
         metrics.log_dropped(9);
         metrics.access_log_dropped(10);
         let page = metrics.render();
@@ -252,6 +264,8 @@ mod tests {
             ("httpipe_cache_bytes ", "77"),
             ("httpipe_held_bytes ", "88"),
             ("httpipe_connections ", "2"),
+            ("httpipe_admin_denied_total{reason=\"foreign\"}", "1"),
+            ("httpipe_admin_actions_total{action=\"kill_worker\"}", "1"),
             ("httpipe_log_dropped_total ", "9"),
             ("httpipe_access_log_dropped_total ", "10"),
         ] {
@@ -312,6 +326,18 @@ mod tests {
             CacheResult::ALL.iter().enumerate().all(|(place, result)| *result as usize == place)
         );
         assert!(Dropping::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+        assert!(Denial::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+        assert!(
+            OperatorAction::ALL.iter().enumerate().all(|(place, action)| *action as usize == place)
+        );
+        for reason in Denial::ALL {
+            let label = format!("`{}`", reason.label());
+            assert!(help("httpipe_admin_denied_total").contains(&label));
+        }
+        for action in OperatorAction::ALL {
+            let label = format!("`{}`", action.label());
+            assert!(help("httpipe_admin_actions_total").contains(&label));
+        }
         for reason in Dropping::ALL {
             assert!(
                 help("httpipe_messages_dropped_total").contains(&format!("`{}`", reason.label()))

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::labels::{CacheResult, Dropping};
+use super::labels::{CacheResult, Denial, Dropping, OperatorAction};
 #[cfg(test)]
 use super::series::BOUNDS;
 use super::series::{Numbers, RouteSeries};
@@ -186,7 +186,7 @@ pub const ALL: &[Metric] = &[
         unit: "workers",
         labels: &["pool", "reason"],
         help: "Workers that ended, by reason: `crash`, `timeout`, `bad_answer`, `unasked_output`, \
-               `too_big`, `start_failed`, `recycled`, `scaled_down`, `reloaded` or `stopped`",
+               `too_big`, `start_failed`, `recycled`, `scaled_down`, `reloaded`, `stopped` or `killed`",
         samples: |numbers, to| {
             for pool in &numbers.series.pools {
                 for (reason, count) in ExitReason::ALL.iter().zip(&pool.exits) {
@@ -256,6 +256,33 @@ pub const ALL: &[Metric] = &[
         labels: &[],
         help: "Open connections of callers now",
         samples: |numbers, to| to.number(&[], numbers.server.connections.value()),
+    },
+    Metric {
+        name: "httpipe_admin_denied_total",
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &["reason"],
+        help: "Requests to the admin listener that were turned away, by reason: `wrong_token`, \
+               `no_token`, `foreign` (a web page of another site may have sent it) or `unmarked` \
+               (it would change something, and lacks `Httpipe-Admin: 1` or a loopback `Host`)",
+        samples: |numbers, to| {
+            for (reason, count) in Denial::ALL.iter().zip(&numbers.server.admin_denied) {
+                to.number(&[reason.label()], count.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_admin_actions_total",
+        kind: MetricKind::Counter,
+        unit: "actions",
+        labels: &["action"],
+        help: "What operators made the server do over the admin listener: `reload`, `forgive`, \
+               `recycle_pool`, `recycle_worker` or `kill_worker`",
+        samples: |numbers, to| {
+            for (action, count) in OperatorAction::ALL.iter().zip(&numbers.server.admin_actions) {
+                to.number(&[action.label()], count.value());
+            }
+        },
     },
     Metric {
         name: "httpipe_log_dropped_total",

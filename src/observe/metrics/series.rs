@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::labels::{CacheResult, CallOutcome, Dropping};
+use super::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
 use crate::base::{ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets, in nanoseconds, and in seconds as the text format
@@ -164,6 +164,10 @@ pub(super) struct ServerSeries {
     pub(super) held_bytes: Gauge,
     pub(super) log_dropped: Counter,
     pub(super) access_log_dropped: Counter,
+    /// In the order of [`Denial::ALL`].
+    pub(super) admin_denied: [Counter; Denial::ALL.len()],
+    /// In the order of [`OperatorAction::ALL`].
+    pub(super) admin_actions: [Counter; OperatorAction::ALL.len()],
 }
 
 /// Every series with labels, in the order in which they were first asked for.

@@ -138,7 +138,9 @@ impl Plan {
         let mark = new_mark();
         let (dir, arguments) = self.prepare(&mark);
         let mut command = binary_under(&self.under, self.dir.as_ref().unwrap_or(&dir));
-        command.args(arguments).env(processes::MARK, &mark);
+        // The operator's key goes there, too.
+        command.args(arguments).env(processes::MARK, &mark).env("XDG_RUNTIME_DIR", &dir);
+        command.env_remove("RUNTIME_DIRECTORY");
         command.envs(self.environment);
         if self.lent.is_empty() {
             return (command.spawn().expect("the binary can be run"), dir, mark);

@@ -1,0 +1,158 @@
+//! The pages of the admin listener: at which path each is, which methods it takes, and what it needs
+//! of a request.
+//!
+//! Pure.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::access::Need;
+
+/// One page for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Events,
+    Reload,
+    Poisonous,
+    Deed(Deed),
+}
+
+/// What is done to a pool or a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// All workers of this pool are replaced.
+    RecyclePool(String),
+    /// This worker is replaced.
+    RecycleWorker(String),
+    /// The process group of this worker is killed.
+    KillWorker(String),
+}
+
+impl Page {
+    /// The pages whose paths hold no name.
+    pub(super) const FIXED: [Self; 7] = [
+        Self::Live,
+        Self::Ready,
+        Self::Metrics,
+        Self::Status,
+        Self::Events,
+        Self::Reload,
+        Self::Poisonous,
+    ];
+
+    /// Returns the path, with `NAME` and `ID` where a name is.
+    pub(super) fn path(&self) -> &'static str {
+        match self {
+            Self::Live => "/live",
+            Self::Ready => "/ready",
+            Self::Metrics => "/metrics",
+            Self::Status => "/status.json",
+            Self::Events => "/events",
+            Self::Reload => "/reload",
+            Self::Poisonous => "/poisonous",
+            Self::Deed(Deed::RecyclePool(_)) => "/pools/NAME/recycle",
+            Self::Deed(Deed::RecycleWorker(_)) => "/workers/ID/recycle",
+            Self::Deed(Deed::KillWorker(_)) => "/workers/ID/kill",
+        }
+    }
+
+    /// Returns the page at this path, as it was sent.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        let fixed = Self::FIXED.into_iter().find(|page| page.path() == path);
+        fixed.or_else(|| Deed::at(path).map(Self::Deed))
+    }
+
+    /// Returns all paths, for the response to an unknown one.
+    pub(super) fn list() -> String {
+        let deeds = [Deed::RecyclePool, Deed::RecycleWorker, Deed::KillWorker];
+        let deeds = deeds.map(|deed| Self::Deed(deed(String::new())));
+        let paths: Vec<_> = Self::FIXED.iter().chain(&deeds).map(Self::path).collect();
+        paths.join(", ")
+    }
+
+    /// Returns the methods that the page takes, as `Allow` lists them.
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Events => "GET",
+            Self::Reload | Self::Deed(_) => "POST",
+            Self::Poisonous => "DELETE",
+        }
+    }
+
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    /// Returns what the page needs of a request.
+    pub(super) fn need(&self) -> Need {
+        match self {
+            Self::Live | Self::Ready => Need::Health,
+            Self::Metrics | Self::Status | Self::Events => Need::Look,
+            Self::Reload | Self::Poisonous => Need::Change,
+            Self::Deed(_) => Need::Secret,
+        }
+    }
+}
+
+impl Deed {
+    fn at(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let (Some(kind), Some(name), Some(verb), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let deed = match (kind, verb) {
+            ("pools", "recycle") => Self::RecyclePool,
+            ("workers", "recycle") => Self::RecycleWorker,
+            ("workers", "kill") => Self::KillWorker,
+            _ => return None,
+        };
+        // A name that is no UTF-8 is nobody's, and is shown as well as it can be.
+        Some(deed(percent_decode_str(name).decode_utf8_lossy().into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_at_its_path_and_listed() {
+        for page in Page::FIXED {
+            assert_eq!(Page::at(page.path()).as_ref(), Some(&page));
+            assert!(Page::list().contains(page.path()));
+        }
+        assert!(Page::list().ends_with("/workers/ID/kill"), "{}", Page::list());
+    }
+
+    #[test]
+    fn names_in_paths_are_decoded_and_nothing_else_is_a_page() {
+        let deed = |path| match Page::at(path) {
+            Some(Page::Deed(deed)) => Some(deed),
+            _ => None,
+        };
+        let pool = |name: &str| Some(Deed::RecyclePool(name.to_owned()));
+        assert_eq!(deed("/pools/fib/recycle"), pool("fib"));
+        assert_eq!(deed("/pools/%3Cimg%20src%3Dx%2F%3E/recycle"), pool("<img src=x/>"));
+        assert_eq!(deed("/pools/%E2%98%83%ff/recycle"), pool("☃\u{fffd}"));
+        assert_eq!(deed("/workers/7/recycle"), Some(Deed::RecycleWorker("7".to_owned())));
+        assert_eq!(deed("/workers/7/kill"), Some(Deed::KillWorker("7".to_owned())));
+        for path in [
+            "/pools/fib",
+            "/pools/fib/kill",
+            "/pools/fib/recycle/",
+            "/pools/a/b/recycle",
+            "//pools/fib/recycle",
+            "/workers",
+            "/Workers/7/kill",
+        ] {
+            assert_eq!(Page::at(path), None, "{path}");
+        }
+    }
+}
