@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::places::IdPlaces;
-use super::{Failure, RouteId};
+use super::{CallId, Failure, RouteId, WorkerId};
 use crate::sync::parts;
 
 /// The text of one question, before framing.
@@ -219,13 +219,17 @@ pub fn answer_in_parts(limit: usize) -> (PartSender, Parts) {
     parts::channel(limit, Failure::Internal)
 }
 
-/// How long one call waited and worked.
+/// How long one call waited and worked, and where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// From acceptance until the call was last given to a worker.
     pub queue: Duration,
     /// From then until its answer or failure.
     pub work: Duration,
+    /// The call; `None` if it was refused when it arrived, or is many.
+    pub call: Option<CallId>,
+    /// The worker that was given it last; `None` if none was.
+    pub worker: Option<WorkerId>,
 }
 
 /// How one call ended, or that its first part has come. Each accepted call has exactly one.

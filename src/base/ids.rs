@@ -10,6 +10,17 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
+impl CallId {
+    /// The low bits are a place in the books of the pool. The rest counts calls.
+    pub const PLACE_BITS: u32 = 24;
+
+    /// Returns the name that people see: how many calls of the pool there were before, in
+    /// hexadecimal.
+    pub fn name(self) -> String {
+        format!("{:x}", self.0 >> Self::PLACE_BITS)
+    }
+}
+
 /// A process of one server. Counted from 1 in the order of the starts. No number is used twice, in
 /// no pool, so a log line always names the same worker, and an operator needs no pool to name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

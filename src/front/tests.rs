@@ -48,8 +48,11 @@ impl Calls for Echo {
         assert!(!self.panics, "the panic that a test asked for");
         let body = request.call.question.text.clone();
         self.asked.borrow_mut().push(request);
-        let timing =
-            Timing { queue: Duration::from_micros(123), work: Duration::from_micros(1234) };
+        let timing = Timing {
+            queue: Duration::from_micros(123),
+            work: Duration::from_micros(1234),
+            ..Timing::default()
+        };
         let result = Ok(Reply { body, form: ReplyForm::Plain });
         self.told.clone().unwrap_or(Answer { result, timing, cache: None })
     }

@@ -68,6 +68,8 @@ pub struct Ended<P> {
     pub timing: Timing,
     /// Its caller had left.
     pub abandoned: bool,
+    /// When it ended.
+    pub at: Instant,
 }
 
 /// A call that arrives.

@@ -15,11 +15,7 @@ impl<P> State<P> {
         self.leave_queue(id);
         let call = self.calls.get_mut(id).filter(|call| call.abandoned.is_none())?;
         call.idempotent = false;
-        let given = call.given.unwrap_or(now);
-        Some(Timing {
-            queue: given.saturating_duration_since(call.accepted),
-            work: now.saturating_duration_since(given),
-        })
+        Some(call.timing(now))
     }
 
     /// The worker that gets a question without an answer: the free worker used last, else the

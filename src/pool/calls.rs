@@ -6,12 +6,8 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::base::CallId;
+use crate::base::{CallId, Timing, WorkerId};
 use crate::policy::Fingerprint;
-
-/// The low bits of a [`CallId`] are an index into the slab. The rest count calls, so that no id
-/// is used twice.
-const SLOT_BITS: u32 = 24;
 
 /// One accepted call that is not answered yet.
 #[derive(Debug)]
@@ -29,6 +25,8 @@ pub(super) struct CallBook<P> {
     pub(super) caller_deadline: Option<Instant>,
     /// When a worker was last given it; `None` before the first time.
     pub(super) given: Option<Instant>,
+    /// That worker.
+    pub(super) worker: Option<WorkerId>,
     /// Workers that hold it. More than one only after a rescue.
     pub(super) holders: u32,
     pub(super) retries: u32,
@@ -38,6 +36,19 @@ pub(super) struct CallBook<P> {
     pub(super) question: Option<Fingerprint>,
     /// It is let through to see whether a question that was refused still costs a worker.
     pub(super) is_trial: bool,
+}
+
+impl<P> CallBook<P> {
+    /// Returns how long it has waited and worked until now.
+    pub(super) fn timing(&self, now: Instant) -> Timing {
+        let given = self.given.unwrap_or(now);
+        Timing {
+            queue: given.saturating_duration_since(self.accepted),
+            work: now.saturating_duration_since(given),
+            call: Some(self.id),
+            worker: self.worker,
+        }
+    }
 }
 
 /// The calls of one pool, by id.
@@ -60,7 +71,7 @@ impl<P> CallBooks<P> {
     pub(super) fn insert(&mut self, make: impl FnOnce(CallId) -> CallBook<P>) -> CallId {
         self.serial += 1;
         let slot = self.slots.vacant_entry();
-        let id = CallId(self.serial << SLOT_BITS | slot.key() as u64);
+        let id = CallId(self.serial << CallId::PLACE_BITS | slot.key() as u64);
         slot.insert(make(id));
         id
     }
@@ -94,5 +105,5 @@ impl<P> CallBooks<P> {
 }
 
 fn slot_of(id: CallId) -> usize {
-    (id.0 & ((1 << SLOT_BITS) - 1)) as usize
+    (id.0 & ((1 << CallId::PLACE_BITS) - 1)) as usize
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::crew::{Phase, WorkerBook};
 use super::state::State;
 use crate::base::{CallId, WorkerId};
+use crate::observe::rings::Load;
 use crate::policy::Fingerprint;
 
 /// A summary of the books at one moment.
@@ -44,6 +45,23 @@ pub struct WorkerSummary {
     pub calls: u64,
     /// How long ago it was started.
     pub age: Duration,
+    /// The oldest call that it holds.
+    pub head: Option<HeadSummary>,
+}
+
+/// The call on which a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadSummary {
+    /// The call.
+    pub call: CallId,
+    /// How long it has been the oldest of the worker.
+    pub since: Duration,
+    /// Bytes of its question.
+    pub bytes: usize,
+    /// How many workers it has cost.
+    pub retries: u32,
+    /// Its caller has left, or another worker has answered it.
+    pub abandoned: bool,
 }
 
 impl<P> State<P> {
@@ -57,6 +75,7 @@ impl<P> State<P> {
             holds: book.held.len(),
             calls: book.given,
             age: now.saturating_duration_since(book.started),
+            head: self.head(now, book),
         };
         Summary {
             queue_length: self.queue.len(),
@@ -67,6 +86,29 @@ impl<P> State<P> {
             is_overloaded: self.overload.is_on(),
             poisonous: self.suspects.refused(),
             workers: self.crew.iter().map(worker).collect(),
+        }
+    }
+
+    fn head(&self, now: Instant, book: &WorkerBook) -> Option<HeadSummary> {
+        let held = book.held.front()?;
+        let call = self.calls.get(held.id);
+        Some(HeadSummary {
+            call: held.id,
+            since: now.saturating_duration_since(book.head_since),
+            bytes: call.map_or(0, |call| call.bytes),
+            retries: call.map_or(0, |call| call.retries),
+            abandoned: call.is_none_or(|call| call.abandoned.is_some()),
+        })
+    }
+
+    /// How busy the pool is.
+    pub fn load(&mut self) -> Load {
+        let serving = self.crew.census().serving;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Load {
+            queue: number(self.queue.len()),
+            busy: number(serving.saturating_sub(self.crew.free().len())),
+            workers: number(serving),
         }
     }
 

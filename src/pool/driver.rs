@@ -72,7 +72,8 @@ impl Pool {
             }
         }
         self.actions.replace(actions);
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        self.note_load(now, state.load());
         self.timer.bring_forward(state.next_deadline());
         if state.calls_open() == 0 {
             self.lifecycle.note_no_calls();
@@ -387,14 +388,15 @@ impl Pool {
 
     /// Hands a call its one outcome, and counts it.
     pub(super) fn finish(&self, ended: Ended<Entry>, result: Result<Reply, Failure>) {
-        let Ended { payload: entry, timing, abandoned } = ended;
-        let told = entry.close(&result);
+        let told = ended.payload.close(&result);
         let outcome = match &result {
             _ if let Some(failure) = &told => CallOutcome::Failed(failure.code()),
-            _ if abandoned => CallOutcome::Abandoned,
+            _ if ended.abandoned => CallOutcome::Abandoned,
             Ok(_) => CallOutcome::Ok,
             Err(failure) => CallOutcome::Failed(failure.code()),
         };
+        self.note_ended(&ended, outcome);
+        let Ended { payload: entry, timing, .. } = ended;
         entry.route.call(outcome);
         self.metrics.queued_for(timing.queue);
         if timing.work > Duration::ZERO {

@@ -26,6 +26,7 @@ mod entry;
 mod estimate;
 mod forks;
 mod given_up;
+mod ledger;
 mod lifecycle;
 mod links;
 mod losses;
@@ -49,9 +50,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use crate::base::{Call, ExitReason, WorkerCount, WorkerCounts, WorkerId};
+use crate::base::{Call, CallId, ExitReason, WorkerCount, WorkerCounts, WorkerId};
 use crate::config::{InFlight, PoolSettings};
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
+use crate::observe::rings::SecondClock;
 use crate::worker::guard::Guard;
 
 use actions::{Action, NewCall};
@@ -60,6 +62,7 @@ use check::Summary;
 use crew::Phase;
 use entry::{Entry, fingerprints};
 use forks::Forks;
+use ledger::Ledger;
 use lifecycle::Lifecycle;
 use links::Links;
 use pending::{Outbox, Pending};
@@ -68,6 +71,7 @@ use seldom_said::SeldomSaid;
 use state::State;
 use timer::Timer;
 
+pub use ledger::Lately;
 pub use links::Ending;
 
 /// What all pools of a server share.
@@ -81,6 +85,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Numbers the workers of all pools.
     pub workers: WorkerCount,
+    /// Which second it is, for the samples of all pools.
+    pub seconds: SecondClock,
 }
 
 /// The workers of one program and the queue before them. Lives on one thread.
@@ -97,6 +103,7 @@ pub struct Pool {
     lifecycle: Lifecycle,
     services: Services,
     metrics: PoolMetrics,
+    ledger: Ledger,
     /// What workers wrote that is no answer, in the log.
     strays: RefCell<SeldomSaid>,
 }
@@ -114,6 +121,10 @@ pub struct Report {
     pub counts: WorkerCounts,
     /// How the last workers ended, oldest first.
     pub exits: Vec<Ending>,
+    /// The routes of the calls on which workers work.
+    pub routes: HashMap<CallId, String>,
+    /// What became of its calls lately.
+    pub lately: Lately,
 }
 
 /// How long the kernel may take to end a killed worker. It takes for ever if the program runs as
@@ -136,6 +147,7 @@ impl Pool {
             forks: Forks::default(),
             timer: Timer::default(),
             lifecycle: Lifecycle::default(),
+            ledger: Ledger::new(services.seconds, Instant::now()),
             services,
             metrics,
             strays: RefCell::default(),
@@ -180,6 +192,7 @@ impl Pool {
                 Some(id)
             }
             Err((entry, failure)) => {
+                self.note_refused(now, failure.code());
                 entry.refuse(failure);
                 None
             }
@@ -259,9 +272,16 @@ impl Pool {
 
     /// Returns what operators are told of this pool.
     pub fn report(&self) -> Report {
+        let now = Instant::now();
+        let state = self.state.borrow();
+        let summary = state.summary(now);
+        let heads = summary.workers.iter().filter_map(|worker| worker.head);
+        let route = |call| Some((call, state.payload(call)?.route.label().to_owned()));
         Report {
             name: self.name(),
-            summary: self.state.borrow().summary(Instant::now()),
+            routes: heads.filter_map(|head| route(head.call)).collect(),
+            lately: self.lately(now),
+            summary,
             processes: self.links.processes(),
             counts: self.worker_counts(),
             exits: self.links.endings(),

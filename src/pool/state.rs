@@ -36,7 +36,7 @@ use super::promises::Promises;
 use super::queue::Queue;
 use super::rules::Rules;
 use super::suspects::Suspects;
-use crate::base::{CallId, Failure, Timing, WorkerCount, WorkerId};
+use crate::base::{CallId, Failure, WorkerCount, WorkerId};
 use crate::config::InFlight;
 use crate::policy::{Backoff, Fingerprint, Overload};
 
@@ -144,6 +144,7 @@ impl<P> State<P> {
             latest,
             caller_deadline: call.caller_deadline,
             given: None,
+            worker: None,
             holders: 0,
             retries: 0,
             abandoned: None,
@@ -352,6 +353,7 @@ impl<P> State<P> {
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
         call.given = Some(now);
+        call.worker = Some(worker);
         call.holders += 1;
         self.alarms.at(now + self.rules.timeout);
         if !given.was_free && self.rules.in_flight == InFlight::Auto {
@@ -399,12 +401,8 @@ impl<P> State<P> {
             self.alarms.drop_caller_deadline(deadline, id);
         }
         self.suspects.ended(&call);
-        let given = call.given.unwrap_or(now);
-        let timing = Timing {
-            queue: given.saturating_duration_since(call.accepted),
-            work: now.saturating_duration_since(given),
-        };
-        Some(Ended { payload: call.payload, timing, abandoned: left || call.abandoned.is_some() })
+        let (timing, abandoned) = (call.timing(now), left || call.abandoned.is_some());
+        Some(Ended { payload: call.payload, timing, abandoned, at: now })
     }
 
     /// Stops a worker, unless it is leaving already.

@@ -59,7 +59,6 @@ pub struct History {
     pub work_p99_us: Vec<u64>,
 }
 
-#[allow(dead_code, reason = "the rings that fill it come next")]
 impl History {
     /// Returns the columns of samples that follow each other, the oldest first.
     pub fn of(samples: impl IntoIterator<Item = SecondSample>) -> Self {

@@ -22,18 +22,17 @@
 #[cfg(test)]
 pub mod fixture;
 mod history;
+mod notices;
 mod pool;
 mod seconds;
 mod status;
 mod worker;
 
-#[allow(unused_imports, reason = "the rings that fill them come next")]
 pub use history::{History, SecondSample};
-#[allow(unused_imports, reason = "the rings that fill them come next")]
 pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
 };
-#[allow(unused_imports, reason = "the rings that fill them come next")]
-pub use status::{CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
-#[allow(unused_imports, reason = "the rings that fill them come next")]
+pub use status::{CacheStatus, ServerStatus, Status, VERSION};
+#[cfg(test)]
+use status::{Notice, NoticeLevel};
 pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};

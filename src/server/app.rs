@@ -15,6 +15,7 @@ use crate::config::{Config, ConfigSource, Hosts, PoolSettings, RouteAction};
 use crate::front::Front;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::observe::rings::SecondClock;
 use crate::pool::{Pool, Services};
 use crate::sync::memory::Memory;
 use crate::systemd::ServiceManager;
@@ -113,6 +114,11 @@ impl Server {
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.services.metrics
+    }
+
+    /// Which second it is, for the samples of all pools.
+    pub(super) fn seconds(&self) -> SecondClock {
+        self.services.seconds
     }
 
     pub(super) fn cache(&self) -> &Cache {

@@ -19,7 +19,7 @@ mod watch;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,6 +34,7 @@ use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, Stream, connection, refusal};
 use crate::observe::log::{Log, LogError};
 use crate::observe::metrics::Metrics;
+use crate::observe::rings::SecondClock;
 use crate::pool::Services;
 use crate::systemd::{BadVariable, ServiceManager};
 use crate::worker::guard::Guard;
@@ -136,9 +137,11 @@ pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), Serve
     log.take_all();
     let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
     let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = SecondClock::new(Instant::now(), since_epoch);
     let result = runtime.block_on(async {
         let workers = WorkerCount::default();
-        let services = Services { tasks: TaskTracker::new(), guard, metrics, workers };
+        let services = Services { tasks: TaskTracker::new(), guard, metrics, workers, seconds };
         let start = Assembly { config, source, mode, services };
         serve(start, listeners, &log).await
     });

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::about::about;
+use super::about::{about, keeps_answers};
 use super::app::Server;
 use crate::admin::{Operator, Replace};
 use crate::base::WorkerId;
@@ -12,8 +12,8 @@ use crate::config::Hosts;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 use crate::report::{
-    CacheStatus, ExitStatus, FailureStatus, PoisonousStatus, PoolStatus, QueueStatus, Recent,
-    SecondSample, ServerStatus, Status, VERSION, WorkerState, WorkerStatus,
+    CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus, Status,
+    VERSION, WorkerState, WorkerStatus,
 };
 
 /// The desk of the admin listener.
@@ -37,12 +37,14 @@ impl Operator for AdminDesk {
         let cache = self.server.cache();
         let metrics = self.server.metrics();
         let config = &app.config;
-        let pools = app.pools().iter().enumerate().map(|(place, pool)| PoolStatus {
-            about: Some(about(&pool.settings(), place, &config.routes, false)),
-            ..pool_status(pool)
+        let pools = app.pools().iter().enumerate().map(|(place, pool)| {
+            let mut status = pool_status(pool);
+            status.about = Some(about(&pool.settings(), place, &config.routes, false));
+            status.recent.hits.take_if(|_| !keeps_answers(place, &config.routes));
+            status
         });
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Status {
+        let mut status = Status {
             version: VERSION,
             at: since_epoch.as_secs_f64(),
             uptime: self.started.elapsed(),
@@ -66,15 +68,23 @@ impl Operator for AdminDesk {
             log_dropped: metrics.log_dropped_so_far(),
             viewers: 0,
             taps: 0,
-        }
+        };
+        status.take_notice();
+        status
     }
 
     fn hello(&self) -> Status {
-        self.status()
+        let mut status = self.status();
+        let now = Instant::now();
+        for (shown, pool) in status.pools.iter_mut().zip(self.server.current().pools()) {
+            shown.history = Some(pool.history(now));
+        }
+        status
     }
 
     fn next_second(&self) -> Instant {
-        Instant::now() + Duration::from_secs(1)
+        let seconds = self.server.seconds();
+        seconds.begin_of(seconds.second_of(Instant::now()) + 1)
     }
 
     fn hosts(&self) -> Arc<Hosts> {
@@ -120,7 +130,7 @@ impl Operator for AdminDesk {
 }
 
 fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
-    let Report { name, summary, processes, counts, exits } = pool.report();
+    let Report { name, summary, processes, counts, exits, mut routes, lately } = pool.report();
     let now = Instant::now();
     let workers = summary.workers.iter().map(|worker| WorkerStatus {
         id: worker.id.0,
@@ -137,7 +147,14 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         cpu: None,
         memory: None,
         verdict: None,
-        head: None,
+        head: worker.head.map(|head| Head {
+            call: head.call.name(),
+            route: routes.remove(&head.call).unwrap_or_default().into(),
+            since: head.since,
+            bytes: head.bytes,
+            retries: head.retries,
+            abandoned: head.abandoned,
+        }),
     });
     let last_exits = exits.into_iter().rev().map(|exit| ExitStatus {
         worker: exit.worker.0,
@@ -164,10 +181,10 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         },
         service_time: summary.service,
         last_exits: last_exits.collect(),
-        sample: SecondSample::default(),
-        recent: Recent::default(),
-        failures: FailureStatus::default(),
-        slow: Vec::new(),
+        sample: lately.sample,
+        recent: lately.recent,
+        failures: lately.failures,
+        slow: lately.slow,
         cpu: None,
         memory: None,
         history: None,

@@ -154,7 +154,7 @@ impl CallOutcome {
     }
 
     /// Returns the label value.
-    pub(super) fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Abandoned => "abandoned",

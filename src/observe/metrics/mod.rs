@@ -34,6 +34,7 @@ pub struct RouteMetrics {
     route: Arc<RouteSeries>,
     /// `None` if the route makes no calls.
     calls: Option<Arc<CallSeries>>,
+    pool: Option<PoolMetrics>,
 }
 
 impl Metrics {
@@ -57,6 +58,7 @@ impl Metrics {
     /// A route that makes calls names its pool.
     pub fn route(&self, label: &str, pool: Option<&str>) -> RouteMetrics {
         let (label, pool) = (label.to_owned(), pool.map(str::to_owned));
+        let counters = pool.as_deref().map(|pool| self.pool(pool));
         let mut series = self.series();
         let Series { routes, calls, by_label, .. } = &mut *series;
         // There may be thousands, all asked for again at each reload.
@@ -75,7 +77,7 @@ impl Metrics {
             });
             Arc::clone(&calls[place])
         });
-        RouteMetrics { route, calls }
+        RouteMetrics { route, calls, pool: counters }
     }
 
     /// Counts a connection that opened (+1) or closed (-1).
@@ -151,6 +153,11 @@ impl PoolMetrics {
         self.0.work.observe(time);
     }
 
+    /// Returns how many requests the cache has answered for this pool.
+    pub fn hits(&self) -> u64 {
+        self.0.hits.value()
+    }
+
     /// Sets how many calls wait.
     pub fn queue_length(&self, calls: usize) {
         self.0.queue_length.set(calls as u64);
@@ -192,6 +199,11 @@ impl PoolMetrics {
 }
 
 impl RouteMetrics {
+    /// Returns the match text of the route.
+    pub fn label(&self) -> &str {
+        &self.route.label
+    }
+
     /// A request was answered with this status (100 to 599) after this long.
     pub fn request(&self, status: u16, time: Duration) {
         self.route.statuses.count(status);
@@ -209,6 +221,9 @@ impl RouteMetrics {
     /// How the cache served a request.
     pub fn cache(&self, result: CacheResult) {
         self.route.cache[result as usize].add(1);
+        if let (CacheResult::Hit, Some(PoolMetrics(pool))) = (result, &self.pool) {
+            pool.hits.add(1);
+        }
     }
 }
 

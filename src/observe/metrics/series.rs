@@ -202,6 +202,8 @@ pub(super) struct PoolSeries {
     pub(super) exits: [Counter; ExitReason::ALL.len()],
     /// In the order of [`Dropping::ALL`].
     pub(super) dropped: [Counter; Dropping::ALL.len()],
+    /// Requests that the cache has answered.
+    pub(super) hits: Counter,
 }
 
 impl PoolSeries {
