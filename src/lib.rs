@@ -16,6 +16,7 @@ mod cache;
 mod call;
 mod cli;
 mod config;
+mod doctor;
 mod front;
 mod net;
 mod observe;
@@ -39,7 +40,7 @@ pub use worker::own_process;
 pub mod testing {
     pub mod base {
         pub use crate::base::{
-            ByteRegex, ByteSize, CallId, Failure, Question, Reply, ReplyForm, WorkerId,
+            ByteRegex, ByteSize, CallId, Conduct, Failure, Question, Reply, ReplyForm, WorkerId,
         };
         pub mod pattern {
             pub use crate::base::pattern::Pattern;

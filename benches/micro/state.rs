@@ -50,6 +50,7 @@ impl Pool {
                 | Action::Expire { .. }
                 | Action::GiveUp { .. }
                 | Action::Kill(_)
+                | Action::Examine { .. }
                 | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Code;
+use super::{Code, Conduct};
 
 /// Why a call failed. It is cheap to clone: callers that share a run share its failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub enum Failure {
     Timeout {
         /// The time limit that passed.
         after: Duration,
+        /// What the program was seen to do, if it was looked at.
+        conduct: Option<Conduct>,
     },
 }
 
@@ -189,7 +191,7 @@ impl Failure {
             Code::NoWorker => Self::NoWorker { why: "x".into(), retry_after },
             Code::Busy => Self::Busy,
             Code::Draining => Self::Draining,
-            Code::Timeout => Self::Timeout { after: waited },
+            Code::Timeout => Self::Timeout { after: waited, conduct: Some(Conduct::Silent) },
         }
     }
 }

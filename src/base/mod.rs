@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod code;
+pub mod conduct;
 pub mod failure;
 pub mod ids;
 pub mod json;
@@ -20,6 +21,7 @@ pub use call::{
     Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
 pub use code::Code;
+pub use conduct::Conduct;
 pub use failure::Failure;
 pub use ids::{CallId, RouteId, WorkerCount, WorkerId};
 pub use regexes::{ByteRegex, WholeRegex};

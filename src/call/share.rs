@@ -89,7 +89,7 @@ impl Desk {
                 }),
             },
             Some(Err(_)) => failed(Failure::Internal),
-            None => failed(Failure::Timeout { after: start.elapsed() }),
+            None => failed(Failure::Timeout { after: start.elapsed(), conduct: None }),
         }
     }
 }

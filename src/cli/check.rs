@@ -1,6 +1,5 @@
 //! `httpipe check`: validates a configuration and tries one worker of each pool.
 
-mod activity;
 mod advice;
 mod diagnosis;
 mod examination;
@@ -11,7 +10,6 @@ mod functions;
 mod process;
 mod questions;
 mod record;
-mod remedy;
 mod trial;
 
 use std::io;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::framing::{Framing, Framings, IdNames, Matching};
 use super::glob::Glob;
 use super::stamp::Stamps;
+use super::words::shell_word;
 use crate::base::pattern::Pattern;
 use crate::base::{ByteRegex, ByteSize};
 use crate::python::{Function, PythonTarget};
@@ -90,6 +91,14 @@ pub struct LaunchSettings {
     pub watch: Vec<Glob>,
     /// The files that `arguments` stand for; `None`: the arguments themselves may name files.
     pub files: Option<Vec<PathBuf>>,
+}
+
+impl LaunchSettings {
+    /// Returns the program and its arguments as a command of a shell.
+    pub fn command_line(&self) -> String {
+        let words = std::iter::once(&self.name).chain(&self.arguments);
+        words.map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What is said to a new worker before its first call.

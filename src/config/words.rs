@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+use std::fmt::Write as _;
+
 use toml::Value;
 
 /// What only a shell understands, outside of quotes.
@@ -27,6 +29,25 @@ pub fn shell_word(text: &str) -> String {
         return format!("$'{}'", text.escape_debug());
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Writes the text as a TOML string on one line, in the quotes that need the least escaping.
+pub fn quoted(text: &str) -> String {
+    if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' | '\n' | '\r' | '\t' => quoted.extend(letter.escape_default()),
+            _ if letter.is_control() => {
+                write!(quoted, "\\u{:04x}", u32::from(letter)).expect("a string takes everything");
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Cuts a command line into its words as a shell does; `None` if it needs a shell.
@@ -78,5 +99,17 @@ mod tests {
         assert_eq!(shell_word("a.py"), "a.py");
         assert_eq!(shell_word("it's"), "'it'\\''s'");
         assert_eq!(shell_word("a\n"), "$'a\\n'");
+    }
+
+    #[test]
+    fn texts_are_quoted_as_toml_on_one_line() {
+        assert_eq!(quoted("a.b"), "\"a.b\"");
+        assert_eq!(quoted(r"\d"), r"'\d'");
+        for text in ["\\d '\"\n\u{1b}\t", "{ready}\n", "\u{85}\\'", ""] {
+            let line = format!("a = {}", quoted(text));
+            assert!(!line.contains('\n'), "{line}");
+            let read = toml::from_str::<toml::Table>(&line).expect("TOML");
+            assert_eq!(read["a"].as_str(), Some(text));
+        }
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
         Ok(read) => read,
         Err(_) => Err(match limits.too_late {
             TooLate::Server => Failure::RequestTimeout,
-            TooLate::Caller(after) => Failure::Timeout { after },
+            TooLate::Caller(after) => Failure::Timeout { after, conduct: None },
         }),
     }
 }

@@ -159,8 +159,9 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             "the server has no memory for this request or its answer at the moment".into()
         }
         Failure::Draining => "the server is stopping".into(),
-        Failure::Timeout { after } => {
-            format!("the program did not answer within {}", shown(*after)).into()
+        Failure::Timeout { after, conduct } => {
+            let how = conduct.map(|conduct| format!(": {}", conduct.told())).unwrap_or_default();
+            format!("the program did not answer within {}{how}", shown(*after)).into()
         }
     }
 }

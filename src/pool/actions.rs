@@ -35,6 +35,13 @@ pub enum Action<P> {
         /// The call. It may have left the books.
         call: CallId,
     },
+    /// Look at this worker, whose oldest call runs long.
+    Examine {
+        /// The worker.
+        worker: WorkerId,
+        /// Its oldest call.
+        call: CallId,
+    },
     /// Start a worker under this name.
     Start(WorkerId),
     /// Log that this question is refused from now on because it has cost several workers.

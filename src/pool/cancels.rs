@@ -103,7 +103,7 @@ impl Pool {
             return;
         }
         let words = |id: u64| words.replace("{id}", &id.to_string()).into();
-        self.withdraw(now, call, words, |after| Failure::Timeout { after });
+        self.withdraw(now, call, words, |after| Failure::Timeout { after, conduct: None });
     }
 
     /// Takes a call out of the workers that hold it, and tells each so. `words` makes the message

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::crew::{Phase, WorkerBook};
 use super::state::State;
-use crate::base::{CallId, WorkerId};
+use crate::base::{CallId, Conduct, WorkerId};
 use crate::observe::rings::Load;
 use crate::policy::Fingerprint;
 
@@ -47,6 +47,8 @@ pub struct WorkerSummary {
     pub age: Duration,
     /// The oldest call that it holds.
     pub head: Option<HeadSummary>,
+    /// What it was seen to do with that call, if it runs long.
+    pub conduct: Option<Conduct>,
 }
 
 /// The call on which a worker works.
@@ -76,6 +78,7 @@ impl<P> State<P> {
             calls: book.given,
             age: now.saturating_duration_since(book.started),
             head: self.head(now, book),
+            conduct: book.conduct,
         };
         Summary {
             queue_length: self.queue.len(),
@@ -184,12 +187,14 @@ impl<P> State<P> {
         let wait = self.calls.iter().filter_map(|call| call.waits_until).min();
         let run = self.crew.iter().flat_map(|book| self.run_deadlines(book)).map(|(at, _)| at);
         let overdue = self.crew.iter().filter_map(|book| self.overdue_at(book));
+        let look = self.crew.iter().filter_map(|book| self.look_at(book));
         let silent = self.crew.iter().filter_map(|book| self.silent_until(book));
         let deadlines = [
             ("wait in the queue", wait),
             ("caller's deadline", self.alarms.first_caller_deadline()),
             ("time to run", run.min()),
             ("time until a rescue", overdue.min()),
+            ("look at a call that runs long", look.min()),
             ("time to answer anybody", silent.min()),
         ];
         for (what, deadline) in deadlines {

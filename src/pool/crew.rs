@@ -3,6 +3,7 @@
 //! Pure: data and the smallest steps on it; `state` decides. Only this module changes a worker, so
 //! the list of free workers and the census always fit the workers.
 
+mod looks;
 mod owed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::alarms::Alarms;
 use super::rules::Rules;
-use crate::base::{CallId, WorkerCount, WorkerId};
+use crate::base::{CallId, Conduct, WorkerCount, WorkerId};
 use crate::policy::backoff::unit;
 
 /// Limits that recycle a worker are drawn from their last tenth, so that workers that started
@@ -92,6 +93,10 @@ pub(super) struct WorkerBook {
     pub(super) patience: Duration,
     /// Its head runs longer than foreseen: no further call is sent to it.
     pub(super) overdue: bool,
+    /// When it was last looked at because of its head.
+    pub(super) looked: Option<Instant>,
+    /// What it was seen to do with its head.
+    pub(super) conduct: Option<Conduct>,
 }
 
 impl WorkerBook {
@@ -116,6 +121,13 @@ impl WorkerBook {
         let since = self.heard_at;
         let given = self.given_up.iter().map(|call| call.given);
         given.filter(|given| since.is_none_or(|heard| *given >= heard)).min()
+    }
+
+    /// Another of its calls is its oldest from now on.
+    fn has_new_head(&mut self, now: Instant) {
+        self.head_since = now;
+        self.looked = None;
+        self.conduct = None;
     }
 
     /// Returns true if it serves and holds nothing.
@@ -282,6 +294,8 @@ impl Crew {
             proven: false,
             patience: Duration::ZERO,
             overdue: false,
+            looked: None,
+            conduct: None,
         };
         self.workers.insert(id, book);
         id
@@ -308,7 +322,7 @@ impl Crew {
         let book = self.workers.get_mut(&worker)?;
         let was_free = book.held.is_empty();
         if was_free {
-            book.head_since = now;
+            book.has_new_head(now);
             book.busy_since = now;
             Self::leave_free(&mut self.free, worker);
         }
@@ -350,7 +364,7 @@ impl Crew {
             freed: None,
         };
         if was_head {
-            book.head_since = now;
+            book.has_new_head(now);
             book.overdue = false;
         }
         book.proven |= good;

@@ -39,7 +39,8 @@ impl<P> State<P> {
             let Some(call) = self.calls.get(id) else { continue };
             if call.abandoned.is_none() {
                 let after = now.saturating_duration_since(call.accepted);
-                self.push(Action::Expire { call: id, failure: Failure::Timeout { after } });
+                let failure = Failure::Timeout { after, conduct: self.conduct_of(id) };
+                self.push(Action::Expire { call: id, failure });
                 self.caller_left(now, id);
             }
         }
@@ -53,7 +54,7 @@ impl<P> State<P> {
             return false;
         }
         let after = now.saturating_duration_since(call.accepted);
-        self.fail(now, id, Failure::Timeout { after });
+        self.fail(now, id, Failure::Timeout { after, conduct: None });
         true
     }
 
@@ -78,22 +79,29 @@ impl<P> State<P> {
 
     /// Stops a worker in which these calls have run out of time.
     fn stop_for(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
-        let failure = Failure::Timeout { after: self.rules.timeout };
+        let after = self.rules.timeout;
+        let conducts: Vec<_> = late.iter().map(|id| (*id, self.conduct_in(worker, *id))).collect();
         // No back-off, even for a worker without a good answer: a worker that hangs is started
         // again once per `timeout`, which is no storm.
         self.stop_worker(worker, StopReason::Timeout);
         self.blame_for_time(now, worker, late);
         let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
-        let suspect = |_, id| late.contains(&id).then(|| failure.clone());
+        let suspect = |_, id| {
+            let (_, conduct) = conducts.iter().find(|(late, _)| *late == id)?;
+            Some(Failure::Timeout { after, conduct: *conduct })
+        };
         self.clear(now, worker, 0, &lost, suspect);
     }
 
-    /// Sets the alarm for the calls that a worker runs now. One of them may be abandoned, and
-    /// have little time.
+    /// Sets the alarms for the calls that a worker runs now. One of them may be abandoned, and
+    /// have little time; the oldest is looked at if it runs long.
     pub(super) fn note_run_deadline(&mut self, worker: WorkerId) {
         let Some(book) = self.crew.get(worker) else { return };
         if let Some((first, _)) = self.run_deadlines(book).min() {
             self.alarms.at(first);
+        }
+        if let Some(look) = self.look_at(book) {
+            self.alarms.at(look);
         }
     }
 

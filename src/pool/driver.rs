@@ -99,6 +99,7 @@ impl Pool {
                     link.wake();
                 }
             }
+            Action::Examine { worker, call } => self.diagnose(now, worker, call),
             Action::Start(worker) => {
                 let link = self.links.add(worker);
                 self.metrics.worker_started();
@@ -212,7 +213,7 @@ impl Pool {
         match left {
             Some(ended) => {
                 let after = ended.timing.queue;
-                self.finish(ended, Err(Failure::Timeout { after }));
+                self.finish(ended, Err(Failure::Timeout { after, conduct: None }));
             }
             None => self.cancel(now, call),
         }

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use super::lifecycle::wait;
 use super::turns::Turns;
-use crate::base::{ExitReason, PartGate, WorkerId};
+use crate::base::{CallId, ExitReason, PartGate, WorkerId};
+use crate::doctor::Visit;
 use crate::worker::pipes::{Fault, OutOfStep, Pipes};
 use crate::worker::turn::NextLook;
 
@@ -63,6 +64,8 @@ pub(super) struct Link {
     why: RefCell<Option<String>>,
     /// It ended by itself before it was ready.
     ended_early: Cell<bool>,
+    /// What the last look showed that its oldest call made necessary, and that call.
+    pub(super) visited: Cell<Option<(CallId, Visit)>>,
     /// The readers of its answers that come in parts.
     gates: RefCell<Vec<PartGate>>,
 }
@@ -166,6 +169,7 @@ impl Link {
             process: Cell::new(None),
             why: RefCell::default(),
             ended_early: Cell::new(false),
+            visited: Cell::new(None),
             gates: RefCell::default(),
         }
     }
@@ -259,6 +263,11 @@ impl Link {
         gates.retain(|gate| !gate.is_over());
         let is_shut = |gate: &PartGate| gate.poll_room(context).is_pending();
         if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Returns true if a reader does not keep up, so that the worker is not read.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.gates.borrow().iter().any(PartGate::is_shut)
     }
 
     /// Returns how many of the newest calls the worker has read no byte of, now that it has gone.

@@ -21,6 +21,7 @@ mod blame;
 mod calls;
 mod cancels;
 mod deadlines;
+mod diagnose;
 mod driver;
 mod entry;
 mod estimate;
@@ -29,6 +30,7 @@ mod given_up;
 mod ledger;
 mod lifecycle;
 mod links;
+mod long_runs;
 mod losses;
 mod once;
 mod promises;
@@ -106,6 +108,8 @@ pub struct Pool {
     ledger: Ledger,
     /// What workers wrote that is no answer, in the log.
     strays: RefCell<SeldomSaid>,
+    /// What is wrong with its workers, in the log.
+    ill: RefCell<SeldomSaid>,
 }
 
 /// What operators are told of one pool.
@@ -127,6 +131,9 @@ pub struct Report {
     pub lately: Lately,
 }
 
+/// How often the log tells of what workers wrote that is no answer, and of what is wrong with them.
+const STRAYS_EVERY: Duration = Duration::from_mins(1);
+const ILL_EVERY: Duration = Duration::from_mins(10);
 /// How long the kernel may take to end a killed worker. It takes for ever if the program runs as
 /// another user, or waits for a device that does not answer.
 const KILLING: Duration = Duration::from_secs(5);
@@ -150,7 +157,8 @@ impl Pool {
             ledger: Ledger::new(services.seconds, Instant::now()),
             services,
             metrics,
-            strays: RefCell::default(),
+            strays: RefCell::new(SeldomSaid::every(STRAYS_EVERY)),
+            ill: RefCell::new(SeldomSaid::every(ILL_EVERY)),
         });
         // Before the first worker, which waits for it.
         pool.keep_forks();

@@ -44,6 +44,8 @@ use crate::policy::{Backoff, Fingerprint, Overload};
 #[derive(Debug)]
 pub struct State<P> {
     pub(super) rules: Rules,
+    /// How long the oldest call of a worker may run until the first look at it.
+    pub(super) first_look: Duration,
     pub(super) calls: CallBooks<P>,
     pub(super) queue: Queue,
     pub(super) crew: Crew,
@@ -66,6 +68,7 @@ impl<P> State<P> {
     /// `fingerprint` tells questions apart. It is called only while a question is suspected.
     pub fn new(rules: Rules, seed: u64, fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
         Self {
+            first_look: rules.first_look(),
             rules,
             calls: CallBooks::new(),
             queue: Queue::default(),
@@ -243,6 +246,7 @@ impl<P> State<P> {
 
     /// Replaces the rules. No worker is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
+        self.first_look = rules.first_look();
         self.rules = rules;
         self.crew.ids().into_iter().for_each(|worker| self.stop_if_useless(worker));
         self.retire_due();
@@ -280,6 +284,7 @@ impl<P> State<P> {
             self.check_times(now, worker);
             self.check_age(now, worker);
             self.check_head(now, worker);
+            self.check_long_run(now, worker);
         }
         self.check_idle(now);
         self.expire_waits(now);
@@ -356,6 +361,9 @@ impl<P> State<P> {
         call.worker = Some(worker);
         call.holders += 1;
         self.alarms.at(now + self.rules.timeout);
+        if given.was_free {
+            self.alarms.at(now + self.first_look);
+        }
         if !given.was_free && self.rules.in_flight == InFlight::Auto {
             self.alarms.at(given.overdue_at);
         }

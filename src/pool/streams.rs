@@ -122,7 +122,7 @@ impl Pool {
             let has_left = if let Ok(has_left) = in_time {
                 has_left
             } else {
-                gate.hurry(Failure::Timeout { after: worked + patience });
+                gate.hurry(Failure::Timeout { after: worked + patience, conduct: None });
                 over().await
             };
             pool.lifecycle.stream_ends();

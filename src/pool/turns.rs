@@ -116,6 +116,11 @@ impl Turns {
         self.has_answer() && turn.next_look() != NextLook::Soon
     }
 
+    /// Returns true if the worker has written something in this turn.
+    pub(super) fn has_output(&self) -> bool {
+        matches!(&*self.now.borrow(), Now::Asked { turn, .. } if !turn.is_silent())
+    }
+
     pub(super) fn is_resting(&self) -> bool {
         matches!(&*self.now.borrow(), Now::Rests { .. })
     }

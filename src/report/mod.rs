@@ -32,7 +32,5 @@ pub use history::{History, SecondSample};
 pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
 };
-pub use status::{CacheStatus, ServerStatus, Status, VERSION};
-#[cfg(test)]
-use status::{Notice, NoticeLevel};
+pub use status::{CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
 pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};

@@ -45,10 +45,7 @@ fn command(launch: &LaunchSettings, whole: bool) -> String {
     let name = shell_word(&launch.name);
     match launch.arguments.as_slice() {
         [] => name,
-        arguments if whole => {
-            let words = arguments.iter().map(|argument| shell_word(argument));
-            std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
-        }
+        _ if whole => launch.command_line(),
         _ => format!("{name} …"),
     }
 }

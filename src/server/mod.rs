@@ -10,6 +10,7 @@ mod announce;
 mod app;
 mod begin;
 mod descriptors;
+mod diagnoses;
 mod listeners;
 mod operator;
 mod reload;

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::about::{about, keeps_answers};
 use super::app::Server;
+use super::diagnoses;
 use crate::admin::{Operator, Replace};
 use crate::base::WorkerId;
 use crate::config::Hosts;
@@ -58,7 +59,7 @@ impl Operator for AdminDesk {
                 loaded: app.loaded.elapsed(),
                 threads: config.threads,
             },
-            notices: Vec::new(),
+            notices: app.pools().iter().flat_map(|pool| diagnoses::notices(pool)).collect(),
             pools: pools.collect(),
             cache: CacheStatus {
                 bytes: cache.bytes(),
@@ -146,7 +147,7 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         age: worker.age,
         cpu: None,
         memory: None,
-        verdict: None,
+        verdict: worker.conduct.map(|conduct| conduct.label().into()),
         head: worker.head.map(|head| Head {
             call: head.call.name(),
             route: routes.remove(&head.call).unwrap_or_default().into(),

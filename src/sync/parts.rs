@@ -119,10 +119,15 @@ impl<E> Contents<E> {
         self.bytes < limit && !self.is_tight
     }
 
+    /// Returns true if parts are wanted, and there is no room for more.
+    fn is_shut(&self, limit: usize) -> bool {
+        !self.has_room(limit) && !self.left && self.end.is_none()
+    }
+
     /// Cuts off a receiver that has fallen behind while there is a hurry. Returns the tasks to
     /// wake.
     fn cut_off(&mut self, limit: usize) -> [Option<Waker>; 2] {
-        if self.has_room(limit) || self.end.is_some() || self.left {
+        if !self.is_shut(limit) {
             return [None, None];
         }
         let Some(error) = self.hurry.take() else { return [None, None] };
@@ -181,7 +186,7 @@ impl<E> Gate<E> {
     /// waits at a time.
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.0.lock();
-        if contents.has_room(self.0.limit) || contents.left || contents.end.is_some() {
+        if !contents.is_shut(self.0.limit) {
             return Poll::Ready(());
         }
         contents.room = Some(context.waker().clone());
@@ -208,6 +213,11 @@ impl<E> Gate<E> {
             contents.cut_off(self.0.limit)
         };
         others.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Returns true if parts are wanted, and there is no room for more.
+    pub fn is_shut(&self) -> bool {
+        self.0.lock().is_shut(self.0.limit)
     }
 
     /// Returns true if no more parts will come, or none are wanted.

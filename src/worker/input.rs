@@ -75,6 +75,12 @@ impl Input {
         self.pipe.as_ref().and_then(|pipe| rustix::io::ioctl_fionread(pipe).ok()).unwrap_or(0)
     }
 
+    /// Returns how many bytes nobody has read yet, also of an input that has ended.
+    pub(super) fn in_pipe(&self) -> u64 {
+        let rest = self.rest.as_ref().and_then(|rest| rustix::io::ioctl_fionread(rest).ok());
+        rest.unwrap_or_else(|| self.left())
+    }
+
     /// Returns true if the input has ended, or no process has its other end.
     pub(super) fn has_no_reader(&self) -> bool {
         let Some(pipe) = &self.pipe else { return true };

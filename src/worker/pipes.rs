@@ -59,6 +59,8 @@ pub struct Pipes {
     asked: u64,
     /// All bytes that were written to the worker so far.
     written: u64,
+    /// All bytes that were read from it while it served.
+    read: u64,
     /// The newest calls, oldest first, each with the count in `asked` at which its question begins.
     /// It holds at most as many calls as are open, and every open call that the worker has not
     /// read.
@@ -144,6 +146,7 @@ impl Pipes {
             mark: Mark::of(&wire.framing.reply),
             asked: 0,
             written: 0,
+            read: 0,
             begins: VecDeque::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
@@ -202,6 +205,28 @@ impl Pipes {
         self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
     }
 
+    /// Returns how much of a question of this length the worker has not read.
+    pub fn unread_of(&self, call: CallId, length: usize) -> u64 {
+        let Some((_, begin)) = self.begins.iter().find(|(id, _)| *id == call) else { return 0 };
+        let read = self.written.saturating_sub(self.input.in_pipe());
+        (begin + length as u64).saturating_sub(read).min(length as u64)
+    }
+
+    /// Returns how many bytes were read from the worker while it served.
+    pub fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// Returns true if a part of a message was read.
+    pub fn has_part(&self) -> bool {
+        !self.incoming.is_empty()
+    }
+
+    /// Returns true if the worker has written something that was not read yet.
+    pub fn has_output(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.stdout).is_ok_and(|left| left > 0)
+    }
+
     /// Looks, with a system call, whether an idle worker has written anything. Must be called right
     /// before its next question, or what it wrote would be taken for the answer. Does not look if
     /// the protocol lets the worker write unasked.
@@ -253,7 +278,11 @@ impl Pipes {
             self.incoming.reserve(READ_ROOM);
         }
         let stdout = Pin::new(&mut self.stdout);
-        tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming)
+        let read = tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming);
+        if let Poll::Ready(Ok(count)) = read {
+            self.read += count as u64;
+        }
+        read
     }
 
     /// Reads once, with a system call, without asking the runtime whether there is anything. For a
@@ -418,6 +447,7 @@ impl Pipes {
             let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes));
             let count = read.unwrap_or(0);
             self.incoming.extend_from_slice(&bytes[..count]);
+            self.read += count as u64;
             all += count;
             // A pipe is read in full unless it is empty; a terminal may give less.
             if count == 0 || all > READ_ROOM {

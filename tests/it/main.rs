@@ -17,6 +17,7 @@ mod cors;
 mod crash;
 mod deadlines;
 mod deploy;
+mod diagnosis;
 mod drain;
 mod eof;
 mod faults;

@@ -12,6 +12,7 @@ mod ahead;
 mod ends;
 mod floors;
 mod given_up;
+mod looks;
 mod model;
 mod oracle;
 mod overload;

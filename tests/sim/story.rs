@@ -19,6 +19,8 @@ pub(crate) struct Story {
     pub(crate) state: State<Name>,
     pub(crate) now: Instant,
     pub(crate) ids: HashMap<Name, CallId>,
+    /// The calls whose worker the core wanted to be looked at, each with the time.
+    pub(crate) looks: Vec<(Name, Instant)>,
 }
 
 pub(crate) fn rules() -> Rules {
@@ -55,7 +57,8 @@ impl Story {
             name.split(' ').next().hash(&mut hasher);
             Fingerprint(hasher.finish())
         };
-        Self { state: State::new(rules, 1, question), now: Instant::now(), ids: HashMap::new() }
+        let (now, ids) = (Instant::now(), HashMap::new());
+        Self { state: State::new(rules, 1, question), now, ids, looks: Vec::new() }
     }
 
     /// A pool with this many workers that has measured calls of 10 µs and sends ahead.
@@ -77,12 +80,13 @@ impl Story {
     pub(crate) fn settle(&mut self) -> Vec<String> {
         self.state.settle(self.now);
         self.state.check().expect("the books hold");
-        self.state.take_actions().into_iter().map(|action| self.words(action)).collect()
+        let actions = self.state.take_actions();
+        actions.into_iter().filter_map(|action| self.words(action)).collect()
     }
 
-    fn words(&self, action: Action<Name>) -> String {
+    fn words(&mut self, action: Action<Name>) -> Option<String> {
         let name = |id| self.state.payload(id).copied().expect("in the books");
-        match action {
+        Some(match action {
             Action::Give { worker, call } => format!("give {} to {worker}", name(call)),
             Action::GiveUp { worker, call } => {
                 let name = self.ids.iter().find(|(_, id)| **id == call).expect("it arrived").0;
@@ -90,11 +94,15 @@ impl Story {
             }
             Action::Fail(ended, failure) => format!("fail {} {}", ended.payload, failure.code()),
             Action::Expire { call, failure } => format!("expire {} {}", name(call), failure.code()),
+            Action::Examine { call, .. } => {
+                self.looks.push((name(call), self.now));
+                return None;
+            }
             Action::Start(worker) => format!("start {worker}"),
             Action::Refuse(_) => "refuse from now on".to_owned(),
             Action::Kill(worker) => format!("kill {worker}"),
             Action::Stop(worker, reason) => format!("stop {worker} {reason:?}"),
-        }
+        })
     }
 
     pub(crate) fn arrive(

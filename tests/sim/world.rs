@@ -405,6 +405,7 @@ impl World {
             }
             Action::Give { worker, call } => self.give(worker, call),
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
+            Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
             Action::Refuse(question) => {
                 let question = usize::try_from(question.0).expect("it was a serial");
                 self.oracle.suspicion.refuse(question, self.oracle.now)

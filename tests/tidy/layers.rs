@@ -20,7 +20,11 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["base"]),
     ("net", &["sync", "config"]),
     ("worker", &["sync", "base", "python", "config", "wire"]),
-    ("pool", &["sync", "base", "report", "config", "observe", "wire", "policy", "worker"]),
+    ("doctor", &["base", "config", "worker"]),
+    (
+        "pool",
+        &["sync", "base", "report", "config", "observe", "wire", "policy", "worker", "doctor"],
+    ),
     ("cache", &["base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
@@ -29,10 +33,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "systemd", "watch", "base", "report", "sync", "config", "observe", "net", "worker",
-            "pool", "cache", "call", "front", "admin",
+            "doctor", "pool", "cache", "call", "front", "admin",
         ],
     ),
-    ("cli", &["base", "config", "wire", "worker", "front", "admin", "server"]),
+    ("cli", &["base", "config", "wire", "worker", "doctor", "front", "admin", "server"]),
 ];
 
 /// Rooms with circles that are still to be untied; the list only gets shorter.

@@ -5,11 +5,9 @@
 use bytes::Bytes;
 use toml::Value;
 
-use super::framings::quoted;
 use super::record::TrialPhase;
 use crate::base::pattern::{Match, Pattern};
-use crate::config::Framing;
-use crate::config::words::shell_word;
+use crate::config::words::{quoted, shell_word};
 use crate::worker::process::Exit;
 
 /// Writes a name as a TOML key.
@@ -77,25 +75,6 @@ pub(super) fn row_name(phase: TrialPhase) -> String {
         TrialPhase::Hello(number) => format!("hello {number}"),
         TrialPhase::Probe => "probe".to_owned(),
         TrialPhase::Sample => "question".to_owned(),
-    }
-}
-
-/// Writes a framing as in a configuration.
-pub(super) fn shown(framing: &Framing) -> String {
-    match framing {
-        Framing::Line => "line".to_owned(),
-        Framing::Nul => "nul".to_owned(),
-        Framing::Lines(count) => format!("lines:{count}"),
-        Framing::Block => "block".to_owned(),
-        Framing::Until(text) => format!("until:{text}"),
-        Framing::LastLine(regex) => format!("last-line:{regex}"),
-        Framing::U16 => "u16".to_owned(),
-        Framing::U32 => "u32".to_owned(),
-        Framing::U32le => "u32le".to_owned(),
-        Framing::Netstring => "netstring".to_owned(),
-        Framing::ContentLength => "content-length".to_owned(),
-        Framing::Turn => "turn".to_owned(),
-        Framing::Eof => "eof".to_owned(),
     }
 }
 

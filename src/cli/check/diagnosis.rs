@@ -10,10 +10,11 @@ use bytes::BytesMut;
 use super::advice::{option_for, row_name, toml_key};
 use super::examination::Examination;
 use super::finding::{Finding, escaped, row, time};
-use super::framings::{quoted, ready_for};
+use super::framings::ready_for;
 use super::record::{Exchange, Record, TrialEnd};
-use super::remedy::{Remedy, command, shell_word};
+use crate::config::words::{quoted, shell_word};
 use crate::config::{Framing, PoolSettings};
+use crate::doctor::remedy::Remedy;
 use crate::wire::{Correlator, Decoder, Received};
 
 pub(super) use answers::misfit;
@@ -40,7 +41,7 @@ impl Diagnosis<'_> {
     pub(super) fn report(&self) -> String {
         let record = self.record();
         let mut report =
-            format!("pool `{}`: {}\n", self.name(), command(&self.settings.program.launch));
+            format!("pool `{}`: {}\n", self.name(), self.settings.program.launch.command_line());
         if record.is_started {
             let how = match record.doubt {
                 None => ", and waits for its input",
@@ -125,7 +126,7 @@ impl Diagnosis<'_> {
     }
 
     fn with_command(&self, message: String) -> Finding {
-        let command = command(&self.settings.program.launch);
+        let command = self.settings.program.launch.command_line();
         match &self.place.command {
             Some(place) => Finding::error(message).row("command", format!("{command}  ({place})")),
             None => Finding::error(message).row("command", command),

@@ -3,7 +3,7 @@
 //! Pure: data only. `examine` fills it in, `diagnosis` interprets it.
 
 use super::record::Record;
-use super::remedy::Remedy;
+use crate::doctor::remedy::Remedy;
 
 /// What was found out about one pool.
 #[derive(Debug)]

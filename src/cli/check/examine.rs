@@ -2,18 +2,17 @@
 //! or with remedies, depending on what the last one did.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::advice::shown;
 use super::diagnosis::misfit;
 use super::examination::{Examination, RemedyResults};
 use super::framings::{cuts_one, fittings};
 use super::questions::{Plan, Planned};
 use super::record::{Exchange, Record, TrialEnd, TrialPhase};
-use super::remedy::{self, Remedy};
 use super::trial::{Limits, TrialContext, try_one};
 use crate::config::{Matching, PoolSettings};
+use crate::doctor::remedy::{self, Remedy};
+use crate::doctor::stdbuf_of;
 use crate::worker::process::Exit;
 
 /// The time that a worker with a remedy has beside what the first one took.
@@ -145,13 +144,14 @@ fn remedies(pool: &PoolSettings, record: &Record) -> Vec<Remedy> {
         return Vec::new();
     }
     if record.is_silent() {
-        let mut remedies = remedy::against_silence(pool, find_stdbuf(pool).as_deref());
+        let mut remedies =
+            remedy::against_silence(pool, stdbuf_of(&pool.program.launch).as_deref());
         remedies.extend(remedy::one_question(pool).filter(|_| !record.late_output().is_empty()));
         return remedies;
     }
     let outputs = record.misframed();
     let is_one = |framing: &str| outputs.iter().all(|output| cuts_one(framing, output));
-    let current = shown(&pool.program.wire.framing.reply);
+    let current = pool.program.wire.framing.reply.to_string();
     if outputs.iter().any(|output| cuts_one(&current, output)) {
         // The framing fits, and something else is written at times.
         return Vec::new();
@@ -183,11 +183,4 @@ fn remedy_limits(pool: &PoolSettings, record: &Record) -> Limits {
     let start = 2 * (record.start + waited) + REMEDY_EXTRA;
     let answer = 4 * took.max(waited) + REMEDY_EXTRA;
     Limits { start: start.min(pool.rules.start_timeout), answer: answer.min(pool.rules.timeout) }
-}
-
-/// Looks for `stdbuf` in the `PATH` of the worker.
-fn find_stdbuf(pool: &PoolSettings) -> Option<PathBuf> {
-    let path = &pool.program.launch.env.iter().find(|(name, _)| name == "PATH")?.1;
-    let places = std::env::split_paths(path).map(|folder| folder.join("stdbuf"));
-    places.map(|place| pool.program.launch.dir.join(place)).find(|place| place.is_file())
 }

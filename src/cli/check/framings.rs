@@ -2,8 +2,6 @@
 //!
 //! Pure. The decoder that the server would use confirms each guess.
 
-use std::fmt::Write as _;
-
 use bytes::BytesMut;
 use regex::bytes::Regex;
 
@@ -66,25 +64,6 @@ pub(super) fn ready_for(banner: &[u8]) -> Option<String> {
     let end = format!("{}{}", general(last), general(empty_lines));
     let candidates = [end.clone(), format!("(?s)^{}.*{end}", general(first))];
     candidates.into_iter().find(|pattern| takes_all(pattern, banner))
-}
-
-/// Writes the text as a TOML string on one line, in the quotes that need the least escaping.
-pub(super) fn quoted(text: &str) -> String {
-    if text.contains(['"', '\\']) && !text.contains(|it: char| it == '\'' || it.is_control()) {
-        return format!("'{text}'");
-    }
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' | '\n' | '\r' | '\t' => quoted.extend(letter.escape_default()),
-            _ if letter.is_control() => {
-                write!(quoted, "\\u{:04x}", u32::from(letter)).expect("a string takes everything");
-            }
-            _ => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// Returns true if this framing finds exactly one message.
@@ -206,17 +185,5 @@ mod tests {
         // The prompt alone also matches in the first line.
         assert_eq!(ready("a > b\n> "), "(?s)^a > b.*> ");
         assert_eq!(ready_for(b"\xff\n"), None);
-    }
-
-    #[test]
-    fn texts_are_quoted_as_toml_on_one_line() {
-        assert_eq!(quoted("a.b"), "\"a.b\"");
-        assert_eq!(quoted(r"\d"), r"'\d'");
-        for text in ["\\d '\"\n\u{1b}\t", "{ready}\n", "\u{85}\\'", ""] {
-            let line = format!("a = {}", quoted(text));
-            assert!(!line.contains('\n'), "{line}");
-            let read = toml::from_str::<toml::Table>(&line).expect("TOML");
-            assert_eq!(read["a"].as_str(), Some(text));
-        }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::Conduct;
+use crate::doctor::Signs;
 use crate::worker::look::Look;
 use crate::worker::process::Exit;
 
@@ -162,17 +164,22 @@ impl Record {
 }
 
 impl Stall {
-    /// A worker that uses less CPU time per second than this is idle.
-    const IDLE: Duration = Duration::from_millis(100);
-
     /// Returns true if the worker read everything, is idle, and wrote nothing.
     pub(super) fn is_silent(&self) -> bool {
-        self.output.is_empty() && self.unread == 0 && !self.computes()
+        matches!(self.signs().conduct(), Conduct::HoldsOutput | Conduct::Silent)
     }
 
-    /// Returns true if the worker is still computing.
-    pub(super) fn computes(&self) -> bool {
-        !self.waits && (self.runs || self.recent_cpu >= Self::IDLE)
+    /// Returns what was seen of the worker in its last second.
+    pub(super) fn signs(&self) -> Signs {
+        Signs {
+            watched: Duration::from_secs(1),
+            cpu: self.recent_cpu,
+            runs: self.runs,
+            writes: false,
+            has_part: !self.output.is_empty(),
+            unread: self.unread,
+            waits: self.waits,
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio_util::task::TaskTracker;
 
-use super::activity::Activity;
 use super::process::{Event, TriedProcess};
 use super::questions::Planned;
 use super::record::{Exchange, Record, RecordedBanner, Stall, TrialEnd, TrialPhase};
 use crate::base::{ByteRegex, WorkerId};
 use crate::config::{Framing, PoolSettings};
+use crate::doctor::Activity;
 use crate::wire::{Correlator, Decoder, Encoder};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
@@ -352,7 +352,7 @@ impl TriedWorker<'_> {
             output_at_end: Vec::new(),
         };
         // A worker that computes would not notice that its input was closed.
-        if stall.computes() {
+        if stall.signs().computes() {
             self.worker.stdin = None;
         } else {
             stall.output_at_end = self.close_input().await;

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use self::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
 use self::text::MetricsPage;
-use crate::base::{ExitReason, WorkerCounts};
+use crate::base::{Conduct, ExitReason, WorkerCounts};
 
 /// All metrics of one server. Two servers in one process share nothing.
 #[derive(Debug, Default)]
@@ -190,6 +190,11 @@ impl PoolMetrics {
         self.0.exits[reason as usize].add(1);
     }
 
+    /// Counts a call whose worker was found to do this.
+    pub fn diagnosed(&self, conduct: Conduct) {
+        self.0.diagnoses[conduct as usize].add(1);
+    }
+
     /// Counts messages of workers that were dropped.
     pub fn message_dropped(&self, reason: Dropping, messages: u64) {
         if messages > 0 {
@@ -252,6 +257,7 @@ mod tests {
         pool.worker_started();
         pool.worker_ended(ExitReason::TooBig);
         pool.message_dropped(Dropping::Late, 2);
+        pool.diagnosed(Conduct::Silent);
         metrics.connections(3);
         metrics.connections(-1);
         metrics.cache_bytes(77);
@@ -275,6 +281,7 @@ mod tests {
             ("httpipe_worker_exits_total{pool=\"fib\",reason=\"too_big\"}", "1"),
             ("httpipe_worker_exits_total{pool=\"fib\",reason=\"stopped\"}", "0"),
             ("httpipe_messages_dropped_total{pool=\"fib\",reason=\"late\"}", "2"),
+            ("httpipe_diagnoses_total{pool=\"fib\",verdict=\"silent\"}", "1"),
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
             ("httpipe_cache_bytes ", "77"),
             ("httpipe_held_bytes ", "88"),
@@ -357,6 +364,9 @@ mod tests {
             assert!(
                 help("httpipe_messages_dropped_total").contains(&format!("`{}`", reason.label()))
             );
+        }
+        for conduct in Conduct::ALL {
+            assert!(help("httpipe_diagnoses_total").contains(&format!("`{}`", conduct.label())));
         }
         for reason in ExitReason::ALL {
             assert!(help("httpipe_worker_exits_total").contains(&format!("`{}`", reason.label())));

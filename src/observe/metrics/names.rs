@@ -10,7 +10,7 @@ use super::labels::{CacheResult, Denial, Dropping, OperatorAction};
 use super::series::BOUNDS;
 use super::series::{Numbers, RouteSeries};
 use super::text::Samples;
-use crate::base::ExitReason;
+use crate::base::{Conduct, ExitReason};
 
 /// How the numbers of a metric behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +210,24 @@ pub const ALL: &[Metric] = &[
             for pool in &numbers.series.pools {
                 for (reason, count) in Dropping::ALL.iter().zip(&pool.dropped) {
                     to.number(&[&pool.name, reason.label()], count.value());
+                }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_diagnoses_total",
+        kind: MetricKind::Counter,
+        unit: "calls",
+        labels: &["pool", "verdict"],
+        help: "Calls that ran long enough for a look at their worker, by what it was found to do: \
+               `holds_output` (it has read the question, waits for the next and has written nothing), \
+               `half_answer` (it has written a part of an answer, and nothing since), `not_reading` \
+               (it does not read the question), `silent` (it has read the question, uses no CPU and \
+               writes nothing) or `works`; a call may be found in several",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                for (conduct, count) in Conduct::ALL.iter().zip(&pool.diagnoses) {
+                    to.number(&[&pool.name, conduct.label()], count.value());
                 }
             }
         },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
-use crate::base::{ExitReason, WorkerCounts};
+use crate::base::{Conduct, ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets, in nanoseconds, and in seconds as the text format
 /// writes them. They tell calls of microseconds apart as well as calls of minutes.
@@ -204,6 +204,8 @@ pub(super) struct PoolSeries {
     pub(super) dropped: [Counter; Dropping::ALL.len()],
     /// Requests that the cache has answered.
     pub(super) hits: Counter,
+    /// In the order of [`Conduct::ALL`].
+    pub(super) diagnoses: [Counter; Conduct::ALL.len()],
 }
 
 impl PoolSeries {

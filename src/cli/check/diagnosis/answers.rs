@@ -5,12 +5,13 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Diagnosis;
-use crate::cli::check::advice::{named, pattern_for, shown};
+use crate::cli::check::advice::{named, pattern_for};
 use crate::cli::check::finding::{Finding, escaped};
-use crate::cli::check::framings::{fittings, quoted};
+use crate::cli::check::framings::fittings;
 use crate::cli::check::record::{Exchange, Record, TrialEnd, TrialPhase};
-use crate::cli::check::remedy::{framing_change, shell_word};
+use crate::config::words::{quoted, shell_word};
 use crate::config::{Framing, PoolSettings, ReplyShape};
+use crate::doctor::remedy::framing_change;
 use crate::wire::{CANCELLED_UNASKED, Decoder, Judge, Verdict};
 
 /// Returns what is wrong with the answer of this exchange; `None`: it fits `reply` or `error`.
@@ -62,7 +63,8 @@ impl Diagnosis<'_> {
                 .row("it wrote", escaped(&exchange.extra))
                 .hint("remove `answer = false`");
         }
-        let framing = shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
+        let framing =
+            self.settings.program.wire.framing.reply.to_string().escape_debug().to_string();
         let message = format!("pool `{name}` writes more than one answer to one question");
         let extra = format!("{}, under framing `{framing}`", escaped(&exchange.extra));
         let finding = asked(Finding::error(message)).row("it wrote", escaped(&exchange.output));

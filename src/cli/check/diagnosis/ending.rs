@@ -3,13 +3,15 @@
 //! Pure.
 
 use super::Diagnosis;
+use crate::base::Conduct;
 use crate::base::units::show_duration;
-use crate::cli::check::advice::{ending, named, shown};
+use crate::cli::check::advice::{ending, named};
 use crate::cli::check::finding::{Finding, escaped, time};
-use crate::cli::check::framings::{quoted, ready_for};
+use crate::cli::check::framings::ready_for;
 use crate::cli::check::record::{OUTPUT_MAX, Stall, TrialEnd, TrialPhase};
-use crate::cli::check::remedy::{framing_change, missing_options};
+use crate::config::words::quoted;
 use crate::config::{Framing, Matching};
+use crate::doctor::remedy::{framing_change, missing_options};
 use crate::worker::advice::missing_part;
 use crate::worker::process::Exit;
 
@@ -140,7 +142,7 @@ impl Diagnosis<'_> {
         let asked = |finding: Finding| finding.row("asked", escaped(&stall.question));
         if !stall.output.is_empty() {
             let framing =
-                shown(&self.settings.program.wire.framing.reply).escape_debug().to_string();
+                self.settings.program.wire.framing.reply.to_string().escape_debug().to_string();
             let name = self.name();
             let message = format!("the answer of pool `{name}` never ends under `{framing}`");
             let finding = asked(Finding::error(message)).row("it wrote", escaped(&stall.output));
@@ -160,18 +162,19 @@ impl Diagnosis<'_> {
             }
             _ => asked(self.not_ready()),
         };
-        if stall.computes() {
+        let conduct = stall.signs().conduct();
+        if conduct == Conduct::Works {
             let cpu = time(stall.recent_cpu);
             let how =
                 format!("it was still computing after {waited} ({cpu} of CPU in the last second)");
             return self.with_stderr(finding.row("but", how)).hint(self.more_time(stall.phase));
         }
-        if stall.unread > 0 {
+        if conduct == Conduct::NotReading {
             let how = format!("it left {} bytes of the question unread", stall.unread);
             let finding = self.with_stderr(finding.row("but", format!("{how} for {waited}")));
             return finding.hint("a worker must read its questions from stdin");
         }
-        let what = if stall.waits {
+        let what = if conduct == Conduct::HoldsOutput {
             "it read the question, wrote nothing, and waits for the next".to_owned()
         } else {
             format!("it read the question and wrote nothing for {waited}")

@@ -1,13 +1,11 @@
 //! Remedies: other ways to launch a program, or to read its answers.
 //!
-//! Pure. `check` tries a remedy before it recommends it.
+//! Pure. `check` tries a remedy before it recommends it; a server that runs can only name it.
 
 use std::path::Path;
 
-use super::advice::shown;
-use super::framings::quoted;
 use crate::config::framing::Framings;
-pub(super) use crate::config::words::shell_word;
+use crate::config::words::quoted;
 use crate::config::{Framing, LaunchSettings, Matching, PoolSettings};
 
 /// The variable that makes Python write at once.
@@ -27,20 +25,20 @@ const OPTIONS: &[(&str, &[&str])] = &[
 
 /// A remedy.
 #[derive(Debug)]
-pub(super) struct Remedy {
+pub struct Remedy {
     /// Its name in the report.
-    pub(super) name: String,
+    pub name: String,
     /// The line to write in the configuration file.
-    pub(super) change: String,
+    pub change: String,
     /// What to write on the command line instead, if that can say it.
-    pub(super) option: Option<String>,
+    pub option: Option<String>,
     /// The pool with this remedy.
-    pub(super) settings: PoolSettings,
+    pub settings: PoolSettings,
 }
 
 /// Returns the remedies against output that is held back, in the order to try them. `stdbuf`: its
 /// path, if it is installed.
-pub(super) fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec<Remedy> {
+pub fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec<Remedy> {
     let launch = &pool.program.launch;
     let mut remedies = Vec::new();
     if let Some(options) = missing_options(launch) {
@@ -73,8 +71,30 @@ pub(super) fn against_silence(pool: &PoolSettings, stdbuf: Option<&Path>) -> Vec
     remedies
 }
 
+/// Returns the change that most likely helps a program that holds its output back and cannot be
+/// tried out, as a line of the configuration. `…` stands for the arguments of the command.
+pub fn likeliest(pool: &PoolSettings, stdbuf: Option<&Path>) -> Option<String> {
+    let launch = &pool.program.launch;
+    let command = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let more = if launch.arguments.is_empty() { "" } else { ", …" };
+        format!("command = [{}{more}]", words.join(", "))
+    };
+    if let Some(options) = missing_options(launch) {
+        return Some(command(&[&[&*launch.name], options].concat()));
+    }
+    let is_script = Path::new(&launch.name).extension().is_some_and(|end| end == "py");
+    if is_script && !is_python_unbuffered(launch) {
+        return Some(format!("env = {{ {PYTHON} = \"1\" }}"));
+    }
+    if stdbuf.is_some() && !launch.name.ends_with("stdbuf") {
+        return Some(command(&["stdbuf", "-oL", &launch.name]));
+    }
+    (!launch.tty).then(|| "tty = true".to_owned())
+}
+
 /// Returns the remedy of giving each process one question: it answers at the end of its input.
-pub(super) fn one_question(pool: &PoolSettings) -> Option<Remedy> {
+pub fn one_question(pool: &PoolSettings) -> Option<Remedy> {
     if !pool.program.start.hello.is_empty() || pool.program.wire.stream.is_some() {
         return None;
     }
@@ -91,7 +111,7 @@ pub(super) fn one_question(pool: &PoolSettings) -> Option<Remedy> {
 }
 
 /// Returns options with which this program, if it is known, would write each line at once.
-pub(super) fn missing_options(launch: &LaunchSettings) -> Option<&'static [&'static str]> {
+pub fn missing_options(launch: &LaunchSettings) -> Option<&'static [&'static str]> {
     let file = Path::new(&launch.name).file_name().and_then(|name| name.to_str())?;
     let (known, options) = OPTIONS.iter().find(|(known, _)| is_called(file, known))?;
     let is_python = matches!(*known, "python" | "pypy");
@@ -105,7 +125,7 @@ fn is_python_unbuffered(launch: &LaunchSettings) -> bool {
 }
 
 /// Returns the remedy of reading answers in this framing.
-pub(super) fn framed(pool: &PoolSettings, reply: &str) -> Option<Remedy> {
+pub fn framed(pool: &PoolSettings, reply: &str) -> Option<Remedy> {
     let framing = Framing::parse(reply).ok()?;
     let wire = &pool.program.wire;
     let change = framing_change(&wire.framing.send, reply);
@@ -119,8 +139,8 @@ pub(super) fn framed(pool: &PoolSettings, reply: &str) -> Option<Remedy> {
 }
 
 /// Writes the framing of questions and answers as a line of the configuration file.
-pub(super) fn framing_change(send: &Framing, reply: &str) -> String {
-    format!("framing = {{ send = {}, reply = {} }}", quoted(&shown(send)), quoted(reply))
+pub fn framing_change(send: &Framing, reply: &str) -> String {
+    format!("framing = {{ send = {}, reply = {} }}", quoted(&send.to_string()), quoted(reply))
 }
 
 fn launched(pool: &PoolSettings, launch: LaunchSettings) -> PoolSettings {
@@ -135,16 +155,9 @@ impl Remedy {
         let words = std::iter::once(&launch.name).chain(&launch.arguments);
         let words: Vec<String> = words.map(|word| quoted(word)).collect();
         let change = format!("command = [{}]", words.join(", "));
-        let option = Some(format!("`-- {}`", command(&launch)));
+        let option = Some(format!("`-- {}`", launch.command_line()));
         Self { name, change, option, settings: launched(pool, launch) }
     }
-}
-
-/// Writes the program and its arguments as a shell command.
-pub(super) fn command(launch: &LaunchSettings) -> String {
-    let words = std::iter::once(&launch.name).chain(&launch.arguments);
-    let words: Vec<String> = words.map(|word| shell_word(word)).collect();
-    words.join(" ")
 }
 
 /// Returns true if the file has this name, with or without a version: `python3.12` is `python`.
@@ -180,5 +193,23 @@ mod tests {
         );
         assert_eq!(changes("/usr/bin/python3", &["-u", "a.py"], false), ["tty = true"]);
         assert_eq!(changes("pythonic", &[], false), ["tty = true"]);
+    }
+
+    #[test]
+    fn the_likeliest_change_fits_the_program_and_tells_no_argument() {
+        let stdbuf = Path::new("/usr/bin/stdbuf");
+        let change = |name: &str, arguments: &[&str], stdbuf| {
+            let mut pool = PoolSettings::for_tests();
+            pool.program.launch.name = name.to_owned();
+            pool.program.launch.arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+            likeliest(&pool, stdbuf).expect("a change")
+        };
+        let secret = &["-k", "secret"];
+        assert_eq!(change("python3", secret, None), r#"command = ["python3", "-u", …]"#);
+        assert_eq!(change("./a.py", secret, None), r#"env = { PYTHONUNBUFFERED = "1" }"#);
+        assert_eq!(change("a", secret, Some(stdbuf)), r#"command = ["stdbuf", "-oL", "a", …]"#);
+        assert_eq!(change("a", &[], Some(stdbuf)), r#"command = ["stdbuf", "-oL", "a"]"#);
+        assert_eq!(change("a", secret, None), "tty = true");
+        assert_eq!(change("stdbuf", secret, Some(stdbuf)), "tty = true");
     }
 }

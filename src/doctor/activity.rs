@@ -12,30 +12,30 @@ const RECENT: Duration = Duration::from_secs(1);
 
 /// What a worker and its descendants did lately.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub struct Activity {
     /// The samples of the last second, oldest first.
     recent: Vec<(Instant, CpuUse)>,
 }
 
 /// The CPU use of a worker and its descendants at one moment.
-#[derive(Clone, Copy, Debug)]
-struct CpuUse {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuUse {
     /// CPU time of all of them since they started.
-    time: Duration,
+    pub time: Duration,
     /// At least one thread runs, or waits for a processor or a disk.
-    runs: bool,
+    pub runs: bool,
 }
 
 impl Activity {
     /// Takes note of what the worker does now. Its first process must not be reaped yet.
-    pub(super) fn observe(&mut self, leader: u32) {
+    pub fn observe(&mut self, leader: u32) {
         let now = Instant::now();
         self.recent.retain(|(at, _)| now.duration_since(*at) <= RECENT);
-        self.recent.push((now, cpu_use(leader)));
+        self.recent.extend(CpuUse::of(leader).map(|cpu_use| (now, cpu_use)));
     }
 
     /// Returns the CPU time that it used in the last second.
-    pub(super) fn recent_cpu(&self) -> Duration {
+    pub fn recent_cpu(&self) -> Duration {
         match (self.recent.first(), self.recent.last()) {
             (Some((_, before)), Some((_, after))) => after.time.saturating_sub(before.time),
             _ => Duration::ZERO,
@@ -44,29 +44,35 @@ impl Activity {
 
     /// Returns true if it wanted a processor at every moment of the last second. A busy machine may
     /// have given it none all the same.
-    pub(super) fn was_always_running(&self) -> bool {
+    pub fn was_always_running(&self) -> bool {
         !self.recent.is_empty() && self.recent.iter().all(|(_, cpu_use)| cpu_use.runs)
     }
 }
 
-fn cpu_use(leader: u32) -> CpuUse {
-    let mut total = CpuUse { time: Duration::ZERO, runs: false };
-    let mut processes = vec![leader];
-    let mut next = 0;
-    while let Some(process) = processes.get(next).copied() {
-        next += 1;
-        total.time += usage::of(process).map(|usage| usage.cpu).unwrap_or_default();
-        let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
-        for thread in threads.flatten() {
-            let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
-            total.runs |= runs(&read("stat"));
-            let children = read("children");
-            let children =
-                children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
-            processes.extend(children.take(PROCESSES_MAX.saturating_sub(processes.len())));
+impl CpuUse {
+    /// Returns what the process `leader` and its descendants use. Returns `None` if the kernel does
+    /// not show that process.
+    pub fn of(leader: u32) -> Option<Self> {
+        let mut total = Self { time: usage::cpu_of(leader).ok()?, runs: false };
+        let mut processes = vec![leader];
+        let mut next = 0;
+        while let Some(process) = processes.get(next).copied() {
+            if next > 0 {
+                total.time += usage::cpu_of(process).unwrap_or_default();
+            }
+            next += 1;
+            let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
+            for thread in threads.flatten() {
+                let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+                total.runs |= runs(&read("stat"));
+                let children = read("children");
+                let children =
+                    children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok());
+                processes.extend(children.take(PROCESSES_MAX.saturating_sub(processes.len())));
+            }
         }
+        Some(total)
     }
-    total
 }
 
 /// Returns true if this line of a `stat` file is of a thread that runs or waits for a disk.
