@@ -7,6 +7,7 @@ mod access;
 mod audience;
 mod events;
 pub mod key;
+mod page;
 mod page_body;
 mod paths;
 
@@ -96,8 +97,8 @@ pub struct Admin<O> {
 type PageResponse = Response<PageBody>;
 
 impl<O: Operator> Admin<O> {
-    /// Creates the pages of `operator`. If there is a `token`, every page but `/live` and `/ready`
-    /// requires it, or the operator's key.
+    /// Creates the pages of `operator`. If there is a `token`, every page with data requires it,
+    /// or the operator's key.
     pub fn new(
         operator: O,
         metrics: Arc<Metrics>,
@@ -111,6 +112,9 @@ impl<O: Operator> Admin<O> {
     /// Answers one request, without reading its body.
     pub async fn handle<B>(&self, request: Request<B>, caller: &Caller) -> PageResponse {
         let (request, _) = request.into_parts();
+        if let Some(file) = page::file(&request) {
+            return file;
+        }
         let page = Page::at(request.uri.path());
         let need = page.as_ref().map_or(access::Need::Look, Page::need);
         let hosts = self.operator.hosts();
@@ -462,7 +466,7 @@ mod tests {
             ("OPTIONS /reload", 405, PROBLEM),
             ("GET /reload", 405, PROBLEM),
             ("POST /poisonous", 405, PROBLEM),
-            ("GET /", 404, PROBLEM),
+            ("GET /", 200, "text/html; charset=utf-8"),
             ("GET /live/", 404, PROBLEM),
             ("GET /Live", 404, PROBLEM),
         ] {

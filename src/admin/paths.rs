@@ -71,7 +71,7 @@ impl Page {
         let deeds = [Deed::RecyclePool, Deed::RecycleWorker, Deed::KillWorker];
         let deeds = deeds.map(|deed| Self::Deed(deed(String::new())));
         let paths: Vec<_> = Self::FIXED.iter().chain(&deeds).map(Self::path).collect();
-        paths.join(", ")
+        format!("/, {}", paths.join(", "))
     }
 
     /// Returns the methods that the page takes, as `Allow` lists them.

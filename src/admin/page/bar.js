@@ -1,0 +1,43 @@
+// The bar, and the title of the tab: how the server is, and whether it talks to us.
+
+import { byId, make, write } from "./dom.js";
+import { health } from "./model.js";
+import { bytes, count, span } from "./numbers.js";
+
+const FACTS = {
+  up: (status) => span(status.uptime_seconds),
+  version: ({ server }) => server.version,
+  "listens on": ({ listen }) => listen.join(", "),
+  connections: ({ connections }) => count(connections),
+  cache: ({ cache }) => `${bytes(cache.bytes)} of ${bytes(cache.limit)}, ${count(cache.entries)} answers`,
+};
+
+const facts = Object.entries(FACTS).map(([name, text]) => ({ name, text, value: make("dd") }));
+byId("facts").append(...facts.map(({ name, value }) => make("div", make("dt", name), value)));
+
+export function showBar({ status }) {
+  for (const { text, value } of facts) write(value, text(status));
+  showHealth(status);
+}
+
+/** Shows what a tab in the background must show, too. */
+export function showHealth(status) {
+  say(health(status));
+}
+
+/** Shows the state of the stream. A picture that is not live says nothing about now. */
+export function showStream(state, why) {
+  const isLost = state === "lost";
+  const words = { connecting: "connecting…", live: "live", paused: "paused" };
+  write(byId("live"), isLost ? `no connection: ${why}` : words[state]);
+  byId("live").className = state;
+  document.body.classList.toggle("stale", isLost);
+  if (isLost) say({ level: "", text: "no connection" });
+}
+
+function say({ level, text }) {
+  byId("health").className = level;
+  write(byId("health"), text);
+  const title = level === "good" ? "httpipe" : `● ${text} – httpipe`;
+  if (document.title !== title) document.title = title;
+}

@@ -1,0 +1,64 @@
+// Starts the page: what the stream tells goes into the model, and the model is shown.
+
+import { reload } from "./actions.js";
+import { showBar, showHealth, showStream } from "./bar.js";
+import { askForKey } from "./dialogs.js";
+import { byId, set, write } from "./dom.js";
+import { onKey, takeFromAddress } from "./key.js";
+import { startKeyboard } from "./keyboard.js";
+import { Model } from "./model.js";
+import { showNotices } from "./notices.js";
+import { showOverview } from "./overview.js";
+import { choose, showPlots } from "./plots.js";
+import { showPools } from "./pools.js";
+import { makeStream } from "./stream.js";
+import { startTheme } from "./theme.js";
+
+const model = new Model();
+const stream = makeStream("events", take, tell);
+let isPaused = false;
+
+function take(name, status) {
+  if (name === "hello") model.hello(status);
+  // A reload has made a pool that only a new `hello` describes.
+  else if (name === "tick" && !model.tick(status)) return stream.open();
+  return show();
+}
+
+function show() {
+  if (!model.status) return;
+  if (document.hidden) return showHealth(model.status);
+  for (const part of [showBar, showNotices, showOverview, showPlots, showPools]) part(model);
+}
+
+function tell(state, why, status) {
+  showStream(state, why);
+  if (status !== 401) return;
+  // Another attempt without another key would fail as well.
+  stream.close();
+  askForKey("This server shows what it does only to those who have its admin token.");
+}
+
+/** A picture that is held still needs no stream; the next `hello` brings what it missed. */
+function pause() {
+  isPaused = !isPaused;
+  set(byId("pause"), "aria-pressed", isPaused);
+  write(byId("pause"), isPaused ? "Go on" : "Pause");
+  if (!isPaused) return stream.open();
+  stream.close();
+  showStream("paused");
+}
+
+takeFromAddress();
+onKey(() => isPaused || stream.open());
+startTheme(byId("theme"));
+byId("pause").addEventListener("click", pause);
+byId("reload").addEventListener("click", reload);
+byId("key").addEventListener("click", () => askForKey("To recycle and to kill needs a key."));
+document.addEventListener("visibilitychange", show);
+
+const chooseAt = (number) => () => choose(model.pools[number - 1]?.name ?? null);
+const digits = Array.from({ length: 10 }, (_, number) => [number, chooseAt(number)]);
+startKeyboard({ p: pause, t: () => byId("theme").click(), ...Object.fromEntries(digits) });
+
+stream.open();

@@ -1,0 +1,81 @@
+// What went wrong in a pool lately.
+
+import { showRecord } from "./actions.js";
+import { button, list, make, write } from "./dom.js";
+import { verdictWords } from "./model.js";
+import { ago, count, time } from "./numbers.js";
+
+/** Ends that somebody asked for, or that were due. */
+const GOOD_ENDS = new Set(["recycled", "scaled_down", "reload", "shutdown", "idle"]);
+
+export function past(name) {
+  const parts = [
+    part("Failures, 10 min", failuresOf, ({ code }) => code, failureRow),
+    part("Last exits", (pool) => pool.last_exits, ({ worker }) => worker, exitRow),
+    part("Slow calls", (pool) => pool.slow, ({ call }) => call, slowRow),
+  ];
+  const calm = make("p.none", "No failures, exits or slow calls.");
+  const label = { "aria-label": `What went wrong in ${name}` };
+  const element = make("aside", label, ...parts.map((one) => one.element), calm);
+  const show = (pool) => {
+    for (const one of parts) one.show(pool);
+    calm.hidden = parts.some((one) => !one.element.hidden);
+  };
+  return { element, show };
+}
+
+function part(title, itemsOf, keyOf, makeView) {
+  const items = make("ol");
+  const element = make("div", make("h3", title), items);
+  const showItems = list(items, keyOf, makeView);
+  const show = (pool) => {
+    element.hidden = itemsOf(pool).length === 0;
+    showItems(itemsOf(pool));
+  };
+  return { element, show };
+}
+
+function failuresOf({ failures }) {
+  const codes = Object.entries(failures.by_code).map(([code, number]) => ({ code, number }));
+  codes.sort((one, other) => other.number - one.number);
+  return codes.map((failure) => ({ ...failure, most: codes[0].number }));
+}
+
+function failureRow({ code }) {
+  const bar = make("i.bad");
+  const text = make("span.num");
+  const show = ({ number, most }) => {
+    bar.style.width = `${(100 * number) / most}%`;
+    write(text, count(number));
+  };
+  return { element: make("li.failure", make("code", code), make("span", bar), text), show };
+}
+
+/** A row that begins with how long ago it was. */
+function agoRow(kind, ...children) {
+  const when = make("span.ago");
+  const show = (item) => write(when, ago(item.ago_seconds));
+  return { element: make(`li.${kind}`, when, ...children), show };
+}
+
+function exitRow({ worker, reason, exit, record }) {
+  const word = make(GOOD_ENDS.has(reason) ? "b" : "b.bad", reason);
+  const what = make("span", word, ` worker ${worker}, ${exit}`);
+  if (!record) return agoRow("exit", what);
+  const title = `What worker ${worker} read and wrote last`;
+  return agoRow("exit", what, button(".link", "record", title, () => showRecord(worker)));
+}
+
+function slowRow({ call, route, worker, wait_seconds: wait, work_seconds: work, ...rest }) {
+  const title = [route, `call ${call}`];
+  if (worker !== null) title.push(`worker ${worker}`);
+  if (rest.verdict) title.push(verdictWords(rest));
+  const isWait = wait > work;
+  return agoRow(
+    "slow",
+    make("code", { title: title.join(", ") }, route),
+    make(isWait ? "span.wait" : "span", { title: "in the queue" }, time(wait)),
+    make(isWait ? "span" : "span.work", { title: "in its worker" }, time(work)),
+    make(rest.outcome === "ok" ? "span" : "b.bad", rest.outcome),
+  );
+}

@@ -1,0 +1,124 @@
+// The six plots, with one crosshair through all, and the chips that choose their pool.
+
+import { byId, list, make, set } from "./dom.js";
+import { SPAN } from "./model.js";
+import { count, span, timeInShort } from "./numbers.js";
+import { linear, logarithmic, plot } from "./plot.js";
+
+const number = { scale: linear, text: count };
+const duration = { scale: logarithmic, text: (micros) => timeInShort(micros / 1e6) };
+const line = (name) => (pools) => combine(pools, name, (one, other) => one + other);
+/** Percentiles cannot be added up, so the pool where they are highest is shown. */
+const highest = (name) => (pools) => combine(pools, name, Math.max);
+const percentiles = (part) => [
+  { name: "p50", colour: `${part} dashed`, column: highest(`${part}_p50_us`) },
+  { name: "p99", colour: part, column: highest(`${part}_p99_us`) },
+];
+const most = (pools) => pools.reduce((total, { about }) => total + about.most, 0);
+
+const plans = [
+  {
+    ...number,
+    title: "Calls/s",
+    what: "calls that ended in a second",
+    lines: [{ colour: "work", column: line("calls") }],
+  },
+  {
+    ...number,
+    title: "Failures/s",
+    what: "calls that failed in a second",
+    lines: [{ colour: "bad", column: line("failures") }],
+  },
+  {
+    ...number,
+    title: "Busy workers",
+    what: "workers that hold a call, of all that there may be",
+    lines: [{ colour: "work", column: line("busy") }],
+    limit: most,
+  },
+  {
+    ...number,
+    title: "Queue",
+    what: "calls that wait for a worker",
+    lines: [{ colour: "wait", column: line("queue") }],
+  },
+  {
+    ...duration,
+    title: "Wait",
+    what: "time in the queue, of the pool where it is longest",
+    lines: percentiles("wait"),
+  },
+  {
+    ...duration,
+    title: "Work",
+    what: "time in a worker, of the pool where it is longest",
+    lines: percentiles("work"),
+  },
+];
+
+function combine(pools, name, join) {
+  const [first = Array(SPAN).fill(0), ...others] = pools.map(({ history }) => history[name]);
+  const add = (sum, column) => sum.map((value, second) => join(value, column[second]));
+  return others.reduce(add, first);
+}
+
+let chosen = null;
+/** The second below the crosshair. */
+let cursor = null;
+let pools = [];
+let tellChoice;
+
+const plots = plans.map((plan) => plot(plan, moveCursor));
+byId("plots").append(...plots.map(({ element }) => element));
+
+const chips = make("span");
+byId("chips").append(make("span", "Last ten minutes of"), chips);
+const showChips = list(chips, (name) => name ?? "", (name) => {
+  const element = make("button", { type: "button", click: () => choose(name) }, name ?? "all pools");
+  return { element, show: () => set(element, "aria-pressed", name === chosen) };
+});
+
+/** Shows only the pool of this name; null: all. */
+export function choose(name) {
+  chosen = name;
+  show();
+  tellChoice(name);
+}
+
+export function onChosen(listener) {
+  tellChoice = listener;
+}
+
+export function showPlots(model) {
+  pools = model.pools;
+  if (!pools.some(({ name }) => name === chosen)) chosen = null;
+  show();
+}
+
+function show() {
+  showChips([null, ...pools.map(({ name }) => name)]);
+  const shown = chosen === null ? pools : pools.filter(({ name }) => name === chosen);
+  for (const each of plots) each.show(shown, cursorNow());
+}
+
+function cursorNow() {
+  if (cursor === null || !pools.length) return null;
+  const past = SPAN - 1 - cursor;
+  const when = new Date((pools[0].history.end - past) * 1000).toLocaleTimeString();
+  return { second: cursor, text: `${when}, ${span(past)} ago` };
+}
+
+function moveCursor(second) {
+  if (second === cursor) return;
+  cursor = second;
+  show();
+}
+
+byId("plots").addEventListener("blur", () => moveCursor(null));
+byId("plots").addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (event.key === "Escape") moveCursor(null);
+  if (!step) return;
+  event.preventDefault();
+  moveCursor(Math.max(0, Math.min(SPAN - 1, (cursor ?? SPAN - 1) + step)));
+});
