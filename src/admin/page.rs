@@ -121,6 +121,7 @@ mod tests {
 
     /// A page that is this small is there at once, also through a tunnel.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "gzip knows how small they pack")]
     fn the_files_are_small() {
         let whole: Vec<u8> = all().flat_map(|file| file.2.iter().copied()).collect();
         assert!(whole.len() <= 64 * 1024, "{} bytes", whole.len());

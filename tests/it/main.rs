@@ -74,6 +74,7 @@ mod soak;
 mod socket_activation;
 mod socket_file;
 mod startup;
+mod status_page;
 mod stderr;
 mod streaming;
 mod stress;

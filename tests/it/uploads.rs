@@ -1,7 +1,6 @@
 //! Forms with files (`multipart/form-data`): real clients send them, and programs get their bytes.
 
-use crate::browser::{has_chromium, shown};
-use crate::support::{Plan, Server, shell, skipped};
+use crate::support::{Browser, Plan, Server, shell, skipped};
 
 /// Answers with the bytes of the file, with their base64, and with the fields. `top` is put before
 /// everything, `routes` behind it.
@@ -233,14 +232,12 @@ fetch("/both", { method: "POST", body: form }).then(it => it.arrayBuffer()).then
 
 #[test]
 fn what_a_browser_uploads_is_what_the_program_gets() {
-    if !has_chromium() {
-        return;
-    }
+    let Some(browser) = Browser::start() else { return };
     let text = serde_json::to_string(PAGE).expect("a text is JSON, and TOML");
     let page = format!(
         "[[route]]\nmatch = \"GET /page\"\ntext = {text}\ncontent_type = \"text/html; charset=utf-8\""
     );
     let server = uploads("", &page).start();
-    let seen = shown(&format!("{}/page", server.url()), server.dir());
-    assert!(seen.contains(">the same<"), "{seen}");
+    browser.navigate(&format!("{}/page", server.url()));
+    browser.wait_until("document.getElementById('said')?.textContent === 'the same'");
 }

@@ -48,15 +48,16 @@ export function lockedButton(kind, text, name, of) {
   const action = locked[name](of);
   const title = action.title.replace(/( now)?\?$/, "");
   const click = () => (hasKey() ? perform(action) : askForKey(`“${title}” needs the key.`));
-  const made = button(kind, text, title, click);
-  const show = () => {
-    made.ariaDisabled = hasKey() ? null : "true";
-    made.title = hasKey() ? title : `${title}: needs the key of httpipe open`;
-  };
-  onKey(show);
-  show();
-  return made;
+  return showLock(button(`.locked${kind}`, text, title, click));
 }
+
+function showLock(locked) {
+  locked.ariaDisabled = hasKey() ? null : "true";
+  locked.title = locked.ariaLabel + (hasKey() ? "" : ": needs the key of httpipe open");
+  return locked;
+}
+
+onKey(() => document.querySelectorAll(".locked").forEach(showLock));
 
 export const reload = () => perform(open.reload);
 export const forgive = () => perform(open.forgive);

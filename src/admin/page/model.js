@@ -20,7 +20,7 @@ export class Model {
 
   /** Takes a `hello`, which has all. */
   hello(status) {
-    for (const pool of status.pools) pool.history = whole(pool.history);
+    for (const pool of status.pools) pool.history = whole(pool);
     this.status = status;
   }
 
@@ -30,7 +30,7 @@ export class Model {
     if (!status.pools.every(({ name }) => before.has(name))) return false;
     for (const pool of status.pools) {
       const { about, history } = before.get(pool.name);
-      append(history, pool.sample);
+      append(history, pool);
       Object.assign(pool, { about, history });
     }
     this.status = status;
@@ -38,24 +38,25 @@ export class Model {
   }
 }
 
-const columnsOf = (history) => Object.entries(history).filter(([, value]) => Array.isArray(value));
+const namesOf = ({ sample: { at, ...numbers } }) => Object.keys(numbers);
 
 /** Fills the columns of a pool that is younger than the span. */
-function whole(history) {
-  const full = { ...history };
-  for (const [name, column] of columnsOf(history)) {
-    full[name] = [...Array(SPAN).fill(0), ...column].slice(-SPAN);
+function whole(pool) {
+  const { history = { end: pool.sample.at } } = pool;
+  for (const name of namesOf(pool)) {
+    history[name] = [...Array(SPAN).fill(0), ...(history[name] ?? [])].slice(-SPAN);
   }
-  return full;
+  return history;
 }
 
-function append(history, sample) {
+function append(history, pool) {
+  const { sample } = pool;
   // Seconds that were missed are empty.
   const passed = Math.min(sample.at - history.end, SPAN);
   if (passed <= 0) return;
-  for (const [name, column] of columnsOf(history)) {
-    column.splice(0, passed);
-    column.push(...Array(passed - 1).fill(0), sample[name]);
+  for (const name of namesOf(pool)) {
+    history[name].splice(0, passed);
+    history[name].push(...Array(passed - 1).fill(0), sample[name]);
   }
   history.end = sample.at;
 }

@@ -2,6 +2,7 @@
 //!
 //! Only these files know ports, paths and process ids. Every wait is here and has a limit.
 
+mod browser;
 mod client;
 mod command;
 mod manager;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::shell;
 pub(crate) use manager::{LentSocket, Told};
