@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Over, Plan, Server, Stopwatch, pause};
+use crate::support::{Browser, Over, Plan, Server, Stopwatch, pause, shell};
 
 /// Two pools: one of two workers that do what their questions say, and one of `cat`.
 fn two_pools() -> Plan {
@@ -24,6 +24,21 @@ fn two_pools_with(top: &str) -> Plan {
 /// Opens the page of a server, and waits until it is live.
 fn open(server: &Server) -> Option<Browser> {
     let browser = Browser::open(&server.admin_url())?;
+    browser.wait_until(LIVE);
+    Some(browser)
+}
+
+/// Returns the operator's key, which a server writes into its directory.
+fn key_of(server: &Server) -> String {
+    let (code, key) = shell(&format!("cat {}/httpipe/*.key", server.dir().display()));
+    assert_eq!(code, 0, "{key}");
+    key.trim().to_owned()
+}
+
+/// Opens the page of a server as `httpipe open` does.
+fn open_with_key(server: &Server) -> Option<Browser> {
+    let address = format!("{}/#key={}", server.admin_url(), key_of(server));
+    let browser = Browser::open(&address)?;
     browser.wait_until(LIVE);
     Some(browser)
 }
@@ -87,10 +102,7 @@ fn a_worker_that_dies_is_seen_within_two_seconds() {
 #[test]
 fn a_kill_is_sent_only_after_the_answer_to_its_question() {
     let server = two_pools().start();
-    let Some(browser) = Browser::open(&format!("{}/#key=it-is-a-key", server.admin_url())) else {
-        return;
-    };
-    browser.wait_until(LIVE);
+    let Some(browser) = open_with_key(&server) else { return };
     let kill = "td.acts button.danger";
     let is_open = "document.getElementById('dialog').open";
     click(&browser, kill);
@@ -112,7 +124,9 @@ fn a_kill_is_sent_only_after_the_answer_to_its_question() {
     assert!(sent[0]["url"].as_str().is_some_and(|url| url.ends_with("/kill")), "{sent:?}");
     let headers = &sent[0]["headers"];
     assert_eq!(headers["httpipe-admin"], "1", "{headers}");
-    assert_eq!(headers["authorization"], "Bearer it-is-a-key", "{headers}");
+    assert_eq!(headers["authorization"], format!("Bearer {}", key_of(&server)), "{headers}");
+    browser.wait_until("document.querySelector('#told.good')?.textContent.includes('done')");
+    browser.wait_until("document.querySelector('#pools').innerText.includes('signal 9')");
 }
 
 #[test]
@@ -126,27 +140,38 @@ fn without_the_key_the_buttons_say_how_to_get_it() {
     click(&browser, "td.acts button.danger");
     browser.wait_until("document.activeElement.id === 'field'");
     assert!(browser.text().contains("httpipe open http://127.0.0.1"), "{}", browser.text());
-    for letter in ["k", "e", "y"] {
-        browser.press(letter);
+    for letter in key_of(&server).chars() {
+        browser.press(&letter.to_string());
     }
     browser.press("Enter");
     browser.wait_until(&format!("{kill}.ariaDisabled === null"));
-    assert_eq!(browser.evaluate("sessionStorage.getItem('httpipe-key')"), "key");
+    assert_eq!(browser.evaluate("sessionStorage.getItem('httpipe-key')"), key_of(&server));
+    browser.wait_until(LIVE);
     assert!(changes(&browser).is_empty(), "a key alone does nothing");
     assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// The key of a server changes with each start, and a tab may have the one of before.
+#[test]
+fn a_key_of_another_start_is_said_and_dropped() {
+    let server = two_pools().start();
+    let Some(browser) = Browser::open(&format!("{}/#key=old", server.admin_url())) else { return };
+    browser.wait_until("document.querySelector('#told.bad')?.textContent.includes('each start')");
+    browser.wait_until(LIVE);
+    assert_eq!(browser.evaluate("sessionStorage.getItem('httpipe-key')"), Value::Null);
 }
 
 #[test]
 fn the_key_does_not_stay_in_the_address() {
     let server = two_pools().start();
-    let Some(browser) = Browser::open(&format!("{}/#key=abc", server.admin_url())) else { return };
-    browser.wait_until(LIVE);
-    assert_eq!(browser.evaluate("location.hash + location.href.includes('abc')"), "false");
-    assert_eq!(browser.evaluate("sessionStorage.getItem('httpipe-key')"), "abc");
+    let Some(browser) = open_with_key(&server) else { return };
+    let key = key_of(&server);
+    assert_eq!(browser.evaluate("location.href"), format!("{}/", server.admin_url()));
+    assert_eq!(browser.evaluate("sessionStorage.getItem('httpipe-key')"), key);
     let history = browser.call("Page.getNavigationHistory", &json!({}));
     let kept = history["entries"].as_array().expect("a list").iter();
     let addresses: Vec<_> = kept.map(|entry| entry["url"].to_string()).collect();
-    assert!(!addresses.concat().contains("abc"), "{addresses:?}");
+    assert!(!addresses.concat().contains(&key), "{addresses:?}");
 }
 
 #[test]

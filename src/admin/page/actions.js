@@ -1,7 +1,8 @@
 // What an operator can do: asked first, sent once, and its outcome told.
 
+import { announce } from "./bar.js";
 import { ask, askForKey } from "./dialogs.js";
-import { button, byId, write } from "./dom.js";
+import { button } from "./dom.js";
 import { hasKey, headers, onKey } from "./key.js";
 import { refusal } from "./stream.js";
 
@@ -66,25 +67,16 @@ async function perform(action) {
   if (!(await ask(action))) return;
   const response = await send(action);
   if (!response.ok) {
-    tell(`${action.verb} failed: ${await refusal(response)}`, "bad");
-    if (response.status === 401) await askForKey("The server refuses this key.");
+    announce(`${action.verb} failed: ${await refusal(response)}`, "bad");
     return;
   }
   const isText = response.headers.get("content-type")?.startsWith("text/plain");
-  tell(`${action.verb}: done. ${isText ? await response.text() : ""}`.trim());
+  announce(`${action.verb}: done. ${isText ? await response.text() : ""}`.trim());
 }
 
 function send({ method = "POST", path }) {
   const unanswered = () => Response.json({ detail: "the server does not answer" }, { status: 502 });
   return fetch(path, { method, headers: headers() }).catch(unanswered);
-}
-
-/** Tells an outcome, until the next one. */
-function tell(text, level = "good") {
-  const told = byId("told");
-  told.hidden = false;
-  told.className = level;
-  write(told, text);
 }
 
 export async function showRecord(worker) {

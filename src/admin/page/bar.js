@@ -35,6 +35,14 @@ export function showStream(state, why) {
   if (isLost) say({ level: "", text: "no connection" });
 }
 
+/** Tells what came of something, until there is something else to tell; "" is nothing. */
+export function announce(text, level = "good") {
+  const told = byId("told");
+  told.hidden = !text;
+  told.className = level;
+  write(told, text);
+}
+
 function say({ level, text }) {
   byId("health").className = level;
   write(byId("health"), text);

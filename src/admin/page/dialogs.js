@@ -1,6 +1,7 @@
 // The dialog: a question before something is done, a text to read, or the field for the key.
 // Escape and Cancel are "no".
 
+import { announce } from "./bar.js";
 import { byId, write } from "./dom.js";
 import { keep } from "./key.js";
 
@@ -40,6 +41,9 @@ export async function askForKey(why) {
     verb: "Use this key",
     hasField: true,
   });
-  if (isGiven) keep(field.value);
+  if (isGiven) {
+    announce("");
+    keep(field.value);
+  }
   field.value = "";
 }

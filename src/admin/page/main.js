@@ -1,10 +1,10 @@
 // Starts the page: what the stream tells goes into the model, and the model is shown.
 
 import { reload } from "./actions.js";
-import { showBar, showHealth, showStream } from "./bar.js";
+import { announce, showBar, showHealth, showStream } from "./bar.js";
 import { askForKey } from "./dialogs.js";
 import { byId, set, write } from "./dom.js";
-import { onKey, takeFromAddress } from "./key.js";
+import { hasKey, keep, onKey, takeFromAddress } from "./key.js";
 import { startKeyboard } from "./keyboard.js";
 import { Model } from "./model.js";
 import { showNotices } from "./notices.js";
@@ -34,7 +34,11 @@ function show() {
 function tell(state, why, status) {
   showStream(state, why);
   if (status !== 401) return;
-  // Another attempt without another key would fail as well.
+  // The key of a server changes with each start. Without one, the page may still look.
+  if (hasKey()) {
+    announce(why, "bad");
+    return keep("");
+  }
   stream.close();
   askForKey("This server shows what it does only to those who have its admin token.");
 }
@@ -54,7 +58,6 @@ onKey(() => isPaused || stream.open());
 startTheme(byId("theme"));
 byId("pause").addEventListener("click", pause);
 byId("reload").addEventListener("click", reload);
-byId("key").addEventListener("click", () => askForKey("To recycle and to kill needs a key."));
 document.addEventListener("visibilitychange", show);
 
 const chooseAt = (number) => () => choose(model.pools[number - 1]?.name ?? null);
