@@ -344,8 +344,8 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
 #[test]
 fn many_workers_and_many_pools_are_all_there() {
     let many = "[pool.many]\ncommand = [\"cat\"]\nworkers = 256\n";
-    let others: String =
-        (0..39).map(|n| format!("[pool.p{n}]\ncommand = [\"cat\"]\nworkers = 1\n")).collect();
+    let others = (0..39).map(|n| format!("[pool.p{n}]\ncommand = [\"cat\"]\nworkers = 1\n"));
+    let others = others.collect::<Vec<_>>().concat();
     let server = Server::config(&format!(
         "{many}{others}[[route]]\nmatch = \"GET /{{input}}\"\npool = \"many\"\n"
     ))
