@@ -17,6 +17,7 @@ use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
 use crate::base::{Reply, ReplyForm};
 use crate::config::{CacheSettings, RouteAction, RouteSettings};
+use crate::sync::memory::Lent;
 
 /// What an answer depends on beside its question: the program, how it is spoken to, and how the
 /// route makes questions and keeps answers. It is the same after a reload that changes none of these.
@@ -77,6 +78,8 @@ pub struct Stored {
     pub since: Instant,
     /// How long it may be served after that.
     pub ttl: Duration,
+    /// Counts its body while it is being read, perhaps longer than it is kept.
+    pub lent: Lent,
 }
 
 /// Kept answers, bounded in bytes, shared by all threads.
@@ -114,7 +117,7 @@ impl Stored {
     pub fn new(reply: Reply, since: Instant, ttl: Duration) -> Self {
         let body = Bytes::copy_from_slice(&reply.body);
         let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body)).into();
-        Self { reply: Reply { body, ..reply }, etag, since, ttl }
+        Self { reply: Reply { body, ..reply }, etag, since, ttl, lent: Lent::default() }
     }
 
     /// How long it has been kept, for the `Age` header.

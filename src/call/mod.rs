@@ -78,9 +78,14 @@ pub enum CacheUse {
 }
 
 impl CacheUse {
-    /// Returns true if the cache holds the answer.
-    pub fn is_kept(&self) -> bool {
-        matches!(self, Self::Hit(_) | Self::Miss(Some(_)) | Self::Collapsed(Some(_)))
+    /// Returns the answer as the cache keeps it, if it does.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Hit(stored) | Self::Miss(Some(stored)) | Self::Collapsed(Some(stored)) => {
+                Some(stored)
+            }
+            Self::Miss(None) | Self::Collapsed(None) => None,
+        }
     }
 }
 

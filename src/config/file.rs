@@ -162,9 +162,9 @@ pub struct LimitsFile {
     /// Most bytes of a request body; a larger one gets 413.
     pub body: Size,
     /// Most bytes of request bodies and answers that all connections hold together while the bodies
-    /// arrive and the answers are sent; then 503. Those of at most 16 KiB are not counted, nor are
-    /// kept answers. An answer in parts is not refused: without room, its worker is not read until
-    /// its reader has caught up.
+    /// arrive and the answers are sent; then 503. Those of at most 16 KiB are not counted. A kept
+    /// answer is counted once while it is sent, to however many callers. An answer in parts is not
+    /// refused: without room, its worker is not read until its reader has caught up.
     pub memory: Size,
     /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,

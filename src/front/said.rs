@@ -24,16 +24,20 @@ pub(super) enum Said {
 
 impl Said {
     /// Counts the bytes of an answer until they are sent; without room for them the answer is
-    /// `busy`. Kept answers have memory of their own.
+    /// `busy`. A kept answer is counted once, however many read it: the cache may drop it while
+    /// they still do.
     pub(super) fn held(mut self, memory: &Arc<Memory>) -> Self {
         match &mut self {
-            Self::Answer(_, Answer { cache: Some(cache), .. }) if cache.is_kept() => {}
-            Self::Answer(_, Answer { result, .. }) => {
+            Self::Answer(_, Answer { result, cache, .. }) => {
                 if let Ok(reply) = result {
                     if let ReplyForm::Parts(_, parts) = &reply.form {
                         parts.count_in(memory.reservation());
                     }
-                    match memory.hold(std::mem::take(&mut reply.body)) {
+                    let held = match cache.as_ref().and_then(CacheUse::stored) {
+                        Some(stored) => memory.lend(&stored.lent, &stored.reply.body),
+                        None => memory.hold(std::mem::take(&mut reply.body)),
+                    };
+                    match held {
                         Ok(body) => reply.body = body,
                         Err(Exhausted) => *result = Err(Failure::Busy),
                     }

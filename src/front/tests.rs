@@ -311,6 +311,7 @@ async fn a_kept_answer_is_served_with_its_age_and_tag() {
         etag: "\"a,b\"".into(),
         since: Instant::now().checked_sub(Duration::from_mins(1)).expect("a minute ago"),
         ttl: Duration::from_hours(1),
+        lent: crate::sync::memory::Lent::default(),
     });
     let kept = Answer {
         result: Ok(stored.reply.clone()),

@@ -3,8 +3,8 @@
 //! Each connection has its own limits, but all of them together allow more memory than a machine
 //! has. Small pieces are not counted: counting them would cost more than they take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
@@ -30,10 +30,18 @@ pub struct Reservation {
 pub struct Exhausted;
 
 /// Bytes with their reservation, which is given back when the last slice of them is dropped.
+#[derive(Debug)]
 struct Charged {
     bytes: Bytes,
     _reservation: Reservation,
 }
+
+/// The same bytes for each of several readers.
+struct ChargedOnce(Arc<Charged>);
+
+/// Counts bytes once, however many read them at the same time.
+#[derive(Debug, Default)]
+pub struct Lent(Mutex<Weak<Charged>>);
 
 impl Memory {
     /// A memory of this many bytes.
@@ -63,6 +71,29 @@ impl Memory {
         let mut reservation = self.reservation();
         reservation.grow_to(bytes.len())?;
         Ok(reservation.keep(bytes))
+    }
+
+    /// Returns these bytes for one more reader. They are counted from the first reader to the last;
+    /// `lent` knows whether there is one, and is always asked about the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`]
+    pub fn lend(self: &Arc<Self>, lent: &Lent, bytes: &Bytes) -> Result<Bytes, Exhausted> {
+        if bytes.len() <= SMALL {
+            return Ok(bytes.clone());
+        }
+        let mut lent = lent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let charged = if let Some(charged) = lent.upgrade() {
+            charged
+        } else {
+            let mut reservation = self.reservation();
+            reservation.grow_to(bytes.len())?;
+            let new = Arc::new(Charged { bytes: bytes.clone(), _reservation: reservation });
+            *lent = Arc::downgrade(&new);
+            new
+        };
+        Ok(Bytes::from_owner(ChargedOnce(charged)))
     }
 }
 
@@ -117,9 +148,30 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
+impl AsRef<[u8]> for ChargedOnce {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_read_is_counted_once_from_the_first_to_the_last() {
+        let memory = Memory::new(100 << 10);
+        let (bytes, lent) = (Bytes::from(vec![1; 60 << 10]), Lent::default());
+        let first = memory.lend(&lent, &bytes).expect("there is room");
+        let second = memory.lend(&lent, &bytes).expect("it takes no more room");
+        assert_eq!((memory.used(), &first), (60 << 10, &second));
+        assert_eq!(memory.lend(&Lent::default(), &bytes), Err(Exhausted));
+        drop(first);
+        assert_eq!(memory.used(), 60 << 10, "one still reads");
+        drop(second);
+        assert_eq!(memory.used(), 0);
+        assert_eq!(memory.lend(&lent, &bytes).expect("there is room again"), bytes);
+    }
 
     #[test]
     fn the_sum_has_a_limit_and_what_is_dropped_is_free_again() {

@@ -53,6 +53,36 @@ fn answers_that_nobody_reads_take_no_more_than_their_limit() {
     assert_eq!(server.answers("huge 16MiB a").body.len(), 16 << 20);
 }
 
+/// Each is asked for twice: by a caller who reads it, after whom it is kept, and by one who does not.
+#[test]
+fn kept_answers_that_nobody_reads_take_no_more_than_their_limit() {
+    let server = Server::with("workers = 1\nmessage_max = \"8MiB\"")
+        .top("limits = { body = \"1MiB\", memory = \"16MiB\" }\ncache = { memory = \"12MiB\" }")
+        .route("match = \"POST /\"\ncache = \"1h\"\nidempotent = true")
+        .start();
+    let kept = |name: &str| {
+        let question = format!("huge 4MiB {name}");
+        server.wait_until("it is kept", |s| {
+            let answer = s.client().post("/", &question);
+            // Those before it may still have all the room.
+            answer.status == 503 || answer.header("cache-status").starts_with("httpipe; hit")
+        });
+        server.client().post_later("/", &question)
+    };
+    let same: Vec<_> = (0..6).map(|_| kept("same")).collect();
+    server.wait_until("it is counted once", |s| s.metric(HELD) == 4.0 * MEBI);
+    let others: Vec<_> = (0..8).map(|number| kept(&number.to_string())).collect();
+    server.wait_until("there is no room left", |s| s.metric(HELD) > 12.0 * MEBI);
+    server.wait_until("some are refused", |s| s.metric(REFUSED) >= 4.0);
+    let held = server.metric(HELD);
+    assert!(held <= 16.0 * MEBI, "{held} bytes are held");
+    for caller in same {
+        assert_eq!(caller.answer().body.len(), 4 << 20, "each gets its whole answer");
+    }
+    others.into_iter().for_each(Pending::leave);
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+}
+
 /// Answers each question with 12 MiB in lines, and then `END`.
 const LONG: &str = r#"
 import sys

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "pool",
         &["sync", "base", "report", "config", "observe", "wire", "policy", "worker", "doctor"],
     ),
-    ("cache", &["base", "config"]),
+    ("cache", &["sync", "base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
     ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
     ("admin", &["base", "report", "config", "observe", "net"]),
