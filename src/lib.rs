@@ -20,6 +20,7 @@ mod doctor;
 mod front;
 mod net;
 mod observe;
+mod openapi;
 mod policy;
 mod pool;
 mod python;

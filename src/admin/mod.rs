@@ -5,6 +5,7 @@
 
 mod access;
 mod audience;
+mod docs;
 mod events;
 pub mod key;
 mod page;
@@ -44,6 +45,9 @@ pub trait Operator {
 
     /// Returns the names by which a request may call a loopback listener.
     fn hosts(&self) -> Arc<Hosts>;
+
+    /// Returns what callers can ask, as an OpenAPI document, and its entity tag.
+    fn document(&self) -> impl Future<Output = (Bytes, String)>;
 
     /// Sets the gauges that are not set where their values change.
     fn refresh_gauges(&self);
@@ -144,6 +148,7 @@ impl<O: Operator> Admin<O> {
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
             Page::Deed(deed) => self.act(&deed, &By { who, caller }),
+            Page::Docs(docs) => docs.answer(&self.operator, &request.headers).await,
         }
     }
 
@@ -370,6 +375,10 @@ mod tests {
 
         fn hosts(&self) -> Arc<Hosts> {
             Arc::new(Hosts::Named(["ops.example".into()].into()))
+        }
+
+        async fn document(&self) -> (Bytes, String) {
+            (Bytes::from_static(b"{}"), "\"0\"".to_owned())
         }
 
         fn refresh_gauges(&self) {

@@ -7,6 +7,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::access::Need;
+use super::docs::{self, DocsPage};
 
 /// One page for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(super) enum Page {
     Events,
     Reload,
     Poisonous,
+    Docs(DocsPage),
     Deed(Deed),
 }
 
@@ -34,7 +36,7 @@ pub(super) enum Deed {
 
 impl Page {
     /// The pages whose paths hold no name.
-    pub(super) const FIXED: [Self; 7] = [
+    pub(super) const FIXED: [Self; 9] = [
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -42,6 +44,8 @@ impl Page {
         Self::Events,
         Self::Reload,
         Self::Poisonous,
+        Self::Docs(DocsPage::Document),
+        Self::Docs(DocsPage::Whole),
     ];
 
     /// Returns the path, with `NAME` and `ID` where a name is.
@@ -54,6 +58,8 @@ impl Page {
             Self::Events => "/events",
             Self::Reload => "/reload",
             Self::Poisonous => "/poisonous",
+            Self::Docs(DocsPage::Document) => crate::openapi::PATH,
+            Self::Docs(DocsPage::Whole | DocsPage::File(_)) => docs::PLACE,
             Self::Deed(Deed::RecyclePool(_)) => "/pools/NAME/recycle",
             Self::Deed(Deed::RecycleWorker(_)) => "/workers/ID/recycle",
             Self::Deed(Deed::KillWorker(_)) => "/workers/ID/kill",
@@ -63,7 +69,8 @@ impl Page {
     /// Returns the page at this path, as it was sent.
     pub(super) fn at(path: &str) -> Option<Self> {
         let fixed = Self::FIXED.into_iter().find(|page| page.path() == path);
-        fixed.or_else(|| Deed::at(path).map(Self::Deed))
+        let docs = || DocsPage::at(path).map(Self::Docs);
+        fixed.or_else(docs).or_else(|| Deed::at(path).map(Self::Deed))
     }
 
     /// Returns all paths, for the response to an unknown one.
@@ -77,7 +84,7 @@ impl Page {
     /// Returns the methods that the page takes, as `Allow` lists them.
     pub(super) fn allow(&self) -> &'static str {
         match self {
-            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Docs(_) => "GET, HEAD",
             Self::Events => "GET",
             Self::Reload | Self::Deed(_) => "POST",
             Self::Poisonous => "DELETE",
@@ -91,8 +98,13 @@ impl Page {
     /// Returns what the page needs of a request.
     pub(super) fn need(&self) -> Need {
         match self {
-            Self::Live | Self::Ready => Need::Health,
-            Self::Metrics | Self::Status | Self::Events => Need::Look,
+            // The page and its files hold nothing of this server.
+            Self::Live | Self::Ready | Self::Docs(DocsPage::Whole | DocsPage::File(_)) => {
+                Need::Health
+            }
+            Self::Metrics | Self::Status | Self::Events | Self::Docs(DocsPage::Document) => {
+                Need::Look
+            }
             Self::Reload | Self::Poisonous => Need::Change,
             Self::Deed(_) => Need::Secret,
         }

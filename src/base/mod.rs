@@ -5,6 +5,7 @@
 pub mod call;
 pub mod code;
 pub mod conduct;
+pub mod example;
 pub mod failure;
 pub mod ids;
 pub mod json;

@@ -46,12 +46,18 @@ struct Capture {
     kind: CaptureKind,
 }
 
+/// What a captured text becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CaptureKind {
+pub enum CaptureKind {
+    /// A string.
     Text,
+    /// A whole number, as it was written.
     Int,
+    /// A number, as it was written.
     Float,
+    /// Any JSON, passed on.
     Json,
+    /// A string of base64, of any bytes.
     Base64,
 }
 
@@ -202,6 +208,11 @@ impl Pattern {
     /// Returns true if it captures anything besides `{input}`, so that a fit is a JSON object.
     pub fn has_fields(&self) -> bool {
         !self.captures.is_empty()
+    }
+
+    /// Returns the names of its captures, `{input}` aside, and what they become.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, CaptureKind)> {
+        self.captures.iter().map(|capture| (capture.name.as_str(), capture.kind))
     }
 
     /// Returns true if it has a capture of this name, `{input}` aside.

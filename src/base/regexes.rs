@@ -62,6 +62,12 @@ impl WholeRegex {
         compiled.map(Self).map_err(|error| one_line(&error))
     }
 
+    /// Returns the expression as it was written, without its anchors.
+    pub fn text(&self) -> &str {
+        let text = self.0.as_str();
+        text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
+    }
+
     /// Returns true if the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         self.0.is_match(text)

@@ -9,6 +9,7 @@ pub mod demo_worker;
 mod init;
 mod man;
 mod open;
+mod openapi;
 mod reload;
 mod run;
 
@@ -70,6 +71,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Open(arguments) => open::run(&arguments),
+        Command::Openapi(arguments) => openapi::run(&source(arguments, matches)),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     }

@@ -54,6 +54,13 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["https://app.example"]]))]
     pub cors: Option<OneOrMany>,
+    /// Where callers find a page with a form for each route; `"off"`: nowhere. The same switch holds
+    /// for `/openapi.json`, which describes the routes for programs. If absent, the page is at
+    /// `/docs`, provided that callers can reach the server only from this machine, and that no route
+    /// takes the path. Operators have both pages in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["/docs", "off"]))]
+    pub docs: Option<String>,
     /// Threads that handle connections. The pipes of all workers are handled by one of them.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
@@ -239,6 +246,16 @@ pub struct RouteFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("default" = "text/plain; charset=utf-8"))]
     pub content_type: Option<String>,
+    /// What the route is for, in a few words: the heading in `/docs` and in `/openapi.json`. If
+    /// absent, a function has the first line of its docstring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub summary: Option<String>,
+    /// What a caller should know of the route, in `/docs` and in `/openapi.json`. If absent, a
+    /// function has the rest of its docstring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub description: Option<String>,
 }
 
 /// Bounds and default of one parameter.
@@ -279,6 +296,7 @@ impl Default for File {
             admin_token: None,
             hosts: None,
             cors: None,
+            docs: None,
             threads: 1,
             drain: Time::seconds(30),
             log: LogFile::default(),

@@ -34,6 +34,8 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Open the page of a running server in the browser
     Open(ServerArguments),
+    /// Print the OpenAPI document of a configuration, without starting a server
+    Openapi(ServeArguments),
     /// Print a script that completes commands and options
     Completions(CompletionsArguments),
     /// Print a manual page, for `man -l -`

@@ -39,9 +39,12 @@ pub use origins::{Cors, Hosts};
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets};
 pub use python::NotDescribed;
+#[cfg(test)]
+pub use route::RouteAbout;
 pub use route::{
     Argument, CallSettings, FunctionCall, PathPart, RouteAction, RouteSettings, SendShape,
 };
 pub use server::{
-    AccessSettings, AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
+    AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
+    ListenAddress, LogSettings,
 };

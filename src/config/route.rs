@@ -5,10 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::framing::Matching;
 use super::origins::Cors;
+use super::pool::{ReplyShape, WireSettings};
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
-use crate::base::template::Template;
+use crate::base::template::{Form, Segment, Slot, Template};
 use crate::python::ScalarType;
 
 /// Which requests become which calls.
@@ -29,8 +31,19 @@ pub struct RouteSettings {
     pub parameters: Vec<Parameter>,
     /// Which web pages of other origins may use it.
     pub cors: Option<Arc<Cors>>,
+    /// What callers are told that it is for.
+    pub about: RouteAbout,
     /// What is done with a request that matches.
     pub action: RouteAction,
+}
+
+/// What the operator tells callers about a route. Nothing of it changes what the route does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteAbout {
+    /// In a few words.
+    pub summary: Option<Arc<str>>,
+    /// In full.
+    pub description: Option<Arc<str>>,
 }
 
 /// One segment of a path, between two slashes.
@@ -69,6 +82,20 @@ pub struct CallSettings {
     pub idempotent: bool,
     /// The content type of an answer that is passed on as it is.
     pub content_type: ContentType,
+}
+
+impl CallSettings {
+    /// Returns true if it passes JSON-RPC on as it is.
+    pub fn passes_json_rpc_on(&self, wire: &WireSettings) -> bool {
+        let is_body = match &self.send {
+            SendShape::Template(template) => {
+                matches!(template.segments[..], [Segment::Slot(Slot::Body(Form::AsIs))])
+            }
+            SendShape::Json | SendShape::Http | SendShape::Function(_) => false,
+        };
+        let stays_json = matches!(wire.reply, ReplyShape::Plain | ReplyShape::Json);
+        is_body && stays_json && wire.matching == Matching::JsonId && wire.id.are_of_json_rpc()
+    }
 }
 
 /// What a question is made of.

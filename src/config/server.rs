@@ -27,6 +27,8 @@ pub struct Config {
     pub hosts: Arc<Hosts>,
     /// Which pages may read what no route answers; the routes have their own.
     pub cors: Option<Arc<Cors>>,
+    /// Where callers find what can be asked.
+    pub docs: DocsSettings,
     /// Threads that handle connections; 1 or more.
     pub threads: usize,
     /// How long accepted calls may take to finish once the server is told to stop.
@@ -50,6 +52,22 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
+}
+
+/// Where callers find what can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocsSettings {
+    /// At [`DocsSettings::USUAL`] if only this machine can ask, and no route takes the path.
+    WherePrivate,
+    /// At this path, which no route takes.
+    At(Arc<str>),
+    /// Nowhere.
+    Off,
+}
+
+impl DocsSettings {
+    /// Where the page is if the configuration does not say it.
+    pub const USUAL: &str = "/docs";
 }
 
 /// The listener for operators.

@@ -10,26 +10,12 @@ use bytes::Bytes;
 use super::incoming::Matched;
 use super::json_rpc::{self, Kind, Message, Purpose, RpcBody};
 use super::{Front, Said, body, maker, parts};
-use crate::base::template::{Form, Segment, Slot};
 use crate::base::{Cancels, Errand, Failure, OwnName, Speaker, Timing, Word};
 use crate::call::{Answer, Calls};
-use crate::config::{CallSettings, Matching, ReplyShape, SendShape, WireSettings};
 use crate::sync::bulk::{LARGE, apart};
 
 /// The header that names the session of the Model Context Protocol that a request belongs to.
 pub(super) const SESSION: &str = "mcp-session-id";
-
-/// Returns true if a route with this call passes JSON-RPC on as it is.
-pub(super) fn is_spoken(call: &CallSettings, wire: &WireSettings) -> bool {
-    let is_body = match &call.send {
-        SendShape::Template(template) => {
-            matches!(template.segments[..], [Segment::Slot(Slot::Body(Form::AsIs))])
-        }
-        SendShape::Json | SendShape::Http | SendShape::Function(_) => false,
-    };
-    let stays_json = matches!(wire.reply, ReplyShape::Plain | ReplyShape::Json);
-    is_body && stays_json && wire.matching == Matching::JsonId && wire.id.are_of_json_rpc()
-}
 
 /// What one message of a batch became: its part of the answer, if it has one, and its cost.
 type Replied = (Option<Bytes>, Timing);

@@ -4,6 +4,7 @@
 //! This file reads the body, makes the call, and counts and logs what happened.
 
 pub mod access;
+pub mod docs;
 pub mod json_rpc;
 pub mod multipart;
 pub mod parameters;
@@ -14,6 +15,7 @@ pub mod request;
 pub mod response;
 pub mod routes;
 pub mod sample;
+pub mod words;
 
 mod body;
 mod converse;
@@ -39,6 +41,7 @@ use http::{Method, Request, Response};
 
 use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
+use self::docs::{Docs, DocsSource};
 use self::door::Door;
 use self::ending::FrontEnding;
 use self::incoming::{Incoming, Matched};
@@ -76,6 +79,8 @@ pub struct Front {
     cors: Option<Arc<Cors>>,
     /// The configuration has `cors` somewhere.
     has_cors: bool,
+    /// What callers can see of what can be asked; `None`: nothing.
+    docs: Option<Docs>,
     ids: RequestIds,
     /// Where its end begins.
     pub ending: FrontEnding,
@@ -111,7 +116,7 @@ impl Front {
                 content_type: content_type.expect("a content type fits into a header"),
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
-                    if converse::is_spoken(call, &config.pools[call.pool].program.wire)),
+                    if call.passes_json_rpc_on(&config.pools[call.pool].program.wire)),
                 reads: Reads::of(route),
                 settings: Arc::new(route.clone()),
             }
@@ -127,9 +132,23 @@ impl Front {
             door: Door::new(config),
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
+            docs: None,
             ids: RequestIds::new(),
             ending: FrontEnding::default(),
         }
+    }
+
+    /// Lets callers see what can be asked, as far as the configuration and its routes allow it.
+    /// `is_private`: only this machine can reach the server.
+    #[must_use]
+    pub fn described(self, config: &Config, described: Arc<DocsSource>, is_private: bool) -> Self {
+        let docs = Docs::new(&config.docs, is_private, described, &self.table);
+        Self { docs, ..self }
+    }
+
+    /// Returns the path of the page that shows callers what can be asked, if they can see it.
+    pub fn docs_path(&self) -> Option<&str> {
+        self.docs.as_ref()?.page()
     }
 
     /// Answers one request of this caller, whose head ended at `received`. Never fails: what goes
@@ -237,7 +256,7 @@ impl Front {
             Found::NotAllowed { allow } => {
                 return Said::Failure(None, Failure::MethodNotAllowed { allow });
             }
-            Found::Nothing => return Said::Failure(None, Failure::NoRoute),
+            Found::Nothing => return self.unrouted(head).await,
         };
         let route = &self.routes[index].settings;
         let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
@@ -261,6 +280,17 @@ impl Front {
         match self.made(matched, &bytes, maker::asking).await {
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
+        }
+    }
+
+    /// Answers a request that no route takes.
+    async fn unrouted(&self, head: &Parts) -> Said {
+        let shown = self.docs.as_ref().and_then(|docs| Some((docs, docs.at(head.uri.path())?)));
+        let Some((docs, shown)) = shown else { return Said::Failure(None, Failure::NoRoute) };
+        match head.method {
+            Method::GET | Method::HEAD => Said::Docs(docs.body(&shown).await),
+            Method::OPTIONS => Said::Options(docs::ALLOW.into(), None),
+            _ => Said::Failure(None, Failure::MethodNotAllowed { allow: docs::ALLOW.into() }),
         }
     }
 
@@ -349,9 +379,14 @@ impl Front {
                 (Some(&self.routes[*index]), response::of_batch(replies, *timing, manner))
             }
             Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
+            Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
             Said::Failure(index, failure) => {
                 let served = index.map(|index| &self.routes[index]);
-                (served, response::of_failure(failure, Timing::default(), manner))
+                let mut response = response::of_failure(failure, Timing::default(), manner);
+                if let Some(docs) = &self.docs {
+                    response::show_instead(&mut response, docs, head, failure, manner);
+                }
+                (served, response)
             }
         };
         if self.has_cors {

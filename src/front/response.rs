@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::docs::{Docs, ShownBody};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
@@ -18,9 +20,14 @@ use crate::base::units::in_millis;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
+use crate::openapi::page::{HTML, POLICY};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
 
 /// The body of a response.
@@ -143,6 +150,56 @@ pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response
 /// The response to a message that was passed on and has no answer.
 pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
     finish(new(202, Bytes::new()), Timing::default(), manner)
+}
+
+/// The response that shows what can be asked.
+pub(super) fn of_docs(
+    shown: &ShownBody,
+    request: &HeaderMap,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    let is_known = shown.etag.as_ref().is_some_and(|etag| has_tag(request, etag.as_bytes()));
+    let (status, body) = if is_known { (304, Bytes::new()) } else { (200, shown.bytes.clone()) };
+    let mut response = new(status, body);
+    let headers = response.headers_mut();
+    if !is_known {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(shown.content_type));
+    }
+    if let Some(etag) = &shown.etag {
+        headers.insert(header::ETAG, value(etag));
+    }
+    add_page_fields(headers);
+    finish(response, Timing::default(), manner)
+}
+
+/// Shows a person in a browser what can be asked, instead of a document for programs. Nothing else
+/// of the response changes.
+pub(super) fn show_instead(
+    response: &mut Response<FrontBody>,
+    docs: &Docs,
+    head: &Parts,
+    failure: &Failure,
+    manner: Manner<'_>,
+) {
+    let problem = ProblemDocument::of(failure);
+    let title = format!("{} {}", problem.status, problem.code);
+    let shown = docs.instead(head, failure, (&title, &problem.detail), manner.request_id);
+    if let Some(page) = shown {
+        *response.body_mut() = FrontBody::whole(page);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(HTML));
+        add_page_fields(headers);
+    }
+}
+
+/// Adds what a browser must know of the page and its files.
+fn add_page_fields(headers: &mut HeaderMap) {
+    // Checked each time, so a new version of the server is seen at once.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// The response to a call. `content_type` is for answers that are passed on as they are,

@@ -191,8 +191,8 @@ fn allow_of<'a>(entries: impl Iterator<Item = &'a RouteEntry>) -> Arc<str> {
 pub(super) mod tests {
     use super::*;
     use crate::base::RouteId;
-    use crate::config::RouteAction;
     use crate::config::route::ContentType;
+    use crate::config::{RouteAbout, RouteAction};
 
     /// A route that answers with a fixed text. Parameters are numbered as they come.
     pub(crate) fn fixed(text: &str) -> RouteSettings {
@@ -215,6 +215,7 @@ pub(super) mod tests {
             rest,
             parameters: Vec::new(),
             cors: None,
+            about: RouteAbout::default(),
             action: RouteAction::Text {
                 text: "Ok".to_owned(),
                 content_type: ContentType::default(),

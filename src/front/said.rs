@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::docs::ShownBody;
 use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
 use crate::sync::memory::{Exhausted, Memory};
@@ -19,6 +20,8 @@ pub(super) enum Said {
     Batch(usize, Bytes, Timing),
     /// Passed on; there is no answer.
     Accepted(usize),
+    /// What can be asked.
+    Docs(ShownBody),
     Failure(Option<usize>, Failure),
 }
 
@@ -47,7 +50,11 @@ impl Said {
                 Ok(body) => *replies = body,
                 Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
             },
-            Self::Options(..) | Self::Text(_) | Self::Accepted(_) | Self::Failure(..) => {}
+            Self::Options(..)
+            | Self::Text(_)
+            | Self::Accepted(_)
+            | Self::Docs(_)
+            | Self::Failure(..) => {}
         }
         self
     }
@@ -66,6 +73,7 @@ impl Said {
     pub(super) fn route(&self) -> Option<usize> {
         match self {
             Self::Options(_, index) | Self::Failure(index, _) => *index,
+            Self::Docs(_) => None,
             Self::Text(index)
             | Self::Answer(index, _)
             | Self::Batch(index, ..)
@@ -77,7 +85,11 @@ impl Said {
         match self {
             Self::Failure(_, failure) => Some(failure),
             Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Options(..) | Self::Text(_) | Self::Batch(..) | Self::Accepted(_) => None,
+            Self::Options(..)
+            | Self::Text(_)
+            | Self::Batch(..)
+            | Self::Accepted(_)
+            | Self::Docs(_) => None,
         }
     }
 }

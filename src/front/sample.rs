@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::parameters::{Body, Sources};
 use super::question::{self, Material, uses_nonce};
-use crate::base::parameter::{Parameter, ParameterKind};
+use crate::base::example::example;
 use crate::base::{Failure, Question};
 use crate::config::{
     CallSettings, FunctionCall, PathPart, RouteAction, RouteSettings, SendShape, WireSettings,
@@ -18,8 +18,6 @@ pub const SAMPLES_MAX: usize = 6;
 
 /// The bodies of samples, in their order.
 const BODIES: [&str; SAMPLES_MAX] = ["a b", "c d", "1", "2", "{\"a\":1}", "{\"b\":2}"];
-/// The text parameters of samples, in their order.
-const TEXTS: [&str; SAMPLES_MAX] = ["hello", "world", "1", "2", "a", "b"];
 
 /// A request that a route turns into a call.
 #[derive(Clone, Debug)]
@@ -36,7 +34,8 @@ impl<'a> Sample<'a> {
     /// up. Requests of different numbers differ where the route allows it.
     pub fn new(route: &'a RouteSettings, number: usize) -> Option<Self> {
         let RouteAction::Call(call) = &route.action else { return None };
-        let values = route.parameters.iter().map(|it| value(it, number)).collect::<Option<_>>()?;
+        let values =
+            route.parameters.iter().map(|it| example(it, number)).collect::<Option<_>>()?;
         Some(Self { route, call, values, body: BODIES[number % BODIES.len()] })
     }
 
@@ -135,34 +134,6 @@ fn arguments(call: &FunctionCall) -> Option<String> {
     Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
 }
 
-/// Makes up a value that the parameter accepts.
-fn value(parameter: &Parameter, number: usize) -> Option<String> {
-    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let mut candidates: Vec<String> = parameter.default.iter().cloned().collect();
-    candidates.extend(match &parameter.kind {
-        ParameterKind::Text { one_of, .. } if !one_of.is_empty() => one_of.clone(),
-        ParameterKind::Text { .. } | ParameterKind::File { .. } => own(&TEXTS),
-        ParameterKind::Int { min, max } => {
-            let bounds = min.iter().chain(max).cloned();
-            own(&["10", "1", "2", "3"]).into_iter().chain(bounds).collect()
-        }
-        ParameterKind::Float { min, max } => {
-            let bounds = min.iter().chain(max).map(ToString::to_string);
-            own(&["1.5", "2.5", "1", "2"]).into_iter().chain(bounds).collect()
-        }
-        ParameterKind::Bool => own(&["true", "false"]),
-        ParameterKind::Json => own(&["{}", "[]"]),
-    });
-    let mut accepted: Vec<String> = Vec::new();
-    for candidate in candidates {
-        if parameter.kind.read(&candidate).is_ok() && !accepted.contains(&candidate) {
-            accepted.push(candidate);
-        }
-    }
-    let place = number % accepted.len().max(1);
-    accepted.into_iter().nth(place)
-}
-
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
@@ -170,6 +141,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::parameter::ParameterKind;
     use crate::config::Framing;
     use crate::front::parameters::tests::{route, text};
     use crate::front::testing::{call, pool};

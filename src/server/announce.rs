@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::begin::FirstStarts;
 use super::listeners::Listeners;
 use crate::config::{AdminSettings, Config, ListenAddress};
+use crate::front::Front;
 use crate::front::sample::Sample;
 use crate::systemd::ServiceManager;
 
@@ -62,6 +63,14 @@ pub(super) fn listening(config: &Config, listeners: &Listeners) {
     let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
     if let (Some(sample), Some(address)) = (sample, addresses.first()) {
         tracing::info!(line = sample.curl(address), "try it");
+    }
+}
+
+/// Logs where a browser shows what can be asked, if callers can see it.
+pub(super) fn page(front: &Front, addresses: &[String]) {
+    let address = addresses.iter().find(|address| !address.starts_with("unix:"));
+    if let (Some(path), Some(address)) = (front.docs_path(), address) {
+        tracing::info!(url = format!("http://{address}{path}"), "or open it in a browser");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Gateway, RemoteGateway};
 use crate::config::{Config, ConfigSource, Hosts, PoolSettings, RouteAction};
 use crate::front::Front;
+use crate::front::docs::DocsSource;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::rings::SecondClock;
@@ -30,9 +31,10 @@ pub(super) struct Generation {
     /// For each pool how many times its workers were replaced although nothing was seen to change.
     /// Answers kept from before are not given then.
     editions: Vec<u64>,
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     /// When the configuration was loaded.
     pub(super) loaded: Instant,
+    pub(super) described: Arc<DocsSource>,
 }
 
 /// A [`Generation`] as other threads reach it.
@@ -54,6 +56,8 @@ pub(super) struct Server {
     pub(super) source: ConfigSource,
     pub(super) manager: Rc<ServiceManager>,
     draining: Cell<bool>,
+    /// Only this machine can reach the callers' listeners.
+    is_private: bool,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
     /// Held during a reload, so that there is one at a time.
@@ -61,13 +65,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts the pools of a configuration.
+    /// Starts the pools of a configuration. `is_private`: only this machine can reach the callers'
+    /// listeners.
     pub(super) fn start(
         config: Config,
         source: ConfigSource,
         services: Services,
         access: AccessLog,
         manager: Rc<ServiceManager>,
+        is_private: bool,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let memory = Memory::new(config.limits.memory.0);
@@ -76,7 +82,8 @@ impl Server {
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let living = pools.iter().map(Rc::downgrade).collect();
         let editions = vec![0; pools.len()];
-        let new = Generation::new(config, (pools, editions), &cache, &memory, &services, &access);
+        let parts = Common { cache: &cache, memory: &memory, services: &services, access: &access };
+        let new = Generation::new(config, (pools, editions), parts, is_private);
         let remote = new.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(new)),
@@ -88,6 +95,7 @@ impl Server {
             source,
             manager,
             draining: Cell::new(false),
+            is_private,
             pools: RefCell::new(living),
             reloading: Mutex::new(()),
         })
@@ -187,8 +195,13 @@ impl Server {
         pools: (Vec<Rc<Pool>>, Vec<u64>),
         old: &Generation,
     ) {
-        let new =
-            Generation::new(config, pools, &self.cache, &self.memory, &self.services, &self.access);
+        let parts = Common {
+            cache: &self.cache,
+            memory: &self.memory,
+            services: &self.services,
+            access: &self.access,
+        };
+        let new = Generation::new(config, pools, parts, self.is_private);
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);
@@ -200,14 +213,21 @@ impl Server {
     }
 }
 
+/// What all generations share.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    cache: &'a Arc<Cache>,
+    memory: &'a Arc<Memory>,
+    services: &'a Services,
+    access: &'a AccessLog,
+}
+
 impl Generation {
     fn new(
         config: Config,
         (pools, editions): (Vec<Rc<Pool>>, Vec<u64>),
-        cache: &Arc<Cache>,
-        memory: &Arc<Memory>,
-        services: &Services,
-        access: &AccessLog,
+        Common { cache, memory, services, access }: Common<'_>,
+        is_private: bool,
     ) -> Self {
         let metrics = &services.metrics;
         let routes = config.routes.iter().map(|route| {
@@ -229,13 +249,18 @@ impl Generation {
             };
             Scope::new(program, route)
         });
+        let gateway = Gateway::local(desk, Arc::clone(cache), scopes.collect());
+        let front = Front::new(&config, metrics, access.clone(), Arc::clone(memory));
+        let config = Arc::new(config);
+        let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         Self {
-            front: Arc::new(Front::new(&config, metrics, access.clone(), Arc::clone(memory))),
-            gateway: Gateway::local(desk, Arc::clone(cache), scopes.collect()),
+            front: Arc::new(front.described(&config, Arc::clone(&described), is_private)),
+            gateway,
             pools,
             editions,
             config,
             loaded: Instant::now(),
+            described,
         }
     }
 

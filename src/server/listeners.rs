@@ -42,6 +42,11 @@ impl Listeners {
         Ok(Self { callers, operators, are_lent, admin_is_lent })
     }
 
+    /// Returns true if only this machine can reach the callers' listeners.
+    pub(super) fn are_private(&self) -> bool {
+        !self.callers.iter().any(Listener::is_open_to_other_machines)
+    }
+
     /// Returns where callers connect.
     pub(super) fn addresses(&self) -> Vec<String> {
         self.callers.iter().map(Listener::local).collect()

@@ -190,7 +190,10 @@ async fn serve(
     announce::listening(&config, &listeners);
     let token = config.admin.token.clone();
     let threads_count = config.threads;
-    let server = Server::start(config, source, services.clone(), log.access(), Rc::clone(&manager));
+    let is_private = listeners.are_private();
+    let (access, told) = (log.access(), Rc::clone(&manager));
+    let server = Server::start(config, source, services.clone(), access, told, is_private);
+    announce::page(&server.current().front, &addresses);
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::about::{about, keeps_answers};
 use super::app::Server;
 use super::diagnoses;
@@ -90,6 +92,12 @@ impl Operator for AdminDesk {
 
     fn hosts(&self) -> Arc<Hosts> {
         self.server.current().hosts()
+    }
+
+    async fn document(&self) -> (Bytes, String) {
+        let described = Arc::clone(&self.server.current().described);
+        let document = described.document().await;
+        (document.of_callers_at(&self.listen), document.etag().to_owned())
     }
 
     fn refresh_gauges(&self) {

@@ -235,6 +235,9 @@ impl Candidate {
         if old.config.hosts != self.config.hosts {
             others.push("hosts: changed".to_owned());
         }
+        if old.config.docs != self.config.docs {
+            others.push("docs: changed".to_owned());
+        }
         if old.config.drain != self.config.drain {
             others.push("drain: changed".to_owned());
         }

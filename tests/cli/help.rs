@@ -17,6 +17,7 @@ Commands:
   init         Write the httpipe.toml that `run` with the same options stands for
   reload       Make a running server deploy its configuration and programs, and report the outcome
   open         Open the page of a running server in the browser
+  openapi      Print the OpenAPI document of a configuration, without starting a server
   completions  Print a script that completes commands and options
   man          Print a manual page, for `man -l -`
 

@@ -27,8 +27,9 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cache", &["sync", "base", "config"]),
     ("call", &["base", "observe", "cache", "pool"]),
-    ("front", &["base", "config", "observe", "net", "cache", "call", "sync"]),
-    ("admin", &["base", "report", "config", "observe", "net"]),
+    ("openapi", &["base", "python", "config"]),
+    ("front", &["base", "config", "observe", "net", "cache", "call", "sync", "openapi"]),
+    ("admin", &["base", "report", "config", "observe", "net", "openapi"]),
     (
         "server",
         &[
@@ -36,7 +37,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "doctor", "pool", "cache", "call", "front", "admin",
         ],
     ),
-    ("cli", &["base", "config", "wire", "worker", "doctor", "front", "admin", "server"]),
+    ("cli", &["base", "config", "wire", "worker", "doctor", "openapi", "front", "admin", "server"]),
 ];
 
 /// Rooms with circles that are still to be untied; the list only gets shorter.

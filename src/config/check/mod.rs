@@ -6,6 +6,7 @@
 
 mod correlation;
 mod cors;
+mod docs;
 mod function;
 mod hosts;
 mod parameter;
@@ -53,6 +54,7 @@ pub fn check(
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
     let pools = pool::pools(&mut findings, file, &pool_names, host);
     let routes = route::routes(&mut findings, file, cors.as_ref(), &pool_names, &pools);
+    let docs = docs::docs(&mut findings, file.docs.as_deref(), &routes);
     if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
         let problem = Problem::new(Place::Nowhere, "there is nothing to serve");
         findings.problems.push(problem.hint("add a pool: `[pool.NAME]` with a `command`"));
@@ -65,6 +67,7 @@ pub fn check(
             admin,
             hosts: Arc::new(hosts),
             cors,
+            docs,
             threads: file.threads,
             drain: file.drain.0,
             log: LogSettings {

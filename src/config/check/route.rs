@@ -17,7 +17,7 @@ use crate::config::origins::Cors;
 use crate::config::pool::{PoolSettings, PythonSettings, WireSettings};
 use crate::config::problem::{Place, Problem};
 use crate::config::route::{
-    CallSettings, ContentType, PathPart, RouteAction, RouteSettings, SendShape,
+    CallSettings, ContentType, PathPart, RouteAbout, RouteAction, RouteSettings, SendShape,
 };
 use crate::config::route_text::{self, RouteText};
 use crate::config::shape::nearest;
@@ -82,6 +82,7 @@ pub(super) fn routes(
                 rest: text.rest,
                 parameters,
                 cors,
+                about: about(route),
                 action,
             });
         }
@@ -146,6 +147,7 @@ fn add_derived(
             rest: false,
             parameters,
             cors: cors.cloned(),
+            about: RouteAbout::default(),
             action: RouteAction::Call(CallSettings {
                 pool,
                 send: SendShape::Function(Arc::new(call)),
@@ -155,6 +157,11 @@ fn add_derived(
             }),
         });
     }
+}
+
+fn about(route: &RouteFile) -> RouteAbout {
+    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+    RouteAbout { summary: text(&route.summary), description: text(&route.description) }
 }
 
 /// The content type of raw bytes whose function names none.

@@ -253,7 +253,7 @@ mod tests {
     use crate::base::RouteId;
     use crate::base::parameter::{Parameter, ParameterKind};
     use crate::config::route::ContentType;
-    use crate::config::{PathPart, RouteAction};
+    use crate::config::{PathPart, RouteAbout, RouteAction};
     use crate::python::ScalarType;
 
     fn argument(name: &str, scalar: Option<ScalarType>, required: bool) -> Argument {
@@ -299,6 +299,7 @@ mod tests {
             rest: false,
             parameters,
             cors: None,
+            about: RouteAbout::default(),
             action: RouteAction::Text { text: String::new(), content_type: ContentType::default() },
         }
     }
