@@ -15,6 +15,7 @@ use crate::base::Failure;
 use crate::config::{Config, DocsSettings};
 use crate::openapi::page::{FILES, HTML, PageNotice, page};
 use crate::openapi::{self, Document};
+use crate::sync::bulk::apart;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// The methods of all of these.
@@ -38,8 +39,7 @@ impl DocsSource {
     pub async fn document(&self) -> Document {
         let make = || async {
             let config = Arc::clone(&self.config);
-            let made = tokio::task::spawn_blocking(move || Document::new(&config, FAILURE_WORDS));
-            made.await.expect("making a document neither panics nor is cancelled")
+            apart(move || Document::new(&config, FAILURE_WORDS)).await
         };
         self.document.get_or_init(make).await.clone()
     }

@@ -134,14 +134,17 @@ fn of_parameters(route: &RouteSettings, call: &CallSettings, wire: &WireSettings
     if !required.is_empty() {
         schema.insert("required".to_owned(), required.clone().into());
     }
-    let media = json!({ "schema": schema, "example": samples });
     let has = |of: fn(&ParameterKind) -> bool| own.iter().any(|it| of(&it.kind));
     let content = if has(ParameterKind::is_file) {
+        // The header of a part holds no control characters.
+        schema
+            .insert("propertyNames".to_owned(), json!({ "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$" }));
         json!({ MULTIPART: { "schema": schema } })
     } else if has(|kind| *kind == ParameterKind::Json) {
         // A form may hold it too, as a text; few clients know how to write it.
-        json!({ JSON: media })
+        json!({ JSON: { "schema": schema, "example": samples } })
     } else {
+        let media = json!({ "schema": schema, "example": samples });
         json!({ FORM: media, JSON: media })
     };
     Some(json!({

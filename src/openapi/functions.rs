@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::hoist::Hoist;
 use super::values::object;
 use crate::config::{FunctionCall, RouteSettings};
-use crate::python::{Function, FunctionParameter};
+use crate::python::{Function, FunctionParameter, ScalarType};
 
 /// Where a value of an argument is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn body(
     }
     let mut properties = Map::new();
     let mut texts = Map::new();
-    let mut are_texts = true;
+    let (mut are_texts, mut samples) = (true, Map::new());
     let mut required: Vec<&str> = Vec::new();
     let others =
         call.arguments.iter().enumerate().filter(|(index, _)| !call.declared.contains(index));
@@ -91,6 +91,9 @@ pub(super) fn body(
         properties.insert(argument.name.to_string(), schema);
         if argument.required {
             required.push(&argument.name);
+            let own = of_argument(function, &argument.name);
+            let sample = own.and_then(|own| sample(&own.schema));
+            samples.extend(sample.map(|sample| (argument.name.to_string(), sample)));
         }
     }
     if properties.is_empty() && !call.takes_others {
@@ -108,10 +111,16 @@ pub(super) fn body(
         schema.insert("additionalProperties".to_owned(), others.clone());
         schema
     };
-    let mut content = object(json!({ "application/json": { "schema": whole(properties) } }));
+    let example = (samples.len() == required.len()).then_some(samples);
+    let media = |schema| {
+        let mut media = object(json!({ "schema": schema }));
+        media.extend(example.clone().map(|example| ("example".to_owned(), example.into())));
+        media
+    };
+    let mut content = object(json!({ "application/json": media(whole(properties)) }));
     if are_texts {
-        let form = json!({ "schema": whole(texts) });
-        content.insert("application/x-www-form-urlencoded".to_owned(), form);
+        let form = media(whole(texts));
+        content.insert("application/x-www-form-urlencoded".to_owned(), form.into());
     }
     Some(json!({ "required": !required.is_empty(), "content": content }))
 }
@@ -143,16 +152,29 @@ fn parameter(
     let schema = own.map_or_else(|| json!({}), |own| described(own, hoist));
     let at = if place == ArgumentPlace::Path { "path" } else { "query" };
     let mut parameter = object(json!({ "name": name, "in": at, "required": is_required }));
-    let is_scalar = own.is_some_and(|own| crate::python::ScalarType::of(&own.schema).is_some());
+    let is_scalar = own.is_some_and(|own| ScalarType::of(&own.schema).is_some());
+    let sample = own.filter(|_| is_required).and_then(|own| sample(&own.schema));
     let is_any = schema.as_object().is_some_and(|fields| !fields.contains_key("type"))
         && own.is_none_or(|own| own.schema.as_object().is_some_and(Map::is_empty));
     if is_scalar || is_any {
         parameter.insert("schema".to_owned(), textual(&schema));
+        parameter.extend(sample.map(|sample| ("example".to_owned(), sample)));
     } else {
         let content = json!({ "application/json": { "schema": schema } });
         parameter.insert("content".to_owned(), content);
     }
     parameter.into()
+}
+
+/// Makes up a value of a schema, if that is easy.
+fn sample(schema: &Value) -> Option<Value> {
+    if let Some(example) = schema["examples"].get(0).or(schema["enum"].get(0)) {
+        return Some(example.clone());
+    }
+    let scalar = ScalarType::of(schema)?;
+    let texts = ["10", "1.5", "true", "hello"];
+    let found = texts.iter().find_map(|text| scalar.read(text).ok())?;
+    serde_json::from_str(&found).ok()
 }
 
 /// The schema of the values that a text can stand for: no text stands for `null`, and one whose
