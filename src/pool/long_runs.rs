@@ -45,7 +45,8 @@ impl<P> State<P> {
         if let Some(next) = self.crew.get(worker).and_then(|book| self.look_at(book)) {
             self.alarms.at(next);
         }
-        if let Some(call) = head {
+        // Nobody waits for a call that another worker has answered.
+        if let Some(call) = head.filter(|id| self.calls.get(*id).is_some()) {
             self.push(Action::Examine { worker, call });
         }
     }

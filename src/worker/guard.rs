@@ -75,8 +75,6 @@ pub(super) struct OpenFork {
 struct Connection {
     pipe: OwnedFd,
     child: Child,
-    /// The guard outlives this connection, because it still has groups to kill.
-    outlives: bool,
 }
 
 impl Guard {
@@ -252,15 +250,6 @@ impl Drop for OpenFork {
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = &mut state.connection {
-            connection.outlives = !state.groups.is_empty();
-        }
-    }
-}
-
 impl Connection {
     fn start(binary: &Path) -> io::Result<Self> {
         let (theirs, pipe) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -268,7 +257,7 @@ impl Connection {
         // fails, and the guard is replaced: the server never waits for it.
         ioctl_fionbio(&pipe, true)?;
         let child = guard_command(binary, theirs).spawn()?;
-        Ok(Self { pipe, child, outlives: false })
+        Ok(Self { pipe, child })
     }
 
     fn restart(binary: &Path, groups: &HashSet<Pid>) -> io::Result<Self> {
@@ -287,10 +276,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.outlives {
-            return;
-        }
-        // The guard is replaced or has nothing to do. If it saw the pipe close, it would kill
+        // The guard is replaced, or has nothing to do: whoever holds a worker holds the guard. If it saw the pipe close, it would kill
         // workers that live, so it must end first. KILL, so that reaping it does not block.
         self.child.kill().ok();
         self.child.wait().ok();

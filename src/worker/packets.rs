@@ -101,3 +101,30 @@ impl Packets {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is received if the other end sends these packets and then closes.
+    async fn received(packets: &[&[u8]], most: usize) -> io::Result<Vec<u8>> {
+        let (ours, theirs) = Packets::pair().expect("a socket");
+        for packet in packets {
+            rustix::io::write(&theirs, packet).expect("room");
+        }
+        drop(theirs);
+        ours.receive_text(most).await
+    }
+
+    #[tokio::test]
+    async fn a_text_is_as_long_as_it_says_and_no_longer_than_allowed() {
+        let length = 4_u32.to_be_bytes();
+        assert_eq!(received(&[&length, b"te", b"xt"], 4).await.expect("a text"), b"text");
+        let kind = |received: io::Result<Vec<u8>>| received.expect_err("no text").kind();
+        assert_eq!(kind(received(&[&length, b"text"], 3).await), io::ErrorKind::FileTooLarge);
+        assert_eq!(kind(received(&[&length, b"texts"], 9).await), io::ErrorKind::InvalidData);
+        assert_eq!(kind(received(&[&length, b"te"], 9).await), io::ErrorKind::UnexpectedEof);
+        assert_eq!(kind(received(&[b"abc", b"text"], 9).await), io::ErrorKind::InvalidData);
+        assert_eq!(kind(received(&[], 9).await), io::ErrorKind::UnexpectedEof);
+    }
+}

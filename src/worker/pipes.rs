@@ -492,3 +492,6 @@ impl Pipes {
         &mut self.incoming
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,6 +351,8 @@ mod tests {
         assert_eq!(lines, ["x".repeat(LINE_MAX) + " … (cut)", "next".to_owned()]);
         let exact = [&[b'y'; LINE_MAX][..], b"\nnext\n"].concat();
         assert_eq!(kept(&[&exact]), ["y".repeat(LINE_MAX), "next".to_owned()]);
+        let longer = [&[b'z'; LINE_MAX + 1][..], b"\nnext\n"].concat();
+        assert_eq!(kept(&[&longer]), ["z".repeat(LINE_MAX) + " … (cut)", "next".to_owned()]);
     }
 
     #[test]

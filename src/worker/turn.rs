@@ -365,6 +365,7 @@ mod tests {
         let mut turn = Turn::new(begun, false);
         assert_eq!(turn.next_look(), NextLook::At(begun + SILENT_PAUSE));
         turn.wrote(begun, true);
+        assert_eq!(turn.next_look(), NextLook::Soon, "it is about to read again");
         let mut now = begun;
         let mut looks = 0;
         while now < begun + Duration::from_secs(10) {

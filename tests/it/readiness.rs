@@ -123,3 +123,40 @@ impl Drop for Hog {
         drop(self.0.kill().and_then(|()| self.0.wait()));
     }
 }
+
+/// The first thread waits for its input all the time.
+#[test]
+fn a_banner_that_another_thread_writes_is_dropped_whole() {
+    let script = "import sys, threading\n\
+                  def banner():\n    for _ in range(30): print('x' * 9999, flush=True)\n\
+                  threading.Thread(target=banner).start()\n\
+                  for line in sys.stdin: print('answer ' + line.strip(), flush=True)";
+    for _ in 0..3 {
+        let server =
+            Server::with("workers = 1").worker("python3 w.py").file("w.py", script).start();
+        assert_eq!(server.answers("a").body, "answer a");
+        assert_eq!(server.metric("httpipe_worker_exits_total"), 0.0);
+    }
+}
+
+#[test]
+fn a_banner_that_never_matches_does_not_fill_the_memory() {
+    let server = Server::with("workers = 1\nready = \"never\"").worker("yes").start_unready();
+    server.wait_for_log("its banner does not end");
+    let memory = server.memory() >> 20;
+    assert!(memory < 100, "{memory} MiB");
+}
+
+#[test]
+fn what_is_written_after_a_greeting_without_an_answer_is_no_answer() {
+    let script = "import sys, time\n\
+                  for line in sys.stdin:\n    \
+                  if line == 'hi\\n':\n        time.sleep(0.2)\n        \
+                  print('greeted', flush=True)\n    \
+                  else:\n        print('answer ' + line.strip(), flush=True)";
+    let server = Server::with("workers = 1\nhello = [{ send = \"hi\", answer = false }]")
+        .worker("python3 w.py")
+        .file("w.py", script)
+        .start();
+    assert_eq!(server.answers("a").body, "answer a");
+}

@@ -123,3 +123,17 @@ fn nothing_that_a_worker_writes_is_a_line_or_a_command_of_its_own() {
     text.wait_until_ready();
     disguises_are_shown(&text, false);
 }
+
+#[test]
+fn the_log_says_how_much_of_a_last_flood_was_left_out() {
+    let script = "import os, sys\n\
+                  for line in sys.stdin:\n    \
+                  os.write(2, b'e\\n' * 1000)\n    sys.exit(3)";
+    let server = Server::with("workers = 1\nretries = 0")
+        .worker("python3 w.py")
+        .file("w.py", script)
+        .start();
+    server.answers("a");
+    let line = server.wait_for_log("lines on stderr were left out");
+    assert!(line.contains("\"lines\":800"), "{line}");
+}

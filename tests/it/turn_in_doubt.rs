@@ -90,7 +90,9 @@ fn answers_each(server: &Server, what: &str) {
 #[test]
 fn a_program_whose_input_never_blocks_is_served() {
     for (what, script) in [("poller", POLLER), ("signalled", SIGNALLED)] {
-        for keys in ["", "ready = \"begin\"", "reply = \"answer {input}\""] {
+        for keys in
+            ["", "ready = \"begin\"", "reply = \"answer {input}\"", "probe = { send = \"7\" }"]
+        {
             let banner =
                 if keys.starts_with("ready") { "print('begin', flush=True)\n" } else { "" };
             let server = serves(&format!("{banner}{script}"), keys).start();

@@ -54,3 +54,13 @@ fn the_log_names_the_key_for_banners() {
     let server = Server::with("workers = 1").worker("demo-worker --banner Welcome").start_unready();
     server.wait_for_log("announce it with `ready`");
 }
+
+/// Its answer proves the question, so it takes no turns: what follows the answer is found by itself.
+#[test]
+fn a_part_of_a_line_after_an_answer_ends_its_worker_before_the_next_question() {
+    let script = "import sys\nfor line in sys.stdin:\n    \
+                  print(line.strip() + '|a')\n    print('half', end='', flush=True)";
+    let server = Server::with(PAIR).worker("python3 w.py").file("w.py", script).start();
+    server.answers("a");
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"unasked_output\"}", 1.0);
+}

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use httpipe::testing::worker::fork_server::{ForkServer, NotForked};
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::{Exit, Process};
 use httpipe::testing::worker::reaper;
-use httpipe::testing::worker::spawn::Streams;
-use rustix::process::{Pid, Signal, kill_process};
+use httpipe::testing::worker::spawn::{Streams, spawn};
+use rustix::process::{Pid, Signal, getpgid, kill_process};
 
 use crate::python::{LONG, Program, WORKER, described};
 use crate::support::{
-    guard, helper, is_role, moment, read, runs, wait_until, with_every_limit_of_descriptors,
+    guard, helper, is_role, moment, read, runs, shell, wait_until, with_every_limit_of_descriptors,
 };
 
 const OF_A_HANGING_ONE: &str = "forks::role_of_a_server_whose_fork_server_hangs";
@@ -256,6 +257,42 @@ async fn a_fork_server_that_names_a_strange_process_is_given_up() {
             changed_fork_server(say, &format!("    _tell(birth, '{lie}')\n"), &guard).await;
         let forked = server.fork(&guard).await;
         assert!(matches!(forked, Err(NotForked::Lost(_))), "{lie}: {forked:?}");
+    }
+}
+
+/// Starts processes that a lying fork server could name: a worker that we have, a child of ours
+/// that leads no group, and a process of somebody else that leads one.
+#[tokio::test]
+async fn a_process_that_another_has_made_is_never_taken_for_a_forked_worker() {
+    let guard = guard();
+    let (worker, _streams) = spawn(&shell("exec sleep 1000"), &guard).expect("starts");
+    let sleep = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().expect("starts")
+    };
+    let mut ours = sleep("exec sleep 1000");
+    let mut parent = sleep("setsid sleep 1000 >&2 & echo $!; read x");
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().expect("piped")).read_line(&mut line).expect("an id");
+    let stranger: u32 = line.trim().parse().expect("a number");
+    let leads = |id: u32| {
+        let id = Pid::from_raw(i32::try_from(id).expect("small")).expect("not zero");
+        getpgid(Some(id)) == Ok(id)
+    };
+    wait_until("the stranger leads a group", || leads(stranger));
+    let say = "    _tell(birth, str(os.getpid()))\n";
+    for lie in [worker.id(), ours.id(), stranger] {
+        let server =
+            changed_fork_server(say, &format!("    _tell(birth, '{lie}')\n"), &guard).await;
+        let forked = server.fork(&guard).await;
+        assert!(matches!(forked, Err(NotForked::Lost(_))), "{lie}: {forked:?}");
+        assert!(runs(lie), "it is left alone");
+    }
+    send(stranger, Signal::KILL);
+    for child in [&mut ours, &mut parent] {
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
     }
 }
 

@@ -9,7 +9,7 @@ use httpipe::testing::worker::turn::{Over, Start, Turn};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{guard, moment, shell, state};
+use crate::support::{guard, moment, shell, state, wait_until};
 
 /// Starts a program, and somebody who looks at it.
 fn started(script: &str) -> (Process, Streams, Watcher) {
@@ -145,13 +145,65 @@ import select, socket, sys, os
 a, b = socket.socketpair()
 poll = select.poll(); poll.register(0, 1); poll.register(a, 1)
 while poll.poll(): sys.stdout.write(os.read(0, 99).decode())'";
-    for (program, reads) in [(clock, true), (connection, false)] {
+    let timed = "exec python3 -uc '
+import select, sys, os
+while True:
+    if select.select([0], [], [], 99)[0]: sys.stdout.write(os.read(0, 99).decode())'";
+    for (program, reads) in [(clock, true), (connection, false), (timed, false)] {
         let mut asked = Asked::start(program).await;
         for _ in 0..20 {
             assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Uncertain), "{program}");
         }
         assert_eq!(asked.watcher.look(), Look::MayWait { reads, runs: false });
     }
+}
+
+/// Has waited for another thread while it was looked at, and reads its input after that.
+#[tokio::test]
+async fn a_thread_that_was_parked_is_seen_to_read_later() {
+    let go = std::env::temp_dir().join(format!("httpipe_look_{}", std::process::id()));
+    let program = format!(
+        "exec python3 -uc '
+import os, sys, threading, time
+def wait():
+    while not os.path.exists(\"{}\"): time.sleep(0.005)
+other = threading.Thread(target=wait); other.start(); other.join()
+sys.stdin.read()'",
+        go.display()
+    );
+    let (_process, _streams, mut watcher) = started(&program);
+    for _ in 0..200 {
+        assert!(!matches!(watcher.look(), Look::Waits | Look::MayWait { .. }));
+        moment().await;
+    }
+    std::fs::write(&go, "").expect("written");
+    wait_until("it reads", || watcher.look() == Look::Waits);
+    std::fs::remove_file(&go).expect("it is there");
+}
+
+/// With many threads their files are opened anew for each look.
+#[tokio::test]
+async fn a_program_of_many_threads_costs_few_descriptors() {
+    let program = "exec python3 -uc '
+import threading, sys
+lock = threading.Lock(); lock.acquire()
+for _ in range(100): threading.Thread(target=lock.acquire, daemon=True).start()
+sys.stdin.read()'";
+    let (process, _streams, mut watcher) = started(program);
+    wait_until("all of its threads are parked", || watcher.look() == Look::Waits);
+    // Other tests of this process open files meanwhile.
+    let files = || {
+        let open = std::fs::read_dir("/proc/self/fd").expect("readable").flatten();
+        let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let ours = format!("/proc/{}/task/", process.id());
+        links.filter(|link| link.starts_with(&ours)).count()
+    };
+    watcher.look();
+    assert!(files() > 100, "those of the last look");
+    for _ in 0..10 {
+        watcher.look();
+    }
+    assert!(files() < 1000, "{}", files());
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ impl Counter {
                         }
                     }
                     Action::Fail(ended, failure) => self.told(ended.payload, &failure),
+                    Action::Examine { .. } => {}
                     other => panic!("{other:?}"),
                 }
             }
