@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Admin, Operator, PageBody, PageResponse, problem, reply};
+use super::{Admin, JSON, Operator, PageBody, PageResponse, json, problem, reply};
 use crate::report::{About, PoolStatus, Status};
 
 /// How long after a second its tick comes, so that the second is surely over.
@@ -19,6 +19,7 @@ impl<O: Operator> Admin<O> {
             self.audience.wait_for_one().await;
             while self.audience.len() > 0 {
                 tokio::time::sleep_until((self.operator.next_second() + AFTER_SECOND).into()).await;
+                self.operator.measure().await;
                 self.tick();
             }
         }
@@ -36,8 +37,13 @@ impl<O: Operator> Admin<O> {
         }
     }
 
-    /// Returns the picture for `/status.json`.
-    pub(super) fn status(&self) -> Status {
+    /// Returns the document at `/status.json`.
+    pub(super) async fn status_page(&self) -> PageResponse {
+        self.operator.measure().await;
+        json(StatusCode::OK, JSON, &self.status())
+    }
+
+    fn status(&self) -> Status {
         Status { viewers: self.audience.len(), ..self.operator.status() }
     }
 
@@ -46,7 +52,8 @@ impl<O: Operator> Admin<O> {
     }
 
     /// Begins a stream of events.
-    pub(super) fn events(&self) -> PageResponse {
+    pub(super) async fn events(&self) -> PageResponse {
+        self.operator.measure().await;
         let hello = self.hello();
         let Some(viewer) = self.audience.enter(&hello) else {
             let detail = "as many look already as may: close a page or a `top` that is not needed";

@@ -49,6 +49,9 @@ pub trait Operator {
     /// Returns what callers can ask, as an OpenAPI document, and its entity tag.
     fn document(&self) -> impl Future<Output = (Bytes, String)>;
 
+    /// Measures what workers use, unless that was done within the last second.
+    fn measure(&self) -> impl Future<Output = ()>;
+
     /// Sets the gauges that are not set where their values change.
     fn refresh_gauges(&self);
 
@@ -142,9 +145,9 @@ impl<O: Operator> Admin<O> {
         match page {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
             Page::Ready => ready(&self.operator.status(), self.gate.trusts(who)),
-            Page::Metrics => self.metrics(),
-            Page::Status => json(StatusCode::OK, JSON, &self.status()),
-            Page::Events => self.events(),
+            Page::Metrics => self.metrics().await,
+            Page::Status => self.status_page().await,
+            Page::Events => self.events().await,
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
             Page::Deed(deed) => self.act(&deed, &By { who, caller }),
@@ -152,7 +155,8 @@ impl<O: Operator> Admin<O> {
         }
     }
 
-    fn metrics(&self) -> PageResponse {
+    async fn metrics(&self) -> PageResponse {
+        self.operator.measure().await;
         self.operator.refresh_gauges();
         reply(StatusCode::OK, text::CONTENT_TYPE, self.metrics.render())
     }
@@ -380,6 +384,8 @@ mod tests {
         async fn document(&self) -> (Bytes, String) {
             (Bytes::from_static(b"{}"), "\"0\"".to_owned())
         }
+
+        async fn measure(&self) {}
 
         fn refresh_gauges(&self) {
             self.metrics.cache_bytes(self.status.cache.bytes);

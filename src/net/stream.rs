@@ -63,6 +63,17 @@ impl Stream {
         Caller { peer, is_guarded, connection: fastrand::u64(..) }
     }
 
+    /// Breaks the connection when the other end has taken none of the bytes that wait for it for
+    /// this long, those that the kernel holds included. Small pieces fit into the kernel for hours.
+    pub fn break_when_unread(&self, patience: Duration) {
+        let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        if let Self::Tcp(stream) = self
+            && let Err(error) = sockopt::set_tcp_user_timeout(stream, millis)
+        {
+            tracing::debug!(%error, "a connection has no limit of its unread bytes");
+        }
+    }
+
     /// Takes the connection from its runtime, for another thread.
     pub fn detach(self) -> io::Result<Accepted> {
         Ok(match self {

@@ -42,7 +42,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             return;
         }
     };
-    let (reason, how, said) = match made {
+    let (reason, how, said, cpu) = match made {
         Ok(Made { process, streams, is_forked }) => {
             link.has_process(process.id());
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
@@ -56,6 +56,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                     ExitReason::StartFailed
                 }
             };
+            let used = process.used();
             let exit = part(&link, &settings, process, end).await;
             let wire = &settings.program.wire;
             if end == ExitReason::Crash && wire.error_is_stderr && exit != Exit::Code(0) {
@@ -78,7 +79,8 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             if end == ExitReason::StartFailed {
                 pool.links.note_told(words.begin());
             }
-            (end, exit.to_string(), words.lines())
+            let used = used.get().copied().unwrap_or_default();
+            (end, exit.to_string(), words.lines(), used)
         }
         Err(error) => {
             link.note(error.to_string());
@@ -87,16 +89,16 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             let now = Instant::now();
             let why = Arc::from("the last one could not be started");
             pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed { why }, 0);
-            (ExitReason::StartFailed, error.to_string(), Vec::new())
+            (ExitReason::StartFailed, error.to_string(), Vec::new(), Duration::ZERO)
         }
     };
-    remove(&pool, Ending { worker: link.worker, reason, how, said, at: Instant::now() });
+    remove(&pool, Ending { worker: link.worker, reason, how, said, cpu, at: Instant::now() });
 }
 
 /// Removes a worker that has no process any longer.
 fn remove(pool: &Rc<Pool>, ending: Ending) {
     let worker = ending.worker;
-    pool.metrics.worker_ended(ending.reason);
+    pool.metrics.worker_ended(ending.reason, ending.cpu);
     pool.links.remove(ending);
     pool.state.borrow_mut().gone(worker);
     pool.settle(Instant::now());
@@ -107,7 +109,17 @@ fn remove(pool: &Rc<Pool>, ending: Ending) {
 fn leave_unmade(pool: &Rc<Pool>, link: &Link, reason: ExitReason) {
     let (now, how) = (Instant::now(), "it had no process yet");
     pool.state.borrow_mut().lose(now, link.worker, &Loss::Ended(how.into()), 0);
-    remove(pool, Ending { worker: link.worker, reason, how: how.into(), said: vec![], at: now });
+    remove(
+        pool,
+        Ending {
+            worker: link.worker,
+            reason,
+            how: how.into(),
+            said: vec![],
+            cpu: Duration::ZERO,
+            at: now,
+        },
+    );
 }
 
 /// Attends to a worker from the start of its process until it has to leave or has ended. Returns

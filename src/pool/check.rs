@@ -115,6 +115,11 @@ impl<P> State<P> {
         }
     }
 
+    /// Questions that are refused.
+    pub fn poisonous(&self) -> usize {
+        self.suspects.refused().len()
+    }
+
     /// Calls in the books.
     pub fn calls_open(&self) -> usize {
         self.calls.len()

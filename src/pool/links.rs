@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -31,6 +31,8 @@ pub struct Ending {
     pub how: String,
     /// Its last lines on stderr.
     pub said: Vec<String>,
+    /// The CPU time that it used.
+    pub cpu: Duration,
     /// When it was reaped.
     pub at: Instant,
 }

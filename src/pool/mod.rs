@@ -296,8 +296,15 @@ impl Pool {
         }
     }
 
+    /// Returns the process ids of its workers.
+    pub fn processes(&self) -> HashMap<WorkerId, u32> {
+        self.links.processes()
+    }
+
     /// Brings the gauges of this pool up to date.
     pub fn refresh_gauges(&self) {
+        self.metrics.workers_most(self.settings.borrow().rules.workers_most);
+        self.metrics.poisonous(self.state.borrow().poisonous());
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
     }

@@ -9,6 +9,8 @@ use crate::worker::own::note_file_limit;
 const OWN: u64 = 20;
 /// Files for each worker: its pipes and its pidfd.
 const FOR_EACH_WORKER: u64 = 5;
+/// One more for each worker, to measure it while somebody looks.
+const TO_MEASURE: u64 = 1;
 /// Files for the runtime of each thread but the first.
 const FOR_EACH_THREAD: u64 = 4;
 
@@ -24,7 +26,8 @@ pub(super) fn provide(config: &Config) -> Result<(), String> {
     let most: usize = config.pools.iter().map(|pool| pool.rules.workers_most).sum();
     let own = OWN + FOR_EACH_THREAD * (config.threads as u64 - 1);
     let needed = own + FOR_EACH_WORKER * least as u64;
-    let wished = own + FOR_EACH_WORKER * most as u64 + config.limits.connections as u64;
+    let wished =
+        own + (FOR_EACH_WORKER + TO_MEASURE) * most as u64 + config.limits.connections as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     note_file_limit(current.unwrap_or(0));
     let limit = maximum.unwrap_or(u64::MAX).min(wished).max(current.unwrap_or(u64::MAX));

@@ -346,6 +346,7 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
         let (admin, limits, drain) = (Rc::clone(&admin), Arc::clone(&limits), drain.clone());
         connections.spawn_local(async move {
             let caller = stream.caller(is_guarded);
+            stream.break_when_unread(limits.write_timeout);
             let service = async |request, _| admin.handle(request, &caller).await;
             connection::serve(stream, &permit, &limits, service, refusal::bare, drain).await;
             drop(permit);

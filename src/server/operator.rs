@@ -1,8 +1,9 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -18,6 +19,7 @@ use crate::report::{
     CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus, Status,
     VERSION, WorkerState, WorkerStatus,
 };
+use crate::worker::meter::Meter;
 
 /// The desk of the admin listener.
 #[derive(Debug)]
@@ -25,12 +27,44 @@ pub(super) struct AdminDesk {
     server: Rc<Server>,
     listen: Vec<String>,
     started: Instant,
+    meter: Meter,
 }
 
 impl AdminDesk {
     /// Creates the desk of this server, whose callers connect at `listen`.
     pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
-        Self { server, listen, started: Instant::now() }
+        Self { server, listen, started: Instant::now(), meter: Meter::default() }
+    }
+}
+
+impl AdminDesk {
+    /// Puts in what workers use, as far as it was measured.
+    fn fill_in_usage(&self, pool: &mut PoolStatus) {
+        for worker in &mut pool.workers {
+            let reading = self.meter.reading(worker.pid);
+            worker.cpu = reading.and_then(|reading| reading.cores);
+            worker.memory = reading.map(|reading| reading.memory.0);
+        }
+        pool.cpu = pool.workers.iter().filter_map(|worker| worker.cpu).reduce(|sum, it| sum + it);
+        pool.memory =
+            pool.workers.iter().filter_map(|worker| worker.memory).reduce(|sum, it| sum + it);
+    }
+
+    /// Sets the metrics of what workers use. A pool that a reload replaces has the name of its
+    /// successor, and its workers count until they have ended.
+    fn set_usage(&self) {
+        let mut used: BTreeMap<String, (Duration, u64)> = BTreeMap::new();
+        for pool in self.server.living() {
+            let (cpu, memory) = used.entry(pool.name()).or_default();
+            for process in pool.processes().into_values() {
+                let Some(reading) = self.meter.reading(process) else { continue };
+                *cpu += reading.cpu;
+                *memory += reading.memory.0;
+            }
+        }
+        for (name, (cpu, memory)) in used {
+            self.server.metrics().pool(&name).workers_use(cpu, memory);
+        }
     }
 }
 
@@ -42,6 +76,7 @@ impl Operator for AdminDesk {
         let config = &app.config;
         let pools = app.pools().iter().enumerate().map(|(place, pool)| {
             let mut status = pool_status(pool);
+            self.fill_in_usage(&mut status);
             status.about = Some(about(&pool.settings(), place, &config.routes, false));
             status.recent.hits.take_if(|_| !keeps_answers(place, &config.routes));
             status
@@ -100,7 +135,16 @@ impl Operator for AdminDesk {
         (document.of_callers_at(&self.listen), document.etag().to_owned())
     }
 
+    async fn measure(&self) {
+        let all = || {
+            let pools = self.server.living();
+            pools.iter().flat_map(|pool| pool.processes().into_values()).collect()
+        };
+        self.meter.measure(all).await;
+    }
+
     fn refresh_gauges(&self) {
+        self.set_usage();
         self.server.current().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
         self.server.metrics().held_bytes(self.server.memory().used());

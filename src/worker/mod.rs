@@ -15,6 +15,7 @@ mod input;
 pub mod kill;
 pub mod look;
 mod mark;
+pub mod meter;
 pub mod own;
 mod packets;
 pub mod pipes;

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::process::{
     Pid, Signal, WaitIdOptions, WaitIdStatus, getpgid, kill_process, kill_process_group,
@@ -14,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::ending::{end_of, has_ended, wait, watched};
 use super::guard::Guard;
+use super::usage;
 
 /// A running process that leads its own group.
 ///
@@ -23,6 +26,7 @@ pub struct Process {
     // Before the leader: fields are dropped in this order, and the leader's drop reaps.
     ending: AsyncFd<OwnedFd>,
     leader: Leader,
+    used: Arc<OnceLock<Duration>>,
 }
 
 /// How a process ended.
@@ -51,12 +55,17 @@ impl Process {
         // From here on a failure drops the leader, which kills and reaps it.
         let leader = Leader { id, guard: guard.clone(), reaped: false };
         let ending = watched(end_of(id)?, Interest::READABLE)?;
-        Ok(Self { ending, leader })
+        Ok(Self { ending, leader, used: Arc::default() })
     }
 
     /// Returns the process id, which is also the id of its group.
     pub fn id(&self) -> u32 {
         self.leader.id.as_raw_pid().unsigned_abs()
+    }
+
+    /// Returns where the CPU time that it has used will be, once it is reaped.
+    pub fn used(&self) -> Arc<OnceLock<Duration>> {
+        Arc::clone(&self.used)
     }
 
     /// Waits until the process has ended. It is not reaped yet, so its id is still its own.
@@ -78,6 +87,10 @@ impl Process {
         let mut leader = self.leader;
         leader.signal(Signal::KILL);
         leader.reaped = true;
+        // Until it is reaped it is a zombie, which still shows its CPU time.
+        if let Ok(cpu) = usage::cpu_of(leader.id.as_raw_pid().unsigned_abs()) {
+            self.used.get_or_init(|| cpu);
+        }
         reap(leader.id, &leader.guard)
     }
 }

@@ -51,17 +51,57 @@ fn resident_bytes(status: &[u8]) -> u64 {
     kibibytes.unwrap_or(0).saturating_mul(1024)
 }
 
-/// Reads fields 14 and 15 of a `stat` file. Field 2, the name, may hold spaces and parentheses.
+/// Reads fields 14 and 15 of a `stat` file.
 fn cpu_time(stat: &[u8]) -> Option<Duration> {
+    let mut fields = after_name(stat)?.skip(14 - 3);
+    cpu_of_ticks(fields.next()?, fields.next()?)
+}
+
+/// Returns the fields of a `stat` file from field 3 on. Field 2, the name, may hold spaces and
+/// parentheses.
+fn after_name(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    Some(std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace())
+}
+
+fn cpu_of_ticks(user: &str, system: &str) -> Option<Duration> {
     // The kernel reports hundredths of a second, whatever the rate of its own clock.
     const TICKS_A_SECOND: u64 = 100;
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let text = std::str::from_utf8(&stat[after_name..]).ok()?;
-    // What is left begins with field 3.
-    let mut fields = text.split_ascii_whitespace().skip(14 - 3);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(Duration::from_millis(user.saturating_add(system).saturating_mul(1000 / TICKS_A_SECOND)))
+    let ticks = user.parse::<u64>().ok()?.saturating_add(system.parse().ok()?);
+    Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_A_SECOND)))
+}
+
+/// Opens the `stat` file of a process, to be read again and again.
+pub(super) fn open_stat(id: u32) -> io::Result<File> {
+    File::open(format!("/proc/{id}/stat"))
+}
+
+/// What a `stat` file says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Its parent.
+    pub(super) parent: u32,
+    /// CPU time since its start, to the hundredth of a second.
+    pub(super) cpu: Duration,
+    /// When it started, in ticks since the start of the machine.
+    pub(super) born: u64,
+    /// Resident memory, including the parts shared with other processes.
+    pub(super) memory: ByteSize,
+}
+
+impl Stat {
+    /// Reads fields 4, 14, 15, 22 and 24 of a `stat` file.
+    pub(super) fn parse(stat: &[u8]) -> Option<Self> {
+        let mut fields = after_name(stat)?.skip(4 - 3);
+        let parent = fields.next()?.parse().ok()?;
+        let mut fields = fields.skip(14 - 5);
+        let cpu = cpu_of_ticks(fields.next()?, fields.next()?)?;
+        let mut fields = fields.skip(22 - 16);
+        let born = fields.next()?.parse().ok()?;
+        let pages: u64 = fields.nth(24 - 23)?.parse().ok()?;
+        let memory = ByteSize(pages.saturating_mul(rustix::param::page_size() as u64));
+        Some(Self { parent, cpu, born, memory })
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +122,16 @@ mod tests {
         assert_eq!(cpu_time(stat), Some(Duration::from_millis(2670)));
         assert_eq!(cpu_time(b"7 (short) S 1 7"), None);
         assert_eq!(cpu_time(b""), None);
+    }
+
+    #[test]
+    fn the_fields_of_a_stat_file_are_found_by_their_numbers() {
+        let stat = b"7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 17 900 900 20 0 1 0 5005 6 7 8";
+        let found = Stat::parse(stat).expect("it is one");
+        assert_eq!((found.parent, found.born), (1, 5005));
+        assert_eq!(found.cpu, Duration::from_millis(2670));
+        assert_eq!(found.memory.0, 7 * rustix::param::page_size() as u64);
+        assert_eq!(Stat::parse(b"7 (short) S 1 7"), None);
     }
 
     #[test]

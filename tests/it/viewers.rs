@@ -1,8 +1,10 @@
 //! Those who look at the server as it runs: `/events`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::support::{Connection, Server};
+use crate::support::{Connection, Server, pause};
 
 /// Opens `/events` and returns the stream after its head.
 fn look(server: &Server) -> Connection {
@@ -96,4 +98,98 @@ fn answers_from_the_cache_are_hits() {
         server.status()["pools"][0]["recent"]["hits"] == 3
     });
     assert_eq!(server.status()["pools"][0]["recent"]["calls"], 1);
+}
+
+#[test]
+fn what_workers_use_is_measured_while_somebody_looks() {
+    let server = Server::with("workers = 1").start();
+    assert!(!server.threads().contains(&"meter".to_owned()));
+    let worker = &server.status()["pools"][0]["workers"][0];
+    assert!(worker["memory"].as_u64().is_some_and(|memory| memory > 100_000), "{worker}");
+    server.wait_until("its CPU was measured twice", |server| {
+        server.status()["pools"][0]["workers"][0]["cpu"].as_f64().is_some_and(|cpu| cpu < 1.0)
+    });
+    assert!(server.metric("httpipe_worker_memory_bytes") > 100_000.0);
+    assert_eq!(server.metric("httpipe_workers_most{pool=\"main\"}"), 1.0);
+    assert_eq!(server.metric("httpipe_poisonous{pool=\"main\"}"), 0.0);
+    assert_eq!(server.metric("httpipe_build_info"), 1.0);
+    assert!(server.threads().contains(&"meter".to_owned()));
+}
+
+#[test]
+fn the_processor_time_of_workers_only_grows() {
+    let server = Server::with("workers = 1\ntimeout = \"1s\"").start();
+    let running = server.client().post_later("/", "spin");
+    let used = || server.metric("httpipe_worker_cpu_seconds_total");
+    server.wait_until("it is measured", |_| used() >= 0.1);
+    assert_eq!(running.answer().status, 504);
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"timeout\"}", 1.0);
+    let after = used();
+    assert!(after >= 0.1, "what the worker had used counts on: {after}");
+}
+
+/// The short form: a minute of it shows the same.
+#[test]
+fn a_server_at_which_nobody_looks_sleeps() {
+    let server = Server::with("workers = 1").start();
+    assert_eq!(server.answers("a").status, 200);
+    let mut stream = look(&server);
+    assert_eq!(event(&mut stream).0, "hello");
+    assert_eq!(event(&mut stream).0, "tick");
+    stream.close();
+    server.wait_until("nothing is measured any longer", |server| {
+        !server.threads().contains(&"meter".to_owned())
+    });
+    let before = server.wakings();
+    pause(Duration::from_secs(3), "idle");
+    assert_eq!(server.wakings() - before, 0);
+}
+
+#[test]
+fn two_hundred_viewers_share_sixteen_places() {
+    let server = Server::with("workers = 1").start();
+    let mut streams: Vec<Connection> = Vec::new();
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut stream = server.admin().connect();
+        stream.ask("GET", "/events", &[], "");
+        match stream.head().status {
+            200 => streams.push(stream),
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((streams.len(), refused), (16, 184));
+    for stream in &mut streams {
+        assert_eq!(event(stream).0, "hello");
+    }
+    assert_eq!(event(&mut streams[15]).1["viewers"], 16);
+    assert_eq!(server.answers("a").status, 200);
+    streams.clear();
+    server.wait_until("they have left", |server| server.status()["viewers"] == 0);
+    assert_eq!(event(&mut look(&server)).0, "hello");
+}
+
+/// Each tick of so many pools is larger than what the kernel holds of a reader that reads nothing.
+#[test]
+fn a_viewer_that_stops_reading_is_dropped_and_others_go_on() {
+    let pools = (0..40).map(|pool| {
+        let route = format!("[[route]]\nmatch = \"POST /{pool}\"\npool = \"p{pool}\"\n");
+        format!("[pool.p{pool}]\ncommand = [\"cat\"]\nworkers = 1\nreply = \"{{input}}\"\n{route}")
+    });
+    let text = format!("[limits]\nwrite_timeout = \"500ms\"\n{}", pools.collect::<String>());
+    let server = Server::config(&text).start();
+    let mut deaf = server.admin().connect();
+    deaf.hold_little();
+    deaf.ask("GET", "/events", &[], "");
+    let mut stream = look(&server);
+    let mut viewers = vec![];
+    for _ in 0..60 {
+        viewers.push(event(&mut stream).1["viewers"].as_u64().expect("a number"));
+        if viewers.last() == Some(&1) && viewers.contains(&2) {
+            break;
+        }
+    }
+    assert_eq!(viewers.last(), Some(&1), "{viewers:?}");
+    assert_eq!(server.client().post("/7", "x").body, "x");
 }

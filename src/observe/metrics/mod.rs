@@ -163,6 +163,23 @@ impl PoolMetrics {
         self.0.queue_length.set(calls as u64);
     }
 
+    /// Sets how many workers there may be.
+    pub fn workers_most(&self, most: usize) {
+        self.0.workers_most.set(most as u64);
+    }
+
+    /// Sets how many questions are refused because they cost several workers.
+    pub fn poisonous(&self, questions: usize) {
+        self.0.poisonous.set(questions as u64);
+    }
+
+    /// Sets what the workers that live use: their CPU time so far, and their memory in bytes.
+    pub fn workers_use(&self, cpu: Duration, memory: u64) {
+        let living = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        self.0.cpu.raise_to(self.0.cpu_ended.value().saturating_add(living));
+        self.0.memory.set(memory);
+    }
+
     /// Sets how many workers are in each state.
     pub fn workers(&self, counts: WorkerCounts) {
         for (gauge, (_, count)) in self.0.workers.iter().zip(counts.by_state()) {
@@ -185,9 +202,10 @@ impl PoolMetrics {
         self.0.fork_servers_lost.add(1);
     }
 
-    /// Counts a worker that ended.
-    pub fn worker_ended(&self, reason: ExitReason) {
+    /// Counts a worker that ended, and the CPU time that it had used.
+    pub fn worker_ended(&self, reason: ExitReason, cpu: Duration) {
         self.0.exits[reason as usize].add(1);
+        self.0.cpu_ended.add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Counts a call whose worker was found to do this.
@@ -255,7 +273,10 @@ mod tests {
         pool.queue_length(5);
         pool.workers(WorkerCounts { starting: 1, ready: 2, busy: 3, leaving: 4 });
         pool.worker_started();
-        pool.worker_ended(ExitReason::TooBig);
+        pool.worker_ended(ExitReason::TooBig, Duration::from_millis(1_500));
+        pool.workers_use(Duration::from_millis(500), 4_096);
+        pool.workers_most(9);
+        pool.poisonous(8);
         pool.message_dropped(Dropping::Late, 2);
         pool.diagnosed(Conduct::Silent);
         metrics.connections(3);
@@ -283,6 +304,10 @@ mod tests {
             ("httpipe_messages_dropped_total{pool=\"fib\",reason=\"late\"}", "2"),
             ("httpipe_diagnoses_total{pool=\"fib\",verdict=\"silent\"}", "1"),
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
+            ("httpipe_workers_most{pool=\"fib\"}", "9"),
+            ("httpipe_poisonous{pool=\"fib\"}", "8"),
+            ("httpipe_worker_cpu_seconds_total{pool=\"fib\"}", "2.000000000"),
+            ("httpipe_worker_memory_bytes{pool=\"fib\"}", "4096"),
             ("httpipe_cache_bytes ", "77"),
             ("httpipe_held_bytes ", "88"),
             ("httpipe_connections ", "2"),

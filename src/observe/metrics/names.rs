@@ -4,6 +4,7 @@
 //! compares the document with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::labels::{CacheResult, Denial, Dropping, OperatorAction};
 #[cfg(test)]
@@ -141,6 +142,54 @@ pub const ALL: &[Metric] = &[
                 for (state, count) in pool.worker_counts().by_state() {
                     to.number(&[&pool.name, state], count);
                 }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_workers_most",
+        kind: MetricKind::Gauge,
+        unit: "workers",
+        labels: &["pool"],
+        help: "Most workers that the configuration allows",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.workers_most.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_poisonous",
+        kind: MetricKind::Gauge,
+        unit: "questions",
+        labels: &["pool"],
+        help: "Questions that are refused now because each cost several workers",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.poisonous.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_worker_cpu_seconds_total",
+        kind: MetricKind::Counter,
+        unit: "seconds",
+        labels: &["pool"],
+        help: "CPU time that workers have used, those that have ended included, without processes that they started",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.seconds(&[&pool.name], Duration::from_nanos(pool.cpu.value()));
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_worker_memory_bytes",
+        kind: MetricKind::Gauge,
+        unit: "bytes",
+        labels: &["pool"],
+        help: "Resident memory of the workers now, read at the scrape; what they share counts for each",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.memory.value());
             }
         },
     },
@@ -301,6 +350,14 @@ pub const ALL: &[Metric] = &[
                 to.number(&[action.label()], count.value());
             }
         },
+    },
+    Metric {
+        name: "httpipe_build_info",
+        kind: MetricKind::Gauge,
+        unit: "builds",
+        labels: &["version"],
+        help: "Always 1; the label says which version of httpipe runs",
+        samples: |_, to| to.number(&[env!("CARGO_PKG_VERSION")], 1_u64),
     },
     Metric {
         name: "httpipe_log_dropped_total",

@@ -42,6 +42,11 @@ impl Counter {
         self.0.fetch_add(more, Relaxed);
     }
 
+    /// Counts up to this number. A lower one changes nothing, so that the counter never falls.
+    pub(super) fn raise_to(&self, number: u64) {
+        self.0.fetch_max(number, Relaxed);
+    }
+
     pub(super) fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -202,6 +207,14 @@ pub(super) struct PoolSeries {
     pub(super) exits: [Counter; ExitReason::ALL.len()],
     /// In the order of [`Dropping::ALL`].
     pub(super) dropped: [Counter; Dropping::ALL.len()],
+    pub(super) workers_most: Gauge,
+    pub(super) poisonous: Gauge,
+    /// CPU time of workers that have ended, in nanoseconds.
+    pub(super) cpu_ended: Counter,
+    /// CPU time of all workers, in nanoseconds, as last looked at.
+    pub(super) cpu: Counter,
+    /// Resident memory of the workers that live, as last looked at.
+    pub(super) memory: Gauge,
     /// Requests that the cache has answered.
     pub(super) hits: Counter,
     /// In the order of [`Conduct::ALL`].

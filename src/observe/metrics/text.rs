@@ -5,6 +5,7 @@
 //! untyped.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::series::{BOUNDS, Histogram};
 
@@ -51,6 +52,17 @@ impl Samples<'_> {
         self.page.extend([itoa::Buffer::new().format(number), "\n"]);
     }
 
+    /// Writes one sample of a time, in seconds.
+    pub(super) fn seconds(&mut self, values: &[&str], time: Duration) {
+        self.name("", values, None);
+        self.value_in_seconds(time);
+    }
+
+    fn value_in_seconds(&mut self, time: Duration) {
+        writeln!(self.page, "{}.{:09}", time.as_secs(), time.subsec_nanos())
+            .expect("a string can always grow");
+    }
+
     /// Writes the samples of one histogram.
     pub(super) fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
         let counts = histogram.cumulated();
@@ -60,9 +72,7 @@ impl Samples<'_> {
             self.page.extend([itoa::Buffer::new().format(count), "\n"]);
         }
         self.name("_sum", values, None);
-        let sum = histogram.sum();
-        writeln!(self.page, "{}.{:09}", sum.as_secs(), sum.subsec_nanos())
-            .expect("a string can always grow");
+        self.value_in_seconds(histogram.sum());
         self.name("_count", values, None);
         self.page.extend([itoa::Buffer::new().format(counts[BOUNDS.len()]), "\n"]);
     }
@@ -96,8 +106,6 @@ fn escape(page: &mut String, text: &str, quoted: bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const REQUEST_LABELS: &[&str] = &["route", "status"];

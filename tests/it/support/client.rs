@@ -193,6 +193,11 @@ impl Connection {
         self.stream.get_ref().finish_sending();
     }
 
+    /// Lets the kernel hold few bytes that were not read.
+    pub(crate) fn hold_little(&self) {
+        self.stream.get_ref().hold_little();
+    }
+
     /// Closes the connection.
     pub(crate) fn close(self) {
         drop(self);

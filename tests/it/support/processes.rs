@@ -58,6 +58,18 @@ pub(super) fn threads(id: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
+/// Returns how many times threads of this process went to sleep by themselves so far: each is
+/// followed by a waking.
+pub(super) fn wakings(id: u32) -> u64 {
+    let count = |(thread, _): (u32, String)| {
+        let path = format!("/proc/{id}/task/{thread}/status");
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads(id).into_iter().map(count).sum()
+}
+
 /// Returns the process that traces this thread; 0 if none does.
 pub(super) fn tracer(thread: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();

@@ -101,6 +101,16 @@ impl Server {
         processes::processor_time(self.id)
     }
 
+    /// Returns the names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        processes::threads(self.id).into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Returns how many times its threads went to sleep by themselves so far.
+    pub(crate) fn wakings(&self) -> u64 {
+        processes::wakings(self.id)
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::of(&self.address)
     }

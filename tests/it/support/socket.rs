@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
 use super::CALLER_PATIENCE;
 
 /// A connected stream.
@@ -35,6 +37,15 @@ impl Socket {
             Self::Tcp(stream) => stream.local_addr(),
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Lets the kernel hold few bytes that were not read.
+    pub(super) fn hold_little(&self) {
+        match self {
+            Self::Tcp(stream) => set_socket_recv_buffer_size(stream, 4096),
+            Self::Unix(stream) => set_socket_recv_buffer_size(stream, 4096),
+        }
+        .expect("a socket has a buffer");
     }
 
     /// Closes the sending side. The other side can still be read.
