@@ -51,6 +51,7 @@ impl Pool {
                 | Action::GiveUp { .. }
                 | Action::Kill(_)
                 | Action::Examine { .. }
+                | Action::TakeBack(_)
                 | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }

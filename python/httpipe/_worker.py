@@ -1188,8 +1188,16 @@ class Program:
 
     def describe(self) -> dict[str, Any]:
         return {"httpipe": 1, "python": ".".join(map(str, sys.version_info[:3])), "prefix": sys.prefix,
-                "executable": sys.executable, "functions": [one.describe() for one in self.functions.values()],
+                "executable": sys.executable, "functions": self._describe_functions(),
                 "import_ms": round(self.import_ms, 1), "unsafe": self.unsafe, "files": _own_files()}  # fmt: skip
+
+
+    def _describe_functions(self) -> list[dict[str, Any]]:
+        functions = [one.describe() for one in self.functions.values()]
+        for function in functions:
+            # `Loop` reads one question, and begins with it at once. So the server may take back what is not read.
+            function["begins_at_once"] = function["kind"] == "sync" and not function["batch"] and not self.is_async
+        return functions
 
 
 def _public_methods(kind: type) -> list[str]:

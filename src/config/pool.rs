@@ -142,6 +142,9 @@ pub struct WireSettings {
     pub id: IdNames,
     /// A question that is passed on as it came must be one of JSON-RPC.
     pub is_json_rpc: bool,
+    /// Workers read one question at a time and begin with it at once. So what one has not read can
+    /// be taken back.
+    pub takes_back: bool,
     /// A message that is no answer is dropped, and the worker kept; not with `order`. With
     /// `json-id`, what is no JSON object is dropped in any case.
     pub drops_strays: bool,
@@ -316,6 +319,7 @@ impl PoolSettings {
             error_is_stderr: false,
             message_max: 1024,
             takes_turns: true,
+            takes_back: false,
             stream: None,
             cancel: None,
             id: IdNames::default(),

@@ -42,6 +42,10 @@ pub enum Action<P> {
         /// Its oldest call.
         call: CallId,
     },
+    /// Take back the calls that this worker has not read, and tell [`State::taken_back`].
+    ///
+    /// [`State::taken_back`]: super::state::State::taken_back
+    TakeBack(WorkerId),
     /// Start a worker under this name.
     Start(WorkerId),
     /// Log that this question is refused from now on because it has cost several workers.

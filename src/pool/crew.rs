@@ -49,6 +49,8 @@ pub(super) struct Held {
     pub(super) orphaned: Option<Instant>,
     /// The queue did not stand when the worker was given the call.
     pub(super) in_peace: bool,
+    /// What stands behind it in the pipe could not be taken back while it is being read.
+    pub(super) is_large: bool,
 }
 
 /// One call that was given up: its caller was told that it took too long, and the worker still

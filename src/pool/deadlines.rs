@@ -131,9 +131,9 @@ impl<P> State<P> {
         (may_rescue && book.held.len() >= 2).then(|| book.head_since + book.patience)
     }
 
-    /// Begins a rescue: puts the calls behind an overdue head back into the queue, so that
-    /// another worker gets them too, and the first answer counts. Calls are only sent ahead where
-    /// each answer proves which call it is for.
+    /// Takes the calls behind an overdue head back. Where that is not possible, begins a rescue: puts
+    /// them back into the queue, so that another worker gets them too, and the first answer counts.
+    /// Calls are only sent ahead where each answer proves which call it is for.
     pub(super) fn check_head(&mut self, now: Instant, worker: WorkerId) {
         let Some(book) = self.crew.get(worker) else { return };
         let Some(overdue_at) = self.overdue_at(book) else { return };
@@ -143,6 +143,9 @@ impl<P> State<P> {
         let behind: Vec<CallId> = book.held.iter().skip(1).map(|held| held.id).collect();
         self.crew.runs_over(worker);
         self.estimate.ran_over();
+        if self.rules.takes_back {
+            return self.push(Action::TakeBack(worker));
+        }
         for id in behind.into_iter().rev() {
             let may_move = |call: &CallBook<P>| {
                 call.idempotent && call.holders == 1 && call.abandoned.is_none()

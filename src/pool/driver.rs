@@ -13,7 +13,7 @@ use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
 use crate::sync::bulk::apart;
 use crate::wire::{CANCELLED_UNASKED, Share, Verdict};
-use crate::worker::pipes::{Fault, Heard, OutOfStep, Silence, shown};
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes, Silence, shown};
 use crate::worker::usage;
 
 /// How often to look at the memory of workers, because the kernel does not tell when it grows.
@@ -100,6 +100,13 @@ impl Pool {
                 }
             }
             Action::Examine { worker, call } => self.diagnose(now, worker, call),
+            Action::TakeBack(worker) => {
+                let Some(link) = self.links.get(worker) else { return false };
+                let taken = link.pipes.borrow_mut().as_mut().map(Pipes::take_back);
+                link.wake();
+                self.state.borrow_mut().taken_back(now, worker, &taken.unwrap_or_default());
+                return true;
+            }
             Action::Start(worker) => {
                 let link = self.links.add(worker);
                 self.metrics.worker_started();

@@ -5,6 +5,7 @@
 //! from its start to its end.
 
 pub mod actions;
+mod ahead;
 pub mod check;
 pub mod crew;
 pub mod pending;

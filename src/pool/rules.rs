@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::config::{InFlight, Matching, PoolSettings};
 
+/// Most bytes of a question that can be taken back: with its length and its tag, it is one page of
+/// a pipe.
+pub(super) const TAKEN_BACK_MOST: usize = 4000;
+
 /// A time that never passes.
 const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
@@ -18,6 +22,8 @@ pub struct Rules {
     pub most: usize,
     /// Calls in one worker at once.
     pub in_flight: InFlight,
+    /// What a worker has not read can be taken back from it.
+    pub takes_back: bool,
     /// Answers come in the order of the questions.
     pub in_order: bool,
     /// Longest time of one call inside a worker.
@@ -66,6 +72,7 @@ impl From<&PoolSettings> for Rules {
             least: rules.workers_least,
             most: rules.workers_most,
             in_flight: rules.in_flight,
+            takes_back: settings.program.wire.takes_back,
             in_order: settings.program.wire.matching == Matching::Order,
             timeout: rules.timeout,
             abandoned: rules.abandoned,

@@ -34,7 +34,7 @@ use super::crew::{Crew, Held, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::promises::Promises;
 use super::queue::Queue;
-use super::rules::Rules;
+use super::rules::{Rules, TAKEN_BACK_MOST};
 use super::suspects::Suspects;
 use crate::base::{CallId, Failure, WorkerCount, WorkerId};
 use crate::config::InFlight;
@@ -304,8 +304,8 @@ impl<P> State<P> {
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;
             }
-            let idempotent = self.calls.get(id).is_some_and(|call| call.idempotent);
-            let Some(worker) = self.pick(now, idempotent) else { break };
+            let may_follow = self.calls.get(id).is_some_and(|call| self.may_follow(call));
+            let Some(worker) = self.pick(now, may_follow) else { break };
             self.queue.taken(id);
             self.give(now, id, worker);
         }
@@ -313,7 +313,7 @@ impl<P> State<P> {
 
     /// The worker that gets the next call: the free worker used last, else the one that holds
     /// the fewest calls and has room. A worker whose head is overdue gets no call.
-    pub(super) fn pick(&self, now: Instant, idempotent: bool) -> Option<WorkerId> {
+    pub(super) fn pick(&self, now: Instant, may_follow: bool) -> Option<WorkerId> {
         if self.are_enough_running() {
             return None;
         }
@@ -322,7 +322,7 @@ impl<P> State<P> {
         }
         let window = match self.rules.in_flight {
             InFlight::Fixed(calls) => calls,
-            InFlight::Auto if idempotent => self.estimate.window(),
+            InFlight::Auto if may_follow => self.window(),
             InFlight::Auto => 1,
         };
         if window == 1 {
@@ -336,7 +336,8 @@ impl<P> State<P> {
             let is_overdue = book.overdue || now.duration_since(book.head_since) >= patience;
             let inside = book.held.len() + book.given_up.len();
             let is_full = book.given_up.len() >= self.rules.given_up_most();
-            book.takes_calls() && !is_overdue && !is_full && inside < window as usize
+            let has_room = !is_full && inside < window as usize && !book.holds_large();
+            book.takes_calls() && !is_overdue && has_room
         };
         let books = self.crew.iter().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
@@ -354,7 +355,8 @@ impl<P> State<P> {
         self.leave_queue(id);
         let Some(call) = self.calls.get_mut(id) else { return };
         let in_peace = !self.overload.is_on();
-        let held = Held { id, given: now, orphaned: None, in_peace };
+        let is_large = self.rules.takes_back && call.bytes > TAKEN_BACK_MOST;
+        let held = Held { id, given: now, orphaned: None, in_peace, is_large };
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
         call.given = Some(now);

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// The version of descriptions that this server reads.
@@ -60,6 +60,9 @@ pub struct Function {
     /// Calls that one worker can take at once.
     #[serde(default = "one")]
     pub in_flight: u32,
+    /// A worker reads one question of it at a time, and begins with it at once.
+    #[serde(default)]
+    pub begins_at_once: bool,
 }
 
 /// What a function is.
@@ -90,7 +93,7 @@ pub struct FunctionParameter {
     #[serde(default)]
     pub required: bool,
     /// Its value if a call does not have it, as far as that is JSON.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub default: Option<Value>,
     /// It is raw bytes: the body.
     #[serde(default)]
@@ -108,6 +111,11 @@ pub struct NotServable {
     pub line: String,
     /// What is wrong.
     pub message: String,
+}
+
+/// A value that is there, `null` as well.
+fn present<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 fn one() -> u32 {
@@ -138,7 +146,11 @@ impl Function {
         };
         let mut parameters: Vec<String> = self.parameters.iter().map(shown).collect();
         parameters.extend(self.rest.as_ref().map(|_| "**".to_owned()));
-        let returns = self.returns.as_ref().map(self::shown).filter(|kind| !kind.is_empty());
+        let returns = self.returns.as_ref().map(|schema| match schema["contentEncoding"] {
+            Value::Null => self::shown(schema),
+            _ => "bytes".to_owned(),
+        });
+        let returns = returns.filter(|kind| !kind.is_empty());
         let parts = if self.kind.streams() { "parts: " } else { "" };
         let returns = returns.map(|kind| format!(" -> {parts}{kind}"));
         format!("{}({}){}", self.name, parameters.join(", "), returns.unwrap_or_default())
@@ -207,12 +219,14 @@ mod tests {
     fn a_description_is_read_with_what_it_leaves_out() {
         let answer = br#"={"httpipe":1,"python":"3.11.7","functions":[{"name":"fib","kind":"sync",
             "parameters":[{"name":"n","schema":{"type":"integer"},"required":true},
-            {"name":"mode","schema":{"enum":["a","b"]},"default":"a"}],
+            {"name":"mode","schema":{"enum":["a","b"]},"default":"a"},
+            {"name":"on","schema":{},"default":null},{"name":"to","schema":{}}],
             "returns":{"type":"array","items":{"type":"integer"}}}]}"#;
         let description = read_description(answer).expect("a description");
         let function = &description.functions[0];
         assert_eq!((function.batch, function.in_flight, function.pure), (0, 1, false));
-        let signature = r#"fib(n: integer, mode: "a" | "b" = "a") -> array of integer"#;
+        let signature =
+            r#"fib(n: integer, mode: "a" | "b" = "a", on = null, to = …) -> array of integer"#;
         assert_eq!(function.signature(), signature);
     }
 

@@ -411,6 +411,20 @@ impl<T: Clone> Correlator<T> {
         Some(call.tag)
     }
 
+    /// Returns the call with this tag; `None` if there is none, or it was given up.
+    pub fn awaited(&self, tag: &[u8]) -> Option<&T> {
+        let call = &self.calls[self.place_of(tag)?];
+        (!call.is_given_up).then_some(&call.token)
+    }
+
+    /// Removes a call that was taken out of the worker's pipe: the worker knows nothing of it.
+    pub fn take_back(&mut self, token: &T)
+    where
+        T: PartialEq,
+    {
+        self.calls.retain(|call| call.token != *token);
+    }
+
     /// Returns the number that the worker knows this call by.
     pub fn tag_of(&self, token: &T) -> Option<u64>
     where

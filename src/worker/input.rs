@@ -45,22 +45,33 @@ impl Input {
     /// Ends the input: the program reads to its end now.
     pub(super) fn end(&mut self) {
         let Some(pipe) = self.pipe.take() else { return };
-        let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         // Without `/proc`, all that was written counts as read.
-        self.rest = rustix::fs::open(path, flags, Mode::empty()).ok();
+        self.rest = reading_end(&pipe).ok();
+    }
+
+    /// Makes each write of at most a page one packet, of which a read returns one; or no longer.
+    pub(super) fn send_packets(&self, are_packets: bool) -> io::Result<()> {
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        let mut flags = rustix::fs::fcntl_getfl(pipe)?;
+        flags.set(OFlags::DIRECT, are_packets);
+        Ok(rustix::fs::fcntl_setfl(pipe, flags)?)
+    }
+
+    /// Takes out of the pipe what nobody has read. Without `/proc`, that is nothing.
+    pub(super) fn take_unread(&self) -> Vec<u8> {
+        let end = self.pipe.as_ref().and_then(|pipe| reading_end(pipe).ok());
+        let mut unread = Vec::new();
+        if let Some(end) = end {
+            take_all(&end, |bytes| unread.extend_from_slice(bytes));
+        }
+        unread
     }
 
     /// Takes what nobody has read, so that nobody will, and keeps how much it was.
     pub(super) fn drain(&mut self) {
         let Some(rest) = self.rest.take() else { return };
-        let mut bytes = [0; 4096];
         let mut left = 0;
-        while let Ok(count @ 1..) =
-            rustix::io::retry_on_intr(|| rustix::io::read(&rest, &mut bytes))
-        {
-            left += count as u64;
-        }
+        take_all(&rest, |bytes| left += bytes.len() as u64);
         self.left = Some(left);
     }
 
@@ -93,5 +104,20 @@ impl Input {
     /// Returns the pipe of an input that has not ended.
     pub(super) fn pipe(&self) -> BorrowedFd<'_> {
         self.pipe.as_ref().expect("it ends only after the first question").as_fd()
+    }
+}
+
+/// Opens another reading end of a pipe.
+fn reading_end(pipe: &pipe::Sender) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// Reads until a pipe is empty.
+fn take_all(end: &OwnedFd, mut take: impl FnMut(&[u8])) {
+    let mut bytes = [0; 4096];
+    while let Ok(count @ 1..) = rustix::io::retry_on_intr(|| rustix::io::read(end, &mut bytes)) {
+        take(&bytes[..count]);
     }
 }

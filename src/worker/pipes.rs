@@ -4,6 +4,7 @@
 //! One write sends all that waits to be written. One read takes all that can be read, and its
 //! answers are handed out together.
 
+mod packets;
 mod words;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use crate::sync::bulk::LARGE;
 use crate::wire::{
     Correlator, Decoder, Encoder, MessageReader, ReadMessage, Received, Refused, Share,
 };
+use packets::Packets;
 
 /// Room for the next read: a pipe holds this much by default.
 const READ_ROOM: usize = 64 << 10;
@@ -50,6 +52,7 @@ pub struct Pipes {
     correlator: Correlator<CallId>,
     /// Whatever is read is a part of an answer that ends with its turn.
     passes_on: bool,
+    packets: Option<Packets>,
     outgoing: BytesMut,
     /// `outgoing` has grown beyond [`KEPT_ROOM`].
     is_outgoing_large: bool,
@@ -134,6 +137,7 @@ impl Pipes {
     ) -> io::Result<Self> {
         Ok(Self {
             input: Input::new(stdin, wire.ends_with_answer())?,
+            packets: wire.takes_back.then(Packets::default),
             // Not checked to be a pipe, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
@@ -158,6 +162,7 @@ impl Pipes {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
         self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
+        self.note_queued(before);
         self.begins.push_back((call, self.asked));
         // A worker that answered a call has read all questions up to it.
         while self.begins.len() > self.correlator.len() {
@@ -181,50 +186,6 @@ impl Pipes {
     /// Returns true if the worker owes no answer.
     pub fn is_idle(&self) -> bool {
         self.correlator.is_empty()
-    }
-
-    /// Returns how many of the newest calls have no byte written yet.
-    pub fn unwritten(&self) -> usize {
-        self.begins_from(self.written)
-    }
-
-    /// Returns how many of the newest calls the worker has read no byte of, and will read none of.
-    /// As long as any process has the other end of its stdin, that is certain only for those with no
-    /// byte written.
-    pub fn unread(&self) -> usize {
-        if let Some(left) = self.input.left_at_end() {
-            return usize::from(!self.is_idle() && self.asked > 0 && left == self.written);
-        }
-        if !self.is_stdin_closed() {
-            return self.unwritten();
-        }
-        self.begins_from(self.written.saturating_sub(self.input.left()))
-    }
-
-    fn begins_from(&self, place: u64) -> usize {
-        self.begins.iter().rev().take_while(|(_, begin)| *begin >= place).count()
-    }
-
-    /// Returns how much of a question of this length the worker has not read.
-    pub fn unread_of(&self, call: CallId, length: usize) -> u64 {
-        let Some((_, begin)) = self.begins.iter().find(|(id, _)| *id == call) else { return 0 };
-        let read = self.written.saturating_sub(self.input.in_pipe());
-        (begin + length as u64).saturating_sub(read).min(length as u64)
-    }
-
-    /// Returns how many bytes were read from the worker while it served.
-    pub fn bytes_read(&self) -> u64 {
-        self.read
-    }
-
-    /// Returns true if a part of a message was read.
-    pub fn has_part(&self) -> bool {
-        !self.incoming.is_empty()
-    }
-
-    /// Returns true if the worker has written something that was not read yet.
-    pub fn has_output(&self) -> bool {
-        rustix::io::ioctl_fionread(&self.stdout).is_ok_and(|left| left > 0)
     }
 
     /// Looks, with a system call, whether an idle worker has written anything. Must be called right
@@ -253,9 +214,11 @@ impl Pipes {
     /// Writes what waits to be written. Ready when nothing is left.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            match ready!(self.input.poll_write(context, &self.outgoing)) {
+            let next = self.next_write()?;
+            match ready!(self.input.poll_write(context, &self.outgoing[..next])) {
                 Ok(count) => {
                     self.outgoing.advance(count);
+                    self.note_written(next - count);
                     self.written += count as u64;
                 }
                 // A program need not read all of its question to answer it.

@@ -270,3 +270,84 @@ fn how_workers_of_functions_are_made_is_shown() {
     assert!(fork(begin, &["--fork=true"]).starts_with("import "));
     assert_eq!(fork("", &["--fork=false"]), "no, `fork` is false");
 }
+
+#[test]
+fn what_functions_take_and_give_is_shown_as_callers_see_it() {
+    let text = r#"
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Iterator, Literal, Optional
+
+@dataclass
+class Order: items: list[str]
+
+def total(order: Order, on: Optional[date] = None, mode: Literal["a", "b"] = "a", **more: int) -> float: return 1.0
+def blur(data: bytes, radius: int = 2) -> Annotated[bytes, "image/png"]: return data
+def words(text: str) -> Iterator[str]: yield text
+def same(value, other=print): return value
+def length(text: list[str]) -> list[int]: return [len(one) for one in text]
+length.batch = 8
+"#;
+    let room = Room::new().file("shop.py", text);
+    let said = room.run(&["check", "shop.py:total,blur,words,same,length"]);
+    let about = |said: &str| {
+        let lines = said.lines().skip_while(|line| !line.starts_with("  function"));
+        let lines = lines.take_while(|line| !line.starts_with("  start"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(about(&said), @r##"
+function  total(order: Order, on: date | null = null, mode: "a" | "b" = "a", **) -> number
+          POST /total
+function  blur(data: bytes, radius: integer = 2) -> bytes
+          POST /blur
+function  words(text: string) -> parts: string
+          GET /words, POST /words
+function  same(value, other = …)
+          POST /same
+function  length(text: string) -> integer
+          GET /length, POST /length
+calls     one at a time in each worker
+"##);
+    for (functions, calls) in [
+        ("blur", "one at a time in each worker, short ones sent ahead"),
+        ("words", "one at a time in each worker"),
+        ("length", "up to 8 at once in each worker"),
+    ] {
+        let said = room.run(&["check", &format!("shop.py:{functions}")]);
+        says(&said, 0, &[&format!("\n  calls     {calls}\n")]);
+    }
+}
+
+#[test]
+fn which_python_serves_functions_is_shown_with_the_reason() {
+    let fib = || Room::new().file("fib.py", "def fib(n: int) -> int: return n\n");
+    let link = |room: &Room, venv: &str| {
+        let bin = room.dir.join(venv).join("bin");
+        std::fs::create_dir_all(&bin).expect("a directory");
+        std::os::unix::fs::symlink("/usr/bin/python3", bin.join("python")).expect("a link");
+    };
+    let check = ["check", "fib.py:fib"];
+    let in_path = fib();
+    says(&in_path.run(&check), 0, &["  python    /usr/bin/python3, in PATH\n"]);
+    link(&in_path, ".venv");
+    let beside = "  python    [dir]/.venv/bin/python, .venv beside the module\n";
+    says(&in_path.run(&check), 0, &[beside]);
+    let named = [&check[..], &["--interpreter", "/usr/bin/python3"]].concat();
+    says(&in_path.run(&named), 0, &["/usr/bin/python3, named by `interpreter`\n"]);
+    link(&in_path, "active");
+    let active = in_path.dir.join("active").display().to_string();
+    let in_path = in_path.variable("VIRTUAL_ENV", &active);
+    says(&in_path.run(&check), 0, &["[dir]/active/bin/python, $VIRTUAL_ENV\n"]);
+    says(&in_path.run(&named), 0, &["named by `interpreter`\n"]);
+
+    let below = Room::new();
+    std::fs::create_dir(below.dir.join("app")).expect("a directory");
+    let config = "[pool.app]\npython = \"app/fib.py:fib\"\n";
+    let below = below.file("app/fib.py", "def fib(n: int) -> int: return n\n");
+    let below = below.file("httpipe.toml", config);
+    link(&below, ".venv");
+    let by_config = "[dir]/.venv/bin/python, .venv beside the configuration\n";
+    says(&below.run(&["check"]), 0, &[by_config]);
+    link(&below, "app/.venv");
+    says(&below.run(&["check"]), 0, &["[dir]/app/.venv/bin/python, .venv beside the module\n"]);
+}

@@ -27,6 +27,22 @@ wrote httpipe.toml; try it with `httpipe check`, then `httpipe run`
 }
 
 #[test]
+fn what_init_writes_of_functions_passes_the_check() {
+    let text = "def fib(n: int) -> int: return n\n";
+    let room = Room::new().file("calculate.py", text);
+    let wrote = room.run(&["init", "calculate.py:fib", "--workers", "2"]);
+    assert!(wrote.starts_with("exit 0\n"), "{wrote}");
+    let file = std::fs::read_to_string(room.dir.join("httpipe.toml")).expect("it was written");
+    assert!(file.contains("\n[pool.calculate]\n"), "{file}");
+    assert!(file.contains("\npython = \"calculate.py:fib\"\n"), "{file}");
+    assert!(file.contains("\nworkers = \"2..2\"\n") || file.contains("\nworkers = 2\n"), "{file}");
+    let checked = room.run(&["check"]);
+    assert!(checked.starts_with("exit 0\n"), "{checked}");
+    assert!(checked.contains("  function  fib(n: integer) -> integer\n"), "{checked}");
+    assert!(checked.ends_with("no errors in 1 pool and 2 routes\n"), "{checked}");
+}
+
+#[test]
 fn the_fib_example_passes_the_check() {
     let text = include_str!("../../examples/fib/httpipe.toml");
     let script = include_str!("../../examples/fib/calculate.py");

@@ -52,6 +52,7 @@ mod out_of_memory;
 mod overload;
 mod poisonous;
 mod program_errors;
+mod python_ahead;
 mod python_calls;
 mod python_faults;
 mod python_forks;

@@ -21,6 +21,8 @@ mod promises;
 mod retry_after;
 mod story;
 mod suspicion;
+mod taken;
+mod told;
 mod turns;
 mod weather;
 mod world;

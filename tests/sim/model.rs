@@ -21,6 +21,7 @@ pub(crate) enum Blame {
 
 /// One call as its caller and the workers see it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(crate) struct Ask {
     pub(crate) id: Option<CallId>,
     pub(crate) idempotent: bool,
@@ -37,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) alone_since: Option<Instant>,
     pub(crate) told: u32,
     pub(crate) ended: Option<Instant>,
+    /// It was taken out of the pipe of a worker.
+    pub(crate) is_taken_back: bool,
     pub(crate) requeued: (u64, usize),
     pub(crate) blame: Option<(u64, Blame)>,
 }

@@ -17,6 +17,7 @@ use super::suspicion::Suspicion;
 const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
+const TAKEN_BACK_MOST: usize = 16;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(crate) struct Oracle {
@@ -45,7 +46,7 @@ pub(crate) struct Oracle {
     pub(crate) retries_most: u32,
     pub(crate) queue_wait_most: Duration,
     /// How many workers were emptied.
-    emptied: u64,
+    pub(crate) emptied: u64,
     no_free_since: Option<Instant>,
     standing: Standing,
     pub(crate) suspicion: Suspicion,
@@ -103,6 +104,7 @@ impl Oracle {
             alone_since: None,
             told: 0,
             ended: None,
+            is_taken_back: false,
             requeued: (0, 0),
             blame: None,
         });
@@ -190,7 +192,8 @@ impl Oracle {
         ensure(ask.holders.len() <= 1, || format!("{} beside {:?}", call(), ask.holders))?;
         let Some(first) = ask.holders.first() else { return Ok(()) };
         let is_head = self.workers[first].held.first().is_some_and(|head| head.serial == serial);
-        let may = ask.idempotent && self.may_rescue && !is_head;
+        let may_rescue = self.may_rescue && !self.rules.takes_back;
+        let may = ask.idempotent && may_rescue && !is_head;
         ensure(may, || format!("{} and still in worker {first}", call()))
     }
 
@@ -229,6 +232,7 @@ impl Oracle {
         let holds = model.held.len();
         let most = match self.rules.in_flight {
             InFlight::Fixed(most) => most as usize,
+            InFlight::Auto if self.rules.takes_back => TAKEN_BACK_MOST,
             InFlight::Auto if self.asks[serial].idempotent => WINDOW_MOST,
             InFlight::Auto => 1,
         };
@@ -393,39 +397,12 @@ impl Oracle {
                 self.count(Stage::Serving) == 0 && self.unproven_deaths >= 3
             }
             Failure::Draining => self.stopping,
+            Failure::Cancelled => is_alone && ask.is_taken_back && ask.holders.is_empty(),
             Failure::Poisonous => ask.holders.is_empty() && self.suspicion.may_refuse(serial, now),
             _ => false,
         };
         ensure(may, || format!("call {serial} fails as {failure:?}, blame {blame:?}: {ask:?}"))?;
         self.ended(serial, abandoned)
-    }
-
-    /// A caller is told that their own deadline passed while a worker holds the call.
-    pub(crate) fn expired(&mut self, serial: Serial) -> Checked {
-        let now = self.now;
-        let ask = &mut self.asks[serial];
-        ensure(ask.caller_deadline == Some(now), || {
-            format!("call {serial} expires at the wrong time")
-        })?;
-        ensure(!ask.holders.is_empty(), || format!("call {serial} expires in the queue"))?;
-        ensure(ask.alone_since.is_none(), || format!("call {serial} expires though nobody waits"))?;
-        ask.alone_since = Some(now);
-        ask.told += 1;
-        Ok(())
-    }
-
-    /// A call left the core's books.
-    pub(crate) fn ended(&mut self, serial: Serial, abandoned: bool) -> Checked {
-        let ask = &mut self.asks[serial];
-        ensure(ask.ended.is_none(), || format!("call {serial} is answered twice"))?;
-        let is_alone = ask.alone_since.is_some();
-        ensure(abandoned == is_alone, || {
-            format!("call {serial}: abandoned is {abandoned}, {ask:?}")
-        })?;
-        ask.ended = Some(self.now);
-        ask.told += u32::from(!abandoned);
-        self.open.remove(&serial);
-        ensure(self.asks[serial].told <= 1, || format!("the caller of {serial} is told twice"))
     }
 
     /// Judges what must hold after every event, once the core has drawn the consequences.

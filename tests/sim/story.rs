@@ -28,11 +28,12 @@ pub(crate) fn rules() -> Rules {
         least: 1,
         most: 1,
         in_flight: InFlight::Fixed(1),
+        takes_back: false,
         in_order: true,
         timeout: Duration::from_secs(30),
         abandoned: Duration::from_secs(10),
         queue_length: 100,
-        queue_bytes: 1000,
+        queue_bytes: 10_000,
         queue_wait: Duration::from_secs(5),
         start_timeout: Duration::from_secs(30),
         retries: 1,
@@ -98,6 +99,7 @@ impl Story {
                 self.looks.push((name(call), self.now));
                 return None;
             }
+            Action::TakeBack(worker) => format!("take back from {worker}"),
             Action::Start(worker) => format!("start {worker}"),
             Action::Refuse(_) => "refuse from now on".to_owned(),
             Action::Kill(worker) => format!("kill {worker}"),
@@ -112,7 +114,16 @@ impl Story {
         deadline: Option<Duration>,
     ) -> Vec<String> {
         let caller_deadline = deadline.map(|after| self.now + after);
-        let call = NewCall { payload: name, bytes: 10, idempotent, caller_deadline };
+        self.enter(NewCall { payload: name, bytes: 10, idempotent, caller_deadline })
+    }
+
+    /// A call with a question of this size.
+    pub(crate) fn arrive_with(&mut self, name: Name, bytes: usize) -> Vec<String> {
+        self.enter(NewCall { payload: name, bytes, idempotent: true, caller_deadline: None })
+    }
+
+    fn enter(&mut self, call: NewCall<Name>) -> Vec<String> {
+        let name = call.payload;
         match self.state.arrive(self.now, call) {
             Ok(id) => drop(self.ids.insert(name, id)),
             Err((_, failure)) => return vec![format!("refuse {name} {}", failure.code())],
@@ -157,6 +168,13 @@ impl Story {
         let loss = Loss::Ended("exit code 1".into());
         self.state.lose(self.now, WorkerId(worker), &loss, unwritten);
         self.state.gone(WorkerId(worker));
+        self.settle()
+    }
+
+    /// These calls, oldest first, were taken out of the pipe of a worker.
+    pub(crate) fn taken_back(&mut self, worker: u64, names: &[Name]) -> Vec<String> {
+        let ids: Vec<CallId> = names.iter().map(|name| self.ids[name]).collect();
+        self.state.taken_back(self.now, WorkerId(worker), &ids);
         self.settle()
     }
 

@@ -84,8 +84,8 @@ impl Weather {
     }
 }
 
-/// Draws the rules of a pool. `in_order` depends on the program and does not change.
-pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
+/// Draws the rules of a pool. `in_order` and `takes_back` depend on the program and do not change.
+pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool, takes_back: bool) -> Rules {
     let least = rng.usize(1..=3);
     let in_flight = match rng.u8(..3) {
         0 => InFlight::Fixed(1),
@@ -97,6 +97,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool) -> Rules {
         least,
         most: least + rng.usize(0..=4),
         in_flight,
+        takes_back,
         in_order,
         timeout: millis(rng, &[50, 1_000, 30_000]),
         abandoned: millis(rng, &[0, 20, 700, 10_000]),

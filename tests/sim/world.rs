@@ -58,7 +58,8 @@ impl World {
     pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let in_order = rng.bool();
-        let rules = draw_rules(&mut rng, in_order);
+        let takes_back = !in_order && seed.is_multiple_of(3);
+        let rules = draw_rules(&mut rng, in_order, takes_back);
         let weather = Weather::draw(&mut rng);
         let kinds = weather.questions;
         let question = move |serial: &Serial| Fingerprint((serial % kinds) as u64);
@@ -173,8 +174,13 @@ impl World {
 
     fn consequences(&mut self) -> Checked {
         self.state.settle(self.oracle.now);
-        for action in self.state.take_actions() {
-            self.carry_out(action)?;
+        let mut actions = self.state.take_actions();
+        while !actions.is_empty() {
+            for action in actions {
+                self.carry_out(action)?;
+            }
+            self.state.settle(self.oracle.now);
+            actions = self.state.take_actions();
         }
         let is_whole = self.is_thorough || self.oracle.step.is_multiple_of(SPARSE);
         if is_whole {
@@ -307,7 +313,8 @@ impl World {
     }
 
     fn change_rules(&mut self) {
-        let rules = draw_rules(&mut self.rng, self.oracle.rules.in_order);
+        let (in_order, takes_back) = (self.oracle.rules.in_order, self.oracle.rules.takes_back);
+        let rules = draw_rules(&mut self.rng, in_order, takes_back);
         self.trace(|| format!("{rules:?}"));
         self.oracle.is_renewing = true;
         self.oracle.has_changed_rules = true;
@@ -404,6 +411,7 @@ impl World {
                 Err(format!("worker {worker} gets a call though it is to be killed"))
             }
             Action::Give { worker, call } => self.give(worker, call),
+            Action::TakeBack(worker) => self.take_back(worker),
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
             Action::Refuse(question) => {
@@ -423,6 +431,18 @@ impl World {
                 self.oracle.expired(serial)
             }
         }
+    }
+
+    /// The worker has read some of its calls: mostly the first, perhaps none or all.
+    fn take_back(&mut self, worker: WorkerId) -> Checked {
+        let holds = self.oracle.workers.get(&worker).map_or(0, |model| model.held.len());
+        if holds < 2 {
+            return Err(format!("worker {worker} holds nothing that could be taken back"));
+        }
+        let read = if self.rng.bool() { 1 } else { self.rng.usize(..=holds) };
+        let taken = self.oracle.take_back(worker, read)?;
+        self.state.taken_back(self.oracle.now, worker, &taken);
+        Ok(())
     }
 
     fn give(&mut self, worker: WorkerId, call: CallId) -> Checked {

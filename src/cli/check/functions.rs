@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::base::units::show_duration;
-use crate::config::{Config, RouteAction, RouteSettings, SendShape};
+use crate::config::{Config, InFlight, PoolSettings, RouteAction, RouteSettings, SendShape};
 
 /// Returns the lines about the pool of this number; `None`: it serves no functions. `ready`: how
 /// long a worker took to be ready.
@@ -33,12 +33,22 @@ pub(super) fn report(config: &Config, number: usize, ready: Duration) -> Option<
             if routes.is_empty() { "no route calls it".to_owned() } else { routes.join(", ") };
         lines.push(format!("            {routes}"));
     }
+    lines.push(format!("  calls     {}", at_once(pool)));
     let import_time = show_duration(milliseconds(import.took_ms));
     lines.push(format!(
         "  start     import {import_time}, worker {}",
         show_duration(milliseconds(ready.as_secs_f64() * 1000.0))
     ));
     Some(lines.join("\n") + "\n")
+}
+
+/// Returns how many calls a worker has at once, in words.
+fn at_once(pool: &PoolSettings) -> String {
+    match pool.rules.in_flight {
+        InFlight::Fixed(1) => "one at a time in each worker".to_owned(),
+        InFlight::Fixed(calls) => format!("up to {calls} at once in each worker"),
+        InFlight::Auto => "one at a time in each worker, short ones sent ahead".to_owned(),
+    }
 }
 
 /// A time in whole milliseconds, at least one.

@@ -161,6 +161,7 @@ fn wire(
         error_is_stderr,
         error_status: file.error_status,
         takes_turns,
+        takes_back: false,
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
         stream,
         cancel,

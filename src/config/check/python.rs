@@ -82,6 +82,7 @@ pub(super) fn wire(
         error_is_stderr: false,
         message_max: in_bytes(message_max),
         takes_turns: false,
+        takes_back: takes_back(python),
         stream: streams.then_some(stream),
         cancel: Some(CANCEL.to_owned()),
         id: IdNames::default(),
@@ -100,12 +101,25 @@ pub(super) fn start() -> StartSettings {
     }
 }
 
-/// How many calls a worker takes at once: as many as every function of the pool can.
+/// Returns true if workers read one question at a time, so that others can be taken back. Calls that
+/// may all run twice need not be: they are run elsewhere as well, and reading several costs less.
+fn takes_back(python: &PythonSettings) -> bool {
+    begin_at_once(python) && !python.functions.iter().all(|function| function.pure)
+}
+
+/// Returns true if a worker runs one call after the other, and nothing beside it.
+fn begin_at_once(python: &PythonSettings) -> bool {
+    python.functions.iter().all(|function| function.begins_at_once)
+}
+
+/// How many calls a worker takes at once: as many as every function of the pool can. Where it runs
+/// one after the other, short calls are sent ahead: what it has not begun can be taken back.
 pub(super) fn in_flight(file: &PoolFile, python: &PythonSettings) -> InFlight {
     let derived = python.functions.iter().map(|function| function.in_flight.max(1)).min();
     match &file.in_flight {
         Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
         Some(InFlightText::Text(_)) => InFlight::Auto,
+        None if begin_at_once(python) => InFlight::Auto,
         None => InFlight::Fixed(derived.unwrap_or(1)),
     }
 }
@@ -269,6 +283,30 @@ this route does not say which function it calls: fib, sum, blob, count -- add `f
         assert_eq!(in_flight("", functions()), InFlight::Fixed(1));
         assert_eq!(in_flight("", functions().split_off(1)[..1].to_vec()), InFlight::Fixed(64));
         assert_eq!(in_flight("in_flight = 3", functions()), InFlight::Fixed(3));
+    }
+
+    #[test]
+    fn short_calls_are_sent_ahead_where_a_worker_reads_one_at_a_time() {
+        let config = |pool: &str, at_once: [bool; 2], pure: [bool; 2]| {
+            let sync = |(number, (at_once, pure)): (usize, (bool, bool))| {
+                let name = format!("f{number}");
+                function(serde_json::json!({
+                    "name": name, "kind": "sync", "parameters": [], "begins_at_once": at_once,
+                    "pure": pure,
+                }))
+            };
+            let pool = format!("python = \"calculate.py:*\"\n{pool}");
+            let config =
+                checked(&pool, "", at_once.into_iter().zip(pure).enumerate().map(sync).collect())
+                    .expect("valid");
+            (config.pools[0].rules.in_flight, config.pools[0].program.wire.takes_back)
+        };
+        let (all, one, none) = ([true, true], [true, false], [false, false]);
+        assert_eq!(config("", all, none), (InFlight::Auto, true));
+        assert_eq!(config("", all, one), (InFlight::Auto, true));
+        assert_eq!(config("", all, all), (InFlight::Auto, false), "a slow one is run elsewhere");
+        assert_eq!(config("", one, none), (InFlight::Fixed(1), false));
+        assert_eq!(config("in_flight = 1", all, none), (InFlight::Fixed(1), true));
     }
 
     #[test]

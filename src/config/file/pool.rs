@@ -43,9 +43,10 @@ pub struct PoolFile {
     pub workers: Option<Workers>,
     /// Most calls in one worker at once: a number, or `"auto"`, which sends the next call ahead
     /// only while calls are much shorter than waking an idle worker takes. If absent: `"auto"` if
-    /// `reply` contains `{input}`, else 1; with `python` the size of a batch, 64 for `async`
-    /// functions, and the least of these for several. More than 1 needs answers that show which call
-    /// they belong to; other workers take turns.
+    /// `reply` contains `{input}`, else 1. With `python`: `"auto"` for plain functions, where a call
+    /// that is not begun is taken back from a slow worker; the size of a batch; 64 for `async`
+    /// functions; 1 for functions that yield; and the least of these for several. More than 1 needs
+    /// answers that show which call they belong to; other workers take turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,

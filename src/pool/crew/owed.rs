@@ -1,11 +1,25 @@
-//! What a worker still owes after a call took too long, and when it was last heard.
+//! What a worker still owes after a call took too long, when it was last heard, and what it never
+//! read.
 //!
 //! Pure: data and the smallest steps on it, as the rest of [`Crew`].
 
 use std::time::Instant;
 
-use super::{Crew, GivenUp, Released};
+use super::{Crew, GivenUp, Released, Stay, WorkerBook};
 use crate::base::{CallId, WorkerId};
+
+/// What the worker is after a call was taken back from it.
+pub(in crate::pool) struct TakenBack {
+    /// It holds nothing now; whether it stays.
+    pub(in crate::pool) freed: Option<Stay>,
+}
+
+impl WorkerBook {
+    /// Returns true if no call may stand behind one that it holds.
+    pub(in crate::pool) fn holds_large(&self) -> bool {
+        self.held.iter().any(|held| held.is_large)
+    }
+}
 
 impl Crew {
     /// A worker answered some call.
@@ -46,5 +60,23 @@ impl Crew {
             book.is_mute = true;
         }
         self.make_due(worker);
+    }
+
+    /// A call that a worker has not read leaves it. Returns `None` if the worker does not hold it.
+    pub(in crate::pool) fn take_back(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        id: CallId,
+    ) -> Option<TakenBack> {
+        let book = self.workers.get_mut(&worker)?;
+        let place = book.held.iter().position(|held| held.id == id)?;
+        book.held.remove(place);
+        if place == 0 {
+            book.has_new_head(now);
+            book.overdue = false;
+        }
+        let freed = book.held.is_empty().then(|| Self::freed(&mut self.free, now, book));
+        Some(TakenBack { freed })
     }
 }
