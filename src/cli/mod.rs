@@ -1,6 +1,7 @@
 //! Commands and exit codes: 0 for a normal end, 1 for a failure while running, 2 for bad usage
 //! or a bad configuration, in which case nothing was started.
 
+mod cells;
 mod check;
 mod client;
 mod completions;
@@ -12,6 +13,7 @@ mod open;
 mod openapi;
 mod reload;
 mod run;
+mod top;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -70,6 +72,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         }
         Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Status(arguments) => top::run_status(&arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Openapi(arguments) => openapi::run(&source(arguments, matches)),
         Command::Completions(arguments) => completions::run(&arguments),
@@ -91,9 +95,10 @@ fn typed(options: &Options, matches: Option<&ArgMatches>) -> Vec<Typed> {
     typed
 }
 
-/// Writes the result of a command to stdout. A closed stdout is no error.
-fn say(text: &str) {
-    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+/// Writes the result of a command to stdout. A closed stdout is no error; returns false then.
+fn say(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Writes to stderr. A closed stderr is no error.

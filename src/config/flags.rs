@@ -32,6 +32,10 @@ pub enum Command {
     Init(InitArguments),
     /// Make a running server deploy its configuration and programs, and report the outcome
     Reload(ReloadArguments),
+    /// Show live what a running server does
+    Top(TopArguments),
+    /// Show what a running server does at this moment
+    Status(StatusArguments),
     /// Open the page of a running server in the browser
     Open(ServerArguments),
     /// Print the OpenAPI document of a configuration, without starting a server
@@ -236,6 +240,31 @@ pub struct ServerArguments {
     /// The admin token; without it, the key that the server keeps for its user is sent
     #[arg(long, env = "HTTPIPE_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+}
+
+/// What `top` takes.
+#[derive(Debug, Args)]
+pub struct TopArguments {
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArguments,
+    /// Show one moment and end, as `status` does
+    #[arg(long)]
+    pub once: bool,
+    /// Write each second as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `status` takes.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArguments,
+    /// Write it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `reload` takes.

@@ -16,6 +16,8 @@ Commands:
   check        Validate the configuration, ask a worker of each pool and report what it does
   init         Write the httpipe.toml that `run` with the same options stands for
   reload       Make a running server deploy its configuration and programs, and report the outcome
+  top          Show live what a running server does
+  status       Show what a running server does at this moment
   open         Open the page of a running server in the browser
   openapi      Print the OpenAPI document of a configuration, without starting a server
   completions  Print a script that completes commands and options

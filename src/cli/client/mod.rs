@@ -144,6 +144,15 @@ impl Remote {
         AdminResponse::read(reader)
     }
 
+    /// Says that what answers is not what this command can use.
+    pub(super) fn strange(&self, why: &str) -> RemoteError {
+        RemoteError::Failed {
+            what: format!("{} is no httpipe that this one can read: {why}", self.address),
+            hint: "run the `httpipe` of the server's version, against its `admin` address"
+                .to_owned(),
+        }
+    }
+
     /// Says why a request got no answer.
     pub(super) fn trouble(&self, error: &io::Error) -> RemoteError {
         let address = &self.address;
@@ -165,6 +174,16 @@ impl Remote {
 }
 
 impl RemoteError {
+    /// Returns what is wrong, on one line.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Usage { what, .. } | Self::Failed { what, .. } => what.clone(),
+            Self::Answered { address, status, words } => {
+                format!("{address} answered {status}: {}", words.trim_end())
+            }
+        }
+    }
+
     /// Tells the user, and returns the exit code.
     pub(super) fn tell(&self) -> ExitCode {
         match self {

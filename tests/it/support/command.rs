@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::eventually;
 use super::output::Output;
+use super::server::Server;
 
 /// How a run of the binary ended.
 #[derive(Debug)]
@@ -56,6 +57,16 @@ pub(super) fn binary_under(program: &[String], dir: &Path) -> Command {
     command.env_remove("PYTHONUNBUFFERED").current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Runs a command of the binary to its end, as the user of this server and without a desktop.
+pub(crate) fn binary(server: &Server, arguments: &[&str]) -> Ended {
+    let mut command = binary_under(&[], server.dir());
+    command.args(arguments).env("XDG_RUNTIME_DIR", server.dir());
+    for name in ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"] {
+        command.env_remove(name);
+    }
+    ended(command.spawn().expect("the binary can be run"))
 }
 
 /// Collects its stdout and stderr.

@@ -13,6 +13,7 @@ mod processes;
 mod server;
 mod socket;
 mod system;
+mod terminal;
 mod time;
 
 use std::io::Write as _;
@@ -22,11 +23,12 @@ use std::time::Duration;
 
 pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
-pub(crate) use command::shell;
+pub(crate) use command::{binary, shell};
 pub(crate) use manager::{LentSocket, Told};
 pub(crate) use memory::MemoryGroups;
 pub(crate) use plan::Plan;
 pub(crate) use server::Server;
+pub(crate) use terminal::Terminal;
 pub(crate) use time::{Stopwatch, Took};
 
 /// How long a test waits for an event on a free machine before it fails.

@@ -412,6 +412,7 @@ pub(super) fn send_signal(id: u32, name: &str) {
         "KILL" => Signal::KILL,
         "STOP" => Signal::STOP,
         "CONT" => Signal::CONT,
+        "WINCH" => Signal::WINCH,
         other => panic!("no test sends {other}"),
     };
     let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process has an id");
