@@ -18,6 +18,8 @@ mod crash;
 mod deadlines;
 mod deploy;
 mod diagnosis;
+mod docs;
+mod docs_page;
 mod drain;
 mod eof;
 mod faults;

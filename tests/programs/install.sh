@@ -70,3 +70,9 @@ if [[ ! -e $place/python/sklearn || ! -e $place/python/httpx || ! -e $place/pyth
         --disable-pip-version-check --root-user-action=ignore \
         numpy pillow scikit-learn httpx pydantic
 fi
+if [[ ! -e $place/openapi/schemathesis || ! -e $place/openapi/openapi_spec_validator ]]; then
+    # They read what `httpipe openapi` writes, and ask what it allows.
+    python3 -m pip install --quiet --target "$place/openapi" --upgrade \
+        --disable-pip-version-check --root-user-action=ignore \
+        openapi-spec-validator==0.9.0 schemathesis==4.32.5
+fi

@@ -12,6 +12,7 @@ mod helpers;
 mod json_rpc;
 mod language;
 mod lengths;
+mod openapi;
 mod poison;
 mod python;
 mod scripts;

@@ -30,8 +30,8 @@ pub(crate) fn start(plan: Plan, needs: &[&str]) -> Option<Server> {
             return None;
         }
     }
-    let python = programs().join("python");
-    Some(plan.env("PATH", &text(search_path())).env("PYTHONPATH", &text(python.into())).start())
+    let (path, python) = environment();
+    Some(plan.env("PATH", &path).env("PYTHONPATH", &python).start())
 }
 
 /// Runs a scenario of `mcp_client.mjs` with the SDK of the Model Context Protocol against a server.
@@ -50,7 +50,8 @@ pub(crate) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }
 
-fn is_there(need: &str) -> bool {
+/// Returns true if this is installed: a command, or a path below the directory that `install.sh` fills.
+pub(crate) fn is_there(need: &str) -> bool {
     if need.contains('/') {
         return programs().join(need).exists();
     }
@@ -58,9 +59,14 @@ fn is_there(need: &str) -> bool {
 }
 
 /// Returns the directory where `install.sh` puts packages from npm and pip.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/programs");
     std::env::var_os("TEST_PROGRAMS").map_or(ours, PathBuf::from)
+}
+
+/// Returns what `PATH` and `PYTHONPATH` are for programs that `install.sh` installed.
+pub(crate) fn environment() -> (String, String) {
+    (text(search_path()), text(programs().join("python").into()))
 }
 
 fn search_path() -> OsString {

@@ -16,7 +16,9 @@ const main = document.getElementById("main");
 const place = document.querySelector("link[rel=service-desc]").href;
 
 try {
-  const answer = await fetch(place);
+  // The page of operators, on the same address as theirs, has a key for what is not for everybody.
+  const key = sessionStorage.getItem("httpipe-key");
+  const answer = await fetch(place, { headers: key === null ? {} : { authorization: `Bearer ${key}` } });
   if (!answer.ok) {
     throw new Error(`${answer.status} ${answer.statusText}`);
   }
