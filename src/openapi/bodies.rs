@@ -111,12 +111,18 @@ pub(super) fn of_program(
     Some(json!({ "description": "The body is part of the question", "content": content }))
 }
 
+/// Parameters of any name. A form has texts only, so a list would be a name that is given twice.
+pub(super) fn any_texts() -> Value {
+    let scalar = json!({ "type": ["string", "number", "boolean", "null"] });
+    json!({ "type": "object", "additionalProperties": scalar })
+}
+
 /// A body with the declared parameters; they may as well be in the query.
 fn of_parameters(route: &RouteSettings, call: &CallSettings, wire: &WireSettings) -> Option<Value> {
     let own: Vec<_> = route.parameters.iter().filter(|it| !it.in_path).collect();
     if own.is_empty() {
         let any = json!({ "type": "object" });
-        let content = json!({ JSON: { "schema": any }, FORM: { "schema": any } });
+        let content = json!({ JSON: { "schema": any }, FORM: { "schema": any_texts() } });
         let takes_any = matches!(call.send, SendShape::Json) && route.parameters.is_empty();
         return takes_any.then(|| json!({ "content": content }));
     }

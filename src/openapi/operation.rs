@@ -209,7 +209,7 @@ fn any_query() -> Value {
         "in": "query",
         "style": "form",
         "explode": true,
-        "schema": { "type": "object" },
+        "schema": bodies::any_texts(),
     })
 }
 

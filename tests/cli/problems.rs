@@ -339,3 +339,17 @@ hint: write 1s or more
 2 problems, nothing was started. Test again with `httpipe check httpipe.toml`
 "##);
 }
+
+#[test]
+fn a_page_that_nobody_would_see_is_told() {
+    let pool = "[pool.a]\ncommand = [\"sed\", \"-u\", \"p\"]\n[[route]]\nmatch = \"GET /*\"\ntext = \"x\"\n";
+    let told = |docs: &str| {
+        let text = format!("docs = \"{docs}\"\n{pool}[[route]]\nmatch = \"POST /\"\n");
+        Room::new().file("httpipe.toml", &text).run(&["check", "--no-ask"])
+    };
+    let shadowed = told("/docs");
+    assert!(shadowed.contains("nobody would see the page: `GET /*` takes /docs"), "{shadowed}");
+    let wrong = told("docs");
+    assert!(wrong.contains("`docs` is not a path"), "{wrong}");
+    assert!(told("off").contains("no errors"), "{}", told("off"));
+}

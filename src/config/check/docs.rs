@@ -53,3 +53,20 @@ fn takes(route: &RouteSettings, path: &str) -> bool {
     });
     fits && segments.next().is_some() == route.rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_needs_no_percent_signs_and_is_not_the_root() {
+        for path in ["/docs", "/a/b-c_d.e"] {
+            assert!(is_path(path), "{path}");
+        }
+        for wrong in
+            ["", "/", "docs", "/docs/", "//docs", "/a/../b", "/a b", "/é", "/a%20b", "/a?b"]
+        {
+            assert!(!is_path(wrong), "{wrong}");
+        }
+    }
+}

@@ -133,10 +133,29 @@ function fieldsOf(operation, spec) {
     const schema = { ...follow(spec, media.schema) };
     const isFile = !/text|json|form/.test(operation.bodyType);
     const { required } = operation.requestBody;
+    const isJson = operation.bodyType === "application/json";
+    const example = media.example ?? (isJson && schema.properties ? skeletonOf(schema, spec) : undefined);
     const hint = operation.bodyType;
-    fields.push(fieldOf({ name: "body", place: "body", schema, required, example: media.example, hint, isFile, isJson: true }));
+    fields.push(fieldOf({ name: "body", place: "body", schema, required: required || example !== undefined, example, hint, isFile, isJson: true }));
   }
   return fields;
+}
+
+// A value to begin with: what must be there, and something of its type.
+function skeletonOf(reference, spec, depth = 0) {
+  const schema = follow(spec, reference.anyOf?.[0] ?? reference);
+  const first = schema.default ?? schema.examples?.[0] ?? schema.enum?.[0] ?? schema.const;
+  if (first !== undefined) {
+    return first;
+  }
+  if (schema.properties && depth < 5) {
+    const names = schema.required ?? [];
+    return Object.fromEntries(names.map((name) => [name, skeletonOf(schema.properties[name] ?? {}, spec, depth + 1)]));
+  }
+  if (schema.type === "array") {
+    return schema.items && depth < 5 ? [skeletonOf(schema.items, spec, depth + 1)] : [];
+  }
+  return { integer: 1, number: 1.5, boolean: true, string: "hello", object: {} }[schema.type] ?? null;
 }
 
 function formOf(operation, about) {
