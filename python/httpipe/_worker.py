@@ -141,7 +141,17 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError("%s is not JSON" % text)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_too_large: list[str] = []  # numbers with a point or an exponent that were read as infinite
+
+
+def _read_number(text: str) -> float:
+    number = float(text)
+    if number - number != 0.0:
+        _too_large.append(text)
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_number)
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(_decoder, "scan_once")
 
 
@@ -1563,6 +1573,7 @@ def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
         at = whole.find(b"\n", start) - start
         if at >= 0:
             rest, raw = rest[:at], bytes(rest[at + 1 :])
+    _too_large.clear()
     try:
         text = str(rest, "utf-8")
         given = loads(text) if text else {}
@@ -1577,7 +1588,12 @@ def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
         if function.raw in given:
             raise BadParameter(function.raw or "", "is given twice")
         given[function.raw] = raw
-    return function.arguments(given)
+    if not _too_large:
+        return function.arguments(given)
+    number = _too_large[0]
+    _too_large.clear()
+    function.arguments(given)  # says in which parameter it is, if that is a number
+    raise BadParameter("", "a number is too large: %s" % (number if len(number) < 40 else number[:40] + "…"))
 
 
 def encode(function: Function, result: Any) -> tuple[bytes, Any]:

@@ -244,6 +244,8 @@ class Refused(WorkerCase):
             ("def f(n: complex): pass", "f(n): complex cannot come from JSON; " + use),
             ("from typing import Callable\ndef f(n: Callable): pass", "f(n): Callable cannot come from JSON; " + use),
             ("class Odd: pass\ndef f(n: Odd): pass", "f(n): Odd cannot come from JSON; " + use),
+            ("import typing\nclass Pair(typing.NamedTuple): a: int\ndef f(n: Pair): pass",
+             "f(n): Pair cannot come from JSON; " + use),
             ("from typing import List\ndef f(n: List[complex]): pass", "f(n): complex cannot come from JSON; " + use),
             ("from dataclasses import dataclass\n@dataclass\nclass P:\n    a: complex\ndef f(p: P): pass",
              "f(p): P.a: complex cannot come from JSON; " + use),

@@ -38,6 +38,15 @@ class Scalars(WorkerCase):
             self.refuses("number", '{"x":%s}' % wrong, "x", "must be a number, such as 1.5")
         for large in ("1e999", "-1e999", "1" + "0" * 400):
             self.refuses("number", '{"x":%s}' % large, "x", "is too large for a number")
+        self.refuses("number", '{"x":1.5e999 1}', "", "the arguments are not JSON: Expecting ',' delimiter: line 1 column 14 (char 13)")
+        self.gives("number", {"x": 1.5}, '["float",1.5]')
+
+    def test_a_number_that_python_reads_as_infinite_is_none_anywhere(self):
+        for value in ("1e999", "-1.5e999", '[1,{"a":1e999}]'):
+            number = value.partition('"a":')[2][:-2] or value
+            self.refuses("anything", '{"v":%s}' % value, "", "a number is too large: " + number)
+        self.refuses("anything", '{"v":1%s.0}' % ("0" * 400), "", "a number is too large: 1" + "0" * 39 + "…")
+        self.gives("anything", '{"v":1e308}', "1e+308")
 
     def test_the_others_are_strict_too(self):
         self.gives("truth", {"b": False}, "false")

@@ -68,8 +68,6 @@ pub struct Import {
     pub prefix: String,
     /// How long the import took, in milliseconds.
     pub took_ms: f64,
-    /// Why the process must not be forked; `None` if nothing speaks against it.
-    pub unsafe_to_fork: Option<String>,
 }
 
 /// The process behind a worker. All paths are absolute, so starting it needs no look-up.

@@ -90,7 +90,7 @@ pub fn resolve(
     };
     let answer = describe(&launch, pool.start_timeout.0)
         .map_err(|failed| problem(not_described(&target, &shown, &failed)))?;
-    let Description { python, prefix, functions, import_ms, unsafe_to_fork, files, .. } =
+    let Description { python, prefix, functions, import_ms, files, .. } =
         read_description(&answer).map_err(|refusal| problem(refused(&target, &shown, &refusal)))?;
     if functions.is_empty() {
         let hint = "define one, or name those of other modules".to_owned();
@@ -99,7 +99,7 @@ pub fn resolve(
     let own = target.file().map(|file| launch.dir.join(file));
     let files = own.into_iter().chain(files).collect();
     let launch = LaunchSettings { files: Some(files), ..launch };
-    let import = Import { why: interpreter.why, prefix, took_ms: import_ms, unsafe_to_fork };
+    let import = Import { why: interpreter.why, prefix, took_ms: import_ms };
     let python = PythonSettings { target, fork: pool.fork, version: python, functions };
     Ok(Described { launch, python, import })
 }

@@ -118,8 +118,8 @@ pub struct FunctionCall {
     pub name: String,
     /// What it takes.
     pub arguments: Vec<Argument>,
-    /// It takes any other name too.
-    pub takes_others: bool,
+    /// What it takes under any other name, if it does.
+    pub others: Option<Argument>,
     /// The argument that is the body, as raw bytes.
     pub raw: Option<usize>,
     /// For each parameter of the route, the argument that it is.

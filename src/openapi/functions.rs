@@ -96,7 +96,7 @@ pub(super) fn body(
             samples.extend(sample.map(|sample| (argument.name.to_string(), sample)));
         }
     }
-    if properties.is_empty() && !call.takes_others {
+    if properties.is_empty() && call.others.is_none() {
         return None;
     }
     let others = match &function.rest {

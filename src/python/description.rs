@@ -25,7 +25,8 @@ pub struct Description {
     /// How long the import took, in milliseconds.
     #[serde(default)]
     pub import_ms: f64,
-    /// Why the process must not be forked; `None` if nothing speaks against it.
+    /// Why the process must not be forked; `None` if nothing speaks against it, or if it is no fork
+    /// server.
     #[serde(default, rename = "unsafe")]
     pub unsafe_to_fork: Option<String>,
     /// The imported files of the user's own.

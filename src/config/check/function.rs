@@ -118,9 +118,8 @@ fn declared(
     let name = &parameter.name;
     let found = call.arguments.iter().position(|argument| argument.name == *name);
     let Some(index) = found else {
-        if call.takes_others {
-            let (name, scalar) = (Arc::clone(name), None);
-            call.arguments.push(Argument { name, scalar, is_any: true, required: false });
+        if let Some(others) = &call.others {
+            call.arguments.push(Argument { name: Arc::clone(name), ..others.clone() });
             return Some(call.arguments.len() - 1);
         }
         let names: Vec<&str> = function.parameters.iter().map(|it| it.name.as_str()).collect();
@@ -171,16 +170,17 @@ fn kind_of(argument: &Argument) -> &'static str {
 
 /// The call of a function, as its signature says it.
 fn call_of(function: &Function) -> FunctionCall {
-    let argument = |parameter: &crate::python::FunctionParameter| Argument {
-        name: Arc::from(parameter.name.as_str()),
-        scalar: ScalarType::of(&parameter.schema),
-        is_any: parameter.schema.as_object().is_some_and(serde_json::Map::is_empty),
-        required: parameter.required,
+    let argument = |name: &str, schema: &serde_json::Value, required| Argument {
+        name: Arc::from(name),
+        scalar: ScalarType::of(schema),
+        is_any: schema.as_object().is_some_and(serde_json::Map::is_empty),
+        required,
     };
+    let parameters = function.parameters.iter();
     FunctionCall {
         name: function.name.clone(),
-        arguments: function.parameters.iter().map(argument).collect(),
-        takes_others: function.rest.is_some(),
+        arguments: parameters.map(|it| argument(&it.name, &it.schema, it.required)).collect(),
+        others: function.rest.as_ref().map(|schema| argument("", schema, false)),
         raw: function.parameters.iter().position(|parameter| parameter.bytes),
         declared: Vec::new(),
         open_query: true,

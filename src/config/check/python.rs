@@ -176,12 +176,7 @@ mod tests {
         };
         let target = PythonTarget::parse("calculate.py:fib").expect("a target");
         let python = PythonSettings { target, fork: None, version: "3.11.7".to_owned(), functions };
-        let import = Import {
-            why: String::new(),
-            prefix: String::new(),
-            took_ms: 1.0,
-            unsafe_to_fork: None,
-        };
+        let import = Import { why: String::new(), prefix: String::new(), took_ms: 1.0 };
         let host = Host {
             processors: 1,
             launches: BTreeMap::from([("calc".to_owned(), launch)]),

@@ -133,14 +133,13 @@ impl<'a> Arguments<'a> {
         name: &str,
         value: Result<Cow<'a, str>, &'static str>,
     ) -> Result<(), Failure> {
-        match self.index_of(name).filter(|index| self.call.raw != Some(*index)) {
-            Some(index) => self.take_text(index, value, name),
-            None if self.call.takes_others => {
-                let value = value.map_err(|what| Failure::bad_argument(name, what))?;
-                self.take_other(name, serde_json::Value::from(&*value).to_string())
-            }
-            None => Err(unknown(name)),
+        if let Some(index) = self.index_of(name).filter(|index| self.call.raw != Some(*index)) {
+            return self.take_text(index, value, name);
         }
+        let Some(others) = &self.call.others else { return Err(unknown(name)) };
+        let value = value.map_err(|what| Failure::bad_argument(name, what))?;
+        let json = as_json(others, value).map_err(|why| Failure::bad_argument(name, &why))?;
+        self.take_other(name, json)
     }
 
     /// Takes a text as an argument, whose name the caller knows as `name`.
@@ -157,17 +156,16 @@ impl<'a> Arguments<'a> {
     }
 
     fn take_json(&mut self, name: &str, value: &'a str) -> Result<(), Failure> {
-        let Some(index) = self.index_of(name) else {
-            if !self.call.takes_others {
-                return Err(unknown(name));
-            }
-            return self.take_other(name, value.to_owned());
-        };
-        let scalar = self.call.arguments[index].scalar.as_ref();
-        if let Some(scalar) = scalar.filter(|scalar| !scalar.takes(value)) {
+        let index = self.index_of(name);
+        let argument = index.map(|index| &self.call.arguments[index]);
+        let argument = argument.or(self.call.others.as_ref()).ok_or_else(|| unknown(name))?;
+        if let Some(scalar) = argument.scalar.as_ref().filter(|scalar| !scalar.takes(value)) {
             return Err(Failure::bad_argument(name, &scalar.wanted()));
         }
-        self.put(index, Cow::Borrowed(value))
+        match index {
+            Some(index) => self.put(index, Cow::Borrowed(value)),
+            None => self.take_other(name, value.to_owned()),
+        }
     }
 
     fn take_other(&mut self, name: &str, json: String) -> Result<(), Failure> {
@@ -269,7 +267,7 @@ mod tests {
                 argument("mode", Some(ScalarType::Text), false),
                 argument("items", None, false),
             ],
-            takes_others: false,
+            others: None,
             raw: None,
             declared: vec![],
             open_query: true,
@@ -371,10 +369,21 @@ mod tests {
 
     #[test]
     fn other_names_reach_a_function_that_takes_them() {
-        let call = FunctionCall { takes_others: true, ..call() };
+        let any = Argument { is_any: true, ..argument("", None, false) };
+        let call = FunctionCall { others: Some(any), ..call() };
         let asked = ask(&call, "/f?n=1&x=2", JSON, r#"{"y":{"z":[true]}}"#);
         assert_eq!(asked.as_deref(), Ok(r#"f {"n":1,"x":"2","y":{"z":[true]}}"#));
         assert_eq!(ask(&call, "/f?n=1&x=2&x=3", "", ""), Err("`x` is given twice".to_owned()));
+    }
+
+    #[test]
+    fn texts_of_other_names_are_what_the_signature_says() {
+        let others = Some(argument("", Some(ScalarType::Float), false));
+        let call = FunctionCall { others, ..call() };
+        assert_eq!(ask(&call, "/f?n=1&x=2.5", "", "").as_deref(), Ok(r#"f {"n":1,"x":2.5}"#));
+        let told = Err("`x` must be a number, such as 1.5".to_owned());
+        assert_eq!(ask(&call, "/f?n=1&x=two", "", ""), told);
+        assert_eq!(ask(&call, "/f", JSON, r#"{"n":1,"x":"2.5"}"#), told);
     }
 
     #[test]
