@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::{CallId, Failure, Timing, WorkerId};
+use crate::base::{CallId, Conduct, Failure, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
 /// One thing that the shell must do.
@@ -79,6 +79,8 @@ pub struct Ended<P> {
     pub timing: Timing,
     /// Its caller had left.
     pub abandoned: bool,
+    /// What its worker was found to do with it, if it ran long.
+    pub conduct: Option<Conduct>,
     /// When it ended.
     pub at: Instant,
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::base::{CallId, Timing, WorkerId};
+use crate::base::{CallId, Conduct, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
 /// One accepted call that is not answered yet.
@@ -34,6 +34,8 @@ pub(super) struct CallBook<P> {
     pub(super) abandoned: Option<Instant>,
     /// The fingerprint of its question; `None` until it is needed.
     pub(super) question: Option<Fingerprint>,
+    /// What its worker was found to do with it.
+    pub(super) conduct: Option<Conduct>,
     /// It is let through to see whether a question that was refused still costs a worker.
     pub(super) is_trial: bool,
 }

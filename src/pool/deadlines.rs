@@ -39,7 +39,7 @@ impl<P> State<P> {
             let Some(call) = self.calls.get(id) else { continue };
             if call.abandoned.is_none() {
                 let after = now.saturating_duration_since(call.accepted);
-                let failure = Failure::Timeout { after, conduct: self.conduct_of(id) };
+                let failure = Failure::Timeout { after, conduct: call.conduct };
                 self.push(Action::Expire { call: id, failure });
                 self.caller_left(now, id);
             }
@@ -80,7 +80,8 @@ impl<P> State<P> {
     /// Stops a worker in which these calls have run out of time.
     fn stop_for(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
         let after = self.rules.timeout;
-        let conducts: Vec<_> = late.iter().map(|id| (*id, self.conduct_in(worker, *id))).collect();
+        let conduct = |id| self.calls.get(id).and_then(|call| call.conduct);
+        let conducts: Vec<_> = late.iter().map(|id| (*id, conduct(*id))).collect();
         // No back-off, even for a worker without a good answer: a worker that hangs is started
         // again once per `timeout`, which is no storm.
         self.stop_worker(worker, StopReason::Timeout);

@@ -45,7 +45,6 @@ impl<P> State<P> {
     /// may answer them yet.
     pub(super) fn give_up(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
         for id in late {
-            let conduct = self.conduct_in(worker, *id);
             let Some(released) = self.crew.give_up(now, worker, *id) else { continue };
             self.push(Action::GiveUp { worker, call: *id });
             self.estimate.finished(now.saturating_duration_since(released.busy_since));
@@ -54,6 +53,7 @@ impl<P> State<P> {
             }
             let Some(call) = self.calls.get_mut(*id) else { continue };
             call.holders -= 1;
+            let conduct = call.conduct;
             if call.holders == 0 && call.waits_until.is_none() {
                 self.fail(now, *id, Failure::Timeout { after: self.rules.timeout, conduct });
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::actions::Ended;
 use super::entry::Entry;
-use crate::base::{CallId, Code, Timing};
+use crate::base::{CallId, Code, Conduct, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::observe::rings::{Load, Rings, SecondClock};
 use crate::report::{FailureStatus, History, Recent, SecondSample, SlowCall};
@@ -32,6 +32,7 @@ struct Slow {
     route: Arc<RouteMetrics>,
     timing: Timing,
     outcome: CallOutcome,
+    conduct: Option<Conduct>,
     at: Instant,
 }
 
@@ -76,7 +77,7 @@ impl Pool {
 
     /// Counts a call that has ended.
     pub(super) fn note_ended(&self, ended: &Ended<Entry>, outcome: CallOutcome) {
-        let Ended { payload: entry, timing, at, .. } = ended;
+        let Ended { payload: entry, timing, conduct, at, .. } = ended;
         let mut rings = self.ledger.rings.borrow_mut();
         if rings.is_over(*at) {
             rings.roll(*at, self.metrics.hits());
@@ -88,8 +89,8 @@ impl Pool {
         rings.ended(timing.queue, timing.work, failed);
         drop(rings);
         if timing.queue + timing.work >= SLOW {
-            let (route, timing, at) = (Arc::clone(&entry.route), *timing, *at);
-            self.ledger.keep_slow(Slow { route, timing, outcome, at });
+            let (route, timing, conduct) = (Arc::clone(&entry.route), *timing, *conduct);
+            self.ledger.keep_slow(Slow { route, timing, outcome, conduct, at: *at });
         }
     }
 
@@ -133,7 +134,7 @@ impl Slow {
             wait: self.timing.queue,
             work: self.timing.work,
             outcome: self.outcome.label().into(),
-            verdict: None,
+            verdict: self.conduct.map(|conduct| conduct.label().into()),
             ago: now.saturating_duration_since(self.at),
         }
     }

@@ -53,22 +53,15 @@ impl<P> State<P> {
 
     /// Looks have shown what a worker does with its oldest call. Returns true if that is news.
     pub fn found(&mut self, worker: WorkerId, call: CallId, conduct: Conduct) -> bool {
-        self.crew.found(worker, call, conduct)
+        let is_news = self.crew.found(worker, call, conduct);
+        if let Some(call) = self.calls.get_mut(call).filter(|_| is_news) {
+            call.conduct = Some(conduct);
+        }
+        is_news
     }
 
     /// Returns what workers were found to do with the oldest calls that they hold.
     pub fn conducts(&self) -> Vec<(WorkerId, Conduct)> {
         self.crew.iter().filter_map(|book| Some((book.id, book.conduct?))).collect()
-    }
-
-    /// Returns what a worker was found to do with a call, if it is the oldest that it holds.
-    pub(super) fn conduct_in(&self, worker: WorkerId, call: CallId) -> Option<Conduct> {
-        let book = self.crew.get(worker)?;
-        book.conduct.filter(|_| book.held.front().is_some_and(|held| held.id == call))
-    }
-
-    /// Returns what any worker was found to do with a call.
-    pub(super) fn conduct_of(&self, call: CallId) -> Option<Conduct> {
-        self.crew.iter().find_map(|book| self.conduct_in(book.id, call))
     }
 }

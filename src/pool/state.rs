@@ -152,6 +152,7 @@ impl<P> State<P> {
             retries: 0,
             abandoned: None,
             question,
+            conduct: None,
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
         });
         self.queue.push_back(id, call.bytes, deadline, &mut self.alarms);
@@ -360,6 +361,7 @@ impl<P> State<P> {
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
         call.given = Some(now);
+        call.conduct = None;
         call.worker = Some(worker);
         call.holders += 1;
         self.alarms.at(now + self.rules.timeout);
@@ -412,7 +414,8 @@ impl<P> State<P> {
         }
         self.suspects.ended(&call);
         let (timing, abandoned) = (call.timing(now), left || call.abandoned.is_some());
-        Some(Ended { payload: call.payload, timing, abandoned, at: now })
+        let conduct = call.conduct;
+        Some(Ended { payload: call.payload, timing, abandoned, conduct, at: now })
     }
 
     /// Stops a worker, unless it is leaving already.

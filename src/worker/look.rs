@@ -120,6 +120,17 @@ impl Watcher {
 
     /// Returns what the worker does now. A look costs a few microseconds for each thread.
     pub fn look(&mut self) -> Look {
+        let look = self.look_at_all();
+        self.let_go();
+        look
+    }
+
+    /// Closes files that are too many to be kept until the next look.
+    fn let_go(&mut self) {
+        self.processes.iter_mut().for_each(WatchedProcess::let_go);
+    }
+
+    fn look_at_all(&mut self) -> Look {
         let look = self.try_look().unwrap_or(Look::Hidden);
         if look != Look::Waits {
             return look;
@@ -137,9 +148,11 @@ impl Watcher {
     /// debugger holds there, still shows the read.
     pub fn look_closely(&mut self) -> Look {
         self.alarms_due = 0;
-        let look = self.look();
+        let look = self.look_at_all();
         let is_asleep = || self.processes.iter().all(WatchedProcess::is_asleep);
-        if look == Look::Waits && !is_asleep() { Look::Works } else { look }
+        let look = if look == Look::Waits && !is_asleep() { Look::Works } else { look };
+        self.let_go();
+        look
     }
 
     /// Returns true if the worker has made its input one that never blocks. Then it asks for input

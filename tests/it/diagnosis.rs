@@ -56,6 +56,9 @@ fn is_told(plan: Plan, told: &Told) {
     assert_eq!((answer.status, answer.code().as_str()), (504, "timeout"));
     let detail = format!("the program did not answer within 8s: {caller}");
     assert_eq!(answer.detail(), detail);
+    server.wait_until("it is kept as a slow call", |server| {
+        server.status()["pools"][0]["slow"][0]["verdict"] == *verdict
+    });
 }
 
 #[test]

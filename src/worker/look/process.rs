@@ -20,16 +20,27 @@ pub(super) struct WatchedProcess {
     directory: Option<OwnedFd>,
     links: u64,
     threads: Vec<Thread>,
+    /// How many threads it had at the last look.
+    count: usize,
 }
 
 impl WatchedProcess {
     pub(super) fn new(id: u32) -> Self {
-        Self { id, directory: None, links: 0, threads: Vec::new() }
+        Self { id, directory: None, links: 0, threads: Vec::new(), count: 0 }
     }
 
     /// Returns how many threads it had at the last look.
     pub(super) fn threads(&self) -> usize {
-        self.threads.len()
+        self.count
+    }
+
+    /// Closes the files of a process with many threads after a look, because descriptors are few. The
+    /// next look opens them anew.
+    pub(super) fn let_go(&mut self) {
+        if self.count > KEPT_MAX {
+            self.threads = Vec::new();
+            self.directory = None;
+        }
     }
 
     /// Looks once at each thread, and adds the children of the process. `counts`: notes before how
@@ -93,8 +104,8 @@ impl WatchedProcess {
             // It has threads, so this kernel has no such files.
             return Err(io::ErrorKind::Unsupported.into());
         }
-        // Descriptors are few: with many threads the files are opened anew for each look.
-        self.links = if self.threads.len() > KEPT_MAX { 0 } else { links };
+        self.count = self.threads.len();
+        self.links = links;
         self.directory = Some(directory);
         Ok(())
     }
