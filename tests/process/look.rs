@@ -93,6 +93,70 @@ import select, sys, os
 poll = select.poll(); poll.register(0, 1)
 while poll.poll(): sys.stdout.write(os.read(0, 99).decode())'";
 
+/// Reads its input with one of the rarer calls.
+const READS_RARELY: &str = "exec python3 -uc '
+import os, sys, ctypes
+room, (far, near) = bytearray(99), os.pipe()
+libc = ctypes.CDLL(None)
+def tee():
+    count = libc.tee(0, near, 99, 0)
+    os.read(0, count)
+    return os.read(far, count)
+how = {\"preadv2\": lambda: room[:os.preadv(0, [room], -1)], \"tee\": tee,
+       \"splice\": lambda: os.read(far, os.splice(0, near, 99))}[sys.argv[1]]
+while line := bytes(how()): os.write(1, line)'";
+
+/// Reads its input through an `io_uring`, whose calls have no names in the C library.
+const RING: &str = "exec python3 -uc '
+import ctypes, mmap, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+parameters = ctypes.create_string_buffer(120)
+ring = libc.syscall(425, 4, parameters)
+word = lambda at: struct.unpack_from(\"I\", parameters, at)[0]
+shared = lambda length, offset: mmap.mmap(ring, length, offset=offset)
+sq, cq, entries = shared(8192, 0), shared(8192, 0x8000000), shared(4096, 0x10000000)
+get = lambda memory, at: struct.unpack_from(\"I\", memory, at)[0]
+room = ctypes.create_string_buffer(99)
+while True:
+    tail = get(sq, word(44))
+    entry = struct.pack(\"BBHiQQII\", 22, 0, 0, 0, 2 ** 64 - 1, ctypes.addressof(room), 99, 0)
+    entries[tail % 4 * 64:tail % 4 * 64 + 64] = entry.ljust(64, bytes(1))
+    struct.pack_into(\"I\", sq, word(64) + tail % 4 * 4, tail % 4)
+    struct.pack_into(\"I\", sq, word(44), tail + 1)
+    libc.syscall(426, ring, 1, 1, 1, None, 0)
+    head = get(cq, word(80))
+    read = struct.unpack_from(\"QiI\", cq, word(100) + head % 8 * 16)[1]
+    struct.pack_into(\"I\", cq, word(80), head + 1)
+    if read <= 0: break
+    os.write(1, room.raw[:read])'";
+
+fn has_rings() -> bool {
+    let set_up = "import ctypes, sys
+sys.exit(ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120)) < 0)";
+    let status = std::process::Command::new("python3").args(["-c", set_up]).status();
+    status.expect("there is a Python").success()
+}
+
+#[tokio::test]
+async fn rare_ways_to_read_are_known() {
+    for how in ["preadv2", "tee", "splice"] {
+        let mut asked = Asked::start(&format!("{READS_RARELY} {how}")).await;
+        for _ in 0..20 {
+            assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Certain), "{how}");
+        }
+    }
+    if !has_rings() {
+        println!("SKIPPED: this kernel lets nobody use io_uring");
+        return;
+    }
+    // What a ring waits for, the kernel does not show: another answer may follow.
+    let mut asked = Asked::start(RING).await;
+    for _ in 0..20 {
+        assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Uncertain));
+    }
+    assert_eq!(asked.watcher.look(), Look::MayWait { reads: false, runs: false });
+}
+
 #[tokio::test]
 async fn programs_that_read_are_seen_to_wait_and_nothing_is_missing_then() {
     let examples: &[Example] = &[

@@ -46,6 +46,8 @@ pub(super) enum PollSet {
         /// One more than the highest descriptor.
         count: u64,
     },
+    /// In an `io_uring`, where they cannot be seen.
+    Ring,
 }
 
 /// Reads one line of a `syscall` file.
@@ -71,7 +73,10 @@ pub(super) fn doing(line: &str) -> Doing {
 fn in_call(number: i64, arguments: [u64; 6]) -> Doing {
     let [first, second, third, fourth, fifth, _] = arguments;
     match number {
-        libc::SYS_read | libc::SYS_readv | libc::SYS_splice => Doing::Reads(descriptor(first)),
+        libc::SYS_read | libc::SYS_readv | libc::SYS_preadv2 | libc::SYS_splice | libc::SYS_tee => {
+            Doing::Reads(descriptor(first))
+        }
+        libc::SYS_io_uring_enter => Doing::Polls { set: PollSet::Ring, is_timed: false },
         libc::SYS_futex => lock(first, second, fourth != 0),
         libc::SYS_futex_waitv => parked_unless(fourth != 0),
         libc::SYS_rt_sigtimedwait => parked_unless(third != 0),
@@ -169,6 +174,8 @@ mod tests {
     fn a_blocked_read_names_its_descriptor() {
         assert_eq!(call(libc::SYS_read, "0x0 0x55 0x2000 0x0 0x0 0x0"), Doing::Reads(0));
         assert_eq!(call(libc::SYS_readv, "0x7 0x55 0x1 0x0 0x0 0x0"), Doing::Reads(7));
+        assert_eq!(call(libc::SYS_preadv2, "0x0 0x55 0x1 0xffffffff 0x0 0x0"), Doing::Reads(0));
+        assert_eq!(call(libc::SYS_tee, "0x0 0x8 0x10000 0x0 0x0 0x0"), Doing::Reads(0));
     }
 
     #[test]

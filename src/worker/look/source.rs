@@ -194,6 +194,7 @@ pub(super) fn descriptors(thread: &str, set: PollSet) -> Vec<i32> {
                 .map(|memory| selected(&memory, count))
                 .unwrap_or_default()
         }
+        PollSet::Ring => Vec::new(),
     }
 }
 

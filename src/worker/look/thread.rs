@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 
-use super::doing::{Doing, doing};
+use super::doing::{Doing, PollSet, doing};
 use super::source::{PipeNames, QuestionsEnd, Source, descriptors, read_text};
 
 /// The files of one thread.
@@ -133,6 +133,10 @@ fn look_into(doing: Doing, thread: &str, pipes: &PipeNames) -> (Seen, Option<Kno
             Source::Inside => {}
             Source::Outside => seen.goes_on = true,
         },
+        Doing::Polls { set: PollSet::Ring, .. } => {
+            seen.polls = true;
+            seen.goes_on = true;
+        }
         Doing::Polls { set, is_timed } => {
             let sources = descriptors(thread, set)
                 .into_iter()
