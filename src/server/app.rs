@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigSource, Hosts, PoolSettings, RouteAction};
 use crate::front::Front;
 use crate::front::docs::DocsSource;
 use crate::observe::log::AccessLog;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::observe::rings::SecondClock;
 use crate::pool::{Pool, Services};
 use crate::sync::memory::Memory;
@@ -35,6 +35,16 @@ pub(super) struct Generation {
     /// When the configuration was loaded.
     pub(super) loaded: Instant,
     pub(super) described: Arc<DocsSource>,
+}
+
+/// What a generation has of its configuration alone. For thousands of routes it takes long to make.
+pub(super) struct Prepared {
+    pub(super) config: Arc<Config>,
+    editions: Vec<u64>,
+    front: Arc<Front>,
+    scopes: Arc<[Scope]>,
+    routes: Vec<Arc<RouteMetrics>>,
+    described: Arc<DocsSource>,
 }
 
 /// A [`Generation`] as other threads reach it.
@@ -82,8 +92,14 @@ impl Server {
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let living = pools.iter().map(Rc::downgrade).collect();
         let editions = vec![0; pools.len()];
-        let parts = Common { cache: &cache, memory: &memory, services: &services, access: &access };
-        let new = Generation::new(config, (pools, editions), parts, is_private);
+        let common = Common {
+            metrics: Arc::clone(&services.metrics),
+            access: access.clone(),
+            memory: Arc::clone(&memory),
+            is_private,
+        };
+        let prepared = common.prepare(Arc::new(config), editions);
+        let new = Generation::new(prepared, pools, &cache, &services.tasks);
         let remote = new.remote(&services.tasks);
         Rc::new(Self {
             current: RefCell::new(Rc::new(new)),
@@ -188,20 +204,19 @@ impl Server {
         pool
     }
 
-    /// Replaces the current generation. `pools` are those of `config`, with their editions.
-    pub(super) fn put_in_place(
-        &self,
-        config: Config,
-        pools: (Vec<Rc<Pool>>, Vec<u64>),
-        old: &Generation,
-    ) {
-        let parts = Common {
-            cache: &self.cache,
-            memory: &self.memory,
-            services: &self.services,
-            access: &self.access,
-        };
-        let new = Generation::new(config, pools, parts, self.is_private);
+    /// Returns what prepares the next generation, on any thread.
+    pub(super) fn preparing(&self) -> Common {
+        Common {
+            metrics: Arc::clone(&self.services.metrics),
+            access: self.access.clone(),
+            memory: Arc::clone(&self.memory),
+            is_private: self.is_private,
+        }
+    }
+
+    /// Replaces the current generation. `pools` are those of its configuration.
+    pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
+        let new = Generation::new(next, pools, &self.cache, self.tasks());
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);
@@ -213,23 +228,18 @@ impl Server {
     }
 }
 
-/// What all generations share.
-#[derive(Clone, Copy)]
-struct Common<'a> {
-    cache: &'a Arc<Cache>,
-    memory: &'a Arc<Memory>,
-    services: &'a Services,
-    access: &'a AccessLog,
+/// What all generations share and each is made with.
+pub(super) struct Common {
+    metrics: Arc<Metrics>,
+    access: AccessLog,
+    memory: Arc<Memory>,
+    is_private: bool,
 }
 
-impl Generation {
-    fn new(
-        config: Config,
-        (pools, editions): (Vec<Rc<Pool>>, Vec<u64>),
-        Common { cache, memory, services, access }: Common<'_>,
-        is_private: bool,
-    ) -> Self {
-        let metrics = &services.metrics;
+impl Common {
+    /// Prepares the generation of a configuration. `editions` are those of its pools.
+    pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
+        let Self { metrics, access, memory, is_private } = self;
         let routes = config.routes.iter().map(|route| {
             let pool = match &route.action {
                 RouteAction::Text { .. } => None,
@@ -237,7 +247,7 @@ impl Generation {
             };
             Arc::new(metrics.route(&route.label, pool))
         });
-        let desk = Desk::new(&pools, routes.collect(), services.tasks.clone());
+        let routes = routes.collect();
         let programs = config.pools.iter().zip(&editions);
         let programs: Vec<u128> = programs
             .map(|(pool, edition)| fingerprint(&(&pool.program, &pool.files, edition)))
@@ -249,19 +259,26 @@ impl Generation {
             };
             Scope::new(program, route)
         });
-        let gateway = Gateway::local(desk, Arc::clone(cache), scopes.collect());
-        let front = Front::new(&config, metrics, access.clone(), Arc::clone(memory));
-        let config = Arc::new(config);
+        let scopes = scopes.collect();
+        let front = Front::new(&config, &metrics, access, memory);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
-        Self {
-            front: Arc::new(front.described(&config, Arc::clone(&described), is_private)),
-            gateway,
-            pools,
-            editions,
-            config,
-            loaded: Instant::now(),
-            described,
-        }
+        let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
+        Prepared { config, editions, front, scopes, routes, described }
+    }
+}
+
+impl Generation {
+    fn new(
+        prepared: Prepared,
+        pools: Vec<Rc<Pool>>,
+        cache: &Arc<Cache>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let Prepared { config, editions, front, scopes, routes, described } = prepared;
+        let desk = Desk::new(&pools, routes, tasks.clone());
+        let gateway = Gateway::local(desk, Arc::clone(cache), scopes);
+        let loaded = Instant::now();
+        Self { front, gateway, pools, editions, config, loaded, described }
     }
 
     fn remote(&self, tasks: &TaskTracker) -> RemoteGeneration {

@@ -35,7 +35,7 @@ pub(super) struct Rejection {
     /// In words for the operator.
     pub(super) why: String,
     /// The configuration that was tried; `None`: it could not be loaded, or nothing was tried.
-    pub(super) tried: Option<Box<Config>>,
+    pub(super) tried: Option<Arc<Config>>,
     /// A program could not say what it serves.
     pub(super) is_of_program: bool,
 }
@@ -48,7 +48,7 @@ impl From<String> for Rejection {
 
 /// The pools of a configuration that is to take the place of the current one.
 struct Candidate {
-    config: Config,
+    config: Arc<Config>,
     members: Vec<NextPool>,
 }
 
@@ -133,26 +133,27 @@ impl Server {
         known(replace, &config).map_err(|why| refuse(&why))?;
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
-        let next = Candidate { members: members.collect(), config };
-        let mut ready = next.come_up().await;
+        let members = members.collect();
+        let next = Candidate { config: Arc::new(config), members };
+        if let Err(halt) = next.come_up().await {
+            return Err(next.give_up(halt).await);
+        }
+        let editions = next.members.iter().map(|member| member.edition).collect();
+        let (common, config) = (self.preparing(), Arc::clone(&next.config));
+        let prepared = match apart(move || common.prepare(config, editions)).await {
+            Ok(prepared) => prepared,
+            Err(why) => return Err(next.give_up(refuse(&why)).await),
+        };
         if self.is_draining() {
             // The new front would accept requests again.
-            ready = Err(refuse("the server is stopping"));
-        }
-        if let Err(mut halt) = ready {
-            for member in next.members.into_iter().filter(|member| member.fate != Fate::Kept) {
-                member.pool.stop(ExitReason::Reloaded).await;
-            }
-            let (Halt::Again(refused) | Halt::Refused(refused)) = &mut halt;
-            refused.tried = Some(Box::new(next.config));
-            return Err(halt);
+            return Err(next.give_up(refuse("the server is stopping")).await);
         }
         let report = next.report(&old);
         for (member, settings) in next.members.iter().zip(&next.config.pools) {
             member.pool.adjust(Arc::clone(settings));
         }
-        let members = next.members.into_iter().map(|member| (member.pool, member.edition));
-        self.put_in_place(next.config, members.unzip(), &old);
+        let pools = next.members.into_iter().map(|member| member.pool);
+        self.put_in_place(prepared, pools.collect(), &old);
         Ok(report)
     }
 
@@ -201,6 +202,16 @@ impl Candidate {
         let name = &changed.name;
         let why = format!("the files of pool `{name}` keep changing while its workers start");
         Err(Halt::Again(why.into()))
+    }
+
+    /// Stops the workers that were started, for this reason. Returns it with the configuration.
+    async fn give_up(self, mut halt: Halt) -> Halt {
+        for member in self.members.into_iter().filter(|member| member.fate != Fate::Kept) {
+            member.pool.stop(ExitReason::Reloaded).await;
+        }
+        let (Halt::Again(refused) | Halt::Refused(refused)) = &mut halt;
+        refused.tried = Some(self.config);
+        halt
     }
 
     /// Says what is different from `old`.

@@ -297,6 +297,7 @@ fn keys_that_do_not_go_with_stream_are_reported() {
         in_flight = \"auto\"\ncancel = '{\"id\":\"{id}}'\n\
         [pool.c]\ncommand = [\"sed\"]\nstream = \"more\"\nin_flight = 2\nreply = \"http\"\n\
         [pool.d]\ncommand = [\"sed\"]\nstream = \"more\"\n\
+        [pool.e]\ncommand = [\"sort\"]\nframing = \"eof\"\nstream = \"turn\"\n\
         [[route]]\nmatch = \"GET /d\"\npool = \"d\"\ncache = \"1s\"\n";
     let told = Room::new().file("httpipe.toml", text).run(&["check"]);
     let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("error")).collect();
@@ -308,6 +309,7 @@ error: `in_flight = "auto"` may run a call twice, which `stream` does not allow
 error: `cancel` is not JSON
 error: `reply = "http"` cannot be used with `stream`
 error: with `order` a worker can stream only one answer at a time
+error: `stream` cannot be used with `eof`: only the end of the process shows whether its answer is good
 error: `cache` cannot be used with a pool that has `stream`
 "##);
 }

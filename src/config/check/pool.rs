@@ -360,10 +360,17 @@ fn ends_with_answer(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolFile
     };
     refuse("hello", !file.hello.is_empty());
     refuse("probe", file.probe.is_some());
-    refuse("stream", file.stream.is_some());
     refuse("cancel", file.cancel.is_some());
     let recycles = file.recycle.as_ref().is_some_and(|it| it.calls.is_some_and(|calls| calls != 1));
     refuse("recycle", recycles);
+    if file.stream.is_some() {
+        let message = "`stream` cannot be used with `eof`: only the end of the process shows whether \
+                       its answer is good";
+        let hint = "remove `stream`; for output as it comes, let the program answer question after \
+                    question, with `framing = { send = \"line\", reply = \"turn\" }` and \
+                    `stream = \"turn\"`";
+        findings.refuse(&path.key("stream"), message, hint);
+    }
     let is_mixed = matches!(&file.framing, FramingFile::Each(each) if each.send != each.reply);
     if is_mixed {
         let message = "answers end with the program only if questions end with its input";
