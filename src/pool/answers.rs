@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -50,13 +51,22 @@ impl Answers {
         }
     }
 
-    /// Judges an answer; see [`Judge::judge`]. A large one is judged on another thread.
-    pub(super) async fn judge(&self, question: &Bytes, answer: &Bytes, proven: bool) -> Verdict {
+    /// Judges an answer; see [`Judge::judge`]. A large one is judged on another thread, and moves
+    /// `now` on.
+    pub(super) async fn judge(
+        &self,
+        now: &mut Instant,
+        question: &Bytes,
+        answer: &Bytes,
+        proven: bool,
+    ) -> Verdict {
         if answer.len() <= LARGE {
             return self.judge.judge(question, answer.clone(), proven);
         }
         let (judge, question, answer) = (Arc::clone(&self.judge), question.clone(), answer.clone());
-        apart(move || judge.judge(&question, answer, proven)).await
+        let verdict = apart(move || judge.judge(&question, answer, proven)).await;
+        *now = Instant::now();
+        verdict
     }
 
     /// Returns the reply to a call that is a greeting, if `hello` has sent one; else `None`.

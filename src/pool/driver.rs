@@ -268,7 +268,7 @@ impl Pool {
         mut heard: Vec<Heard>,
         step: Result<(), OutOfStep>,
     ) -> Option<ExitReason> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
             self.count_dropped(pipes.take_dropped());
             self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
@@ -279,15 +279,15 @@ impl Pool {
                 heard.dedup_by_key(|heard| heard.call);
                 Some(self.out_of_step(now, link, out, heard.len()))
             }
-            step => match self.judge_all(link, heard).await {
+            step => match self.judge_all(&mut now, link, heard).await {
                 Some(detail) => {
                     let out = OutOfStep { fault: Fault::Mismatch, detail, said: None };
-                    Some(self.out_of_step(Instant::now(), link, out, 1))
+                    Some(self.out_of_step(now, link, out, 1))
                 }
-                None => step.err().map(|out| self.out_of_step(Instant::now(), link, out, 1)),
+                None => step.err().map(|out| self.out_of_step(now, link, out, 1)),
             },
         };
-        self.settle(Instant::now());
+        self.settle(now);
         verdict
     }
 
@@ -303,21 +303,25 @@ impl Pool {
     }
 
     /// Hands answers out. Stops at the first that may belong to another call, and returns why.
-    async fn judge_all(self: &Rc<Self>, link: &Link, heard: Vec<Heard>) -> Option<String> {
+    async fn judge_all(
+        self: &Rc<Self>,
+        now: &mut Instant,
+        link: &Link,
+        heard: Vec<Heard>,
+    ) -> Option<String> {
         for heard in heard {
             if heard.share != Share::Whole {
-                if let Some(detail) = self.take_part(link, heard).await {
+                if let Some(detail) = self.take_part(now, link, heard).await {
                     return Some(detail);
                 }
                 continue;
             }
             let call = heard.call;
-            let (good, result) = match self.judge(link, heard).await {
+            let (good, result) = match self.judge(now, link, heard).await {
                 Ok(judged) => judged,
                 Err(detail) => return Some(detail),
             };
-            let now = Instant::now();
-            let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
+            let ended = self.state.borrow_mut().answered(*now, link.worker, call, good);
             if let Some(ended) = ended {
                 self.finish(ended, result);
             }
@@ -332,6 +336,7 @@ impl Pool {
     /// Why the answer may belong to another call.
     pub(super) async fn judge(
         &self,
+        now: &mut Instant,
         link: &Link,
         heard: Heard,
     ) -> Result<(bool, Result<Reply, Failure>), String> {
@@ -341,7 +346,7 @@ impl Pool {
             self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
             Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
         };
-        match self.answers.judge(&question, &answer, proven).await {
+        match self.answers.judge(now, &question, &answer, proven).await {
             Verdict::Good(reply) => Ok((true, Ok(reply))),
             Verdict::ProgramError(failure) => Ok((true, Err(failure))),
             Verdict::Cancelled if !self.state.borrow().is_awaited(call) => {

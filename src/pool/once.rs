@@ -98,8 +98,8 @@ impl Pool {
         };
         let Ok(heard) = heard else { return false };
         let call = heard.call;
-        let (good, result) = self.judge_end(link, heard, exit, words).await;
-        let now = Instant::now();
+        let mut now = Instant::now();
+        let (good, result) = self.judge_end(&mut now, link, heard, exit, words).await;
         let ended = self.state.borrow_mut().answered(now, link.worker, call, good);
         if let Some(ended) = ended {
             self.finish(ended, result);
@@ -111,6 +111,7 @@ impl Pool {
 
     async fn judge_end(
         &self,
+        now: &mut Instant,
         link: &Link,
         heard: Heard,
         exit: &Exit,
@@ -125,7 +126,7 @@ impl Pool {
                 Failure::ProgramError { status: wire.error_status, message: message.into() };
             return (true, Err(failure));
         }
-        let judged = self.judge(link, heard).await;
+        let judged = self.judge(now, link, heard).await;
         judged.unwrap_or_else(|detail| (false, Err(Failure::BadAnswer { detail: detail.into() })))
     }
 

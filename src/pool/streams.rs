@@ -20,17 +20,22 @@ use crate::worker::pipes::{Dropped, Heard};
 
 impl Pool {
     /// Passes one part of an answer on. Returns why if it may belong to another call.
-    pub(super) async fn take_part(self: &Rc<Self>, link: &Link, heard: Heard) -> Option<String> {
+    pub(super) async fn take_part(
+        self: &Rc<Self>,
+        now: &mut Instant,
+        link: &Link,
+        heard: Heard,
+    ) -> Option<String> {
         let Heard { call, answer, question, proven, share } = heard;
         if share == Share::Aside {
-            self.pass_aside_on(Instant::now(), link, call, answer);
+            self.pass_aside_on(*now, link, call, answer);
             return None;
         }
         let verdict = match share {
             Share::End => None,
-            _ => Some(self.answers.judge(&question, &answer, proven).await),
+            _ => Some(self.answers.judge(now, &question, &answer, proven).await),
         };
-        let now = Instant::now();
+        let now = *now;
         let mut is_good = true;
         match verdict {
             None | Some(Verdict::Cancelled) => self.pass_on(now, link, call, None),

@@ -33,6 +33,7 @@ impl Pool {
             self.settle(now);
             return Some(reason);
         }
+        let mut now = now;
         let mut parts = Vec::new();
         let taken = match link.pipes.borrow_mut().as_mut() {
             Some(pipes) => {
@@ -41,7 +42,7 @@ impl Pool {
             None => Ok(0),
         };
         for part in parts {
-            self.take_part(link, part).await;
+            self.take_part(&mut now, link, part).await;
         }
         match taken {
             Ok(late) => self.metrics.message_dropped(Dropping::Late, late),
@@ -71,8 +72,9 @@ impl Pool {
             if look != Look::Waits {
                 self.tell_uncertain(look);
             }
-            let reason = self.end_turn(link, turns, ended).await;
-            self.settle(Instant::now());
+            let mut now = now;
+            let reason = self.end_turn(&mut now, link, turns, ended).await;
+            self.settle(now);
             return reason;
         }
         None
@@ -114,29 +116,32 @@ impl Pool {
             ended.written.is_one() && !has_rest && !turns.ends_answer
         };
         if is_whole {
-            self.end_turn(link, turns, ended).await;
-            self.settle(Instant::now());
+            let mut now = Instant::now();
+            self.end_turn(&mut now, link, turns, ended).await;
+            self.settle(now);
         }
     }
 
-    /// Ends the call of a turn. Returns a reason if the worker must be stopped.
+    /// Ends the call of a turn. Returns a reason if the worker must be stopped. Moves `now` on if that
+    /// took long.
     ///
     /// A program that waits after it has written nothing, or a part of a message, may take the next
     /// question for the rest of this one: an open quote, a prompt. So it gets no other question,
     /// unless it wrote nothing and then answers the pool's probe.
     async fn end_turn(
         self: &Rc<Self>,
+        now: &mut Instant,
         link: &Link,
         turns: &Turns,
         ended: EndedTurn,
     ) -> Option<ExitReason> {
         let EndedTurn { call, written, has_all_parts, is_probe, look } = ended;
         if is_probe {
-            self.end_probe(Instant::now(), link, turns, call, written);
+            self.end_probe(*now, link, turns, call, written);
             return None;
         }
         if self.answers.come_in_parts {
-            return self.end_stream(Instant::now(), link, call, has_all_parts || turns.ends_stream);
+            return self.end_stream(*now, link, call, has_all_parts || turns.ends_stream);
         }
         let (is_silent, paired) = {
             let mut pipes = link.pipes.borrow_mut();
@@ -148,7 +153,7 @@ impl Pool {
             (is_silent, paired)
         };
         let (good, result) = match paired {
-            Ok(Ok(heard)) => self.judge(link, heard).await.unwrap_or_else(bad_answer),
+            Ok(Ok(heard)) => self.judge(now, link, heard).await.unwrap_or_else(bad_answer),
             Ok(Err(out)) => bad_answer(out.detail),
             Err(no_answer) => {
                 // An event loop may still work on this question when the next one comes.
@@ -156,12 +161,12 @@ impl Pool {
                     no_answer.is_open || look == Look::MayWait { reads: false, runs: false };
                 let detail = self.report_no_answer(link, call, no_answer);
                 if is_open && !(is_silent && self.has_probe()) {
-                    return Some(self.lose_open(Instant::now(), link, detail));
+                    return Some(self.lose_open(*now, link, detail));
                 }
                 bad_answer(detail)
             }
         };
-        let now = Instant::now();
+        let now = *now;
         if is_silent {
             if self.probe(now, link, turns, call, &result) {
                 return None;

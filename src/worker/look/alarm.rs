@@ -3,16 +3,31 @@
 //! The kernel does not show whether a timer runs, only whether the program is prepared for one:
 //! whether it catches `SIGALRM`, and which POSIX timers it has.
 
-use std::fs;
+use std::fs::File;
+
+use super::source::read_text;
 
 /// The first signal that no program has a fixed use for. The C library takes it for timers that
 /// call a function.
 const FIRST_FREE_SIGNAL: i32 = 32;
 
+/// Most bytes that are read of a file. The kernel gives a page at once.
+const ROOM: usize = 4 << 10;
+/// A list of timers that is longer may have an end that was not read.
+const WHOLE: usize = 3 << 10;
+
 /// Returns true if a timer may interrupt the process `id`.
 pub(super) fn may_ring(id: u32) -> bool {
-    let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
-    catches_alarms(&read("stat")) || has_timer(&read("timers"))
+    let mut room = [0; ROOM];
+    let mut read = |name: &str| {
+        let file = File::open(format!("/proc/{id}/{name}"));
+        // One read: a second one, for the end, would cost as much.
+        file.and_then(|file| Ok(read_text(&file, &mut room)?.to_owned())).unwrap_or_default()
+    };
+    catches_alarms(&read("stat")) || {
+        let timers = read("timers");
+        has_timer(&timers) || timers.len() > WHOLE
+    }
 }
 
 /// Reads field 34 of a `stat` file, the lower signals that are caught. Field 2, the name, may hold
