@@ -19,13 +19,17 @@ DEBIAN_LIBRARIES = ["libnorm1", "libpcre3", "libpgm-5.3-0", "libyajl2", "libzmq5
 LIBRARY_PATHS = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
 
 
-def install(build):
-    """Installs everything that is missing, and the probes. `build`: also compile httpipe."""
+def install(build, peers=True):
+    """Installs everything that is missing, and the probes. `build`: also compile httpipe. Without
+    `peers`, only what asks httpipe."""
     WORK.mkdir(exist_ok=True)
     if build:
         say("cargo build --release: httpipe")
         run(["cargo", "build", "--release", "--locked"], cwd=PROJECT)
-        run(["cargo", "bench", "--no-run", "--locked"], cwd=PROJECT)
+        if peers:
+            run(["cargo", "bench", "--no-run", "--locked"], cwd=PROJECT)
+    if not peers:
+        return wrk()
     say("cargo build --release: the probes")
     run(["cargo", "build", "--release", "--locked"], cwd=BENCH / "probes")
     virtual_environment()

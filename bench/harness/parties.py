@@ -60,14 +60,21 @@ def fib(n):
 # httpipe.
 
 def httpipe(
-    in_flight='"auto"', workers="2", threads=1, json=False, cache=None, text=None, access=True
+    in_flight='"auto"',
+    workers="2",
+    threads=1,
+    json=False,
+    cache=None,
+    text=None,
+    access=True,
+    reply="{input}|{result}",
 ):
     """httpipe over two plain Python workers; `json`: over workers that speak JSON both ways;
-    `text`: with a fixed answer and no worker asked."""
+    `text`: with a fixed answer and no worker asked; `reply`: the pattern of answers."""
 
     def commands(work, port, directory):
         script = WORKERS / (f"json_{work}.py" if json else f"{work}.py")
-        answer = 'matching = "json-id"\nreply = "json"' if json else 'reply = "{input}|{result}"'
+        answer = 'matching = "json-id"\nreply = "json"' if json else f'reply = "{reply}"'
         route = f"text = '{text}'" if text else 'pool = "work"'
         if json:
             route += '\nsend = "json"'
@@ -250,6 +257,11 @@ PARTIES = {
 # Variants of httpipe that only one scenario has.
 LEAST = Party("hyper and a pipe, nothing checked", hyper_pipe)
 FUNCTION = Party("httpipe, a function", functions)
+# An answer without `{input}` proves nothing: the workers take turns.
+TAKING_TURNS = {
+    "with": Party("httpipe, turns", httpipe(in_flight=1, reply="{question}|{result}")),
+    "without": Party("httpipe, no turns", httpipe(in_flight=1)),
+}
 ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
 CACHED = {
     "a fixed hyper answer": PARTIES["hyper-fixed"],

@@ -8,7 +8,7 @@ import time
 from harness import load
 from harness.install import environment, say
 from harness.load import measured
-from harness.parties import CACHED, ELASTIC, FUNCTION, LEAST, PARTIES, THREADED, WORKS
+from harness.parties import CACHED, ELASTIC, FUNCTION, LEAST, PARTIES, TAKING_TURNS, THREADED, WORKS
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
@@ -187,6 +187,28 @@ def functions(options):
     yield from rounds_of("functions", FUNCTIONS, options.pairs, measure)
 
 
+def turns(options):
+    """What it costs that workers take turns, one call in each. Says the medians; the document has no
+    section for it (`docs/decisions/0009-turns.md` has a table)."""
+    for connections in options.connections:
+        records = []
+        measure = lambda it: one(it, "echo", connections, options)  # noqa: E731, B023
+        name = f"turns, {connections} connections"
+        for record in rounds_of(name, TAKING_TURNS, options.pairs, measure):
+            records.append(record)
+            yield {"connections": connections} | record
+        for key in ["cpu_us", "server_cpu_us", "rps"]:
+            values = {which: sorted(it[which][key] for it in records) for which in TAKING_TURNS}
+            ratios = sorted(it["with"][key] / it["without"][key] for it in records)
+            say(f"{connections} connections, {key}: " + ", ".join(
+                f"{which} turns {middle(found):.1f}" for which, found in values.items()
+            ) + f", ratio {middle(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def middle(sorted_values):
+    return sorted_values[len(sorted_values) // 2]
+
+
 def threads(options):
     """The gain from a second thread, 64 connections, for calls and for cache hits."""
     for what, is_kept in [("a call", False), ("a cache hit", True)]:
@@ -349,6 +371,7 @@ SCENARIOS = {
     "short": short,
     "table": table,
     "threads": threads,
+    "turns": turns,
     "wire": wire,
     "idle": idle_cpu,
 }
