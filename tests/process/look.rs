@@ -1,5 +1,6 @@
 //! Looks at real programs through the kernel's files: do they wait for their input?
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use httpipe::testing::worker::look::{Look, Watcher};
@@ -146,7 +147,8 @@ async fn rare_ways_to_read_are_known() {
         }
     }
     if !has_rings() {
-        println!("SKIPPED: this kernel lets nobody use io_uring");
+        let skipped = "SKIPPED: rare_ways_to_read_are_known: this kernel lets nobody use io_uring";
+        writeln!(std::io::stderr(), "{skipped}").expect("stderr can be written");
         return;
     }
     // What a ring waits for, the kernel does not show: another answer may follow.

@@ -64,6 +64,10 @@ if [[ ! -e $place/python/ejabberd_extauth.py || ! -e $place/python/pynetstring.p
         --disable-pip-version-check --root-user-action=ignore \
         ejabberd-extauth==1.0.1 pynetstring==0.5
 fi
+if [[ ! -e $place/mcp/mcp ]]; then
+    python3 -m pip install --quiet --target "$place/mcp" \
+        --disable-pip-version-check --root-user-action=ignore mcp==2.3.0
+fi
 if [[ ! -e $place/python/sklearn || ! -e $place/python/httpx || ! -e $place/python/PIL ]]; then
     # For examples/python-*: 330 MB, half a minute.
     python3 -m pip install --quiet --target "$place/python" --upgrade \

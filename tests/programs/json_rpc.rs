@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::serve::{mcp_clients, serve, serve_with, start};
+use crate::serve::{mcp_clients, python_mcp_clients, serve, serve_with, start};
 use crate::support::Server;
 
 #[test]
@@ -93,6 +93,25 @@ fn a_client_that_cancels_leaves_another_with_the_same_ids_alone() {
     assert!(left["result"].as_str().is_some_and(|it| it.starts_with("failed")), "{left}");
     assert_eq!(left["sum"], "The sum of 0 and 1 is 1.", "its session goes on");
     assert_eq!(stayed["progress"], json!([1, 2, 3, 4, 5]), "its own, and all of it");
+    let result = stayed["result"].as_str().unwrap_or_default();
+    assert!(result.starts_with("Long running operation completed"), "{stayed}");
+    assert_eq!(stayed["sum"], "The sum of 1 and 1 is 2.");
+    assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the worker is still the same");
+}
+
+/// The same with the SDK for Python, which tells of its cancel in its own way.
+#[test]
+fn a_client_in_python_that_cancels_leaves_another_alone() {
+    let needs = ["node_modules/.bin/mcp-server-everything", "mcp/mcp/client/streamable_http.py"];
+    let Some(server) = serve_with("mcp", &needs, &["--workers", "1"]) else { return };
+    let [left, stayed] = serde_json::from_value::<[Value; 2]>(python_mcp_clients(&server))
+        .expect("what both clients saw");
+    assert_eq!(left["progress"], json!([1.0]), "{left}");
+    assert_eq!(
+        (&left["result"], &left["sum"]),
+        (&json!("cancelled"), &json!("The sum of 0 and 1 is 1."))
+    );
+    assert_eq!(stayed["progress"], json!([1.0, 2.0, 3.0, 4.0, 5.0]), "its own, and all of it");
     let result = stayed["result"].as_str().unwrap_or_default();
     assert!(result.starts_with("Long running operation completed"), "{stayed}");
     assert_eq!(stayed["sum"], "The sum of 1 and 1 is 2.");

@@ -45,6 +45,17 @@ pub(crate) fn mcp_clients(server: &Server, scenario: &str) -> Value {
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
+/// Runs `mcp_client.py`, whose clients are made with the SDK for Python. Returns what they saw.
+pub(crate) fn python_mcp_clients(server: &Server) -> Value {
+    let modules = programs().join("mcp");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/mcp_client.py");
+    let (client, modules, url) = (client.display(), modules.display(), server.url());
+    let (code, said) =
+        shell(&format!("PYTHONPATH={modules} timeout 60 python3 {client} {url}/ 2>&1"));
+    assert_eq!(code, 0, "{said}");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
 /// Encodes a value for a query or a form.
 pub(crate) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
