@@ -9,6 +9,7 @@
 
 mod listeners;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -225,16 +226,13 @@ impl<T: Clone> Correlator<T> {
                 encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
             Rule::JsonId(names) => {
-                let found;
-                let places = if let Some(places) = &question.places {
-                    &**places
-                } else {
-                    found = IdPlaces::of(&question.text, &names.send, self.passes_asides)
-                        .map_err(Refused::Unfit)?;
-                    &found
+                let find = || IdPlaces::of(&question.text, &names.send, self.passes_asides);
+                let places = match &question.places {
+                    Some(places) => Cow::Borrowed(&**places),
+                    None => Cow::Owned(find().map_err(Refused::Unfit)?),
                 };
                 let write = |pieces: &[&[u8]]| encoder.encode_all(pieces, nonce, out);
-                let own = put_ours(&question.text, places, (&names.send, tag), write)?;
+                let own = put_ours(&question.text, &places, (&names.send, tag), write)?;
                 own_id = own.id;
                 let listener = question.listener.clone().filter(|_| self.passes_asides);
                 asides = listener.map(|name| Box::new(Asides::new(name, own.tokens)));
