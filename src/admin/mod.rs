@@ -246,7 +246,7 @@ impl By<'_> {
         match (pool, worker) {
             ("", _) => tracing::info!(peer, by, "{did}"),
             (_, "") => tracing::info!(peer, by, pool, "{did}"),
-            _ => tracing::info!(peer, by, pool, worker, "{did}"),
+            _ => tracing::info!(peer, by, pool, worker = worker.parse::<u64>().ok(), "{did}"),
         }
     }
 }

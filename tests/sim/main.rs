@@ -14,6 +14,7 @@ mod floors;
 mod given_up;
 mod looks;
 mod model;
+mod operators;
 mod oracle;
 mod overload;
 mod poison;

@@ -20,7 +20,7 @@ use tokio::sync::watch::Receiver;
 
 use self::feed::News;
 use self::line::{Ink, ScreenLine};
-use self::picture::{ScreenSize, Shown, page, picture, whole};
+use self::picture::{Moment, ScreenSize, page, picture, whole};
 use self::terminal::Terminal;
 use self::view::{KeyPress, Then, View, keys};
 use super::client::{Remote, RemoteError};
@@ -61,7 +61,7 @@ fn once(remote: &Remote, is_json: bool) -> Result<(), RemoteError> {
         return Ok(());
     }
     let address = remote.address().to_string();
-    let shown = Shown { status: &status, address: &address, lost: None };
+    let shown = Moment { status: &status, address: &address, lost: None };
     let is_terminal = io::IsTerminal::is_terminal(&io::stdout());
     let columns = if is_terminal { terminal::size().columns } else { WIDE };
     let is_painted = is_terminal && terminal::has_colours();
@@ -158,7 +158,7 @@ impl Screen {
             let what = news.lost.as_deref().unwrap_or("waiting for the first second …");
             return vec![ScreenLine::of(Ink::Plain, super::cells::clean(what))];
         };
-        let shown = Shown { status, address: &self.address, lost: news.lost.as_deref() };
+        let shown = Moment { status, address: &self.address, lost: news.lost.as_deref() };
         picture(&shown, &self.view, size)
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct ScreenSize {
 
 /// What is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown<'a> {
+pub(super) struct Moment<'a> {
     pub(super) status: &'a Status,
     /// Where the server is.
     pub(super) address: &'a str,
@@ -49,8 +49,8 @@ const HELP: &[&str] = &[
 ];
 
 /// Returns the lines of a screen: never more than it has, and none wider.
-pub(super) fn picture(shown: &Shown<'_>, view: &View, size: ScreenSize) -> Vec<ScreenLine> {
-    let Shown { status, lost, .. } = shown;
+pub(super) fn picture(shown: &Moment<'_>, view: &View, size: ScreenSize) -> Vec<ScreenLine> {
+    let Moment { status, lost, .. } = shown;
     let mut lines = vec![head(shown, view)];
     if let Some(why) = lost {
         lines.push(ScreenLine::of(Ink::Bad, format!("! {}", clean(why))));
@@ -74,7 +74,7 @@ pub(super) fn picture(shown: &Shown<'_>, view: &View, size: ScreenSize) -> Vec<S
 
 /// Returns all there is, for an output that is no screen: every pool, and the workers that most need
 /// a look.
-pub(super) fn whole(shown: &Shown<'_>, columns: usize) -> Vec<ScreenLine> {
+pub(super) fn whole(shown: &Moment<'_>, columns: usize) -> Vec<ScreenLine> {
     const WORKERS: usize = 10;
     let view = View::default();
     let status = shown.status;
@@ -98,7 +98,7 @@ fn fitted(mut lines: Vec<ScreenLine>, size: ScreenSize) -> Vec<ScreenLine> {
     lines.into_iter().map(|line| line.cut(size.columns)).collect()
 }
 
-fn head(shown: &Shown<'_>, view: &View) -> ScreenLine {
+fn head(shown: &Moment<'_>, view: &View) -> ScreenLine {
     let status = shown.status;
     let mut line = ScreenLine::of(Ink::Bold, format!("httpipe {}", clean(&status.server.version)));
     let worst = status.notices.iter().map(|notice| notice.level).min();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn shown(status: &Status, view: &View, columns: usize, rows: usize) -> String {
-        let shown = Shown { status, address: "127.0.0.1:3001", lost: None };
+        let shown = Moment { status, address: "127.0.0.1:3001", lost: None };
         let lines = picture(&shown, view, ScreenSize { columns, rows });
         assert_eq!(lines.len(), rows);
         for line in &lines {
@@ -263,7 +263,7 @@ mod tests {
                 shown(&status, &View::default(), columns, rows);
                 let help = View { shows_help: true, ..View::default() };
                 let size = ScreenSize { columns, rows };
-                let of = Shown { status: &status, address: "a", lost: Some("gone\n") };
+                let of = Moment { status: &status, address: "a", lost: Some("gone\n") };
                 let lines = picture(&of, &help, size);
                 assert!(lines.len() <= rows);
                 assert!(lines.iter().all(|line| width(&line.text()) <= columns));
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn what_is_wrong_comes_first_and_a_lost_server_is_said() {
         let status = server();
-        let of = Shown { status: &status, address: "a", lost: Some("no answer; trying again") };
+        let of = Moment { status: &status, address: "a", lost: Some("no answer; trying again") };
         let lines = picture(&of, &View::default(), ScreenSize { columns: 80, rows: 24 });
         assert_eq!(lines[1], ScreenLine::of(Ink::Bad, "! no answer; trying again"));
         let text: Vec<String> = lines.iter().map(ScreenLine::text).collect();
