@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::ending::{end_of, has_ended, watched};
-use super::own::guard_command;
+use super::own::start_guard;
 use super::shim;
 
 /// How long to wait before the next guard is watched, so that one that cannot live is not started
@@ -205,13 +205,16 @@ impl Guard {
 
     /// Starts another guard and tells it the whole list.
     fn replace(&self, state: &mut GuardState, why: &str) {
-        tracing::warn!(why, "the guard process was lost; starting another");
         state.connection = match Connection::restart(self.binary(), &state.groups) {
-            Ok(connection) => Some(connection),
+            Ok(connection) => {
+                tracing::warn!(why, "the guard process was lost; another has started");
+                Some(connection)
+            }
             Err(error) => {
                 tracing::error!(
+                    why,
                     %error,
-                    "no guard process: what workers start may outlive a server that is killed"
+                    "the guard process was lost, and no other can be started: what workers start may outlive a server that is killed"
                 );
                 None
             }
@@ -256,7 +259,7 @@ impl Connection {
         // The pipe has room for thousands of lines. If it is full, the guard hangs, and the write
         // fails, and the guard is replaced: the server never waits for it.
         ioctl_fionbio(&pipe, true)?;
-        let child = guard_command(binary, theirs).spawn()?;
+        let child = start_guard(binary, theirs)?;
         Ok(Self { pipe, child })
     }
 

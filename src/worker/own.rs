@@ -8,7 +8,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -109,10 +110,13 @@ pub(super) fn new_child<'a>(
     })
 }
 
-/// Makes the command of the guard, which reads its orders from `stdin`. It is born deaf to the
-/// signals that end a server: one that comes before its `main` runs must not end it either.
-#[expect(unsafe_code, reason = "no safe call changes what a child is born with")]
-pub(super) fn guard_command(binary: &Path, stdin: OwnedFd) -> Command {
+/// The signals that end a server, or stop it. They must not reach the guard.
+const ENDINGS: [libc::c_int; 5] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP];
+
+/// Starts the guard, which reads its orders from `stdin`. It has [`ENDINGS`] blocked from its
+/// birth: one that comes before its `main` runs must not end it either.
+pub(super) fn start_guard(binary: &Path, stdin: OwnedFd) -> io::Result<Child> {
     let mut command = command(binary);
     // Its own group keeps it out of reach of Ctrl-C. Without our stderr, readers of the server's
     // stderr see its end when the server ends. In `/` it keeps no file system busy.
@@ -125,21 +129,22 @@ pub(super) fn guard_command(binary: &Path, stdin: OwnedFd) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0);
-    // SAFETY: the closure makes system calls and nothing else: no lock, no memory.
-    unsafe {
-        command.pre_exec(|| {
-            ignore_endings();
-            Ok(())
-        });
-    }
-    command
+    with_endings_blocked(|| command.spawn())
 }
 
-/// Makes this process, and what it becomes, ignore the signals that end a server.
-#[expect(unsafe_code, reason = "no safe call sets a signal's disposition")]
-fn ignore_endings() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
-        // SAFETY: no handler is installed, the signals are only ignored.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+/// Blocks [`ENDINGS`] in this thread while `run` runs. What it starts inherits that.
+#[expect(unsafe_code, reason = "no safe call sets the mask")]
+fn with_endings_blocked<T>(run: impl FnOnce() -> T) -> T {
+    // SAFETY: both sets are written before they are read.
+    unsafe {
+        let (mut endings, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&raw mut endings);
+        for signal in ENDINGS {
+            libc::sigaddset(&raw mut endings, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const endings, &raw mut before);
+        let done = run();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        done
     }
 }
