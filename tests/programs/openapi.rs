@@ -165,9 +165,10 @@ fn tools() -> Option<String> {
 fn fuzz(server: &Server, tools: &str, seconds: u32) {
     let (dir, url) = (server.dir().display(), server.url());
     let (code, told) = shell(&format!(
-        "cd '{dir}' && {tools} timeout {} python3 -m schemathesis.cli run {url}/openapi.json --no-color \
-         --seed 1 --checks all --exclude-checks not_a_server_error,negative_data_rejection --max-time {seconds} \
-         --warnings off --continue-on-failure 2>&1",
+        "cd '{dir}' && {tools} timeout {} python3 -m schemathesis.cli run {url}/openapi.json \
+         --no-color --seed 1 --phases coverage,fuzzing --max-time {seconds} --warnings off \
+         --checks all --continue-on-failure --exclude-checks \
+         not_a_server_error,negative_data_rejection,positive_data_acceptance 2>&1",
         seconds + 60
     ));
     assert_eq!(code, 0, "{told}");
