@@ -149,6 +149,7 @@ class Async(WorkerCase):
         self.assertEqual(kinds, {"wait": "async", "ticks": "async stream", "quick": "sync", "parts": "stream",
                                  "decorated": "async"})  # fmt: skip
         self.assertEqual((functions["wait"]["in_flight"], functions["embed"]["in_flight"]), (64, 3))
+        self.assertFalse(functions["quick"]["begins_at_once"])  # what waits beside it has been read
 
     def test_calls_in_flight_are_answered_after_the_end_of_the_wire(self):
         worker = self.start(self.PROGRAM)

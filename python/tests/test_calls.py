@@ -416,9 +416,10 @@ class Batches(WorkerCase):
         self.assertIn(b"mixed failed: ValueError", ends[1])
 
     def test_the_description(self):
-        embed = self.worker.describe()["functions"][0]
+        embed, *_, sizes = [one for one in self.worker.describe()["functions"] if one["name"] in ("embed", "sizes")]
         self.assertEqual((embed["batch"], embed["in_flight"], embed["returns"]), (4, 4, {"type": "integer"}))
         self.assertEqual(embed["parameters"][0]["schema"], {"type": "string"})
+        self.assertEqual((embed["begins_at_once"], sizes["begins_at_once"]), (False, True))
 
 
 if __name__ == "__main__":
