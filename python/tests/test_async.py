@@ -27,6 +27,8 @@ class Async(WorkerCase):
                 print("closed")
         async def tight(n: int):
             for i in range(n): yield i
+        async def busy():
+            while True: yield 1
         async def early():
             raise LookupError("x")
             yield 1
@@ -120,6 +122,15 @@ class Async(WorkerCase):
         self.worker.send(b"%s x {}" % tag.encode())
         self.assertEqual(self.worker.read(), (tag, b"."))
         self.assertIn("goes on", self.worker.logged())
+
+    def test_a_stream_that_never_waits_lets_others_have_a_turn(self):
+        stream = self.worker.call("busy")
+        quick = self.worker.call("quick", {"n": 1})
+        answers = (self.worker.read() for _ in range(10_000))
+        self.assertIn((quick, b"=1"), answers)
+        self.worker.send(b"%s x {}" % stream.encode())
+        while self.worker.read() != (stream, b"."):
+            pass
 
     def test_cancel_before_the_first_line(self):
         tag = "9999"

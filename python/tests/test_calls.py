@@ -38,7 +38,7 @@ class Results(WorkerCase):
             DEEP = [DEEP]
         VALUES = {
             "big": 2**70, "float": 0.1, "text": "é", "none": None, "enum": [Colour.RED, Name.ANN, Level.LOW],
-            "pair": Pair(1, 2), "point": Point(1, {"b", "a"}, Point(2, set())), "bytes": [b"\\x00\\x01\\xff"],
+            "pair": Pair(1, 2), "point": Point(1, set("badce"), Point(2, set())), "bytes": [b"\\x00\\x01\\xff"],
             "date": [datetime.date(2024, 5, 17), datetime.datetime(2024, 5, 17, 8, tzinfo=datetime.timezone.utc)],
             "uuid": uuid.UUID(int=1), "decimal": decimal.Decimal("1.50"), "path": pathlib.Path("/a"),
             "many": [collections.deque([1]), range(3), {}.keys(), frozenset({1}), {"k": 1}.values(), (1,)],
@@ -64,7 +64,7 @@ class Results(WorkerCase):
         for name, result in (
             ("big", "1180591620717411303424"), ("float", "0.1"), ("text", '"é"'), ("none", "null"),
             ("enum", '["red","ann",1]'), ("pair", "[1,2]"), ("bytes", '["AAH/"]'), ("path", '"/a"'),
-            ("point", '{"x":1,"tags":["a","b"],"inner":{"x":2,"tags":[],"inner":null}}'),
+            ("point", '{"x":1,"tags":["a","b","c","d","e"],"inner":{"x":2,"tags":[],"inner":null}}'),
             ("date", '["2024-05-17","2024-05-17T08:00:00+00:00"]'), ("decimal", '"1.50"'),
             ("uuid", '"00000000-0000-0000-0000-000000000001"'), ("many", "[[1],[0,1,2],[],[1],[1],[1]]"),
             ("keys", '{"1":"c","null":"b","1.5":"d"}'), ("half", '"a\\ud800"'), ("subclass", '"t"'),
