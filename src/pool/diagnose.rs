@@ -30,11 +30,11 @@ impl Pool {
         self.state.borrow().conducts()
     }
 
-    /// Looks at a worker once. Returns `None` if it waits for us: for its question, or for a reader
-    /// of its answer.
+    /// Looks at a worker once. Returns `None` if it waits for us: for its question, or because a
+    /// reader of its answer does not keep up, so that what it wrote is not read.
     fn visit(&self, now: Instant, link: &Link, call: CallId) -> Option<Visit> {
         let process = link.process()?;
-        if link.is_held_back() || link.turns.get().is_some_and(Turns::is_resting) {
+        if link.turns.get().is_some_and(Turns::is_resting) {
             return None;
         }
         let pipes = link.pipes.borrow();

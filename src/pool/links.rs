@@ -267,11 +267,6 @@ impl Link {
         if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Returns true if a reader does not keep up, so that the worker is not read.
-    pub(super) fn is_held_back(&self) -> bool {
-        self.gates.borrow().iter().any(PartGate::is_shut)
-    }
-
     /// Returns how many of the newest calls the worker has read no byte of, now that it has gone.
     pub(super) fn unread(&self) -> usize {
         self.pipes.borrow().as_ref().map_or(0, Pipes::unread)

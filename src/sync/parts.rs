@@ -215,11 +215,6 @@ impl<E> Gate<E> {
         others.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Returns true if parts are wanted, and there is no room for more.
-    pub fn is_shut(&self) -> bool {
-        self.0.lock().is_shut(self.0.limit)
-    }
-
     /// Returns true if no more parts will come, or none are wanted.
     pub fn is_over(&self) -> bool {
         let contents = self.0.lock();
