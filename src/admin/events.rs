@@ -5,12 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Admin, JSON, Operator, PageBody, PageResponse, json, problem, reply};
+use super::{Admin, EVENTS, JSON, Operator, PageBody, PageResponse, json, problem, reply};
 use crate::report::{About, PoolStatus, Status};
 
 /// How long after a second its tick comes, so that the second is surely over.
 const AFTER_SECOND: Duration = Duration::from_millis(10);
-const EVENTS: &str = "text/event-stream";
 
 impl<O: Operator> Admin<O> {
     /// Keeps the readers of `/events` informed, for ever. While there are none it only waits.
@@ -44,11 +43,13 @@ impl<O: Operator> Admin<O> {
     }
 
     fn status(&self) -> Status {
-        Status { viewers: self.audience.len(), ..self.operator.status() }
+        let (viewers, taps) = (self.audience.len(), self.operator.taps());
+        Status { viewers, taps, ..self.operator.status() }
     }
 
     fn hello(&self) -> Status {
-        Status { viewers: self.audience.len(), ..self.operator.hello() }
+        let (viewers, taps) = (self.audience.len(), self.operator.taps());
+        Status { viewers, taps, ..self.operator.hello() }
     }
 
     /// Begins a stream of events.

@@ -11,6 +11,8 @@ pub mod key;
 mod page;
 mod page_body;
 mod paths;
+mod tap;
+mod tap_stream;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -30,6 +32,7 @@ use crate::base::WorkerId;
 use crate::config::Hosts;
 use crate::net::Caller;
 use crate::observe::metrics::{Denial, Metrics, OperatorAction, text};
+use crate::observe::tap::Tap;
 use crate::report::{About, Status};
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
@@ -48,6 +51,12 @@ pub trait Operator {
 
     /// Returns what callers can ask, as an OpenAPI document, and its entity tag.
     fn document(&self) -> impl Future<Output = (Bytes, String)>;
+
+    /// Returns how many taps are open.
+    fn taps(&self) -> usize;
+
+    /// Lets a tap hear the workers that it wishes for. Returns false if there is no such pool.
+    fn attach_tap(&self, tap: &Rc<Tap>) -> bool;
 
     /// Measures what workers use, unless that was done within the last second.
     fn measure(&self) -> impl Future<Output = ()>;
@@ -148,6 +157,7 @@ impl<O: Operator> Admin<O> {
             Page::Metrics => self.metrics().await,
             Page::Status => self.status_page().await,
             Page::Events => self.events().await,
+            Page::Tap => self.tap(request.uri.query(), &By { who, caller }),
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
             Page::Deed(deed) => self.act(&deed, &By { who, caller }),
@@ -304,6 +314,7 @@ impl Replace {
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
@@ -383,6 +394,14 @@ mod tests {
 
         async fn document(&self) -> (Bytes, String) {
             (Bytes::from_static(b"{}"), "\"0\"".to_owned())
+        }
+
+        fn taps(&self) -> usize {
+            0
+        }
+
+        fn attach_tap(&self, tap: &Rc<Tap>) -> bool {
+            tap.wish().pool.is_none()
         }
 
         async fn measure(&self) {}

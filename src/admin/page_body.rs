@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::audience::Viewer;
+use super::tap_stream::TapStream;
 
 /// The body of a response to an operator.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum PageBody {
     Whole(Option<Bytes>),
     /// Events, until the operator leaves.
     Events(Viewer),
+    /// What workers are asked and answer.
+    Tap(TapStream),
 }
 
 impl From<Bytes> for PageBody {
@@ -37,6 +40,9 @@ impl Body for PageBody {
             Self::Events(viewer) => {
                 Pin::new(viewer).poll_next(context).map(|event| Some(Ok(Frame::data(event))))
             }
+            Self::Tap(tap) => {
+                tap.poll_next(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
         }
     }
 
@@ -49,7 +55,7 @@ impl Body for PageBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Events(_) => SizeHint::default(),
+            Self::Events(_) | Self::Tap(_) => SizeHint::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) enum Page {
     Metrics,
     Status,
     Events,
+    Tap,
     Reload,
     Poisonous,
     Docs(DocsPage),
@@ -36,12 +37,13 @@ pub(super) enum Deed {
 
 impl Page {
     /// The pages whose paths hold no name.
-    pub(super) const FIXED: [Self; 9] = [
+    pub(super) const FIXED: [Self; 10] = [
         Self::Live,
         Self::Ready,
         Self::Metrics,
         Self::Status,
         Self::Events,
+        Self::Tap,
         Self::Reload,
         Self::Poisonous,
         Self::Docs(DocsPage::Document),
@@ -56,6 +58,7 @@ impl Page {
             Self::Metrics => "/metrics",
             Self::Status => "/status.json",
             Self::Events => "/events",
+            Self::Tap => "/tap",
             Self::Reload => "/reload",
             Self::Poisonous => "/poisonous",
             Self::Docs(DocsPage::Document) => crate::openapi::PATH,
@@ -85,7 +88,7 @@ impl Page {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Docs(_) => "GET, HEAD",
-            Self::Events => "GET",
+            Self::Events | Self::Tap => "GET",
             Self::Reload | Self::Deed(_) => "POST",
             Self::Poisonous => "DELETE",
         }
@@ -102,9 +105,11 @@ impl Page {
             Self::Live | Self::Ready | Self::Docs(DocsPage::Whole | DocsPage::File(_)) => {
                 Need::Health
             }
-            Self::Metrics | Self::Status | Self::Events | Self::Docs(DocsPage::Document) => {
-                Need::Look
-            }
+            Self::Metrics
+            | Self::Status
+            | Self::Events
+            | Self::Tap
+            | Self::Docs(DocsPage::Document) => Need::Look,
             Self::Reload | Self::Poisonous => Need::Change,
             Self::Deed(_) => Need::Secret,
         }

@@ -132,7 +132,7 @@ async fn live(
     mut pipes: Pipes,
 ) -> ExitReason {
     if pool.is_wanted_at_once(&pipes, settings) {
-        *link.pipes.borrow_mut() = Some(pipes);
+        pool.put_in_place(link, pipes);
         return serve_once(pool, link, process).await;
     }
     let [stdin, stdout] = pipes.ends();
@@ -160,7 +160,7 @@ async fn live(
                 link.takes_turns(Turns::new(watcher, wire, beginning.uncertain));
             }
             let ends_with_answer = pipes.ends_with_answer();
-            *link.pipes.borrow_mut() = Some(pipes);
+            pool.put_in_place(link, pipes);
             if ends_with_answer {
                 return serve_once(pool, link, process).await;
             }

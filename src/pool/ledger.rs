@@ -88,6 +88,9 @@ impl Pool {
         };
         rings.ended(timing.queue, timing.work, failed);
         drop(rings);
+        if self.is_tapped() {
+            self.tap_end(&entry.route, *timing, outcome);
+        }
         if timing.queue + timing.work >= SLOW {
             let (route, timing, conduct) = (Arc::clone(&entry.route), *timing, *conduct);
             self.ledger.keep_slow(Slow { route, timing, outcome, conduct, at: *at });

@@ -41,6 +41,7 @@ mod scale;
 mod seldom_said;
 mod streams;
 mod suspects;
+mod taps;
 mod timer;
 mod turn_ends;
 mod turns;
@@ -72,6 +73,7 @@ use pending::{Outbox, Pending};
 use rules::Rules;
 use seldom_said::SeldomSaid;
 use state::State;
+use taps::Taps;
 use timer::Timer;
 
 pub use ledger::Lately;
@@ -107,6 +109,7 @@ pub struct Pool {
     services: Services,
     metrics: PoolMetrics,
     ledger: Ledger,
+    taps: Taps,
     /// What workers wrote that is no answer, in the log.
     strays: RefCell<SeldomSaid>,
     /// What is wrong with its workers, in the log.
@@ -155,6 +158,7 @@ impl Pool {
             forks: Forks::default(),
             timer: Timer::default(),
             lifecycle: Lifecycle::default(),
+            taps: Taps::default(),
             ledger: Ledger::new(services.seconds, Instant::now()),
             services,
             metrics,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `GET /status.json` | a [`Status`] |
 //! | event `hello` of `GET /events` | a [`Status`], each pool with its `history` |
+//! | event `piece` of `GET /tap` | a [`TapEvent`] |
 //! | event `tick`, each second after that | a [`Status`] without `about` and `history` |
 //!
 //! A reader of the stream keeps the last `hello`, takes each `tick` for all that it has, and appends
@@ -26,6 +27,7 @@ mod notices;
 mod pool;
 mod seconds;
 mod status;
+mod tap;
 mod worker;
 
 pub use history::{History, SecondSample};
@@ -33,4 +35,5 @@ pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
 };
 pub use status::{CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
+pub use tap::{TapEvent, TapKind};
 pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};

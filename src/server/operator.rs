@@ -1,5 +1,6 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::diagnoses;
 use crate::admin::{Operator, Replace};
 use crate::base::WorkerId;
 use crate::config::Hosts;
+use crate::observe::tap::Tap;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 use crate::report::{
@@ -28,12 +30,20 @@ pub(super) struct AdminDesk {
     listen: Vec<String>,
     started: Instant,
     meter: Meter,
+    /// How many taps are open.
+    taps: Rc<Cell<usize>>,
 }
 
 impl AdminDesk {
     /// Creates the desk of this server, whose callers connect at `listen`.
     pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
-        Self { server, listen, started: Instant::now(), meter: Meter::default() }
+        Self {
+            server,
+            listen,
+            started: Instant::now(),
+            meter: Meter::default(),
+            taps: Rc::default(),
+        }
     }
 }
 
@@ -133,6 +143,30 @@ impl Operator for AdminDesk {
         let described = Arc::clone(&self.server.current().described);
         let document = described.document().await;
         (document.of_callers_at(&self.listen), document.etag().to_owned())
+    }
+
+    fn taps(&self) -> usize {
+        self.taps.get()
+    }
+
+    fn attach_tap(&self, tap: &Rc<Tap>) -> bool {
+        let wished = tap.wish().pool.as_ref();
+        let mut pools = self.server.living();
+        pools.retain(|pool| wished.is_none_or(|name| *name == pool.name()));
+        for pool in &pools {
+            pool.attach_tap(tap);
+        }
+        if pools.is_empty() {
+            return false;
+        }
+        let (taps, metrics) = (Rc::clone(&self.taps), Arc::clone(self.server.metrics()));
+        taps.set(taps.get() + 1);
+        metrics.taps(taps.get());
+        tap.at_end(move || {
+            taps.set(taps.get() - 1);
+            metrics.taps(taps.get());
+        });
+        true
     }
 
     async fn measure(&self) {

@@ -13,6 +13,7 @@ pub mod fork_trial;
 pub mod guard;
 mod input;
 pub mod kill;
+pub mod listener;
 pub mod look;
 mod mark;
 pub mod meter;

@@ -4,6 +4,7 @@
 //! One write sends all that waits to be written. One read takes all that can be read, and its
 //! answers are handed out together.
 
+mod found;
 mod packets;
 mod words;
 
@@ -12,14 +13,17 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+pub use self::found::{Dropped, Heard, Silence};
 pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
+use super::listener::WireListener;
 use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
@@ -71,36 +75,8 @@ pub struct Pipes {
     dropped: Dropped,
     /// Calls that were given up and have had their answer, since the last [`Pipes::take_ended`].
     ended: Vec<CallId>,
-}
-
-/// Numbers of messages that answered no call, since the last [`Pipes::take_dropped`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Notifications, which ask for nothing.
-    pub notifications: u64,
-    /// Questions of the worker. It was told that there is no such method.
-    pub questions: u64,
-    /// Answers to calls that were cancelled or given up.
-    pub late: u64,
-    /// Messages that cannot be answers.
-    pub strays: u64,
-    /// The first of those, as the log shows it, and why it is no answer.
-    pub stray: Option<(String, &'static str)>,
-}
-
-/// An answer with its call; not yet judged.
-#[derive(Debug)]
-pub struct Heard {
-    /// The call that it answers.
-    pub call: CallId,
-    /// The bytes of the answer.
-    pub answer: Bytes,
-    /// The question of the call.
-    pub question: Bytes,
-    /// The answer itself showed which call it belongs to.
-    pub proven: bool,
-    /// Which share of the whole answer this is.
-    pub share: Share,
+    /// Hears what goes through, if anybody wants to know.
+    listener: Option<Rc<dyn WireListener>>,
 }
 
 /// A large message whose call is not known before all of it is read.
@@ -115,17 +91,6 @@ impl LargeMessage {
     pub fn read(self) -> ReadMessage {
         self.reader.read(self.message)
     }
-}
-
-/// What a look at an idle worker's output found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// It wrote nothing, as agreed.
-    Kept,
-    /// It wrote this while nothing was asked.
-    Broken(Bytes),
-    /// It has closed its output.
-    Closed,
 }
 
 impl Pipes {
@@ -154,6 +119,7 @@ impl Pipes {
             begins: VecDeque::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
+            listener: None,
         })
     }
 
@@ -217,6 +183,12 @@ impl Pipes {
             let next = self.next_write()?;
             match ready!(self.input.poll_write(context, &self.outgoing[..next])) {
                 Ok(count) => {
+                    if let Some(listener) = &self.listener {
+                        let written = self.written..self.written + count as u64;
+                        let begins = |(_, begin): &&(CallId, u64)| written.contains(begin);
+                        let call = self.begins.iter().find(begins).map(|(call, _)| *call);
+                        listener.wrote(&self.outgoing[..count], call);
+                    }
                     self.outgoing.advance(count);
                     self.note_written(next - count);
                     self.written += count as u64;
@@ -244,6 +216,7 @@ impl Pipes {
         let read = tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming);
         if let Poll::Ready(Ok(count)) = read {
             self.read += count as u64;
+            self.tell_read(count);
         }
         read
     }
@@ -255,7 +228,22 @@ impl Pipes {
         let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
         let count = read.unwrap_or(0);
         self.incoming.extend_from_slice(&bytes[..count]);
+        self.tell_read(count);
         count
+    }
+
+    /// Lets somebody hear what goes through, or nobody.
+    pub fn listen(&mut self, listener: Option<Rc<dyn WireListener>>) {
+        self.listener = listener;
+    }
+
+    /// Tells who listens what was read last.
+    fn tell_read(&self, count: usize) {
+        if let Some(listener) = &self.listener
+            && count > 0
+        {
+            listener.read(&self.incoming[self.incoming.len() - count..]);
+        }
     }
 
     /// Returns an upper bound of the bytes that the worker wrote and that were not read yet.
@@ -322,6 +310,14 @@ impl Pipes {
         said: &Bytes,
         heard: &mut Vec<Heard>,
     ) -> Result<(), OutOfStep> {
+        if let Some(listener) = &self.listener {
+            match &received {
+                Received::Answer { token, .. } | Received::Aside { token, .. } => {
+                    listener.cut(said, *token);
+                }
+                _ => listener.stray(said),
+            }
+        }
         match received {
             Received::Answer { token, text, question, proven, share } => {
                 heard.push(Heard { call: token, answer: text, question, proven, share });
@@ -375,6 +371,9 @@ impl Pipes {
         let said = message.clone();
         match self.correlator.received(message) {
             Received::Answer { token, text, question, share, .. } => {
+                if let Some(listener) = &self.listener {
+                    listener.cut(&said, token);
+                }
                 Ok(Heard { call: token, answer: text, question, proven: true, share })
             }
             Received::Mismatch(detail) => {

@@ -84,6 +84,7 @@ mod streaming;
 mod stress;
 mod support;
 mod system;
+mod tap;
 mod top;
 mod turn;
 mod turn_in_doubt;

@@ -110,6 +110,11 @@ impl Metrics {
         self.server.admin_actions[action as usize].add(1);
     }
 
+    /// Sets how many taps are open.
+    pub fn taps(&self, taps: usize) {
+        self.server.taps.set(taps as u64);
+    }
+
     /// Counts log lines that were lost.
     pub fn log_dropped(&self, lines: u64) {
         self.server.log_dropped.add(lines);

@@ -352,6 +352,14 @@ pub const ALL: &[Metric] = &[
         },
     },
     Metric {
+        name: "httpipe_taps",
+        kind: MetricKind::Gauge,
+        unit: "taps",
+        labels: &[],
+        help: "Operators who read now what workers are asked and answer (`/tap`)",
+        samples: |numbers, to| to.number(&[], numbers.server.taps.value()),
+    },
+    Metric {
         name: "httpipe_build_info",
         kind: MetricKind::Gauge,
         unit: "builds",

@@ -167,6 +167,7 @@ pub(super) struct ServerSeries {
     pub(super) connections: Level,
     pub(super) cache_bytes: Gauge,
     pub(super) held_bytes: Gauge,
+    pub(super) taps: Gauge,
     pub(super) log_dropped: Counter,
     pub(super) access_log_dropped: Counter,
     /// In the order of [`Denial::ALL`].

@@ -1,0 +1,127 @@
+//! Tapping: what goes through the pipes of workers, for operators who look.
+
+use serde_json::Value;
+
+use crate::support::{Connection, Server};
+
+const TOKEN: &str = "Authorization: Bearer secret";
+
+fn server(pool: &str) -> Server {
+    Server::with(pool).top("admin_token = \"secret\"").start_unready()
+}
+
+/// A server without a token: anybody on this machine may look, and sees no contents.
+fn open_server() -> Server {
+    Server::with("workers = 1").start()
+}
+
+fn tap(server: &Server, query: &str, headers: &[&str]) -> Connection {
+    let mut stream = server.admin().connect();
+    stream.ask("GET", &format!("/tap{query}"), headers, "");
+    assert_eq!(stream.head().status, 200);
+    stream
+}
+
+fn piece(stream: &mut Connection) -> Value {
+    let text = stream.chunk().expect("the stream goes on");
+    let data = text.strip_prefix("event: piece\ndata: ").expect("a piece");
+    serde_json::from_str(data).expect("the data is JSON")
+}
+
+/// Reads pieces up to the end of a call.
+fn exchange(stream: &mut Connection) -> Vec<Value> {
+    let mut pieces = vec![];
+    while pieces.last().is_none_or(|piece: &Value| piece["kind"] != "end") {
+        pieces.push(piece(stream));
+    }
+    pieces
+}
+
+#[test]
+fn what_was_written_read_and_cut_is_shown_to_who_has_the_token() {
+    let server = server("workers = 1");
+    let mut stream = tap(&server, "?pool=main", &[TOKEN]);
+    server.wait_for_log("an operator reads what workers are asked and answer");
+    assert_eq!(server.answers("hello 42").status, 200);
+    let pieces = exchange(&mut stream);
+    let seen: Vec<String> =
+        pieces.iter().map(|it| format!("{} {}", it["kind"], it["text"])).collect();
+    assert_eq!(
+        seen,
+        [
+            "\"write\" \"hello 42\\n\"",
+            "\"read\" \"hello 42\\n\"",
+            "\"answer\" \"hello 42\"",
+            "\"end\" \"\""
+        ]
+    );
+    for piece in [&pieces[0], &pieces[2], &pieces[3]] {
+        assert_eq!(piece["call"], pieces[3]["call"], "{piece}");
+        assert_eq!(piece["route"], "POST /", "{piece}");
+    }
+    assert_eq!((&pieces[3]["outcome"], &pieces[3]["worker"]), (&"ok".into(), &1.into()));
+}
+
+#[test]
+fn without_the_key_no_letter_is_shown() {
+    let server = open_server();
+    let mut stream = tap(&server, "", &[]);
+    assert_eq!(server.answers("hello 42").status, 200);
+    let pieces = exchange(&mut stream);
+    assert_eq!(pieces[0]["text"], "aaaaa 99\n");
+    assert!(pieces.iter().all(|it| !it["text"].as_str().unwrap_or("l").contains(['h', 'l', '4'])));
+    let refused = server.admin().get("/tap?contents");
+    assert_eq!(refused.status, 401, "{refused:?}");
+}
+
+#[test]
+fn a_reader_that_stops_reading_loses_pieces_and_calls_go_on() {
+    let server = open_server();
+    let mut stream = tap(&server, "", &[]);
+    let question = "x".repeat(60_000);
+    for _ in 0..800 {
+        assert_eq!(server.answers(&question).status, 200);
+    }
+    let mut dropped = 0;
+    while dropped == 0 {
+        dropped = piece(&mut stream)["dropped"].as_u64().expect("a number");
+    }
+    assert_eq!(server.answers("a").status, 200);
+}
+
+#[test]
+fn there_is_room_for_four_taps_and_one_that_was_left_is_over() {
+    let server = open_server();
+    let taps: Vec<Connection> = (0..4).map(|_| tap(&server, "", &[])).collect();
+    assert_eq!(server.metric("httpipe_taps"), 4.0);
+    assert_eq!(server.admin().get("/tap").status, 503);
+    drop(taps);
+    server.wait_for_count("httpipe_taps", 0.0);
+    assert_eq!(server.admin().get("/tap?pool=nowhere").status, 404);
+    assert_eq!(server.admin().get("/tap?pol=main").status, 400);
+    drop(tap(&server, "?worker=1", &[]));
+}
+
+#[test]
+fn only_what_belongs_to_failed_calls_is_shown_if_that_is_wished_for() {
+    let server = server("workers = 1\ntimeout = \"300ms\"");
+    let mut stream = tap(&server, "?failed", &[TOKEN]);
+    assert_eq!(server.answers("fine").status, 200);
+    assert_eq!(server.answers("sleep 5000 x").status, 504);
+    let pieces = exchange(&mut stream);
+    assert_eq!(pieces[0]["text"], "sleep 5000 x\n", "{pieces:?}");
+    assert_eq!(pieces[1]["outcome"], "timeout", "{pieces:?}");
+}
+
+/// A worker that starts while somebody taps is heard, too.
+#[test]
+fn workers_that_come_later_are_tapped() {
+    let server = open_server();
+    let mut stream = tap(&server, "", &[]);
+    let first = server.workers()[0];
+    server.signal_worker(first, "KILL");
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
+    assert_eq!(server.answers("hello").status, 200);
+    let pieces = exchange(&mut stream);
+    assert_eq!((&pieces[0]["text"], &pieces[0]["worker"]), (&"aaaaa\n".into(), &2.into()));
+}
