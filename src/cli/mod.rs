@@ -13,6 +13,7 @@ mod open;
 mod openapi;
 mod reload;
 mod run;
+mod tap;
 mod top;
 
 use std::ffi::OsString;
@@ -74,6 +75,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
         Command::Status(arguments) => top::run_status(&arguments),
+        Command::Tap(arguments) => tap::run(arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Openapi(arguments) => openapi::run(&source(arguments, matches)),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -36,6 +36,8 @@ pub enum Command {
     Top(TopArguments),
     /// Show what a running server does at this moment
     Status(StatusArguments),
+    /// Show what a running server writes to its workers and reads from them
+    Tap(TapArguments),
     /// Open the page of a running server in the browser
     Open(ServerArguments),
     /// Print the OpenAPI document of a configuration, without starting a server
@@ -264,6 +266,32 @@ pub struct StatusArguments {
     pub server: ServerArguments,
     /// Write it as JSON
     #[arg(long)]
+    pub json: bool,
+}
+
+/// What `tap` takes.
+#[derive(Debug, Args)]
+pub struct TapArguments {
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArguments,
+    /// Only the workers of this pool
+    #[arg(long, value_name = "POOL")]
+    pub pool: Option<String>,
+    /// Only this worker, by its number in `top` and in the log
+    #[arg(long, value_name = "NUMBER")]
+    pub worker: Option<u64>,
+    /// Only calls of this route, by its match text
+    #[arg(long, value_name = "ROUTE")]
+    pub route: Option<String>,
+    /// Only calls that failed
+    #[arg(long)]
+    pub failed: bool,
+    /// Write texts as they are, with what would move a terminal
+    #[arg(long)]
+    pub raw: bool,
+    /// Write each event as a line of JSON
+    #[arg(long, conflicts_with = "raw")]
     pub json: bool,
 }
 

@@ -18,6 +18,7 @@ Commands:
   reload       Make a running server deploy its configuration and programs, and report the outcome
   top          Show live what a running server does
   status       Show what a running server does at this moment
+  tap          Show what a running server writes to its workers and reads from them
   open         Open the page of a running server in the browser
   openapi      Print the OpenAPI document of a configuration, without starting a server
   completions  Print a script that completes commands and options

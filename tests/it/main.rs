@@ -85,6 +85,7 @@ mod stress;
 mod support;
 mod system;
 mod tap;
+mod tap_lines;
 mod top;
 mod turn;
 mod turn_in_doubt;

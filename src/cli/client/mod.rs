@@ -8,7 +8,7 @@
 mod address;
 mod response;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -109,6 +109,29 @@ impl Remote {
     pub(super) fn get(&self, target: &str, patience: Duration) -> Result<RemoteReply, RemoteError> {
         let reply = self.ask("GET", target, patience)?;
         if reply.status == 200 { Ok(reply) } else { Err(self.refused(reply)) }
+    }
+
+    /// Hands the data of each event of a stream to `take`, until that returns false or the stream ends.
+    /// No pause may be longer than `silence`.
+    pub(super) fn events(
+        &self,
+        target: &str,
+        silence: Duration,
+        mut take: impl FnMut(&str) -> Result<bool, RemoteError>,
+    ) -> Result<(), RemoteError> {
+        let mut reader = BufReader::new(self.get(target, silence)?);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let count = reader.read_line(&mut line).map_err(|error| self.trouble(&error))?;
+            if count == 0 {
+                return Ok(());
+            }
+            let Some(data) = line.strip_prefix("data:") else { continue };
+            if !take(data.trim())? {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads an answer to its end.

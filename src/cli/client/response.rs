@@ -24,6 +24,8 @@ enum Rest {
     Bytes(u64),
     /// This many bytes of a chunk, and then more chunks.
     Chunk(u64),
+    /// The size of a chunk, which may not be there yet: what came before is not kept back for it.
+    BeforeChunk { is_first: bool },
     /// All until the connection ends.
     Unknown,
 }
@@ -63,8 +65,7 @@ impl<R: Read> AdminResponse<R> {
         }
         let mut response = Self { status, headers, reader, rest: Rest::Unknown };
         if response.header("transfer-encoding").eq_ignore_ascii_case("chunked") {
-            response.rest = Rest::Chunk(0);
-            response.next_chunk(true)?;
+            response.rest = Rest::BeforeChunk { is_first: true };
         } else if let Ok(length) = response.header("content-length").parse() {
             response.rest = Rest::Bytes(length);
         }
@@ -93,7 +94,13 @@ impl<R: Read> AdminResponse<R> {
 
 impl<R: Read> Read for AdminResponse<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if let Rest::BeforeChunk { is_first } = self.rest
+            && !to.is_empty()
+        {
+            self.next_chunk(is_first)?;
+        }
         let most = match self.rest {
+            Rest::BeforeChunk { .. } => 0,
             Rest::Bytes(left) | Rest::Chunk(left) => {
                 to.len().min(left.try_into().unwrap_or(usize::MAX))
             }
@@ -104,7 +111,7 @@ impl<R: Read> Read for AdminResponse<R> {
         }
         let count = self.reader.read(&mut to[..most])?;
         match &mut self.rest {
-            Rest::Unknown => {}
+            Rest::Unknown | Rest::BeforeChunk { .. } => {}
             Rest::Bytes(_) | Rest::Chunk(_) if count == 0 => {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer broke off"));
             }
@@ -112,7 +119,7 @@ impl<R: Read> Read for AdminResponse<R> {
             Rest::Chunk(left) => {
                 *left -= count as u64;
                 if *left == 0 {
-                    self.next_chunk(false)?;
+                    self.rest = Rest::BeforeChunk { is_first: false };
                 }
             }
         }
@@ -157,6 +164,24 @@ mod tests {
         ] {
             assert_eq!(whole(text).expect(text), (200, body.to_owned()));
         }
+    }
+
+    /// A reader whose last bytes never come.
+    struct Waiting<'a>(&'a [u8]);
+
+    impl Read for Waiting<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            assert!(!self.0.is_empty(), "it waits for what is not there yet");
+            self.0.read(to)
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_handed_out_before_the_next_one_is_there() {
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n";
+        let mut response = AdminResponse::read(Waiting(text.as_bytes())).expect("a head");
+        let mut buffer = [0; 10];
+        assert_eq!(response.read(&mut buffer).expect("a chunk"), 2);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What `httpipe top` is told by the server: the last status, or why there is none.
 
-use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::cli::client::{Remote, RemoteError};
 use crate::report::{Status, VERSION};
 
 /// How long the server may be silent; it speaks each second.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// How long to wait before another try.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -41,32 +40,11 @@ pub(super) fn follow(remote: Arc<Remote>) -> Receiver<News> {
 
 /// Passes events on until they end.
 fn listen(remote: &Remote, news: &Sender<News>) -> Result<(), RemoteError> {
-    events(remote, |data| {
+    remote.events("/events", SILENCE, |data| {
         let status = read(data).map_err(|why| remote.strange(&why))?;
         news.send_replace(News { status: Some(Arc::new(status)), lost: None });
         Ok(!news.is_closed())
     })
-}
-
-/// Hands the data of each event to `take`, until that returns false or the stream ends.
-pub(super) fn events(
-    remote: &Remote,
-    mut take: impl FnMut(&str) -> Result<bool, RemoteError>,
-) -> Result<(), RemoteError> {
-    let reply = remote.get("/events", SILENCE)?;
-    let mut reader = BufReader::new(reply);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let count = reader.read_line(&mut line).map_err(|error| remote.trouble(&error))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let Some(data) = line.strip_prefix("data:") else { continue };
-        if !take(data.trim())? {
-            return Ok(());
-        }
-    }
 }
 
 /// Reads a status.

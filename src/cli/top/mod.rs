@@ -40,7 +40,9 @@ pub(super) fn run(arguments: &TopArguments) -> ExitCode {
     };
     let done = match (arguments.once, arguments.json) {
         (true, is_json) => once(&remote, is_json),
-        (false, true) => feed::events(&remote, |data| Ok(say(&format!("{data}\n")))),
+        (false, true) => {
+            remote.events("/events", feed::SILENCE, |data| Ok(say(&format!("{data}\n"))))
+        }
         (false, false) if terminal::is_screen() => return live(remote),
         (false, false) => once(&remote, false),
     };

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -28,8 +28,20 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a command against this server, on a screen of so many columns and rows.
-    pub(crate) fn run(server: &Server, arguments: &[&str], (columns, rows): (u16, u16)) -> Self {
+    /// Runs the binary against this server, on a screen of so many columns and rows.
+    pub(crate) fn run(server: &Server, arguments: &[&str], size: (u16, u16)) -> Self {
+        let mut command = binary_under(&[], server.dir());
+        command.args(arguments);
+        Self::start(command, server, size)
+    }
+
+    /// Runs another command that starts the binary.
+    pub(crate) fn under(server: &Server, words: &[&str], size: (u16, u16)) -> Self {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        Self::start(binary_under(&words, server.dir()), server, size)
+    }
+
+    fn start(mut command: Command, server: &Server, (columns, rows): (u16, u16)) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
         let person = openpt(flags).expect("there are terminals");
         grantpt(&person).and_then(|()| unlockpt(&person)).expect("it is ours");
@@ -40,8 +52,7 @@ impl Terminal {
         };
         let command_side = open();
         resize(&command_side, columns, rows);
-        let mut command = binary_under(&[], server.dir());
-        command.args(arguments).env("XDG_RUNTIME_DIR", server.dir());
+        command.env("XDG_RUNTIME_DIR", server.dir());
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         let child = command.stdin(open()).stdout(open()).stderr(open()).spawn();
         let written = Arc::new(Mutex::new(Vec::new()));
