@@ -266,13 +266,13 @@ async fn a_fork_server_that_names_a_strange_process_is_given_up() {
 async fn a_process_that_another_has_made_is_never_taken_for_a_forked_worker() {
     let guard = guard();
     let (worker, _streams) = spawn(&shell("exec sleep 1000"), &guard).expect("starts");
-    let sleep = |script: &str| {
+    let run = |script: &str| {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.spawn().expect("starts")
     };
-    let mut ours = sleep("exec sleep 1000");
-    let mut parent = sleep("setsid sleep 1000 >&2 & echo $!; read x");
+    let mut ours = run("exec sleep 1000");
+    let mut parent = run("setsid sleep 1000 >&2 & echo $!; read x");
     let mut line = String::new();
     BufReader::new(parent.stdout.take().expect("piped")).read_line(&mut line).expect("an id");
     let stranger: u32 = line.trim().parse().expect("a number");
