@@ -47,6 +47,7 @@ mod life_cycle;
 mod many_connections;
 mod mapping;
 mod methods;
+
 mod old_callers;
 mod one_liner;
 mod operators;
@@ -79,6 +80,7 @@ mod socket_activation;
 mod socket_file;
 mod startup;
 mod status_page;
+mod status_page_looks;
 mod stderr;
 mod streaming;
 mod stress;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Browser, Over, Plan, Server, Stopwatch, pause, shell};
 
 /// Two pools: one of two workers that do what their questions say, and one of `cat`.
-fn two_pools() -> Plan {
+pub(crate) fn two_pools() -> Plan {
     two_pools_with("")
 }
 
@@ -29,21 +29,21 @@ fn open(server: &Server) -> Option<Browser> {
 }
 
 /// Returns the operator's key, which a server writes into its directory.
-fn key_of(server: &Server) -> String {
+pub(crate) fn key_of(server: &Server) -> String {
     let (code, key) = shell(&format!("cat {}/httpipe/*.key", server.dir().display()));
     assert_eq!(code, 0, "{key}");
     key.trim().to_owned()
 }
 
 /// Opens the page of a server as `httpipe open` does.
-fn open_with_key(server: &Server) -> Option<Browser> {
+pub(crate) fn open_with_key(server: &Server) -> Option<Browser> {
     let address = format!("{}/#key={}", server.admin_url(), key_of(server));
     let browser = Browser::open(&address)?;
     browser.wait_until(LIVE);
     Some(browser)
 }
 
-const LIVE: &str = "document.getElementById('live')?.textContent === 'live'";
+pub(crate) const LIVE: &str = "document.getElementById('live')?.textContent === 'live'";
 const HEALTH: &str = "document.getElementById('health').textContent";
 
 /// The texts of a column of the table of workers.
@@ -53,7 +53,7 @@ fn rows(browser: &Browser) -> usize {
 }
 
 /// Clicks what this selector finds first.
-fn click(browser: &Browser, selector: &str) {
+pub(crate) fn click(browser: &Browser, selector: &str) {
     browser.evaluate(&format!("document.querySelector({}).click()", json!(selector)));
 }
 
@@ -225,12 +225,12 @@ const EVIL: &str = "<img src=x onerror=alert(1)>";
 const ROUTE: &str = "GET /\"quoted\"/'s/🙂/{x}";
 
 /// Returns what a server says, as an event of its stream.
-fn event(name: &str, status: &Value) -> String {
+pub(crate) fn event(name: &str, status: &Value) -> String {
     format!("event: {name}\ndata: {status}\n\n")
 }
 
 /// Returns what a server says, with a past, and changed by `change`.
-fn hello(server: &Server, change: impl Fn(&mut Value)) -> Value {
+pub(crate) fn hello(server: &Server, change: impl Fn(&mut Value)) -> Value {
     let mut status = server.status();
     for pool in status["pools"].as_array_mut().expect("a list") {
         let column = json!([0, 3, 5]);
@@ -256,7 +256,7 @@ fn hello(server: &Server, change: impl Fn(&mut Value)) -> Value {
 }
 
 /// Shows the page of a server whose stream says this, and ends then.
-fn open_with(server: &Server, events: &str) -> Option<Browser> {
+pub(crate) fn open_with(server: &Server, events: &str) -> Option<Browser> {
     let browser = Browser::start()?;
     let pattern = json!({ "patterns": [{ "urlPattern": "*/events" }] });
     browser.call("Fetch.enable", &pattern);
@@ -307,38 +307,6 @@ fn names_are_text_whatever_they_look_like() {
     click(&browser, ".title .acts button");
     browser.wait_until("document.getElementById('dialog').innerText.includes('onerror')");
     assert_eq!(browser.complaints(), [""; 0]);
-}
-
-/// Returns the widths of the document and of the window.
-fn widths(browser: &Browser) -> (f64, f64) {
-    let of = |what: &str| browser.evaluate(what).as_f64().expect("a number");
-    (of("document.documentElement.scrollWidth"), of("window.innerWidth"))
-}
-
-#[test]
-fn a_narrow_window_needs_no_scrolling_to_the_side() {
-    let server = two_pools().start();
-    let status = hello(&server, |status| {
-        let long = "a-name-as-long-as-names-may-be-and-without-a-blank-in-it-0123456789";
-        status["pools"][0]["about"]["command"] = json!(long.repeat(4));
-        status["pools"][0]["failures"]["by_code"] = json!({ long: 3 });
-        status["pools"][0]["last_exits"] = json!([{ "worker": 7, "reason": "crash",
-            "exit": long, "ago_seconds": 1.5, "record": true }]);
-        status["notices"] = json!([{ "level": "bad", "code": "x", "pool": "main",
-            "worker": 1, "text": long, "fix": long.repeat(3) }]);
-        status["listen"] = json!([long, long]);
-    });
-    let Some(browser) = open_with(&server, &event("hello", &status)) else { return };
-    browser.wait_until("document.querySelectorAll('.pool').length === 2");
-    for width in [400, 640, 1280] {
-        browser.look(width, 900, "light");
-        let (document, window) = widths(&browser);
-        assert!(document <= window, "{document} of {window} at {width}");
-    }
-    browser.look(400, 900, "light");
-    click(&browser, "td.acts .more");
-    let (document, window) = widths(&browser);
-    assert!(document <= window, "{document} of {window} with actions");
 }
 
 #[test]

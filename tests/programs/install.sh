@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests beside this file serve: Debian packages where a command is
-# missing, and what comes from npm and PyPI into target/programs, or $TEST_PROGRAMS.
+# Installs the programs that the tests beside this file serve, and what judges the status page:
+# Debian packages where a command is missing, and what comes from npm and PyPI into target/programs,
+# or $TEST_PROGRAMS.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 place=${TEST_PROGRAMS:-$PWD/target/programs}
@@ -54,10 +55,11 @@ fi
 if [[ ! -e $place/node_modules/.bin/mcp-server-everything ]] ||
     [[ ! -e $place/node_modules/.bin/bash-language-server ]] ||
     [[ ! -e $place/node_modules/.bin/tsserver ]] ||
+    [[ ! -e $place/node_modules/axe-core ]] ||
     [[ ! -e $place/node_modules/@modelcontextprotocol/sdk ]]; then
     npm install --prefix "$place" --no-audit --no-fund --loglevel=error \
         @modelcontextprotocol/server-everything@2026.8.31 bash-language-server@5.8.1 \
-        typescript@5.9.3 @modelcontextprotocol/sdk@1.32.2
+        typescript@5.9.3 @modelcontextprotocol/sdk@1.32.2 axe-core@4.14.1
 fi
 if [[ ! -e $place/python/ejabberd_extauth.py || ! -e $place/python/pynetstring.py ]]; then
     python3 -m pip install --quiet --target "$place/python" --upgrade \

@@ -10,7 +10,7 @@ const open = {
   reload: {
     path: "reload",
     title: "Read the configuration again?",
-    text: "If it has a problem, it is refused, and what runs goes on. No accepted call is lost.",
+    text: "A bad one is refused, and what runs goes on. No call is lost.",
     verb: "Reload",
   },
   forgive: {

@@ -5,8 +5,9 @@ import { button, list, make, write } from "./dom.js";
 import { verdictWords } from "./model.js";
 import { ago, count, time } from "./numbers.js";
 
-/** Ends that somebody asked for, or that were due. */
-const GOOD_ENDS = new Set(["recycled", "scaled_down", "reload", "shutdown", "idle"]);
+/** Ends and outcomes that nobody has to look at. */
+const GOOD = new Set(["recycled", "scaled_down", "reloaded", "stopped", "ok", "abandoned"]);
+const MOST = 6;
 
 export function past(name) {
   const parts = [
@@ -29,8 +30,9 @@ function part(title, itemsOf, keyOf, makeView) {
   const element = make("div", make("h3", title), items);
   const showItems = list(items, keyOf, makeView);
   const show = (pool) => {
-    element.hidden = itemsOf(pool).length === 0;
-    showItems(itemsOf(pool));
+    const shown = itemsOf(pool).slice(0, MOST);
+    element.hidden = !shown.length;
+    showItems(shown);
   };
   return { element, show };
 }
@@ -59,10 +61,10 @@ function agoRow(kind, ...children) {
 }
 
 function exitRow({ worker, reason, exit, record }) {
-  const word = make(GOOD_ENDS.has(reason) ? "b" : "b.bad", reason);
+  const word = make(GOOD.has(reason) ? "b" : "b.bad", reason);
   const what = make("span", word, ` worker ${worker}, ${exit}`);
   if (!record) return agoRow("exit", what);
-  const title = `What worker ${worker} read and wrote last`;
+  const title = `Record of worker ${worker}`;
   return agoRow("exit", what, button(".link", "record", title, () => showRecord(worker)));
 }
 
@@ -76,6 +78,6 @@ function slowRow({ call, route, worker, wait_seconds: wait, work_seconds: work, 
     make("code", { title: title.join(", ") }, route),
     make(isWait ? "span.wait" : "span", { title: "in the queue" }, time(wait)),
     make(isWait ? "span" : "span.work", { title: "in its worker" }, time(work)),
-    make(rest.outcome === "ok" ? "span" : "b.bad", rest.outcome),
+    make(GOOD.has(rest.outcome) ? "span" : "b.bad", rest.outcome),
   );
 }

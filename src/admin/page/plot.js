@@ -77,7 +77,7 @@ export function plot({ title, what, scale, text, lines, limit }, hover) {
       write(values[index], (scale.has(value) ? text(value) : "–") + (most ? ` / ${text(most)}` : ""));
       return `${lines[index].name ?? "now"} ${values[index].textContent}`;
     });
-    set(svg, "aria-label", `${title}, ${what}: ${said.join(", ")}; the scale ends at ${text(ends[1])}`);
+    set(svg, "aria-label", `${title}, ${what}: ${said.join(", ")}`);
   }
 
   const named = lines.map(({ name = "", colour }, index) =>

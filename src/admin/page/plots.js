@@ -7,9 +7,13 @@ import { linear, logarithmic, plot } from "./plot.js";
 
 const number = { scale: linear, text: count };
 const duration = { scale: logarithmic, text: (micros) => timeInShort(micros / 1e6) };
-const line = (name) => (pools) => combine(pools, name, (one, other) => one + other);
+const line = (name) => (pools) =>
+  combine(pools.map(({ history }) => history[name]), (one, other) => one + other);
 /** Percentiles cannot be added up, so the pool where they are highest is shown. */
-const highest = (name) => (pools) => combine(pools, name, Math.max);
+const highest = (name) => (pools) => combine(pools.map((pool) => times(pool, name)), Math.max);
+/** A time below a microsecond is one; 0 is for seconds without a call. */
+const times = ({ history }, name) =>
+  history[name].map((micros, second) => micros || Math.sign(history.calls[second]));
 const percentiles = (part) => [
   { name: "p50", colour: `${part} dashed`, column: highest(`${part}_p50_us`) },
   { name: "p99", colour: part, column: highest(`${part}_p99_us`) },
@@ -20,19 +24,19 @@ const plans = [
   {
     ...number,
     title: "Calls/s",
-    what: "calls that ended in a second",
+    what: "calls that ended",
     lines: [{ colour: "work", column: line("calls") }],
   },
   {
     ...number,
     title: "Failures/s",
-    what: "calls that failed in a second",
+    what: "calls that failed",
     lines: [{ colour: "bad", column: line("failures") }],
   },
   {
     ...number,
     title: "Busy workers",
-    what: "workers that hold a call, of all that there may be",
+    what: "workers that hold a call",
     lines: [{ colour: "work", column: line("busy") }],
     limit: most,
   },
@@ -45,19 +49,18 @@ const plans = [
   {
     ...duration,
     title: "Wait",
-    what: "time in the queue, of the pool where it is longest",
+    what: "wait of the slowest pool",
     lines: percentiles("wait"),
   },
   {
     ...duration,
     title: "Work",
-    what: "time in a worker, of the pool where it is longest",
+    what: "work of the slowest pool",
     lines: percentiles("work"),
   },
 ];
 
-function combine(pools, name, join) {
-  const [first = Array(SPAN).fill(0), ...others] = pools.map(({ history }) => history[name]);
+function combine([first = Array(SPAN).fill(0), ...others], join) {
   const add = (sum, column) => sum.map((value, second) => join(value, column[second]));
   return others.reduce(add, first);
 }
