@@ -70,7 +70,7 @@ pub mod testing {
     pub mod observe {
         pub mod metrics {
             pub mod names {
-                pub use crate::observe::metrics::names::{ALL, MetricKind};
+                pub use crate::observe::metrics::names::{ALL, Metric, MetricKind};
             }
         }
     }

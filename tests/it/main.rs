@@ -47,6 +47,7 @@ mod life_cycle;
 mod many_connections;
 mod mapping;
 mod methods;
+mod monitoring;
 
 mod old_callers;
 mod one_liner;
