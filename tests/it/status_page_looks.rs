@@ -119,7 +119,7 @@ import sys, time
 
 for line in sys.stdin:
     work, text = line.split(maxsplit=1)
-    if text.strip() == "crash":
+    if text.startswith("crash"):
         sys.exit("no room for another model")
     until = time.thread_time() + float(work) / 3000
     while time.thread_time() < until:
@@ -149,7 +149,7 @@ fn demo() -> Server {
             .expect("a text grows");
     }
     text.push_str(
-        "[pool.notes]\ncommand = [\"python3\", \"notes.py\"]\nworkers = 1\ntimeout = \"1h\"\n",
+        "[pool.notes]\ncommand = [\"python3\", \"notes.py\"]\nframing = \"netstring\"\nworkers = 1\ntimeout = \"1h\"\n",
     );
     for (line, pool, more) in [
         ("GET /fib?ms={ms:int}&num={num}", "fib", "send = \"{ms} {num}\"\ncache = \"1h\"\n"),
@@ -205,13 +205,13 @@ fn call_for(server: &Server, time: Duration) {
         }
         let mut kept = vec![server.client().post_later("/notes", "a note")];
         for turn in 0u64.. {
-            let num = turn * turn % 23;
+            let num = turn * turn % 1009;
             server.client().get(&format!("/fib?ms=3&num={num}"));
             if turn % 900 == 250 {
                 kept.push(server.client().post_later("/spell", &format!("9000 too slow {turn}")));
             }
             if turn % 1500 == 700 {
-                kept.push(server.client().post_later("/embed", "1 crash"));
+                kept.push(server.client().post_later("/embed", &format!("1 crash {turn}")));
             }
             if started.elapsed() > time {
                 break;
