@@ -22,7 +22,7 @@ fn widths(browser: &Browser) -> (f64, f64) {
 fn a_narrow_window_needs_no_scrolling_to_the_side() {
     let server = two_pools().start();
     let status = hello(&server, |status| {
-        let long = "a-name-as-long-as-names-may-be-and-without-a-blank-in-it-0123456789";
+        let long = "a_name_as_long_as_names_may_be_and_without_a_place_to_break_0123456789";
         status["pools"][0]["about"]["command"] = json!(long.repeat(4));
         status["pools"][0]["failures"]["by_code"] = json!({ long: 3 });
         status["pools"][0]["last_exits"] = json!([{ "worker": 7, "reason": "crash",
