@@ -33,6 +33,11 @@ impl Output {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns true if every process has closed the stream, and all of it was read.
+    pub(super) fn is_ended(&self) -> bool {
+        self.reader.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits until every process has closed the stream, and returns the whole text.
     pub(super) fn all(&mut self) -> String {
         if let Some(reader) = self.reader.take() {

@@ -215,14 +215,13 @@ impl Server {
         }
     }
 
-    /// Waits until it ends. Returns its exit code; -1 if a signal ended it.
+    /// Waits until it ends and its log was read. Returns its exit code; -1 if a signal ended it.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let (child, stderr) = (&mut self.child, &self.stderr);
-        let status = eventually(
-            "the server ended",
-            || child.try_wait().expect("a child can be waited for"),
-            || format!("\n{}", stderr.lines().join("\n")),
-        );
+        let log = || format!("\n{}", stderr.lines().join("\n"));
+        let ended = || child.try_wait().expect("a child can be waited for");
+        let status = eventually("the server ended", ended, log);
+        eventually("its log was read to the end", || stderr.is_ended().then_some(()), log);
         status.code().unwrap_or(-1)
     }
 
