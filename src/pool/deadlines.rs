@@ -145,7 +145,7 @@ impl<P> State<P> {
         self.crew.runs_over(worker);
         self.estimate.ran_over();
         if self.rules.takes_back {
-            return self.push(Action::TakeBack(worker));
+            return self.take_back(worker);
         }
         for id in behind.into_iter().rev() {
             let may_move = |call: &CallBook<P>| {

@@ -61,6 +61,8 @@ pub struct State<P> {
     first_ready: Option<Instant>,
     pub(super) stopping: bool,
     actions: Vec<Action<P>>,
+    /// Workers out of which calls are to be taken, once the actions before that are carried out.
+    take_backs: Vec<WorkerId>,
 }
 
 impl<P> State<P> {
@@ -83,6 +85,7 @@ impl<P> State<P> {
             first_ready: None,
             stopping: false,
             actions: Vec::new(),
+            take_backs: Vec::new(),
         }
     }
 
@@ -100,6 +103,8 @@ impl<P> State<P> {
 
     /// Removes and returns the actions, oldest first.
     pub fn take_actions(&mut self) -> Vec<Action<P>> {
+        // The other actions were decided without the calls that come back.
+        self.actions.extend(self.take_backs.drain(..).map(Action::TakeBack));
         std::mem::take(&mut self.actions)
     }
 
@@ -427,5 +432,9 @@ impl<P> State<P> {
 
     pub(super) fn push(&mut self, action: Action<P>) {
         self.actions.push(action);
+    }
+
+    pub(super) fn take_back(&mut self, worker: WorkerId) {
+        self.take_backs.push(worker);
     }
 }
