@@ -179,12 +179,17 @@ fn a_token_that_is_wrong_is_asked_for_again() {
     let server = two_pools_with("admin_token = \"right\"").start_unready();
     let Some(browser) = Browser::open(&server.admin_url()) else { return };
     let is_asked = "document.activeElement?.id === 'field'";
-    for token in ["", "wrong", "right"] {
+    let enter = |token: &str| {
         browser.wait_until(is_asked);
         assert_eq!(browser.evaluate("document.getElementById('pools').childElementCount"), 0);
         browser.evaluate(&format!("document.getElementById('field').value = '{token}'"));
         browser.press("Enter");
-    }
+    };
+    enter("");
+    enter("wrong");
+    // Only then the field is that of the next question.
+    browser.wait_until("document.body.textContent.includes('neither the admin token')");
+    enter("right");
     browser.wait_until(LIVE);
     browser.wait_until("document.querySelectorAll('.workers tbody tr').length === 3");
     assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
