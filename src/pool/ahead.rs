@@ -14,7 +14,7 @@ use super::rules::TAKEN_BACK_MOST;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 
-/// Most calls in a worker of which all but the first can be taken back: a pipe has as many pages.
+/// The most calls in a worker. All but the first can be taken back, because a pipe has as many pages.
 const WINDOW_MOST: u32 = 16;
 
 impl<P> State<P> {

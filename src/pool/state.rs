@@ -61,7 +61,7 @@ pub struct State<P> {
     first_ready: Option<Instant>,
     pub(super) stopping: bool,
     actions: Vec<Action<P>>,
-    /// Workers out of which calls are to be taken, once the actions before that are carried out.
+    /// Workers that give unread calls back, once the other actions are carried out.
     take_backs: Vec<WorkerId>,
 }
 

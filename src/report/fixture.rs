@@ -52,7 +52,7 @@ fn pool(name: &str, ready: usize, busy: usize) -> PoolStatus {
     }
 }
 
-/// A server with one pool `fib` of which everything is told: what `hello` has.
+/// A server with one pool `fib` and no field left out: what `hello` has.
 pub fn full() -> Status {
     let mut status = status(&[("fib", 0, 1)]);
     status.server.config = Some("/etc/httpipe.toml".to_owned());

@@ -279,8 +279,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The guard is replaced, or has nothing to do: whoever holds a worker holds the guard. If it saw the pipe close, it would kill
-        // workers that live, so it must end first. KILL, so that reaping it does not block.
+        // The guard is replaced, or has nothing to do: a holder of a worker holds the guard, too. If it
+        // saw the pipe close, it would kill workers that live, so it must end first. KILL, so that
+        // reaping it does not block.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -49,7 +49,7 @@ impl Input {
         self.rest = reading_end(&pipe).ok();
     }
 
-    /// Makes each write of at most a page one packet, of which a read returns one; or no longer.
+    /// Makes each write of at most a page one packet, which a read returns alone; or ends that.
     pub(super) fn send_packets(&self, are_packets: bool) -> io::Result<()> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
         let mut flags = rustix::fs::fcntl_getfl(pipe)?;

@@ -99,7 +99,7 @@ fn a_client_that_cancels_leaves_another_with_the_same_ids_alone() {
     assert_eq!(server.metric("httpipe_worker_starts_total"), 1.0, "the worker is still the same");
 }
 
-/// The same with the SDK for Python, which tells of its cancel in its own way.
+/// The SDK for Python tells of its cancel in its own way.
 #[test]
 fn a_client_in_python_that_cancels_leaves_another_alone() {
     let needs = ["node_modules/.bin/mcp-server-everything", "mcp/mcp/client/streamable_http.py"];

@@ -1,7 +1,7 @@
 //! What became of the calls of a pool in the last ten minutes, filled by the calls themselves.
 //!
 //! Pure: each event comes with its time. The first event of a new second closes the second before,
-//! and fills the seconds in which nothing happened; so does whoever looks. Between two events nothing
+//! and fills the seconds in which nothing happened; so does each look. Between two events nothing
 //! changes, so what is filled in is what was. Nothing needs a timer, and all has a fixed size, about
 //! 30 KB a pool.
 //!
