@@ -115,7 +115,7 @@ fn lines(part: &Value) -> Value {
     json!({ "schema": { "type": "string" }, "x-itemSchema": part })
 }
 
-/// Events, each of which has a part as its data. The last one is `done`, or `error` with a problem.
+/// Events. The data of each is a part; the last one is `done`, or `error` with a problem.
 fn events(part: &Value) -> Value {
     json!({ "schema": { "type": "string" }, "x-itemSchema": part })
 }

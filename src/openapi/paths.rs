@@ -129,7 +129,7 @@ impl PathTemplate {
     }
 }
 
-/// The names of operations, none of which is given twice.
+/// The names of operations. Each is given once.
 #[derive(Default)]
 struct Ids {
     given: HashSet<String>,

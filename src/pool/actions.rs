@@ -42,7 +42,8 @@ pub enum Action<P> {
         /// Its oldest call.
         call: CallId,
     },
-    /// Take back the calls that this worker has not read, and tell [`State::taken_back`].
+    /// Take back the calls that this worker has not read, and tell [`State::taken_back`]. It comes
+    /// after all that was decided without these calls.
     ///
     /// [`State::taken_back`]: super::state::State::taken_back
     TakeBack(WorkerId),
