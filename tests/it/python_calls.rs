@@ -44,6 +44,7 @@ def chat(text: str) -> str:
     return text
 
 def crash(): os.kill(os.getpid(), signal.SIGSEGV)
+def runs_out_of_memory(): os.kill(os.getpid(), signal.SIGKILL)  # which is all that the kernel does
 def leave(): os._exit(3)
 def hang():
     while True: time.sleep(1)

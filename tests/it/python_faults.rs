@@ -9,6 +9,10 @@ fn a_crash_is_told_with_its_signal_and_the_next_call_has_another_worker() {
     assert_eq!((crashed.status, crashed.code().as_str()), (502, "worker_lost"), "{crashed:?}");
     assert!(crashed.detail().contains("signal 11"), "{crashed:?}");
     assert_eq!(server.client().get("/fib?n=10").body, "55");
+    let grown = server.client().get("/runs_out_of_memory");
+    assert_eq!((grown.status, grown.code().as_str()), (502, "worker_lost"), "{grown:?}");
+    assert!(grown.detail().contains("signal 9"), "{grown:?}");
+    assert_eq!(server.client().get("/fib?n=10").body, "55");
     let left = server.client().get("/leave");
     assert_eq!((left.status, left.code().as_str()), (502, "worker_lost"), "{left:?}");
     assert!(left.detail().contains("exit code 3"), "{left:?}");
