@@ -200,8 +200,9 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
                 if let Some(reason) = pool.look(link).await {
                     return reason;
                 }
-                let soon = link.next_look_is_soon();
-                if soon {
+                if link.next_look_is_soon() {
+                    // The worker may share this processor, and needs it to get to its next read.
+                    rustix::thread::sched_yield();
                     let_others_run().await;
                 }
             }

@@ -12,8 +12,12 @@ use bytes::Bytes;
 
 use super::look::Look;
 
-/// How many looks follow an answer without a pause, because the program is about to read again.
+/// How many looks follow an answer without a pause at least, because the program is about to read
+/// again.
 const LOOKS_AT_ONCE: u32 = 4;
+/// For how long looks follow an answer without a pause. Most programs read again within this time,
+/// and the timer for a look that comes later takes a millisecond.
+const AT_ONCE: Duration = Duration::from_micros(100);
 /// The first pause between two looks after an answer.
 const ANSWERED_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause between two looks after an answer.
@@ -102,11 +106,12 @@ impl Turn {
 
     /// Returns when the next look is due.
     pub fn next_look(&self) -> NextLook {
-        let Some((first, _)) = self.written else {
+        let Some((first, last)) = self.written else {
             let pause = self.looked.duration_since(self.begun) / 4;
             return NextLook::At(self.looked + pause.clamp(SILENT_PAUSE, SILENT_PAUSE_MAX));
         };
-        if self.looks < LOOKS_AT_ONCE {
+        let is_fresh = self.looked.saturating_duration_since(last) < AT_ONCE;
+        if is_fresh || self.looks < LOOKS_AT_ONCE {
             return NextLook::Soon;
         }
         let pause = self.looked.saturating_duration_since(first) / 16;
@@ -367,16 +372,35 @@ mod tests {
         turn.wrote(begun, true);
         assert_eq!(turn.next_look(), NextLook::Soon, "it is about to read again");
         let mut now = begun;
-        let mut looks = 0;
+        let (mut at_once, mut later) = (0, 0);
         while now < begun + Duration::from_secs(10) {
-            now = match turn.next_look() {
-                NextLook::Soon => now,
-                NextLook::At(at) => at,
-            };
+            match turn.next_look() {
+                NextLook::Soon => {
+                    now += Duration::from_micros(5);
+                    at_once += 1;
+                }
+                NextLook::At(at) => {
+                    assert!(at >= now + MILLISECOND, "a pause that a timer can keep");
+                    now = at;
+                    later += 1;
+                }
+            }
             assert_eq!(turn.looked(now, Look::Works), None);
-            looks += 1;
         }
-        assert!((100..400).contains(&looks), "{looks} looks in ten seconds");
+        assert_eq!(at_once, 20, "for as long as a program needs to read again");
+        assert!((100..400).contains(&later), "{later} looks in ten seconds");
+    }
+
+    #[test]
+    fn some_looks_follow_an_answer_at_once_however_long_they_take() {
+        let begun = Instant::now();
+        let mut turn = Turn::new(begun, false);
+        turn.wrote(begun, true);
+        for look in 1..=LOOKS_AT_ONCE {
+            assert_eq!(turn.next_look(), NextLook::Soon);
+            assert_eq!(turn.looked(begun + look * MILLISECOND, Look::Works), None);
+        }
+        assert_ne!(turn.next_look(), NextLook::Soon);
     }
 
     #[test]
