@@ -41,7 +41,8 @@ pub use worker::own_process;
 pub mod testing {
     pub mod base {
         pub use crate::base::{
-            ByteRegex, ByteSize, CallId, Conduct, Failure, Question, Reply, ReplyForm, WorkerId,
+            ByteRegex, ByteSize, CallId, Conduct, Failure, Question, Reply, ReplyForm, Tenant,
+            TenantId, WorkerId,
         };
         pub mod pattern {
             pub use crate::base::pattern::Pattern;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, WorkerId};
+use httpipe::testing::base::{CallId, Tenant, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, NewCall};
@@ -59,7 +59,13 @@ impl Pool {
     }
 
     fn arrive(&mut self) {
-        let call = NewCall { payload: 0_u32, bytes: 2, idempotent: true, caller_deadline: None };
+        let call = NewCall {
+            payload: 0_u32,
+            bytes: 2,
+            idempotent: true,
+            caller_deadline: None,
+            tenant: Tenant::ANONYMOUS,
+        };
         assert!(self.state.arrive(self.now, call).is_ok(), "there is room");
         self.step();
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::places::IdPlaces;
-use super::{CallId, Failure, RouteId, WorkerId};
+use super::{CallId, Failure, RouteId, Tenant, WorkerId};
 use crate::sync::parts;
 
 /// The text of one question, before framing.
@@ -116,6 +116,8 @@ pub struct Call {
     pub caller_deadline: Option<Instant>,
     /// The name by which the caller may cancel it; `None` if nobody may.
     pub own_name: Option<Box<OwnName>>,
+    /// Whose call it is.
+    pub tenant: Tenant,
 }
 
 /// A successful answer, judged and shaped. Nothing is left to check.

@@ -3,6 +3,7 @@
 //! Imports only `sync`; knows neither HTTP nor processes nor the clock.
 
 pub mod call;
+pub mod caller;
 pub mod code;
 pub mod conduct;
 pub mod example;
@@ -21,6 +22,7 @@ pub use call::{
     Call, Cancels, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts, Question,
     Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
+pub use caller::{Tenant, TenantId};
 pub use code::Code;
 pub use conduct::Conduct;
 pub use failure::Failure;

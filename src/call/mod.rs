@@ -227,7 +227,7 @@ fn failed(failure: Failure) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Question;
+    use crate::base::{Question, Tenant};
 
     /// A nonce is different in each call, and no answer would be found under it.
     #[test]
@@ -239,6 +239,7 @@ mod tests {
             idempotent: true,
             caller_deadline: None,
             own_name: None,
+            tenant: Tenant::ANONYMOUS,
         };
         let request = Request { pool: 0, call, keep: None };
         assert_eq!(question_of(&request, &keep), "a n1");

@@ -10,7 +10,7 @@ use http::request::Parts;
 use hyper::body::Body;
 
 use super::{body, request};
-use crate::base::Failure;
+use crate::base::{Failure, Tenant};
 use crate::config::{CallSettings, LimitSettings, RouteSettings};
 use crate::net::Caller;
 use crate::sync::memory::Memory;
@@ -37,6 +37,8 @@ pub(super) struct Matched<'a> {
     pub(super) head: &'a Parts,
     pub(super) caller_deadline: Option<Instant>,
     pub(super) caller: &'a Caller,
+    /// Whose request it is.
+    pub(super) tenant: Tenant,
     /// Where the session is noted that begins with the request.
     pub(super) new_session: &'a RefCell<Option<String>>,
 }

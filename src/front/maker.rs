@@ -12,7 +12,7 @@ use super::json_rpc::{self, Purpose};
 use super::parameters::{Body, Sources};
 use super::question::{self, Material};
 use super::{Front, body, request};
-use crate::base::{Call, Failure};
+use crate::base::{Call, Failure, Tenant};
 use crate::call::{Keep, Request as Asking};
 use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
 use crate::sync::bulk::{LARGE, apart};
@@ -25,6 +25,7 @@ pub(super) struct Maker<'a> {
     wire: &'a WireSettings,
     head: &'a Parts,
     caller_deadline: Option<Instant>,
+    tenant: Tenant,
 }
 
 impl Front {
@@ -35,18 +36,18 @@ impl Front {
         bytes: &Bytes,
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Matched { route, call, head, caller_deadline, .. } = matched;
+        let Matched { route, call, head, caller_deadline, tenant, .. } = matched;
         let pool = &self.pools[call.pool];
         if bytes.len() <= LARGE {
             let wire = &pool.program.wire;
-            return make(&Maker { route, call, wire, head, caller_deadline }, bytes);
+            return make(&Maker { route, call, wire, head, caller_deadline, tenant }, bytes);
         }
         let (route, pool) = (Arc::clone(route), Arc::clone(pool));
         let (head, bytes) = (head.clone(), bytes.clone());
         apart(move || {
             let RouteAction::Call(call) = &route.action else { unreachable!("it makes calls") };
             let (wire, head) = (&pool.program.wire, &head);
-            make(&Maker { route: &route, call, wire, head, caller_deadline }, &bytes)
+            make(&Maker { route: &route, call, wire, head, caller_deadline, tenant }, &bytes)
         })
         .await
     }
@@ -75,6 +76,7 @@ pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure
         idempotent: call.idempotent,
         caller_deadline: maker.caller_deadline,
         own_name: None,
+        tenant: maker.tenant,
     };
     Ok(Asking { pool: call.pool, call: call_of_it, keep })
 }

@@ -50,7 +50,7 @@ pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
 use self::said::Said;
-use crate::base::{Failure, Timing};
+use crate::base::{Failure, Tenant, Timing};
 use crate::call::{Answer, CacheUse, Calls};
 use crate::config::{
     CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
@@ -272,6 +272,7 @@ impl Front {
             head,
             caller_deadline,
             caller,
+            tenant: Tenant::ANONYMOUS,
             new_session: &incoming.new_session,
         };
         if self.routes[index].json_rpc {

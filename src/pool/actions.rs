@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::{CallId, Conduct, Failure, Timing, WorkerId};
+use crate::base::{CallId, Conduct, Failure, Tenant, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
 /// One thing that the shell must do.
@@ -97,6 +97,8 @@ pub struct NewCall<P> {
     pub idempotent: bool,
     /// When its caller stops waiting.
     pub caller_deadline: Option<Instant>,
+    /// Whose call it is.
+    pub tenant: Tenant,
 }
 
 /// Why a worker was lost.

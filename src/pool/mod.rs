@@ -196,6 +196,7 @@ impl Pool {
             bytes: call.question.text.len(),
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
+            tenant: call.tenant,
             payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox)),
         };
         let arrived = self.state.borrow_mut().arrive(now, new);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::base::{CallId, Failure, Tenant, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, NewCall};
@@ -71,7 +71,13 @@ impl Counter {
     fn comes(&mut self, caller: usize) {
         self.came[caller] += 1;
         assert!(self.came[caller] < 100, "caller {caller} comes for ever");
-        let call = NewCall { payload: caller, bytes: 1, idempotent: true, caller_deadline: None };
+        let call = NewCall {
+            payload: caller,
+            bytes: 1,
+            idempotent: true,
+            caller_deadline: None,
+            tenant: Tenant::ANONYMOUS,
+        };
         if let Err((_, failure)) = self.state.arrive(self.now, call) {
             self.told(caller, &failure);
         }
@@ -175,7 +181,13 @@ fn calls_that_ran_over_tell_how_long_the_next_may_take() {
     story.pass(30_000);
     story.ready(2);
     assert_eq!(story.call("b"), ["give b to 2"]);
-    let call = NewCall { payload: "c", bytes: 1, idempotent: true, caller_deadline: None };
+    let call = NewCall {
+        payload: "c",
+        bytes: 1,
+        idempotent: true,
+        caller_deadline: None,
+        tenant: Tenant::ANONYMOUS,
+    };
     let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
     let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };
     assert!(retry_after >= Duration::from_secs(30), "{retry_after:?}");
@@ -186,7 +198,13 @@ fn told_after(millis: u64) -> Duration {
     let mut story = Story::of(Rules { queue_length: 0, ..rules() });
     assert_eq!(story.call("first"), ["give first to 1"]);
     story.pass_unnoticed(millis);
-    let call = NewCall { payload: "b", bytes: 1, idempotent: true, caller_deadline: None };
+    let call = NewCall {
+        payload: "b",
+        bytes: 1,
+        idempotent: true,
+        caller_deadline: None,
+        tenant: Tenant::ANONYMOUS,
+    };
     let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
     let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };
     retry_after

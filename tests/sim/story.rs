@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, WorkerId};
+use httpipe::testing::base::{CallId, Tenant, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, Loss, NewCall};
@@ -114,12 +114,24 @@ impl Story {
         deadline: Option<Duration>,
     ) -> Vec<String> {
         let caller_deadline = deadline.map(|after| self.now + after);
-        self.enter(NewCall { payload: name, bytes: 10, idempotent, caller_deadline })
+        self.enter(NewCall {
+            payload: name,
+            bytes: 10,
+            idempotent,
+            caller_deadline,
+            tenant: Tenant::ANONYMOUS,
+        })
     }
 
     /// A call with a question of this size.
     pub(crate) fn arrive_with(&mut self, name: Name, bytes: usize) -> Vec<String> {
-        self.enter(NewCall { payload: name, bytes, idempotent: true, caller_deadline: None })
+        self.enter(NewCall {
+            payload: name,
+            bytes,
+            idempotent: true,
+            caller_deadline: None,
+            tenant: Tenant::ANONYMOUS,
+        })
     }
 
     fn enter(&mut self, call: NewCall<Name>) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::base::{CallId, Failure, Tenant, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, Loss, NewCall};
@@ -280,7 +280,13 @@ impl World {
         let in_a_hurry = self.draw(self.weather.in_a_hurry);
         let caller_deadline = in_a_hurry.then(|| now + spread(&mut self.rng, (1, 10_000_000)));
         let bytes = self.rng.usize(..30);
-        let new = NewCall { payload: serial, bytes, idempotent, caller_deadline };
+        let new = NewCall {
+            payload: serial,
+            bytes,
+            idempotent,
+            caller_deadline,
+            tenant: Tenant::ANONYMOUS,
+        };
         match self.state.arrive(now, new) {
             Ok(id) => {
                 self.oracle.accepted(id, idempotent, caller_deadline);
