@@ -53,8 +53,8 @@ pub mod testing {
     }
     pub mod config {
         pub use crate::config::{
-            CacheSettings, Config, ConfigSource, Framing, InFlight, LaunchSettings, Matching,
-            PoolSettings, ReplyShape, RouteAction, StreamEnd,
+            CacheSettings, Config, ConfigSource, Fence, Framing, InFlight, LaunchSettings,
+            Matching, PoolSettings, ReplyShape, RouteAction, StreamEnd,
         };
     }
     pub mod front {

@@ -7,6 +7,7 @@ mod examine;
 mod finding;
 mod framings;
 mod functions;
+mod privileges;
 mod process;
 mod questions;
 mod record;
@@ -122,7 +123,8 @@ async fn check_pool(
     }
     say("
 ");
-    let findings = diagnosis.findings();
+    let mut findings = diagnosis.findings();
+    findings.extend(privileges::findings(pool));
     for finding in &findings {
         say(&finding.shown());
     }

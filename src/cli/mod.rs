@@ -26,6 +26,7 @@ use crate::config::flags::{Command, CommandLine, Options, ServeArguments, Typed}
 use crate::config::key_flags::{self, command_line};
 use crate::config::{ConfigSource, Problems, Secrets};
 use crate::server::Mode;
+use crate::worker::own;
 
 /// The exit code of a failure while running.
 const FAILED: u8 = 1;
@@ -38,6 +39,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     if arguments.first().is_some_and(|first| first == "demo-worker") {
         return demo_worker::main(arguments.into_iter().skip(1));
     }
+    // What runs from here on may know secrets. A worker of this user must not read them.
+    own::hide_memory();
     let line = std::iter::once(OsString::from("httpipe")).chain(arguments.iter().cloned());
     let parsed = command_line()
         .try_get_matches_from(line)

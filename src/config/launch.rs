@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use super::fence::Fence;
 use super::file::PoolFile;
 use super::glob::Glob;
 use super::pool::LaunchSettings;
@@ -47,7 +48,8 @@ pub fn resolve(
     base: &Path,
     inherited: &Environment,
 ) -> Result<LaunchSettings, Vec<Problem>> {
-    let Surroundings { dir, env, watch } = surroundings(pool, path, places, base, inherited)?;
+    let Surroundings { dir, env, watch, fence } =
+        surroundings(pool, path, places, base, inherited)?;
     let command = path.key("command");
     let Some((name, arguments)) = pool.command.split_first() else { return Err(Vec::new()) };
     match find(name, &dir, search_path(&env)) {
@@ -60,6 +62,7 @@ pub fn resolve(
             tty: pool.tty,
             watch,
             files: None,
+            fence,
         }),
         Err((message, hint)) => {
             let first = command.index(0);
@@ -87,6 +90,8 @@ pub(super) struct Surroundings {
     pub env: Environment,
     /// The files that `watch` names.
     pub watch: Vec<Glob>,
+    /// What it is kept from.
+    pub fence: Fence,
 }
 
 /// Resolves where a program of a pool runs.
@@ -103,6 +108,7 @@ pub(super) fn surroundings(
 ) -> Result<Surroundings, Vec<Problem>> {
     let mut problems = check_texts(pool, path, places);
     let watch = globs(pool, path, places, &mut problems);
+    let fence = fence(pool, path, places, &mut problems);
     let dir = base.join(&pool.dir);
     let dir = dir.canonicalize().or_else(|error| {
         // A missing directory is reported below, with the path as it was written.
@@ -122,7 +128,7 @@ pub(super) fn surroundings(
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Surroundings { dir, env: environment(pool, inherited), watch })
+    Ok(Surroundings { dir, env: environment(pool, inherited), watch, fence })
 }
 
 /// Looks at the files of a program.
@@ -198,6 +204,21 @@ fn globs(
         }
     }
     globs
+}
+
+/// Reads what the program is kept from.
+fn fence(pool: &PoolFile, path: &KeyPath, places: &Places, problems: &mut Vec<Problem>) -> Fence {
+    match pool.sandbox {
+        None => Fence::Usual,
+        Some(false) => Fence::Off,
+        Some(true) => {
+            let place = places.value(&path.key("sandbox"));
+            let message = "this version cannot keep a program from files and networks";
+            let hint = "leave `sandbox` out, or write `sandbox = false`";
+            problems.push(Problem::new(place, message).hint(hint));
+            Fence::Usual
+        }
+    }
 }
 
 fn usable_dir(dir: &Path) -> io::Result<()> {
@@ -290,6 +311,11 @@ pub(super) fn find(name: &str, dir: &Path, search: &OsStr) -> Result<PathBuf, (S
             Err((message, format!("PATH is {}", search.to_string_lossy())))
         }
     }
+}
+
+/// Returns the program that a word in a command would be, if there is one.
+pub fn program_at(word: &str, launch: &LaunchSettings) -> Option<PathBuf> {
+    find(word, &launch.dir, search_path(&launch.env)).ok()
 }
 
 fn runnable(program: &Path) -> io::Result<()> {

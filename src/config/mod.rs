@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod check;
+pub mod fence;
 pub mod file;
 pub mod findings;
 pub mod flags;
@@ -32,6 +33,7 @@ pub mod tree;
 pub mod words;
 pub mod written;
 
+pub use fence::Fence;
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
 pub use load::ConfigSource;

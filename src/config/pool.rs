@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fence::Fence;
 use super::framing::{Framing, Framings, IdNames, Matching};
 use super::glob::Glob;
 use super::stamp::Stamps;
@@ -89,6 +90,8 @@ pub struct LaunchSettings {
     pub watch: Vec<Glob>,
     /// The files that `arguments` stand for; `None`: the arguments themselves may name files.
     pub files: Option<Vec<PathBuf>>,
+    /// What it is kept from.
+    pub fence: Fence,
 }
 
 impl LaunchSettings {
@@ -306,6 +309,7 @@ impl PoolSettings {
             tty: false,
             watch: vec![],
             files: None,
+            fence: Fence::default(),
         };
         let start = StartSettings { ready: None, hello: vec![], probe: None };
         let wire = WireSettings {
@@ -359,7 +363,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 30] = [
+    const CHANGES: [(&str, &str, &str); 31] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -378,6 +382,7 @@ mod tests {
         ("probe", "{ send = \"x\" }", ""),
         ("env", "{ A = \"x\" }", ""),
         ("clear_env", "true", ""),
+        ("sandbox", "false", ""),
         ("dir", "\"/\"", ""),
         ("stop_grace", "\"1s\"", ""),
         ("message_max", "\"1KiB\"", ""),

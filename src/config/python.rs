@@ -82,6 +82,7 @@ pub fn resolve(
         tty: false,
         watch: around.watch,
         files: Some(Vec::new()),
+        fence: around.fence,
     };
     let shown = format!("{} ({})", launch.program.display(), interpreter.why);
     let problem = |(message, hint): (String, String)| {

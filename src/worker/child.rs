@@ -51,6 +51,8 @@ pub(super) struct NewChild<'a> {
     pub(super) streams: &'a TheirEnds,
     /// The soft limit of open files that it gets, if that is less than ours; 0: ours.
     pub(super) files: u64,
+    /// It keeps its user even if it is set-uid, and leaves no core file.
+    pub(super) keeps_user: bool,
 }
 
 /// What the child reads.
@@ -64,6 +66,7 @@ struct Orders {
     streams: [RawFd; 3],
     server: libc::pid_t,
     files: Option<libc::rlimit>,
+    keeps_user: bool,
 }
 
 impl Image {
@@ -98,6 +101,7 @@ impl NewChild<'_> {
                 .map(AsRawFd::as_raw_fd),
             server: getpid().as_raw_pid(),
             files: lower_limit(self.files),
+            keeps_user: self.keeps_user,
         };
         run(&orders)
     }
@@ -183,6 +187,9 @@ unsafe fn become_program(orders: &Orders) {
         if let Some(files) = &orders.files {
             libc::setrlimit(libc::RLIMIT_NOFILE, files);
         }
+        if orders.keeps_user && !keep_user() {
+            return;
+        }
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         let mut signal = 1;
@@ -195,5 +202,21 @@ unsafe fn become_program(orders: &Orders) {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         libc::execve(orders.program, orders.arguments, orders.environment);
+    }
+}
+
+/// Makes sure that this process and its descendants never become another user by what they execute,
+/// and that it leaves no core file unless it asks for one. Returns false if the kernel refuses.
+#[expect(unsafe_code, reason = "system calls between clone and exec")]
+pub(super) fn keep_user() -> bool {
+    // SAFETY: nothing here allocates, locks or panics, and all that is changed belongs to this
+    // process.
+    unsafe {
+        let mut core: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_CORE, &raw mut core) == 0 && core.rlim_cur > 0 {
+            core.rlim_cur = 0;
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const core);
+        }
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     }
 }

@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::ending::{end_of, has_ended, watched};
-use super::own::start_guard;
+use super::own::{self, start_guard};
 use super::shim;
 
 /// How long to wait before the next guard is watched, so that one that cannot live is not started
@@ -292,6 +292,7 @@ pub fn main() -> ExitCode {
     // The name that `ps` shows. Started as `/proc/self/exe`, it would be called `exe`.
     rustix::thread::set_name(c"httpipe-guard").ok();
     shim::close_inherited();
+    own::hide_memory();
     let mut groups = HashSet::new();
     for line in io::stdin().lock().lines() {
         // After a read error no further line can be trusted, so it counts as the end.

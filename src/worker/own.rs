@@ -13,11 +13,17 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::DumpableBehavior;
+
 use super::child::{self, Image, NewChild, TheirEnds};
 use crate::config::LaunchSettings;
 
 /// The first argument that makes our binary the shim.
 pub(super) const SHIM: &str = "__exec";
+/// What the shim is told about a program that keeps its user.
+pub(super) const KEEPS_USER: &str = "keep";
+/// What the shim is told about a program that may become another user.
+const NO_FENCE: &str = "off";
 /// The first argument that makes our binary the guard.
 pub(super) const GUARD: &str = "__guard";
 
@@ -76,6 +82,14 @@ pub fn note_file_limit(soft: u64) {
     FILES_AT_START.store(soft, Ordering::Relaxed);
 }
 
+/// Keeps other processes of this user from reading the memory, the environment and the descriptors of
+/// this one, and from tracing it; only root can. So a worker cannot look into its server. A program
+/// that this process starts does not inherit that.
+pub fn hide_memory() {
+    // Refused by no kernel that this runs on. Without it, everything else works.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+}
+
 /// Lays out the child that becomes a program with these streams.
 pub(super) fn new_child<'a>(
     binary: &Path,
@@ -85,9 +99,11 @@ pub(super) fn new_child<'a>(
 ) -> io::Result<NewChild<'a>> {
     let files = FILES_AT_START.load(Ordering::Relaxed);
     let (server, limit) = (std::process::id().to_string(), files.to_string());
+    let keeps_user = launch.fence.keeps_user();
     let name = OsStr::new(&launch.name);
     let arguments = || launch.arguments.iter().map(OsStr::new);
-    let to_shim = [SHIM, token.as_str(), &server, &limit].map(OsStr::new);
+    let fence = if keeps_user { KEEPS_USER } else { NO_FENCE };
+    let to_shim = [SHIM, token.as_str(), &server, &limit, fence].map(OsStr::new);
     // The directory is an argument so that the shim can say in words what is wrong with it.
     let to_shim = std::iter::once(OsStr::new("httpipe")).chain(to_shim).chain([
         launch.dir.as_os_str(),
@@ -107,6 +123,7 @@ pub(super) fn new_child<'a>(
         dir: child::text(launch.dir.as_os_str())?,
         streams,
         files,
+        keeps_user,
     })
 }
 

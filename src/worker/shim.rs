@@ -1,7 +1,7 @@
 //! The shim: what our binary does in a new process that could not become the program at once (`child`):
 //! it tries again, and says why it cannot.
 //!
-//! `httpipe __exec TOKEN SERVER FILES DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
+//! `httpipe __exec TOKEN SERVER FILES FENCE DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors
 //! but 0, 1 and 2, and starts with no signal ignored or blocked. If the program cannot be run, the
 //! shim writes one line with the TOKEN to stderr and ends with code 127 (not found) or 126.
@@ -17,7 +17,8 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
-use super::own::{command, shim_line_prefix};
+use super::child::keep_user;
+use super::own::{KEEPS_USER, command, shim_line_prefix};
 
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
@@ -25,9 +26,11 @@ const NOT_RUNNABLE: u8 = 126;
 /// Becomes the program that `arguments` (those after `__exec`) name. Returns only if it cannot.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut next = || arguments.next();
-    let (Some(token), Some(server), Some(files), Some(dir), Some(program), Some(name)) =
-        (next(), next(), next(), next(), next(), next())
+    let (Some(token), Some(server), Some(files), Some(fence)) = (next(), next(), next(), next())
     else {
+        return ExitCode::from(NOT_RUNNABLE);
+    };
+    let (Some(dir), Some(program), Some(name)) = (next(), next(), next()) else {
         return ExitCode::from(NOT_RUNNABLE);
     };
     let reason = match die_with(&server) {
@@ -35,7 +38,12 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             reset_signals();
             restore_file_limit(&files);
             close_inherited_on_exec();
-            become_program(Path::new(&dir), Path::new(&program), &name, arguments)
+            if fence == KEEPS_USER && !keep_user() {
+                let text = "the kernel does not keep it from becoming another user".to_owned();
+                Reason { text, code: NOT_RUNNABLE }
+            } else {
+                become_program(Path::new(&dir), Path::new(&program), &name, arguments)
+            }
         }
         Err(error) => Reason {
             text: format!("cannot be tied to the server: {}", in_words(&error)),

@@ -351,3 +351,27 @@ fn which_python_serves_functions_is_shown_with_the_reason() {
     link(&below, "app/.venv");
     says(&below.run(&["check"]), 0, &["[dir]/app/.venv/bin/python, .venv beside the module\n"]);
 }
+
+/// Only root can give a file away.
+#[test]
+fn a_program_that_loses_its_privilege_is_told_with_the_way_out() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let room = Room::new();
+    let program = room.dir.join("become");
+    std::fs::copy("/bin/cat", &program).expect("it can be copied");
+    if chown(&program, Some(65_534), None).is_err() {
+        #[expect(clippy::print_stderr, reason = "it tells the developer what was skipped")]
+        {
+            eprintln!("SKIPPED: only root can give a file away");
+        }
+        return;
+    }
+    let set_uid = std::fs::Permissions::from_mode(0o4755);
+    std::fs::set_permissions(&program, set_uid).expect("it is ours to change");
+    let said = room.run(&["check", "--", "./become"]);
+    says(&said, 0, &["become` is set-uid, which has no effect in a worker", "`sandbox = false`"]);
+    let said = room.run(&["check", "--", "env", "./become"]);
+    says(&said, 0, &["become` is set-uid"]);
+    let said = room.run(&["check", "--sandbox=false", "--", "./become"]);
+    assert!(!said.contains("set-uid"), "{said}");
+}

@@ -6,8 +6,10 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use httpipe::testing::config::{Fence, LaunchSettings};
 use httpipe::testing::worker::process::Exit;
 use httpipe::testing::worker::spawn::spawn;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{BINARY, guard, read_line, read_to_end, run, shell};
 
@@ -22,6 +24,21 @@ async fn a_program_has_no_descriptor_but_its_three_streams() {
     let outcome = run(&shell("readlink /proc/self/fd/3")).await;
     assert_eq!(outcome.stdout, "");
     drop(stray);
+}
+
+#[tokio::test]
+async fn a_program_never_becomes_another_user_unless_its_fence_is_off() {
+    let most = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: most, maximum: most }).expect("it may be raised");
+    let core = most.map_or("unlimited".to_owned(), |most| (most / 512).to_string());
+    for (fence, expected) in [
+        (Fence::Usual, "0\nNoNewPrivs:\t1\n".to_owned()),
+        (Fence::Off, format!("{core}\nNoNewPrivs:\t0\n")),
+    ] {
+        let script = "ulimit -Sc; grep NoNewPrivs /proc/self/status";
+        let launch = LaunchSettings { fence, ..shell(script) };
+        assert_eq!(run(&launch).await.stdout, expected);
+    }
 }
 
 #[tokio::test]
@@ -89,7 +106,19 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 os.execv(sys.argv[1], sys.argv[1:])";
     let server = std::process::id().to_string();
     let output = Command::new("python3")
-        .args(["-c", python, BINARY, "__exec", "t0", &server, "0", "/", "/bin/grep", "grep"])
+        .args([
+            "-c",
+            python,
+            BINARY,
+            "__exec",
+            "t0",
+            &server,
+            "0",
+            "keep",
+            "/",
+            "/bin/grep",
+            "grep",
+        ])
         .args(["-E", "Sig(Ign|Blk)", "/proc/self/status"])
         .output()
         .expect("python3 starts");
@@ -107,7 +136,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
 #[test]
 fn the_shim_does_not_run_the_program_of_a_server_that_has_gone() {
     let output = Command::new(BINARY)
-        .args(["__exec", "t0", "1", "0", "/", "/bin/echo", "echo", "alive"])
+        .args(["__exec", "t0", "1", "0", "keep", "/", "/bin/echo", "echo", "alive"])
         .output()
         .expect("the shim starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
@@ -118,7 +147,18 @@ fn the_shim_does_not_run_the_program_of_a_server_that_has_gone() {
 fn the_umask_is_left_alone() {
     let server = std::process::id().to_string();
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "umask 0027; exec \"$@\"", "sh", BINARY, "__exec", "t0", &server, "0", "/"]);
+    shell.args([
+        "-c",
+        "umask 0027; exec \"$@\"",
+        "sh",
+        BINARY,
+        "__exec",
+        "t0",
+        &server,
+        "0",
+        "keep",
+        "/",
+    ]);
     let output = shell.args(["/bin/sh", "sh", "-c", "umask"]).output().expect("sh starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0027\n");
 }

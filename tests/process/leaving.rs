@@ -100,6 +100,7 @@ fn closed_descriptors_of_the_server_are_open_before_any_pipe() {
             "t0",
             &server,
             "0",
+            "keep",
             "/",
             "/bin/readlink",
             "readlink",

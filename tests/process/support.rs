@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use httpipe::testing::config::LaunchSettings;
+use httpipe::testing::config::{Fence, LaunchSettings};
 use httpipe::testing::worker::guard::Guard;
 use httpipe::testing::worker::process::Exit;
 use httpipe::testing::worker::spawn::spawn;
@@ -31,6 +31,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
         tty: false,
         watch: vec![],
         files: None,
+        fence: Fence::default(),
     }
 }
 

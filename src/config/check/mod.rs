@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::config::tree::Tree;
-    use crate::config::{AccessSettings, LaunchSettings};
+    use crate::config::{AccessSettings, Fence, LaunchSettings};
     use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
 
     fn checked(text: &str) -> Result<Config, Vec<Problem>> {
@@ -228,6 +228,7 @@ mod tests {
             tty: false,
             watch: Vec::new(),
             files: None,
+            fence: Fence::default(),
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
         let host = Host {

@@ -130,6 +130,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::config::Fence;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::pool::{Import, LaunchSettings};
@@ -173,6 +174,7 @@ mod tests {
             tty: false,
             watch: vec![],
             files: Some(vec![]),
+            fence: Fence::default(),
         };
         let target = PythonTarget::parse("calculate.py:fib").expect("a target");
         let python = PythonSettings { target, fork: None, version: "3.11.7".to_owned(), functions };

@@ -108,6 +108,10 @@ pub struct PoolFile {
     pub env: BTreeMap<String, String>,
     /// Do not pass on the environment of the server; the program gets only what is added to it.
     pub clear_env: bool,
+    /// Whether workers are kept from more than usual. If absent: a program that is set-uid does not
+    /// become another user, and leaves no core file. `false` allows both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<bool>,
     /// The directory that the program runs in, relative to this file.
     pub dir: String,
     /// How long a worker may take to exit after SIGTERM; then it gets SIGKILL.
@@ -314,6 +318,7 @@ impl Default for PoolFile {
             probe: None,
             env: BTreeMap::new(),
             clear_env: false,
+            sandbox: None,
             dir: ".".to_owned(),
             stop_grace: Time::seconds(2),
             message_max: Size::mebibytes(16),
