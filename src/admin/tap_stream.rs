@@ -36,3 +36,22 @@ impl TapStream {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::observe::tap::{Tap, TapWish};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tap_of_which_nothing_comes_ends_after_ten_minutes() {
+        let (tap, reader) = Tap::new(TapWish::default());
+        let mut stream = TapStream::new(reader);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(poll_fn(|context| stream.poll_next(context)).await, None);
+        assert_eq!(begun.elapsed().as_secs(), 600);
+        drop(stream);
+        assert!(tap.is_over());
+    }
+}

@@ -99,6 +99,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
 fn remove(pool: &Rc<Pool>, ending: Ending) {
     let worker = ending.worker;
     pool.metrics.worker_ended(ending.reason, ending.cpu);
+    pool.tap_exit(worker, ending.reason);
     pool.links.remove(ending);
     pool.state.borrow_mut().gone(worker);
     pool.settle(Instant::now());
@@ -135,6 +136,7 @@ async fn live(
         pool.put_in_place(link, pipes);
         return serve_once(pool, link, process).await;
     }
+    pool.let_hear(link, &mut pipes);
     let [stdin, stdout] = pipes.ends();
     let mut watcher = Watcher::new(process.id(), stdin, stdout);
     let ready = tokio::select! {

@@ -157,7 +157,7 @@ impl Pool {
             Silence::Kept => {}
             Silence::Broken(said) => {
                 drop(state);
-                link.order(self.unasked(now, &link, OutOfStep::unasked(&said)));
+                link.order(self.unasked(now, &link, pipes.unasked(&said)));
                 return false;
             }
             Silence::Closed => {

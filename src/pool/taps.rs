@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Pool;
 use super::links::Link;
-use crate::base::{CallId, Timing, WorkerId};
+use crate::base::{CallId, ExitReason, Timing, WorkerId};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::observe::tap::Tap;
 use crate::report::{TapEvent, TapKind};
-use crate::worker::listener::WireListener;
+use crate::worker::listener::{StrayReason, WireListener};
 use crate::worker::pipes::Pipes;
 
 /// The taps of one pool.
@@ -38,9 +38,14 @@ impl Pool {
         });
     }
 
+    /// Lets those who tap hear the pipes of a worker.
+    pub(super) fn let_hear(self: &Rc<Self>, link: &Link, pipes: &mut Pipes) {
+        pipes.listen(self.listener(link.worker));
+    }
+
     /// Puts the pipes of a worker in place, from now on to be given calls.
     pub(super) fn put_in_place(self: &Rc<Self>, link: &Link, mut pipes: Pipes) {
-        pipes.listen(self.listener(link.worker));
+        self.let_hear(link, &mut pipes);
         *link.pipes.borrow_mut() = Some(pipes);
     }
 
@@ -69,6 +74,15 @@ impl Pool {
             event.route = Some(route.label().to_owned().into());
             event.outcome = Some(outcome.label().into());
             event.work = Some(timing.work);
+            tap.push(event);
+        }
+    }
+
+    /// Tells taps that a worker has ended.
+    pub(super) fn tap_exit(&self, worker: WorkerId, reason: ExitReason) {
+        for tap in &*self.taps.0.borrow() {
+            let mut event = self.tap_event(TapKind::Exit, Some(worker), None, &[], tap);
+            event.outcome = Some(reason.label().into());
             tap.push(event);
         }
     }
@@ -131,7 +145,12 @@ impl WireListener for WorkerListener {
         self.tell(TapKind::Answer, message, Some(call));
     }
 
-    fn stray(&self, message: &[u8]) {
-        self.tell(TapKind::Stray, message, None);
+    fn stray(&self, message: &[u8], why: StrayReason) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        for tap in &*pool.taps.0.borrow() {
+            let mut event = pool.tap_event(TapKind::Stray, Some(self.worker), None, message, tap);
+            event.outcome = Some(why.label().into());
+            tap.push(event);
+        }
     }
 }

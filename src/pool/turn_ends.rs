@@ -13,8 +13,9 @@ use super::links::Link;
 use super::turns::{EndedTurn, REST_EVERY, Turns};
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
+use crate::worker::listener::StrayReason;
 use crate::worker::look::Look;
-use crate::worker::pipes::{OutOfStep, Pipes, shown};
+use crate::worker::pipes::shown;
 use crate::worker::ready::question;
 use crate::worker::turn::{NoAnswer, Written};
 
@@ -28,8 +29,11 @@ impl Pool {
         turns: &Turns,
     ) -> Option<ExitReason> {
         if turns.is_resting() {
-            let said = link.pipes.borrow_mut().as_mut().map(Pipes::take_rest).unwrap_or_default();
-            let reason = self.unasked(now, link, OutOfStep::unasked(&said));
+            let said = link.pipes.borrow_mut().as_mut().map(|pipes| {
+                let said = pipes.take_rest();
+                pipes.unasked(&said)
+            });
+            let reason = self.unasked(now, link, said?);
             self.settle(now);
             return Some(reason);
         }
@@ -86,8 +90,8 @@ impl Pool {
         let mut pipes = link.pipes.borrow_mut();
         let pipes = pipes.as_mut()?;
         if pipes.read_rest() > 0 {
-            let out = OutOfStep::unasked(&pipes.take_rest());
-            let reason = self.unasked(now, link, out);
+            let said = pipes.take_rest();
+            let reason = self.unasked(now, link, pipes.unasked(&said));
             self.settle(now);
             return Some(reason);
         }
@@ -285,6 +289,11 @@ impl Pool {
     /// Logs what was written in a turn that has no answer. Returns the words for the caller.
     fn report_no_answer(&self, link: &Link, call: CallId, no_answer: NoAnswer) -> String {
         let NoAnswer { detail, written, .. } = no_answer;
+        if let Some(pipes) = &*link.pipes.borrow() {
+            for message in &written {
+                pipes.tell_stray(message, StrayReason::Mismatch);
+            }
+        }
         let said: Vec<String> = written.iter().map(|message| shown(message)).collect();
         let said = said.join(", then ");
         let asked = self.state.borrow().payload(call).map_or(0, |entry| entry.question.text.len());

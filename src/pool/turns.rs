@@ -135,7 +135,8 @@ impl Turns {
     ) -> Result<u64, OutOfStep> {
         let mut state = self.now.borrow_mut();
         let Now::Asked { turn, written, has_all_parts, .. } = &mut *state else {
-            return Err(OutOfStep::unasked(&pipes.take_rest()));
+            let said = pipes.take_rest();
+            return Err(pipes.unasked(&said));
         };
         let mut late = 0;
         match parts {

@@ -29,7 +29,9 @@ pub struct TapEvent {
     /// The first 4 KiB of them, or what they look like, if contents are masked. What is not UTF-8 is
     /// written as `\xff`.
     pub text: String,
-    /// Of the end of a call: how it ended, as in `httpipe_calls_total`.
+    /// Of the end of a call: how it ended, as in `httpipe_calls_total`. Of the end of a worker: why, as
+    /// in `httpipe_worker_exits_total`. Of a message that answers no call: `unasked`, `aside` (which the
+    /// protocol allows), `late` or `mismatch`.
     pub outcome: Option<Cow<'static, str>>,
     /// Of the end of a call: how long it was in its worker.
     #[serde(rename = "work_seconds", with = "seconds::optional")]
@@ -52,4 +54,6 @@ pub enum TapKind {
     Stray,
     /// A call ended.
     End,
+    /// A worker ended.
+    Exit,
 }

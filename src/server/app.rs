@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
+use super::taps::OpenTaps;
 use crate::base::ExitReason;
 use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Gateway, RemoteGateway};
@@ -70,6 +71,7 @@ pub(super) struct Server {
     is_private: bool,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
+    taps: OpenTaps,
     /// Held during a reload, so that there is one at a time.
     pub(super) reloading: Mutex<()>,
 }
@@ -101,6 +103,7 @@ impl Server {
         let prepared = common.prepare(Arc::new(config), editions);
         let new = Generation::new(prepared, pools, &cache, &services.tasks);
         let remote = new.remote(&services.tasks);
+        let taps = OpenTaps::new(Arc::clone(&services.metrics));
         Rc::new(Self {
             current: RefCell::new(Rc::new(new)),
             remote: watch::Sender::new(remote),
@@ -113,6 +116,7 @@ impl Server {
             draining: Cell::new(false),
             is_private,
             pools: RefCell::new(living),
+            taps,
             reloading: Mutex::new(()),
         })
     }
@@ -151,6 +155,11 @@ impl Server {
 
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// The taps that are open.
+    pub(super) fn taps(&self) -> &OpenTaps {
+        &self.taps
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -201,6 +210,7 @@ impl Server {
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Rc::downgrade(&pool));
+        self.taps.hear(&pool);
         pool
     }
 

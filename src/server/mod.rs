@@ -14,6 +14,7 @@ mod diagnoses;
 mod listeners;
 mod operator;
 mod reload;
+mod taps;
 mod threads;
 mod watch;
 

@@ -1,6 +1,5 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,20 +29,12 @@ pub(super) struct AdminDesk {
     listen: Vec<String>,
     started: Instant,
     meter: Meter,
-    /// How many taps are open.
-    taps: Rc<Cell<usize>>,
 }
 
 impl AdminDesk {
     /// Creates the desk of this server, whose callers connect at `listen`.
     pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
-        Self {
-            server,
-            listen,
-            started: Instant::now(),
-            meter: Meter::default(),
-            taps: Rc::default(),
-        }
+        Self { server, listen, started: Instant::now(), meter: Meter::default() }
     }
 }
 
@@ -146,27 +137,11 @@ impl Operator for AdminDesk {
     }
 
     fn taps(&self) -> usize {
-        self.taps.get()
+        self.server.taps().len()
     }
 
     fn attach_tap(&self, tap: &Rc<Tap>) -> bool {
-        let wished = tap.wish().pool.as_ref();
-        let mut pools = self.server.living();
-        pools.retain(|pool| wished.is_none_or(|name| *name == pool.name()));
-        for pool in &pools {
-            pool.attach_tap(tap);
-        }
-        if pools.is_empty() {
-            return false;
-        }
-        let (taps, metrics) = (Rc::clone(&self.taps), Arc::clone(self.server.metrics()));
-        taps.set(taps.get() + 1);
-        metrics.taps(taps.get());
-        tap.at_end(move || {
-            taps.set(taps.get() - 1);
-            metrics.taps(taps.get());
-        });
-        true
+        self.server.taps().open(tap, &self.server.living())
     }
 
     async fn measure(&self) {

@@ -6,6 +6,31 @@ use std::fmt;
 
 use crate::base::CallId;
 
+/// Why a message answers no call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrayReason {
+    /// Nothing was asked.
+    Unasked,
+    /// The protocol lets the worker write it: a notification, or a question of its own.
+    Aside,
+    /// Nobody waits for the answer any longer.
+    Late,
+    /// It cannot be the answer that is due.
+    Mismatch,
+}
+
+impl StrayReason {
+    /// Returns the word for it in the events of `/tap`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unasked => "unasked",
+            Self::Aside => "aside",
+            Self::Late => "late",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
 /// Hears what goes through the pipes of one worker. It copies what it wants to keep, and returns
 /// soon.
 pub trait WireListener: fmt::Debug {
@@ -19,6 +44,6 @@ pub trait WireListener: fmt::Debug {
     /// This message was cut from them, and answers this call.
     fn cut(&self, message: &[u8], call: CallId);
 
-    /// This message was cut from them, and answers no call.
-    fn stray(&self, message: &[u8]);
+    /// This was cut from them, and answers no call for this reason.
+    fn stray(&self, message: &[u8], why: StrayReason);
 }

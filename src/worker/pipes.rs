@@ -23,7 +23,7 @@ use tokio::net::unix::pipe;
 pub use self::found::{Dropped, Heard, Silence};
 pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
-use super::listener::WireListener;
+use super::listener::{StrayReason, WireListener};
 use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
@@ -171,7 +171,12 @@ impl Pipes {
         let mut bytes = [0; 512];
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes)) {
             Ok(0) => Silence::Closed,
-            Ok(count) => Silence::Broken(Bytes::copy_from_slice(&bytes[..count])),
+            Ok(count) => {
+                if let Some(listener) = &self.listener {
+                    listener.read(&bytes[..count]);
+                }
+                Silence::Broken(Bytes::copy_from_slice(&bytes[..count]))
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Silence::Kept,
             Err(_) => Silence::Closed,
         }
@@ -246,6 +251,19 @@ impl Pipes {
         }
     }
 
+    /// Returns the fault of a worker that wrote this while nothing was asked, and tells who listens.
+    pub fn unasked(&self, said: &[u8]) -> OutOfStep {
+        self.tell_stray(said, StrayReason::Unasked);
+        OutOfStep::unasked(said)
+    }
+
+    /// Tells who listens that this answers no call.
+    pub fn tell_stray(&self, message: &[u8], why: StrayReason) {
+        if let Some(listener) = &self.listener {
+            listener.stray(message, why);
+        }
+    }
+
     /// Returns an upper bound of the bytes that the worker wrote and that were not read yet.
     pub fn left_to_read(&self) -> usize {
         // For a pseudo-terminal the kernel reports only a part, but all of it fits into one read.
@@ -269,7 +287,7 @@ impl Pipes {
                 self.incoming = BytesMut::from(&self.incoming[..]);
             }
             if self.correlator.is_empty() && !self.correlator.may_speak() {
-                return Err(OutOfStep::unasked(&message));
+                return Err(self.unasked(&message));
             }
             if message.len() > LARGE
                 && let Some(reader) = self.correlator.reader()
@@ -283,7 +301,7 @@ impl Pipes {
         self.refuse();
         // With `json-id`, which may speak unasked, this can be the first half of a notification.
         if !self.incoming.is_empty() && self.correlator.is_empty() && !self.correlator.may_speak() {
-            return Err(OutOfStep::unasked(&self.incoming));
+            return Err(self.unasked(&self.incoming));
         }
         Ok(None)
     }
@@ -315,7 +333,13 @@ impl Pipes {
                 Received::Answer { token, .. } | Received::Aside { token, .. } => {
                     listener.cut(said, *token);
                 }
-                _ => listener.stray(said),
+                Received::Notification | Received::WorkerAsks { .. } => {
+                    listener.stray(said, StrayReason::Aside);
+                }
+                Received::Late { .. } => listener.stray(said, StrayReason::Late),
+                Received::Stray(_) | Received::Mismatch(_) => {
+                    listener.stray(said, StrayReason::Mismatch);
+                }
             }
         }
         match received {
@@ -377,6 +401,7 @@ impl Pipes {
                 Ok(Heard { call: token, answer: text, question, proven: true, share })
             }
             Received::Mismatch(detail) => {
+                self.tell_stray(&said, StrayReason::Mismatch);
                 Err(OutOfStep { fault: Fault::Mismatch, detail, said: Some(shown(&said)) })
             }
             Received::Aside { .. }
@@ -410,6 +435,7 @@ impl Pipes {
             let count = read.unwrap_or(0);
             self.incoming.extend_from_slice(&bytes[..count]);
             self.read += count as u64;
+            self.tell_read(count);
             all += count;
             // A pipe is read in full unless it is empty; a terminal may give less.
             if count == 0 || all > READ_ROOM {

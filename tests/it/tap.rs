@@ -123,5 +123,100 @@ fn workers_that_come_later_are_tapped() {
     server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
     assert_eq!(server.answers("hello").status, 200);
     let pieces = exchange(&mut stream);
-    assert_eq!((&pieces[0]["text"], &pieces[0]["worker"]), (&"aaaaa\n".into(), &2.into()));
+    let (exit, wrote) = (&pieces[0], &pieces[1]);
+    assert_eq!((&exit["outcome"], &exit["worker"]), (&"crash".into(), &1.into()));
+    assert_eq!((&wrote["text"], &wrote["worker"]), (&"aaaaa\n".into(), &2.into()));
+}
+
+/// Returns the first piece of this kind.
+fn first(stream: &mut Connection, kind: &str) -> Value {
+    loop {
+        let piece = piece(stream);
+        if piece["kind"] == kind {
+            return piece;
+        }
+    }
+}
+
+#[test]
+fn what_nobody_asked_for_is_shown_with_what_became_of_its_worker() {
+    // Its answer proves the question, so what is too much is found by itself.
+    let script = "import sys\nfor line in sys.stdin:\n    \
+                  print(line.strip() + '|a')\n    print('Half 7', end='', flush=True)";
+    let plan = Server::with("workers = 1\nretries = 0\nreply = \"{input}|{result}\"");
+    let plan = plan.worker("python3 w.py").file("w.py", script);
+    let server = plan.top("admin_token = \"secret\"").start_unready();
+    let mut seeing = tap(&server, "", &[TOKEN]);
+    let mut masked = tap(&server, "?masked&failed", &[TOKEN]);
+    server.answers("a");
+    let stray = first(&mut seeing, "stray");
+    assert_eq!((&stray["text"], &stray["outcome"]), (&"Half 7".into(), &"unasked".into()));
+    let exit = first(&mut seeing, "exit");
+    assert_eq!((&exit["worker"], &exit["outcome"]), (&stray["worker"], &"unasked_output".into()));
+    assert_eq!(first(&mut masked, "stray")["text"], "aaaa 9");
+    assert_eq!(first(&mut masked, "exit")["text"], "");
+}
+
+/// A worker that takes turns is read in other places: right before its next question, for one.
+#[test]
+fn what_is_said_between_two_turns_is_shown() {
+    let script = "import os, sys, threading\n\
+                  def late():\n    os.write(1, b'Loading...\\n')\n    open('said', 'w')\n\
+                  for line in sys.stdin:\n    os.write(1, line.encode())\n    \
+                  if line == 'then speak\\n': threading.Timer(0.3, late).start()";
+    let plan = Server::with("workers = 1").worker("python3 w.py").file("w.py", script);
+    let server = plan.top("admin_token = \"secret\"").start_unready();
+    let mut stream = tap(&server, "", &[TOKEN]);
+    assert_eq!(server.answers("then speak").status, 200);
+    exchange(&mut stream);
+    server.wait_until("it has spoken", |server| server.dir().join("said").exists());
+    assert_eq!(server.answers("next").status, 200);
+    let [read, stray, exit] = ["read", "stray", "exit"].map(|kind| first(&mut stream, kind));
+    assert_eq!((&read["text"], &stray["text"]), (&"Loading...\n".into(), &"Loading...\n".into()));
+    assert_eq!(
+        (&stray["outcome"], &exit["outcome"]),
+        (&"unasked".into(), &"unasked_output".into())
+    );
+}
+
+#[test]
+fn what_is_too_much_for_an_answer_is_shown() {
+    let server = server("workers = 1");
+    let mut stream = tap(&server, "", &[TOKEN]);
+    assert_eq!(server.answers("twice b").code(), "bad_answer");
+    for _ in 0..2 {
+        let stray = first(&mut stream, "stray");
+        assert_eq!((&stray["text"], &stray["outcome"]), (&"twice b".into(), &"mismatch".into()));
+    }
+}
+
+#[test]
+fn a_pool_that_a_reload_starts_is_tapped_too() {
+    let more = "[pool.other]\ncommand = [\"cat\"]\nworkers = 1\n\
+                [[route]]\nmatch = \"POST /other\"\npool = \"other\"\n";
+    let server = open_server();
+    let mut all = tap(&server, "", &[]);
+    let mut main = tap(&server, "?pool=main", &[]);
+    assert_eq!(server.admin().get("/tap?pool=other").status, 404);
+    server.rewrite("[pool.main]", &format!("{more}[pool.main]"));
+    let reload_until_there_is = |name: &str| {
+        server.signal("HUP");
+        server.wait_until("it was reloaded", |server| {
+            server.status()["pools"].as_array().is_some_and(|all| all[0]["name"] == name)
+        });
+        assert_eq!(server.client().post("/other", "hello").status, 200);
+    };
+    reload_until_there_is("other");
+    let pieces = exchange(&mut all);
+    assert_eq!((&pieces[0]["pool"], &pieces[0]["text"]), (&"other".into(), &"aaaaa\n".into()));
+    // With another name it is another pool, and its workers are new.
+    server.rewrite("pool.other", "pool.renamed");
+    server.rewrite("pool = \"other\"", "pool = \"renamed\"");
+    reload_until_there_is("renamed");
+    let wrote = first(&mut all, "write");
+    assert_eq!((&wrote["pool"], &wrote["text"]), (&"renamed".into(), &"aaaaa\n".into()));
+    // One of these pools alone hears nothing of the others.
+    assert_eq!(server.answers("x").status, 200);
+    let wrote = piece(&mut main);
+    assert_eq!((&wrote["pool"], &wrote["text"]), (&"main".into(), &"a\n".into()));
 }

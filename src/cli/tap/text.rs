@@ -18,7 +18,13 @@ pub(super) fn line(event: &TapEvent, is_raw: bool) -> String {
         TapKind::Write | TapKind::Read if cut > 0 => format!("{}… and more", shown(&event.text)),
         TapKind::Write | TapKind::Read => shown(&event.text),
         TapKind::Answer => format!("answer, {} B", event.bytes),
-        TapKind::Stray => format!("answers no call, {} B: {}", event.bytes, shown(&event.text)),
+        TapKind::Stray => {
+            let why = stray(event.outcome.as_deref().unwrap_or_default());
+            format!("{why}: {}", shown(&event.text))
+        }
+        TapKind::Exit => {
+            format!("the worker has ended: {}", clean(event.outcome.as_deref().unwrap_or_default()))
+        }
         TapKind::End => {
             let outcome = event.outcome.as_deref().unwrap_or("over");
             let work = event.work.map(|work| format!(" after {}", time(work.as_secs_f64())));
@@ -29,14 +35,14 @@ pub(super) fn line(event: &TapEvent, is_raw: bool) -> String {
         TapKind::Write => '→',
         TapKind::Read => '←',
         TapKind::Answer => '=',
-        TapKind::Stray => '!',
+        TapKind::Stray | TapKind::Exit => '!',
         TapKind::End => '.',
     };
     let worker = event.worker.map(|id| format!("w{id}")).unwrap_or_default();
     let call = clean(event.call.as_deref().unwrap_or_default());
     let route = match event.kind {
         TapKind::Write | TapKind::End => clean(event.route.as_deref().unwrap_or_default()),
-        TapKind::Read | TapKind::Answer | TapKind::Stray => String::new(),
+        TapKind::Read | TapKind::Answer | TapKind::Stray | TapKind::Exit => String::new(),
     };
     let line = format!(
         "{} {} {sign} {} {} {text}",
@@ -46,6 +52,16 @@ pub(super) fn line(event: &TapEvent, is_raw: bool) -> String {
         left(&route, ROUTE)
     );
     line.trim_end().to_owned()
+}
+
+/// Says why a message answers no call.
+fn stray(why: &str) -> &'static str {
+    match why {
+        "unasked" => "said while nothing was asked",
+        "aside" => "said beside its answers",
+        "late" => "answers a call that nobody waits for",
+        _ => "is no answer to its call",
+    }
 }
 
 /// Says how many events the server had to leave out before this one.
@@ -113,21 +129,34 @@ mod tests {
             ..event(TapKind::End, "")
         };
         let unknown = TapEvent { call: None, route: None, ..event(TapKind::Read, "& helo \n\n") };
-        let stray = TapEvent { call: None, route: None, ..event(TapKind::Stray, "Loading…\n") };
+        let stray = TapEvent {
+            call: None,
+            route: None,
+            outcome: Some("unasked".into()),
+            ..event(TapKind::Stray, "Loading…\n")
+        };
+        let exit = TapEvent {
+            call: None,
+            route: None,
+            outcome: Some("unasked_output".into()),
+            ..event(TapKind::Exit, "")
+        };
         let events = [
             event(TapKind::Write, "helo wrld\n"),
             unknown,
             event(TapKind::Answer, "& helo"),
-            stray,
             end,
+            stray,
+            exit,
         ];
         let lines: Vec<String> = events.iter().map(|event| line(event, false)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         12:04:31.207 w5    → 5a01c7   POST /spell        helo wrld␊
         12:04:31.207 w5    ←                             & helo·␊␊
         12:04:31.207 w5    = 5a01c7                      answer, 6 B
-        12:04:31.207 w5    !                             answers no call, 11 B: Loading…␊
         12:04:31.207 w5    . 5a01c7   POST /spell        ok after 1.8ms
+        12:04:31.207 w5    !                             said while nothing was asked: Loading…␊
+        12:04:31.207 w5    !                             the worker has ended: unasked_output
         ");
     }
 

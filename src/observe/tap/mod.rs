@@ -118,6 +118,11 @@ impl Tap {
             return self.keep(event);
         }
         let mut held = self.held.borrow_mut();
+        if event.kind == TapKind::Exit {
+            held.remove(&event.worker);
+            drop(held);
+            return self.keep(event);
+        }
         let of_worker = held.entry(event.worker).or_default();
         if event.kind != TapKind::End {
             if of_worker.len() == HELD_MOST {
