@@ -17,7 +17,12 @@ impl CallId {
     /// Returns the name that people see: how many calls of the pool there were before, in
     /// hexadecimal.
     pub fn name(self) -> String {
-        format!("{:x}", self.0 >> Self::PLACE_BITS)
+        format!("{:x}", self.ordinal())
+    }
+
+    /// Returns the number in the name.
+    pub fn ordinal(self) -> u64 {
+        self.0 >> Self::PLACE_BITS
     }
 }
 

@@ -100,6 +100,8 @@ impl Account<'_> {
             duration: self.duration,
             queue: call.map(|timing| timing.queue),
             work: call.map(|timing| timing.work),
+            worker: call.and_then(|timing| timing.worker),
+            call: call.and_then(|timing| timing.call),
             peer: self.peer,
             request_id: self.request_id,
             code: failure.map(|failure| failure.code().as_str()),

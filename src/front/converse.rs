@@ -168,6 +168,9 @@ fn speaker(matched: Matched<'_>) -> Speaker {
 
 /// Returns the cost of a batch, whose messages run side by side.
 fn longest(costs: &[Timing]) -> Timing {
+    if let [one] = costs {
+        return *one;
+    }
     let most = |of: fn(&Timing) -> Duration| costs.iter().map(of).max().unwrap_or_default();
     Timing { queue: most(|cost| cost.queue), work: most(|cost| cost.work), ..Timing::default() }
 }

@@ -1,6 +1,6 @@
 //! One line in the log for each request.
 
-use crate::support::Server;
+use crate::support::{Connection, Server};
 
 #[test]
 fn each_request_has_a_line_with_its_id_route_and_status() {
@@ -75,4 +75,38 @@ fn a_long_method_is_cut() {
     server.client().request(&method, "/", &["X-Request-Id: long-method"], "");
     let line = server.wait_for_log("long-method");
     assert!(line.contains("MMMM") && line.len() < 1_000, "{line}");
+}
+
+#[test]
+fn a_line_names_the_worker_and_the_call_as_a_tap_does() {
+    let server = Server::with("workers = 1").start();
+    let mut tap = server.admin().connect();
+    tap.ask("GET", "/tap?pool=main", &[], "");
+    assert_eq!(tap.head().status, 200);
+    for id in ["first", "second"] {
+        let line = line_of(&server, id);
+        let written = piece(&mut tap, "write");
+        assert_eq!((&line["worker"], &line["call"]), (&written["worker"], &written["call"]));
+        assert!(line["worker"] == 1 && line["call"].is_string(), "{line}");
+    }
+    assert_ne!(line_of(&server, "third")["call"], line_of(&server, "fourth")["call"]);
+}
+
+/// Makes a call with this request id, and returns its line.
+fn line_of(server: &Server, id: &str) -> serde_json::Value {
+    let field = format!("X-Request-Id: {id}");
+    assert_eq!(server.client().request("POST", "/", &[&field], "hello").status, 200);
+    serde_json::from_str(&server.wait_for_log(&format!("\"{id}\""))).expect("a line is JSON")
+}
+
+/// Returns the next piece of this kind.
+fn piece(tap: &mut Connection, kind: &str) -> serde_json::Value {
+    loop {
+        let text = tap.chunk().expect("the stream goes on");
+        let data = text.strip_prefix("event: piece\ndata: ").expect("a piece");
+        let piece: serde_json::Value = serde_json::from_str(data).expect("the data is JSON");
+        if piece["kind"] == kind {
+            return piece;
+        }
+    }
 }

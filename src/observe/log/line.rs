@@ -195,6 +195,18 @@ impl<'a> LogLine<'a> {
         self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    /// Writes a field with the hexadecimal digits of a number, as text.
+    pub(super) fn hexadecimal(&mut self, name: impl Name, value: u64) {
+        self.name(name);
+        let quote: &[u8] = if self.format == Format::Json { b"\"" } else { b"" };
+        self.to.extend_from_slice(quote);
+        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+        for place in (0..digits).rev() {
+            self.to.push(b"0123456789abcdef"[(value >> (4 * place)) as usize & 0xf]);
+        }
+        self.to.extend_from_slice(quote);
+    }
+
     /// Writes a field with a fraction. Infinity and NaN are written as text, because JSON has no
     /// numbers for them.
     pub(super) fn fraction(&mut self, name: impl Name, value: f64) {
@@ -388,13 +400,17 @@ mod tests {
             line.message("worker ended");
             line.text("pool", "fib");
             line.number("pid", 7);
+            line.hexadecimal("call", 0x5a01c7);
+            line.hexadecimal("first", 0);
+            line.hexadecimal("last", u64::MAX);
             line.boolean("asked", true);
             line.fraction("load", f64::NAN);
         });
         assert_eq!(
             line,
             "{\"time\":\"2026-11-22T10:47:21.007Z\",\"level\":\"info\",\"message\":\"worker ended\",\
-             \"pool\":\"fib\",\"pid\":7,\"asked\":true,\"load\":\"NaN\"}\n"
+             \"pool\":\"fib\",\"pid\":7,\"call\":\"5a01c7\",\"first\":\"0\",\
+             \"last\":\"ffffffffffffffff\",\"asked\":true,\"load\":\"NaN\"}\n"
         );
     }
 

@@ -23,6 +23,7 @@ use self::layer::EventLayer;
 use self::line::{Format, LogLine, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
+use crate::base::{CallId, WorkerId};
 use crate::config::{AccessSettings, LogFormat, LogLevel, LogSettings};
 
 /// The log of one server.
@@ -63,6 +64,10 @@ pub struct AccessLine<'a> {
     pub queue: Option<Duration>,
     /// How long its call was in a worker; `None` if there was no call.
     pub work: Option<Duration>,
+    /// The worker that was given its call last; `None` if none was.
+    pub worker: Option<WorkerId>,
+    /// Its call; `None` if there was none, or several.
+    pub call: Option<CallId>,
     /// The address of the caller.
     pub peer: &'a str,
     /// The value of `X-Request-Id` in the response.
@@ -196,6 +201,12 @@ impl AccessLog {
             if let Some(work) = access.work {
                 line.millis(field!("work_ms"), work);
             }
+            if let Some(worker) = access.worker {
+                line.number(field!("worker"), worker.0);
+            }
+            if let Some(call) = access.call {
+                line.hexadecimal(field!("call"), call.ordinal());
+            }
             line.text(field!("peer"), access.peer);
             line.text(field!("request_id"), access.request_id);
             if let Some(code) = access.code {
@@ -264,6 +275,8 @@ mod tests {
         duration: Duration::from_micros(1_234),
         queue: Some(Duration::from_micros(5)),
         work: Some(Duration::from_millis(1)),
+        worker: Some(WorkerId(3)),
+        call: Some(CallId(0x5a01c7 << CallId::PLACE_BITS)),
         peer: "127.0.0.1:40312",
         request_id: "r-1",
         code: Some("timeout"),
@@ -279,16 +292,17 @@ mod tests {
             rest,
             "\"level\":\"info\",\"message\":\"request\",\"method\":\"GET\",\"path\":\"/fib\",\
              \"status\":504,\"route\":\"GET /fib\",\"bytes\":15,\"duration_ms\":1.234,\
-             \"queue_ms\":0.005,\"work_ms\":1.000,\"peer\":\"127.0.0.1:40312\",\
-             \"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
+             \"queue_ms\":0.005,\"work_ms\":1.000,\"worker\":3,\"call\":\"5a01c7\",\
+             \"peer\":\"127.0.0.1:40312\",\"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
         );
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
     }
 
     #[test]
-    fn a_request_without_a_call_has_no_times_of_one() {
+    fn a_request_without_a_call_has_nothing_of_one() {
         let (log, memory) = log(LogFormat::Text, LogLevel::Info, true);
-        log.access().write(&AccessLine { queue: None, work: None, code: None, ..LINE });
+        let (queue, work, worker, call) = (None, None, None, None);
+        log.access().write(&AccessLine { queue, work, worker, call, code: None, ..LINE });
         let text = written(&log, &memory);
         let rest = text.split_once('Z').expect("a time").1;
         assert_eq!(
