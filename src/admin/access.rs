@@ -39,6 +39,13 @@ pub(super) enum Who {
     Key,
 }
 
+impl Who {
+    /// Returns true if it is an operator, who may read contents and arguments.
+    pub(super) fn is_operator(self) -> bool {
+        self != Self::Stranger
+    }
+}
+
 /// The gate of one listener.
 #[derive(Debug)]
 pub(super) struct AdminGate {
@@ -54,7 +61,7 @@ impl AdminGate {
 
     /// Returns true if a sender may learn what only operators are told.
     pub(super) fn trusts(&self, who: Who) -> bool {
-        who != Who::Stranger || self.token.is_none()
+        who.is_operator() || self.token.is_none()
     }
 
     /// Decides about one request. `is_guarded`: the listener is loopback, which pages of other sites
@@ -70,7 +77,7 @@ impl AdminGate {
             Err(_) if need == Need::Health => Who::Stranger,
             who => who?,
         };
-        if who != Who::Stranger {
+        if who.is_operator() {
             return Ok(who);
         }
         if self.token.is_some() && need != Need::Health {

@@ -30,6 +30,8 @@ pub(super) struct Audience {
 struct Waiting {
     hello: Option<Bytes>,
     tick: Option<Bytes>,
+    /// It may be shown the whole picture.
+    whole: bool,
     waker: Option<Waker>,
 }
 
@@ -41,14 +43,15 @@ pub struct Viewer {
 }
 
 impl Audience {
-    /// Takes a viewer in, who begins with `hello`. Returns `None` if there are too many.
-    pub(super) fn enter(self: &Rc<Self>, hello: &Status) -> Option<Viewer> {
+    /// Takes a viewer in, who begins with `hello` and may be shown the `whole` picture, or may not.
+    /// Returns `None` if there are too many.
+    pub(super) fn enter(self: &Rc<Self>, hello: &Status, whole: bool) -> Option<Viewer> {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= VIEWERS_MOST {
             return None;
         }
         let hello = Some(event("hello", hello));
-        let key = waiting.insert(Waiting { hello, ..Waiting::default() });
+        let key = waiting.insert(Waiting { hello, whole, ..Waiting::default() });
         self.came.notify_one();
         Some(Viewer { audience: Rc::clone(self), key })
     }
@@ -71,11 +74,12 @@ impl Audience {
         self.give(|waiting| waiting.tick = Some(event.clone()));
     }
 
-    /// Lets all viewers begin again with this picture.
-    pub(super) fn greet(&self, hello: &Status) {
-        let event = event("hello", hello);
+    /// Lets all viewers begin again: each with the picture that it may be shown, which `hello`
+    /// returns for true if it is the whole one.
+    pub(super) fn greet(&self, hello: impl Fn(bool) -> Status) {
+        let [public, whole] = [false, true].map(|whole| event("hello", &hello(whole)));
         self.give(|waiting| {
-            waiting.hello = Some(event.clone());
+            waiting.hello = Some(if waiting.whole { whole.clone() } else { public.clone() });
             waiting.tick = None;
         });
     }
@@ -134,14 +138,17 @@ mod tests {
 
     /// Returns what the viewer can take now: the name of an event, or nothing.
     fn taken(viewer: &mut Viewer) -> String {
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(viewer).poll_next(&mut context) {
+        match next(viewer) {
             Poll::Ready(event) => {
                 let text = std::str::from_utf8(&event).expect("it is text");
                 text.lines().next().expect("it has a line").to_owned()
             }
             Poll::Pending => String::new(),
         }
+    }
+
+    fn next(viewer: &mut Viewer) -> Poll<Bytes> {
+        Pin::new(viewer).poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
@@ -159,7 +166,7 @@ mod tests {
     #[test]
     fn a_viewer_that_does_not_read_holds_only_the_latest() {
         let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[("a", 1, 0)]));
-        let mut viewer = audience.enter(&status).expect("there is room");
+        let mut viewer = audience.enter(&status, false).expect("there is room");
         for _ in 0..1000 {
             audience.tick(&status);
         }
@@ -171,18 +178,31 @@ mod tests {
     #[test]
     fn a_new_beginning_replaces_what_came_before_it() {
         let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[("a", 1, 0)]));
-        let mut viewer = audience.enter(&status).expect("there is room");
+        let mut viewer = audience.enter(&status, false).expect("there is room");
         assert_eq!(taken(&mut viewer), "event: hello");
         audience.tick(&status);
-        audience.greet(&status);
+        audience.greet(|_| status.clone());
         assert_eq!(taken(&mut viewer), "event: hello");
         assert_eq!(taken(&mut viewer), "");
     }
 
     #[test]
+    fn a_new_beginning_is_whole_for_those_only_who_may_see_all() {
+        let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[]));
+        let mut viewers =
+            [false, true].map(|whole| audience.enter(&status, whole).expect("there is room"));
+        audience.greet(|whole| Status { log_dropped: u64::from(whole), ..status.clone() });
+        let dropped = viewers.each_mut().map(|viewer| {
+            let Poll::Ready(event) = next(viewer) else { panic!("it has a beginning") };
+            String::from_utf8_lossy(&event).contains("\"log_dropped\":1")
+        });
+        assert_eq!(dropped, [false, true]);
+    }
+
+    #[test]
     fn there_is_room_for_so_many_and_a_place_that_was_left_is_free() {
         let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[]));
-        let enter = || audience.enter(&status);
+        let enter = || audience.enter(&status, false);
         let mut viewers: Vec<Viewer> =
             (0..VIEWERS_MOST).map(|_| enter().expect("there is room")).collect();
         assert!(enter().is_none());

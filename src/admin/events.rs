@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::access::Who;
 use super::{Admin, EVENTS, JSON, Operator, PageBody, PageResponse, json, problem, reply};
 use crate::report::{About, PoolStatus, Status};
 
@@ -26,42 +27,44 @@ impl<O: Operator> Admin<O> {
 
     /// Tells the readers of `/events` what the last second was like.
     fn tick(&self) {
-        let mut tick = self.status();
+        let mut tick = self.status(true);
         let configured = take_configured(&mut tick);
         let known = self.known.replace(configured);
         if known == *self.known.borrow() {
             self.audience.tick(&tick);
         } else {
-            self.audience.greet(&self.hello());
+            self.audience.greet(|whole| self.hello(whole));
         }
     }
 
     /// Returns the document at `/status.json`.
-    pub(super) async fn status_page(&self) -> PageResponse {
+    pub(super) async fn status_page(&self, who: Who) -> PageResponse {
         self.operator.measure().await;
-        json(StatusCode::OK, JSON, &self.status())
+        json(StatusCode::OK, JSON, &self.status(who.is_operator()))
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, whole: bool) -> Status {
         let (viewers, taps) = (self.audience.len(), self.operator.taps());
-        Status { viewers, taps, ..self.operator.status() }
+        Status { viewers, taps, ..self.operator.status(whole) }
     }
 
-    fn hello(&self) -> Status {
+    fn hello(&self, whole: bool) -> Status {
         let (viewers, taps) = (self.audience.len(), self.operator.taps());
-        Status { viewers, taps, ..self.operator.hello() }
+        Status { viewers, taps, ..self.operator.hello(whole) }
     }
 
     /// Begins a stream of events.
-    pub(super) async fn events(&self) -> PageResponse {
+    pub(super) async fn events(&self, who: Who) -> PageResponse {
         self.operator.measure().await;
-        let hello = self.hello();
-        let Some(viewer) = self.audience.enter(&hello) else {
+        let whole = who.is_operator();
+        let hello = self.hello(whole);
+        let Some(viewer) = self.audience.enter(&hello, whole) else {
             let detail = "as many look already as may: close a page or a `top` that is not needed";
             return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
         };
         if self.audience.len() == 1 {
-            *self.known.borrow_mut() = take_configured(&mut { hello });
+            let mut known = if whole { hello } else { self.status(true) };
+            *self.known.borrow_mut() = take_configured(&mut known);
         }
         let mut reply = reply(StatusCode::OK, EVENTS, Bytes::new());
         *reply.body_mut() = PageBody::Events(viewer);

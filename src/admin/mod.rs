@@ -37,11 +37,12 @@ use crate::report::{About, Status};
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
 pub trait Operator {
-    /// Returns a picture of the server at this moment, without its history.
-    fn status(&self) -> Status;
+    /// Returns a picture of the server at this moment, without its history. It is `whole` for
+    /// operators only: arguments of commands may hold secrets.
+    fn status(&self, whole: bool) -> Status;
 
-    /// Returns a picture of the server at this moment, with the last ten minutes.
-    fn hello(&self) -> Status;
+    /// Returns what [`Operator::status`] does, with the last ten minutes.
+    fn hello(&self, whole: bool) -> Status;
 
     /// Returns when the next second begins, which ends a sample of each pool.
     fn next_second(&self) -> Instant;
@@ -153,10 +154,10 @@ impl<O: Operator> Admin<O> {
         }
         match page {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
-            Page::Ready => ready(&self.operator.status(), self.gate.trusts(who)),
+            Page::Ready => ready(&self.operator.status(false), self.gate.trusts(who)),
             Page::Metrics => self.metrics().await,
-            Page::Status => self.status_page().await,
-            Page::Events => self.events().await,
+            Page::Status => self.status_page(who).await,
+            Page::Events => self.events(who).await,
             Page::Tap => self.tap(request.uri.query(), &By { who, caller }),
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
@@ -195,7 +196,7 @@ impl<O: Operator> Admin<O> {
         match deed {
             Deed::RecyclePool(name) => {
                 let Some(workers) = self.operator.recycle_pool(name) else {
-                    return no_such_pool(name, &self.operator.status());
+                    return no_such_pool(name, &self.operator.status(false));
                 };
                 self.metrics.admin_action(OperatorAction::RecyclePool);
                 by.log("an operator replaces the workers of a pool", name, "");
@@ -376,11 +377,11 @@ mod tests {
     }
 
     impl Operator for &Fake {
-        fn status(&self) -> Status {
+        fn status(&self, _whole: bool) -> Status {
             self.status.clone()
         }
 
-        fn hello(&self) -> Status {
+        fn hello(&self, _whole: bool) -> Status {
             fixture::full()
         }
 

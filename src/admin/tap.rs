@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::access::Who;
 use super::tap_stream::TapStream;
 use super::{Admin, By, EVENTS, Operator, PageBody, PageResponse, denied, problem, reply};
 use crate::observe::metrics::Denial;
@@ -21,7 +20,7 @@ impl<O: Operator> Admin<O> {
                           as in `/tap?pool=fib&worker=3`";
             return problem(StatusCode::BAD_REQUEST, detail);
         };
-        let may_read = by.who != Who::Stranger;
+        let may_read = by.who.is_operator();
         if contents == Some(true) && !may_read {
             return denied(Denial::NoToken);
         }

@@ -166,6 +166,8 @@ pub struct RuleSettings {
     pub timeout: Duration,
     /// How long a call whose caller has left may run on.
     pub abandoned: Duration,
+    /// A call that takes longer is slow, and logged; `None`: none is logged.
+    pub slow: Option<Duration>,
     /// Limits of the queue.
     pub queue: QueueSettings,
     /// How many times a call is tried again when its worker is lost.
@@ -337,6 +339,7 @@ impl PoolSettings {
             in_flight: InFlight::Fixed(1),
             timeout: Duration::from_secs(30),
             abandoned: Duration::from_secs(10),
+            slow: None,
             queue,
             retries: 1,
             start_timeout: Duration::from_secs(30),
@@ -363,7 +366,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 31] = [
+    const CHANGES: [(&str, &str, &str); 32] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -374,6 +377,7 @@ mod tests {
         ("error_status", "500", ""),
         ("timeout", "\"1s\"", ""),
         ("abandoned", "\"1s\"", ""),
+        ("slow", "\"1s\"", ""),
         ("queue", "{ length = 1 }", ""),
         ("retries", "0", ""),
         ("start_timeout", "\"1s\"", ""),
@@ -398,11 +402,12 @@ mod tests {
     ];
 
     /// Of these, the keys whose change keeps the workers.
-    const RULES: [&str; 9] = [
+    const RULES: [&str; 10] = [
         "workers",
         "in_flight",
         "timeout",
         "abandoned",
+        "slow",
         "queue",
         "retries",
         "start_timeout",

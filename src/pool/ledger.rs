@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::actions::Ended;
 use super::entry::Entry;
+use super::seldom_said::SeldomSaid;
 use crate::base::{CallId, Code, Conduct, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::observe::rings::{Load, Rings, SecondClock};
@@ -15,8 +16,10 @@ use crate::report::{FailureStatus, History, Recent, SecondSample, SlowCall};
 
 /// How many slow calls are kept.
 const SLOW_KEPT: usize = 16;
-/// Calls that take this long are kept.
+/// Calls that take longer are kept where the configuration does not say which.
 const SLOW: Duration = Duration::from_secs(1);
+/// How often the log tells of them.
+const SLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// What became of the calls of a pool.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Ledger {
     rings: RefCell<Rings>,
     /// The last slow calls, oldest first.
     slow: RefCell<VecDeque<Slow>>,
+    /// Slow calls in the log.
+    said: RefCell<SeldomSaid>,
 }
 
 /// A call that took long.
@@ -52,7 +57,11 @@ pub struct Lately {
 impl Ledger {
     /// A ledger of a pool that starts now.
     pub(super) fn new(clock: SecondClock, now: Instant) -> Self {
-        Self { rings: RefCell::new(Rings::new(clock, now)), slow: RefCell::default() }
+        Self {
+            rings: RefCell::new(Rings::new(clock, now)),
+            slow: RefCell::default(),
+            said: RefCell::new(SeldomSaid::every(SLOW_EVERY)),
+        }
     }
 }
 
@@ -91,10 +100,34 @@ impl Pool {
         if self.is_tapped() {
             self.tap_end(&entry.route, *timing, outcome);
         }
-        if timing.queue + timing.work >= SLOW {
+        let limit = self.settings.borrow().rules.slow;
+        if timing.queue + timing.work > limit.unwrap_or(SLOW) {
             let (route, timing, conduct) = (Arc::clone(&entry.route), *timing, *conduct);
-            self.ledger.keep_slow(Slow { route, timing, outcome, conduct, at: *at });
+            let slow = Slow { route, timing, outcome, conduct, at: *at };
+            if limit.is_some() {
+                self.tell_slow(&slow);
+            }
+            self.ledger.keep_slow(slow);
         }
+    }
+
+    /// Logs a slow call, unless the log has had a line of one within the last second.
+    fn tell_slow(&self, slow: &Slow) {
+        let Some(calls) = self.ledger.said.borrow_mut().may_say(slow.at, 1) else { return };
+        let SlowCall { call, route, worker, wait, work, outcome, verdict, .. } =
+            slow.shown(slow.at);
+        tracing::warn!(
+            pool = self.name(),
+            worker,
+            call,
+            route = &*route,
+            queue_ms = millis(wait),
+            work_ms = millis(work),
+            outcome = &*outcome,
+            verdict = verdict.as_deref(),
+            calls,
+            "a call was slow"
+        );
     }
 
     /// Returns what became of its calls lately. This is what closes a second in which no call ended.
@@ -116,6 +149,11 @@ impl Pool {
         rings.roll(now, self.metrics.hits());
         rings.history()
     }
+}
+
+/// Returns a time in milliseconds with three decimals, as the lines of requests have it.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }
 
 impl Ledger {
@@ -140,5 +178,27 @@ impl Slow {
             verdict: self.conduct.map(|conduct| conduct.label().into()),
             ago: now.saturating_duration_since(self.at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Metrics;
+
+    #[test]
+    fn only_the_last_slow_calls_are_kept() {
+        let now = Instant::now();
+        let ledger = Ledger::new(SecondClock::new(now, Duration::ZERO), now);
+        let route = Arc::new(Metrics::new().route("GET /", None));
+        for serial in 1..=1_000 {
+            let call = Some(CallId(serial << CallId::PLACE_BITS));
+            let timing = Timing { call, ..Timing::default() };
+            let (route, outcome) = (Arc::clone(&route), CallOutcome::Ok);
+            ledger.keep_slow(Slow { route, timing, outcome, conduct: None, at: now });
+        }
+        let kept: Vec<String> = ledger.slow.borrow().iter().map(|it| it.shown(now).call).collect();
+        let last: Vec<String> = (985..=1_000).map(|serial| format!("{serial:x}")).collect();
+        assert_eq!(kept, last);
     }
 }

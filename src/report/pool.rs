@@ -56,8 +56,8 @@ pub struct PoolStatus {
 /// What the configuration says of a pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// The command, as one would type it. Without the operator's key `…` stands for the arguments,
-    /// which may hold secrets.
+    /// The command, as one would type it. Without the operator's key or the token it is the file
+    /// name of the program, and `…` stands for the arguments, which may hold secrets.
     pub command: String,
     /// How bytes are cut into messages, as in `line` or `line → block`.
     pub framing: String,

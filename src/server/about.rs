@@ -1,11 +1,13 @@
 //! What the status says of a pool that its configuration knows.
 
+use std::path::Path;
+
 use crate::config::words::shell_word;
 use crate::config::{CallSettings, LaunchSettings, PoolSettings, RouteAction, RouteSettings};
 use crate::report::About;
 
-/// Describes a pool, whose place among the pools is `place`. Without `whole` the arguments of its
-/// command are left out: they may hold secrets.
+/// Describes a pool, whose place among the pools is `place`. Without `whole` nothing of its command
+/// is told but the file name of the program: arguments may hold secrets.
 pub(super) fn about(
     settings: &PoolSettings,
     place: usize,
@@ -42,10 +44,25 @@ fn of(
 }
 
 fn command(launch: &LaunchSettings, whole: bool) -> String {
-    let name = shell_word(&launch.name);
-    match launch.arguments.as_slice() {
-        [] => name,
-        _ if whole => launch.command_line(),
-        _ => format!("{name} …"),
+    if whole {
+        return launch.command_line();
+    }
+    let name = Path::new(&launch.name).file_name().unwrap_or_default().to_string_lossy();
+    let more = if launch.arguments.is_empty() { "" } else { " …" };
+    format!("{}{more}", shell_word(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_and_directories_are_told_to_operators_only() {
+        let mut launch = PoolSettings::for_tests().program.launch;
+        assert_eq!([true, false].map(|whole| command(&launch, whole)), ["cat", "cat"]);
+        launch.name = "/home/ann/my tool".to_owned();
+        launch.arguments = vec!["--key".to_owned(), "a b".to_owned()];
+        assert_eq!(command(&launch, true), "'/home/ann/my tool' --key 'a b'");
+        assert_eq!(command(&launch, false), "'my tool' …");
     }
 }

@@ -70,7 +70,7 @@ impl AdminDesk {
 }
 
 impl Operator for AdminDesk {
-    fn status(&self) -> Status {
+    fn status(&self, whole: bool) -> Status {
         let app = self.server.current();
         let cache = self.server.cache();
         let metrics = self.server.metrics();
@@ -78,7 +78,7 @@ impl Operator for AdminDesk {
         let pools = app.pools().iter().enumerate().map(|(place, pool)| {
             let mut status = pool_status(pool);
             self.fill_in_usage(&mut status);
-            status.about = Some(about(&pool.settings(), place, &config.routes, false));
+            status.about = Some(about(&pool.settings(), place, &config.routes, whole));
             status.recent.hits.take_if(|_| !keeps_answers(place, &config.routes));
             status
         });
@@ -112,8 +112,8 @@ impl Operator for AdminDesk {
         status
     }
 
-    fn hello(&self) -> Status {
-        let mut status = self.status();
+    fn hello(&self, whole: bool) -> Status {
+        let mut status = self.status(whole);
         let now = Instant::now();
         for (shown, pool) in status.pools.iter_mut().zip(self.server.current().pools()) {
             shown.history = Some(pool.history(now));

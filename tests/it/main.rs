@@ -77,6 +77,7 @@ mod secrets;
 mod service_manager;
 mod several_lines;
 mod shared_runs;
+mod slow_calls;
 mod soak;
 mod socket_activation;
 mod socket_file;

@@ -7,18 +7,8 @@ use std::time::Duration;
 
 use crate::support::{Answer, Over, Server, pause};
 
-/// The file of the operator's key.
-fn key_file(server: &Server) -> PathBuf {
-    let address = server.admin_url().replace("http://", "");
-    server.dir().join("httpipe").join(format!("{address}.key"))
-}
-
-fn key(server: &Server) -> String {
-    std::fs::read_to_string(key_file(server)).expect("a key")
-}
-
 fn act(server: &Server, path: &str) -> Answer {
-    let secret = format!("Authorization: Bearer {}", key(server));
+    let secret = format!("Authorization: Bearer {}", server.key());
     server.admin().request("POST", path, &[&secret], "")
 }
 
@@ -32,7 +22,7 @@ fn worker_ids(server: &Server) -> Vec<u64> {
 #[test]
 fn the_key_is_its_users_alone_is_shown_nowhere_and_goes_with_the_server() {
     let mut server = Server::with("workers = 1").start();
-    let (file, key) = (key_file(&server), key(&server));
+    let (file, key) = (server.key_file(), server.key());
     let mode =
         |path: &PathBuf| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     let directory = server.dir().join("httpipe");
@@ -53,7 +43,7 @@ fn the_key_is_its_users_alone_is_shown_nowhere_and_goes_with_the_server() {
 #[test]
 fn a_second_signal_takes_the_key_away_too() {
     let mut server = Server::with("workers = 1").start();
-    let file = key_file(&server);
+    let file = server.key_file();
     let running = server.client().post_later("/", "sleep 20000 a");
     server.wait_until("it is busy", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
     server.signal("TERM");
@@ -90,7 +80,7 @@ fn a_server_that_can_keep_no_key_says_so_and_serves() {
 #[test]
 fn each_page_is_open_to_whom_it_should_be() {
     let server = Server::with("workers = 1").start();
-    let secret = format!("Authorization: Bearer {}", key(&server));
+    let secret = format!("Authorization: Bearer {}", server.key());
     let ours = "Httpipe-Admin: 1";
     let wrong = "Authorization: Bearer 00112233445566778899aabbccddeeff";
     let foreign = "Host: evil.example";

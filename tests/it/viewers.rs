@@ -193,3 +193,39 @@ fn a_viewer_that_stops_reading_is_dropped_and_others_go_on() {
     assert_eq!(viewers.last(), Some(&1), "{viewers:?}");
     assert_eq!(server.client().post("/7", "x").body, "x");
 }
+
+/// A command as operators and as others see it, on both pages.
+#[test]
+fn the_arguments_of_a_command_are_for_operators_only() {
+    let server = Server::with("workers = 1").worker("demo-worker --journal hunter2").start();
+    let secret = format!("Authorization: Bearer {}", server.key());
+    let whole = format!("{} demo-worker --journal hunter2", env!("CARGO_BIN_EXE_httpipe"));
+    for (fields, command) in [(vec![], "httpipe …"), (vec![&*secret], &*whole)] {
+        let status = server.admin().request("GET", "/status.json", &fields, "");
+        let status: Value = serde_json::from_str(&status.body).expect("a status is JSON");
+        assert_eq!(status["pools"][0]["about"]["command"], command);
+        let mut stream = server.admin().connect();
+        stream.ask("GET", "/events", &fields, "");
+        assert_eq!(stream.head().status, 200);
+        let (_, hello) = event(&mut stream);
+        assert_eq!(hello["pools"][0]["about"]["command"], command);
+    }
+    // A reload greets each of those who look as before.
+    let [mut stranger, mut operator] = [vec![], vec![&*secret]].map(|fields| {
+        let mut stream = server.admin().connect();
+        stream.ask("GET", "/events", &fields, "");
+        assert_eq!(stream.head().status, 200);
+        event(&mut stream);
+        stream
+    });
+    server.rewrite("\"hunter2\"", "\"hunter3\"");
+    assert_eq!(server.admin().request("POST", "/reload", &[&secret], "").status, 200);
+    for (stream, command) in
+        [(&mut stranger, "httpipe …"), (&mut operator, &*whole.replace("hunter2", "hunter3"))]
+    {
+        let (_, hello) = std::iter::repeat_with(|| event(stream))
+            .find(|(name, _)| name == "hello")
+            .expect("there is no end");
+        assert_eq!(hello["pools"][0]["about"]["command"], *command);
+    }
+}

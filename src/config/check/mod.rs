@@ -279,6 +279,7 @@ mod tests {
             "workers = \"0..3\"",
             "workers = 20000",
             "timeout = \"0s\"",
+            "slow = \"0s\"",
             "message_max = \"0B\"",
             "queue = { wait = \"0s\", bytes = \"0B\" }",
             "recycle = { age = \"0s\" }",
@@ -298,6 +299,7 @@ mod tests {
 0 workers cannot answer a call
 20000 workers are too many
 `timeout` cannot be 0
+`slow` cannot be 0
 `message_max` cannot be 0
 `bytes` cannot be 0; `wait` cannot be 0
 `age` cannot be 0

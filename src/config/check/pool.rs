@@ -196,6 +196,7 @@ fn rules(
         in_flight,
         timeout: findings.positive_time(&path.key("timeout"), file.timeout),
         abandoned: file.abandoned.0,
+        slow: file.slow.map(|slow| findings.positive_time(&path.key("slow"), slow)),
         queue: queue(findings, &path.key("queue"), file),
         retries: file.retries,
         start_timeout: findings.positive_time(&path.key("start_timeout"), file.start_timeout),

@@ -83,6 +83,11 @@ pub struct PoolFile {
     /// How long a call may go on running after its caller has left; then it ends as if it had taken
     /// longer than `timeout`.
     pub abandoned: Time,
+    /// A call that takes longer than this, its wait included, is kept for operators among the last 16
+    /// slow ones, and has a line in the log: at most one a second, which counts the others. If
+    /// absent: calls of more than 1 s are kept, and none is logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Time>,
     /// What may wait for a worker.
     pub queue: QueueFile,
     /// How many times an idempotent call is tried again when its worker is lost.
@@ -310,6 +315,7 @@ impl Default for PoolFile {
             error_status: 422,
             timeout: Time::seconds(30),
             abandoned: Time::seconds(10),
+            slow: None,
             queue: QueueFile::default(),
             retries: 1,
             start_timeout: Time::seconds(30),

@@ -400,7 +400,7 @@ mod tests {
             line.message("worker ended");
             line.text("pool", "fib");
             line.number("pid", 7);
-            line.hexadecimal("call", 0x5a01c7);
+            line.hexadecimal("call", 0x005a_01c7);
             line.hexadecimal("first", 0);
             line.hexadecimal("last", u64::MAX);
             line.boolean("asked", true);

@@ -276,7 +276,7 @@ mod tests {
         queue: Some(Duration::from_micros(5)),
         work: Some(Duration::from_millis(1)),
         worker: Some(WorkerId(3)),
-        call: Some(CallId(0x5a01c7 << CallId::PLACE_BITS)),
+        call: Some(CallId(0x005a_01c7 << CallId::PLACE_BITS)),
         peer: "127.0.0.1:40312",
         request_id: "r-1",
         code: Some("timeout"),

@@ -130,6 +130,16 @@ impl Server {
         format!("http://{}", self.admin)
     }
 
+    /// Returns the file of the operator's key.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.dir.join("httpipe").join(format!("{}.key", self.admin))
+    }
+
+    /// Returns the operator's key.
+    pub(crate) fn key(&self) -> String {
+        std::fs::read_to_string(self.key_file()).expect("a key")
+    }
+
     /// Returns the sum of all samples of this name with at least these labels: `name{label="x"}`.
     /// Panics on an unknown name or label, whose sum would always be 0.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
