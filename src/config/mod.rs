@@ -38,6 +38,8 @@ pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
 pub use load::ConfigSource;
 pub use origins::{Cors, Hosts};
+#[cfg(test)]
+pub use pool::StreamSettings;
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets};
 pub use python::NotDescribed;

@@ -98,7 +98,6 @@ impl Pool {
         match pipes.ask(call, &question) {
             Ok(()) => {
                 turns.begin(now, call, false);
-                link.wake();
             }
             Err(refused) => {
                 let ended = self.state.borrow_mut().answered(now, link.worker, call, false);
@@ -207,7 +206,6 @@ impl Pool {
             return false;
         }
         turns.begin(now, call, true);
-        link.wake();
         let timing = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         if let (Some(timing), Some(entry)) = (timing, state.payload(call)) {

@@ -81,6 +81,7 @@ impl Turns {
             *self.now.borrow_mut() = Now::Rests { call, question: question.clone(), until };
             return Ok(());
         }
+        debug_assert!(pipes.is_idle(), "the turn before is closed");
         pipes.ask(call, question)?;
         self.begin(now, call, false);
         Ok(())
@@ -258,3 +259,6 @@ impl EndedTurn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! One write sends all that waits to be written. One read takes all that can be read, and its
 //! answers are handed out together.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod found;
 mod packets;
 mod words;

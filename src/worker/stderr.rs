@@ -38,8 +38,6 @@ pub struct LastWords {
     pool: Arc<str>,
     /// `None`: it is the fork server.
     worker: Option<WorkerId>,
-    /// The lines are not logged.
-    is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +50,8 @@ struct Words {
     bytes: usize,
     /// The first lines.
     begin: Vec<String>,
+    /// No line is logged.
+    is_quiet: bool,
     /// Lines that are not logged.
     left_out: HashSet<String>,
 }
@@ -87,7 +87,8 @@ impl LastWords {
     /// Starts with no lines, and logs none.
     pub fn unlogged(token: &Token) -> Self {
         let words = Self::with_token(Arc::from(""), WorkerId(0), token.as_str());
-        Self { is_quiet: true, ..words }
+        words.lock().is_quiet = true;
+        words
     }
 
     fn with_token(pool: Arc<str>, worker: WorkerId, token: &str) -> Self {
@@ -98,9 +99,10 @@ impl LastWords {
             lines: VecDeque::new(),
             bytes: 0,
             begin: Vec::new(),
+            is_quiet: false,
             left_out: HashSet::new(),
         };
-        Self { shared: Arc::new(Mutex::new(words)), pool, worker: Some(worker), is_quiet: false }
+        Self { shared: Arc::new(Mutex::new(words)), pool, worker: Some(worker) }
     }
 
     /// Returns at most 20 lines and an unfinished one, oldest first, without control characters.
@@ -149,9 +151,6 @@ impl LastWords {
             let (line, behind) = words.cutter.next(rest);
             rest = behind;
             let Some(line) = line.and_then(|line| words.keep(line)) else { continue };
-            if self.is_quiet || words.left_out.contains(&line) {
-                continue;
-            }
             let now = Instant::now();
             if allowance.take(now) {
                 self.report(allowance);
@@ -163,8 +162,7 @@ impl LastWords {
     /// Takes the end of the stream. The last line needs no line end.
     fn finish(&self, allowance: &mut Allowance) {
         let words = &mut *self.lock();
-        let last = words.cutter.finish().and_then(|line| words.keep(line));
-        if let Some(line) = last.filter(|line| !words.left_out.contains(line)) {
+        if let Some(line) = words.cutter.finish().and_then(|line| words.keep(line)) {
             self.log(&line);
         }
         self.report(allowance);
@@ -215,7 +213,7 @@ pub async fn pump(stderr: AsyncFd<OwnedFd>, words: LastWords) {
 }
 
 impl Words {
-    /// Keeps a line and returns it for the log. Returns `None` for the shim's line.
+    /// Keeps a line, unless it is the shim's. Returns it if it is to be logged.
     fn keep(&mut self, line: String) -> Option<String> {
         if let Some(reason) = line.strip_prefix(&self.shim_prefix) {
             self.not_run = Some(reason.to_owned());
@@ -229,7 +227,7 @@ impl Words {
         while self.lines.len() > KEPT_LINES || (self.bytes > KEPT_BYTES && self.lines.len() > 1) {
             self.bytes -= self.lines.pop_front().map_or(0, |gone| gone.len());
         }
-        Some(line)
+        (!self.is_quiet && !self.left_out.contains(&line)).then_some(line)
     }
 }
 
@@ -374,6 +372,27 @@ mod tests {
         let exit = Exit::NotRun("cannot run `x`: it does not exist".into());
         assert_eq!(words.explain(Exit::Code(127)), exit);
         assert_eq!(words.lines(), ["httpipe t1: cannot run `x`"]);
+    }
+
+    #[test]
+    fn what_is_not_logged_is_kept_all_the_same() {
+        let words = words();
+        words.leave_out(["known".to_owned()].into());
+        assert_eq!(words.lock().keep("known".to_owned()), None);
+        assert_eq!(words.lock().keep("new".to_owned()).as_deref(), Some("new"));
+        assert_eq!(
+            (words.lines(), words.news()),
+            (vec!["known".into(), "new".into()], vec!["new".into()])
+        );
+        let quiet = LastWords::unlogged(&Token::random());
+        assert_eq!(quiet.lock().keep("anything".to_owned()), None);
+        assert_eq!(quiet.lines(), ["anything"]);
+    }
+
+    #[test]
+    fn short_lines_after_long_ones_are_kept_in_full_number() {
+        let wide = [&[b'w'; 3000][..], b"\n"].concat().repeat(9);
+        assert_eq!(kept(&[&wide, &b"x\n".repeat(50)]).len(), KEPT_LINES);
     }
 
     #[test]

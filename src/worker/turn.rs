@@ -404,6 +404,34 @@ mod tests {
     }
 
     #[test]
+    fn looks_follow_each_write_anew_and_the_pauses_grow_from_the_first() {
+        let begun = Instant::now();
+        let mut turn = Turn::new(begun, false);
+        turn.wrote(begun, true);
+        let again = begun + 320 * MILLISECOND;
+        for _ in 0..LOOKS_AT_ONCE {
+            assert_eq!(turn.looked(again, Look::Works), None);
+        }
+        assert_eq!(turn.next_look(), NextLook::At(again + 20 * MILLISECOND));
+        turn.wrote(again, true);
+        for _ in 0..LOOKS_AT_ONCE {
+            assert_eq!(turn.next_look(), NextLook::Soon);
+            assert_eq!(turn.looked(again + MILLISECOND, Look::Works), None);
+        }
+        let NextLook::At(next) = turn.next_look() else { panic!("it had its chance") };
+        assert!(next > again + 20 * MILLISECOND, "counted from its first words");
+    }
+
+    #[test]
+    fn what_follows_a_whole_message_takes_no_answer_back() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now, false);
+        turn.wrote(now, true);
+        turn.wrote(now, false);
+        assert_eq!(turn.looked(now, READS_BESIDE_A_CLOCK), Some(Over::Uncertain));
+    }
+
+    #[test]
     fn a_silent_program_is_looked_at_within_a_quarter_of_its_time() {
         let begun = Instant::now();
         let mut turn = Turn::new(begun, false);

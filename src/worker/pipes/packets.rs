@@ -165,23 +165,16 @@ fn size_of_first(messages: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::os::fd::OwnedFd;
-
-    use rustix::pipe::{PipeFlags, pipe_with};
-    use tokio::io::Interest;
-
+    use super::super::fixture::{PlayedProgram, flush};
     use super::*;
     use crate::base::Question;
     use crate::config::framing::Framings;
     use crate::config::{Framing, Matching, PoolSettings};
-    use crate::worker::ending::watched;
 
-    /// The pipes of a worker, with its ends of them.
+    /// The pipes of a worker, and its program.
     struct Worker {
         pipes: Pipes,
-        stdin: OwnedFd,
-        _stdout: OwnedFd,
+        program: PlayedProgram,
     }
 
     impl Worker {
@@ -189,12 +182,8 @@ mod tests {
             let mut wire = PoolSettings::for_tests().program.wire;
             wire.framing = Framings { send: Framing::U32, reply: Framing::U32 };
             (wire.matching, wire.takes_back, wire.message_max) = (Matching::Tag, true, 1 << 20);
-            let pipe = || pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("a pipe");
-            let ((stdin, ours), (theirs, stdout)) = (pipe(), pipe());
-            let ours = watched(ours, Interest::WRITABLE).expect("a runtime");
-            let theirs = watched(theirs, Interest::READABLE).expect("a runtime");
-            let pipes = Pipes::new(ours, theirs, &wire).expect("pipes");
-            Self { pipes, stdin, _stdout: stdout }
+            let (pipes, program) = PlayedProgram::with_pipes(&wire);
+            Self { pipes, program }
         }
 
         async fn is_asked(&mut self, calls: &[(u64, &str)]) {
@@ -202,15 +191,12 @@ mod tests {
                 let question = Question::plain((*question).to_owned());
                 self.pipes.ask(CallId(*call), &question).expect("short enough");
             }
-            poll_fn(|context| self.pipes.poll_flush(context)).await.expect("it reads");
+            flush(&mut self.pipes).await;
         }
 
         /// Reads once, and returns what is behind the tag of the message or messages.
         fn reads(&self) -> String {
-            let mut bytes = vec![0; 65536];
-            let count = rustix::io::read(&self.stdin, &mut bytes[..]).unwrap_or(0);
-            let text = String::from_utf8_lossy(&bytes[LENGTH.min(count)..count]).into_owned();
-            text.split_once(' ').map_or(String::new(), |(_, text)| text.to_owned())
+            self.program.reads().split_once(' ').map_or(String::new(), |(_, text)| text.to_owned())
         }
 
         fn gives_back(&mut self) -> Vec<u64> {

@@ -2,19 +2,17 @@
 
 use std::future::poll_fn;
 
+use super::fixture::{PlayedProgram, flush};
 use super::*;
 use crate::config::{Matching, PoolSettings};
-use crate::worker::child::TheirEnds;
-use crate::worker::spawn::open_streams;
 
-/// The pipes of a worker whose answers prove their questions, and their other ends.
-fn pipes() -> (Pipes, TheirEnds) {
+/// The pipes of a worker whose answers prove their questions, and its program.
+fn pipes() -> (Pipes, PlayedProgram) {
     let mut wire = PoolSettings::for_tests().program.wire;
     wire.matching = Matching::JsonId;
     wire.takes_turns = false;
     wire.message_max = 4 << 20;
-    let (theirs, ours) = open_streams(false).expect("pipes");
-    (Pipes::new(ours.stdin, ours.stdout, &wire).expect("a runtime"), theirs)
+    PlayedProgram::with_pipes(&wire)
 }
 
 fn ask(pipes: &mut Pipes, call: u64, text: &str) -> usize {
@@ -23,41 +21,37 @@ fn ask(pipes: &mut Pipes, call: u64, text: &str) -> usize {
     text.len()
 }
 
-async fn flush(pipes: &mut Pipes) {
-    poll_fn(|context| pipes.poll_flush(context)).await.expect("somebody reads");
-}
-
 /// Reads exactly this many bytes as the worker does.
-fn read(theirs: &TheirEnds, count: usize) {
+fn read(program: &PlayedProgram, count: usize) {
     let mut bytes = vec![0; count];
-    assert_eq!(rustix::io::read(&theirs.stdin, &mut bytes), Ok(count));
+    assert_eq!(rustix::io::read(&program.stdin, &mut bytes), Ok(count));
 }
 
 #[tokio::test]
 async fn how_much_of_a_question_was_not_read_is_known_for_each() {
-    let (mut pipes, theirs) = pipes();
+    let (mut pipes, program) = pipes();
     let first = ask(&mut pipes, 1, "{\"id\":1,\"method\":\"first\"}");
     assert_eq!(pipes.unread_of(CallId(1), first), first as u64, "it is not written yet");
     let second = ask(&mut pipes, 2, "{\"id\":2,\"method\":\"second\"}");
     flush(&mut pipes).await;
     assert_eq!(pipes.unread_of(CallId(1), first), first as u64);
-    read(&theirs, 10);
+    read(&program, 10);
     assert_eq!(pipes.unread_of(CallId(1), first), first as u64 - 10);
     let both = usize::try_from(pipes.asked).expect("few");
-    read(&theirs, both - 10 - second);
+    read(&program, both - 10 - second);
     assert_eq!(pipes.unread_of(CallId(1), first), 0);
     assert!(pipes.unread_of(CallId(2), second) > 0);
-    read(&theirs, second);
+    read(&program, second);
     assert_eq!(pipes.unread_of(CallId(2), second), 0);
     assert_eq!(pipes.unread_of(CallId(3), 9), 0, "nobody asked it");
 }
 
 #[tokio::test]
 async fn what_was_written_and_not_read_is_seen_and_a_part_of_a_message_too() {
-    let (mut pipes, theirs) = pipes();
+    let (mut pipes, program) = pipes();
     ask(&mut pipes, 1, "{\"id\":1,\"method\":\"a\"}");
     assert!(!pipes.has_output() && !pipes.has_part());
-    rustix::io::write(&theirs.stdout, b"{\"id\"").expect("room");
+    program.writes("{\"id\"");
     assert!(pipes.has_output());
     let count = poll_fn(|context| pipes.poll_read(context)).await.expect("open");
     pipes.hear(&mut Vec::new()).expect("in step");
@@ -67,7 +61,7 @@ async fn what_was_written_and_not_read_is_seen_and_a_part_of_a_message_too() {
 
 #[tokio::test]
 async fn a_worker_that_does_not_read_is_told_nothing_more() {
-    let (mut pipes, _theirs) = pipes();
+    let (mut pipes, _program) = pipes();
     for call in 1..=3 {
         let text = "x".repeat(BACKLOG_MOST / 2);
         ask(&mut pipes, call, &format!("{{\"id\":{call},\"method\":\"{text}\"}}"));
