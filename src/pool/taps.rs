@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use super::Pool;
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Timing, WorkerId};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
-use crate::observe::tap::Tap;
-use crate::report::{TapEvent, TapKind};
+use crate::observe::tap::{Piece, Tap};
+use crate::report::TapKind;
 use crate::worker::listener::{StrayReason, WireListener};
 use crate::worker::pipes::Pipes;
 
@@ -68,23 +68,22 @@ impl Pool {
     }
 
     /// Tells taps that a call has ended.
-    pub(super) fn tap_end(&self, route: &RouteMetrics, timing: Timing, outcome: CallOutcome) {
-        for tap in &*self.taps.0.borrow() {
-            let mut event = self.tap_event(TapKind::End, timing.worker, timing.call, &[], tap);
-            event.route = Some(route.label().to_owned().into());
-            event.outcome = Some(outcome.label().into());
-            event.work = Some(timing.work);
-            tap.push(event);
-        }
+    pub(super) fn tap_end(&self, route: &Arc<RouteMetrics>, timing: Timing, outcome: CallOutcome) {
+        self.tap(|| Piece {
+            call: timing.call,
+            route: Some(Arc::clone(route)),
+            outcome: Some(outcome.label()),
+            work: Some(timing.work),
+            ..Piece::new(TapKind::End, self.settings(), timing.worker)
+        });
     }
 
     /// Tells taps that a worker has ended.
     pub(super) fn tap_exit(&self, worker: WorkerId, reason: ExitReason) {
-        for tap in &*self.taps.0.borrow() {
-            let mut event = self.tap_event(TapKind::Exit, Some(worker), None, &[], tap);
-            event.outcome = Some(reason.label().into());
-            tap.push(event);
-        }
+        self.tap(|| Piece {
+            outcome: Some(reason.label()),
+            ..Piece::new(TapKind::Exit, self.settings(), Some(worker))
+        });
     }
 
     /// Returns true if anybody taps.
@@ -92,65 +91,52 @@ impl Pool {
         !self.taps.0.borrow().is_empty()
     }
 
-    fn tap_event(
-        &self,
-        kind: TapKind,
-        worker: Option<WorkerId>,
-        call: Option<CallId>,
-        bytes: &[u8],
-        tap: &Tap,
-    ) -> TapEvent {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // While the books are in use, the call is known by its name only.
-        let route = self
-            .state
-            .try_borrow()
-            .ok()
-            .and_then(|state| Some(state.payload(call?)?.route.label().to_owned().into()));
-        TapEvent {
-            at: now.as_secs_f64(),
-            kind,
-            pool: self.name().into(),
-            worker: worker.map(|worker| worker.0),
-            call: call.map(CallId::name),
-            route,
-            bytes: bytes.len(),
-            text: tap.text(bytes),
-            outcome: None,
-            work: None,
-            dropped: 0,
+    /// Gives each tap a piece.
+    fn tap(&self, piece: impl Fn() -> Piece) {
+        for tap in &*self.taps.0.borrow() {
+            tap.push(piece());
         }
+    }
+
+    /// Returns the route of a call, unless the books are in use.
+    fn route_of(&self, call: CallId) -> Option<Arc<RouteMetrics>> {
+        Some(Arc::clone(&self.state.try_borrow().ok()?.payload(call)?.route))
     }
 }
 
 impl WorkerListener {
-    fn tell(&self, kind: TapKind, bytes: &[u8], call: Option<CallId>) {
+    fn tell(
+        &self,
+        kind: TapKind,
+        bytes: &[u8],
+        call: Option<CallId>,
+        outcome: Option<&'static str>,
+    ) {
         let Some(pool) = self.pool.upgrade() else { return };
-        for tap in &*pool.taps.0.borrow() {
-            tap.push(pool.tap_event(kind, Some(self.worker), call, bytes, tap));
-        }
+        let route = call.and_then(|call| pool.route_of(call));
+        pool.tap(|| Piece {
+            call,
+            route: route.clone(),
+            outcome,
+            ..Piece::new(kind, pool.settings(), Some(self.worker)).with(bytes)
+        });
     }
 }
 
 impl WireListener for WorkerListener {
     fn wrote(&self, bytes: &[u8], call: Option<CallId>) {
-        self.tell(TapKind::Write, bytes, call);
+        self.tell(TapKind::Write, bytes, call, None);
     }
 
     fn read(&self, bytes: &[u8]) {
-        self.tell(TapKind::Read, bytes, None);
+        self.tell(TapKind::Read, bytes, None, None);
     }
 
     fn cut(&self, message: &[u8], call: CallId) {
-        self.tell(TapKind::Answer, message, Some(call));
+        self.tell(TapKind::Answer, message, Some(call), None);
     }
 
     fn stray(&self, message: &[u8], why: StrayReason) {
-        let Some(pool) = self.pool.upgrade() else { return };
-        for tap in &*pool.taps.0.borrow() {
-            let mut event = pool.tap_event(TapKind::Stray, Some(self.worker), None, message, tap);
-            event.outcome = Some(why.label().into());
-            tap.push(event);
-        }
+        self.tell(TapKind::Stray, message, None, Some(why.label()));
     }
 }

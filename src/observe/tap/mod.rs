@@ -1,10 +1,11 @@
 //! One tap: what goes through the pipes of workers, for somebody who looks.
 //!
 //! What goes through is copied into a ring of 1 MiB, and nobody waits for the reader: when the ring
-//! is full, the oldest goes, and is counted. Contents are masked before they are kept, unless the
+//! is full, the oldest goes, and is counted. Contents are masked when they are read, unless the
 //! reader may see them.
 
 mod mask;
+mod piece;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -12,16 +13,13 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use self::mask::{masked, shown};
+pub use self::piece::Piece;
+use crate::base::WorkerId;
 use crate::report::{TapEvent, TapKind};
 
-/// Most bytes of one piece that are kept.
-pub const PIECE_MOST: usize = 4 << 10;
 /// Most bytes that wait for the reader.
 const RING_MOST: usize = 1 << 20;
-/// What an event takes beside its text, about.
-const EVENT_OWN: usize = 256;
-/// Most events of one worker that wait for how their call ends.
+/// Most pieces of one worker that wait for how their call ends.
 const HELD_MOST: usize = 16;
 
 /// What is tapped.
@@ -43,11 +41,11 @@ pub struct TapWish {
 #[derive(Debug)]
 pub struct Tap {
     wish: TapWish,
-    events: RefCell<VecDeque<TapEvent>>,
+    pieces: RefCell<VecDeque<Piece>>,
     bytes: Cell<usize>,
     dropped: Cell<u64>,
     /// By worker, what waits for how its call ends.
-    held: RefCell<HashMap<Option<u64>, VecDeque<TapEvent>>>,
+    held: RefCell<HashMap<Option<WorkerId>, VecDeque<Piece>>>,
     waker: RefCell<Option<Waker>>,
     is_over: Cell<bool>,
     at_end: RefCell<Vec<AtEnd>>,
@@ -71,7 +69,7 @@ impl Tap {
     pub fn new(wish: TapWish) -> (Rc<Self>, TapReader) {
         let tap = Rc::new(Self {
             wish,
-            events: RefCell::default(),
+            pieces: RefCell::default(),
             bytes: Cell::new(0),
             dropped: Cell::new(0),
             held: RefCell::default(),
@@ -97,56 +95,51 @@ impl Tap {
         self.at_end.borrow_mut().push(AtEnd(Box::new(act)));
     }
 
-    /// Shows a piece as the reader may see it.
-    pub fn text(&self, bytes: &[u8]) -> String {
-        let piece = &bytes[..bytes.len().min(PIECE_MOST)];
-        if self.wish.contents { shown(piece) } else { masked(piece) }
-    }
-
-    /// Takes an event in, if it is wanted.
-    pub fn push(&self, event: TapEvent) {
+    /// Takes a piece in, if it is wanted.
+    pub fn push(&self, piece: Piece) {
         let wish = &self.wish;
         let is_other =
             |wished: &Option<String>, is: &str| wished.as_ref().is_some_and(|it| it != is);
-        let is_unwanted = is_other(&wish.pool, &event.pool)
-            || wish.worker.is_some_and(|worker| event.worker != Some(worker))
-            || event.route.as_ref().is_some_and(|route| is_other(&wish.route, route));
+        let is_unwanted = is_other(&wish.pool, &piece.pool.name)
+            || wish.worker.is_some_and(|worker| piece.worker != Some(WorkerId(worker)))
+            || piece.route.as_ref().is_some_and(|route| is_other(&wish.route, route.label()));
         if is_unwanted {
             return;
         }
-        if !wish.failed || event.kind == TapKind::Stray {
-            return self.keep(event);
+        if !wish.failed || piece.kind == TapKind::Stray {
+            return self.keep(piece);
         }
         let mut held = self.held.borrow_mut();
-        if event.kind == TapKind::Exit {
-            held.remove(&event.worker);
-            drop(held);
-            return self.keep(event);
-        }
-        let of_worker = held.entry(event.worker).or_default();
-        if event.kind != TapKind::End {
-            if of_worker.len() == HELD_MOST {
-                of_worker.pop_front();
+        let before = match piece.kind {
+            TapKind::End => held.get_mut(&piece.worker).map(std::mem::take).unwrap_or_default(),
+            TapKind::Exit => {
+                held.remove(&piece.worker);
+                VecDeque::new()
             }
-            of_worker.push_back(event);
-            return;
-        }
-        let before = std::mem::take(of_worker);
+            _ => {
+                let of_worker = held.entry(piece.worker).or_default();
+                if of_worker.len() == HELD_MOST {
+                    of_worker.pop_front();
+                }
+                of_worker.push_back(piece);
+                return;
+            }
+        };
         drop(held);
-        if event.outcome.as_ref().is_some_and(|outcome| outcome != "ok") {
-            before.into_iter().chain([event]).for_each(|event| self.keep(event));
+        if piece.outcome.is_some_and(|outcome| outcome != "ok") {
+            before.into_iter().chain([piece]).for_each(|piece| self.keep(piece));
         }
     }
 
-    fn keep(&self, event: TapEvent) {
-        let mut events = self.events.borrow_mut();
-        let mut bytes = self.bytes.get() + size_of_event(&event);
-        events.push_back(event);
+    fn keep(&self, piece: Piece) {
+        let mut pieces = self.pieces.borrow_mut();
+        let mut bytes = self.bytes.get() + piece.size();
+        pieces.push_back(piece);
         while bytes > RING_MOST
-            && let Some(oldest) = events.pop_front()
+            && let Some(oldest) = pieces.pop_front()
         {
-            bytes -= size_of_event(&oldest);
-            self.dropped.set(self.dropped.get() + 1 + oldest.dropped);
+            bytes -= oldest.size();
+            self.dropped.set(self.dropped.get() + 1);
         }
         self.bytes.set(bytes);
         if let Some(waker) = self.waker.take() {
@@ -155,20 +148,15 @@ impl Tap {
     }
 }
 
-fn size_of_event(event: &TapEvent) -> usize {
-    EVENT_OWN + event.text.len()
-}
-
 impl TapReader {
     /// Returns the next event.
     pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<TapEvent> {
-        let Some(mut event) = self.0.events.borrow_mut().pop_front() else {
+        let Some(piece) = self.0.pieces.borrow_mut().pop_front() else {
             *self.0.waker.borrow_mut() = Some(context.waker().clone());
             return Poll::Pending;
         };
-        self.0.bytes.set(self.0.bytes.get() - size_of_event(&event));
-        event.dropped += self.0.dropped.take();
-        Poll::Ready(event)
+        self.0.bytes.set(self.0.bytes.get() - piece.size());
+        Poll::Ready(piece.event(self.0.wish.contents, self.0.dropped.take()))
     }
 }
 
@@ -183,26 +171,22 @@ impl Drop for TapReader {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn event(kind: TapKind, text: &str) -> TapEvent {
-        TapEvent {
-            at: 1.0,
-            kind,
-            pool: "fib".into(),
-            worker: Some(3),
-            call: Some("a".to_owned()),
-            route: Some("GET /fib".into()),
-            bytes: text.len(),
-            text: text.to_owned(),
-            outcome: None,
-            work: None,
-            dropped: 0,
-        }
+    use super::piece::PIECE_MOST;
+    use super::*;
+    use crate::config::PoolSettings;
+    use crate::observe::metrics::Metrics;
+
+    fn piece(kind: TapKind, text: &str) -> Piece {
+        let pool = PoolSettings { name: "fib".to_owned(), ..PoolSettings::for_tests() };
+        let piece = Piece::new(kind, Arc::new(pool), Some(WorkerId(3))).with(text.as_bytes());
+        let route = Some(Arc::new(Metrics::new().route("GET /fib", Some("fib"))));
+        Piece { route, ..piece }
     }
 
-    fn end(outcome: &'static str) -> TapEvent {
-        TapEvent { outcome: Some(outcome.into()), ..event(TapKind::End, "") }
+    fn end(outcome: &'static str) -> Piece {
+        Piece { outcome: Some(outcome), ..piece(TapKind::End, "") }
     }
 
     /// Returns the texts of all events that wait, and how many were dropped.
@@ -221,19 +205,22 @@ mod tests {
         let (tap, reader) = Tap::new(TapWish::default());
         let text = "x".repeat(PIECE_MOST);
         for _ in 0..1_000 {
-            tap.push(event(TapKind::Read, &text));
+            tap.push(piece(TapKind::Read, &text));
         }
         assert!(tap.bytes.get() <= RING_MOST, "{}", tap.bytes.get());
         let (texts, dropped) = all(&reader);
         assert_eq!(texts.len() as u64 + dropped, 1_000);
-        assert_eq!((texts.len(), tap.bytes.get()), (RING_MOST / (PIECE_MOST + EVENT_OWN), 0));
+        assert_eq!(
+            (texts.len(), tap.bytes.get()),
+            (RING_MOST / (PIECE_MOST + size_of::<Piece>()), 0)
+        );
     }
 
     #[test]
     fn only_what_was_wished_for_is_kept() {
         let keeps = |wish: TapWish| {
             let (tap, reader) = Tap::new(wish);
-            tap.push(event(TapKind::Read, "x"));
+            tap.push(piece(TapKind::Read, "x"));
             all(&reader).0.len() == 1
         };
         let some = |text: &str| Some(text.to_owned());
@@ -252,13 +239,25 @@ mod tests {
 
     #[test]
     fn what_belongs_to_calls_that_went_well_is_left_out_if_only_failures_are_wanted() {
-        let (tap, reader) = Tap::new(TapWish { failed: true, ..TapWish::default() });
-        tap.push(event(TapKind::Write, "good"));
+        let wish = TapWish { failed: true, contents: true, ..TapWish::default() };
+        let (tap, reader) = Tap::new(wish);
+        tap.push(piece(TapKind::Write, "good"));
         tap.push(end("ok"));
-        tap.push(event(TapKind::Write, "bad"));
+        tap.push(piece(TapKind::Write, "bad"));
         assert_eq!(all(&reader).0.len(), 0);
         tap.push(end("timeout"));
         assert_eq!(all(&reader).0, ["bad", ""]);
+        // What waits for a call that never ends goes with its worker.
+        tap.push(piece(TapKind::Write, "lost"));
+        tap.push(Piece { outcome: Some("crash"), ..piece(TapKind::Exit, "") });
+        assert_eq!((all(&reader).0.len(), tap.held.borrow().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_reader_who_may_not_read_contents_sees_what_they_look_like() {
+        let (tap, reader) = Tap::new(TapWish::default());
+        tap.push(piece(TapKind::Read, "Grün 42"));
+        assert_eq!(all(&reader).0, ["aaaa 99"]);
     }
 
     #[test]
