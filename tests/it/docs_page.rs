@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Browser, Server, shell};
+use crate::support::{Browser, Judge, Server, shell};
 
 /// A pool and routes with names that somebody would like to be markup.
 const ROUTES: &str = r#"
@@ -161,6 +161,47 @@ fn the_page_fits_a_telephone_and_every_field_has_a_name() {
     browser.evaluate("document.querySelector('.field input').focus()");
     browser.press("Enter");
     wait_for(&browser, "get-fib", ".answer pre", "\"result\": \"10\"");
+}
+
+/// With everything open, a long answer, a failure, and the problem of a browser on top.
+#[test]
+fn it_is_accessible_and_narrow_in_both_themes() {
+    let server = Server::config(ROUTES).start();
+    let (Some(judge), Some(browser)) =
+        (Judge::find(), Browser::open(&format!("{}/docs", server.url())))
+    else {
+        return;
+    };
+    browser.wait_until("document.querySelectorAll('details.operation').length === 5");
+    browser.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })");
+    fill(&browser, "post-say", 0, &"a_long_word_without_a_place_to_break".repeat(40));
+    ask(&browser, "post-say");
+    wait_for(&browser, "post-say", ".answer pre", "to_break");
+    fill(&browser, "get-fib", 0, "46");
+    ask(&browser, "get-fib");
+    wait_for(&browser, "get-fib", ".answer pre", "from 0 to 45");
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
+        browser.look(width, 900, scheme);
+        browser.wait_until(&format!("document.documentElement.scrollWidth <= {width}"));
+        assert_eq!(judge.findings(&browser), "[]", "{width} {scheme}");
+    }
+}
+
+/// What a browser is shown that asks nothing of the one-liner.
+#[test]
+fn the_problem_on_top_is_accessible_in_both_themes() {
+    let server = Server::args(&["--", "sed", "-u", "s/a/X/"]).start();
+    let (Some(judge), Some(browser)) =
+        (Judge::find(), Browser::open(&format!("{}/", server.url())))
+    else {
+        return;
+    };
+    browser.wait_until("document.querySelectorAll('details.operation').length === 2");
+    for (width, scheme) in [(1280, "light"), (400, "dark")] {
+        browser.look(width, 900, scheme);
+        browser.wait_until(&format!("document.documentElement.scrollWidth <= {width}"));
+        assert_eq!(judge.findings(&browser), "[]", "{width} {scheme}");
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ mod socket_activation;
 mod socket_file;
 mod startup;
 mod status_page;
+mod status_page_attacks;
 mod status_page_looks;
 mod stderr;
 mod streaming;

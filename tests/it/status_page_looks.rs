@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::status_page::{LIVE, click, event, hello, key_of, open_with, open_with_key, two_pools};
-use crate::support::{Browser, Over, Server, pause, skipped};
+use crate::support::{Browser, Judge, Over, Server, pause};
 
 /// Returns the widths of the document and of the window.
 fn widths(browser: &Browser) -> (f64, f64) {
@@ -44,25 +44,6 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
     assert!(document <= window, "{document} of {window} with actions");
 }
 
-/// Where `tests/programs/install.sh` puts what judges the page.
-fn judge() -> Option<String> {
-    let ours = || format!("{}/target/programs", env!("CARGO_MANIFEST_DIR"));
-    let place = std::env::var_os("TEST_PROGRAMS").map_or_else(ours, |it| it.display().to_string());
-    let found = std::fs::read_to_string(format!("{place}/node_modules/axe-core/axe.min.js")).ok();
-    if found.is_none() {
-        skipped("axe-core is not installed", "`tests/programs/install.sh` does it");
-    }
-    found
-}
-
-/// Returns what axe finds wrong with the page as it is now.
-fn findings(browser: &Browser) -> String {
-    let run = "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => \
-         JSON.stringify(violations.map(({ id, nodes }) => \
-         [id, ...nodes.map(({ html, failureSummary }) => html + failureSummary)]), null, 1))";
-    browser.evaluate(run).as_str().expect("a text").to_owned()
-}
-
 #[test]
 fn the_page_is_accessible_in_both_themes() {
     let server = two_pools().start();
@@ -82,22 +63,23 @@ fn the_page_is_accessible_in_both_themes() {
               "text": "one question is refused", "fix": null },
         ]);
     });
-    let (Some(axe), Some(browser)) = (judge(), open_with(&server, &event("hello", &status))) else {
+    let (Some(judge), Some(browser)) =
+        (Judge::find(), open_with(&server, &event("hello", &status)))
+    else {
         return;
     };
     browser.wait_until("document.querySelectorAll('.cell').length === 12");
     // The stream has ended; a picture of the past is paler, which is meant.
     browser.press("p");
-    browser.evaluate(&axe);
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
         browser.look(width, 900, scheme);
-        assert_eq!(findings(&browser), "[]", "{width} {scheme}");
+        assert_eq!(judge.findings(&browser), "[]", "{width} {scheme}");
     }
     click(&browser, "td.acts .danger");
     browser.wait_until("document.getElementById('dialog').open");
     for scheme in ["light", "dark"] {
         browser.look(1280, 900, scheme);
-        assert_eq!(findings(&browser), "[]", "the dialog, {scheme}");
+        assert_eq!(judge.findings(&browser), "[]", "the dialog, {scheme}");
     }
 }
 

@@ -128,9 +128,8 @@ fn the_processor_time_of_workers_only_grows() {
     assert!(after >= 0.1, "what the worker had used counts on: {after}");
 }
 
-/// The short form: a minute of it shows the same.
-#[test]
-fn a_server_at_which_nobody_looks_sleeps() {
+/// Opens and closes a page, and asserts that no thread of the server runs for so long afterwards.
+fn sleeps_for(time: Duration) {
     let server = Server::with("workers = 1").start();
     assert_eq!(server.answers("a").status, 200);
     let mut stream = look(&server);
@@ -141,8 +140,19 @@ fn a_server_at_which_nobody_looks_sleeps() {
         !server.threads().contains(&"meter".to_owned())
     });
     let before = server.wakings();
-    pause(Duration::from_secs(3), "idle");
+    pause(time, "idle");
     assert_eq!(server.wakings() - before, 0);
+}
+
+#[test]
+fn a_server_at_which_nobody_looks_sleeps() {
+    sleeps_for(Duration::from_secs(5));
+}
+
+#[test]
+#[ignore = "takes a minute: `cargo test --test it sleeps_for_a_minute -- --ignored`"]
+fn a_server_at_which_nobody_looks_sleeps_for_a_minute() {
+    sleeps_for(Duration::from_mins(1));
 }
 
 #[test]

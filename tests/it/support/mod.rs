@@ -5,6 +5,7 @@
 mod browser;
 mod client;
 mod command;
+mod judge;
 mod manager;
 mod memory;
 mod output;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client, Connection, Pending, request};
 pub(crate) use command::{binary, shell};
+pub(crate) use judge::Judge;
 pub(crate) use manager::{LentSocket, Told};
 pub(crate) use memory::MemoryGroups;
 pub(crate) use plan::Plan;
