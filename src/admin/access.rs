@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri};
 
 use super::key::OperatorKey;
-use crate::config::Hosts;
+use crate::config::{Hosts, Secret};
 use crate::net::site::{Marks, is_loopback};
 use crate::observe::metrics::Denial;
 
@@ -50,12 +50,12 @@ impl Who {
 #[derive(Debug)]
 pub(super) struct AdminGate {
     /// `admin_token`.
-    token: Option<String>,
+    token: Option<Secret>,
     key: Option<OperatorKey>,
 }
 
 impl AdminGate {
-    pub(super) fn new(token: Option<String>, key: Option<OperatorKey>) -> Self {
+    pub(super) fn new(token: Option<Secret>, key: Option<OperatorKey>) -> Self {
         Self { token, key }
     }
 
@@ -102,7 +102,7 @@ impl AdminGate {
             return Err(Denial::WrongToken);
         }
         // Both are always compared, so that the time does not reveal which of them is near.
-        let is_token = self.token.as_ref().is_some_and(|it| equal(first, it.as_bytes()));
+        let is_token = self.token.as_ref().is_some_and(|it| equal(first, it.reveal().as_bytes()));
         let is_key = self.key.as_ref().is_some_and(|it| equal(first, it.reveal().as_bytes()));
         match (is_token, is_key) {
             (true, _) => Ok(Who::Token),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn gate(token: Option<&str>) -> AdminGate {
-        AdminGate::new(token.map(str::to_owned), OperatorKey::read(KEY))
+        AdminGate::new(token.map(|it| Secret::from(it.to_owned())), OperatorKey::read(KEY))
     }
 
     type Row<'a> = (&'a [(&'static str, &'static str)], [Result<Who, Denial>; 4]);

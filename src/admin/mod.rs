@@ -29,7 +29,7 @@ use self::key::OperatorKey;
 pub use self::page_body::PageBody;
 use self::paths::{Deed, Page};
 use crate::base::WorkerId;
-use crate::config::Hosts;
+use crate::config::{Hosts, Secret};
 use crate::net::Caller;
 use crate::observe::metrics::{Denial, Metrics, OperatorAction, text};
 use crate::observe::tap::Tap;
@@ -49,6 +49,9 @@ pub trait Operator {
 
     /// Returns the names by which a request may call a loopback listener.
     fn hosts(&self) -> Arc<Hosts>;
+
+    /// Returns the token that operators must send, if there is one.
+    fn token(&self) -> Option<Secret>;
 
     /// Returns what callers can ask, as an OpenAPI document, and its entity tag.
     fn document(&self) -> impl Future<Output = (Bytes, String)>;
@@ -105,7 +108,7 @@ pub enum Replace {
 pub struct Admin<O> {
     operator: O,
     metrics: Arc<Metrics>,
-    gate: AdminGate,
+    key: Option<OperatorKey>,
     audience: Rc<Audience>,
     /// What the readers of `/events` know of the pools.
     known: RefCell<Vec<(String, Option<About>)>>,
@@ -114,16 +117,15 @@ pub struct Admin<O> {
 type PageResponse = Response<PageBody>;
 
 impl<O: Operator> Admin<O> {
-    /// Creates the pages of `operator`. If there is a `token`, every page with data requires it,
-    /// or the operator's key.
-    pub fn new(
-        operator: O,
-        metrics: Arc<Metrics>,
-        token: Option<String>,
-        key: Option<OperatorKey>,
-    ) -> Self {
-        let gate = AdminGate::new(token, key);
-        Self { operator, metrics, gate, audience: Rc::default(), known: RefCell::default() }
+    /// Creates the pages of `operator`. If there is a token, every page with data requires it, or
+    /// the operator's `key`.
+    pub fn new(operator: O, metrics: Arc<Metrics>, key: Option<OperatorKey>) -> Self {
+        Self { operator, metrics, key, audience: Rc::default(), known: RefCell::default() }
+    }
+
+    /// Returns the gate as it is configured now.
+    fn gate(&self) -> AdminGate {
+        AdminGate::new(self.operator.token(), self.key.clone())
     }
 
     /// Answers one request, without reading its body.
@@ -135,7 +137,7 @@ impl<O: Operator> Admin<O> {
         let page = Page::at(request.uri.path());
         let need = page.as_ref().map_or(access::Need::Look, Page::need);
         let hosts = self.operator.hosts();
-        let who = match self.gate.check(need, &request, &hosts, caller.is_guarded) {
+        let who = match self.gate().check(need, &request, &hosts, caller.is_guarded) {
             Ok(who) => who,
             Err(denial) => {
                 self.metrics.admin_denied(denial);
@@ -154,7 +156,7 @@ impl<O: Operator> Admin<O> {
         }
         match page {
             Page::Live => reply(StatusCode::OK, PLAIN, "live\n"),
-            Page::Ready => ready(&self.operator.status(false), self.gate.trusts(who)),
+            Page::Ready => ready(&self.operator.status(false), self.gate().trusts(who)),
             Page::Metrics => self.metrics().await,
             Page::Status => self.status_page(who).await,
             Page::Events => self.events(who).await,
@@ -373,6 +375,7 @@ mod tests {
         status: Status,
         metrics: Arc<Metrics>,
         reload: Result<String, String>,
+        token: RefCell<Option<Secret>>,
         told: RefCell<Vec<&'static str>>,
     }
 
@@ -391,6 +394,10 @@ mod tests {
 
         fn hosts(&self) -> Arc<Hosts> {
             Arc::new(Hosts::Named(["ops.example".into()].into()))
+        }
+
+        fn token(&self) -> Option<Secret> {
+            self.token.borrow().clone()
         }
 
         async fn document(&self) -> (Bytes, String) {
@@ -448,6 +455,7 @@ mod tests {
             metrics: Metrics::new(),
             reload: Ok("fib: unchanged\n".to_owned()),
             told: RefCell::default(),
+            token: RefCell::default(),
         }
     }
 
@@ -461,7 +469,8 @@ mod tests {
     }
 
     fn ask(fake: &Fake, token: Option<&str>, request: Request<()>) -> Seen {
-        let admin = Admin::new(fake, Arc::clone(&fake.metrics), token.map(str::to_owned), None);
+        *fake.token.borrow_mut() = token.map(|token| Secret::from(token.to_owned()));
+        let admin = Admin::new(fake, Arc::clone(&fake.metrics), None);
         let caller = Caller { peer: "127.0.0.1:9".into(), is_guarded: true, connection: 1 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {

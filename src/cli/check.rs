@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
-use crate::config::{Config, ConfigSource, PoolSettings, Secrets, problem};
+use crate::config::{Config, ConfigSource, PoolSettings, Secrets, Warning, problem};
 use crate::worker::describe::before_start;
 use crate::worker::fork_trial::{ForkTimes, try_fork};
 use crate::worker::guard::Guard;
@@ -46,6 +46,9 @@ pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
+    for Warning { message, hint } in &config.warnings {
+        say(&Finding::warning(message.as_str()).hint(hint.as_str()).shown());
+    }
     let findings = match check_pools(&config, source, asks) {
         Ok(Some(findings)) => findings,
         Ok(None) => {
@@ -58,7 +61,7 @@ pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
         }
     };
     let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
-    let warnings = match count(Weight::Warning) {
+    let warnings = match count(Weight::Warning) + config.warnings.len() {
         0 => String::new(),
         count => format!(", {}", counted(count, "warning")),
     };

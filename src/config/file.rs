@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{AddressText, Scalar, Size, Time};
+use super::secret::Secret;
 
 pub use pool::{
     FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, StrayText,
@@ -37,10 +38,13 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "127.0.0.1:3001"))]
     pub admin: Option<AddressText>,
-    /// The Bearer token that operators must send. Required if `admin` is not a loopback address.
+    /// The Bearer token that operators must send. Required if `admin` is not a loopback address. Better
+    /// than the text itself is where it is kept: `{ file = "token" }`, relative to this file, or
+    /// `{ credential = "token" }`, a file of that name in `$CREDENTIALS_DIRECTORY`, where a unit of
+    /// systemd with `LoadCredential=` puts it. A line end at its end does not count. A reload reads it
+    /// again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub admin_token: Option<String>,
+    pub admin_token: Option<SecretFile>,
     /// Names by which this server is asked, besides the loopback ones: `["api.example"]`. On a
     /// loopback listener, callers' or operators', a request for another host, or from a web page of
     /// another site, gets 403 `forbidden_origin`, so that no page in a browser here can use the
@@ -92,6 +96,46 @@ pub enum ListenFile {
     One(String),
     /// Several; at least one.
     Many(#[schemars(length(min = 1))] Vec<AddressText>),
+}
+
+/// A secret, or where it is kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum SecretFile {
+    /// The secret itself.
+    Text(Secret),
+    /// Where it is kept.
+    Elsewhere(SecretPlace),
+}
+
+/// Where a secret is kept: one of the two.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretPlace {
+    /// In this regular file of at most 64 KiB, relative to the configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub file: Option<String>,
+    /// In the file of this name in `$CREDENTIALS_DIRECTORY`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub credential: Option<String>,
+}
+
+impl SecretFile {
+    /// Returns the secret; empty while it is elsewhere.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text(secret) => secret.reveal(),
+            Self::Elsewhere(_) => "",
+        }
+    }
+}
+
+impl Default for SecretFile {
+    fn default() -> Self {
+        Self::Text(Secret::from(String::new()))
+    }
 }
 
 /// One text, or a list of them.

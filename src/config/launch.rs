@@ -4,7 +4,7 @@
 //! that starting a worker needs no look-up; what it does not find is reported with the exact
 //! path and the error of the kernel.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -12,17 +12,16 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use super::environment::Environment;
 use super::fence::Fence;
 use super::file::PoolFile;
 use super::glob::Glob;
 use super::pool::LaunchSettings;
 use super::problem::{Place, Problem};
+use super::secret::CREDENTIALS;
 use super::stamp::{Stamps, TooMany};
 use super::tree::{KeyPath, Places};
 use super::words;
-
-/// An environment, in the order it was found.
-pub type Environment = Vec<(OsString, OsString)>;
 
 /// Where programs are looked for if the environment has no `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -173,7 +172,7 @@ fn check_texts(pool: &PoolFile, path: &KeyPath, places: &Places) -> Vec<Problem>
         refuse(&command, "the name of the program is empty".to_owned(), hint);
     }
     for (name, value) in &pool.env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        if name.is_empty() || name.contains(['=', '\0']) || value.text().contains('\0') {
             // What follows a `=` was meant as a value.
             let name_only = name.split_inclusive('=').next().unwrap_or_default();
             let shown = name_only.escape_debug();
@@ -231,6 +230,7 @@ fn usable_dir(dir: &Path) -> io::Result<()> {
 /// Variables with which a service manager speaks to the server alone. A worker that believed them
 /// would take the server's sockets for its own, or report for the server.
 const FOR_THE_SERVER: &[&str] = &[
+    CREDENTIALS,
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -255,16 +255,15 @@ fn environment(pool: &PoolFile, inherited: &Environment) -> Environment {
         env.push((UNBUFFERED.into(), "1".into()));
     }
     for (name, value) in &pool.env {
-        if name != UNBUFFERED || !value.is_empty() {
-            env.push((name.into(), value.into()));
+        if name != UNBUFFERED || !value.text().is_empty() {
+            env.push((name.into(), value.text().into()));
         }
     }
     env
 }
 
 pub(super) fn search_path(env: &Environment) -> &OsStr {
-    let found = env.iter().find(|(name, _)| name == "PATH");
-    found.map_or(OsStr::new(PATH), |(_, value)| value.as_os_str())
+    env.value("PATH").unwrap_or(OsStr::new(PATH))
 }
 
 /// The absolute path of a program, or what is wrong and what to do.
@@ -393,12 +392,19 @@ mod tests {
 
     fn env(pool: &str) -> Vec<String> {
         let pool: PoolFile = toml::from_str(pool).expect("valid");
-        let inherited = ["PATH=/bin", "HTTPIPE_LOG=json", "LANG=C", "PYTHONUNBUFFERED=0"];
+        let inherited = [
+            "PATH=/bin",
+            "HTTPIPE_LOG=json",
+            "LANG=C",
+            "CREDENTIALS_DIRECTORY=/",
+            "PYTHONUNBUFFERED=0",
+        ];
         let inherited = inherited.iter().filter_map(|pair| pair.split_once('='));
         let inherited = inherited.map(|(name, value)| (name.into(), value.into())).collect();
+        let env = environment(&pool, &inherited);
         let shown =
-            |(name, value): (OsString, OsString)| format!("{}={}", name.display(), value.display());
-        environment(&pool, &inherited).into_iter().map(shown).collect()
+            env.iter().map(|(name, value)| format!("{}={}", name.display(), value.display()));
+        shown.collect()
     }
 
     #[test]

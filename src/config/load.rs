@@ -13,12 +13,15 @@ use toml::Value;
 
 use super::access_log;
 use super::check::{Host, check};
+use super::environment::Environment;
 use super::file::File;
 use super::flags::{Target, Typed};
-use super::launch::{Environment, reason, resolve, stamps};
+use super::launch::{reason, resolve, stamps};
 use super::problem::{Place, Problem, Problems, SourceText};
 use super::python::{self, Describe};
 use super::schema::schema;
+use super::secret::CREDENTIALS;
+use super::secret_files::read_secrets;
 use super::secrets::secrets;
 use super::server::{AccessSettings, Config};
 use super::shape;
@@ -104,7 +107,7 @@ impl ConfigSource {
         problems.extend(self.put_options(&mut tree));
         problems.extend(shape::check(&mut tree, &schema));
         self.check(tree, problems, describe)
-            .map(|config| Config { file, ..config })
+            .map(|config| Config { files: config.files.and(file), ..config })
             .map_err(|problems| Problems::new(source, problems).with_secrets(secrets))
     }
 
@@ -123,7 +126,7 @@ impl ConfigSource {
         describe: &Describe<'_>,
     ) -> Result<Config, Vec<Problem>> {
         let Tree { values, places } = tree;
-        let file: File = match values.try_into() {
+        let mut file: File = match values.try_into() {
             Ok(file) => file,
             Err(error) => {
                 let problem = Problem::new(Place::Nowhere, error.message());
@@ -132,6 +135,9 @@ impl ConfigSource {
             }
         };
         let base = self.base();
+        let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+        let secrets = read_secrets(&mut file, &places, &base, credentials);
+        problems.extend(secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         let mut pythons = BTreeMap::new();
@@ -170,7 +176,8 @@ impl ConfigSource {
         });
         let tells_details = self.is_tried_out;
         let host = Host { processors, launches, files, access, pythons, tells_details };
-        check(&file, &places, &host, problems)
+        let checked = check(&file, &places, &host, problems);
+        checked.map(|config| Config { files: secrets.files, warnings: secrets.warnings, ..config })
     }
 
     /// The absolute directory that the file's relative paths begin in.

@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod check;
+pub mod environment;
 pub mod fence;
 pub mod file;
 pub mod findings;
@@ -25,6 +26,8 @@ pub mod route;
 pub mod route_text;
 pub mod scalar;
 pub mod schema;
+pub mod secret;
+pub mod secret_files;
 pub mod secrets;
 pub mod server;
 pub mod shape;
@@ -33,6 +36,8 @@ pub mod tree;
 pub mod words;
 pub mod written;
 
+#[cfg(test)]
+pub use environment::Environment;
 pub use fence::Fence;
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
@@ -41,13 +46,14 @@ pub use origins::{Cors, Hosts};
 #[cfg(test)]
 pub use pool::StreamSettings;
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
-pub use problem::{Problems, Secrets};
+pub use problem::{Problems, Secrets, Warning};
 pub use python::NotDescribed;
 #[cfg(test)]
 pub use route::RouteAbout;
 pub use route::{
     Argument, CallSettings, FunctionCall, PathPart, RouteAction, RouteSettings, SendShape,
 };
+pub use secret::Secret;
 pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
     ListenAddress, LogSettings,

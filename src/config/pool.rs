@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::environment::Environment;
 use super::fence::Fence;
 use super::framing::{Framing, Framings, IdNames, Matching};
 use super::glob::Glob;
@@ -83,7 +84,7 @@ pub struct LaunchSettings {
     /// The absolute directory that it runs in.
     pub dir: PathBuf,
     /// The whole environment it gets.
-    pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    pub env: Environment,
     /// Its stdout is a raw pseudo-terminal instead of a pipe.
     pub tty: bool,
     /// Which files, besides those that the command names, make the program another one.
@@ -307,7 +308,7 @@ impl PoolSettings {
             name: "cat".to_owned(),
             arguments: vec![],
             dir: PathBuf::from("/"),
-            env: vec![],
+            env: Environment::default(),
             tty: false,
             watch: vec![],
             files: None,
@@ -420,7 +421,7 @@ mod tests {
         let text = format!("[pool.a]\n{command}\n{keys}");
         let (tree, _) = Tree::parse(&text).expect("valid TOML");
         let file: File = tree.values.try_into().expect("its shape is right");
-        let inherited = vec![("PATH".into(), "/usr/bin:/bin".into())];
+        let inherited = vec![("PATH".into(), "/usr/bin:/bin".into())].into();
         let path = KeyPath::of(&["pool", "a"]);
         let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
@@ -461,8 +462,8 @@ mod tests {
         let schema = schema();
         let pool = &schema["properties"]["pool"]["additionalProperties"]["properties"];
         let keys = pool.as_object().expect("pools have keys").keys().map(String::as_str);
-        // `config::check::python` tests those of functions.
-        let functions = ["python", "interpreter", "fork"];
+        // `config::check::python` tests those of functions, and `config::secret` reads the variables.
+        let functions = ["python", "interpreter", "fork", "env_file"];
         let tried = CHANGES.iter().map(|(key, _, _)| *key).chain(functions);
         assert_eq!(keys.collect::<BTreeSet<_>>(), tried.collect());
     }

@@ -30,6 +30,15 @@ pub struct Problem {
     pub is_of_program: bool,
 }
 
+/// What is unwise in a configuration that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What is unwise: lower case, no full stop, and no secret.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {

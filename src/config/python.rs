@@ -7,8 +7,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::environment::Environment;
 use super::file::PoolFile;
-use super::launch::{Environment, Surroundings, find, search_path, surroundings};
+use super::launch::{Surroundings, find, search_path, surroundings};
 use super::pool::{Import, LaunchSettings, PythonSettings};
 use super::problem::Problem;
 use super::tree::{KeyPath, Places};

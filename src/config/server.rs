@@ -10,15 +10,20 @@ use std::time::Duration;
 use super::file::{LogFormat, LogLevel};
 use super::origins::{Cors, Hosts};
 use super::pool::PoolSettings;
+use super::problem::Warning;
 use super::route::RouteSettings;
+use super::secret::Secret;
 use super::stamp::Stamps;
 use crate::base::ByteSize;
 
 /// The whole configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the configuration file looked like just before it was read; empty without a file.
-    pub file: Stamps,
+    /// What the configuration file, and those with its secrets, looked like just before they were
+    /// read.
+    pub files: Stamps,
+    /// What is unwise in it.
+    pub warnings: Vec<Warning>,
     /// Where callers connect; at least one.
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
@@ -79,7 +84,7 @@ pub struct AdminSettings {
     /// not, any free port is used.
     pub explicit: bool,
     /// The Bearer token that operators must send; always set if the address is not loopback.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
 }
 
 /// What is logged, and in which format.

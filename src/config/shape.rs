@@ -306,7 +306,9 @@ fn wrapped(schema: &Schema, value: &Value) -> Option<String> {
     if schema["type"] == "array" && schema["items"]["properties"].is_object() {
         return Some(format!("[{}]", wrapped(&schema["items"], value)?));
     }
-    if schema["type"] == "object" && schema["additionalProperties"]["type"] == "string" {
+    let others = &schema["additionalProperties"];
+    let mut kinds = std::iter::once(others).chain(others["anyOf"].as_array().into_iter().flatten());
+    if schema["type"] == "object" && kinds.any(|kind| kind["type"] == "string") {
         let (name, value) = value.as_str()?.split_once('=').unwrap_or(("NAME", "value"));
         return Some(format!("{{ {name} = {} }}", Value::String(value.to_owned())));
     }

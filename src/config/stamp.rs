@@ -74,8 +74,13 @@ impl Stamps {
 
     /// Looks at one file.
     pub fn of_file(path: &Path) -> Self {
+        Self::of_files(std::iter::once(&path.to_owned()))
+    }
+
+    /// Looks at these files.
+    pub fn of_files<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
         let mut stamps = Self::default();
-        stamps.look(path.to_owned());
+        paths.for_each(|path| stamps.look(path.clone()));
         stamps
     }
 
@@ -103,7 +108,15 @@ impl Stamps {
         self.files.iter().filter(|(_, stamp)| stamp.is_some()).map(|(path, _)| path.as_path())
     }
 
-    fn look(&mut self, path: PathBuf) {
+    /// Adds what others look like.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.files.extend(others.files);
+        self
+    }
+
+    /// Looks at one more file.
+    pub(super) fn look(&mut self, path: PathBuf) {
         let stamp = std::fs::metadata(&path).ok().filter(Metadata::is_file);
         let stamp = stamp.map(|data| Stamp {
             device: data.dev(),

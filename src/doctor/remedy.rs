@@ -121,7 +121,7 @@ pub fn missing_options(launch: &LaunchSettings) -> Option<&'static [&'static str
 }
 
 fn is_python_unbuffered(launch: &LaunchSettings) -> bool {
-    launch.env.iter().any(|(name, value)| name == PYTHON && !value.is_empty())
+    launch.env.value(PYTHON).is_some_and(|value| !value.is_empty())
 }
 
 /// Returns the remedy of reading answers in this framing.
@@ -175,7 +175,8 @@ mod tests {
         let launch = &mut pool.program.launch;
         launch.name = name.to_owned();
         launch.arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
-        launch.env = vec![(PYTHON.into(), if name.contains("3.12") { "" } else { "1" }.into())];
+        let value = if name.contains("3.12") { "" } else { "1" };
+        launch.env = vec![(PYTHON.into(), value.into())].into();
         let stdbuf = stdbuf.then_some(Path::new("/usr/bin/stdbuf"));
         against_silence(&pool, stdbuf).into_iter().map(|remedy| remedy.change).collect()
     }

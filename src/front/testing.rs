@@ -48,7 +48,8 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
 /// question 1024.
 pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
     Config {
-        file: Stamps::default(),
+        files: Stamps::default(),
+        warnings: vec![],
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
         hosts: Arc::new(Hosts::Named(HashSet::new())),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::begin::FirstStarts;
 use super::listeners::Listeners;
-use crate::config::{AdminSettings, Config, ListenAddress};
+use crate::config::{AdminSettings, Config, ListenAddress, Warning};
 use crate::front::Front;
 use crate::front::sample::Sample;
 use crate::systemd::ServiceManager;
@@ -38,6 +38,13 @@ pub(super) async fn ready(
         status.push_str(&failed.join(", "));
     }
     manager.ready(status);
+}
+
+/// Logs what is unwise in a configuration.
+pub(super) fn warnings(config: &Config) {
+    for Warning { message, hint } in &config.warnings {
+        tracing::warn!(hint, "{message}");
+    }
 }
 
 /// Logs where operators and callers connect, which programs run, and how to try them.

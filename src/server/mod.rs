@@ -188,8 +188,8 @@ async fn serve(
         async move { manager.keep_informed().await }
     });
     let addresses = listeners.addresses();
+    announce::warnings(&config);
     announce::listening(&config, &listeners);
-    let token = config.admin.token.clone();
     let threads_count = config.threads;
     let is_private = listeners.are_private();
     let (access, told) = (log.access(), Rc::clone(&manager));
@@ -215,7 +215,7 @@ async fn serve(
         let desk = AdminDesk::new(Rc::clone(&server), addresses.clone());
         key_file = operator_key(&listener.local());
         let key = key_file.as_ref().map(|file| file.key().clone());
-        let admin = Rc::new(Admin::new(desk, metrics, token, key));
+        let admin = Rc::new(Admin::new(desk, metrics, key));
         services.tasks.spawn_local({
             let admin = Rc::clone(&admin);
             async move { admin.inform().await }

@@ -1,5 +1,6 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::app::Server;
 use super::diagnoses;
 use crate::admin::{Operator, Replace};
 use crate::base::WorkerId;
-use crate::config::Hosts;
+use crate::config::{Hosts, Secret};
 use crate::observe::tap::Tap;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
@@ -29,12 +30,15 @@ pub(super) struct AdminDesk {
     listen: Vec<String>,
     started: Instant,
     meter: Meter,
+    /// The last token that was configured.
+    token: RefCell<Option<Secret>>,
 }
 
 impl AdminDesk {
     /// Creates the desk of this server, whose callers connect at `listen`.
     pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
-        Self { server, listen, started: Instant::now(), meter: Meter::default() }
+        let token = RefCell::new(server.current().config.admin.token.clone());
+        Self { server, listen, started: Instant::now(), meter: Meter::default(), token }
     }
 }
 
@@ -128,6 +132,15 @@ impl Operator for AdminDesk {
 
     fn hosts(&self) -> Arc<Hosts> {
         self.server.current().hosts()
+    }
+
+    fn token(&self) -> Option<Secret> {
+        let mut token = self.token.borrow_mut();
+        // One that a reload removes holds until a restart: its listener may be open to others.
+        if let Some(now) = &self.server.current().config.admin.token {
+            *token = Some(now.clone());
+        }
+        token.clone()
     }
 
     async fn document(&self) -> (Bytes, String) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::MutexGuard;
 
+use super::announce;
 use super::app::{Generation, Server};
 use crate::admin::Replace;
 use crate::base::ExitReason;
@@ -149,6 +150,9 @@ impl Server {
             return Err(next.give_up(refuse("the server is stopping")).await);
         }
         let report = next.report(&old);
+        if !report.is_idle {
+            announce::warnings(&next.config);
+        }
         for (member, settings) in next.members.iter().zip(&next.config.pools) {
             member.pool.adjust(Arc::clone(settings));
         }
@@ -248,6 +252,10 @@ impl Candidate {
         }
         if old.config.docs != self.config.docs {
             others.push("docs: changed".to_owned());
+        }
+        let token = &self.config.admin.token;
+        if token.is_some() && old.config.admin.token != *token {
+            others.push("admin_token: changed".to_owned());
         }
         if old.config.drain != self.config.drain {
             others.push("drain: changed".to_owned());
@@ -362,9 +370,11 @@ async fn come_up(pool: &Pool, begun: Instant) -> Result<(), String> {
 
 /// Returns the changed keys that are read only at the start.
 fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
+    let is_named = old.admin.explicit != new.admin.explicit;
+    let loses_token = old.admin.token.is_some() && new.admin.token.is_none();
     let changed = [
         ("listen", old.listen != new.listen),
-        ("admin", old.admin != new.admin),
+        ("admin", old.admin.address != new.admin.address || is_named || loses_token),
         ("threads", old.threads != new.threads),
         ("log", old.log != new.log),
         ("limits", old.limits != new.limits),

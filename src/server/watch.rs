@@ -28,7 +28,8 @@ const SHARE: u32 = 20;
 /// What is looked at.
 #[derive(Clone, Debug)]
 struct WatchedFiles {
-    configuration: Option<PathBuf>,
+    /// The configuration, and the files with its secrets.
+    configuration: Vec<PathBuf>,
     pools: Vec<Arc<PoolSettings>>,
     /// Modules beside those of functions count too: one may be what is missing.
     sees_neighbours: bool,
@@ -82,7 +83,7 @@ pub(super) async fn reload_on_change(server: Rc<Server>) {
                 Err(Rejection { why, tried: Some(config), .. }) => {
                     tell(&why);
                     // A file that only this configuration names may be what is wrong.
-                    watched.pools.clone_from(&config.pools);
+                    watched.take(&config);
                     known = watched.as_loaded_in(&config);
                     hints = Hints::new();
                 }
@@ -120,8 +121,16 @@ fn tell(problems: &str) {
 
 impl WatchedFiles {
     fn of(server: &Server) -> Self {
-        let pools = server.current().config.pools.clone();
-        Self { configuration: server.source.path.clone(), pools, sees_neighbours: false }
+        let mut watched =
+            Self { configuration: Vec::new(), pools: Vec::new(), sees_neighbours: false };
+        watched.take(&server.current().config);
+        watched
+    }
+
+    /// Watches the files of this configuration from now on.
+    fn take(&mut self, config: &Config) {
+        self.configuration = config.files.paths().map(Path::to_owned).collect();
+        self.pools.clone_from(&config.pools);
     }
 
     /// The stamps that were taken when the current configuration was loaded.
@@ -131,7 +140,7 @@ impl WatchedFiles {
 
     fn as_loaded_in(&self, config: &Config) -> Vec<Option<Stamps>> {
         let pools = self.pools.iter().map(|pool| Some(pool.files.clone()));
-        std::iter::once(Some(config.file.clone())).chain(pools).collect()
+        std::iter::once(Some(config.files.clone())).chain(pools).collect()
     }
 
     /// Looks at all files, beside the server's thread: a disk may be slow.
@@ -143,8 +152,7 @@ impl WatchedFiles {
     fn look_now(&self) -> Picture {
         let begun = Instant::now();
         let mut picture = Picture::default();
-        let configuration = self.configuration.as_deref().map(Stamps::of_file);
-        picture.stamps.push(Some(configuration.unwrap_or_default()));
+        picture.stamps.push(Some(Stamps::of_files(self.configuration.iter())));
         for pool in &self.pools {
             match survey(&pool.program.launch) {
                 Ok((stamps, directories)) => {

@@ -73,6 +73,7 @@ mod recycle;
 mod reload;
 mod retry;
 mod scaling;
+mod secret_files;
 mod secrets;
 mod service_manager;
 mod several_lines;

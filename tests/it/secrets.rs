@@ -7,8 +7,8 @@ const SECRET: &str = "hunter2";
 
 /// A line that replaces `env = { A = "a" }`, and a part of the message about it.
 const FAULTS: [(&str, &str); 8] = [
-    ("env = { DB_PASSWORD = \"hunter2\", X = 1 }", "`X` must be a string, not a number"),
-    ("env = { X = [\"hunter2\"] }", "`X` must be a string, not a list"),
+    ("env = { DB_PASSWORD = \"hunter2\", X = 1 }", "`X` must be a string or a table, not a number"),
+    ("env = { X = [\"hunter2\"] }", "`X` must be a string or a table, not a list"),
     ("env = { \"A=hunter2\" = \"b\" }", "no process can be given this"),
     ("env = { A = \"hunter2 }", "this is not TOML"),
     ("env = { A = hunter2 }", "this is not TOML"),

@@ -46,7 +46,7 @@ async fn a_program_has_exactly_the_environment_it_was_given() {
     let mut launch = shell("");
     launch.program = "/usr/bin/env".into();
     launch.arguments = vec!["-0".into()];
-    launch.env = vec![("A".into(), "1".into()), ("B".into(), "two\nlines".into())];
+    launch.env = vec![("A".into(), "1".into()), ("B".into(), "two\nlines".into())].into();
     let outcome = run(&launch).await;
     let found: BTreeSet<_> = outcome.stdout.split_terminator('\0').collect();
     assert_eq!(found, BTreeSet::from(["A=1", "B=two\nlines"]));

@@ -27,7 +27,7 @@ pub(crate) fn shell(script: &str) -> LaunchSettings {
         name: "sh".into(),
         arguments: vec!["-c".into(), script.into()],
         dir: PathBuf::from("/"),
-        env: vec![(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))],
+        env: vec![(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))].into(),
         tty: false,
         watch: vec![],
         files: None,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use pool::Host;
 
-use super::file::{File, LimitsFile, ListenFile};
+use super::file::{File, LimitsFile, ListenFile, SecretFile};
 use super::findings::Findings;
 use super::problem::{Place, Problem};
 use super::server::{
@@ -62,7 +62,8 @@ pub fn check(
     let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
     match pools {
         Some(pools) if findings.problems.is_empty() => Ok(Config {
-            file: Stamps::default(),
+            files: Stamps::default(),
+            warnings: Vec::new(),
             listen,
             admin,
             hosts: Arc::new(hosts),
@@ -111,7 +112,10 @@ fn admin(findings: &mut Findings<'_>, file: &File, listen: &[ListenAddress]) -> 
     let path = KeyPath::of(&["admin"]);
     let text = file.admin.as_ref().map_or("127.0.0.1:3001".to_owned(), ToString::to_string);
     let explicit = file.admin.is_some();
-    let token = file.admin_token.clone();
+    let token = match &file.admin_token {
+        Some(SecretFile::Text(token)) => Some(token.clone()),
+        Some(SecretFile::Elsewhere(_)) | None => None,
+    };
     if text == "off" {
         return AdminSettings { address: None, explicit, token };
     }
@@ -212,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::config::tree::Tree;
-    use crate::config::{AccessSettings, Fence, LaunchSettings};
+    use crate::config::{AccessSettings, Environment, Fence, LaunchSettings};
     use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
 
     fn checked(text: &str) -> Result<Config, Vec<Problem>> {
@@ -224,7 +228,7 @@ mod tests {
             name: "cat".to_owned(),
             arguments: Vec::new(),
             dir: PathBuf::from("/"),
-            env: Vec::new(),
+            env: Environment::default(),
             tty: false,
             watch: Vec::new(),
             files: None,

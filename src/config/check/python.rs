@@ -130,12 +130,12 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::Fence;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::pool::{Import, LaunchSettings};
     use crate::config::server::{AccessSettings, Config};
     use crate::config::tree::Tree;
+    use crate::config::{Environment, Fence};
     use crate::python::{Function, PythonTarget};
 
     fn function(signature: serde_json::Value) -> Function {
@@ -170,7 +170,7 @@ mod tests {
             name: "python3".to_owned(),
             arguments: vec![],
             dir: PathBuf::from("/"),
-            env: vec![],
+            env: Environment::default(),
             tty: false,
             watch: vec![],
             files: Some(vec![]),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SecretFile;
 use crate::config::scalar::{InFlightText, Size, Time, Workers};
 
 /// One program and how its workers are run and asked.
@@ -109,8 +110,15 @@ pub struct PoolFile {
     pub probe: Option<ProbeFile>,
     /// Environment variables of the program, in addition to those of the server except `HTTPIPE_*`
     /// and those of its service manager (`NOTIFY_SOCKET`, `LISTEN_*`, `WATCHDOG_*`).
-    /// `PYTHONUNBUFFERED=1` is added unless it is set here; `""` leaves it out.
-    pub env: BTreeMap<String, String>,
+    /// `PYTHONUNBUFFERED=1` is added unless it is set here; `""` leaves it out. A secret is better kept
+    /// elsewhere: `{ DB_PASSWORD = { file = "db.pw" } }`, or `{ credential = "db.pw" }`, as with
+    /// `admin_token`. A reload reads it again, and replaces the workers if it has changed.
+    pub env: BTreeMap<String, SecretFile>,
+    /// A file with more such variables, relative to this file: a `NAME=VALUE` on each line, the value
+    /// in quotes or not; `#` begins a line that is a comment. `env` goes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["fib.env"]))]
+    pub env_file: Option<String>,
     /// Do not pass on the environment of the server; the program gets only what is added to it.
     pub clear_env: bool,
     /// Whether workers are kept from more than usual. If absent: a program that is set-uid does not
@@ -323,6 +331,7 @@ impl Default for PoolFile {
             hello: Vec::new(),
             probe: None,
             env: BTreeMap::new(),
+            env_file: None,
             clear_env: false,
             sandbox: None,
             dir: ".".to_owned(),
