@@ -174,7 +174,7 @@ async fn a_turn_goes_on_as_long_as_its_question_is_not_read() {
     worker.is_asked(Instant::now());
     flush(&mut worker.pipes).await;
     assert_eq!(worker.turns.look_at(&mut worker.pipes), (Look::Works, 0));
-    assert_eq!(worker.program.reads(), "q1\n");
+    assert_eq!(worker.program.reads(), b"q1\n");
     assert_eq!(worker.turns.look_at(&mut worker.pipes), (Look::Hidden, 0));
     worker.program.writes("answer\n");
     assert_eq!(worker.turns.look_at(&mut worker.pipes), (Look::Hidden, 7), "what came meanwhile");
@@ -256,7 +256,7 @@ async fn a_worker_that_answered_and_closed_its_input_waits_no_more() {
     worker.is_asked(begun);
     flush(&mut worker.pipes).await;
     rustix::io::ioctl_fionbio(&worker.program.stdin, true).expect("it is a pipe");
-    assert_eq!(worker.program.reads(), "q1\n");
+    assert_eq!(worker.program.reads(), b"q1\n");
     worker.is_seen(Look::Works);
     worker.writes(begun, "answer\n");
     worker.was_looked_at(begun);
@@ -286,7 +286,7 @@ async fn a_worker_that_is_stopped_after_its_read_has_not_ended_its_turn() {
     }
     worker.is_asked(Instant::now());
     flush(&mut worker.pipes).await;
-    assert_eq!(worker.program.reads(), "q1\n");
+    assert_eq!(worker.program.reads(), b"q1\n");
     assert_eq!(worker.sees(), Look::Works);
 }
 

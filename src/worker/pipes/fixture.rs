@@ -27,10 +27,11 @@ impl PlayedProgram {
     }
 
     /// Reads once. Returns nothing if there is nothing to be read.
-    pub(crate) fn reads(&self) -> String {
+    pub(crate) fn reads(&self) -> Vec<u8> {
         let mut bytes = vec![0; 64 << 10];
         let count = rustix::io::read(&self.stdin, &mut bytes[..]).unwrap_or(0);
-        String::from_utf8_lossy(&bytes[..count]).into_owned()
+        bytes.truncate(count);
+        bytes
     }
 
     /// Writes a text that fits into the pipe.

@@ -196,7 +196,9 @@ mod tests {
 
         /// Reads once, and returns what is behind the tag of the message or messages.
         fn reads(&self) -> String {
-            self.program.reads().split_once(' ').map_or(String::new(), |(_, text)| text.to_owned())
+            let bytes = self.program.reads();
+            let text = String::from_utf8_lossy(bytes.get(LENGTH..).unwrap_or_default());
+            text.split_once(' ').map_or(String::new(), |(_, text)| text.to_owned())
         }
 
         fn gives_back(&mut self) -> Vec<u64> {
