@@ -33,6 +33,7 @@ impl<P> State<P> {
     pub fn taken_back(&mut self, now: Instant, worker: WorkerId, ids: &[CallId]) {
         for id in ids.iter().rev() {
             let Some(taken) = self.crew.take_back(now, worker, *id) else { continue };
+            self.line.settle(taken.charge, None, self.usual());
             if let Some(stay) = taken.freed {
                 self.freed(now, worker, stay);
             }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::line::TenantSlot;
 use crate::base::{CallId, Conduct, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
@@ -15,9 +16,13 @@ pub(super) struct CallBook<P> {
     pub(super) id: CallId,
     /// What the shell needs to ask and to answer.
     pub(super) payload: P,
+    /// Its tenant.
+    pub(super) seat: TenantSlot,
     pub(super) bytes: usize,
     pub(super) idempotent: bool,
     pub(super) accepted: Instant,
+    /// When it joined the calls of its tenant that wait.
+    pub(super) since: Instant,
     /// When its wait in the queue ends; `None` while it is not in the queue.
     pub(super) waits_until: Option<Instant>,
     /// After this time it is no longer put back into the queue.
@@ -93,6 +98,11 @@ impl<P> CallBooks<P> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &CallBook<P>> {
         self.slots.iter().map(|(_, call)| call)
+    }
+
+    /// When this call began to wait; `None` if it is not in the queue.
+    pub(super) fn since(&self, id: CallId) -> Option<Instant> {
+        self.get(id).filter(|call| call.waits_until.is_some()).map(|call| call.since)
     }
 
     /// Returns true if this call is in the queue.

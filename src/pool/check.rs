@@ -81,12 +81,12 @@ impl<P> State<P> {
             conduct: book.conduct,
         };
         Summary {
-            queue_length: self.queue.len(),
-            queue_bytes: self.queue.bytes(),
+            queue_length: self.line.len(),
+            queue_bytes: self.line.bytes(),
             oldest_wait: oldest.map(|at| now.saturating_duration_since(at)).unwrap_or_default(),
             service: self.estimate.service(),
             is_tripped: self.backoff.is_tripped(),
-            is_overloaded: self.overload.is_on(),
+            is_overloaded: self.line.is_overloaded(),
             poisonous: self.suspects.refused(),
             workers: self.crew.iter().map(worker).collect(),
         }
@@ -109,7 +109,7 @@ impl<P> State<P> {
         let serving = self.crew.census().serving;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Load {
-            queue: number(self.queue.len()),
+            queue: number(self.line.len()),
             busy: number(serving.saturating_sub(self.crew.free().len())),
             workers: number(serving),
         }
@@ -127,7 +127,7 @@ impl<P> State<P> {
 
     /// Calls that wait.
     pub fn queue_length(&self) -> usize {
-        self.queue.len()
+        self.line.len()
     }
 
     /// Checks the invariants that the top of `state` lists. Call it after [`State::settle`].
@@ -167,8 +167,9 @@ impl<P> State<P> {
             }
             waiting += usize::from(call.waits_until.is_some());
         }
-        if waiting != self.queue.len() {
-            return Err(format!("{waiting} calls wait, the queue says {}", self.queue.len()));
+        self.line.check(self.calls.iter(), self.crew.iter().flat_map(|book| &book.held))?;
+        if waiting != self.line.len() {
+            return Err(format!("{waiting} calls wait, the queue says {}", self.line.len()));
         }
         if let Some(book) = self.crew.iter().find(|book| {
             book.phase == Phase::Serving

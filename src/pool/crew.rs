@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::alarms::Alarms;
+use super::line::Charge;
 use super::rules::Rules;
 use crate::base::{CallId, Conduct, WorkerCount, WorkerId};
 use crate::policy::backoff::unit;
@@ -51,6 +52,8 @@ pub(super) struct Held {
     pub(super) in_peace: bool,
     /// What stands behind it in the pipe could not be taken back while it is being read.
     pub(super) is_large: bool,
+    /// What its tenant has paid for it.
+    pub(super) charge: Charge,
 }
 
 /// One call that was given up: its caller was told that it took too long, and the worker still
@@ -162,6 +165,8 @@ pub(super) struct Released {
     pub(super) given: Instant,
     /// When the worker had last finished another call.
     pub(super) busy_since: Instant,
+    /// What its tenant has paid for it.
+    pub(super) charge: Charge,
     /// The worker holds nothing now; whether it stays.
     pub(super) freed: Option<Stay>,
 }
@@ -363,6 +368,7 @@ impl Crew {
             ran_since: if was_head { book.head_since } else { held.given },
             given: held.given,
             busy_since: std::mem::replace(&mut book.busy_since, now),
+            charge: held.charge,
             freed: None,
         };
         if was_head {
@@ -396,13 +402,6 @@ impl Crew {
         if let Some(book) = self.workers.get_mut(&worker) {
             book.overdue = true;
         }
-    }
-
-    /// A call was answered by one worker or abandoned, so no caller needs the answers of the
-    /// workers that hold it now.
-    pub(super) fn orphan(&mut self, id: CallId, since: Instant) {
-        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
-        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
     }
 
     /// Makes a worker leave as soon as it holds nothing.

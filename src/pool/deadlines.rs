@@ -14,7 +14,7 @@ use crate::config::InFlight;
 impl<P> State<P> {
     /// Fails the calls that have waited too long.
     pub(super) fn expire_waits(&mut self, now: Instant) {
-        while let Some((deadline, id)) = self.queue.first_deadline(|id| self.calls.deadline(id)) {
+        while let Some((deadline, id)) = self.line.first_deadline(|id| self.calls.deadline(id)) {
             if deadline > now {
                 return self.alarms.at(deadline);
             }

@@ -48,6 +48,7 @@ impl<P> State<P> {
             let Some(released) = self.crew.give_up(now, worker, *id) else { continue };
             self.push(Action::GiveUp { worker, call: *id });
             self.estimate.finished(now.saturating_duration_since(released.busy_since));
+            self.settle_charge(now, &released);
             if let Some(stay) = released.freed {
                 self.freed(now, worker, stay);
             }

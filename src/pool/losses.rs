@@ -46,7 +46,7 @@ impl<P> State<P> {
         let deadline = (now + self.rules.queue_wait).min(call.latest).max(now);
         if call.waits_until.is_none() {
             call.waits_until = Some(deadline);
-            self.queue.push_front(id, call.bytes, deadline, &mut self.alarms);
+            self.line.push_front(id, call.bytes, deadline, &mut self.alarms);
         }
     }
 
@@ -63,9 +63,13 @@ impl<P> State<P> {
         suspect: impl Fn(usize, CallId) -> Option<Failure>,
     ) {
         let Some(held) = self.crew.empty(worker) else { return };
+        let busy_since = self.crew.get(worker).map_or(now, |book| book.busy_since);
         let read = held.len() - unwritten.min(held.len());
         let mut again = Vec::new();
-        for (place, Held { id, .. }) in held.into_iter().enumerate() {
+        for (place, Held { id, given, charge, .. }) in held.into_iter().enumerate() {
+            let has_begun = place < read && (place == 0 || !self.rules.takes_one());
+            let took = has_begun.then(|| self.rules.took(now, given, busy_since));
+            self.line.settle(charge, took, self.usual());
             let Some(call) = self.calls.get_mut(id) else { continue };
             call.holders -= 1;
             if call.holders > 0 || call.waits_until.is_some() {

@@ -2,19 +2,23 @@
 //!
 //! Pure: the part of [`State`] that refuses calls.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::crew::{Phase, WorkerBook};
+use super::line::{Room, TenantSlot};
 use super::state::State;
 use crate::base::Failure;
 use crate::policy::Fingerprint;
 
 impl<P> State<P> {
-    /// Why a call that arrives now is refused; `None` if it is let in.
+    /// Why a call that arrives now is refused; `None` if it is let in. Calls of other tenants may
+    /// fail in its place.
     pub(super) fn refusal(
         &mut self,
         now: Instant,
         question: Option<Fingerprint>,
+        seat: TenantSlot,
         bytes: usize,
         idempotent: bool,
     ) -> Option<Failure> {
@@ -27,26 +31,37 @@ impl<P> State<P> {
         if self.has_no_prospect() {
             return Some(self.no_worker(now));
         }
-        if self.queue.len() == 0 && self.pick(now, idempotent).is_some() {
+        if self.line.len() == 0 && self.pick(now, idempotent).is_some() {
             return None;
         }
-        let detail = if self.queue.len() >= self.rules.queue_length {
+        let detail = if self.line.len() >= self.rules.queue_length {
             let limit = self.rules.queue_length;
-            format!("{} calls are waiting and the limit is {limit}", self.queue.len())
-        } else if self.queue.bytes() + bytes as u64 > self.rules.queue_bytes {
+            format!("{} calls are waiting and the limit is {limit}", self.line.len())
+        } else if self.line.bytes() + bytes as u64 > self.rules.queue_bytes {
             let limit = self.rules.queue_bytes;
-            format!("{} bytes are waiting and the limit is {limit}", self.queue.bytes())
+            format!("{} bytes are waiting and the limit is {limit}", self.line.bytes())
         } else {
             return None;
         };
-        Some(Failure::QueueFull { detail: detail.into(), retry_after: self.retry_after(now) })
+        let detail: Arc<str> = detail.into();
+        let room = Room { calls: self.rules.queue_length, bytes: self.rules.queue_bytes };
+        let bytes_of = |id| self.calls.get(id).filter(|call| call.waits_until.is_some());
+        let bytes_of = |id| bytes_of(id).map(|call| call.bytes);
+        let Some(leaving) = self.line.make_room(seat, bytes, room, bytes_of) else {
+            return Some(Failure::QueueFull { detail, retry_after: self.retry_after(now) });
+        };
+        for id in leaving {
+            let retry_after = self.retry_after(now);
+            self.fail(now, id, Failure::QueueFull { detail: Arc::clone(&detail), retry_after });
+        }
+        None
     }
 
     /// When a caller who cannot be served now should come back. Each call of this method promises
     /// some of the workers' time; see `promises`.
     pub(super) fn retry_after(&mut self, now: Instant) -> Duration {
         let (workers, pace) = self.pace(now);
-        let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        let waiting = u32::try_from(self.line.len()).unwrap_or(u32::MAX);
         let room = u32::try_from(self.rules.queue_length).unwrap_or(u32::MAX);
         self.promises.promise(now, pace / workers, waiting, room.saturating_add(workers))
     }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::estimate::Estimate;
 use crate::config::{InFlight, Matching, PoolSettings};
 
 /// Most bytes of a question that can be taken back: with its length and its tag, it is one page of
@@ -47,6 +48,25 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Returns true if a worker works on one call at a time, even if it holds more.
+    pub(super) fn takes_one(&self) -> bool {
+        self.in_order || self.in_flight == InFlight::Auto
+    }
+
+    /// How much of a worker's time a call takes up on average, see [`Rules::took`].
+    pub(super) fn usual(&self, estimate: Estimate) -> Duration {
+        let mean = if self.takes_one() { estimate.pace() } else { estimate.service() };
+        mean.unwrap_or_default()
+    }
+
+    /// How much of a worker's time a call took up that leaves it now. `given` is when the worker got
+    /// it, `busy_since` when the worker had last finished another one. Where a worker has several
+    /// calls at work, each takes up one of its places.
+    pub(super) fn took(&self, now: Instant, given: Instant, busy_since: Instant) -> Duration {
+        let since = if self.takes_one() { given.max(busy_since) } else { given };
+        now.saturating_duration_since(since)
+    }
+
     /// A worker with this many calls that were given up takes no more.
     pub(super) fn given_up_most(&self) -> usize {
         match self.in_flight {

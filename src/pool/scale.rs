@@ -66,20 +66,25 @@ impl<P> State<P> {
     fn impatient(&self, now: Instant) -> (usize, Option<Instant>) {
         let mut impatient = 0;
         let mut next: Option<Instant> = None;
-        for id in self.queue.ids() {
-            let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
-                continue;
-            };
-            let is_impatient = now >= call.accepted + PATIENCE;
-            if is_impatient {
-                impatient += 1;
-            } else {
-                next = Some(next.map_or(call.accepted, |first| first.min(call.accepted)));
-            }
-            // Calls that no worker has had yet are in the order of their acceptance.
-            let are_others_younger = !is_impatient && call.given.is_none();
-            if are_others_younger || impatient >= self.rules.most {
-                break;
+        for list in self.line.lists() {
+            for call in list.iter().filter_map(|id| self.calls.get(*id)) {
+                if call.waits_until.is_none() {
+                    continue;
+                }
+                let is_impatient = now >= call.since + PATIENCE;
+                if is_impatient {
+                    impatient += 1;
+                } else {
+                    next = Some(next.map_or(call.since, |first| first.min(call.since)));
+                }
+                if impatient >= self.rules.most {
+                    return (impatient, next);
+                }
+                // The calls of a tenant that no worker has had yet have the oldest first.
+                let are_others_younger = !is_impatient && call.given.is_none();
+                if are_others_younger {
+                    break;
+                }
             }
         }
         (impatient, next)
@@ -209,7 +214,7 @@ impl<P> State<P> {
         if !self.has_no_prospect() || self.stopping {
             return;
         }
-        for id in self.queue.drain() {
+        for id in self.line.drain() {
             if self.calls.waits(id) {
                 let failure = self.no_worker(now);
                 self.fail(now, id, failure);

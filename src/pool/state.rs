@@ -8,10 +8,11 @@
 //!
 //! An event first changes the books. [`State::settle`] then draws the consequences, in this
 //! order: calls that have waited too long fail; free workers are given calls, first those that
-//! were put back, then the oldest (the newest while the queue stands, see `policy::overload`);
-//! workers are started or stopped; and if no worker can be had, all calls that wait fail.
+//! were put back, then those of the tenant whose turn it is (see `line`), the oldest or, while its
+//! queue stands, the newest (see `policy::overload`); workers are started or stopped; and if no
+//! worker can be had, all calls that wait fail.
 //!
-//! The books are made of parts that own their data: [`CallBooks`], [`Queue`], [`Crew`] (the workers),
+//! The books are made of parts that own their data: [`CallBooks`], [`Line`], [`Crew`] (the workers),
 //! [`Alarms`] (the deadlines), [`Suspects`]. The rules that need several parts are methods of
 //! [`State`]; they stand here and, by subject, in the files beside this one.
 //!
@@ -30,15 +31,15 @@ use std::time::{Duration, Instant};
 use super::actions::{Action, Ended, NewCall, StopReason};
 use super::alarms::Alarms;
 use super::calls::{CallBook, CallBooks};
-use super::crew::{Crew, Held, Stay, WorkerBook};
+use super::crew::{Crew, Held, Released, Stay, WorkerBook};
 use super::estimate::Estimate;
+use super::line::{Line, WaitRule};
 use super::promises::Promises;
-use super::queue::Queue;
 use super::rules::{Rules, TAKEN_BACK_MOST};
 use super::suspects::Suspects;
 use crate::base::{CallId, Failure, WorkerCount, WorkerId};
 use crate::config::InFlight;
-use crate::policy::{Backoff, Fingerprint, Overload};
+use crate::policy::{Backoff, Fingerprint};
 
 /// The books of one pool. `P` is what the shell keeps with each call.
 #[derive(Debug)]
@@ -47,14 +48,13 @@ pub struct State<P> {
     /// How long the oldest call of a worker may run until the first look at it.
     pub(super) first_look: Duration,
     pub(super) calls: CallBooks<P>,
-    pub(super) queue: Queue,
+    pub(super) line: Line,
     pub(super) crew: Crew,
     pub(super) alarms: Alarms,
     pub(super) backoff: Backoff,
     /// Why the last worker that failed before its first good answer did, in words for callers.
     pub(super) in_vain: Option<Arc<str>>,
     pub(super) estimate: Estimate,
-    pub(super) overload: Overload,
     pub(super) promises: Promises,
     pub(super) suspects: Suspects<P>,
     /// When a worker became ready for the first time.
@@ -73,13 +73,12 @@ impl<P> State<P> {
             first_look: rules.first_look(),
             rules,
             calls: CallBooks::new(),
-            queue: Queue::default(),
+            line: Line::default(),
             crew: Crew::new(!seed),
             alarms: Alarms::default(),
             backoff: Backoff::new(seed),
             in_vain: None,
             estimate: Estimate::default(),
-            overload: Overload::default(),
             promises: Promises::default(),
             suspects: Suspects::new(fingerprint),
             first_ready: None,
@@ -136,7 +135,10 @@ impl<P> State<P> {
     /// or `draining`.
     pub fn arrive(&mut self, now: Instant, call: NewCall<P>) -> Result<CallId, (P, Failure)> {
         let question = self.suspects.arrives(now, &call.payload);
-        if let Some(refusal) = self.refusal(now, question, call.bytes, call.idempotent) {
+        let seat = self.line.enter(call.tenant);
+        let refusal = self.refusal(now, question, seat, call.bytes, call.idempotent);
+        if let Some(refusal) = refusal {
+            self.line.ended(seat);
             return Err((call.payload, refusal));
         }
         let start = self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO);
@@ -145,9 +147,11 @@ impl<P> State<P> {
         let id = self.calls.insert(|id| CallBook {
             id,
             payload: call.payload,
+            seat,
             bytes: call.bytes,
             idempotent: call.idempotent,
             accepted: now,
+            since: now,
             waits_until: Some(deadline),
             latest,
             caller_deadline: call.caller_deadline,
@@ -160,7 +164,7 @@ impl<P> State<P> {
             conduct: None,
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
         });
-        self.queue.push_back(id, call.bytes, deadline, &mut self.alarms);
+        self.line.push_back(seat, id, call.bytes, deadline, &mut self.alarms);
         if let Some(deadline) = call.caller_deadline {
             self.alarms.at_caller_deadline(deadline, id);
         }
@@ -228,6 +232,7 @@ impl<P> State<P> {
             let since = if self.rules.in_order { released.ran_since } else { released.given };
             self.estimate.served(now.saturating_duration_since(since));
         }
+        self.settle_charge(now, &released);
         match released.freed {
             Some(stay) => self.freed(now, worker, stay),
             None => self.note_run_deadline(worker),
@@ -243,6 +248,17 @@ impl<P> State<P> {
         }
         self.leave_queue(id);
         self.end(now, id, false)
+    }
+
+    /// The tenant of a call that left a worker pays for the time that the call took up.
+    pub(super) fn settle_charge(&mut self, now: Instant, released: &Released) {
+        let took = self.rules.took(now, released.given, released.busy_since);
+        self.line.settle(released.charge, Some(took), self.usual());
+    }
+
+    /// How much of a worker's time a call takes up on average.
+    pub(super) fn usual(&self) -> Duration {
+        self.rules.usual(self.estimate)
     }
 
     /// The process of a worker that was lost or stopped is gone. No other worker gets its name.
@@ -266,7 +282,7 @@ impl<P> State<P> {
             self.stop_worker(worker, StopReason::Stopped);
             self.clear(now, worker, 0, &Failure::Draining, |_, _| Some(Failure::Draining));
         }
-        for id in self.queue.drain() {
+        for id in self.line.drain() {
             if self.calls.waits(id) {
                 self.fail(now, id, Failure::Draining);
             }
@@ -299,20 +315,15 @@ impl<P> State<P> {
     }
 
     fn dispatch(&mut self, now: Instant) {
-        loop {
-            let oldest = self.queue.oldest(|id| self.calls.waits(id));
-            let accepted = oldest.and_then(|id| self.calls.get(id)).map(|call| call.accepted);
-            // While the program loads, nobody can know how long calls would wait.
-            let since = accepted.zip(self.first_ready).map(|(accepted, ready)| accepted.max(ready));
-            self.overload.look(now, since, self.rules.queue_wait);
-            let newest_first = self.overload.is_on();
-            let Some(id) = self.queue.next(newest_first, |id| self.calls.waits(id)) else { break };
+        let rule = WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait };
+        while let Some(id) = self.line.next(rule, |id| self.calls.since(id)) {
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;
             }
-            let may_follow = self.calls.get(id).is_some_and(|call| self.may_follow(call));
+            let Some(call) = self.calls.get(id) else { break };
+            let (seat, may_follow) = (call.seat, self.may_follow(call));
             let Some(worker) = self.pick(now, may_follow) else { break };
-            self.queue.taken(id);
+            self.line.taken(seat, id);
             self.give(now, id, worker);
         }
     }
@@ -360,9 +371,10 @@ impl<P> State<P> {
     fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
         self.leave_queue(id);
         let Some(call) = self.calls.get_mut(id) else { return };
-        let in_peace = !self.overload.is_on();
+        let in_peace = !self.line.is_overloaded();
         let is_large = self.rules.takes_back && call.bytes > TAKEN_BACK_MOST;
-        let held = Held { id, given: now, orphaned: None, in_peace, is_large };
+        let charge = self.line.charge(call.seat, self.rules.usual(self.estimate));
+        let held = Held { id, given: now, orphaned: None, in_peace, is_large, charge };
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
         call.given = Some(now);
@@ -399,7 +411,8 @@ impl<P> State<P> {
         let Some(call) = self.calls.get_mut(id) else { return };
         if call.waits_until.take().is_some() {
             let bytes = call.bytes;
-            self.queue.left(bytes, |id| self.calls.waits(id));
+            let fresh = call.given.is_none().then_some(call.seat);
+            self.line.left(fresh, bytes, |id| self.calls.waits(id));
         }
     }
 
@@ -418,6 +431,7 @@ impl<P> State<P> {
             self.alarms.drop_caller_deadline(deadline, id);
         }
         self.suspects.ended(&call);
+        self.line.ended(call.seat);
         let (timing, abandoned) = (call.timing(now), left || call.abandoned.is_some());
         let conduct = call.conduct;
         Some(Ended { payload: call.payload, timing, abandoned, conduct, at: now })

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod ahead;
+mod diary;
 mod ends;
 mod floors;
 mod given_up;
@@ -28,6 +29,9 @@ mod turns;
 mod weather;
 mod world;
 
+use std::num::NonZeroU8;
+
+use httpipe::testing::base::{Tenant, TenantId};
 use world::World;
 
 /// Seeds of every run of the tests.
@@ -69,4 +73,20 @@ fn whatever_happens_every_call_is_answered_once_and_every_rule_holds() {
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     assert_eq!(run(11, false), run(11, false));
+}
+
+/// All that happens under a seed whose calls are all of this tenant.
+fn digest(seed: u64, tenant: Tenant) -> Option<u64> {
+    let mut world = World::new(seed, false).of_tenant(tenant);
+    world.diary.compare();
+    world.live(STEPS).and_then(|()| world.rest()).expect("every rule holds");
+    world.diary.digest()
+}
+
+#[test]
+fn with_one_tenant_a_seed_gives_the_same_run_whoever_it_is() {
+    let other = Tenant { id: TenantId(9), weight: NonZeroU8::new(3).expect("not zero") };
+    for seed in 0..64 {
+        assert_eq!(digest(seed, Tenant::ANONYMOUS), digest(seed, other), "seed {seed}");
+    }
 }

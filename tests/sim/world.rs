@@ -12,6 +12,7 @@ use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, Loss, NewCall};
 use httpipe::testing::pool::state::State;
 
+use super::diary::{Diary, decided};
 use super::model::{Checked, Serial, Stage};
 use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
@@ -46,9 +47,10 @@ pub(crate) struct World {
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     scheduled: u64,
     is_open: bool,
-    is_traced: bool,
+    /// Whose calls they are.
+    tenant: Tenant,
+    pub(super) diary: Diary,
     is_thorough: bool,
-    began: Instant,
     ticks_in_vain: u32,
     /// Workers that are to be killed. None of them may get a call.
     pub(super) doomed: BTreeSet<WorkerId>,
@@ -75,9 +77,9 @@ impl World {
             events: BinaryHeap::new(),
             scheduled: 0,
             is_open: true,
-            is_traced,
+            tenant: Tenant::ANONYMOUS,
+            diary: Diary::new(began, is_traced),
             is_thorough: is_traced || seed.is_multiple_of(16),
-            began,
             ticks_in_vain: 0,
             doomed: BTreeSet::new(),
         };
@@ -199,10 +201,13 @@ impl World {
     }
 
     pub(super) fn trace(&self, what: impl FnOnce() -> String) {
-        if self.is_traced {
-            let at = self.oracle.now - self.began;
-            eprintln!("{:>6} {:>12.6} {}", self.oracle.step, at.as_secs_f64(), what());
-        }
+        self.diary.note(self.oracle.step, self.oracle.now, what);
+    }
+
+    /// All calls are of this tenant.
+    pub(crate) fn of_tenant(mut self, tenant: Tenant) -> Self {
+        self.tenant = tenant;
+        self
     }
 
     fn happen(&mut self, event: Event) -> Checked {
@@ -280,13 +285,8 @@ impl World {
         let in_a_hurry = self.draw(self.weather.in_a_hurry);
         let caller_deadline = in_a_hurry.then(|| now + spread(&mut self.rng, (1, 10_000_000)));
         let bytes = self.rng.usize(..30);
-        let new = NewCall {
-            payload: serial,
-            bytes,
-            idempotent,
-            caller_deadline,
-            tenant: Tenant::ANONYMOUS,
-        };
+        let new =
+            NewCall { payload: serial, bytes, idempotent, caller_deadline, tenant: self.tenant };
         match self.state.arrive(now, new) {
             Ok(id) => {
                 self.oracle.accepted(id, idempotent, caller_deadline);
@@ -391,7 +391,7 @@ impl World {
     }
 
     fn carry_out(&mut self, action: Action<Serial>) -> Checked {
-        self.trace(|| format!("       -> {action:?}"));
+        self.trace(|| decided(&action));
         match action {
             Action::Start(worker) => {
                 self.oracle.start(worker)?;

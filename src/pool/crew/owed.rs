@@ -5,11 +5,14 @@
 
 use std::time::Instant;
 
+use super::super::line::Charge;
 use super::{Crew, GivenUp, Released, Stay, WorkerBook};
 use crate::base::{CallId, WorkerId};
 
 /// What the worker is after a call was taken back from it.
 pub(in crate::pool) struct TakenBack {
+    /// What its tenant has paid for it.
+    pub(in crate::pool) charge: Charge,
     /// It holds nothing now; whether it stays.
     pub(in crate::pool) freed: Option<Stay>,
 }
@@ -62,6 +65,13 @@ impl Crew {
         self.make_due(worker);
     }
 
+    /// A call was answered by one worker or abandoned, so no caller needs the answers of the
+    /// workers that hold it now.
+    pub(in crate::pool) fn orphan(&mut self, id: CallId, since: Instant) {
+        let held = self.workers.values_mut().flat_map(|book| book.held.iter_mut());
+        held.filter(|held| held.id == id).for_each(|held| held.orphaned = Some(since));
+    }
+
     /// A call that a worker has not read leaves it. Returns `None` if the worker does not hold it.
     pub(in crate::pool) fn take_back(
         &mut self,
@@ -71,12 +81,12 @@ impl Crew {
     ) -> Option<TakenBack> {
         let book = self.workers.get_mut(&worker)?;
         let place = book.held.iter().position(|held| held.id == id)?;
-        book.held.remove(place);
+        let held = book.held.remove(place)?;
         if place == 0 {
             book.has_new_head(now);
             book.overdue = false;
         }
         let freed = book.held.is_empty().then(|| Self::freed(&mut self.free, now, book));
-        Some(TakenBack { freed })
+        Some(TakenBack { charge: held.charge, freed })
     }
 }
