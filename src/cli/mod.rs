@@ -9,6 +9,7 @@ mod dashes;
 pub mod demo_worker;
 mod init;
 mod man;
+mod map;
 mod open;
 mod openapi;
 mod reload;
@@ -74,6 +75,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Check(arguments) => {
             check::run(&source(arguments.serve, matches), !arguments.no_ask)
         }
+        Command::Map { what, serve } => map::run(&what, &source(serve, matches)),
         Command::Init(arguments) => init::run(arguments, matches),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),

@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use toml::Value;
 
+use super::map_flags::MapOptions;
 use super::scalar::inline_table;
 
 /// Serves any program that reads questions on stdin and writes answers on stdout as an HTTP
@@ -28,6 +29,15 @@ pub enum Command {
     Run(RunArguments),
     /// Validate the configuration, ask a worker of each pool and report what it does
     Check(CheckArguments),
+    /// Ask the lines of a file, or of stdin, and write an answer for each
+    Map {
+        /// What is asked, and where the answers go.
+        #[command(flatten)]
+        what: MapOptions,
+        /// What `run` takes too.
+        #[command(flatten)]
+        serve: ServeArguments,
+    },
     /// Write the httpipe.toml that `run` with the same options stands for
     Init(InitArguments),
     /// Make a running server deploy its configuration and programs, and report the outcome

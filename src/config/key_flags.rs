@@ -34,7 +34,7 @@ static BY_HAND: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The commands whose options mirror keys.
-const COMMANDS: [&str; 4] = ["run", "check", "init", "openapi"];
+const COMMANDS: [&str; 5] = ["run", "check", "map", "init", "openapi"];
 
 /// One option.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ pub mod glob;
 pub mod key_flags;
 pub mod launch;
 pub mod load;
+pub mod map_flags;
 pub mod origins;
 pub mod pool;
 pub mod problem;

@@ -67,16 +67,27 @@ pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure
     };
     let (method, headers) = (head.method.as_str(), &head.headers);
     let material = Material { route, method, sources, headers, body: bytes };
+    made_of(call, maker.wire, material, maker.caller_deadline, maker.tenant)
+}
+
+/// Makes a call of what a request has for it.
+pub(super) fn made_of(
+    call: &CallSettings,
+    wire: &WireSettings,
+    material: Material<'_>,
+    caller_deadline: Option<Instant>,
+    tenant: Tenant,
+) -> Result<Asking, Failure> {
     let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
-    let asked = question::ask(call, maker.wire, material, &nonce)?;
+    let asked = question::ask(call, wire, material, &nonce)?;
     let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
     let call_of_it = Call {
-        route: route.id,
+        route: material.route.id,
         question: asked.question,
         idempotent: call.idempotent,
-        caller_deadline: maker.caller_deadline,
+        caller_deadline,
         own_name: None,
-        tenant: maker.tenant,
+        tenant,
     };
     Ok(Asking { pool: call.pool, call: call_of_it, keep })
 }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod docs;
+pub mod items;
 pub mod json_rpc;
 pub mod multipart;
 pub mod parameters;

@@ -146,12 +146,13 @@ fn only_path(parts: &[PathPart]) -> Option<String> {
 }
 
 /// Returns the segments of a path that are values of a route's parameters, not decoded, each with
-/// the index of its parameter.
+/// the index of its parameter. An empty path is none, and has no segments.
 pub fn path_values<'a>(
     route: &'a RouteSettings,
     path: &'a str,
 ) -> impl Iterator<Item = (usize, &'a str)> {
-    let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    let segments = (!path.is_empty()).then(|| path.strip_prefix('/').unwrap_or(path).split('/'));
+    let segments = segments.into_iter().flatten();
     route.path.iter().zip(segments).filter_map(|(part, segment)| match part {
         PathPart::Parameter(index) => Some((*index, segment)),
         PathPart::Literal(_) => None,

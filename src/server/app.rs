@@ -250,31 +250,41 @@ impl Common {
     /// Prepares the generation of a configuration. `editions` are those of its pools.
     pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
         let Self { metrics, access, memory, is_private } = self;
-        let routes = config.routes.iter().map(|route| {
-            let pool = match &route.action {
-                RouteAction::Text { .. } => None,
-                RouteAction::Call(call) => Some(config.pools[call.pool].name.as_str()),
-            };
-            Arc::new(metrics.route(&route.label, pool))
-        });
-        let routes = routes.collect();
-        let programs = config.pools.iter().zip(&editions);
-        let programs: Vec<u128> = programs
-            .map(|(pool, edition)| fingerprint(&(&pool.program, &pool.files, edition)))
-            .collect();
-        let scopes = config.routes.iter().map(|route| {
-            let program = match &route.action {
-                RouteAction::Text { .. } => 0,
-                RouteAction::Call(call) => programs[call.pool],
-            };
-            Scope::new(program, route)
-        });
-        let scopes = scopes.collect();
+        let routes = route_metrics(&config, &metrics);
+        let scopes = scopes(&config, &editions);
         let front = Front::new(&config, &metrics, access, memory);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
         Prepared { config, editions, front, scopes, routes, described }
     }
+}
+
+/// The metrics of the routes.
+pub(super) fn route_metrics(config: &Config, metrics: &Metrics) -> Vec<Arc<RouteMetrics>> {
+    let routes = config.routes.iter().map(|route| {
+        let pool = match &route.action {
+            RouteAction::Text { .. } => None,
+            RouteAction::Call(call) => Some(config.pools[call.pool].name.as_str()),
+        };
+        Arc::new(metrics.route(&route.label, pool))
+    });
+    routes.collect()
+}
+
+/// Where the answers of the routes are kept. `editions` are those of the pools.
+pub(super) fn scopes(config: &Config, editions: &[u64]) -> Arc<[Scope]> {
+    let programs = config.pools.iter().zip(editions);
+    let programs: Vec<u128> = programs
+        .map(|(pool, edition)| fingerprint(&(&pool.program, &pool.files, edition)))
+        .collect();
+    let scopes = config.routes.iter().map(|route| {
+        let program = match &route.action {
+            RouteAction::Text { .. } => 0,
+            RouteAction::Call(call) => programs[call.pool],
+        };
+        Scope::new(program, route)
+    });
+    scopes.collect()
 }
 
 impl Generation {

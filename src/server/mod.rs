@@ -6,11 +6,13 @@
 
 mod about;
 mod active;
+mod alone;
 mod announce;
 mod app;
 mod begin;
 mod descriptors;
 mod diagnoses;
+mod ground;
 mod listeners;
 mod operator;
 mod reload;
@@ -21,40 +23,35 @@ mod watch;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::admin::key::KeyFile;
-use crate::base::{ExitReason, WorkerCount};
+use crate::base::ExitReason;
 use crate::config::{Config, ConfigSource, LimitSettings};
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::{Drain, Stream, connection, refusal};
 use crate::observe::log::{Log, LogError};
-use crate::observe::metrics::Metrics;
-use crate::observe::rings::SecondClock;
 use crate::pool::Services;
 use crate::systemd::{BadVariable, ServiceManager};
-use crate::worker::guard::Guard;
-use crate::worker::reaper;
 
 use active::Active;
 use app::Server;
 use begin::{FirstStarts, NotStarted};
+use ground::Ground;
 use listeners::Listeners;
 use operator::AdminDesk;
 use threads::Threads;
+
+pub use alone::{PoolsAlone, run_alone};
 
 /// How long callers on open connections may ask once more if another server will take them.
 const LAST_REQUESTS: Duration = Duration::from_millis(500);
 /// Longest time for the last responses to reach their readers after all workers have stopped.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
-/// Longest time for the last log lines to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
 /// Most connections of operators at once; they connect by hand or from a scraper.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -105,14 +102,6 @@ fn system(what: &'static str, hint: &'static str) -> impl FnOnce(io::Error) -> S
     move |error| ServeError::System { what, error, hint }
 }
 
-fn no_guard(error: io::Error) -> ServeError {
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => "mount /proc, or set HTTPIPE_EXE to the path of this binary",
-        _ => FEW,
-    };
-    ServeError::System { what: "cannot start the guard process", error, hint }
-}
-
 /// How a server runs that is not a matter of its configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mode {
@@ -130,30 +119,12 @@ pub struct Mode {
 ///
 /// [`ServeError`]; nothing is left running.
 pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), ServeError> {
-    reaper::expect_children();
-    reaper::outlive_full_files();
-    descriptors::provide(&config).map_err(ServeError::Descriptors)?;
+    ground::prepare(&config)?;
     let listeners = Listeners::open(&config)?;
-    let metrics = Metrics::new();
-    let log = Log::stderr(&config.log, &metrics)?;
-    log.take_all();
-    let guard = Guard::start(source.own_binary()).map_err(no_guard)?;
-    let runtime = local_runtime().map_err(system("cannot start the runtime", FEW))?;
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = SecondClock::new(Instant::now(), since_epoch);
-    let result = runtime.block_on(async {
-        let workers = WorkerCount::default();
-        let services = Services { tasks: TaskTracker::new(), guard, metrics, workers, seconds };
+    Ground::new(&config, &source)?.run(async |services, log| {
         let start = Assembly { config, source, mode, services };
-        serve(start, listeners, &log).await
-    });
-    drop(runtime);
-    log.flush(LAST_LINES);
-    result
-}
-
-fn local_runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+        serve(start, listeners, log).await
+    })
 }
 
 /// What a server is made of.
@@ -173,14 +144,6 @@ async fn serve(
     let active = Active::default();
     let limits = Arc::new(config.limits.clone());
     let metrics = Arc::clone(&services.metrics);
-    services.tasks.spawn_local({
-        let guard = services.guard.clone();
-        async move { guard.keep().await }
-    });
-    if reaper::adopt() {
-        let strangers = reaper::reap_strangers(services.guard.clone());
-        services.tasks.spawn_local(async { strangers.await.unwrap_or_default() });
-    }
     let manager = Rc::new(ServiceManager::of_this_process());
     manager.starting(announce::longest_start(&config));
     services.tasks.spawn_local({

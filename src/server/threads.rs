@@ -10,7 +10,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::active::Active;
 use super::app::{RemoteGeneration, Server};
-use super::local_runtime;
+use super::ground::local_runtime;
 use crate::call::Gateway;
 use crate::config::LimitSettings;
 use crate::net::{Accepted, Drain, Permit, Stream, connection};

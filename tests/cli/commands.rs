@@ -66,9 +66,19 @@ fn every_command_and_the_file_have_a_manual_page() {
     let all = Room::new().run(&["man"]);
     assert!(all.starts_with("exit 0\n--- stdout\n"), "{all}");
     assert!(all.contains("\n.TH httpipe 1 ") && !all.contains("demo-worker"), "{all}");
-    for name in
-        ["run", "check", "init", "reload", "top", "status", "open", "openapi", "completions", "man"]
-    {
+    for name in [
+        "run",
+        "check",
+        "map",
+        "init",
+        "reload",
+        "top",
+        "status",
+        "open",
+        "openapi",
+        "completions",
+        "man",
+    ] {
         let page = page(name);
         assert!(page.contains(&format!("\n.TH httpipe-{name} 1 ")), "{page}");
         assert!(page.contains("\n.SH \"EXIT STATUS\"\n"), "{page}");
@@ -86,7 +96,7 @@ fn every_command_and_the_file_have_a_manual_page() {
 exit 2
 --- stderr
 error: there is no manual page `nope`
-hint: pages are httpipe, httpipe-check, httpipe-completions, httpipe-init, httpipe-man, httpipe-open, httpipe-openapi, httpipe-reload, httpipe-run, httpipe-status, httpipe-tap, httpipe-top, httpipe.toml
+hint: pages are httpipe, httpipe-check, httpipe-completions, httpipe-init, httpipe-man, httpipe-map, httpipe-open, httpipe-openapi, httpipe-reload, httpipe-run, httpipe-status, httpipe-tap, httpipe-top, httpipe.toml
 "##);
 }
 

@@ -14,6 +14,7 @@ Usage: httpipe <COMMAND>
 Commands:
   run          Serve one program, or all pools of a configuration file
   check        Validate the configuration, ask a worker of each pool and report what it does
+  map          Ask the lines of a file, or of stdin, and write an answer for each
   init         Write the httpipe.toml that `run` with the same options stands for
   reload       Make a running server deploy its configuration and programs, and report the outcome
   top          Show live what a running server does

@@ -6,6 +6,7 @@ mod check;
 mod commands;
 mod help;
 mod hints;
+mod map;
 mod problems;
 mod served;
 

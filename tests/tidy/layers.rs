@@ -37,11 +37,12 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "doctor", "pool", "cache", "call", "front", "admin",
         ],
     ),
+    ("map", &["base", "call", "front", "pool", "server"]),
     (
         "cli",
         &[
-            "base", "report", "config", "wire", "worker", "doctor", "openapi", "front", "admin",
-            "server",
+            "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "front",
+            "admin", "server", "map",
         ],
     ),
 ];

@@ -1,0 +1,406 @@
+//! Writes answers and failures, and keeps on disk how far it has come.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+
+use super::budget::Budget;
+use super::input::Separator;
+use super::journal::{Checkpoint, Hash};
+
+/// How often what was written is made safe.
+const SAFE_EVERY: Duration = Duration::from_secs(1);
+/// How many failures are told on stderr where no file takes them.
+const TOLD_MOST: u64 = 10;
+
+/// What one item came to.
+#[derive(Debug)]
+pub(super) struct ItemRecord {
+    /// Its place in the input.
+    pub(super) number: u64,
+    /// The hash of the items up to it.
+    pub(super) hash: Hash,
+    /// Where it ends in the input.
+    pub(super) end: u64,
+    /// The answer, or why there is none.
+    pub(super) outcome: Result<Bytes, ItemFailure>,
+    /// The room that it takes.
+    pub(super) held: usize,
+}
+
+/// Why an item has no answer.
+#[derive(Debug)]
+pub(super) struct ItemFailure {
+    /// The code of the failure.
+    pub(super) code: &'static str,
+    /// What happened.
+    pub(super) detail: String,
+    /// The item; `None` if it is too long to be kept.
+    pub(super) input: Option<Bytes>,
+}
+
+/// A line of the list of failures.
+#[derive(Serialize)]
+struct FailureLine<'a> {
+    index: u64,
+    input: Option<&'a str>,
+    code: &'a str,
+    detail: &'a str,
+}
+
+/// Where answers and failures go.
+#[derive(Clone, Debug)]
+pub struct OutputPlaces {
+    /// The answers; `None`: stdout.
+    pub out: Option<PathBuf>,
+    /// The failures; `None`: the first few are told on stderr.
+    pub failed: Option<PathBuf>,
+    /// What ends an answer.
+    pub separator: Separator,
+    /// Answers come as they end, each after its place in the input and a tab.
+    pub unordered: bool,
+    /// Writes to people, who may be gone.
+    pub tell: fn(&str),
+}
+
+/// Why the output cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOutput {
+    /// A file cannot be opened.
+    #[error("cannot write `{}`: {error}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process writes the output.
+    #[error("another run writes `{}`", .0.display())]
+    Busy(PathBuf),
+    /// The output was left unfinished.
+    #[error("`{}` was left unfinished", .0.display())]
+    Unfinished(PathBuf),
+    /// There is nothing to go on with.
+    #[error("`{}` has no journal: it is finished, or not from `httpipe map`", .0.display())]
+    Finished(PathBuf),
+    /// The journal cannot be used.
+    #[error("cannot go on from `{}`: {why}", path.display())]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file is shorter than the journal says.
+    #[error("`{}` is shorter than its journal says", .0.display())]
+    Short(PathBuf),
+}
+
+/// The files that a run writes.
+#[derive(Debug)]
+pub struct ItemOutput {
+    out: OutputFile,
+    failed: Option<OutputFile>,
+    separator: Separator,
+    unordered: bool,
+    /// `None`: what is written is not kept safe.
+    journal: Option<Journal>,
+    checkpoint: Checkpoint,
+    tell: fn(&str),
+    told: u64,
+}
+
+/// A file, or stdout.
+#[derive(Debug)]
+struct OutputFile {
+    writer: BufWriter<File>,
+    length: u64,
+}
+
+/// Where the journal is.
+#[derive(Debug)]
+struct Journal {
+    path: PathBuf,
+    directory: File,
+}
+
+impl ItemOutput {
+    /// Begins the output of a run with this recipe, or goes on where an earlier one stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`NoOutput`]; nothing was changed.
+    pub fn open(places: &OutputPlaces, recipe: Hash, resumes: bool) -> Result<Self, NoOutput> {
+        let mut checkpoint = Checkpoint::begin(recipe);
+        let (out, journal) = match &places.out {
+            None => (stdout(), None),
+            Some(path) => {
+                let (file, is_new) = open(path)?;
+                let is_kept = file.metadata().is_ok_and(|it| it.is_file()) && !places.unordered;
+                if is_kept && flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                    return Err(NoOutput::Busy(path.clone()));
+                }
+                let journal = is_kept.then(|| Journal::beside(path)).transpose()?;
+                let before = journal.as_ref().map(|it| it.read(path, is_new, recipe, resumes));
+                checkpoint = before.transpose()?.flatten().unwrap_or(checkpoint);
+                (file, journal)
+            }
+        };
+        let out = OutputFile::at(out, places.out.as_deref(), checkpoint.out_bytes)?;
+        let failed = places.failed.as_ref().map(|path| {
+            let (file, _) = open(path)?;
+            OutputFile::at(file, Some(path), checkpoint.failed_bytes)
+        });
+        let failed = failed.transpose()?;
+        Ok(Self {
+            out,
+            failed,
+            separator: places.separator,
+            unordered: places.unordered,
+            journal,
+            checkpoint,
+            tell: places.tell,
+            told: 0,
+        })
+    }
+
+    /// Returns how far the output has come.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Returns true if a run that stops can be gone on with.
+    pub fn can_resume(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Writes records as they come, until no more come. Each second, what was written is made safe.
+    /// `written` is told of each.
+    pub(super) fn write_all(
+        &mut self,
+        records: &Receiver<ItemRecord>,
+        budget: &Budget,
+        written: impl Fn(&ItemRecord),
+    ) -> io::Result<()> {
+        let mut safe_at = Instant::now();
+        loop {
+            if Instant::now() >= safe_at {
+                self.make_safe()?;
+                safe_at = Instant::now() + SAFE_EVERY;
+            }
+            match self.next(records, safe_at)? {
+                Coming::Item(record) => {
+                    self.write(&record)?;
+                    budget.free(record.held);
+                    written(&record);
+                }
+                Coming::Nothing => {}
+                Coming::End => return self.make_safe(),
+            }
+        }
+    }
+
+    /// Waits for a record, at most until this time. Before it waits, readers get what there is.
+    fn next(&mut self, records: &Receiver<ItemRecord>, until: Instant) -> io::Result<Coming> {
+        match records.try_recv() {
+            Ok(record) => return Ok(Coming::Item(record)),
+            Err(TryRecvError::Disconnected) => return Ok(Coming::End),
+            Err(TryRecvError::Empty) => self.flush()?,
+        }
+        let patience = until.saturating_duration_since(Instant::now());
+        Ok(match records.recv_timeout(patience) {
+            Ok(record) => Coming::Item(record),
+            Err(RecvTimeoutError::Timeout) => Coming::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Coming::End,
+        })
+    }
+
+    fn write(&mut self, record: &ItemRecord) -> io::Result<()> {
+        let end = [self.separator.byte()];
+        match &record.outcome {
+            Ok(answer) if self.unordered => {
+                self.out.write(format!("{}\t", record.number).as_bytes())?;
+                self.out.write(answer)?;
+                self.out.write(&end)?;
+            }
+            Ok(answer) => {
+                self.out.write(answer)?;
+                self.out.write(&end)?;
+            }
+            Err(failure) => {
+                if !self.unordered {
+                    self.out.write(&end)?;
+                }
+                self.note(record.number, failure)?;
+                self.checkpoint.failed += 1;
+            }
+        }
+        self.checkpoint.inputs += 1;
+        self.checkpoint.input_hash = record.hash;
+        Ok(())
+    }
+
+    /// Writes a failure into its file, or tells of it on stderr.
+    fn note(&mut self, index: u64, failure: &ItemFailure) -> io::Result<()> {
+        let ItemFailure { code, detail, input } = failure;
+        if let Some(failed) = &mut self.failed {
+            let input = input.as_deref().map(String::from_utf8_lossy);
+            let line = FailureLine { index, input: input.as_deref(), code, detail };
+            let line = serde_json::to_string(&line).expect("texts are always JSON");
+            failed.write(line.as_bytes())?;
+            return failed.write(b"\n");
+        }
+        self.told += 1;
+        if self.told <= TOLD_MOST {
+            let detail = detail.escape_debug();
+            (self.tell)(&format!("item {index}: {code}: {detail}\n"));
+        } else if self.told == TOLD_MOST + 1 {
+            (self.tell)("further failures are counted only; `--failed FILE` takes all\n");
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.writer.flush()?;
+        self.failed.as_mut().map_or(Ok(()), |failed| failed.writer.flush())
+    }
+
+    /// Brings everything so far to disk, and then says so in the journal.
+    fn make_safe(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let Some(journal) = &self.journal else { return Ok(()) };
+        self.checkpoint.out_bytes = self.out.length;
+        self.out.writer.get_ref().sync_data()?;
+        if let Some(failed) = &self.failed {
+            self.checkpoint.failed_bytes = failed.length;
+            failed.writer.get_ref().sync_data()?;
+        }
+        journal.write(&self.checkpoint)
+    }
+
+    /// Removes the journal of a run that is finished.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be removed.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.journal.map_or(Ok(()), Journal::remove)
+    }
+}
+
+/// What comes next.
+enum Coming {
+    Item(ItemRecord),
+    Nothing,
+    End,
+}
+
+impl OutputFile {
+    /// Writes this file from a place on. What is after it is cut off.
+    fn at(file: File, path: Option<&Path>, length: u64) -> Result<Self, NoOutput> {
+        let Some(path) = path else { return Ok(Self { writer: BufWriter::new(file), length: 0 }) };
+        let place = |mut file: File| {
+            // A pipe or a device has no length.
+            if file.metadata()?.is_file() {
+                if file.metadata()?.len() < length {
+                    return Ok(None);
+                }
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length))?;
+            }
+            Ok(Some(file))
+        };
+        match place(file) {
+            Ok(Some(file)) => Ok(Self { writer: BufWriter::with_capacity(64 << 10, file), length }),
+            Ok(None) => Err(NoOutput::Short(path.to_owned())),
+            Err(error) => Err(NoOutput::Open { path: path.to_owned(), error }),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.length += bytes.len() as u64;
+        self.writer.write_all(bytes)
+    }
+}
+
+impl Journal {
+    /// The journal of this output: the same name with `.progress` after it.
+    fn beside(out: &Path) -> Result<Self, NoOutput> {
+        let mut path = out.as_os_str().to_owned();
+        path.push(".progress");
+        let path = PathBuf::from(path);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        let opened = File::open(directory);
+        let directory =
+            opened.map_err(|error| NoOutput::Open { path: directory.to_owned(), error })?;
+        Ok(Self { path, directory })
+    }
+
+    /// Returns where the run goes on; `None`: at the begin.
+    fn read(
+        &self,
+        out: &Path,
+        is_new: bool,
+        recipe: Hash,
+        resumes: bool,
+    ) -> Result<Option<Checkpoint>, NoOutput> {
+        let journal = |why: String| NoOutput::Journal { path: self.path.clone(), why };
+        match fs::read_to_string(&self.path) {
+            Ok(_) if !resumes => Err(NoOutput::Unfinished(out.to_owned())),
+            Ok(text) => {
+                let read = Checkpoint::read(&text, recipe);
+                read.map(Some).map_err(|why| journal(why.to_string()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if resumes && !is_new {
+                    return Err(NoOutput::Finished(out.to_owned()));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(journal(error.to_string())),
+        }
+    }
+
+    fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
+        let mut file = File::create(&new)?;
+        file.write_all(checkpoint.text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        self.directory.sync_all()
+    }
+
+    fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        self.directory.sync_all()
+    }
+}
+
+/// Opens a file to write it, and makes it if it is not there. Returns whether it was made.
+fn open(path: &Path) -> Result<(File, bool), NoOutput> {
+    let mut options = OpenOptions::new();
+    options.read(false).write(true);
+    let made = options.clone().create_new(true).open(path);
+    let opened = match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.open(path).map(|file| (file, false))
+        }
+        made => made.map(|file| (file, true)),
+    };
+    opened.map_err(|error| NoOutput::Open { path: path.to_owned(), error })
+}
+
+/// A file of its own for stdout, which `Stdout` would cut into lines.
+fn stdout() -> File {
+    let stdout = io::stdout();
+    File::from(stdout.as_fd().try_clone_to_owned().expect("stdout is open"))
+}
