@@ -1,7 +1,10 @@
 # The server and Python, for functions and scripts:
 #
 #   docker build -t httpipe .
-#   docker run --rm -p 127.0.0.1:3000:3000 -v "$PWD:/app:ro" httpipe run calculate.py:fib
+#   docker run --rm -p 127.0.0.1:3000:3000 -e HTTPIPE_CALLERS=anyone -v "$PWD:/app:ro" httpipe run calculate.py:fib
+#
+# `-p 127.0.0.1:…` lets this machine in and no other. Where others are to ask, give them keys
+# (docs/guard.md) and name the file in HTTPIPE_CALLERS instead of "anyone".
 #
 # Another program needs its own base: copy /usr/local/bin/httpipe from this image into it.
 FROM rust:1.95-slim-bookworm AS build

@@ -18,6 +18,7 @@ mod cli;
 mod config;
 mod doctor;
 mod front;
+mod gate;
 mod map;
 mod net;
 mod observe;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::places::IdPlaces;
 use super::{CallId, Failure, RouteId, Tenant, WorkerId};
+use crate::sync::at_once::Hold;
 use crate::sync::parts;
 
 /// The text of one question, before framing.
@@ -118,6 +119,8 @@ pub struct Call {
     pub own_name: Option<Box<OwnName>>,
     /// Whose call it is.
     pub tenant: Tenant,
+    /// Its part of the calls that its caller may have at once; `None`: as many as they like.
+    pub hold: Option<Hold>,
 }
 
 /// A successful answer, judged and shaped. Nothing is left to check.

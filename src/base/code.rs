@@ -16,6 +16,10 @@ pub enum Code {
     BadParameter,
     /// `unsendable`
     Unsendable,
+    /// `unauthorized`
+    Unauthorized,
+    /// `forbidden`
+    Forbidden,
     /// `forbidden_origin`
     ForbiddenOrigin,
     /// `no_route`
@@ -30,6 +34,10 @@ pub enum Code {
     UriTooLong,
     /// `unsupported_media_type`
     UnsupportedMediaType,
+    /// `rate_limited`
+    RateLimited,
+    /// `too_many_calls`
+    TooManyCalls,
     /// `headers_too_large`
     HeadersTooLarge,
     /// `program_error`
@@ -60,10 +68,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::ForbiddenOrigin,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -71,6 +81,8 @@ impl Code {
         Self::BodyTooLarge,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::RateLimited,
+        Self::TooManyCalls,
         Self::HeadersTooLarge,
         Self::ProgramError,
         Self::Cancelled,
@@ -92,6 +104,8 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::BadParameter => "bad_parameter",
             Self::Unsendable => "unsendable",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -99,6 +113,8 @@ impl Code {
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RateLimited => "rate_limited",
+            Self::TooManyCalls => "too_many_calls",
             Self::HeadersTooLarge => "headers_too_large",
             Self::ProgramError => "program_error",
             Self::Cancelled => "cancelled",

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Code, Conduct};
+use super::{Code, Conduct, Rate};
 
 /// Why a call failed. It is cheap to clone: callers that share a run share its failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub enum Failure {
         /// Which bytes, in words.
         detail: Cow<'static, str>,
     },
+    /// The request has no key, or a wrong one. Which of the two is told to nobody.
+    Unauthorized,
+    /// The key of the request is not for this route.
+    Forbidden,
     /// The request is for another host, or comes from a web page of another site.
     ForbiddenOrigin {
         /// Which of the two.
@@ -58,6 +62,18 @@ pub enum Failure {
     UnsupportedMediaType {
         /// Which types can be read.
         detail: Cow<'static, str>,
+    },
+    /// The caller asks too often.
+    RateLimited {
+        /// How often it may; `None`: it sent wrong keys too often.
+        rate: Option<Rate>,
+        /// When it may again.
+        retry_after: Duration,
+    },
+    /// The caller has as many calls at once as it may.
+    TooManyCalls {
+        /// How many.
+        most: u32,
     },
     /// The head is larger than `limits.header`, or has too many fields.
     HeadersTooLarge,
@@ -136,6 +152,8 @@ impl Failure {
             Self::BadRequest { .. } => Code::BadRequest,
             Self::BadParameter { .. } => Code::BadParameter,
             Self::Unsendable { .. } => Code::Unsendable,
+            Self::Unauthorized => Code::Unauthorized,
+            Self::Forbidden => Code::Forbidden,
             Self::ForbiddenOrigin { .. } => Code::ForbiddenOrigin,
             Self::NoRoute => Code::NoRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
@@ -143,6 +161,8 @@ impl Failure {
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::UriTooLong => Code::UriTooLong,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::TooManyCalls { .. } => Code::TooManyCalls,
             Self::HeadersTooLarge => Code::HeadersTooLarge,
             Self::ProgramError { .. } => Code::ProgramError,
             Self::Cancelled => Code::Cancelled,
@@ -172,6 +192,8 @@ impl Failure {
             Code::Unsendable => {
                 Self::Unsendable { parameter: "n".into(), detail: "a NUL byte".into() }
             }
+            Code::Unauthorized => Self::Unauthorized,
+            Code::Forbidden => Self::Forbidden,
             Code::ForbiddenOrigin => Self::ForbiddenOrigin { detail: "x".into() },
             Code::NoRoute => Self::NoRoute,
             Code::MethodNotAllowed => Self::MethodNotAllowed { allow: "GET".into() },
@@ -179,6 +201,8 @@ impl Failure {
             Code::BodyTooLarge => Self::BodyTooLarge { limit: 16 },
             Code::UriTooLong => Self::UriTooLong,
             Code::UnsupportedMediaType => Self::UnsupportedMediaType { detail: "x".into() },
+            Code::RateLimited => Self::RateLimited { rate: "100/1m".parse().ok(), retry_after },
+            Code::TooManyCalls => Self::TooManyCalls { most: 4 },
             Code::HeadersTooLarge => Self::HeadersTooLarge,
             Code::ProgramError => Self::ProgramError { status: 418, message: "x".into() },
             Code::Cancelled => Self::Cancelled,

@@ -24,6 +24,7 @@ use crate::cache::{Cache, Key, KeyRef, Scope, Stored};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::Pool;
 use crate::pool::pending::Pending;
+use crate::sync::at_once::Claim;
 
 /// What answers calls. The server has one, the [`Gateway`]; tests have their own.
 pub trait Calls {
@@ -43,6 +44,9 @@ pub struct Request {
     pub call: Call,
     /// `None`: the route keeps nothing, and identical calls run apart.
     pub keep: Option<Keep>,
+    /// The caller's right to one more call, which an answer from the cache does not need; `None`: as
+    /// many as they like.
+    pub claim: Option<Claim>,
 }
 
 /// How an answer may be kept.
@@ -155,7 +159,7 @@ impl Calls for Gateway {
     /// A call from another thread ends here a second time, on the thread of the pools. Answers
     /// are kept on that thread only, so none can be kept between this look into the cache and
     /// the join of a run.
-    async fn call(&self, request: Request) -> Answer {
+    async fn call(&self, mut request: Request) -> Answer {
         if let Some(answer) = self.kept(&request) {
             return answer;
         }
@@ -163,6 +167,12 @@ impl Calls for Gateway {
             Reach::Remote(desk) => return desk.call(request).await,
             Reach::Local(desk) => desk,
         };
+        if let Some(claim) = request.claim.take() {
+            match claim.take() {
+                Ok(hold) => request.call.hold = Some(hold),
+                Err(most) => return failed(Failure::TooManyCalls { most }),
+            }
+        }
         if let Some(key) = self.key(&request) {
             return desk.share(&self.cache, key, request).await;
         }
@@ -240,8 +250,9 @@ mod tests {
             caller_deadline: None,
             own_name: None,
             tenant: Tenant::ANONYMOUS,
+            hold: None,
         };
-        let request = Request { pool: 0, call, keep: None };
+        let request = Request { pool: 0, call, keep: None, claim: None };
         assert_eq!(question_of(&request, &keep), "a n1");
         keep.question = Some("a".into());
         assert_eq!(question_of(&request, &keep), "a");

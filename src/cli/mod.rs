@@ -8,6 +8,7 @@ mod completions;
 mod dashes;
 pub mod demo_worker;
 mod init;
+mod key;
 mod man;
 mod map;
 mod open;
@@ -82,6 +83,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => top::run_status(&arguments),
         Command::Tap(arguments) => tap::run(arguments),
         Command::Open(arguments) => open::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Openapi(arguments) => openapi::run(&source(arguments, matches)),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -4,6 +4,7 @@
 //! `docs/reference/config.md` of them, `shape` checks a file against that schema, and the
 //! defaults of an absent key are the ones of the `Default` implementations here.
 
+mod callers;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::scalar::{AddressText, Scalar, Size, Time};
 use super::secret::Secret;
 
+pub use callers::AnonymousFile;
 pub use pool::{
     FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, StrayText,
 };
@@ -45,6 +47,25 @@ pub struct File {
     /// again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token: Option<SecretFile>,
+    /// Who may ask: a file with their keys (`"keys.toml"`, relative to this file), or `"anyone"`. With
+    /// keys, every request needs one, in `Authorization: Bearer KEY`, `X-API-Key: KEY` or
+    /// `Authorization: Basic` with its name; else it gets 401 `unauthorized`. `httpipe key new NAME`
+    /// makes a key, and docs/guard.md says what its entry may hold. The file is read again when it
+    /// changes, within ten seconds. If absent, anyone on this machine may ask, and `listen` may not
+    /// name an address that other machines reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["keys.toml", "anyone"]))]
+    pub callers: Option<String>,
+    /// What each address may do that shows no key. An IPv6 address stands for its /64 network. If
+    /// absent: nothing where there are keys, everything where there are none.
+    pub anonymous: AnonymousFile,
+    /// Proxies whose `X-Forwarded-For` counts: addresses, networks, and `"unix"` for those that
+    /// connect by a socket file. The field is read from its end, over trusted proxies only; the
+    /// first address that is none is the caller's, in the log and for `anonymous`. If absent, nobody
+    /// is trusted, and the caller is who connects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = [["10.0.0.0/8", "unix"]]))]
+    pub trust: Option<Vec<String>>,
     /// Names by which this server is asked, besides the loopback ones: `["api.example"]`. On a
     /// loopback listener, callers' or operators', a request for another host, or from a web page of
     /// another site, gets 403 `forbidden_origin`, so that no page in a browser here can use the
@@ -338,6 +359,9 @@ impl Default for File {
             listen: ListenFile::One("127.0.0.1:3000".to_owned()),
             admin: None,
             admin_token: None,
+            callers: None,
+            anonymous: AnonymousFile::default(),
+            trust: None,
             hosts: None,
             cors: None,
             docs: None,

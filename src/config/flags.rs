@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use toml::Value;
 
+use super::key_entry::KeyArguments;
 use super::map_flags::MapOptions;
 use super::scalar::inline_table;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Tap(TapArguments),
     /// Open the page of a running server in the browser
     Open(ServerArguments),
+    /// Make keys for callers
+    Key(KeyArguments),
     /// Print the OpenAPI document of a configuration, without starting a server
     Openapi(ServeArguments),
     /// Print a script that completes commands and options

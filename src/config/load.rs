@@ -12,7 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use toml::Value;
 
 use super::access_log;
-use super::check::{Host, check};
+use super::callers;
+use super::check::{ANYONE, Host, check};
 use super::environment::Environment;
 use super::file::File;
 use super::flags::{Target, Typed};
@@ -175,7 +176,15 @@ impl ConfigSource {
             AccessSettings::Off
         });
         let tells_details = self.is_tried_out;
-        let host = Host { processors, launches, files, access, pythons, tells_details };
+        let keys = file.callers.as_deref().filter(|text| *text != ANYONE);
+        let keys = keys.and_then(|text| match callers::resolve(text, &places, &base) {
+            Ok(keys) => Some(keys),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        });
+        let host = Host { processors, launches, files, access, pythons, tells_details, keys };
         let checked = check(&file, &places, &host, problems);
         checked.map(|config| Config { files: secrets.files, warnings: secrets.warnings, ..config })
     }

@@ -6,6 +6,7 @@
 //! problems.
 
 pub mod access_log;
+pub mod callers;
 pub mod check;
 pub mod environment;
 pub mod fence;
@@ -14,6 +15,7 @@ pub mod findings;
 pub mod flags;
 pub mod framing;
 pub mod glob;
+pub mod key_entry;
 pub mod key_flags;
 pub mod launch;
 pub mod load;
@@ -23,6 +25,7 @@ pub mod pool;
 pub mod problem;
 pub mod python;
 pub mod reference;
+pub mod regular;
 pub mod route;
 pub mod route_text;
 pub mod scalar;
@@ -37,6 +40,7 @@ pub mod tree;
 pub mod words;
 pub mod written;
 
+pub use callers::{CallersSettings, KeyEntry, KeyHash, KeyList, Trust, WhoMayAsk};
 #[cfg(test)]
 pub use environment::Environment;
 pub use fence::Fence;

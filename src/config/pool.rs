@@ -432,6 +432,7 @@ mod tests {
             access: AccessSettings::Off,
             pythons: BTreeMap::new(),
             tells_details: false,
+            keys: None,
         };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::callers::CallersSettings;
 use super::file::{LogFormat, LogLevel};
 use super::origins::{Cors, Hosts};
 use super::pool::PoolSettings;
@@ -28,6 +29,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
     pub admin: AdminSettings,
+    /// Who may ask.
+    pub callers: CallersSettings,
     /// By which names this server may be asked on a loopback listener.
     pub hosts: Arc<Hosts>,
     /// Which pages may read what no route answers; the routes have their own.

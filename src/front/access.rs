@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::body::random;
+use super::sender::RequestSender;
 use crate::base::{Failure, Timing};
 use crate::observe::log::{AccessLine, AccessLog};
 
@@ -34,7 +35,7 @@ const BASE_LENGTH: usize = 17;
 const NUMBER_MOST: usize = 20;
 
 /// What is known of a request once its response is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Account<'a> {
     /// The method of the request; `-`: it never became one.
     pub method: &'a str,
@@ -48,8 +49,8 @@ pub struct Account<'a> {
     pub duration: Duration,
     /// The length of the response's body.
     pub bytes: u64,
-    /// The address of the caller.
-    pub peer: &'a str,
+    /// The caller.
+    pub(super) sender: RequestSender<'a>,
     /// The value of `X-Request-Id`.
     pub request_id: &'a str,
 }
@@ -102,7 +103,9 @@ impl Account<'_> {
             work: call.map(|timing| timing.work),
             worker: call.and_then(|timing| timing.worker),
             call: call.and_then(|timing| timing.call),
-            peer: self.peer,
+            peer: &self.sender.caller.peer,
+            caller: self.sender.name(),
+            address: self.sender.visitor.and_then(|visitor| visitor.address),
             request_id: self.request_id,
             code: failure.map(|failure| failure.code().as_str()),
         });

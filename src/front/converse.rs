@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -58,6 +58,11 @@ impl Front {
                 Said::Failure(Some(index), Failure::BadRequest { detail })
             }
             RpcBody::Batch(messages) => {
+                // The request itself has been paid for.
+                let more = messages.len() as u32 - 1;
+                if let Err(failure) = self.charge(matched, more) {
+                    return Said::Failure(Some(index), failure);
+                }
                 let each =
                     messages.iter().map(|message| self.reply(calls, matched, message.as_ref()));
                 let (replies, costs): (Vec<_>, Vec<_>) = all(each).await.into_iter().unzip();
@@ -67,6 +72,14 @@ impl Front {
                 }
                 Said::Batch(index, json_rpc::joined(&replies), longest(&costs))
             }
+        }
+    }
+
+    /// Takes more requests out of the rate of the caller.
+    fn charge(&self, matched: Matched<'_>, count: u32) -> Result<(), Failure> {
+        match (&self.gate, matched.sender.visitor) {
+            (Some(gate), Some(visitor)) if count > 0 => gate.charge(visitor, Instant::now(), count),
+            _ => Ok(()),
         }
     }
 
@@ -161,7 +174,7 @@ impl Front {
 fn speaker(matched: Matched<'_>) -> Speaker {
     let session = matched.head.headers.get(SESSION);
     Speaker {
-        connection: matched.caller.connection,
+        connection: matched.sender.caller.connection,
         session: session.map(|session| Bytes::copy_from_slice(session.as_bytes())),
     }
 }

@@ -21,6 +21,9 @@ const ALLOW_PRIVATE: HeaderName = HeaderName::from_static("access-control-allow-
 const ALWAYS_READ: [&str; 5] =
     ["content-type", "accept", "if-none-match", "x-request-id", "x-timeout"];
 
+/// Where callers show their keys.
+const KEYS: [&str; 2] = ["authorization", "x-api-key"];
+
 /// How long a browser may remember a preflight, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
@@ -34,9 +37,12 @@ pub(super) enum Reads {
 }
 
 impl Reads {
-    /// Returns what this route reads.
-    pub(super) fn of(route: &RouteSettings) -> Self {
+    /// Returns what this route reads. `reads_keys`: callers have keys.
+    pub(super) fn of(route: &RouteSettings, reads_keys: bool) -> Self {
         let mut names: Vec<&str> = ALWAYS_READ.to_vec();
+        if reads_keys {
+            names.extend(KEYS);
+        }
         if let RouteAction::Call(call) = &route.action {
             match &call.send {
                 SendShape::Http => return Self::All,

@@ -162,7 +162,7 @@ impl Docs {
 const DOCUMENT: &str = "openapi.json";
 
 /// Returns true if a browser is about to show the answer as a page.
-fn is_navigation(headers: &HeaderMap) -> bool {
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     let takes_html = |value: &http::HeaderValue| {
         let kinds = value.as_bytes().split(|byte| *byte == b',');
         kinds.map(<[u8]>::trim_ascii).any(|kind| {

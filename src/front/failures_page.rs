@@ -13,12 +13,16 @@ fn counted_as_call(code: Code) -> &'static str {
     match code {
         Code::BadParameter
         | Code::Unsendable
+        | Code::Unauthorized
+        | Code::Forbidden
         | Code::ForbiddenOrigin
         | Code::NoRoute
         | Code::MethodNotAllowed
         | Code::RequestTimeout
         | Code::UriTooLong
         | Code::UnsupportedMediaType
+        | Code::RateLimited
+        | Code::TooManyCalls
         | Code::HeadersTooLarge
         | Code::Busy => "no",
         Code::BadRequest | Code::BodyTooLarge | Code::Internal | Code::Draining | Code::Timeout => {

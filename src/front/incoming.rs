@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use hyper::body::Body;
 
+use super::sender::RequestSender;
 use super::{body, request};
-use crate::base::{Failure, Tenant};
+use crate::base::Failure;
 use crate::config::{CallSettings, LimitSettings, RouteSettings};
-use crate::net::Caller;
 use crate::sync::memory::Memory;
 
 /// One request whose head was received.
@@ -36,9 +36,7 @@ pub(super) struct Matched<'a> {
     pub(super) call: &'a CallSettings,
     pub(super) head: &'a Parts,
     pub(super) caller_deadline: Option<Instant>,
-    pub(super) caller: &'a Caller,
-    /// Whose request it is.
-    pub(super) tenant: Tenant,
+    pub(super) sender: RequestSender<'a>,
     /// Where the session is noted that begins with the request.
     pub(super) new_session: &'a RefCell<Option<String>>,
 }

@@ -13,8 +13,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use super::maker;
 use super::parameters::{Body, Sources};
 use super::question::{self, Material};
+use crate::base::Failure;
 use crate::base::template::{Segment, Slot};
-use crate::base::{Failure, Tenant};
 use crate::call::Request as Asking;
 use crate::config::{CallSettings, RouteAction, RouteSettings, SendShape, WireSettings};
 
@@ -99,7 +99,7 @@ impl Items {
         let sources = Sources { path: "", query: "", body: held };
         let (route, method) = (&*self.route, &*self.route.method);
         let material = Material { route, method, sources, headers, body };
-        maker::made_of(call, &self.wire, material, None, Tenant::ANONYMOUS)
+        maker::made_of(call, &self.wire, material, None, None)
     }
 }
 

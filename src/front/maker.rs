@@ -15,6 +15,7 @@ use super::{Front, body, request};
 use crate::base::{Call, Failure, Tenant};
 use crate::call::{Keep, Request as Asking};
 use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
+use crate::gate::Visitor;
 use crate::sync::bulk::{LARGE, apart};
 
 /// Makes calls of one request.
@@ -25,7 +26,7 @@ pub(super) struct Maker<'a> {
     wire: &'a WireSettings,
     head: &'a Parts,
     caller_deadline: Option<Instant>,
-    tenant: Tenant,
+    visitor: Option<&'a Visitor>,
 }
 
 impl Front {
@@ -36,18 +37,19 @@ impl Front {
         bytes: &Bytes,
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Matched { route, call, head, caller_deadline, tenant, .. } = matched;
+        let Matched { route, call, head, caller_deadline, sender, .. } = matched;
+        let visitor = sender.visitor;
         let pool = &self.pools[call.pool];
         if bytes.len() <= LARGE {
             let wire = &pool.program.wire;
-            return make(&Maker { route, call, wire, head, caller_deadline, tenant }, bytes);
+            return make(&Maker { route, call, wire, head, caller_deadline, visitor }, bytes);
         }
         let (route, pool) = (Arc::clone(route), Arc::clone(pool));
-        let (head, bytes) = (head.clone(), bytes.clone());
+        let (head, bytes, visitor) = (head.clone(), bytes.clone(), visitor.cloned());
         apart(move || {
             let RouteAction::Call(call) = &route.action else { unreachable!("it makes calls") };
-            let (wire, head) = (&pool.program.wire, &head);
-            make(&Maker { route: &route, call, wire, head, caller_deadline, tenant }, &bytes)
+            let (wire, head, visitor) = (&pool.program.wire, &head, visitor.as_ref());
+            make(&Maker { route: &route, call, wire, head, caller_deadline, visitor }, &bytes)
         })
         .await
     }
@@ -67,7 +69,7 @@ pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure
     };
     let (method, headers) = (head.method.as_str(), &head.headers);
     let material = Material { route, method, sources, headers, body: bytes };
-    made_of(call, maker.wire, material, maker.caller_deadline, maker.tenant)
+    made_of(call, maker.wire, material, maker.caller_deadline, maker.visitor)
 }
 
 /// Makes a call of what a request has for it.
@@ -76,7 +78,7 @@ pub(super) fn made_of(
     wire: &WireSettings,
     material: Material<'_>,
     caller_deadline: Option<Instant>,
-    tenant: Tenant,
+    visitor: Option<&Visitor>,
 ) -> Result<Asking, Failure> {
     let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
     let asked = question::ask(call, wire, material, &nonce)?;
@@ -87,9 +89,11 @@ pub(super) fn made_of(
         idempotent: call.idempotent,
         caller_deadline,
         own_name: None,
-        tenant,
+        tenant: visitor.map_or(Tenant::ANONYMOUS, Visitor::tenant),
+        hold: None,
     };
-    Ok(Asking { pool: call.pool, call: call_of_it, keep })
+    let claim = visitor.and_then(|visitor| visitor.claim.clone());
+    Ok(Asking { pool: call.pool, call: call_of_it, keep, claim })
 }
 
 /// Makes a call of a message of JSON-RPC.

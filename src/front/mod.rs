@@ -27,6 +27,7 @@ mod incoming;
 mod maker;
 mod open;
 mod said;
+mod sender;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,12 +52,15 @@ pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
 use self::said::Said;
-use crate::base::{Failure, Tenant, Timing};
+use self::sender::RequestSender;
+use crate::base::{Failure, Timing};
 use crate::call::{Answer, CacheUse, Calls};
+use crate::config::callers::route_name;
 use crate::config::{
     CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
-    WireSettings,
+    WhoMayAsk, WireSettings,
 };
+use crate::gate::KeyGate;
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
@@ -75,6 +79,8 @@ pub struct Front {
     access: AccessLog,
     /// For the bodies and answers of all connections.
     memory: Arc<Memory>,
+    /// `None`: everybody may ask, and nobody wants to know who it was.
+    gate: Option<KeyGate>,
     door: Door,
     /// Which pages may read what no route answers.
     cors: Option<Arc<Cors>>,
@@ -98,12 +104,15 @@ struct Served {
     /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
     reads: Reads,
+    /// What the routes of a key call it: method and path.
+    name: Box<str>,
 }
 
 impl Front {
     /// The front of this configuration. It logs requests to `access`, and counts bodies and
     /// answers in `memory`.
     pub fn new(config: &Config, metrics: &Metrics, access: AccessLog, memory: Arc<Memory>) -> Self {
+        let reads_keys = matches!(config.callers.who, WhoMayAsk::Keys(_));
         let served = config.routes.iter().map(|route| {
             let (pool, content_type, text) = match &route.action {
                 RouteAction::Text { text, content_type } => (None, content_type, text.clone()),
@@ -118,7 +127,8 @@ impl Front {
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if call.passes_json_rpc_on(&config.pools[call.pool].program.wire)),
-                reads: Reads::of(route),
+                reads: Reads::of(route, reads_keys),
+                name: route_name(&route.label).unwrap_or_default().into(),
                 settings: Arc::new(route.clone()),
             }
         });
@@ -130,6 +140,7 @@ impl Front {
             none: metrics.route("none", None),
             access,
             memory,
+            gate: None,
             door: Door::new(config),
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
@@ -137,6 +148,12 @@ impl Front {
             ids: RequestIds::new(),
             ending: FrontEnding::default(),
         }
+    }
+
+    /// Puts a gate before everything.
+    #[must_use]
+    pub fn guarded(self, gate: Option<KeyGate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// Lets callers see what can be asked, as far as the configuration and its routes allow it.
@@ -170,18 +187,25 @@ impl Front {
         let made_id = own_id.is_none().then(|| self.ids.next());
         let made_id = made_id.as_ref().map(RequestId::as_str);
         let request_id = own_id.or(made_id).expect("one of both is there");
+        let (visitor, refused) = match &self.gate {
+            Some(gate) => self.receive(gate, &head, caller, received),
+            None => (None, None),
+        };
+        let sender = RequestSender { caller, visitor: visitor.as_ref() };
         let draining = self.ending.is_draining();
         let body = pin!(body);
         let mut incoming = Incoming::new(&head, body, received);
         let sound = conformance::check(&head);
-        let said = if draining {
+        let said = if let Some(failure) = refused {
+            Said::Failure(None, failure)
+        } else if draining {
             Said::Failure(None, Failure::Draining)
         } else if let Err(detail) = sound {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
             let mut open =
-                Open { front: self, head: &head, caller, request_id, received, is_answered: false };
-            let answering = pin!(self.answer(calls, &mut incoming, caller));
+                Open { front: self, head: &head, sender, request_id, received, is_answered: false };
+            let answering = pin!(self.answer(calls, &mut incoming, sender));
             let said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
@@ -195,7 +219,7 @@ impl Front {
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
-        let mut response = self.finish(&head, caller, &said, manner, received);
+        let mut response = self.finish(&head, sender, &said, manner, received);
         if let Some(session) = incoming.new_session.take()
             && response.status().is_success()
         {
@@ -226,7 +250,7 @@ impl Front {
             label: "none",
             duration: Duration::ZERO,
             bytes: response.body().length(),
-            peer: &caller.peer,
+            sender: RequestSender { caller, visitor: None },
             request_id: id.as_str(),
         };
         self.none.request(response.status().as_u16(), account.duration);
@@ -236,7 +260,12 @@ impl Front {
         response.map(FrontBody::into_bytes)
     }
 
-    async fn answer<B, C>(&self, calls: &C, incoming: &mut Incoming<'_, B>, caller: &Caller) -> Said
+    async fn answer<B, C>(
+        &self,
+        calls: &C,
+        incoming: &mut Incoming<'_, B>,
+        sender: RequestSender<'_>,
+    ) -> Said
     where
         B: hyper::body::Body<Data = Bytes>,
         C: Calls,
@@ -248,8 +277,13 @@ impl Front {
             Found::Options { .. } => self.asked_about(head),
             Found::NotAllowed { .. } | Found::Nothing => None,
         };
-        if let Err(failure) = self.door.admit(head, caller, self.cors_of(index, head)) {
+        if let Err(failure) = self.door.admit(head, sender.caller, self.cors_of(index, head)) {
             return Said::Failure(index, failure);
+        }
+        if let Some(visitor) = sender.visitor
+            && !visitor.may_use(index.map(|index| &*self.routes[index].name))
+        {
+            return Said::Failure(index, Failure::Forbidden);
         }
         let index = match found {
             Found::Route(index) => index,
@@ -272,8 +306,7 @@ impl Front {
             call,
             head,
             caller_deadline,
-            caller,
-            tenant: Tenant::ANONYMOUS,
+            sender,
             new_session: &incoming.new_session,
         };
         if self.routes[index].json_rpc {
@@ -357,7 +390,7 @@ impl Front {
     fn finish(
         &self,
         head: &Parts,
-        caller: &Caller,
+        sender: RequestSender<'_>,
         said: &Said,
         manner: Manner<'_>,
         received: Instant,
@@ -391,6 +424,9 @@ impl Front {
                 (served, response)
             }
         };
+        if sender.visitor.is_some() {
+            sender::tell_the_way_in(&mut response, said.failure(), &head.headers);
+        }
         if self.has_cors {
             self.permit(&mut response, said, head);
         }
@@ -399,11 +435,7 @@ impl Front {
         let duration = now.saturating_duration_since(received);
         metrics.request(status, duration);
         if let Said::Answer(_, Answer { cache: Some(cache), .. }) = said {
-            metrics.cache(match cache {
-                CacheUse::Hit(_) => CacheResult::Hit,
-                CacheUse::Miss(_) => CacheResult::Miss,
-                CacheUse::Collapsed(_) => CacheResult::Collapsed,
-            });
+            metrics.cache(result_of(cache));
         }
         if self.access.is_on() {
             let label = route.map_or("none", |served| &served.settings.label);
@@ -414,12 +446,21 @@ impl Front {
                 label,
                 duration,
                 bytes: response.body().length(),
-                peer: &caller.peer,
+                sender,
                 request_id: manner.request_id,
             };
             account.write(&self.access, said.call(), said.failure());
         }
         response
+    }
+}
+
+/// Returns what the metrics call a use of the cache.
+fn result_of(cache: &CacheUse) -> CacheResult {
+    match cache {
+        CacheUse::Hit(_) => CacheResult::Hit,
+        CacheUse::Miss(_) => CacheResult::Miss,
+        CacheUse::Collapsed(_) => CacheResult::Collapsed,
     }
 }
 

@@ -7,14 +7,14 @@ use http::request::Parts;
 use super::Front;
 use super::access::Account;
 use super::routes::Found;
-use crate::net::Caller;
+use super::sender::RequestSender;
 
 /// A request that is being answered. If its caller leaves first, it is dropped, and its line says
 /// so: there is no response that a line could be about.
 pub(super) struct Open<'a> {
     pub(super) front: &'a Front,
     pub(super) head: &'a Parts,
-    pub(super) caller: &'a Caller,
+    pub(super) sender: RequestSender<'a>,
     pub(super) request_id: &'a str,
     pub(super) received: Instant,
     pub(super) is_answered: bool,
@@ -22,7 +22,7 @@ pub(super) struct Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let Self { front, head, caller, request_id, received, is_answered } = *self;
+        let Self { front, head, sender, request_id, received, is_answered } = *self;
         if is_answered || !front.access.is_on() {
             return;
         }
@@ -37,7 +37,7 @@ impl Drop for Open<'_> {
             label,
             duration: received.elapsed(),
             bytes: 0,
-            peer: &caller.peer,
+            sender,
             request_id,
         };
         account.write(&front.access, None, None);

@@ -63,8 +63,9 @@ impl ProblemDocument {
             retry_after: match failure {
                 Failure::QueueFull { retry_after, .. }
                 | Failure::QueueTimeout { retry_after, .. }
-                | Failure::NoWorker { retry_after, .. } => Some(whole_seconds(*retry_after)),
-                Failure::Busy | Failure::Draining => Some(1),
+                | Failure::NoWorker { retry_after, .. }
+                | Failure::RateLimited { retry_after, .. } => Some(whole_seconds(*retry_after)),
+                Failure::Busy | Failure::Draining | Failure::TooManyCalls { .. } => Some(1),
                 _ => None,
             },
             allow: match failure {
@@ -98,7 +99,8 @@ impl ProblemDocument {
 pub(super) fn status_of(code: Code) -> u16 {
     match code {
         Code::BadRequest | Code::BadParameter | Code::Unsendable => 400,
-        Code::ForbiddenOrigin => 403,
+        Code::Unauthorized => 401,
+        Code::Forbidden | Code::ForbiddenOrigin => 403,
         Code::NoRoute => 404,
         Code::MethodNotAllowed => 405,
         Code::RequestTimeout => 408,
@@ -106,6 +108,7 @@ pub(super) fn status_of(code: Code) -> u16 {
         Code::UriTooLong => 414,
         Code::UnsupportedMediaType => 415,
         Code::ProgramError | Code::Poisonous => 422,
+        Code::RateLimited | Code::TooManyCalls => 429,
         Code::HeadersTooLarge => 431,
         // What nginx logs where the caller gave its request up.
         Code::Cancelled => 499,
@@ -129,11 +132,29 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("`{parameter}` holds {detail}, which cannot be sent to this program{way}")
                 .into()
         }
+        Failure::Unauthorized => {
+            "this server wants a key, and the request has none that it knows; \
+                                  send one as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+                .into()
+        }
+        Failure::Forbidden => "your key is not for this".into(),
         Failure::NoRoute => "nothing is served at this path".into(),
         Failure::MethodNotAllowed { allow } => format!("this path takes {allow}").into(),
         Failure::RequestTimeout => "the request did not arrive in time".into(),
         Failure::BodyTooLarge { limit } => {
             format!("the request is larger than the limit of {limit} bytes").into()
+        }
+        Failure::RateLimited { rate, retry_after } => {
+            let wait = whole_seconds(*retry_after);
+            let why = rate.map_or_else(
+                || "too many wrong keys came from your address".to_owned(),
+                |rate| format!("you may send {} requests in {}", rate.count, shown(rate.period)),
+            );
+            format!("{why}; ask again in {wait} s").into()
+        }
+        Failure::TooManyCalls { most } => {
+            let calls = if *most == 1 { "1 call".to_owned() } else { format!("{most} calls") };
+            format!("you may have {calls} at once; wait for an answer first").into()
         }
         Failure::UriTooLong => "the target of the request is too long".into(),
         Failure::HeadersTooLarge => {
@@ -184,7 +205,8 @@ fn shown(time: Duration) -> String {
     show_duration(Duration::from_millis(time.as_millis().try_into().unwrap_or(u64::MAX)))
 }
 
-fn whole_seconds(time: Duration) -> u64 {
+/// Returns a time in whole seconds, rounded up, and at least one.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
@@ -214,7 +236,8 @@ mod tests {
     fn callers_that_may_come_back_are_told_when() {
         for code in Code::ALL {
             let problem = ProblemDocument::of(&Failure::sample(code));
-            assert_eq!(problem.retry_after.is_some(), problem.status == 503, "{code}");
+            let waits = matches!(problem.status, 429 | 503);
+            assert_eq!(problem.retry_after.is_some(), waits, "{code}");
         }
         let seconds = |millis| whole_seconds(Duration::from_millis(millis));
         assert_eq!([seconds(0), seconds(1), seconds(1000), seconds(1001)], [1, 1, 1, 2]);

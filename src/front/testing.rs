@@ -15,8 +15,9 @@ use crate::config::framing::Framings;
 use crate::config::route::ContentType;
 use crate::config::stamp::Stamps;
 use crate::config::{
-    AccessSettings, AdminSettings, CacheSettings, CallSettings, Config, DocsSettings, Framing,
-    Hosts, LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, RouteSettings, SendShape,
+    AccessSettings, AdminSettings, CacheSettings, CallSettings, CallersSettings, Config,
+    DocsSettings, Framing, Hosts, LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings,
+    RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.
@@ -52,6 +53,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         warnings: vec![],
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
+        callers: CallersSettings::default(),
         hosts: Arc::new(Hosts::Named(HashSet::new())),
         cors: None,
         docs: DocsSettings::Off,

@@ -29,6 +29,39 @@ const FOREIGN: (&str, &str) = (
     "The operator can add the name to `hosts`; the log has the line",
 );
 
+/// The words for `unauthorized`.
+const UNAUTHORIZED: (&str, &str) = (
+    "The server has `callers`, and the request has no key, a wrong one, or two at once",
+    "Send your key as `Authorization: Bearer KEY`, `X-API-Key: KEY` or `Basic` with its name",
+);
+
+/// The words for `forbidden`.
+const FORBIDDEN: (&str, &str) =
+    ("The key has `routes`, and this request is for none of them", "Ask the operator");
+
+/// The words for `rate_limited`.
+const RATE_LIMITED: (&str, &str) = (
+    "The key, or the address of a caller without one, has used up its `rate`; or an address has \
+     sent wrong keys too often",
+    AGAIN,
+);
+
+/// The words for `too_many_calls`.
+const TOO_MANY_CALLS: (&str, &str) = (
+    "The key, or the address of a caller without one, has as many `calls` at once as it may",
+    "Wait for the answer to another call, then repeat the request",
+);
+
+/// The words for `uri_too_long`.
+const URI_TOO_LONG: (&str, &str) =
+    ("The target is longer than 65,534 bytes", "Send less, or in the body");
+
+/// The words for `bad_answer`.
+const BAD_ANSWER: (&str, &str) = (
+    "The program wrote something that is not an answer of the configured shape",
+    "Tell the operator the `request_id`",
+);
+
 /// The words for `busy`.
 const BUSY: (&str, &str) = (
     "Bodies being read and answers being sent take all of `limits.memory`: this body, or this \
@@ -65,6 +98,8 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
             "A value holds bytes that the framing of the program cannot carry, such as a line end",
             "Remove these bytes from the value that `parameter` names",
         ),
+        Code::Unauthorized => UNAUTHORIZED,
+        Code::Forbidden => FORBIDDEN,
         Code::ForbiddenOrigin => FOREIGN,
         Code::NoRoute => ("No route matches the path", "Correct the path"),
         Code::MethodNotAllowed => (
@@ -80,12 +115,14 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
             "The body is longer than `limits.body`, or the question longer than `message_max`",
             "Send less",
         ),
-        Code::UriTooLong => ("The target is longer than 65,534 bytes", "Send less, or in the body"),
+        Code::UriTooLong => URI_TOO_LONG,
         Code::UnsupportedMediaType => (
             "The body is compressed, or the parameters of the route cannot be read from a body of \
              this `Content-Type`, or a part of a form is encoded",
             "Send a type that `detail` names",
         ),
+        Code::RateLimited => RATE_LIMITED,
+        Code::TooManyCalls => TOO_MANY_CALLS,
         Code::HeadersTooLarge => ("The head exceeds `limits.header` or 100 fields", "Send less"),
         Code::ProgramError => (
             "The program reported an error: its answer matched `error`",
@@ -102,10 +139,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         Code::WorkerLost => {
             ("The program ended before it answered", "Repeat the request only if it may run twice")
         }
-        Code::BadAnswer => (
-            "The program wrote something that is not an answer of the configured shape",
-            "Tell the operator the `request_id`",
-        ),
+        Code::BadAnswer => BAD_ANSWER,
         Code::QueueFull => (
             "The queue of the pool has reached `queue.length` or `queue.bytes`, or is overloaded",
             AGAIN,

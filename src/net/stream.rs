@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -44,6 +45,8 @@ pub enum Stream {
 pub struct Caller {
     /// Their address, as `127.0.0.1:40312`; `unix` for a Unix socket.
     pub peer: Box<str>,
+    /// Their address without the port; `None` for a Unix socket.
+    pub address: Option<IpAddr>,
     /// The connection came by a loopback listener, which web pages of other sites must not use.
     pub is_guarded: bool,
     /// Tells their connection from others. It is drawn at random.
@@ -53,14 +56,16 @@ pub struct Caller {
 impl Stream {
     /// Returns the caller at the other end. `is_guarded` is true if the listener is loopback.
     pub fn caller(&self, is_guarded: bool) -> Caller {
-        let peer = match self {
-            // A connection that the caller has already closed may have no address.
-            Self::Tcp(stream) => {
-                stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string().into())
-            }
-            Self::Unix(_) => "unix".into(),
+        let (peer, address) = match self {
+            Self::Tcp(stream) => match stream.peer_addr() {
+                Ok(peer) => (peer.to_string().into(), Some(peer.ip())),
+                // A connection that the caller has already closed may have no address. It must not
+                // pass for one by a socket file.
+                Err(_) => ("gone".into(), Some(Ipv6Addr::UNSPECIFIED.into())),
+            },
+            Self::Unix(_) => ("unix".into(), None),
         };
-        Caller { peer, is_guarded, connection: fastrand::u64(..) }
+        Caller { peer, address, is_guarded, connection: fastrand::u64(..) }
     }
 
     /// Breaks the connection when the other end has taken none of the bytes that wait for it for

@@ -11,6 +11,7 @@ use super::pending::Outbox;
 use crate::base::{Failure, Outcome, OwnName, PartSender, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::policy::Fingerprint;
+use crate::sync::at_once::Hold;
 use crate::wire::Refused;
 
 /// What the pool keeps with each call.
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) progress: RefCell<Delivery>,
     /// The name by which the caller may cancel the call.
     pub(super) own_name: Option<Box<OwnName>>,
+    /// The call counts as one of its caller's as long as it is in the books.
+    _hold: Option<Hold>,
 }
 
 /// How much of its answer the caller of one call has got.
@@ -46,7 +49,12 @@ impl Entry {
         route: Arc<RouteMetrics>,
         outbox: Rc<Outbox>,
     ) -> Self {
-        Self { question, outbox, route, progress: RefCell::default(), own_name }
+        Self { question, outbox, route, progress: RefCell::default(), own_name, _hold: None }
+    }
+
+    /// Keeps this until the call has left the books.
+    pub(super) fn holding(self, hold: Option<Hold>) -> Self {
+        Self { _hold: hold, ..self }
     }
 
     /// Fails a call that never got into the books.

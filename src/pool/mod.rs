@@ -197,7 +197,8 @@ impl Pool {
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
             tenant: call.tenant,
-            payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox)),
+            payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
+                .holding(call.hold),
         };
         let arrived = self.state.borrow_mut().arrive(now, new);
         let id = match arrived {

@@ -12,9 +12,12 @@ use super::taps::OpenTaps;
 use crate::base::ExitReason;
 use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Gateway, RemoteGateway};
-use crate::config::{Config, ConfigSource, Hosts, PoolSettings, RouteAction};
+use crate::config::{
+    CallersSettings, Config, ConfigSource, Hosts, PoolSettings, RouteAction, WhoMayAsk,
+};
 use crate::front::Front;
 use crate::front::docs::DocsSource;
+use crate::gate::{GateCounts, KeyGate};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::observe::rings::SecondClock;
@@ -63,6 +66,7 @@ pub(super) struct Server {
     services: Services,
     cache: Arc<Cache>,
     memory: Arc<Memory>,
+    gate: Arc<GateCounts>,
     pub(super) access: AccessLog,
     pub(super) source: ConfigSource,
     pub(super) manager: Rc<ServiceManager>,
@@ -89,6 +93,8 @@ impl Server {
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let memory = Memory::new(config.limits.memory.0);
+        let gate = GateCounts::new(Instant::now());
+        post(&gate, &config.callers);
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
@@ -98,6 +104,7 @@ impl Server {
             metrics: Arc::clone(&services.metrics),
             access: access.clone(),
             memory: Arc::clone(&memory),
+            gate: Arc::clone(&gate),
             is_private,
         };
         let prepared = common.prepare(Arc::new(config), editions);
@@ -110,6 +117,7 @@ impl Server {
             services,
             cache,
             memory,
+            gate,
             access,
             source,
             manager,
@@ -160,6 +168,16 @@ impl Server {
     /// The taps that are open.
     pub(super) fn taps(&self) -> &OpenTaps {
         &self.taps
+    }
+
+    /// Returns true if only this machine can reach the callers' listeners.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    /// What the gate counts, and the keys that are good.
+    pub(super) fn gate(&self) -> &GateCounts {
+        &self.gate
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -220,6 +238,7 @@ impl Server {
             metrics: Arc::clone(&self.services.metrics),
             access: self.access.clone(),
             memory: Arc::clone(&self.memory),
+            gate: Arc::clone(&self.gate),
             is_private: self.is_private,
         }
     }
@@ -227,6 +246,7 @@ impl Server {
     /// Replaces the current generation. `pools` are those of its configuration.
     pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
         let new = Generation::new(next, pools, &self.cache, self.tasks());
+        post(&self.gate, &new.config.callers);
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);
@@ -243,16 +263,18 @@ pub(super) struct Common {
     metrics: Arc<Metrics>,
     access: AccessLog,
     memory: Arc<Memory>,
+    gate: Arc<GateCounts>,
     is_private: bool,
 }
 
 impl Common {
     /// Prepares the generation of a configuration. `editions` are those of its pools.
     pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
-        let Self { metrics, access, memory, is_private } = self;
+        let Self { metrics, access, memory, gate, is_private } = self;
         let routes = route_metrics(&config, &metrics);
         let scopes = scopes(&config, &editions);
-        let front = Front::new(&config, &metrics, access, memory);
+        let gate = KeyGate::new(&config.callers, &gate);
+        let front = Front::new(&config, &metrics, access, memory).guarded(gate);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
         Prepared { config, editions, front, scopes, routes, described }
@@ -320,6 +342,13 @@ impl Generation {
     pub(super) fn pool(&self, name: &str) -> Option<(Rc<Pool>, u64)> {
         let place = self.config.pools.iter().position(|settings| settings.name == name)?;
         Some((Rc::clone(&self.pools[place]), self.editions[place]))
+    }
+}
+
+/// Makes the keys of these settings the good ones.
+fn post(gate: &GateCounts, callers: &CallersSettings) {
+    if let WhoMayAsk::Keys(settings) = &callers.who {
+        gate.post(&settings.keys);
     }
 }
 

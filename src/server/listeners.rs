@@ -2,7 +2,8 @@
 //! configured addresses.
 
 use super::ServeError;
-use crate::config::{AdminSettings, Config, ListenAddress};
+use crate::config::check::WAYS_OUT;
+use crate::config::{AdminSettings, Config, ListenAddress, WhoMayAsk};
 use crate::net::listen::{ListenError, Listener};
 use crate::systemd::{SocketPurpose, passed_sockets};
 
@@ -35,6 +36,9 @@ impl Listeners {
         if !are_lent {
             callers = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         }
+        if are_lent && config.callers.who == WhoMayAsk::Unsaid {
+            callers.iter().find(|it| it.is_open_to_other_machines()).map_or(Ok(()), everybody)?;
+        }
         let admin_is_lent = operators.is_some();
         if !admin_is_lent {
             operators = bind_admin(&config.admin)?;
@@ -51,6 +55,13 @@ impl Listeners {
     pub(super) fn addresses(&self) -> Vec<String> {
         self.callers.iter().map(Listener::local).collect()
     }
+}
+
+/// Refuses a passed socket that everybody can reach where nothing is said of callers.
+fn everybody(listener: &Listener) -> Result<(), ServeError> {
+    let address = listener.local();
+    let reason = "anybody could call everything at this socket of the service manager".to_owned();
+    Err(ServeError::Passed(ListenError { address, reason, remedy: WAYS_OUT, in_use: false }))
 }
 
 /// Takes a passed socket for operators, if the configuration allows what it does.

@@ -13,6 +13,7 @@ mod begin;
 mod descriptors;
 mod diagnoses;
 mod ground;
+mod keys;
 mod listeners;
 mod operator;
 mod reload;
@@ -185,6 +186,7 @@ async fn serve(
         });
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
+    services.tasks.spawn_local(keys::follow_keys(Rc::clone(&server)));
     if mode.watches {
         services.tasks.spawn_local(watch::reload_on_change(Rc::clone(&server)));
     }

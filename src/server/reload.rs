@@ -11,8 +11,9 @@ use super::announce;
 use super::app::{Generation, Server};
 use crate::admin::Replace;
 use crate::base::ExitReason;
+use crate::config::check::WAYS_OUT;
 use crate::config::launch::stamps;
-use crate::config::{Config, PoolSettings};
+use crate::config::{Config, PoolSettings, WhoMayAsk};
 use crate::pool::Pool;
 use crate::worker::describe::describe;
 
@@ -132,6 +133,10 @@ impl Server {
         }
         let config = load(self).await.map_err(Halt::Refused)?;
         known(replace, &config).map_err(|why| refuse(&why))?;
+        if config.callers.who == WhoMayAsk::Unsaid && !self.is_private() {
+            let why = format!("anybody could call everything at this server: {WAYS_OUT}");
+            return Err(refuse(&why));
+        }
         let old = self.current();
         let members = config.pools.iter().map(|settings| self.member(&old, settings, replace));
         let members = members.collect();
@@ -243,6 +248,9 @@ impl Candidate {
         let mut others: Vec<String> = gone.map(|name| format!("{name}: removed")).collect();
         if old.config.routes != self.config.routes {
             others.push("routes: changed".to_owned());
+        }
+        if old.config.callers != self.config.callers {
+            others.push("callers: changed".to_owned());
         }
         if old.config.cors != self.config.cors {
             others.push("cors: changed".to_owned());

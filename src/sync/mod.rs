@@ -2,6 +2,7 @@
 //!
 //! Imports nothing of ours and needs no runtime, only wakers.
 
+pub mod at_once;
 pub mod bulk;
 pub mod memory;
 pub mod parts;

@@ -355,3 +355,35 @@ fn a_page_that_nobody_would_see_is_told() {
     assert!(wrong.contains("`docs` is not a path"), "{wrong}");
     assert!(told("off").contains("no errors"), "{}", told("off"));
 }
+
+#[test]
+fn an_address_for_everybody_needs_a_word_about_callers() {
+    let pool = "[pool.a]\ncommand = [\"cat\"]\n";
+    let open = format!("listen = [\"127.0.0.1:0\", \"0.0.0.0:3000\"]\n{pool}");
+    let room = Room::new().file("httpipe.toml", &open);
+    insta::assert_snapshot!(room.run(&["run"]), @r##"
+exit 2
+--- stderr
+error: anybody could call everything at 0.0.0.0:3000
+ --> httpipe.toml:1:10
+  |
+1 | listen = ["127.0.0.1:0", "0.0.0.0:3000"]
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+hint: give your callers keys: `httpipe key new NAME` and `callers = "keys.toml"`; or let everybody in: `callers = "anyone"`
+
+1 problem, nothing was started. Test again with `httpipe check httpipe.toml`
+"##);
+    let told = room.run(&["check", "--no-ask", "--callers", "anyone"]);
+    assert!(told.starts_with("exit 0\n"), "{told}");
+    let told = room.run(&["check", "--no-ask", "--callers", "keys.toml"]);
+    assert!(told.contains("the keys in `keys.toml` cannot be used: No such file"), "{told}");
+    let made = room.run(&["key", "new", "alice"]);
+    assert!(made.starts_with("exit 0\n--- stdout\nhp_"), "{made}");
+    let told = room.run(&["check", "--no-ask", "--callers", "keys.toml"]);
+    assert!(told.starts_with("exit 0\n"), "{told}");
+    let told = room.run(&["check", "--no-ask", "--callers", "keys.toml", "--trust", "10.1.2.3/8"]);
+    assert!(told.contains("hint: write \"10.0.0.0/8\""), "{told}");
+    let told = room.run(&["check", "--no-ask", "--callers", "anyone", "--anonymous-rate", "10"]);
+    assert!(told.contains("`10` is not a rate") && told.contains("\"100/1m\""), "{told}");
+}

@@ -113,7 +113,7 @@ fn the_page_can_be_elsewhere_or_nowhere_and_a_reload_moves_it() {
 
 #[test]
 fn a_listener_that_others_reach_shows_nothing_unless_it_is_told_to() {
-    let port = "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n";
+    let port = "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\ncallers = \"anyone\"\n";
     let open = Server::config(&format!("{port}{ROUTES}")).start();
     for target in ["/openapi.json", "/docs"] {
         assert_eq!(open.client().get(target).status, 404, "{target}");

@@ -39,6 +39,7 @@ mod json_rpc;
 mod json_rpc_asides;
 mod json_rpc_cancel;
 mod json_rpc_nonsense;
+mod keys;
 mod kill;
 mod large_questions;
 mod last_answers;

@@ -71,7 +71,7 @@ fn the_check_can_be_switched_off_and_a_socket_file_has_none() {
         assert!(!is_forbidden(&off, "GET", fields), "{fields:?}");
         assert!(!is_forbidden(&file, "GET", fields), "{fields:?}");
     }
-    let open = journaled().top("listen = \"0.0.0.0:0\"").start();
+    let open = journaled().top("listen = \"0.0.0.0:0\"\ncallers = \"anyone\"").start();
     assert!(!is_forbidden(&open, "GET", &["Host: evil.example"]), "it is no loopback listener");
 }
 

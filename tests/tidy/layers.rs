@@ -26,23 +26,24 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         &["sync", "base", "report", "config", "observe", "wire", "policy", "worker", "doctor"],
     ),
     ("cache", &["sync", "base", "config"]),
-    ("call", &["base", "observe", "cache", "pool"]),
+    ("call", &["sync", "base", "observe", "cache", "pool"]),
     ("openapi", &["base", "python", "config"]),
-    ("front", &["base", "config", "observe", "net", "cache", "call", "sync", "openapi"]),
+    ("gate", &["sync", "base", "config"]),
+    ("front", &["base", "config", "observe", "net", "cache", "call", "sync", "openapi", "gate"]),
     ("admin", &["base", "report", "config", "observe", "net", "openapi"]),
     (
         "server",
         &[
             "systemd", "watch", "base", "report", "sync", "config", "observe", "net", "worker",
-            "doctor", "pool", "cache", "call", "front", "admin",
+            "doctor", "pool", "cache", "call", "gate", "front", "admin",
         ],
     ),
     ("map", &["base", "call", "front", "pool", "server"]),
     (
         "cli",
         &[
-            "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "front",
-            "admin", "server", "map",
+            "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "gate",
+            "front", "admin", "server", "map",
         ],
     ),
 ];

@@ -4,6 +4,7 @@
 //! Pure. All problems are collected; the first never ends the check. Programs and directories
 //! were looked up before, in `launch`.
 
+mod callers;
 mod correlation;
 mod cors;
 mod docs;
@@ -20,6 +21,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use callers::{ANYONE, WAYS_OUT};
 pub use pool::Host;
 
 use super::file::{File, LimitsFile, ListenFile, SecretFile};
@@ -46,6 +48,7 @@ pub fn check(
     let mut findings = Findings::new(places, problems);
     let listen = listen(&mut findings, &file.listen);
     let admin = admin(&mut findings, file, &listen);
+    let callers = callers::callers(&mut findings, file, &listen, host.keys.as_ref());
     let hosts = hosts::hosts(&mut findings, file.hosts.as_ref());
     let cors_path = KeyPath::of(&["cors"]);
     let cors = file.cors.as_ref().and_then(|it| cors::cors(&mut findings, &cors_path, it));
@@ -66,6 +69,7 @@ pub fn check(
             warnings: Vec::new(),
             listen,
             admin,
+            callers,
             hosts: Arc::new(hosts),
             cors,
             docs,
@@ -242,6 +246,7 @@ mod tests {
             access: AccessSettings::Off,
             pythons: BTreeMap::new(),
             tells_details: false,
+            keys: None,
         };
         check(&file, &tree.places, &host, problems)
     }

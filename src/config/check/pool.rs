@@ -10,6 +10,7 @@ use super::{correlation, python, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
+use crate::config::callers::KeysSettings;
 use crate::config::file::{
     File, FramingFile, HelloFile, MatchingText, PoolFile, ProbeFile, RecycleFile,
 };
@@ -46,6 +47,8 @@ pub struct Host {
     pub pythons: BTreeMap<String, (PythonSettings, Import)>,
     /// Callers may read why and where a function failed.
     pub tells_details: bool,
+    /// The keys of callers, if a file with them is named and good.
+    pub keys: Option<KeysSettings>,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.

@@ -186,6 +186,7 @@ mod tests {
             access: AccessSettings::Off,
             pythons: BTreeMap::from([("calc".to_owned(), (python, import))]),
             tells_details: false,
+            keys: None,
         };
         check(&file, &tree.places, &host, vec![]).map_err(|problems| {
             let said = |one: crate::config::problem::Problem| {

@@ -11,6 +11,7 @@ mod line;
 mod sink;
 
 use std::io::{self, IsTerminal as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +71,10 @@ pub struct AccessLine<'a> {
     pub call: Option<CallId>,
     /// The address of the caller.
     pub peer: &'a str,
+    /// What the caller is called; `None`: they showed no key.
+    pub caller: Option<&'a str>,
+    /// The address of the caller, if there is a gate: who connects, or for whom a trusted proxy asks.
+    pub address: Option<IpAddr>,
     /// The value of `X-Request-Id` in the response.
     pub request_id: &'a str,
     /// The failure code; `None` if it did not fail.
@@ -208,6 +213,12 @@ impl AccessLog {
                 line.hexadecimal(field!("call"), call.ordinal());
             }
             line.text(field!("peer"), access.peer);
+            if let Some(caller) = access.caller {
+                line.text(field!("caller"), caller);
+            }
+            if let Some(address) = access.address {
+                line.text(field!("addr"), &address.to_string());
+            }
             line.text(field!("request_id"), access.request_id);
             if let Some(code) = access.code {
                 line.text(field!("code"), code);
@@ -278,6 +289,8 @@ mod tests {
         worker: Some(WorkerId(3)),
         call: Some(CallId(0x005a_01c7 << CallId::PLACE_BITS)),
         peer: "127.0.0.1:40312",
+        caller: None,
+        address: None,
         request_id: "r-1",
         code: Some("timeout"),
     };

@@ -1,0 +1,161 @@
+//! Who sends a request: who connects, and what the gate knows of them.
+//!
+//! Finds keys and addresses in the header; the gate decides about them.
+
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, header};
+
+use super::docs::is_navigation;
+use super::problem::whole_seconds;
+use super::routes::Found;
+use super::{Front, cors};
+use crate::base::Failure;
+use crate::gate::{KeyGate, ShownKey, Visitor};
+use crate::net::Caller;
+
+/// The field with nothing but a key.
+pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Longer than any key with any name, in base 64.
+const BASIC_MAX: usize = 512;
+
+/// Who sends a request.
+#[derive(Clone, Copy)]
+pub(super) struct RequestSender<'a> {
+    /// Who connects.
+    pub(super) caller: &'a Caller,
+    /// What the gate knows of them; `None`: there is no gate.
+    pub(super) visitor: Option<&'a Visitor>,
+}
+
+impl<'a> RequestSender<'a> {
+    /// What the caller is called; `None`: they show no key.
+    pub(super) fn name(self) -> Option<&'a str> {
+        self.visitor.and_then(Visitor::name)
+    }
+}
+
+/// A key as it stands in a header.
+pub(super) enum KeyField<'a> {
+    Plain(&'a [u8]),
+    /// `NAME:KEY`, decoded.
+    Named(Vec<u8>),
+    Nothing,
+    Wrong,
+}
+
+impl<'a> KeyField<'a> {
+    /// Finds the key of a request. Two at once are wrong: which of them is meant is not guessed.
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let given = headers.get_all(AUTHORIZATION).iter().map(|value| (true, value));
+        let mut given = given.chain(headers.get_all(X_API_KEY).iter().map(|value| (false, value)));
+        match (given.next(), given.next()) {
+            (None, _) => Self::Nothing,
+            (Some((false, key)), None) => Self::Plain(key.as_bytes().trim_ascii()),
+            (Some((true, credentials)), None) => Self::in_credentials(credentials),
+            (Some(_), Some(_)) => Self::Wrong,
+        }
+    }
+
+    fn in_credentials(value: &'a HeaderValue) -> Self {
+        let value = value.as_bytes();
+        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, rest) = (&value[..end], value[end..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"Bearer") {
+            return Self::Plain(rest);
+        }
+        if !scheme.eq_ignore_ascii_case(b"Basic") || rest.len() > BASIC_MAX {
+            return Self::Wrong;
+        }
+        BASE64.decode(rest).map_or(Self::Wrong, Self::Named)
+    }
+
+    /// Returns the key for the gate.
+    pub(super) fn shown(&self) -> ShownKey<'_> {
+        match self {
+            Self::Plain(text) => ShownKey::Key { name: None, text },
+            Self::Named(both) => match both.iter().position(|byte| *byte == b':') {
+                Some(colon) => {
+                    ShownKey::Key { name: Some(&both[..colon]), text: &both[colon + 1..] }
+                }
+                None => ShownKey::Wrong,
+            },
+            Self::Nothing => ShownKey::Nothing,
+            Self::Wrong => ShownKey::Wrong,
+        }
+    }
+}
+
+impl Front {
+    /// Lets a request in, or returns why not. The preflight of a browser has no key, and is let in
+    /// where a page may ask and no program is asked.
+    pub(super) fn receive(
+        &self,
+        gate: &KeyGate,
+        head: &Parts,
+        caller: &Caller,
+        received: Instant,
+    ) -> (Option<Visitor>, Option<Failure>) {
+        if self.is_preflight(head) {
+            return (None, None);
+        }
+        let (key, forwarded) = (KeyField::of(&head.headers), forwarded(&head.headers));
+        let (visitor, decided) = gate.admit(caller.address, forwarded, key.shown(), received);
+        (Some(visitor), decided.err())
+    }
+
+    fn is_preflight(&self, head: &Parts) -> bool {
+        self.has_cors
+            && head.method == Method::OPTIONS
+            && cors::asked_method(&head.headers).is_some()
+            && matches!(self.table.find("OPTIONS", head.uri.path()), Found::Options { .. })
+    }
+}
+
+/// Returns the values of `X-Forwarded-For`, in their order.
+pub(super) fn forwarded(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &[u8]> {
+    headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes)
+}
+
+/// Adds to the response of a refusal how to be let in, or when.
+pub(super) fn tell_the_way_in<B>(
+    response: &mut Response<B>,
+    failure: Option<&Failure>,
+    request: &HeaderMap,
+) {
+    let headers = response.headers_mut();
+    match failure {
+        Some(Failure::Unauthorized) => {
+            let bearer = HeaderValue::from_static("Bearer realm=\"httpipe\"");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
+            // A browser asks a person for a name and a key, which a script would not want.
+            if is_navigation(request) {
+                let basic = "Basic realm=\"httpipe\", charset=\"UTF-8\"";
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(basic));
+            }
+        }
+        Some(Failure::RateLimited { rate: Some(rate), retry_after }) => {
+            let (count, period) = (rate.count, whole_seconds(rate.period));
+            let left = whole_seconds(*retry_after);
+            add(headers, RATE_LIMIT_POLICY, &format!("\"requests\";q={count};w={period}"));
+            add(headers, RATE_LIMIT, &format!("\"requests\";r=0;t={left}"));
+        }
+        Some(Failure::TooManyCalls { most }) => {
+            let policy = format!("\"calls\";q={most};qu=\"concurrent-requests\"");
+            add(headers, RATE_LIMIT_POLICY, &policy);
+            add(headers, RATE_LIMIT, "\"calls\";r=0");
+        }
+        _ => {}
+    }
+}
+
+fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    headers.insert(name, HeaderValue::from_str(value).expect("digits, words and quotes"));
+}

@@ -1,0 +1,102 @@
+//! What a key looks like: `hp_`, 160 random bits in base 32, and a checksum of them.
+//!
+//! Pure: randomness is an argument. The checksum lets tools that search for secrets know a key from
+//! other texts, and the server a mistyped one.
+
+use std::fmt;
+
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::KeyHash;
+
+/// How a key begins.
+const PREFIX: &str = "hp_";
+/// How many random bytes a key has.
+pub const RANDOM: usize = 20;
+/// How many characters these make.
+const BODY: usize = 32;
+/// How many characters of checksum follow.
+const CHECKSUM: usize = 4;
+/// How long a key is, in bytes.
+const LENGTH: usize = PREFIX.len() + BODY + CHECKSUM;
+
+/// A key, to be shown once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CallerKey(String);
+
+impl fmt::Debug for CallerKey {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("CallerKey(…)")
+    }
+}
+
+impl CallerKey {
+    /// Makes a key of random bytes.
+    pub fn new(random: [u8; RANDOM]) -> Self {
+        let body = BASE32_NOPAD.encode(&random).to_ascii_lowercase();
+        let checksum = checksum(body.as_bytes());
+        Self(format!("{PREFIX}{body}{}", String::from_utf8_lossy(&checksum)))
+    }
+
+    /// Returns the key, to be shown to its holder.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns what is kept of the key.
+    pub fn hash(&self) -> KeyHash {
+        hash(self.0.as_bytes())
+    }
+}
+
+/// Returns the hash of what may be a key; `None` if it is none, whatever the keys are.
+pub fn hash_of(text: &[u8]) -> Option<KeyHash> {
+    let body = text.strip_prefix(PREFIX.as_bytes())?;
+    if text.len() != LENGTH || checksum(&body[..BODY]) != body[BODY..] {
+        return None;
+    }
+    Some(hash(text))
+}
+
+fn hash(text: &[u8]) -> KeyHash {
+    KeyHash(Sha256::digest(text).into())
+}
+
+/// Returns the first characters of the hash of the random part.
+fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
+    let digest = Sha256::digest(body);
+    // Five bytes make eight characters.
+    let mut text = [0; 8];
+    BASE32_NOPAD.encode_mut(&digest[..5], &mut text);
+    text.make_ascii_lowercase();
+    let (checksum, _) = text.split_first_chunk().expect("eight are more than four");
+    *checksum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_its_form_and_its_checksum() {
+        let key = CallerKey::new([7; RANDOM]);
+        assert_eq!(key.reveal(), "hp_a4dqobyha4dqobyha4dqobyha4dqobyhneiw");
+        assert_eq!(format!("{key:?}"), "CallerKey(…)");
+        assert_eq!(hash_of(key.reveal().as_bytes()), Some(key.hash()));
+        let text = key.reveal();
+        for wrong in [
+            String::new(),
+            "hp_".to_owned(),
+            text.to_ascii_uppercase(),
+            text[..LENGTH - 1].to_owned(),
+            format!("{text}a"),
+            format!(" {text}"),
+            text.replacen("a4dq", "a4dr", 1),
+            text.replace("hp_", "hq_"),
+            "x".repeat(60_000),
+        ] {
+            assert_eq!(hash_of(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

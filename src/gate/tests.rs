@@ -1,0 +1,1 @@
+//! The gate with keys, strangers and guessers.
