@@ -116,7 +116,8 @@ impl Pool {
         let is_whole = if self.answers.come_in_parts {
             ended.has_all_parts
         } else {
-            ended.written.is_one() && !has_rest && !turns.ends_answer
+            // No message of `framing = "turn"` is whole before the program waits again.
+            ended.written.is_one() && !has_rest
         };
         if is_whole {
             let mut now = Instant::now();

@@ -456,15 +456,16 @@ mod tests {
         let none = Bytes::new();
         let rest = Bytes::from_static(b"ha");
         assert_eq!(written(&["a"]).answer(none.clone(), false), Ok(Bytes::from_static(b"a")));
-        for (messages, rest, detail) in [
-            (&[][..], &none, "wrote nothing"),
-            (&[], &rest, "without its end"),
-            (&["a", "b"], &none, "2 messages for"),
-            (&["a", "b", "c"], &none, "3 messages for"),
-            (&["a"], &rest, "1 messages and part of another"),
+        for (messages, rest, is_open, detail) in [
+            (&[][..], &none, true, "wrote nothing"),
+            (&[], &rest, true, "without its end"),
+            (&["a", "b"], &none, false, "2 messages for"),
+            (&["a", "b", "c"], &none, false, "3 messages for"),
+            (&["a"], &rest, true, "1 messages and part of another"),
         ] {
             let no = written(messages).answer(rest.clone(), false).expect_err("no answer");
             assert!(no.detail.contains(detail), "{}", no.detail);
+            assert_eq!(no.is_open, is_open, "{detail}");
             assert_eq!(no.written.len(), messages.len().min(2) + usize::from(!rest.is_empty()));
         }
     }

@@ -186,6 +186,33 @@ fn an_answer_above_the_limit_is_refused() {
     assert_eq!(server.answers("little").status, 200);
 }
 
+/// All callers wait, so processes are not looked at before they get their question.
+#[test]
+fn what_a_process_says_when_it_is_ready_is_no_part_of_an_answer() {
+    let keys = "workers = 1\nready = \"loaded\"\nqueue = { wait = \"30s\" }";
+    let server = serves("sh -c 'echo loaded; cat'", keys).start();
+    let waiting: Vec<_> = (0..8).map(|_| server.client().post_later("/", "a")).collect();
+    for caller in waiting {
+        assert_eq!(caller.answer().body, "a");
+    }
+}
+
+#[test]
+fn an_answer_may_be_as_long_as_the_limit() {
+    let script = "print('x' * int(question), end='')";
+    let server = python(script, "workers = 1\nmessage_max = \"1KiB\"").start();
+    assert_eq!(server.answers("1024").status, 200);
+    assert_eq!(server.answers("1025").code(), "bad_answer");
+}
+
+#[test]
+fn a_process_that_ends_while_it_waits_is_replaced() {
+    let script = "mkdir first 2>/dev/null && exec timeout 0.3 cat\nexec cat";
+    let server = serves("sh once.sh", "workers = 1").file("once.sh", script).start();
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
+    assert_eq!(server.answers("a").body, "a");
+}
+
 #[test]
 fn a_process_that_never_ends_is_stopped_and_its_caller_told() {
     let script = "print('begun', flush=True)\n\

@@ -96,6 +96,7 @@ mod tap;
 mod tap_lines;
 mod top;
 mod turn;
+mod turn_ends;
 mod turn_in_doubt;
 mod two_pools;
 mod unasked;

@@ -367,6 +367,38 @@ while True: print(input())'";
     }
 }
 
+/// Most looks do not ask for timers. One that decides about a silent program does.
+#[tokio::test]
+async fn a_timer_that_was_set_later_is_noticed() {
+    let program = "exec python3 -uc '
+import signal
+input()
+signal.signal(signal.SIGALRM, lambda *_: print(\"late\"))
+print(\"set\")
+input()'";
+    for is_close in [true, false] {
+        let mut asked = Asked::start(program).await;
+        assert_eq!(asked.watcher.look_closely(), Look::Waits);
+        rustix::io::write(asked.streams.stdin.get_ref(), b"1\n").expect("it reads");
+        let mut said = Vec::new();
+        while said.is_empty() {
+            asked.read_all(&mut said);
+            moment().await;
+        }
+        let mut looks = 0;
+        loop {
+            let watcher = &mut asked.watcher;
+            let look = if is_close { watcher.look_closely() } else { watcher.look() };
+            match look {
+                Look::MayWait { reads: true, runs: false } => break,
+                Look::Waits => assert!(!is_close && looks < 16, "{looks} looks"),
+                _ => moment().await,
+            }
+            looks += u32::from(look == Look::Waits);
+        }
+    }
+}
+
 /// Any process may open a lock that has a name, and give it free.
 #[tokio::test]
 async fn a_lock_with_a_name_makes_the_wait_uncertain_and_others_do_not() {
@@ -408,6 +440,38 @@ for line in sys.stdin:
     let mut asked = Asked::start(program).await;
     for _ in 0..20 {
         assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Certain));
+    }
+}
+
+/// It can write no answers, and may still do something for the worker.
+#[tokio::test]
+async fn a_process_of_the_group_belongs_to_its_worker_without_its_parent() {
+    assert!(httpipe::testing::worker::reaper::adopt());
+    let program = "(sleep 99 <&- >&- 2>&- &); exec cat";
+    let (_process, _streams, mut watcher) = started(program);
+    let expected = Look::MayWait { reads: true, runs: false };
+    wait_until("it belongs to the worker", || watcher.look() == expected);
+}
+
+/// Its first process is seen to run each time, and is not all there is of it.
+#[tokio::test]
+async fn a_process_that_reads_is_found_behind_one_that_never_rests() {
+    let program = "exec 3<&0; cat <&3 3<&- & exec 3<&- <&-; while :; do :; done";
+    let (_process, _streams, mut watcher) = started(program);
+    let expected = Look::MayWait { reads: true, runs: true };
+    wait_until("the reader is found", || watcher.look() == expected);
+}
+
+/// What it waits for cannot be read, so it may be anything.
+#[tokio::test]
+async fn a_thread_that_waits_for_nothing_that_is_seen_makes_the_wait_uncertain() {
+    let program = "exec python3 -uc '
+import select, threading
+threading.Thread(target=select.poll().poll, daemon=True).start()
+while True: print(input())'";
+    let mut asked = Asked::start(program).await;
+    for _ in 0..5 {
+        assert_eq!(asked.ask("1\n").await, ("1\n".to_owned(), Over::Uncertain));
     }
 }
 

@@ -62,7 +62,6 @@ impl WatchedProcess {
             Err(error) if is_gone(&error) => {
                 self.is_stale()?;
                 self.open()?;
-                children.clear();
                 self.look_at_each(pipes, children)
             }
             seen => seen,

@@ -60,6 +60,79 @@ async fn what_was_written_and_not_read_is_seen_and_a_part_of_a_message_too() {
 }
 
 #[tokio::test]
+async fn what_certainly_was_not_read_is_counted_from_the_newest() {
+    let (mut pipes, program) = pipes();
+    let first = ask(&mut pipes, 1, "{\"id\":1,\"method\":\"a\"}");
+    assert_eq!((pipes.unwritten(), pipes.unread()), (1, 1));
+    ask(&mut pipes, 2, "{\"id\":2,\"method\":\"b\"}");
+    assert_eq!(pipes.unwritten(), 2);
+    flush(&mut pipes).await;
+    assert_eq!((pipes.unwritten(), pipes.unread()), (0, 0), "it may be read at any time");
+    read(&program, first);
+    drop(program.stdin);
+    // A child that another test just made may still have a copy.
+    while !pipes.is_stdin_closed() {
+        std::thread::yield_now();
+    }
+    assert_eq!(pipes.unread(), 1, "it has read of the first");
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_is_not_counted_among_the_unread() {
+    let (mut pipes, program) = pipes();
+    for call in 1..=4 {
+        ask(&mut pipes, call, "{\"id\":1,\"method\":\"a\"}");
+    }
+    assert!(pipes.cancel(CallId(1), |_| Bytes::from_static(b"{\"method\":\"cancel\"}")));
+    pipes.give_up(CallId(2), None);
+    assert_eq!(pipes.unwritten(), 2);
+    let answered = pipes.asked;
+    flush(&mut pipes).await;
+    assert!(!program.reads().is_empty());
+    pipes.correlator.take_back(&CallId(3));
+    ask(&mut pipes, 5, "{\"id\":1,\"method\":\"a\"}");
+    let begins: Vec<_> = pipes.begins.iter().copied().collect();
+    assert_eq!(begins.last(), Some(&(CallId(5), answered)));
+    assert_eq!(begins.len(), pipes.correlator.len(), "no more than there are calls");
+}
+
+#[tokio::test]
+async fn all_that_is_left_is_read_in_one_go() {
+    let (mut pipes, program) = pipes();
+    program.writes(&"x".repeat(3 * READ_ROOM_LEAST));
+    assert_eq!(pipes.read_rest(), 3 * READ_ROOM_LEAST);
+    assert_eq!(pipes.read_rest(), 0);
+}
+
+#[tokio::test]
+async fn the_half_message_of_one_turn_leaves_no_mark_on_the_next() {
+    let (mut pipes, program) = pipes();
+    program.writes("half a message");
+    pipes.read_rest();
+    assert_eq!(pipes.cut(), Ok(None));
+    assert_eq!(pipes.take_rest(), "half a message");
+    program.writes("a\nb\n");
+    pipes.read_rest();
+    assert_eq!(pipes.cut(), Ok(Some("a".into())));
+    assert_eq!(pipes.cut(), Ok(Some("b".into())));
+}
+
+#[tokio::test]
+async fn a_question_is_read_once_all_of_it_is_written_and_taken() {
+    let (mut pipes, program) = pipes();
+    let text = format!("{{\"id\":1,\"method\":\"{}\"}}", "x".repeat(100_000));
+    ask(&mut pipes, 1, &text);
+    while poll_fn(|context| Poll::Ready(pipes.poll_flush(context))).await.is_pending() {
+        while !program.reads().is_empty() {}
+        assert!(!pipes.is_read(), "the rest of it is not written");
+        tokio::task::yield_now().await;
+    }
+    assert!(!pipes.is_read(), "the rest of it is not read");
+    while !program.reads().is_empty() {}
+    assert!(pipes.is_read());
+}
+
+#[tokio::test]
 async fn a_worker_that_does_not_read_is_told_nothing_more() {
     let (mut pipes, _program) = pipes();
     for call in 1..=3 {
