@@ -11,6 +11,7 @@ pub mod key;
 mod page;
 mod page_body;
 mod paths;
+mod record;
 mod tap;
 mod tap_stream;
 
@@ -33,7 +34,7 @@ use crate::config::{Hosts, Secret};
 use crate::net::Caller;
 use crate::observe::metrics::{Denial, Metrics, OperatorAction, text};
 use crate::observe::tap::Tap;
-use crate::report::{About, Status};
+use crate::report::{About, Status, WorkerRecord};
 
 /// What the pages need of the server. All of it runs on the thread of the admin listener.
 pub trait Operator {
@@ -61,6 +62,9 @@ pub trait Operator {
 
     /// Lets a tap hear the workers that it wishes for. Returns false if there is no such pool.
     fn attach_tap(&self, tap: &Rc<Tap>) -> bool;
+
+    /// Returns what is known of a worker that was lost; `None` if there is no record of it.
+    fn record(&self, worker: WorkerId) -> Option<WorkerRecord>;
 
     /// Measures what workers use, unless that was done within the last second.
     fn measure(&self) -> impl Future<Output = ()>;
@@ -163,6 +167,7 @@ impl<O: Operator> Admin<O> {
             Page::Tap => self.tap(request.uri.query(), &By { who, caller }),
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
+            Page::Record(worker) => self.record(&worker, &By { who, caller }),
             Page::Deed(deed) => self.act(&deed, &By { who, caller }),
             Page::Docs(docs) => docs.answer(&self.operator, &request.headers).await,
         }
@@ -226,8 +231,7 @@ impl<O: Operator> Admin<O> {
         by: &By<'_>,
         act: impl FnOnce(WorkerId) -> Option<String>,
     ) -> PageResponse {
-        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
-        let id = name.parse().ok().filter(|_| is_number).map(WorkerId);
+        let id = worker_of(name);
         let Some(pool) = id.and_then(act) else {
             let detail = format!(
                 "there is no worker `{}`; `/status.json` has the `id` of each",
@@ -240,6 +244,12 @@ impl<O: Operator> Admin<O> {
         let done = serde_json::json!({ "pool": pool, "worker": id.map(|id| id.0) });
         json(StatusCode::OK, JSON, &done)
     }
+}
+
+/// Reads the number of a worker.
+fn worker_of(name: &str) -> Option<WorkerId> {
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    name.parse().ok().filter(|_| is_number).map(WorkerId)
 }
 
 /// Who makes the server do something.
@@ -410,6 +420,10 @@ mod tests {
 
         fn attach_tap(&self, tap: &Rc<Tap>) -> bool {
             tap.wish().pool.is_none()
+        }
+
+        fn record(&self, worker: WorkerId) -> Option<WorkerRecord> {
+            (worker.0 == 5).then(fixture::record)
         }
 
         async fn measure(&self) {}
@@ -633,6 +647,26 @@ mod tests {
             assert_eq!(seen.status, status, "{line}");
             assert!(!seen.body.contains('\u{1b}'), "{}", seen.body);
             assert_eq!(fake.told.borrow().concat(), told, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_record_needs_a_secret_and_one_that_is_not_there_is_not_found() {
+        for (line, status, content_type) in [
+            ("GET /records/5", 200, JSON),
+            ("GET /records/6", 404, PROBLEM),
+            ("GET /records/+5", 404, PROBLEM),
+            ("GET /records/", 404, PROBLEM),
+            ("GET /records/%1b%5b2J", 404, PROBLEM),
+            ("POST /records/5", 405, PROBLEM),
+        ] {
+            let refused = ask(&fake(), None, request(line));
+            assert_eq!((refused.status, &*refused.content_type), (401, PROBLEM), "{line}");
+            let mut with = request(line);
+            with.headers_mut().insert("authorization", HeaderValue::from_static("Bearer secret"));
+            let seen = ask(&fake(), Some("secret"), with);
+            assert_eq!((seen.status, &*seen.content_type), (status, content_type), "{line}");
+            assert!(!seen.body.contains('\u{1b}'), "{}", seen.body);
         }
     }
 

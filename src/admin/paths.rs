@@ -21,6 +21,8 @@ pub(super) enum Page {
     Reload,
     Poisonous,
     Docs(DocsPage),
+    /// The record of this worker.
+    Record(String),
     Deed(Deed),
 }
 
@@ -63,6 +65,7 @@ impl Page {
             Self::Poisonous => "/poisonous",
             Self::Docs(DocsPage::Document) => crate::openapi::PATH,
             Self::Docs(DocsPage::Whole | DocsPage::File(_)) => docs::PLACE,
+            Self::Record(_) => "/records/WORKER",
             Self::Deed(Deed::RecyclePool(_)) => "/pools/NAME/recycle",
             Self::Deed(Deed::RecycleWorker(_)) => "/workers/ID/recycle",
             Self::Deed(Deed::KillWorker(_)) => "/workers/ID/kill",
@@ -73,14 +76,22 @@ impl Page {
     pub(super) fn at(path: &str) -> Option<Self> {
         let fixed = Self::FIXED.into_iter().find(|page| page.path() == path);
         let docs = || DocsPage::at(path).map(Self::Docs);
-        fixed.or_else(docs).or_else(|| Deed::at(path).map(Self::Deed))
+        let deed = || Deed::at(path).map(Self::Deed);
+        fixed.or_else(docs).or_else(|| Self::record(path)).or_else(deed)
+    }
+
+    fn record(path: &str) -> Option<Self> {
+        let worker = path.strip_prefix("/records/").filter(|worker| !worker.contains('/'))?;
+        Some(Self::Record(percent_decode_str(worker).decode_utf8_lossy().into_owned()))
     }
 
     /// Returns all paths, for the response to an unknown one.
     pub(super) fn list() -> String {
         let deeds = [Deed::RecyclePool, Deed::RecycleWorker, Deed::KillWorker];
         let deeds = deeds.map(|deed| Self::Deed(deed(String::new())));
-        let paths: Vec<_> = Self::FIXED.iter().chain(&deeds).map(Self::path).collect();
+        let record = Self::Record(String::new());
+        let all = Self::FIXED.iter().chain([&record]).chain(&deeds);
+        let paths: Vec<_> = all.map(Self::path).collect();
         format!("/, {}", paths.join(", "))
     }
 
@@ -88,7 +99,7 @@ impl Page {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Docs(_) => "GET, HEAD",
-            Self::Events | Self::Tap => "GET",
+            Self::Events | Self::Tap | Self::Record(_) => "GET",
             Self::Reload | Self::Deed(_) => "POST",
             Self::Poisonous => "DELETE",
         }
@@ -111,7 +122,7 @@ impl Page {
             | Self::Tap
             | Self::Docs(DocsPage::Document) => Need::Look,
             Self::Reload | Self::Poisonous => Need::Change,
-            Self::Deed(_) => Need::Secret,
+            Self::Record(_) | Self::Deed(_) => Need::Secret,
         }
     }
 }
@@ -158,6 +169,9 @@ mod tests {
         assert_eq!(deed("/pools/fib/recycle"), pool("fib"));
         assert_eq!(deed("/pools/%3Cimg%20src%3Dx%2F%3E/recycle"), pool("<img src=x/>"));
         assert_eq!(deed("/pools/%E2%98%83%ff/recycle"), pool("☃\u{fffd}"));
+        let record = |worker: &str| Some(Page::Record(worker.to_owned()));
+        assert_eq!(Page::at("/records/7"), record("7"));
+        assert_eq!(Page::at("/records/%1b"), record("\u{1b}"));
         assert_eq!(deed("/workers/7/recycle"), Some(Deed::RecycleWorker("7".to_owned())));
         assert_eq!(deed("/workers/7/kill"), Some(Deed::KillWorker("7".to_owned())));
         for path in [
@@ -167,6 +181,8 @@ mod tests {
             "/pools/a/b/recycle",
             "//pools/fib/recycle",
             "/workers",
+            "/records",
+            "/records/7/",
             "/Workers/7/kill",
         ] {
             assert_eq!(Page::at(path), None, "{path}");

@@ -300,6 +300,9 @@ pub struct TapArguments {
     /// Only calls that failed
     #[arg(long)]
     pub failed: bool,
+    /// Show what is known of this worker, which was lost, and end
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["pool", "worker", "route", "failed"])]
+    pub record: Option<u64>,
     /// Write texts as they are, with what would move a terminal
     #[arg(long)]
     pub raw: bool,

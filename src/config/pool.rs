@@ -169,6 +169,8 @@ pub struct RuleSettings {
     pub abandoned: Duration,
     /// A call that takes longer is slow, and logged; `None`: none is logged.
     pub slow: Option<Duration>,
+    /// How many exchanges with each worker are kept for its record; 0: none.
+    pub record: usize,
     /// Limits of the queue.
     pub queue: QueueSettings,
     /// How many times a call is tried again when its worker is lost.
@@ -341,6 +343,7 @@ impl PoolSettings {
             timeout: Duration::from_secs(30),
             abandoned: Duration::from_secs(10),
             slow: None,
+            record: 0,
             queue,
             retries: 1,
             start_timeout: Duration::from_secs(30),
@@ -367,7 +370,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 32] = [
+    const CHANGES: [(&str, &str, &str); 33] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -379,6 +382,7 @@ mod tests {
         ("timeout", "\"1s\"", ""),
         ("abandoned", "\"1s\"", ""),
         ("slow", "\"1s\"", ""),
+        ("record", "3", ""),
         ("queue", "{ length = 1 }", ""),
         ("retries", "0", ""),
         ("start_timeout", "\"1s\"", ""),
@@ -403,12 +407,13 @@ mod tests {
     ];
 
     /// Of these, the keys whose change keeps the workers.
-    const RULES: [&str; 10] = [
+    const RULES: [&str; 11] = [
         "workers",
         "in_flight",
         "timeout",
         "abandoned",
         "slow",
+        "record",
         "queue",
         "retries",
         "start_timeout",

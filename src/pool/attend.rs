@@ -22,7 +22,7 @@ use crate::observe::metrics::Dropping;
 use crate::worker::kill;
 use crate::worker::look::Watcher;
 use crate::worker::pipes::{Pipes, shown};
-use crate::worker::process::{Exit, Process};
+use crate::worker::process::{Exit, Process, Used};
 use crate::worker::ready::{Banner, Beginning, NotReady, prepare};
 use crate::worker::stderr::{LastWords, pump};
 
@@ -42,7 +42,7 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             return;
         }
     };
-    let (reason, how, said, cpu) = match made {
+    let (reason, how, said, used) = match made {
         Ok(Made { process, streams, is_forked }) => {
             link.has_process(process.id());
             let words = LastWords::new(settings.name.as_str().into(), link.worker, &streams.token);
@@ -56,6 +56,10 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
                     ExitReason::StartFailed
                 }
             };
+            link.traces.note_memory(process.id());
+            if let Some(pipes) = &*link.pipes.borrow() {
+                link.traces.note_pipes(pipes);
+            }
             let used = process.used();
             let exit = part(&link, &settings, process, end).await;
             let wire = &settings.program.wire;
@@ -89,15 +93,21 @@ pub(super) async fn attend(pool: Rc<Pool>, link: Rc<Link>) {
             let now = Instant::now();
             let why = Arc::from("the last one could not be started");
             pool.state.borrow_mut().lose(now, link.worker, &Loss::StartFailed { why }, 0);
-            (ExitReason::StartFailed, error.to_string(), Vec::new(), Duration::ZERO)
+            (ExitReason::StartFailed, error.to_string(), Vec::new(), Used::default())
         }
     };
-    remove(&pool, Ending { worker: link.worker, reason, how, said, cpu, at: Instant::now() });
+    remove(&pool, &link, ending(&link, reason, how, said, used));
+}
+
+fn ending(link: &Link, reason: ExitReason, how: String, said: Vec<String>, used: Used) -> Ending {
+    let Used { cpu, memory_peak } = used;
+    Ending { worker: link.worker, reason, how, said, cpu, memory_peak, at: Instant::now() }
 }
 
 /// Removes a worker that has no process any longer.
-fn remove(pool: &Rc<Pool>, ending: Ending) {
+fn remove(pool: &Rc<Pool>, link: &Link, ending: Ending) {
     let worker = ending.worker;
+    pool.keep_record(link, &ending);
     pool.metrics.worker_ended(ending.reason, ending.cpu);
     pool.tap_exit(worker, ending.reason);
     pool.links.remove(ending);
@@ -110,17 +120,7 @@ fn remove(pool: &Rc<Pool>, ending: Ending) {
 fn leave_unmade(pool: &Rc<Pool>, link: &Link, reason: ExitReason) {
     let (now, how) = (Instant::now(), "it had no process yet");
     pool.state.borrow_mut().lose(now, link.worker, &Loss::Ended(how.into()), 0);
-    remove(
-        pool,
-        Ending {
-            worker: link.worker,
-            reason,
-            how: how.into(),
-            said: vec![],
-            cpu: Duration::ZERO,
-            at: now,
-        },
-    );
+    remove(pool, link, ending(link, reason, how.into(), vec![], Used::default()));
 }
 
 /// Attends to a worker from the start of its process until it has to leave or has ended. Returns
@@ -149,6 +149,7 @@ async fn live(
             prepare(&mut pipes, &mut watcher, process, settings, is_forked),
         ) => ready,
         () = process.ended() => {
+            link.traces.note_pipes(&pipes);
             link.note("it ended before it was ready".to_owned());
             link.note_early_end();
             return ExitReason::StartFailed;
@@ -178,6 +179,7 @@ async fn live(
         }
         Err(_) => "it was not ready within `start_timeout`".to_owned(),
     };
+    link.traces.note_pipes(&pipes);
     link.note(why);
     ExitReason::StartFailed
 }
@@ -224,6 +226,9 @@ async fn serve(pool: &Rc<Pool>, link: &Rc<Link>, process: &Process) -> ExitReaso
 async fn end_of_service(pool: &Rc<Pool>, link: &Rc<Link>) -> ExitReason {
     if let Some(reason) = link.drain(async || pool.heard(link).await).await {
         return reason;
+    }
+    if let Some(pipes) = &*link.pipes.borrow() {
+        link.traces.note_pipes(pipes);
     }
     pool.end_last_turn(link).await;
     link.ordered().unwrap_or(ExitReason::Crash)

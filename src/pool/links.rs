@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::lifecycle::wait;
+use super::traces::Traces;
 use super::turns::Turns;
 use crate::base::{CallId, ExitReason, PartGate, WorkerId};
 use crate::doctor::Visit;
@@ -33,6 +34,8 @@ pub struct Ending {
     pub said: Vec<String>,
     /// The CPU time that it used.
     pub cpu: Duration,
+    /// The most memory that it had, in bytes, where that is known.
+    pub memory_peak: Option<u64>,
     /// When it was reaped.
     pub at: Instant,
 }
@@ -70,6 +73,8 @@ pub(super) struct Link {
     pub(super) visited: Cell<Option<(CallId, Visit)>>,
     /// The readers of its answers that come in parts.
     gates: RefCell<Vec<PartGate>>,
+    /// What is kept for its record.
+    pub(super) traces: Traces,
 }
 
 impl Links {
@@ -173,6 +178,7 @@ impl Link {
             ended_early: Cell::new(false),
             visited: Cell::new(None),
             gates: RefCell::default(),
+            traces: Traces::default(),
         }
     }
 

@@ -65,6 +65,7 @@ impl<P> State<P> {
         let Some(held) = self.crew.empty(worker) else { return };
         let busy_since = self.crew.get(worker).map_or(now, |book| book.busy_since);
         let read = held.len() - unwritten.min(held.len());
+        self.note_inside(now, worker, &held, read);
         let mut again = Vec::new();
         for (place, Held { id, given, charge, .. }) in held.into_iter().enumerate() {
             let has_begun = place < read && (place == 0 || !self.rules.takes_one());

@@ -8,6 +8,7 @@ pub mod actions;
 mod ahead;
 pub mod check;
 pub mod crew;
+
 pub mod pending;
 pub mod rules;
 pub mod state;
@@ -28,14 +29,17 @@ mod entry;
 mod estimate;
 mod forks;
 mod given_up;
+mod inside;
 mod ledger;
 mod lifecycle;
 mod line;
 mod links;
 mod long_runs;
 mod losses;
+mod lost;
 mod once;
 mod promises;
+mod records;
 mod refusals;
 mod scale;
 mod seldom_said;
@@ -43,6 +47,7 @@ mod streams;
 mod suspects;
 mod taps;
 mod timer;
+mod traces;
 mod turn_ends;
 mod turns;
 
@@ -70,6 +75,7 @@ use ledger::Ledger;
 use lifecycle::Lifecycle;
 use links::Links;
 use pending::{Outbox, Pending};
+use records::Records;
 use rules::Rules;
 use seldom_said::SeldomSaid;
 use state::State;
@@ -110,6 +116,7 @@ pub struct Pool {
     metrics: PoolMetrics,
     ledger: Ledger,
     taps: Taps,
+    records: Records,
     /// What workers wrote that is no answer, in the log.
     strays: RefCell<SeldomSaid>,
     /// What is wrong with its workers, in the log.
@@ -129,6 +136,8 @@ pub struct Report {
     pub counts: WorkerCounts,
     /// How the last workers ended, oldest first.
     pub exits: Vec<Ending>,
+    /// Of which workers there is a record.
+    pub recorded: Vec<WorkerId>,
     /// The routes of the calls on which workers work.
     pub routes: HashMap<CallId, String>,
     /// What became of its calls lately.
@@ -148,7 +157,8 @@ impl Pool {
     pub fn start(settings: Arc<PoolSettings>, services: Services) -> Rc<Self> {
         let seed = fastrand::u64(..);
         let metrics = services.metrics.pool(&settings.name);
-        let state = State::new(Rules::from(&*settings), seed, fingerprints());
+        let state = State::new(Rules::from(&*settings), seed, fingerprints())
+            .naming_routes_with(|entry| entry.route.label().to_owned());
         let pool = Rc::new(Self {
             answers: Answers::new(&settings.program.wire),
             state: RefCell::new(state.counting_with(services.workers.clone())),
@@ -159,6 +169,7 @@ impl Pool {
             timer: Timer::default(),
             lifecycle: Lifecycle::default(),
             taps: Taps::default(),
+            records: Records::default(),
             ledger: Ledger::new(services.seconds, Instant::now()),
             services,
             metrics,
@@ -221,6 +232,8 @@ impl Pool {
         let now = Instant::now();
         self.state.borrow_mut().set_rules(now, Rules::from(&*settings));
         *self.settings.borrow_mut() = settings;
+        self.record_as_configured();
+        self.listen_to_all();
         self.lifecycle.note_adjusted();
         self.settle(now);
     }
@@ -300,6 +313,7 @@ impl Pool {
             processes: self.links.processes(),
             counts: self.worker_counts(),
             exits: self.links.endings(),
+            recorded: self.recorded(),
         }
     }
 
@@ -312,6 +326,7 @@ impl Pool {
     pub fn refresh_gauges(&self) {
         self.metrics.workers_most(self.settings.borrow().rules.workers_most);
         self.metrics.poisonous(self.state.borrow().poisonous());
+        self.metrics.record_bytes(self.recorded_bytes());
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
     }

@@ -25,6 +25,7 @@
 //! - A worker that serves has room for a call, or holds one.
 //! - An alarm is set for every deadline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use super::alarms::Alarms;
 use super::calls::{CallBook, CallBooks};
 use super::crew::{Crew, Held, Released, Stay, WorkerBook};
 use super::estimate::Estimate;
+use super::inside::Insides;
 use super::line::{Line, WaitRule};
 use super::promises::Promises;
 use super::rules::{Rules, TAKEN_BACK_MOST};
@@ -57,6 +59,10 @@ pub struct State<P> {
     pub(super) estimate: Estimate,
     pub(super) promises: Promises,
     pub(super) suspects: Suspects<P>,
+    /// What workers held that were lost and are not gone yet.
+    pub(super) insides: HashMap<WorkerId, Insides>,
+    /// The match text of the route of a call.
+    pub(super) route_of: fn(&P) -> String,
     /// When a worker became ready for the first time.
     first_ready: Option<Instant>,
     pub(super) stopping: bool,
@@ -81,6 +87,8 @@ impl<P> State<P> {
             estimate: Estimate::default(),
             promises: Promises::default(),
             suspects: Suspects::new(fingerprint),
+            insides: HashMap::new(),
+            route_of: |_| String::new(),
             first_ready: None,
             stopping: false,
             actions: Vec::new(),
@@ -92,6 +100,13 @@ impl<P> State<P> {
     #[must_use]
     pub fn counting_with(mut self, others: WorkerCount) -> Self {
         self.crew.count_with(others);
+        self
+    }
+
+    /// Names the route of a call with this function.
+    #[must_use]
+    pub fn naming_routes_with(mut self, route_of: fn(&P) -> String) -> Self {
+        self.route_of = route_of;
         self
     }
 
@@ -264,6 +279,7 @@ impl<P> State<P> {
     /// The process of a worker that was lost or stopped is gone. No other worker gets its name.
     pub fn gone(&mut self, worker: WorkerId) {
         self.crew.remove(worker);
+        self.insides.remove(&worker);
     }
 
     /// Replaces the rules. No worker is restarted for it.

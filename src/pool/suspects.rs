@@ -107,7 +107,7 @@ impl<P> Suspects<P> {
     }
 
     /// The fingerprint of a call's question, made now if it was not needed before.
-    fn question(&self, call: &mut CallBook<P>) -> Fingerprint {
+    pub(super) fn question(&self, call: &mut CallBook<P>) -> Fingerprint {
         let CallBook { question, payload, .. } = call;
         *question.get_or_insert_with(|| (self.fingerprint)(payload))
     }

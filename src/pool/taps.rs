@@ -8,7 +8,7 @@ use super::Pool;
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Timing, WorkerId};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
-use crate::observe::tap::{Piece, Tap};
+use crate::observe::tap::{Piece, Recorder, Tap};
 use crate::report::TapKind;
 use crate::worker::listener::{StrayReason, WireListener};
 use crate::worker::pipes::Pipes;
@@ -22,6 +22,8 @@ pub(super) struct Taps(RefCell<Vec<Rc<Tap>>>);
 struct WorkerListener {
     pool: Weak<Pool>,
     worker: WorkerId,
+    /// Where what goes through is kept for the record of the worker.
+    contents: Option<Rc<Recorder>>,
 }
 
 impl Pool {
@@ -40,7 +42,7 @@ impl Pool {
 
     /// Lets those who tap hear the pipes of a worker.
     pub(super) fn let_hear(self: &Rc<Self>, link: &Link, pipes: &mut Pipes) {
-        pipes.listen(self.listener(link.worker));
+        pipes.listen(self.listener(link));
     }
 
     /// Puts the pipes of a worker in place, from now on to be given calls.
@@ -49,22 +51,25 @@ impl Pool {
         *link.pipes.borrow_mut() = Some(pipes);
     }
 
-    fn listen_to_all(self: &Rc<Self>) {
+    /// Lets those hear all workers who want to now, and nobody else.
+    pub(super) fn listen_to_all(self: &Rc<Self>) {
         for link in self.links.all() {
             // A reader leaves between two steps of any worker, so no pipes are in use.
             if let Ok(mut pipes) = link.pipes.try_borrow_mut()
                 && let Some(pipes) = pipes.as_mut()
             {
-                pipes.listen(self.listener(link.worker));
+                pipes.listen(self.listener(&link));
             }
         }
     }
 
-    fn listener(self: &Rc<Self>, worker: WorkerId) -> Option<Rc<dyn WireListener>> {
-        if self.taps.0.borrow().is_empty() {
+    fn listener(self: &Rc<Self>, link: &Link) -> Option<Rc<dyn WireListener>> {
+        link.traces.keep(self.settings.borrow().rules.record);
+        let contents = link.traces.contents();
+        if contents.is_none() && !self.is_tapped() {
             return None;
         }
-        Some(Rc::new(WorkerListener { pool: Rc::downgrade(self), worker }))
+        Some(Rc::new(WorkerListener { pool: Rc::downgrade(self), worker: link.worker, contents }))
     }
 
     /// Tells taps that a call has ended.
@@ -114,12 +119,16 @@ impl WorkerListener {
     ) {
         let Some(pool) = self.pool.upgrade() else { return };
         let route = call.and_then(|call| pool.route_of(call));
-        pool.tap(|| Piece {
+        let piece = || Piece {
             call,
             route: route.clone(),
             outcome,
             ..Piece::new(kind, pool.settings(), Some(self.worker)).with(bytes)
-        });
+        };
+        if let Some(contents) = &self.contents {
+            contents.push(piece());
+        }
+        pool.tap(piece);
     }
 }
 

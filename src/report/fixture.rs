@@ -154,3 +154,49 @@ fn fill_calls(pool: &mut PoolStatus) {
     pool.history =
         Some(History::of([SecondSample { at: 1_789_999_999, ..pool.sample }, pool.sample]));
 }
+
+/// A record with no field left out.
+pub fn record() -> WorkerRecord {
+    WorkerRecord {
+        worker: 5,
+        pool: "spell".to_owned(),
+        pid: Some(42),
+        at: 1_790_000_000.25,
+        reason: "crash".into(),
+        exit: "signal 11".to_owned(),
+        why: String::new(),
+        age: Duration::from_secs(61),
+        calls: 7,
+        cpu: Duration::from_millis(1_500),
+        memory: None,
+        memory_peak: Some(11_534_336),
+        inside: vec![InsideCall {
+            call: "5a01c7".to_owned(),
+            route: "POST /spell".to_owned(),
+            since: Duration::from_millis(1_800),
+            bytes: 9,
+            retries: 0,
+            abandoned: false,
+            unread: false,
+            question: Some("00000000000000ff".to_owned()),
+        }],
+        inside_more: 0,
+        given_up: 0,
+        unread_bytes: 0,
+        half_said_bytes: 3,
+        stderr: vec!["Segmentation fault".to_owned()],
+        exchanges: Some(vec![TapEvent {
+            at: 1_789_999_999.5,
+            kind: TapKind::Write,
+            pool: "spell".into(),
+            worker: Some(5),
+            call: Some("5a01c7".to_owned()),
+            route: None,
+            bytes: 10,
+            text: "helo wrld\n".to_owned(),
+            outcome: None,
+            work: None,
+            dropped: 0,
+        }]),
+    }
+}

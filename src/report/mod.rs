@@ -1,15 +1,16 @@
 //! What a server tells about itself: `/status.json`, and the events of `/events`.
 //!
 //! Pure: data only, owned, written and read as JSON. The server fills it, the page reads it as
-//! JavaScript, `httpipe top` and its likes read it back into these types. Nothing in it is secret:
-//! no environment, no questions, no answers, nothing that a worker wrote. Fields may be added; if
-//! the meaning of one changes, so does [`VERSION`].
+//! JavaScript, `httpipe top` and its likes read it back into these types. Nothing in a [`Status`] is
+//! secret: no environment, no questions, no answers, nothing that a worker wrote. Fields may be
+//! added; if the meaning of one changes, so does [`VERSION`].
 //!
 //! | where | what it is |
 //! |---|---|
 //! | `GET /status.json` | a [`Status`] |
 //! | event `hello` of `GET /events` | a [`Status`], each pool with its `history` |
 //! | event `piece` of `GET /tap` | a [`TapEvent`] |
+//! | `GET /records/WORKER` | a [`WorkerRecord`] |
 //! | event `tick`, each second after that | a [`Status`] without `about` and `history` |
 //!
 //! A reader of the stream keeps the last `hello`, takes each `tick` for all that it has, and appends
@@ -25,6 +26,7 @@ pub mod fixture;
 mod history;
 mod notices;
 mod pool;
+mod record;
 mod seconds;
 mod status;
 mod tap;
@@ -34,6 +36,7 @@ pub use history::{History, SecondSample};
 pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
 };
+pub use record::{InsideCall, WorkerRecord};
 pub use status::{CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
 pub use tap::{TapEvent, TapKind};
 pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};

@@ -23,7 +23,7 @@ pub(super) fn about(
         most: rules.workers_most,
         timeout: rules.timeout,
         routes: of(place, routes).map(|(route, _)| route.label.to_string()).collect(),
-        record: 0,
+        record: rules.record,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 use crate::report::{
     CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus, Status,
-    VERSION, WorkerState, WorkerStatus,
+    VERSION, WorkerRecord, WorkerState, WorkerStatus,
 };
 use crate::worker::meter::Meter;
 
@@ -157,6 +157,10 @@ impl Operator for AdminDesk {
         self.server.taps().open(tap, &self.server.living())
     }
 
+    fn record(&self, worker: WorkerId) -> Option<WorkerRecord> {
+        self.server.living().iter().find_map(|pool| pool.record(worker))
+    }
+
     async fn measure(&self) {
         let all = || {
             let pools = self.server.living();
@@ -205,7 +209,8 @@ impl Operator for AdminDesk {
 }
 
 fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
-    let Report { name, summary, processes, counts, exits, mut routes, lately } = pool.report();
+    let Report { name, summary, processes, counts, exits, recorded, mut routes, lately } =
+        pool.report();
     let now = Instant::now();
     let workers = summary.workers.iter().map(|worker| WorkerStatus {
         id: worker.id.0,
@@ -236,7 +241,7 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         reason: exit.reason.label().into(),
         exit: exit.how,
         ago: now.saturating_duration_since(exit.at),
-        record: false,
+        record: recorded.contains(&exit.worker),
     });
     PoolStatus {
         name,

@@ -26,7 +26,17 @@ pub struct Process {
     // Before the leader: fields are dropped in this order, and the leader's drop reaps.
     ending: AsyncFd<OwnedFd>,
     leader: Leader,
-    used: Arc<OnceLock<Duration>>,
+    used: Arc<OnceLock<Used>>,
+}
+
+/// What a process has used in all its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// CPU time.
+    pub cpu: Duration,
+    /// The most resident memory, in bytes, or that of the server when it started the process, if that
+    /// was more; `None` if the system does not say it.
+    pub memory_peak: Option<u64>,
 }
 
 /// How a process ended.
@@ -63,8 +73,8 @@ impl Process {
         self.leader.id.as_raw_pid().unsigned_abs()
     }
 
-    /// Returns where the CPU time that it has used will be, once it is reaped.
-    pub fn used(&self) -> Arc<OnceLock<Duration>> {
+    /// Returns where what it has used will be, once it is reaped.
+    pub fn used(&self) -> Arc<OnceLock<Used>> {
         Arc::clone(&self.used)
     }
 
@@ -87,9 +97,9 @@ impl Process {
         let mut leader = self.leader;
         leader.signal(Signal::KILL);
         leader.reaped = true;
-        // Until it is reaped it is a zombie, which still shows its CPU time.
+        // Until it is reaped it is a zombie, which still shows what it has used.
         if let Ok(cpu) = usage::cpu_of(leader.id.as_raw_pid().unsigned_abs()) {
-            self.used.get_or_init(|| cpu);
+            self.used.get_or_init(|| Used { cpu, memory_peak: usage::peak_of(leader.id) });
         }
         reap(leader.id, &leader.guard)
     }

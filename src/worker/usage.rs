@@ -4,7 +4,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::mem::MaybeUninit;
 use std::time::Duration;
+
+use rustix::process::Pid;
 
 use crate::base::ByteSize;
 
@@ -69,6 +72,24 @@ fn cpu_of_ticks(user: &str, system: &str) -> Option<Duration> {
     const TICKS_A_SECOND: u64 = 100;
     let ticks = user.parse::<u64>().ok()?.saturating_add(system.parse().ok()?);
     Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_A_SECOND)))
+}
+
+/// Returns the most resident memory that a child of this process ever had, in bytes. It has ended,
+/// and is not reaped. What it shared with its parent until it became another program counts, too.
+#[expect(unsafe_code, reason = "no safe call waits for a child and tells what it has used")]
+pub(super) fn peak_of(id: Pid) -> Option<u64> {
+    let mut used = MaybeUninit::<libc::rusage>::zeroed();
+    let id = id.as_raw_pid().cast_unsigned();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let no_details = std::ptr::null_mut::<libc::siginfo_t>();
+    // SAFETY: the kernel writes at most one `rusage` to where `used` is, and nothing else.
+    let waited = unsafe {
+        libc::syscall(libc::SYS_waitid, libc::P_PID, id, no_details, options, used.as_mut_ptr())
+    };
+    // SAFETY: all its bytes are zero at least, which is a `rusage`.
+    let used = unsafe { used.assume_init() };
+    let kibibytes = u64::try_from(used.ru_maxrss).ok().filter(|most| waited == 0 && *most > 0)?;
+    Some(kibibytes.saturating_mul(1024))
 }
 
 /// Opens the `stat` file of a process, to be read again and again.

@@ -70,6 +70,7 @@ mod python_streams;
 mod queue;
 mod readiness;
 mod readme;
+mod records;
 mod recycle;
 mod reload;
 mod retry;

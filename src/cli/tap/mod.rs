@@ -1,5 +1,6 @@
 //! `httpipe tap`: shows what goes through the pipes of a running server's workers.
 
+mod record;
 mod text;
 
 use std::process::ExitCode;
@@ -24,6 +25,9 @@ pub(super) fn run(arguments: TapArguments) -> ExitCode {
         Ok(remote) => remote,
         Err(error) => return error.tell(),
     };
+    if let Some(worker) = arguments.record {
+        return record::run(&remote, worker, &arguments);
+    }
     if remote.secret().is_none() {
         complain("letters and digits are masked, because this user has no key of the server\n");
     }

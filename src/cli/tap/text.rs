@@ -71,7 +71,7 @@ pub(super) fn gap(event: &TapEvent) -> Option<String> {
 }
 
 /// Writes the time of day in UTC, as the log does.
-fn clock(at: f64) -> String {
+pub(super) fn clock(at: f64) -> String {
     let millis = (at.max(0.0) * 1000.0).round() as u64;
     let seconds = millis / 1000;
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);

@@ -199,6 +199,7 @@ fn rules(
         in_flight,
         timeout: findings.positive_time(&path.key("timeout"), file.timeout),
         abandoned: file.abandoned.0,
+        record: file.record as usize,
         slow: file.slow.map(|slow| findings.positive_time(&path.key("slow"), slow)),
         queue: queue(findings, &path.key("queue"), file),
         retries: file.retries,

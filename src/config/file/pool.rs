@@ -89,6 +89,11 @@ pub struct PoolFile {
     /// absent: calls of more than 1 s are kept, and none is logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<Time>,
+    /// How many of the last exchanges with each worker are kept, with contents, for the record of a
+    /// worker that is lost: at most 64 KiB a worker, in memory only. The last 8 records of the pool
+    /// are kept for operators. With 0, records hold no contents.
+    #[schemars(range(max = 1000))]
+    pub record: u32,
     /// What may wait for a worker.
     pub queue: QueueFile,
     /// How many times an idempotent call is tried again when its worker is lost.
@@ -324,6 +329,7 @@ impl Default for PoolFile {
             timeout: Time::seconds(30),
             abandoned: Time::seconds(10),
             slow: None,
+            record: 0,
             queue: QueueFile::default(),
             retries: 1,
             start_timeout: Time::seconds(30),

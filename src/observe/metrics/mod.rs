@@ -178,6 +178,11 @@ impl PoolMetrics {
         self.0.poisonous.set(questions as u64);
     }
 
+    /// Sets how many bytes of exchanges are kept for records of workers.
+    pub fn record_bytes(&self, bytes: u64) {
+        self.0.record_bytes.set(bytes);
+    }
+
     /// Sets what the workers that live use: their CPU time so far, and their memory in bytes.
     pub fn workers_use(&self, cpu: Duration, memory: u64) {
         let living = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
@@ -282,6 +287,7 @@ mod tests {
         pool.workers_use(Duration::from_millis(500), 4_096);
         pool.workers_most(9);
         pool.poisonous(8);
+        pool.record_bytes(66);
         pool.message_dropped(Dropping::Late, 2);
         pool.diagnosed(Conduct::Silent);
         metrics.connections(3);
@@ -311,6 +317,7 @@ mod tests {
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
             ("httpipe_workers_most{pool=\"fib\"}", "9"),
             ("httpipe_poisonous{pool=\"fib\"}", "8"),
+            ("httpipe_record_bytes{pool=\"fib\"}", "66"),
             ("httpipe_worker_cpu_seconds_total{pool=\"fib\"}", "2.000000000"),
             ("httpipe_worker_memory_bytes{pool=\"fib\"}", "4096"),
             ("httpipe_cache_bytes ", "77"),

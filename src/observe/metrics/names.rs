@@ -170,6 +170,18 @@ pub const ALL: &[Metric] = &[
         },
     },
     Metric {
+        name: "httpipe_record_bytes",
+        kind: MetricKind::Gauge,
+        unit: "bytes",
+        labels: &["pool"],
+        help: "Memory of the exchanges that are kept for records of workers, if the pool has `record`",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.record_bytes.value());
+            }
+        },
+    },
+    Metric {
         name: "httpipe_worker_cpu_seconds_total",
         kind: MetricKind::Counter,
         unit: "seconds",

@@ -210,6 +210,7 @@ pub(super) struct PoolSeries {
     pub(super) dropped: [Counter; Dropping::ALL.len()],
     pub(super) workers_most: Gauge,
     pub(super) poisonous: Gauge,
+    pub(super) record_bytes: Gauge,
     /// CPU time of workers that have ended, in nanoseconds.
     pub(super) cpu_ended: Counter,
     /// CPU time of all workers, in nanoseconds, as last looked at.

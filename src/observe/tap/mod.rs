@@ -6,6 +6,7 @@
 
 mod mask;
 mod piece;
+mod recorder;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -14,6 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 pub use self::piece::Piece;
+pub use self::recorder::Recorder;
 use crate::base::WorkerId;
 use crate::report::{TapEvent, TapKind};
 

@@ -97,6 +97,16 @@ impl Pipes {
         self.read
     }
 
+    /// Returns how many bytes of questions the worker has not read.
+    pub fn unread_bytes(&self) -> u64 {
+        self.outgoing.len() as u64 + self.input.in_pipe()
+    }
+
+    /// Returns how many bytes the worker has written that are no whole message.
+    pub fn half_said_bytes(&self) -> u64 {
+        self.incoming.len() as u64
+    }
+
     /// Returns true if a part of a message was read.
     pub fn has_part(&self) -> bool {
         !self.incoming.is_empty()

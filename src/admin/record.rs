@@ -1,0 +1,21 @@
+//! `/records/WORKER`: what is known of a worker that was lost, for operators.
+
+use http::StatusCode;
+
+use super::{Admin, By, JSON, Operator, PageResponse, json, problem, worker_of};
+
+impl<O: Operator> Admin<O> {
+    /// Answers with the record of a worker.
+    pub(super) fn record(&self, name: &str, by: &By<'_>) -> PageResponse {
+        let Some(record) = worker_of(name).and_then(|worker| self.operator.record(worker)) else {
+            let detail = format!(
+                "there is no record of a worker `{}`; those in `last_exits` of `/status.json` with \
+                 `\"record\": true` have one",
+                name.escape_debug()
+            );
+            return problem(StatusCode::NOT_FOUND, &detail);
+        };
+        by.log("an operator reads the record of a worker", &record.pool, name);
+        json(StatusCode::OK, JSON, &record)
+    }
+}
