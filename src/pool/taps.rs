@@ -10,7 +10,7 @@ use crate::base::{CallId, ExitReason, Timing, WorkerId};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::observe::tap::{Piece, Recorder, Tap};
 use crate::report::TapKind;
-use crate::worker::listener::{StrayReason, WireListener};
+use crate::worker::listener::{FoundBy, StrayReason, WireListener};
 use crate::worker::pipes::Pipes;
 
 /// The taps of one pool.
@@ -141,8 +141,8 @@ impl WireListener for WorkerListener {
         self.tell(TapKind::Read, bytes, None, None);
     }
 
-    fn cut(&self, message: &[u8], call: CallId) {
-        self.tell(TapKind::Answer, message, Some(call), None);
+    fn cut(&self, message: &[u8], call: CallId, by: FoundBy) {
+        self.tell(TapKind::Answer, message, Some(call), Some(by.label()));
     }
 
     fn stray(&self, message: &[u8], why: StrayReason) {

@@ -30,8 +30,9 @@ pub struct TapEvent {
     /// written as `\xff`.
     pub text: String,
     /// Of the end of a call: how it ended, as in `httpipe_calls_total`. Of the end of a worker: why, as
-    /// in `httpipe_worker_exits_total`. Of a message that answers no call: `unasked`, `aside` (which the
-    /// protocol allows), `late` or `mismatch`.
+    /// in `httpipe_worker_exits_total`. Of an answer, how its call was found: `proof`, `turn` or `order`.
+    /// Of a message that answers no call: `unasked`, `aside` (which the protocol allows), `late` or
+    /// `mismatch`.
     pub outcome: Option<Cow<'static, str>>,
     /// Of the end of a call: how long it was in its worker.
     #[serde(rename = "work_seconds", with = "seconds::optional")]

@@ -25,7 +25,7 @@ use tokio::net::unix::pipe;
 pub use self::found::{Dropped, Heard, Silence};
 pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
-use super::listener::{StrayReason, WireListener};
+use super::listener::{FoundBy, StrayReason, WireListener};
 use super::mark::Mark;
 use crate::base::{CallId, Question};
 use crate::config::{Framing, WireSettings};
@@ -77,6 +77,8 @@ pub struct Pipes {
     dropped: Dropped,
     /// Calls that were given up and have had their answer, since the last [`Pipes::take_ended`].
     ended: Vec<CallId>,
+    /// How the calls of its answers are found.
+    found_by: FoundBy,
     /// Hears what goes through, if anybody wants to know.
     listener: Option<Rc<dyn WireListener>>,
 }
@@ -121,6 +123,7 @@ impl Pipes {
             begins: VecDeque::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
+            found_by: FoundBy::of(wire),
             listener: None,
         })
     }
@@ -333,7 +336,7 @@ impl Pipes {
         if let Some(listener) = &self.listener {
             match &received {
                 Received::Answer { token, .. } | Received::Aside { token, .. } => {
-                    listener.cut(said, *token);
+                    listener.cut(said, *token, self.found_by);
                 }
                 Received::Notification | Received::WorkerAsks { .. } => {
                     listener.stray(said, StrayReason::Aside);
@@ -398,7 +401,7 @@ impl Pipes {
         match self.correlator.received(message) {
             Received::Answer { token, text, question, share, .. } => {
                 if let Some(listener) = &self.listener {
-                    listener.cut(&said, token);
+                    listener.cut(&said, token, self.found_by);
                 }
                 Ok(Heard { call: token, answer: text, question, proven: true, share })
             }

@@ -41,7 +41,12 @@ fn exchange(stream: &mut Connection) -> Vec<Value> {
 fn what_was_written_read_and_cut_is_shown_to_who_has_the_token() {
     let server = server("workers = 1");
     let mut stream = tap(&server, "?pool=main", &[TOKEN]);
-    server.wait_for_log("an operator reads what workers are asked and answer");
+    let line = server.wait_for_log("an operator reads what workers are asked and answer");
+    for told in
+        ["\"time\":", "\"peer\":\"127.0.0.1:", "\"by\":\"admin_token\"", "\"pool\":\"main\""]
+    {
+        assert!(line.contains(told), "{told}: {line}");
+    }
     assert_eq!(server.answers("hello 42").status, 200);
     let pieces = exchange(&mut stream);
     let seen: Vec<String> =
@@ -60,6 +65,7 @@ fn what_was_written_read_and_cut_is_shown_to_who_has_the_token() {
         assert_eq!(piece["route"], "POST /", "{piece}");
     }
     assert_eq!((&pieces[3]["outcome"], &pieces[3]["worker"]), (&"ok".into(), &1.into()));
+    assert_eq!(pieces[2]["outcome"], "turn");
 }
 
 #[test]
@@ -149,6 +155,7 @@ fn what_nobody_asked_for_is_shown_with_what_became_of_its_worker() {
     let mut seeing = tap(&server, "", &[TOKEN]);
     let mut masked = tap(&server, "?masked&failed", &[TOKEN]);
     server.answers("a");
+    assert_eq!(first(&mut seeing, "answer")["outcome"], "proof");
     let stray = first(&mut seeing, "stray");
     assert_eq!((&stray["text"], &stray["outcome"]), (&"Half 7".into(), &"unasked".into()));
     let exit = first(&mut seeing, "exit");

@@ -17,7 +17,10 @@ pub(super) fn line(event: &TapEvent, is_raw: bool) -> String {
     let text = match event.kind {
         TapKind::Write | TapKind::Read if cut > 0 => format!("{}… and more", shown(&event.text)),
         TapKind::Write | TapKind::Read => shown(&event.text),
-        TapKind::Answer => format!("answer, {} B", event.bytes),
+        TapKind::Answer => {
+            let by = found_by(event.outcome.as_deref().unwrap_or_default());
+            format!("answer, {} B{by}", event.bytes)
+        }
         TapKind::Stray => {
             let why = stray(event.outcome.as_deref().unwrap_or_default());
             format!("{why}: {}", shown(&event.text))
@@ -54,6 +57,16 @@ pub(super) fn line(event: &TapEvent, is_raw: bool) -> String {
     line.trim_end().to_owned()
 }
 
+/// Says how the call of an answer was found.
+fn found_by(how: &str) -> &'static str {
+    match how {
+        "proof" => ", which proves its call",
+        "turn" => ", by its turn",
+        "order" => ", by order (nothing proves it)",
+        _ => "",
+    }
+}
+
 /// Says why a message answers no call.
 fn stray(why: &str) -> &'static str {
     match why {
@@ -67,7 +80,7 @@ fn stray(why: &str) -> &'static str {
 /// Says how many events the server had to leave out before this one.
 pub(super) fn gap(event: &TapEvent) -> Option<String> {
     let dropped = event.dropped;
-    (dropped > 0).then(|| format!("… {dropped} left out: this reader was too slow"))
+    (dropped > 0).then(|| format!("… {dropped} left out, because there was too much to show"))
 }
 
 /// Writes the time of day in UTC, as the log does.
@@ -144,7 +157,7 @@ mod tests {
         let events = [
             event(TapKind::Write, "helo wrld\n"),
             unknown,
-            event(TapKind::Answer, "& helo"),
+            TapEvent { outcome: Some("order".into()), ..event(TapKind::Answer, "& helo") },
             end,
             stray,
             exit,
@@ -153,7 +166,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
         12:04:31.207 w5    → 5a01c7   POST /spell        helo wrld␊
         12:04:31.207 w5    ←                             & helo·␊␊
-        12:04:31.207 w5    = 5a01c7                      answer, 6 B
+        12:04:31.207 w5    = 5a01c7                      answer, 6 B, by order (nothing proves it)
         12:04:31.207 w5    . 5a01c7   POST /spell        ok after 1.8ms
         12:04:31.207 w5    !                             said while nothing was asked: Loading…␊
         12:04:31.207 w5    !                             the worker has ended: unasked_output

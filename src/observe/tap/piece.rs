@@ -34,7 +34,7 @@ pub struct Piece {
     pub count: usize,
     /// The first of them.
     pub bytes: Box<[u8]>,
-    /// How it ended, or why it answers no call.
+    /// How it ended, how its call was found, or why it answers no call.
     pub outcome: Option<&'static str>,
     /// How long the call was in its worker.
     pub work: Option<Duration>,
