@@ -368,14 +368,24 @@ fn a_page_of_a_busy_server_takes_little_of_the_browser() {
     });
 }
 
-/// As many ticks as come in half an hour, and then as many again: what one tick leaves would pile up.
+/// Twice as many ticks as are kept, and then three times as many again: what one leaves would pile up.
 #[test]
 fn a_page_that_is_left_open_does_not_grow() {
     let server = two_pools().start();
-    let begin = hello(&server, |_| ());
+    let Some((nodes, heap)) = size_after(&server, 1_200) else { return };
+    let (later_nodes, later_heap) = size_after(&server, 4_800).expect("there is a browser");
+    // Far below what 1200 rows of a dozen elements would be.
+    assert!(nodes < 4_000.0 && heap < 16e6, "{nodes} nodes, {heap} bytes");
+    assert!(later_nodes < nodes * 1.05, "{nodes} nodes, then {later_nodes}");
+    assert!(later_heap < heap + 1e6, "{heap} bytes, then {later_heap}");
+}
+
+/// Returns how many nodes and bytes a page has after so many seconds.
+fn size_after(server: &Server, seconds: u64) -> Option<(f64, f64)> {
+    let begin = hello(server, |_| ());
     let mut tick = begin.clone();
     let mut events = event("hello", &begin);
-    for second in 1..=1_800u64 {
+    for second in 1..=seconds {
         for pool in tick["pools"].as_array_mut().expect("a list") {
             let fields = pool.as_object_mut().expect("an object");
             fields.remove("history");
@@ -388,16 +398,11 @@ fn a_page_that_is_left_open_does_not_grow() {
         }
         events.push_str(&event("tick", &tick));
     }
-    let Some(browser) = open_with(&server, &events) else { return };
-    let is_through =
-        |last: u64| format!("document.getElementById('pools').innerText.includes('code_{last}')");
-    browser.wait_until(&is_through(1_800));
-    let size = || {
-        browser.call("HeapProfiler.collectGarbage", &json!({}));
-        (browser.measure("Nodes"), browser.measure("JSHeapUsedSize"))
-    };
-    let (nodes, heap) = size();
-    // Far below what 1800 rows of a dozen elements would be.
-    assert!(nodes < 4_000.0 && heap < 16e6, "{nodes} nodes, {heap} bytes");
+    let browser = open_with(server, &events)?;
+    browser.wait_until(&format!(
+        "document.getElementById('pools').innerText.includes('code_{seconds}')"
+    ));
+    browser.call("HeapProfiler.collectGarbage", &json!({}));
     assert_eq!(browser.complaints(), [""; 0]);
+    Some((browser.measure("Nodes"), browser.measure("JSHeapUsedSize")))
 }

@@ -39,6 +39,9 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
         assert!(document <= window, "{document} of {window} at {width}");
     }
     browser.look(400, 900, "light");
+    // A button beside a long word is not squeezed.
+    let lines = "document.querySelector('#notices button').offsetHeight";
+    assert!(browser.evaluate(lines).as_f64() < Some(45.0), "{}", browser.evaluate(lines));
     click(&browser, "td.acts .more");
     let (document, window) = widths(&browser);
     assert!(document <= window, "{document} of {window} with actions");
@@ -116,7 +119,7 @@ import sys
 
 sys.stdout = open(1, "w", buffering=65536)
 for line in sys.stdin:
-    print(line.strip())
+    print(line.strip() + "|kept")
 "#;
 
 /// A server with pools of several kinds, for the pictures.
@@ -131,7 +134,7 @@ fn demo() -> Server {
             .expect("a text grows");
     }
     text.push_str(
-        "[pool.notes]\ncommand = [\"python3\", \"notes.py\"]\nframing = \"netstring\"\nworkers = 1\ntimeout = \"1h\"\n",
+        "[pool.notes]\ncommand = [\"python3\", \"notes.py\"]\nreply = \"{input}|{result}\"\nworkers = 1\ntimeout = \"1h\"\n",
     );
     for (line, pool, more) in [
         ("GET /fib?ms={ms:int}&num={num}", "fib", "send = \"{ms} {num}\"\ncache = \"1h\"\n"),

@@ -11,10 +11,9 @@ export function showNotices({ status }) {
 }
 
 function noticeView({ level, code, pool, worker }) {
-  const whose = [pool, worker !== null && `worker ${worker}`].filter(Boolean).join(", ");
   const text = make("span");
   const fix = make("code");
-  const said = make("p", make("b", whose || "server"), " ", text);
+  const said = make("p", make("b", pool ?? "server"), " ", text);
   const buttons = [];
   if (code === "poisonous") buttons.push(button("", "Forgive", "Forgive refused questions", forgive));
   else if (worker !== null) {

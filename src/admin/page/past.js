@@ -13,7 +13,7 @@ export function past(name) {
   const parts = [
     part("Failures, 10 min", failuresOf, ({ code }) => code, failureRow),
     part("Last exits", (pool) => pool.last_exits, ({ worker }) => worker, exitRow),
-    part("Slow calls", (pool) => pool.slow, ({ call }) => call, slowRow),
+    part("Slow calls", (pool) => pool.slow, ({ call }) => call, slowRow, "ol.slows"),
   ];
   const calm = make("p.none", "No failures, exits or slow calls.");
   const label = { "aria-label": `What went wrong in ${name}` };
@@ -25,8 +25,8 @@ export function past(name) {
   return { element, show };
 }
 
-function part(title, itemsOf, keyOf, makeView) {
-  const items = make("ol");
+function part(title, itemsOf, keyOf, makeView, kind = "ol") {
+  const items = make(kind);
   const element = make("div", make("h3", title), items);
   const showItems = list(items, keyOf, makeView);
   const show = (pool) => {
