@@ -3,6 +3,7 @@
 //! The run belongs to none of them: it goes on when the caller that began it leaves, and is
 //! abandoned when the last one does.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +11,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::{Answer, CacheUse, Desk, Request, failed};
-use crate::base::{Failure, Outcome, Reply};
+use crate::base::{CallId, Failure, Outcome, Reply};
 use crate::cache::flight::{Flights, Role, Ticket};
 use crate::cache::{Cache, Key, Stored};
 use crate::pool::pending::Pending;
 
-/// The runs under way, and who waits for each. A run is told when nobody waits for it.
-pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<Notify>>;
+/// The runs under way, and who waits for each.
+pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<SharedRun>>;
+
+/// What all who wait for a run have in common.
+#[derive(Debug, Default)]
+pub(super) struct SharedRun {
+    /// Nobody waits any longer.
+    deserted: Notify,
+    /// The call; `None` if it was refused.
+    call: Cell<Option<CallId>>,
+}
 
 /// What all who wait for a run get.
 #[derive(Clone, Debug)]
@@ -30,7 +40,7 @@ struct Waiter<'a> {
     desk: &'a Desk,
     key: Key,
     ticket: Ticket,
-    deserted: Rc<Notify>,
+    common: Rc<SharedRun>,
 }
 
 /// One run, whose task ends when it has landed.
@@ -55,16 +65,19 @@ impl Desk {
         let mut own = Some(request.clone());
         let ttl = request.keep.as_ref().map(|keep| keep.ttl).unwrap_or_default();
         let (landing, landed) = oneshot::channel();
-        let (role, ticket, deserted) =
+        let (role, ticket, common) =
             self.runs.borrow_mut().join(key.clone(), landing, Rc::default());
         if role == Role::Leads {
             own = None;
             let pending = self.submit(request);
+            common.call.set(pending.call());
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
             let run = Run { desk, cache, key: key.clone(), ticket, ttl };
-            self.tasks.spawn_local(run.land(pending, Rc::clone(&deserted)));
+            self.tasks.spawn_local(run.land(pending, Rc::clone(&common)));
+        } else if let Some(call) = common.call.get() {
+            self.pools[request.pool].0.share(call, request.call.tenant);
         }
-        let waiter = Waiter { desk: self, key, ticket, deserted };
+        let waiter = Waiter { desk: self, key, ticket, common };
         let start = Instant::now();
         let landed = match caller_deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), landed).await.ok(),
@@ -97,11 +110,11 @@ impl Desk {
 impl Run {
     /// Waits for the outcome, keeps a good one, and passes it to all who wait. A deserted call
     /// is abandoned; an answer that it gives nevertheless is kept too.
-    async fn land(self, mut pending: Pending, deserted: Rc<Notify>) {
+    async fn land(self, mut pending: Pending, common: Rc<SharedRun>) {
         let outcome = tokio::select! {
             biased;
             outcome = &mut pending => outcome,
-            () = deserted.notified() => {
+            () = common.deserted.notified() => {
                 pending.abandon();
                 pending.await
             }
@@ -123,7 +136,7 @@ impl Run {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.desk.runs.borrow_mut().leave(&self.key, self.ticket) {
-            self.deserted.notify_one();
+            self.common.deserted.notify_one();
         }
     }
 }

@@ -59,7 +59,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use crate::base::{Call, CallId, ExitReason, WorkerCount, WorkerCounts, WorkerId};
+use crate::base::{Call, CallId, ExitReason, Tenant, WorkerCount, WorkerCounts, WorkerId};
 use crate::config::{InFlight, PoolSettings};
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::observe::rings::SecondClock;
@@ -224,6 +224,11 @@ impl Pool {
             }
         };
         Pending::new(Rc::clone(self), id, outbox)
+    }
+
+    /// A caller of this tenant waits for this call, too.
+    pub fn share(&self, call: CallId, tenant: Tenant) {
+        self.state.borrow_mut().shared_with(Instant::now(), call, tenant);
     }
 
     /// Replaces the settings that may change without a new program: numbers of workers, times and

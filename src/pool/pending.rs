@@ -41,6 +41,11 @@ impl Pending {
         Self { pool, id, outbox }
     }
 
+    /// The call in the books of its pool; `None` if it was refused or has ended.
+    pub fn call(&self) -> Option<CallId> {
+        self.id
+    }
+
     /// Notes that the caller has left. The holder of this still gets the outcome, if there is one.
     /// A call that no worker holds ends at once; another one may run on for a while.
     pub fn abandon(&mut self) {

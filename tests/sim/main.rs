@@ -11,6 +11,7 @@
 mod ahead;
 mod diary;
 mod ends;
+mod fair;
 mod floors;
 mod given_up;
 mod looks;
@@ -24,6 +25,7 @@ mod retry_after;
 mod story;
 mod suspicion;
 mod taken;
+mod tenants;
 mod told;
 mod turns;
 mod weather;
@@ -46,14 +48,35 @@ fn number_from(variable: &str) -> Option<u64> {
 }
 
 fn run(seed: u64, is_traced: bool) -> Result<u64, String> {
-    let mut world = World::new(seed, is_traced);
+    run_with(seed, is_traced, &[Tenant::ANONYMOUS])
+}
+
+fn run_with(seed: u64, is_traced: bool, tenants: &[Tenant]) -> Result<u64, String> {
+    let mut world = World::new(seed, is_traced).of_tenants(tenants);
     let outcome = world.live(STEPS).and_then(|()| world.rest());
     let steps = world.steps();
     outcome.map(|()| steps).map_err(|what| format!("seed {seed} step {steps}: {what}"))
 }
 
+fn tenant(id: u32, weight: u8) -> Tenant {
+    Tenant { id: TenantId(id), weight: NonZeroU8::new(weight).expect("not zero") }
+}
+
 #[test]
 fn whatever_happens_every_call_is_answered_once_and_every_rule_holds() {
+    run_all(run);
+}
+
+#[test]
+fn whatever_happens_among_tenants_every_call_is_answered_once_and_every_rule_holds() {
+    run_all(|seed, is_traced| {
+        let tenants: Vec<Tenant> =
+            (0..2 + seed % 5).map(|id| tenant(id as u32, 1 + (id % 3) as u8)).collect();
+        run_with(seed, is_traced, &tenants)
+    });
+}
+
+fn run_all(run: fn(u64, bool) -> Result<u64, String>) {
     if let Some(seed) = number_from("SEED") {
         run(seed, true).unwrap_or_else(|what| panic!("{what}"));
         return;
@@ -77,7 +100,7 @@ fn a_seed_gives_the_same_run_every_time() {
 
 /// All that happens under a seed whose calls are all of this tenant.
 fn digest(seed: u64, tenant: Tenant) -> Option<u64> {
-    let mut world = World::new(seed, false).of_tenant(tenant);
+    let mut world = World::new(seed, false).of_tenants(&[tenant]);
     world.diary.compare();
     world.live(STEPS).and_then(|()| world.rest()).expect("every rule holds");
     world.diary.digest()
@@ -85,8 +108,7 @@ fn digest(seed: u64, tenant: Tenant) -> Option<u64> {
 
 #[test]
 fn with_one_tenant_a_seed_gives_the_same_run_whoever_it_is() {
-    let other = Tenant { id: TenantId(9), weight: NonZeroU8::new(3).expect("not zero") };
     for seed in 0..64 {
-        assert_eq!(digest(seed, Tenant::ANONYMOUS), digest(seed, other), "seed {seed}");
+        assert_eq!(digest(seed, Tenant::ANONYMOUS), digest(seed, tenant(9, 3)), "seed {seed}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, WorkerId};
+use httpipe::testing::base::{CallId, TenantId, WorkerId};
 
 /// The place of a call among all that arrived.
 pub(crate) type Serial = usize;
@@ -24,6 +24,7 @@ pub(crate) enum Blame {
 #[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(crate) struct Ask {
     pub(crate) id: Option<CallId>,
+    pub(crate) tenant: TenantId,
     pub(crate) idempotent: bool,
     pub(crate) accepted: Instant,
     pub(crate) waits_until: Instant,

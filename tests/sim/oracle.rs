@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, Failure, WorkerId};
+use httpipe::testing::base::{CallId, Failure, TenantId, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::pool::actions::StopReason;
 use httpipe::testing::pool::rules::Rules;
@@ -48,7 +48,8 @@ pub(crate) struct Oracle {
     /// How many workers were emptied.
     pub(crate) emptied: u64,
     no_free_since: Option<Instant>,
-    standing: Standing,
+    /// Whether the queue of each tenant stands.
+    standing: BTreeMap<TenantId, Standing>,
     pub(crate) suspicion: Suspicion,
 }
 
@@ -79,15 +80,23 @@ impl Oracle {
             queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
-            standing: Standing::default(),
+            standing: BTreeMap::new(),
             suspicion: Suspicion::of(kinds),
         }
     }
 
-    pub(crate) fn accepted(&mut self, id: CallId, idempotent: bool, caller: Option<Instant>) {
+    pub(crate) fn accepted(
+        &mut self,
+        id: CallId,
+        tenant: TenantId,
+        idempotent: bool,
+        caller: Option<Instant>,
+    ) {
+        self.standing.entry(tenant).or_default();
         self.open.insert(self.asks.len());
         self.asks.push(Ask {
             id: Some(id),
+            tenant,
             idempotent,
             accepted: self.now,
             waits_until: self.now + self.start_wait() + self.rules.queue_wait,
@@ -198,14 +207,20 @@ impl Oracle {
     }
 
     fn look(&mut self) {
-        let fresh = self.waiting().filter(|(_, ask)| !ask.was_given);
-        let oldest = fresh.map(|(_, ask)| ask.accepted).min();
-        let oldest = oldest.zip(self.first_ready).map(|(oldest, ready)| oldest.max(ready));
-        self.standing.look(self.now, oldest, self.rules.queue_wait);
+        let mut oldest: BTreeMap<TenantId, Instant> = BTreeMap::new();
+        for (_, ask) in self.waiting().filter(|(_, ask)| !ask.was_given) {
+            let first = oldest.entry(ask.tenant).or_insert(ask.accepted);
+            *first = ask.accepted.min(*first);
+        }
+        for (tenant, standing) in &mut self.standing {
+            let oldest = oldest.get(tenant).copied().zip(self.first_ready);
+            let oldest = oldest.map(|(oldest, ready)| oldest.max(ready));
+            standing.look(self.now, oldest, self.rules.queue_wait);
+        }
     }
 
-    /// Calls that were put back are given first, in their order; then the oldest, or the newest
-    /// while the queue stands.
+    /// Calls that were put back are given first, in their order; then the oldest of a tenant, or the
+    /// newest while its queue stands.
     fn judge_turn(&self, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
@@ -214,7 +229,9 @@ impl Oracle {
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
                 !ask.was_given || (!self.may_rescue && sooner)
             } else {
-                !ask.was_given && (other < serial) != self.standing.is_long
+                let is_long = self.standing[&ask.tenant].is_long;
+                let is_rival = !ask.was_given && waits.tenant == ask.tenant;
+                is_rival && (other < serial) != is_long
             };
             ensure(!before, || format!("call {serial} is given before call {other}"))?;
         }
@@ -396,6 +413,8 @@ impl Oracle {
             Failure::NoWorker { .. } => {
                 self.count(Stage::Serving) == 0 && self.unproven_deaths >= 3
             }
+            // It made room for a call of another tenant.
+            Failure::QueueFull { .. } => self.standing.len() > 1 && !ask.was_given,
             Failure::Draining => self.stopping,
             Failure::Cancelled => is_alone && ask.is_taken_back && ask.holders.is_empty(),
             Failure::Poisonous => ask.holders.is_empty() && self.suspicion.may_refuse(serial, now),

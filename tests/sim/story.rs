@@ -123,6 +123,28 @@ impl Story {
         })
     }
 
+    /// A call of this tenant.
+    pub(crate) fn call_of(&mut self, name: Name, tenant: Tenant) -> Vec<String> {
+        self.call_with(name, tenant, 10)
+    }
+
+    /// A call of this tenant with a question of this size.
+    pub(crate) fn call_with(&mut self, name: Name, tenant: Tenant, bytes: usize) -> Vec<String> {
+        self.enter(NewCall {
+            payload: name,
+            bytes,
+            idempotent: true,
+            caller_deadline: None,
+            tenant,
+        })
+    }
+
+    /// A caller of this tenant waits for this call, too.
+    pub(crate) fn share(&mut self, name: Name, tenant: Tenant) {
+        self.state.shared_with(self.now, self.ids[name], tenant);
+        self.settle();
+    }
+
     /// A call with a question of this size.
     pub(crate) fn arrive_with(&mut self, name: Name, bytes: usize) -> Vec<String> {
         self.enter(NewCall {

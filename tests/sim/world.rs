@@ -48,7 +48,7 @@ pub(crate) struct World {
     scheduled: u64,
     is_open: bool,
     /// Whose calls they are.
-    tenant: Tenant,
+    tenants: Vec<Tenant>,
     pub(super) diary: Diary,
     is_thorough: bool,
     ticks_in_vain: u32,
@@ -77,7 +77,7 @@ impl World {
             events: BinaryHeap::new(),
             scheduled: 0,
             is_open: true,
-            tenant: Tenant::ANONYMOUS,
+            tenants: vec![Tenant::ANONYMOUS],
             diary: Diary::new(began, is_traced),
             is_thorough: is_traced || seed.is_multiple_of(16),
             ticks_in_vain: 0,
@@ -204,9 +204,9 @@ impl World {
         self.diary.note(self.oracle.step, self.oracle.now, what);
     }
 
-    /// All calls are of this tenant.
-    pub(crate) fn of_tenant(mut self, tenant: Tenant) -> Self {
-        self.tenant = tenant;
+    /// Calls are of one of these tenants.
+    pub(crate) fn of_tenants(mut self, tenants: &[Tenant]) -> Self {
+        self.tenants = tenants.to_vec();
         self
     }
 
@@ -285,11 +285,16 @@ impl World {
         let in_a_hurry = self.draw(self.weather.in_a_hurry);
         let caller_deadline = in_a_hurry.then(|| now + spread(&mut self.rng, (1, 10_000_000)));
         let bytes = self.rng.usize(..30);
-        let new =
-            NewCall { payload: serial, bytes, idempotent, caller_deadline, tenant: self.tenant };
+        // The first has most of the calls. With one tenant, nothing is drawn.
+        let tenant = match self.tenants[..] {
+            [tenant] => tenant,
+            _ if self.rng.bool() => self.tenants[0],
+            _ => self.tenants[self.rng.usize(..self.tenants.len())],
+        };
+        let new = NewCall { payload: serial, bytes, idempotent, caller_deadline, tenant };
         match self.state.arrive(now, new) {
             Ok(id) => {
-                self.oracle.accepted(id, idempotent, caller_deadline);
+                self.oracle.accepted(id, tenant.id, idempotent, caller_deadline);
                 if self.draw(self.weather.leaves) {
                     let delay = spread(&mut self.rng, (1, 10_000_000));
                     self.after(delay, Event::Leave(serial));

@@ -115,6 +115,18 @@ impl Line {
         self.bytes += bytes as u64;
     }
 
+    /// Moves a call that waits, and that no worker has had yet, to another tenant if its turn comes
+    /// sooner there. Returns true if so.
+    pub(super) fn move_over(
+        &mut self,
+        call: (CallId, usize),
+        slots: [TenantSlot; 2],
+        usual: Duration,
+        waits: impl Fn(CallId) -> bool,
+    ) -> bool {
+        self.ring.move_over(call, slots, usual, waits)
+    }
+
     /// A call no longer waits. It may stay in the line as a mark. `fresh` is the seat of its tenant
     /// if no worker has had it yet.
     pub(super) fn left(

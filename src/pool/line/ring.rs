@@ -186,6 +186,37 @@ impl Ring {
         self.stir(seat);
     }
 
+    /// Moves a call that waits to another tenant if its turn comes sooner there. Returns true if so.
+    pub(super) fn move_over(
+        &mut self,
+        (id, bytes): (CallId, usize),
+        [from, to]: [TenantSlot; 2],
+        usual: Duration,
+        waits: impl Fn(CallId) -> bool,
+    ) -> bool {
+        let usual = nanos(usual);
+        let order = &self.book(from).order;
+        let Some(position) = order.iter().position(|other| *other == id) else { return false };
+        let (before, behind) = (position, order.len() - 1 - position);
+        let now = self.turn_after(from, [before, behind], usual);
+        if now <= self.turn_after(to, [self.book(to).waiting, 0], usual) {
+            return false;
+        }
+        self.book_mut(from).order.remove(position);
+        self.left(from, bytes, waits);
+        self.join(to, id, bytes);
+        true
+    }
+
+    /// The place at which the turn of a call comes before which its tenant has so many others:
+    /// `[older, newer]`.
+    fn turn_after(&self, seat: TenantSlot, others: [usize; 2], usual: Nanos) -> (Nanos, usize) {
+        let book = self.book(seat);
+        let before = others[usize::from(book.overload.is_on())];
+        let way = book.way(book.cost(usual).saturating_mul(before as u64));
+        (self.place_of(book).saturating_add(way), before)
+    }
+
     fn stand(&mut self, seat: TenantSlot) {
         self.turns_taken += 1;
         let number = self.turns_taken;
