@@ -53,8 +53,14 @@ fn question(bench: &Bench, name: &str, route: &str, query: &str, body: Body<'_>,
     let RouteAction::Call(call) = &route.action else { unreachable!("it has a pool") };
     let (headers, whole) = (HeaderMap::new(), Bytes::copy_from_slice(bytes));
     let sources = Sources { path: "/fib", query, body };
-    let material =
-        Material { route, method: &route.method, sources, headers: &headers, body: &whole };
+    let material = Material {
+        route,
+        method: &route.method,
+        sources,
+        headers: &headers,
+        body: &whole,
+        caller: None,
+    };
     bench.run(&format!("mapping: {name}"), 1, || {
         ask(call, &config.pools[0].program.wire, material, "").expect("the request is right")
     });

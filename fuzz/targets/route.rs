@@ -99,7 +99,7 @@ fuzz_target!(|data: &[u8]| {
     let read = if question::uses_body(&call.send) { Body::Nothing } else { Body::of(Some(kind), &body) };
     let sources = Sources { path: uri.path(), query: uri.query().unwrap_or_default(), body: read };
     let headers = HeaderMap::new();
-    let material = Material { route, method, sources, headers: &headers, body: &body };
+    let material = Material { route, method, sources, headers: &headers, body: &body, caller: None };
     match question::ask(call, &pool.program.wire, material, "") {
         Ok(asked) => {
             let text = &asked.question.text;

@@ -43,6 +43,8 @@ pub enum Slot {
     Method,
     /// The request's path, as it came.
     Path,
+    /// The name of the caller's key; empty if there is none.
+    Caller,
 }
 
 /// How a value is written into a question.
@@ -65,7 +67,7 @@ pub struct TemplateProblem(pub String);
 
 /// Names that are filled from the request itself, so parameters may not be called so; neither
 /// may they begin with `header.`.
-pub const RESERVED: [&str; 4] = ["body", "nonce", "method", "path"];
+pub const RESERVED: [&str; 5] = ["body", "nonce", "method", "path", "caller"];
 
 /// Types that belong in `match`; of them only `json` has a meaning in a template.
 const MATCH_TYPES: [&str; 5] = ["text", "int", "float", "bool", "file"];
@@ -147,6 +149,7 @@ fn read_slot(inside: &str, parameters: &[Arc<str>]) -> Result<Option<Slot>, Temp
         "nonce" => Slot::Nonce,
         "method" => Slot::Method,
         "path" => Slot::Path,
+        "caller" => Slot::Caller,
         _ => match name.strip_prefix("header.") {
             Some(header) if is_header_name(header) => Slot::Header(header.to_lowercase().into()),
             _ if looks_like_slot(inside) => return Err(no_such_slot(inside, name, parameters)),

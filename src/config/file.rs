@@ -279,7 +279,8 @@ pub struct RouteFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// What the question is made of: text with slots, where a slot is a parameter or `{body}`,
-    /// `{nonce}`, `{header.NAME}`, `{method}`, `{path}`; `{name:json}` writes a text as a JSON string,
+    /// `{nonce}`, `{header.NAME}`, `{method}`, `{path}`,
+    /// `{caller}`; `{name:json}` writes a text as a JSON string,
     /// `{body:line}` a JSON document on one line, `{name:base64}` any bytes; `{{name}` stands for
     /// these letters; `"json"`: the parameters as an object;
     /// `"http"`: the whole request as JSON. If absent: the only parameter, or the body if there are

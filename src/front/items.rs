@@ -98,7 +98,7 @@ impl Items {
         };
         let sources = Sources { path: "", query: "", body: held };
         let (route, method) = (&*self.route, &*self.route.method);
-        let material = Material { route, method, sources, headers, body };
+        let material = Material { route, method, sources, headers, body, caller: None };
         maker::made_of(call, &self.wire, material, None, None)
     }
 }

@@ -68,7 +68,14 @@ pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure
         },
     };
     let (method, headers) = (head.method.as_str(), &head.headers);
-    let material = Material { route, method, sources, headers, body: bytes };
+    let material = Material {
+        route,
+        method,
+        sources,
+        headers,
+        body: bytes,
+        caller: maker.visitor.and_then(Visitor::name),
+    };
     made_of(call, maker.wire, material, maker.caller_deadline, maker.visitor)
 }
 

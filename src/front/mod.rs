@@ -63,7 +63,7 @@ use crate::config::{
 use crate::gate::KeyGate;
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
-use crate::observe::metrics::{CacheResult, Metrics, RouteMetrics};
+use crate::observe::metrics::{CacheResult, CallerMetrics, Metrics, RouteMetrics};
 use crate::sync::memory::Memory;
 
 /// What all requests under one configuration share. Nothing in it changes except the switch to
@@ -81,6 +81,7 @@ pub struct Front {
     memory: Arc<Memory>,
     /// `None`: everybody may ask, and nobody wants to know who it was.
     gate: Option<KeyGate>,
+    callers: Arc<CallerMetrics>,
     door: Door,
     /// Which pages may read what no route answers.
     cors: Option<Arc<Cors>>,
@@ -141,6 +142,7 @@ impl Front {
             access,
             memory,
             gate: None,
+            callers: metrics.callers(),
             door: Door::new(config),
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
@@ -424,8 +426,8 @@ impl Front {
                 (served, response)
             }
         };
-        if sender.visitor.is_some() {
-            sender::tell_the_way_in(&mut response, said.failure(), &head.headers);
+        if let Some(visitor) = sender.visitor {
+            self.note(visitor, said.failure(), &head.headers, &mut response);
         }
         if self.has_cors {
             self.permit(&mut response, said, head);

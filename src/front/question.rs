@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::Map;
 
 use super::parameters::{self, Sources, without_mark};
@@ -38,6 +38,8 @@ pub struct Material<'a> {
     pub headers: &'a HeaderMap,
     /// The whole body.
     pub body: &'a Bytes,
+    /// The name of the caller's key; `None` if there is none.
+    pub caller: Option<&'a str>,
 }
 
 /// A question and its cache key.
@@ -270,6 +272,9 @@ impl<'a> Rendering<'a> {
                 }
                 Slot::Method => self.value("method", material.method.as_bytes())?,
                 Slot::Path => self.value("path", material.sources.path.as_bytes())?,
+                Slot::Caller => {
+                    self.value("caller", material.caller.unwrap_or_default().as_bytes())?;
+                }
             }
         }
         Ok(())
@@ -396,6 +401,12 @@ fn json_string(text: &str) -> String {
 fn whole_request(material: Material<'_>) -> serde_json::Value {
     let mut headers = Map::new();
     for name in material.headers.keys() {
+        // No program needs the key of a caller.
+        if material.caller.is_some()
+            && [AUTHORIZATION.as_str(), "x-api-key"].contains(&name.as_str())
+        {
+            continue;
+        }
         let value = header_value(material.headers, name.as_str());
         headers.insert(name.as_str().to_owned(), String::from_utf8_lossy(&value).into());
     }
@@ -410,8 +421,10 @@ fn whole_request(material: Material<'_>) -> serde_json::Value {
         ("headers", headers.into()),
         (body_name, body.into()),
     ];
+    let caller = material.caller.map(|name| ("caller", name.into()));
     members
         .into_iter()
+        .chain(caller)
         .map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value))
         .collect()
 }
@@ -449,10 +462,17 @@ mod tests {
         send: &'a str,
         query: &'a str,
         body: &'a [u8],
+        caller: Option<&'a str>,
     }
 
-    const LINE: Try<'static> =
-        Try { framing: Framing::Line, parameters: &[], send: "", query: "", body: b"" };
+    const LINE: Try<'static> = Try {
+        framing: Framing::Line,
+        parameters: &[],
+        send: "",
+        query: "",
+        body: b"",
+        caller: None,
+    };
 
     fn ask_for(it: &Try<'_>, nonce: &str) -> Result<Asked, Failure> {
         let route = route("GET /f", it.parameters);
@@ -463,8 +483,14 @@ mod tests {
         }
         let body = Bytes::copy_from_slice(it.body);
         let sources = Sources { path: "/f%20", query: it.query, body: Body::Nothing };
-        let material =
-            Material { route: &route, method: "GET", sources, headers: &headers, body: &body };
+        let material = Material {
+            route: &route,
+            method: "GET",
+            sources,
+            headers: &headers,
+            body: &body,
+            caller: it.caller,
+        };
         ask(&call(it.send, &route), &pool(it.framing.clone()).program.wire, material, nonce)
     }
 
@@ -521,6 +547,33 @@ mod tests {
         );
         let it = Try { body: b"\xff", ..it };
         assert!(rendered(&it).ends_with(r#""body_base64":"/w=="}"#));
+    }
+
+    #[test]
+    fn a_program_gets_the_name_of_a_caller_and_never_the_key() {
+        let it = Try { send: "{caller}|{body}", body: b"a", ..LINE };
+        assert_eq!(rendered(&it), "|a");
+        let it = Try { caller: Some("alice"), ..it };
+        assert_eq!(rendered(&it), "alice|a");
+        let route = route("GET /f", &[]);
+        let headers = ["authorization", "x-api-key", "x-mode"]
+            .map(|name| (name.parse().expect("a name"), HeaderValue::from_static("hp_secret")));
+        let (headers, body) = (HeaderMap::from_iter(headers), Bytes::new());
+        let sources = Sources { path: "/f", query: "", body: Body::Nothing };
+        let material = Material {
+            route: &route,
+            method: "GET",
+            sources,
+            headers: &headers,
+            body: &body,
+            caller: it.caller,
+        };
+        let whole = whole_request(material);
+        assert_eq!(whole["headers"].as_object().map(Map::len), Some(1), "{whole}");
+        assert_eq!(whole["caller"], "alice");
+        let whole = whole_request(Material { caller: None, ..material });
+        assert_eq!(whole["headers"].as_object().map(Map::len), Some(3), "{whole}");
+        assert!(whole.get("caller").is_none());
     }
 
     #[test]

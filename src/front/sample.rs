@@ -78,6 +78,7 @@ impl<'a> Sample<'a> {
             sources: Sources { path: &path, query: &query, body: Body::Nothing },
             headers: &HeaderMap::new(),
             body: &Bytes::from_static(self.body.as_bytes()),
+            caller: None,
         };
         let nonce = if uses_nonce(&self.call.send) { nonce } else { "" };
         Ok(question::ask(self.call, wire, material, nonce)?.question)

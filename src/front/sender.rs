@@ -13,10 +13,11 @@ use http::{Method, Response, header};
 use super::docs::is_navigation;
 use super::problem::whole_seconds;
 use super::routes::Found;
-use super::{Front, cors};
+use super::{Front, FrontBody, cors};
 use crate::base::Failure;
 use crate::gate::{KeyGate, ShownKey, Visitor};
 use crate::net::Caller;
+use crate::observe::metrics::Turned;
 
 /// The field with nothing but a key.
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -109,6 +110,31 @@ impl Front {
         let (key, forwarded) = (KeyField::of(&head.headers), forwarded(&head.headers));
         let (visitor, decided) = gate.admit(caller.address, forwarded, key.shown(), received);
         (Some(visitor), decided.err())
+    }
+
+    /// Counts what became of a visitor's request, and tells a refused one how to be let in.
+    pub(super) fn note(
+        &self,
+        visitor: &Visitor,
+        failure: Option<&Failure>,
+        request: &HeaderMap,
+        response: &mut Response<FrontBody>,
+    ) {
+        tell_the_way_in(response, failure, request);
+        let why = match failure {
+            Some(Failure::Unauthorized) => Some(Turned::Unauthorized),
+            Some(Failure::Forbidden) => Some(Turned::Forbidden),
+            Some(Failure::RateLimited { rate: None, .. }) => Some(Turned::Guesses),
+            Some(Failure::RateLimited { .. }) => Some(Turned::Rate),
+            Some(Failure::TooManyCalls { .. }) => Some(Turned::Calls),
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.callers.turned_away(why);
+        }
+        if let Some(name) = visitor.name() {
+            self.callers.answered(name, response.status().as_u16());
+        }
     }
 
     fn is_preflight(&self, head: &Parts) -> bool {

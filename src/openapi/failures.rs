@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::values::object;
 use crate::base::Code;
+use crate::config::{CallersSettings, WhoMayAsk};
 
 /// What `front` knows of a code.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,8 @@ pub struct FailureWords {
 pub(super) struct Failures {
     words: FailureWords,
     codes: BTreeMap<u16, Vec<Code>>,
+    /// How the gate refuses a request before any operation.
+    of_gate: Vec<Code>,
 }
 
 /// What a problem document is called in the components.
@@ -85,14 +88,22 @@ impl Ways {
 }
 
 impl Failures {
-    pub(super) fn new(words: FailureWords) -> Self {
-        Self { words, codes: BTreeMap::new() }
+    pub(super) fn new(words: FailureWords, callers: &CallersSettings) -> Self {
+        let has_keys = matches!(callers.who, WhoMayAsk::Keys(_));
+        let keys = [Code::Unauthorized, Code::Forbidden].into_iter().filter(|_| has_keys);
+        let has_limits = has_keys || callers.anonymous.is_some();
+        let limits = [Code::RateLimited, Code::TooManyCalls].into_iter().filter(|_| has_limits);
+        Self { words, codes: BTreeMap::new(), of_gate: keys.chain(limits).collect() }
     }
 
     /// Adds the responses of an operation that can fail in these ways.
     pub(super) fn add(&mut self, ways: &Ways, responses: &mut Map<String, Value>) {
-        let mut found: Vec<(u16, Code)> =
-            ways.codes.iter().map(|code| ((self.words.status)(*code), *code)).collect();
+        let mut found: Vec<(u16, Code)> = ways
+            .codes
+            .iter()
+            .chain(&self.of_gate)
+            .map(|code| ((self.words.status)(*code), *code))
+            .collect();
         found.extend(ways.program_error.map(|status| (status, Code::ProgramError)));
         found.sort_by_key(|(status, code)| (*status, *code as usize));
         if ways.any_status {
@@ -132,8 +143,9 @@ impl Failures {
                 },
                 "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" },
             }));
-            let waits =
-                |code: &Code| (self.words.status)(*code) == BUSY && *code != Code::ProgramError;
+            let waits = |code: &Code| {
+                BUSY.contains(&(self.words.status)(*code)) && *code != Code::ProgramError
+            };
             if codes.iter().any(waits) {
                 // What the program reports with this status says nothing of it.
                 let is_always = codes.iter().all(waits);
@@ -157,8 +169,8 @@ impl Failures {
     }
 }
 
-/// The status that asks callers to come again.
-const BUSY: u16 = 503;
+/// The statuses that ask callers to come again.
+const BUSY: [u16; 2] = [429, 503];
 
 fn retry_after(is_always: bool) -> Value {
     json!({

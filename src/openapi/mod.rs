@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::Config;
+use crate::config::{Config, WhoMayAsk};
 pub use failures::FailureWords;
 use failures::Failures;
 use hoist::Hoist;
@@ -47,13 +47,18 @@ impl Document {
     pub fn new(config: &Config, words: FailureWords) -> Self {
         let mut shared = Making {
             config,
-            failures: Failures::new(words),
+            failures: Failures::new(words, &config.callers),
             hoist: Hoist::default(),
             json_rpc: None,
         };
         let paths = paths::paths(&mut shared);
         let components = components(shared);
-        let body = json!({ "paths": paths, "components": components }).to_string();
+        let mut body = json!({ "paths": paths, "components": components });
+        if let WhoMayAsk::Keys(_) = config.callers.who {
+            body["components"]["securitySchemes"] = security_schemes();
+            body["security"] = security(config.callers.anonymous.is_some());
+        }
+        let body = body.to_string();
         let version = format!("{:016x}", xxh3_64(body.as_bytes()));
         let info = json!({
             "title": title(config),
@@ -84,6 +89,28 @@ impl Document {
         let start = format!(r#"{{"openapi":"3.1.1","servers":{servers},"#);
         [start.as_bytes(), rest].concat().into()
     }
+}
+
+/// The ways to show a key.
+fn security_schemes() -> Value {
+    json!({
+        "bearer": { "type": "http", "scheme": "bearer" },
+        "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+        "basic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "The name of the key, and the key as the password",
+        },
+    })
+}
+
+/// What every operation asks for: a key in one of the ways, or none where strangers may ask.
+fn security(lets_strangers_in: bool) -> Value {
+    let mut ways = vec![json!({ "bearer": [] }), json!({ "key": [] }), json!({ "basic": [] })];
+    if lets_strangers_in {
+        ways.push(json!({}));
+    }
+    ways.into()
 }
 
 /// A server at an address.

@@ -17,11 +17,11 @@ pub struct Claim {
 /// One part that is taken. It is given back when its last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Hold {
-    _taken: Arc<Taken>,
+    _taken: Arc<TakenPart>,
 }
 
 #[derive(Debug)]
-struct Taken(Arc<AtOnce>);
+struct TakenPart(Arc<AtOnce>);
 
 impl Claim {
     /// The right to take a part of these as long as fewer than `most` are taken.
@@ -37,13 +37,13 @@ impl Claim {
     pub fn take(&self) -> Result<Hold, u32> {
         let one_more = |taken| (taken < self.most).then_some(taken + 1);
         match self.taken.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Hold { _taken: Arc::new(Taken(Arc::clone(&self.taken))) }),
+            Ok(_) => Ok(Hold { _taken: Arc::new(TakenPart(Arc::clone(&self.taken))) }),
             Err(_) => Err(self.most),
         }
     }
 }
 
-impl Drop for Taken {
+impl Drop for TakenPart {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -96,7 +96,7 @@ fn every_command_and_the_file_have_a_manual_page() {
 exit 2
 --- stderr
 error: there is no manual page `nope`
-hint: pages are httpipe, httpipe-check, httpipe-completions, httpipe-init, httpipe-man, httpipe-map, httpipe-open, httpipe-openapi, httpipe-reload, httpipe-run, httpipe-status, httpipe-tap, httpipe-top, httpipe.toml
+hint: pages are httpipe, httpipe-check, httpipe-completions, httpipe-init, httpipe-key, httpipe-man, httpipe-map, httpipe-open, httpipe-openapi, httpipe-reload, httpipe-run, httpipe-status, httpipe-tap, httpipe-top, httpipe.toml
 "##);
 }
 

@@ -21,6 +21,7 @@ Commands:
   status       Show what a running server does at this moment
   tap          Show what a running server writes to its workers and reads from them
   open         Open the page of a running server in the browser
+  key          Make keys for callers
   openapi      Print the OpenAPI document of a configuration, without starting a server
   completions  Print a script that completes commands and options
   man          Print a manual page, for `man -l -`

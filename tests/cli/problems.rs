@@ -387,3 +387,15 @@ hint: give your callers keys: `httpipe key new NAME` and `callers = "keys.toml"`
     let told = room.run(&["check", "--no-ask", "--callers", "anyone", "--anonymous-rate", "10"]);
     assert!(told.contains("`10` is not a rate") && told.contains("\"100/1m\""), "{told}");
 }
+
+#[test]
+fn a_key_of_a_caller_is_never_handed_to_a_program() {
+    let text = "callers = \"keys.toml\"\n[pool.a]\ncommand = [\"cat\"]\n\
+        [[route]]\nmatch = \"GET /\"\nsend = \"{header.X-API-Key}\"\n";
+    let room = Room::new().file("httpipe.toml", text);
+    room.run(&["key", "new", "alice"]);
+    let told = room.run(&["run"]);
+    assert!(told.starts_with("exit 2\n"), "{told}");
+    assert!(told.contains("`{header.x-api-key}` would hand the keys of callers over"), "{told}");
+    assert!(told.contains("hint: write `{caller}`"), "{told}");
+}

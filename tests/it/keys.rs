@@ -361,3 +361,83 @@ fn a_stream_counts_as_a_call_until_its_last_part() {
     assert_eq!(stream.chunk().as_deref(), Some(""), "the end");
     assert_eq!(ask(&server, &[&alice]).status, 200);
 }
+
+#[test]
+fn callers_are_counted_by_their_names_and_refusals_by_their_reasons() {
+    let server = with_keys("workers = 1", &["alice --rate 2/1h", "bob --routes 'GET /no'"]).start();
+    let (alice, bob) = (bearer(&server, "alice"), bearer(&server, "bob"));
+    for fields in [vec![], vec![&*alice], vec![&*alice], vec![&*alice], vec![&*bob]] {
+        ask(&server, &fields);
+    }
+    for (labels, count) in [
+        ("httpipe_caller_requests_total{caller=\"alice\",status=\"200\"}", 2.0),
+        ("httpipe_caller_requests_total{caller=\"alice\",status=\"429\"}", 1.0),
+        ("httpipe_caller_requests_total{caller=\"bob\",status=\"403\"}", 1.0),
+        ("httpipe_refused_total{reason=\"unauthorized\"}", 1.0),
+        ("httpipe_refused_total{reason=\"forbidden\"}", 1.0),
+        ("httpipe_refused_total{reason=\"rate\"}", 1.0),
+        ("httpipe_refused_total{reason=\"guesses\"}", 0.0),
+    ] {
+        assert!((server.metric(labels) - count).abs() < 0.1, "{labels}: {}", server.metric(labels));
+    }
+}
+
+#[test]
+fn kept_answers_are_apart_exactly_where_the_question_has_the_caller() {
+    let server = with_keys("workers = 1", &["alice", "bob"])
+        .worker("demo-worker --journal seen")
+        .route("match = \"GET /own?q={q}\"\nsend = \"{caller} {q}\"\ncache = \"1h\"")
+        .route("match = \"GET /all?q={q}\"\ncache = \"1h\"")
+        .start();
+    let (alice, bob) = (bearer(&server, "alice"), bearer(&server, "bob"));
+    for (target, key, body) in [
+        ("/own?q=1", &alice, "alice 1"),
+        ("/own?q=1", &bob, "bob 1"),
+        ("/own?q=1", &alice, "alice 1"),
+        ("/all?q=2", &alice, "2"),
+        ("/all?q=2", &bob, "2"),
+    ] {
+        assert_eq!(server.client().request("GET", target, &[key], "").body, body, "{target}");
+    }
+    assert_eq!(server.seen(), ["alice 1", "bob 1", "2"]);
+}
+
+#[test]
+fn the_address_of_a_caller_is_what_trusted_proxies_say_and_no_other() {
+    let server = Server::with("workers = 1")
+        .top("trust = [\"127.0.0.1\", \"10.0.0.0/8\"]\nanonymous = { rate = \"2/1h\" }")
+        .start();
+    let from = |list: &str| ask(&server, &[&format!("X-Forwarded-For: {list}")]).status;
+    assert_eq!(
+        [from("192.0.2.1"), from("192.0.2.1, 10.1.1.1"), from("192.0.2.1")],
+        [200, 200, 429]
+    );
+    // What its caller made up before it gains nothing, however much that is.
+    let forged = "198.51.100.7, ".repeat(1500) + "192.0.2.1";
+    assert_eq!([from("198.51.100.7, 192.0.2.1"), from(&forged)], [429, 429]);
+    assert_eq!([from("192.0.2.2"), from("2001:db8::1"), from("2001:db8::2")], [200; 3]);
+    assert_eq!([from("2001:db8::3"), from("2001:db8:0:1::1")], [429, 200], "/64");
+    let line = server.wait_for_log("\"addr\":\"2001:db8:0:1::1\"");
+    assert!(line.contains("\"peer\":\"127.0.0.1:") && !line.contains("\"caller\""), "{line}");
+    // Without trust, the field says nothing.
+    let alone = Server::with("workers = 1").top("anonymous = { calls = 1 }").start();
+    ask(&alone, &["X-Forwarded-For: 192.0.2.1"]);
+    alone.wait_for_log("\"addr\":\"127.0.0.1\"");
+}
+
+#[test]
+fn strangers_are_let_in_beside_keys_only_within_their_limits() {
+    let server = with_keys("workers = 2", &["alice"])
+        .top("anonymous = { rate = \"2/1h\", calls = 1 }")
+        .start();
+    let alice = bearer(&server, "alice");
+    let running = server.client().post_later("/", "sleep 400 a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    let refused = ask(&server, &[]);
+    assert_eq!(refused.code(), "too_many_calls", "{refused:?}");
+    assert_eq!(ask(&server, &[&alice]).status, 200);
+    assert_eq!(running.answer().status, 200);
+    assert_eq!(ask(&server, &[]).code(), "rate_limited");
+    assert_eq!(ask(&server, &["X-API-Key: hp_wrong"]).status, 401, "a wrong key is no stranger");
+    assert_eq!(ask(&server, &[&alice]).status, 200);
+}

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::base::NoRate;
+use crate::base::template::{Segment, Slot};
 use crate::config::callers::{AnonymousSettings, CallersSettings, KeysSettings, Trust, WhoMayAsk};
 use crate::config::file::{AnonymousFile, File};
 use crate::config::findings::Findings;
 use crate::config::server::ListenAddress;
 use crate::config::tree::KeyPath;
+use crate::config::{RouteAction, RouteSettings, SendShape};
 
 /// The word for those who need no key.
 pub const ANYONE: &str = "anyone";
@@ -51,6 +53,33 @@ fn refuse_everybody(findings: &mut Findings<'_>, listen: &[ListenAddress]) {
 /// What to do where other machines reach the server and nothing is said of callers.
 pub const WAYS_OUT: &str = "give your callers keys: `httpipe key new NAME` and \
                             `callers = \"keys.toml\"`; or let everybody in: `callers = \"anyone\"`";
+
+/// Where callers show their keys.
+const KEY_FIELDS: [&str; 2] = ["authorization", "x-api-key"];
+
+/// Refuses to hand the keys of callers to programs.
+pub(super) fn keep_keys(
+    findings: &mut Findings<'_>,
+    callers: &CallersSettings,
+    routes: &[RouteSettings],
+) {
+    if !matches!(callers.who, WhoMayAsk::Keys(_)) {
+        return;
+    }
+    for (index, route) in routes.iter().enumerate() {
+        let RouteAction::Call(call) = &route.action else { continue };
+        let SendShape::Template(template) = &call.send else { continue };
+        for segment in &template.segments {
+            if let Segment::Slot(Slot::Header(name)) = segment
+                && KEY_FIELDS.contains(&&**name)
+            {
+                let path = KeyPath::of(&["route"]).index(index).key("send");
+                let message = format!("`{{header.{name}}}` would hand the keys of callers over");
+                findings.refuse(&path, message, "write `{caller}`, the name of the key");
+            }
+        }
+    }
+}
 
 fn anonymous(findings: &mut Findings<'_>, file: &AnonymousFile) -> Option<AnonymousSettings> {
     let path = KeyPath::of(&["anonymous"]);

@@ -57,6 +57,7 @@ pub fn check(
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
     let pools = pool::pools(&mut findings, file, &pool_names, host);
     let routes = route::routes(&mut findings, file, cors.as_ref(), &pool_names, &pools);
+    callers::keep_keys(&mut findings, &callers, &routes);
     let docs = docs::docs(&mut findings, file.docs.as_deref(), &routes);
     if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
         let problem = Problem::new(Place::Nowhere, "there is nothing to serve");

@@ -64,6 +64,38 @@ impl CacheResult {
     }
 }
 
+/// Why the gate refused a request of a caller (`httpipe_refused_total{reason}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Turned {
+    /// It has no key, or a wrong one.
+    Unauthorized,
+    /// Its address has sent wrong keys too often.
+    Guesses,
+    /// Its key is not for this.
+    Forbidden,
+    /// The rate is used up.
+    Rate,
+    /// There are as many calls at once as there may be.
+    Calls,
+}
+
+impl Turned {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Unauthorized, Self::Guesses, Self::Forbidden, Self::Rate, Self::Calls];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Guesses => "guesses",
+            Self::Forbidden => "forbidden",
+            Self::Rate => "rate",
+            Self::Calls => "calls",
+        }
+    }
+}
+
 /// Why a request to the admin listener was turned away (`httpipe_admin_denied_total{reason}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {

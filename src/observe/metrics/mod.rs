@@ -4,6 +4,8 @@
 //! themselves, so counting is a few atomic additions, without a look-up or a lock. Series live as
 //! long as the server, through reloads too: a counter must never start again.
 
+mod callers;
+mod counters;
 mod labels;
 pub mod names;
 mod series;
@@ -12,7 +14,8 @@ pub mod text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use self::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
+pub use self::callers::CallerMetrics;
+pub use self::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction, Turned};
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
@@ -78,6 +81,11 @@ impl Metrics {
             Arc::clone(&calls[place])
         });
         RouteMetrics { route, calls, pool: counters }
+    }
+
+    /// Returns what is counted of callers.
+    pub fn callers(&self) -> Arc<CallerMetrics> {
+        Arc::clone(&self.server.callers)
     }
 
     /// Counts a connection that opened (+1) or closed (-1).

@@ -337,6 +337,32 @@ pub const ALL: &[Metric] = &[
         samples: |numbers, to| to.number(&[], numbers.server.connections.value()),
     },
     Metric {
+        name: "httpipe_refused_total",
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &["reason"],
+        help: "Requests of callers that the gate refused, by reason: `unauthorized`, `guesses` (too \
+               many wrong keys from one address), `forbidden`, `rate` or `calls`",
+        samples: |numbers, to| {
+            for (reason, count) in numbers.server.callers.refusals() {
+                to.number(&[reason], count);
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_caller_requests_total",
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &["caller", "status"],
+        help: "Requests with a good key, by the name of the key (`other`: those beyond the first 256 \
+               names) and status",
+        samples: |numbers, to| {
+            numbers.server.callers.each(|name, status, count| {
+                to.number(&[name, itoa::Buffer::new().format(status)], count);
+            });
+        },
+    },
+    Metric {
         name: "httpipe_admin_denied_total",
         kind: MetricKind::Counter,
         unit: "requests",

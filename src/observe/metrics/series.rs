@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::callers::CallerMetrics;
+use super::counters::{Counter, StatusCounters};
 use super::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
@@ -32,25 +34,6 @@ pub(crate) const BOUNDS: [(u64, &str); 20] = [
     (60_000_000_000, "60"),
     (300_000_000_000, "300"),
 ];
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Relaxed);
-    }
-
-    /// Counts up to this number. A lower one changes nothing, so that the counter never falls.
-    pub(super) fn raise_to(&self, number: u64) {
-        self.0.fetch_max(number, Relaxed);
-    }
-
-    pub(super) fn value(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
 
 /// A number that is set.
 #[derive(Debug, Default)]
@@ -112,32 +95,6 @@ impl Histogram {
     }
 }
 
-/// Lowest and highest status that is told apart.
-const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
-
-/// One counter for each status; 4 KB a route buys a look-up that is one subtraction.
-#[derive(Debug)]
-pub(super) struct StatusCounters(Box<[Counter]>);
-
-impl Default for StatusCounters {
-    fn default() -> Self {
-        Self(STATUSES.map(|_| Counter::default()).collect())
-    }
-}
-
-impl StatusCounters {
-    /// Counts a status; what is outside of 100 to 599 is counted as the nearest inside.
-    pub(super) fn count(&self, status: u16) {
-        let status = status.clamp(*STATUSES.start(), *STATUSES.end());
-        self.0[usize::from(status - STATUSES.start())].add(1);
-    }
-
-    /// Every status that was seen.
-    pub(super) fn seen(&self) -> impl Iterator<Item = (u16, u64)> {
-        STATUSES.zip(&self.0).map(|(status, counter)| (status, counter.value())).filter(|s| s.1 > 0)
-    }
-}
-
 /// One counter for each outcome of a call.
 #[derive(Debug)]
 pub(super) struct OutcomeCounters([Counter; CallOutcome::COUNT]);
@@ -170,6 +127,7 @@ pub(super) struct ServerSeries {
     pub(super) taps: Gauge,
     pub(super) log_dropped: Counter,
     pub(super) access_log_dropped: Counter,
+    pub(super) callers: Arc<CallerMetrics>,
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
     /// In the order of [`OperatorAction::ALL`].
