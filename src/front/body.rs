@@ -79,7 +79,7 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     limit: u64,
     mut reservation: Reservation,
 ) -> Result<Bytes, Failure> {
-    // What is not held yet costs nothing: who announces a large body takes no room from others.
+    // What is not held yet costs nothing: a caller that announces a large body takes no room from others.
     let mut hold = |bytes: usize| reservation.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     // Most bodies come in one piece, which then is not copied.

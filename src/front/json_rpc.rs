@@ -24,7 +24,7 @@ const INVALID_REQUEST: i32 = -32600;
 pub enum RpcBody {
     /// One message.
     One(Message),
-    /// Several, at least one; what is no message has no place in the batch but its own.
+    /// A batch of one message or more; `None` stands for an element that is no message.
     Batch(Vec<Option<Message>>),
 }
 
@@ -110,7 +110,7 @@ pub fn read(body: &Bytes, strictly: bool) -> Result<RpcBody, Failure> {
             let messages = elements.into_iter().map(|place| message(&body.slice(place)).ok());
             Ok(RpcBody::Batch(messages.collect()))
         }
-        _ => Err(bad_request("a batch may hold 100 messages")),
+        _ => Err(bad_request("a batch may hold at most 100 messages")),
     }
 }
 

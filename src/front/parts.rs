@@ -132,9 +132,9 @@ impl PartsBody {
         }
         let next = std::task::ready!(self.parts.poll_next(context));
         match next {
-            // A browser that is not told of the end asks again.
-            // The answer says that it is the end.
+            // The last message is the answer, which ends the call.
             None if self.rpc_id.is_some() => Poll::Ready(None),
+            // A browser that is not told of the end asks again.
             None if self.style == Style::Events => {
                 self.stage = Stage::Done;
                 Poll::Ready(Some(Ok(event("done", b""))))

@@ -48,9 +48,9 @@ pub(super) struct Held {
     pub(super) given: Instant,
     /// When the call was answered by another worker, or its caller left before that.
     pub(super) orphaned: Option<Instant>,
-    /// The queue did not stand when the worker was given the call.
+    /// The pool was not overloaded when the worker was given the call.
     pub(super) in_peace: bool,
-    /// What stands behind it in the pipe could not be taken back while it is being read.
+    /// While the worker may be reading it, no call behind it in the pipe can be taken back.
     pub(super) is_large: bool,
     /// What its tenant has paid for it.
     pub(super) charge: Charge,
@@ -120,8 +120,8 @@ impl WorkerBook {
         self.phase == Phase::Serving && self.stay != Stay::Parting && !self.is_mute
     }
 
-    /// When the oldest call was given to it that was given up and after which it has answered
-    /// nobody; `None` if there is none.
+    /// Returns when it got the first of the calls that were given up and that it got after its last
+    /// answer; `None` if there is none.
     pub(super) fn silent_since(&self) -> Option<Instant> {
         let since = self.heard_at;
         let given = self.given_up.iter().map(|call| call.given);

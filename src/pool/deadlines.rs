@@ -106,7 +106,7 @@ impl<P> State<P> {
         }
     }
 
-    /// When the time of each call ends that a worker can be working on.
+    /// Returns the deadlines of the calls that a worker can be working on.
     pub(super) fn run_deadlines<'a>(
         &'a self,
         book: &'a WorkerBook,
@@ -118,7 +118,7 @@ impl<P> State<P> {
         })
     }
 
-    /// When the time of a call ends that has run since `since`. An abandoned call gets less time.
+    /// Returns the deadline of a call that began to run at `since`. An abandoned call gets less time.
     fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
         let whole = since + self.rules.timeout;
         let abandoned = self.calls.get(held.id).and_then(|call| call.abandoned);

@@ -59,7 +59,7 @@ impl Pool {
         None
     }
 
-    /// Looks whether the turn of a worker is over, and ends it then. Returns a reason if the worker
+    /// Looks at a worker, and ends its turn if that is over. Returns a reason if the worker
     /// must be stopped.
     pub(super) async fn look(self: &Rc<Self>, link: &Link) -> Option<ExitReason> {
         let turns = link.turns.get()?;

@@ -35,7 +35,7 @@ pub(super) struct Turns {
     longest: Cell<Duration>,
     /// When the worker was last seen to wait, with nothing of its output left to read.
     seen_waiting: Cell<Option<Instant>>,
-    /// It reads its input in a way that no look shows, as far as is known.
+    /// No look has shown it waiting yet, so it may read its input in a way that no look shows.
     reads_unseen: Cell<bool>,
 }
 
@@ -92,7 +92,7 @@ impl Turns {
         match &*self.now.borrow() {
             Now::Waits => None,
             Now::Rests { until, .. } => Some(NextLook::At(*until)),
-            // Before, it cannot have read all of the question.
+            // While a part of the question is not written, the turn cannot be over.
             Now::Asked { turn, .. } => pipes.is_flushed().then(|| turn.next_look()),
         }
     }
@@ -126,8 +126,8 @@ impl Turns {
         matches!(&*self.now.borrow(), Now::Rests { .. })
     }
 
-    /// Cuts what was read into messages. Of an answer in parts, the parts are added to `parts`.
-    /// Returns how many messages came after the last part.
+    /// Cuts what was read into messages. If answers come in parts, appends them to `parts`. Returns
+    /// how many messages came after the last part.
     pub(super) fn take_in(
         &self,
         now: Instant,

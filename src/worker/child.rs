@@ -2,8 +2,8 @@
 //!
 //! The child shares the memory of the server until it becomes the program, and the thread that made
 //! it stands still until then, as with `vfork` and inside `posix_spawn`. So no page table is copied,
-//! and nothing that the child does may allocate, lock or panic: it makes system calls, and no other
-//! ones than these. What it needs is laid out before.
+//! and nothing that the child does may allocate, lock or panic: it makes only the system calls below.
+//! What it needs is laid out before.
 //!
 //! If a step fails, the child becomes the shim instead, which tries again and says in words what is
 //! wrong.
@@ -176,7 +176,7 @@ unsafe fn become_program(orders: &Orders) {
     // SAFETY: as in `live`.
     unsafe {
         let is_tied = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
-            // If the server has died before that, this process has another parent by now.
+            // If the server died before that call, this process has another parent by now.
             && libc::getppid() == orders.server;
         let is_closed_on_exec =
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)

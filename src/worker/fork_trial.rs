@@ -31,7 +31,7 @@ pub async fn try_fork(settings: &PoolSettings, guard: &Guard) -> Result<ForkTime
     }
     let started = ForkServer::start_functions(&settings.program.launch, guard);
     let Started { server, stderr, token } = started.map_err(|error| error.to_string())?;
-    // It is read, or a program that writes much would wait for ever.
+    // A program that writes much would wait for ever if nobody read it.
     let words = LastWords::unlogged(&token);
     let trial = async {
         let loaded = server.load_functions().await?;

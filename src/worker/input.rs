@@ -18,9 +18,9 @@ pub(super) struct Input {
     pipe: Option<pipe::Sender>,
     /// It ends after one question.
     pub(super) ends: bool,
-    /// A reading end of our own, once it has ended: it tells how much nobody has read.
+    /// A reading end of our own, once the input has ended. It tells how much was never read.
     rest: Option<OwnedFd>,
-    /// How many bytes nobody has read, once that was found out.
+    /// How many bytes were never read, once that is known.
     left: Option<u64>,
 }
 

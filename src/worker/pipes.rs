@@ -242,12 +242,12 @@ impl Pipes {
         count
     }
 
-    /// Lets somebody hear what goes through, or nobody.
+    /// Sets who hears what goes through the pipes; `None`: nobody.
     pub fn listen(&mut self, listener: Option<Rc<dyn WireListener>>) {
         self.listener = listener;
     }
 
-    /// Tells who listens what was read last.
+    /// Tells the listener what was read last.
     fn tell_read(&self, count: usize) {
         if let Some(listener) = &self.listener
             && count > 0
@@ -262,7 +262,7 @@ impl Pipes {
         OutOfStep::unasked(said)
     }
 
-    /// Tells who listens that this answers no call.
+    /// Tells the listener that this answers no call.
     pub fn tell_stray(&self, message: &[u8], why: StrayReason) {
         if let Some(listener) = &self.listener {
             listener.stray(message, why);

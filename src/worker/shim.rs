@@ -1,5 +1,5 @@
-//! The shim: what our binary does in a new process that could not become the program at once (`child`):
-//! it tries again, and says why it cannot.
+//! The shim: where a new process cannot become the program at once (`child`), it becomes our own
+//! binary, which tries again and says what is wrong.
 //!
 //! `httpipe __exec TOKEN SERVER FILES FENCE DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors

@@ -105,7 +105,7 @@ fn a_batch_has_its_limits() {
         ("[]", "the batch is empty"),
         ("[1", "the question is not JSON"),
         ("7", "the question is not a JSON object"),
-        (&format!("[{}]", vec!["{}"; 101].join(",")), "a batch may hold 100 messages"),
+        (&format!("[{}]", vec!["{}"; 101].join(",")), "a batch may hold at most 100 messages"),
     ] {
         let answer = server.answers(body);
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{body}");

@@ -455,8 +455,10 @@ async fn a_process_of_the_group_belongs_to_its_worker_without_its_parent() {
 
 /// Its first process is seen to run each time, and is not all there is of it.
 #[tokio::test]
-async fn a_process_that_reads_is_found_behind_one_that_never_rests() {
-    let program = "exec 3<&0; cat <&3 3<&- & exec 3<&- <&-; while :; do :; done";
+async fn a_process_without_its_parent_is_found_behind_one_that_never_rests() {
+    assert!(httpipe::testing::worker::reaper::adopt());
+    let program = "exec 3<&0; exec <&-; i=0; while :; do
+    i=$((i + 1)); if [ $i = 100000 ]; then (cat <&3 3<&- &) fi; done";
     let (_process, _streams, mut watcher) = started(program);
     let expected = Look::MayWait { reads: true, runs: true };
     wait_until("the reader is found", || watcher.look() == expected);
