@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
-use crate::config::{Config, ConfigSource, PoolSettings, Secrets, Warning, problem};
+use crate::config::{Config, ConfigSource, Fence, PoolSettings, Secrets, Warning, problem};
 use crate::worker::describe::before_start;
 use crate::worker::fork_trial::{ForkTimes, try_fork};
 use crate::worker::guard::Guard;
@@ -128,10 +128,39 @@ async fn check_pool(
 ");
     let mut findings = diagnosis.findings();
     findings.extend(privileges::findings(pool));
+    if findings.iter().any(|finding| finding.weight == Weight::Error) {
+        findings.extend(without_sandbox(pool, plan, place, context).await?);
+    }
     for finding in &findings {
         say(&finding.shown());
     }
     Ok(findings)
+}
+
+/// Tries a pool that fails in its sandbox outside of it.
+async fn without_sandbox(
+    pool: &PoolSettings,
+    plan: &Plan,
+    place: &CommandPlace,
+    context: &TrialContext,
+) -> io::Result<Option<Finding>> {
+    if pool.program.launch.fence.sandbox().is_none() {
+        return Ok(None);
+    }
+    let mut outside = pool.clone();
+    outside.program.launch.fence = Fence::Usual;
+    let examination = Box::pin(examine(&outside, plan, context)).await?;
+    let why_not_asked = plan.why_none;
+    let diagnosis =
+        Diagnosis { settings: &outside, place, examination: &examination, why_not_asked };
+    let is_well = diagnosis.findings().iter().all(|finding| finding.weight != Weight::Error);
+    Ok(is_well.then(|| {
+        let message = format!("pool `{}` works without its sandbox", pool.name);
+        Finding::note(message).hint(
+            "its lines on stderr name what it misses; allow that, as in `sandbox = { read = \
+             [\"/srv/data\"], write = [\"/srv/out\"], network = true }`",
+        )
+    }))
 }
 
 /// Prints whether workers of a pool of functions are forked.

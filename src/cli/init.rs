@@ -10,9 +10,9 @@ use clap::ArgMatches;
 use super::{FAILED, REFUSED, complain, complain_with_hint, is_terminal, say, shown, typed};
 use crate::config::ConfigSource;
 use crate::config::flags::InitArguments;
-use crate::config::launch::reason;
 use crate::config::load::DEFAULT_FILE;
 use crate::config::problem::Secrets;
+use crate::config::problem::reason;
 use crate::config::written::written;
 use crate::worker::describe::before_start;
 

@@ -11,7 +11,7 @@ use rustix::rand::GetRandomFlags;
 
 use super::{FAILED, REFUSED, complain, complain_with_hint, say};
 use crate::config::key_entry::{KeyArguments, KeyCommand, NewKeyArguments, with_key};
-use crate::config::launch::reason;
+use crate::config::problem::reason;
 use crate::config::regular::read_regular;
 use crate::gate::key::{CallerKey, RANDOM};
 

@@ -10,8 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::file::{AccessFile, LogFile};
-use super::launch::reason;
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, reason};
 use super::server::AccessSettings;
 use super::tree::{KeyPath, Places};
 

@@ -2,6 +2,14 @@
 //!
 //! Pure.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::ByteSize;
+
+/// Most bytes of a file that a program in a sandbox writes, unless it may write elsewhere.
+const FILE_MOST: ByteSize = ByteSize(1 << 30);
+
 /// What the workers of a pool are kept from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fence {
@@ -10,11 +18,42 @@ pub enum Fence {
     /// Becoming another user, and leaving a core file.
     #[default]
     Usual,
+    /// All that the sandbox does not allow.
+    Sandbox(Arc<Sandbox>),
+}
+
+/// What a program in a sandbox may do. All paths are absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sandbox {
+    /// What it may read and execute: files, and directories with all that is below, except `hidden`.
+    pub system: Vec<PathBuf>,
+    /// Files of the server that it must not read there.
+    pub hidden: Vec<PathBuf>,
+    /// What it may read and execute without exception.
+    pub read: Vec<PathBuf>,
+    /// What it may write, besides a directory for its temporary files.
+    pub write: Vec<PathBuf>,
+    /// It may use the network, and sockets in files.
+    pub network: bool,
+    /// Most memory of each of its processes.
+    pub memory: Option<ByteSize>,
+    /// Most processes and threads of its user.
+    pub processes: Option<u64>,
 }
 
 impl Fence {
-    /// Returns true if the program cannot become another user.
-    pub fn keeps_user(&self) -> bool {
-        *self != Self::Off
+    /// Returns what a program in a sandbox may do.
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        match self {
+            Self::Sandbox(sandbox) => Some(sandbox),
+            Self::Off | Self::Usual => None,
+        }
+    }
+}
+
+impl Sandbox {
+    /// Returns the most bytes of one file that it may write.
+    pub fn file_most(&self) -> Option<ByteSize> {
+        self.write.is_empty().then_some(FILE_MOST)
     }
 }

@@ -17,7 +17,8 @@ use super::secret::Secret;
 
 pub use callers::AnonymousFile;
 pub use pool::{
-    FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, StrayText,
+    FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, SandboxFile,
+    SandboxTable, StrayText,
 };
 
 /// The configuration of one server.

@@ -131,7 +131,11 @@ fn argument(flag: &'static KeyFlag) -> Arg {
         .hide_env(true)
         .help(flag.help.as_str())
         .help_heading(flag.heading);
-    match flag.schema["type"].as_str() {
+    // A switch that may be a table.
+    let alternatives = flag.schema["anyOf"].as_array().into_iter().flatten();
+    let kinds: Vec<_> = alternatives.filter_map(|one| one["type"].as_str()).collect();
+    let kind = flag.schema["type"].as_str();
+    match kind.or_else(|| (kinds == ["boolean", "object"]).then_some("boolean")) {
         Some("boolean") => argument
             .num_args(0..=1)
             .require_equals(true)
@@ -211,7 +215,7 @@ pub fn option_of(way: &[&str]) -> String {
         [_] if elsewhere.is_some() => elsewhere.map_or("", |(_, option)| *option).to_owned(),
         ["log", "format" | "level"] => "`--log`".to_owned(),
         ["queue", _] => "`--queue`".to_owned(),
-        ["framing" | "probe" | "id" | "admin_token", _] => format!("`--{}`", way[0]),
+        ["framing" | "probe" | "id" | "admin_token" | "sandbox", _] => format!("`--{}`", way[0]),
         _ if FLAGS.iter().any(|flag| flag.id == id) || BY_HAND.contains(&id) => {
             format!("`--{}`", id.replace('_', "-"))
         }

@@ -17,7 +17,8 @@ use super::fence::Fence;
 use super::file::PoolFile;
 use super::glob::Glob;
 use super::pool::LaunchSettings;
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, reason};
+use super::sandbox::Fenced;
 use super::secret::CREDENTIALS;
 use super::stamp::{Stamps, TooMany};
 use super::tree::{KeyPath, Places};
@@ -32,10 +33,38 @@ const CHECK_SHOWS_MORE: &str = "`httpipe check` says why";
 /// How much of a script is read to find its interpreter; the kernel reads no more.
 const FIRST_LINE_MAX: u64 = 256;
 
+/// What programs are resolved against.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The absolute directory that paths of the configuration are relative to.
+    pub base: &'a Path,
+    /// The environment that the server was started with.
+    pub inherited: &'a Environment,
+    /// Files that programs in a sandbox must not read: the configuration and its secrets.
+    pub hidden: &'a [PathBuf],
+}
+
+impl Site<'_> {
+    /// Returns what a program is kept from, which is run with these arguments in this directory.
+    ///
+    /// # Errors
+    ///
+    /// What it is allowed is not there.
+    pub(super) fn fence(
+        self,
+        pool: &PoolFile,
+        path: &KeyPath,
+        places: &Places,
+        (program, arguments): (&Path, &[String]),
+        dir: &Path,
+    ) -> Result<Fence, Vec<Problem>> {
+        let Site { base, hidden, .. } = self;
+        let fenced = Fenced { program, arguments, dir, base, hidden };
+        super::sandbox::fence(pool, path, places, fenced)
+    }
+}
+
 /// Resolves what starts the workers of one pool.
-///
-/// `base` is the absolute directory that `dir` is relative to; `inherited` the environment the
-/// server was started with.
 ///
 /// # Errors
 ///
@@ -44,15 +73,14 @@ pub fn resolve(
     pool: &PoolFile,
     path: &KeyPath,
     places: &Places,
-    base: &Path,
-    inherited: &Environment,
+    site: Site<'_>,
 ) -> Result<LaunchSettings, Vec<Problem>> {
-    let Surroundings { dir, env, watch, fence } =
-        surroundings(pool, path, places, base, inherited)?;
+    let Surroundings { dir, env, watch } = surroundings(pool, path, places, site)?;
     let command = path.key("command");
     let Some((name, arguments)) = pool.command.split_first() else { return Err(Vec::new()) };
     match find(name, &dir, search_path(&env)) {
         Ok(program) => Ok(LaunchSettings {
+            fence: site.fence(pool, path, places, (&program, arguments), &dir)?,
             program,
             name: name.clone(),
             arguments: arguments.to_vec(),
@@ -61,7 +89,6 @@ pub fn resolve(
             tty: pool.tty,
             watch,
             files: None,
-            fence,
         }),
         Err((message, hint)) => {
             let first = command.index(0);
@@ -89,8 +116,6 @@ pub(super) struct Surroundings {
     pub env: Environment,
     /// The files that `watch` names.
     pub watch: Vec<Glob>,
-    /// What it is kept from.
-    pub fence: Fence,
 }
 
 /// Resolves where a program of a pool runs.
@@ -102,13 +127,11 @@ pub(super) fn surroundings(
     pool: &PoolFile,
     path: &KeyPath,
     places: &Places,
-    base: &Path,
-    inherited: &Environment,
+    site: Site<'_>,
 ) -> Result<Surroundings, Vec<Problem>> {
     let mut problems = check_texts(pool, path, places);
     let watch = globs(pool, path, places, &mut problems);
-    let fence = fence(pool, path, places, &mut problems);
-    let dir = base.join(&pool.dir);
+    let dir = site.base.join(&pool.dir);
     let dir = dir.canonicalize().or_else(|error| {
         // A missing directory is reported below, with the path as it was written.
         std::fs::metadata(&dir).map(|_| dir.clone()).map_err(|_| error)
@@ -116,7 +139,7 @@ pub(super) fn surroundings(
     let dir = match dir.and_then(|dir| usable_dir(&dir).map(|()| dir)) {
         Ok(dir) => dir,
         Err(error) => {
-            let shown = clean(&base.join(&pool.dir));
+            let shown = clean(&site.base.join(&pool.dir));
             let message = format!("cannot run in `{}`: {}", shown.display(), reason(&error));
             let place = places.value(&path.key("dir"));
             let hint = "`dir` is relative to the directory of the configuration file";
@@ -127,7 +150,7 @@ pub(super) fn surroundings(
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Surroundings { dir, env: environment(pool, inherited), watch, fence })
+    Ok(Surroundings { dir, env: environment(pool, site.inherited), watch })
 }
 
 /// Looks at the files of a program.
@@ -203,21 +226,6 @@ fn globs(
         }
     }
     globs
-}
-
-/// Reads what the program is kept from.
-fn fence(pool: &PoolFile, path: &KeyPath, places: &Places, problems: &mut Vec<Problem>) -> Fence {
-    match pool.sandbox {
-        None => Fence::Usual,
-        Some(false) => Fence::Off,
-        Some(true) => {
-            let place = places.value(&path.key("sandbox"));
-            let message = "this version cannot keep a program from files and networks";
-            let hint = "leave `sandbox` out, or write `sandbox = false`";
-            problems.push(Problem::new(place, message).hint(hint));
-            Fence::Usual
-        }
-    }
 }
 
 fn usable_dir(dir: &Path) -> io::Result<()> {
@@ -378,12 +386,6 @@ fn check_first_line(program: &Path, dir: &Path, search: &OsStr) -> Result<(), (S
 /// Removes `.` components, so that the path reads as people write it.
 fn clean(path: &Path) -> PathBuf {
     path.components().collect()
-}
-
-/// The message of the system, without the number that Rust adds.
-pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use super::check::{ANYONE, Host, check};
 use super::environment::Environment;
 use super::file::File;
 use super::flags::{Target, Typed};
-use super::launch::{reason, resolve, stamps};
-use super::problem::{Place, Problem, Problems, SourceText};
+use super::launch::{Site, resolve, stamps};
+use super::problem::{Place, Problem, Problems, SourceText, reason};
 use super::python::{self, Describe};
 use super::schema::schema;
 use super::secret::CREDENTIALS;
@@ -140,18 +140,21 @@ impl ConfigSource {
         let secrets = read_secrets(&mut file, &places, &base, credentials);
         problems.extend(secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
+        let hidden = self.path.iter().map(PathBuf::as_path).chain(secrets.files.paths());
+        let hidden: Vec<PathBuf> = hidden.filter_map(|file| file.canonicalize().ok()).collect();
+        let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         let mut pythons = BTreeMap::new();
         for (name, pool) in &file.pool {
             let path = KeyPath::of(&["pool", name.as_str()]);
             let launch = if pool.python.is_some() && !places.is_written(&path.key("command")) {
-                let found = python::resolve(pool, &path, &places, &base, &inherited, describe);
+                let found = python::resolve(pool, &path, &places, site, describe);
                 found.map(|found| {
                     pythons.insert(name.clone(), (found.python, found.import));
                     found.launch
                 })
             } else {
-                resolve(pool, &path, &places, &base, &inherited)
+                resolve(pool, &path, &places, site)
             };
             match launch {
                 Ok(launch) => {

@@ -28,6 +28,7 @@ pub mod reference;
 pub mod regular;
 pub mod route;
 pub mod route_text;
+pub mod sandbox;
 pub mod scalar;
 pub mod schema;
 pub mod secret;
@@ -43,7 +44,7 @@ pub mod written;
 pub use callers::{CallersSettings, KeyEntry, KeyHash, KeyList, Trust, WhoMayAsk};
 #[cfg(test)]
 pub use environment::Environment;
-pub use fence::Fence;
+pub use fence::{Fence, Sandbox};
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
 pub use load::ConfigSource;

@@ -365,7 +365,7 @@ mod tests {
     use crate::config::AccessSettings;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
-    use crate::config::launch::resolve;
+    use crate::config::launch::{Site, resolve};
     use crate::config::schema::schema;
     use crate::config::tree::{KeyPath, Tree};
 
@@ -428,7 +428,8 @@ mod tests {
         let file: File = tree.values.try_into().expect("its shape is right");
         let inherited = vec![("PATH".into(), "/usr/bin:/bin".into())].into();
         let path = KeyPath::of(&["pool", "a"]);
-        let launch = resolve(&file.pool["a"], &path, &tree.places, Path::new("/tmp"), &inherited);
+        let site = Site { base: Path::new("/tmp"), inherited: &inherited, hidden: &[] };
+        let launch = resolve(&file.pool["a"], &path, &tree.places, site);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
         let host = Host {
             processors: 1,

@@ -5,6 +5,7 @@
 //! problem is a place and a reason, without the values of secrets.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -77,6 +78,12 @@ pub struct Problems {
     pub list: Vec<Problem>,
     /// The parts of the file that hold secrets, in order.
     secrets: Vec<Range<usize>>,
+}
+
+/// The message of the system, without the number that Rust adds.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 impl Problem {

@@ -7,9 +7,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::environment::Environment;
 use super::file::PoolFile;
-use super::launch::{Surroundings, find, search_path, surroundings};
+use super::launch::{Site, Surroundings, find, search_path, surroundings};
 use super::pool::{Import, LaunchSettings, PythonSettings};
 use super::problem::Problem;
 use super::tree::{KeyPath, Places};
@@ -46,8 +45,7 @@ struct Interpreter {
     why: String,
 }
 
-/// Resolves what starts the workers of a pool with `python`, and asks what it serves. `base` is
-/// the absolute directory of the configuration file.
+/// Resolves what starts the workers of a pool with `python`, and asks what it serves.
 ///
 /// # Errors
 ///
@@ -56,13 +54,12 @@ pub fn resolve(
     pool: &PoolFile,
     path: &KeyPath,
     places: &Places,
-    base: &Path,
-    inherited: &Environment,
+    site: Site<'_>,
     describe: &Describe<'_>,
 ) -> Result<Described, Vec<Problem>> {
     let place = |key: &str| places.value(&path.key(key));
     let text = pool.python.as_deref().unwrap_or_default();
-    let around = surroundings(pool, path, places, base, inherited)?;
+    let around = surroundings(pool, path, places, site)?;
     let target = PythonTarget::parse(text)
         .map_err(|(message, hint)| vec![Problem::new(place("python"), message).hint(hint)])?;
     if let Some(file) = target.file().filter(|file| !around.dir.join(file).is_file()) {
@@ -70,20 +67,24 @@ pub fn resolve(
         let hint = "the file of `python` is relative to `dir`";
         return Err(vec![Problem::new(place("python"), message).hint(hint)]);
     }
-    let interpreter = interpreter(pool, &target, &around, base).map_err(|(message, hint)| {
-        let key = if pool.interpreter.is_some() { "interpreter" } else { "python" };
-        vec![Problem::new(place(key), message).hint(hint)]
-    })?;
+    let interpreter =
+        interpreter(pool, &target, &around, site.base).map_err(|(message, hint)| {
+            let key = if pool.interpreter.is_some() { "interpreter" } else { "python" };
+            vec![Problem::new(place(key), message).hint(hint)]
+        })?;
+    let arguments = arguments(&target);
+    let command = (&*interpreter.program, &*arguments);
+    let fence = site.fence(pool, path, places, command, &around.dir)?;
     let launch = LaunchSettings {
         program: interpreter.program,
         name: interpreter.name,
-        arguments: arguments(&target),
+        arguments,
         dir: around.dir,
         env: around.env,
         tty: false,
         watch: around.watch,
         files: Some(Vec::new()),
-        fence: around.fence,
+        fence,
     };
     let shown = format!("{} ({})", launch.program.display(), interpreter.why);
     let problem = |(message, hint): (String, String)| {

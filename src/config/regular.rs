@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::launch::reason;
+use super::problem::reason;
 
 /// Reads a regular file of at most `most` bytes. Others are refused without being read: a pipe may
 /// have no end, or no beginning.

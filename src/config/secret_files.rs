@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::file::{File, SecretFile, SecretPlace};
-use super::launch::reason;
-use super::problem::{Problem, Warning};
+use super::problem::{Problem, Warning, reason};
 use super::secret::{CREDENTIALS, Secret};
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};

@@ -224,12 +224,12 @@ impl Checker<'_> {
         self.problems.push(problem);
     }
 
-    /// Names the tables in which a key is known; of more than three only the outermost.
+    /// Names the tables in which a key is known; of more than four only the outermost.
     fn home_of(&self, key: &str) -> Option<String> {
         let mut homes = tables(self.root);
         homes.retain(|table| table.schema["properties"].get(key).is_some());
         homes.sort_by_key(|table| table.way.len());
-        if homes.len() > 3 {
+        if homes.len() > 4 {
             homes.truncate(1);
         }
         let place = |table: &TableSchema<'_>| match table.way[..] {
@@ -393,7 +393,7 @@ unknown key `age` -- `age` belongs in `recycle` of a pool
 unknown key `body` -- `body` belongs in `[limits]`
 unknown key `max_length` -- `max_length` belongs in `params.NAME` of a route
 unknown key `drain` in `[pool.a]` -- `drain` belongs at the top of the file
-unknown key `memory` in `[pool.a]` -- `memory` belongs in `[limits]` or in `[cache]` or in `recycle` of a pool
+unknown key `memory` in `[pool.a]` -- `memory` belongs in `[limits]` or in `[cache]` or in `sandbox` of a pool or in `recycle` of a pool
 unknown key `send` in `[pool.a]` -- `send` belongs in `[[route]]`
 "##);
     }

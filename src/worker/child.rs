@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
+use super::fence::LaidFence;
 use rustix::process::{Pid, Resource, getpid, getrlimit};
 
 /// Room for the few calls that the child makes, and for a signal frame of a large processor.
@@ -53,10 +54,12 @@ pub(super) struct NewChild<'a> {
     pub(super) files: u64,
     /// It keeps its user even if it is set-uid, and leaves no core file.
     pub(super) keeps_user: bool,
+    /// The fence of a sandbox. If it could not be laid, the shim says why.
+    pub(super) fence: io::Result<Option<LaidFence>>,
 }
 
 /// What the child reads.
-struct Orders {
+struct Orders<'a> {
     program: *const c_char,
     arguments: *const *const c_char,
     shim: *const c_char,
@@ -67,6 +70,8 @@ struct Orders {
     server: libc::pid_t,
     files: Option<libc::rlimit>,
     keeps_user: bool,
+    fence: Option<&'a LaidFence>,
+    needs_shim: bool,
 }
 
 impl Image {
@@ -102,6 +107,8 @@ impl NewChild<'_> {
             server: getpid().as_raw_pid(),
             files: lower_limit(self.files),
             keeps_user: self.keeps_user,
+            fence: self.fence.as_ref().ok().and_then(Option::as_ref),
+            needs_shim: self.fence.is_err(),
         };
         run(&orders)
     }
@@ -127,7 +134,7 @@ fn lower_limit(files: u64) -> Option<libc::rlimit> {
 
 /// Makes the child, with all signals blocked: no handler of ours may run in it.
 #[expect(unsafe_code, reason = "no safe call makes a process that shares memory")]
-fn run(orders: &Orders) -> io::Result<Pid> {
+fn run(orders: &Orders<'_>) -> io::Result<Pid> {
     let mut stack = vec![0_u128; STACK / size_of::<u128>()];
     // SAFETY: both sets are written before they are read. The child gets a stack of its own, which
     // lives until the child has another image or has ended: `CLONE_VFORK` keeps this thread from
@@ -153,7 +160,7 @@ extern "C" fn live(orders: *mut c_void) -> c_int {
     // that end with null. Nothing here allocates, locks or panics; all that is changed belongs to
     // this process: its descriptors, signals, directory and limits are copies.
     unsafe {
-        let orders = &*orders.cast_const().cast::<Orders>();
+        let orders = &*orders.cast_const().cast::<Orders<'_>>();
         libc::setpgid(0, 0);
         let mut streams = 0..;
         for stream in orders.streams {
@@ -164,7 +171,9 @@ extern "C" fn live(orders: *mut c_void) -> c_int {
                 libc::_exit(126);
             }
         }
-        become_program(orders);
+        if !orders.needs_shim {
+            become_program(orders);
+        }
         libc::execve(orders.shim, orders.shim_arguments, orders.environment);
         libc::_exit(126)
     }
@@ -172,7 +181,7 @@ extern "C" fn live(orders: *mut c_void) -> c_int {
 
 /// Becomes the program. Returns if it cannot.
 #[expect(unsafe_code, reason = "system calls between clone and exec")]
-unsafe fn become_program(orders: &Orders) {
+unsafe fn become_program(orders: &Orders<'_>) {
     // SAFETY: as in `live`.
     unsafe {
         let is_tied = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
@@ -201,6 +210,9 @@ unsafe fn become_program(orders: &Orders) {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        if orders.fence.is_some_and(|fence| fence.raise().is_err()) {
+            return;
+        }
         libc::execve(orders.program, orders.arguments, orders.environment);
     }
 }

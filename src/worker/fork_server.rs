@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitIdOptions, getpgid};
@@ -23,7 +24,8 @@ use super::own::{self, Token};
 use super::packets::Packets;
 use super::process::{Exit, Process};
 use super::reaper;
-use super::spawn::{Streams, non_blocking, open_streams};
+use super::scratch::ScratchDir;
+use super::spawn::{Streams, non_blocking, open_streams, scratch_for};
 use crate::config::LaunchSettings;
 use crate::python::{FORK_SERVER, loop_text, read_description};
 
@@ -86,10 +88,11 @@ impl ForkServer {
         let stderr = non_blocking(stderr, Interest::READABLE)?;
         let stdout = their_stderr.try_clone()?;
         let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
-        let child = own::new_child(guard.binary(), launch, &token, &theirs)?;
+        let scratch = scratch_for(launch)?;
+        let child = own::new_child(guard.binary(), launch, &token, &theirs, scratch.as_deref())?;
         let id = guard.register(|| child.begin())?;
         drop(theirs);
-        let process = Process::adopt(id, guard)?;
+        let process = Process::adopt(id, guard, scratch)?;
         Ok(Started { server: Self { process, control }, stderr, token })
     }
 
@@ -179,7 +182,7 @@ impl ForkServer {
         drop((theirs, their_birth));
         let birth = Birth(birth);
         let id = birth.wait().await?;
-        let process = adopt(id, guard)?;
+        let process = adopt(id, guard, self.process.scratch())?;
         drop(open);
         birth.confirm().await;
         Ok((process, streams))
@@ -230,7 +233,7 @@ fn process_id(text: &str) -> Option<Pid> {
 }
 
 /// Takes over a worker that says that it has this id.
-fn adopt(id: Pid, guard: &Guard) -> Result<Process, NotForked> {
+fn adopt(id: Pid, guard: &Guard, scratch: Option<Arc<ScratchDir>>) -> Result<Process, NotForked> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     // As long as it is not reaped, which only we can do, no other process gets its id.
     let is_our_child = wait(id, look).is_ok();
@@ -238,5 +241,5 @@ fn adopt(id: Pid, guard: &Guard) -> Result<Process, NotForked> {
         return Err(NotForked::Lost("names a process that is none of its workers"));
     }
     let id = guard.register(|| Ok(id))?;
-    Ok(Process::adopt(id, guard)?)
+    Ok(Process::adopt(id, guard, scratch)?)
 }

@@ -16,7 +16,9 @@ use std::time::Duration;
 use rustix::process::DumpableBehavior;
 
 use super::child::{self, Image, NewChild, TheirEnds};
-use crate::config::LaunchSettings;
+use super::fence::{self, LaidFence};
+use super::scratch::ScratchDir;
+use crate::config::{Fence, LaunchSettings};
 
 /// The first argument that makes our binary the shim.
 pub(super) const SHIM: &str = "__exec";
@@ -96,20 +98,34 @@ pub(super) fn new_child<'a>(
     launch: &LaunchSettings,
     token: &Token,
     streams: &'a TheirEnds,
+    scratch: Option<&ScratchDir>,
 ) -> io::Result<NewChild<'a>> {
     let files = FILES_AT_START.load(Ordering::Relaxed);
     let (server, limit) = (std::process::id().to_string(), files.to_string());
-    let keeps_user = launch.fence.keeps_user();
+    let sandbox = launch.fence.sandbox().zip(scratch);
+    let allowed = match sandbox {
+        Some((sandbox, scratch)) => fence::words(sandbox, scratch.path(), binary),
+        None => Vec::new(),
+    };
+    let count = allowed.len().to_string();
+    let (keeps_user, first) = match (&launch.fence, sandbox) {
+        (Fence::Off, _) => (false, NO_FENCE),
+        (_, Some(_)) => (true, count.as_str()),
+        (_, None) => (true, KEEPS_USER),
+    };
     let name = OsStr::new(&launch.name);
     let arguments = || launch.arguments.iter().map(OsStr::new);
-    let fence = if keeps_user { KEEPS_USER } else { NO_FENCE };
-    let to_shim = [SHIM, token.as_str(), &server, &limit, fence].map(OsStr::new);
+    let to_shim = [SHIM, token.as_str(), &server, &limit, first].map(OsStr::new);
+    let to_shim = to_shim.into_iter().chain(allowed.iter().map(OsString::as_os_str));
     // The directory is an argument so that the shim can say in words what is wrong with it.
     let to_shim = std::iter::once(OsStr::new("httpipe")).chain(to_shim).chain([
         launch.dir.as_os_str(),
         launch.program.as_os_str(),
         name,
     ]);
+    let temporary = scratch.map(|scratch| ("TMPDIR".into(), scratch.path().into()));
+    let is_replaced = |name: &OsString| temporary.is_some() && name == "TMPDIR";
+    let variables = launch.env.iter().filter(|(name, _)| !is_replaced(name)).chain(&temporary);
     let pair = |(name, value): &(OsString, OsString)| {
         let mut pair = name.clone();
         pair.push("=");
@@ -119,12 +135,22 @@ pub(super) fn new_child<'a>(
     Ok(NewChild {
         program: Image::new(launch.program.as_os_str(), std::iter::once(name).chain(arguments()))?,
         shim: Image::new(binary.as_os_str(), to_shim.chain(arguments()))?,
-        environment: launch.env.iter().map(pair).collect::<Result<_, _>>()?,
+        environment: variables.map(pair).collect::<Result<_, _>>()?,
         dir: child::text(launch.dir.as_os_str())?,
         streams,
         files,
         keeps_user,
+        fence: laid(&allowed),
     })
+}
+
+/// Lays out the fence that these words are about; `None`: there is none.
+fn laid(words: &[OsString]) -> io::Result<Option<LaidFence>> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let spec = fence::read(words.iter().cloned());
+    spec.map(|spec| fence::lay(&spec)).transpose()
 }
 
 /// The signals that end a server, or stop it. They must not reach the guard.

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::ending::{end_of, has_ended, wait, watched};
 use super::guard::Guard;
+use super::scratch::ScratchDir;
 use super::usage;
 
 /// A running process that leads its own group.
@@ -27,6 +28,8 @@ pub struct Process {
     ending: AsyncFd<OwnedFd>,
     leader: Leader,
     used: Arc<OnceLock<Used>>,
+    /// After the leader: its temporary files are removed once it has ended.
+    scratch: Option<Arc<ScratchDir>>,
 }
 
 /// What a process has used in all its life.
@@ -61,11 +64,20 @@ struct Leader {
 impl Process {
     /// Takes over a child of this process that leads its own group and that `guard` knows. A
     /// child that cannot be watched is killed and reaped.
-    pub(super) fn adopt(id: Pid, guard: &Guard) -> io::Result<Self> {
+    pub(super) fn adopt(
+        id: Pid,
+        guard: &Guard,
+        scratch: Option<Arc<ScratchDir>>,
+    ) -> io::Result<Self> {
         // From here on a failure drops the leader, which kills and reaps it.
         let leader = Leader { id, guard: guard.clone(), reaped: false };
         let ending = watched(end_of(id)?, Interest::READABLE)?;
-        Ok(Self { ending, leader, used: Arc::default() })
+        Ok(Self { ending, leader, used: Arc::default(), scratch })
+    }
+
+    /// Returns the directory of its temporary files, which a worker that it forks shares.
+    pub(super) fn scratch(&self) -> Option<Arc<ScratchDir>> {
+        self.scratch.clone()
     }
 
     /// Returns the process id, which is also the id of its group.

@@ -1,7 +1,7 @@
 //! The shim: where a new process cannot become the program at once (`child`), it becomes our own
 //! binary, which tries again and says what is wrong.
 //!
-//! `httpipe __exec TOKEN SERVER FILES FENCE DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
+//! `httpipe __exec TOKEN SERVER FILES FENCE … DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors
 //! but 0, 1 and 2, and starts with no signal ignored or blocked. If the program cannot be run, the
 //! shim writes one line with the TOKEN to stderr and ends with code 127 (not found) or 126.
@@ -18,6 +18,7 @@ use rustix::process::{
 };
 
 use super::child::keep_user;
+use super::fence;
 use super::own::{KEEPS_USER, command, shim_line_prefix};
 
 const NOT_FOUND: u8 = 127;
@@ -30,6 +31,9 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     else {
         return ExitCode::from(NOT_RUNNABLE);
     };
+    let Some(fence) = TheirFence::read(&fence, &mut next) else {
+        return ExitCode::from(NOT_RUNNABLE);
+    };
     let (Some(dir), Some(program), Some(name)) = (next(), next(), next()) else {
         return ExitCode::from(NOT_RUNNABLE);
     };
@@ -38,12 +42,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             reset_signals();
             restore_file_limit(&files);
             close_inherited_on_exec();
-            if fence == KEEPS_USER && !keep_user() {
-                let text = "the kernel does not keep it from becoming another user".to_owned();
-                Reason { text, code: NOT_RUNNABLE }
-            } else {
-                become_program(Path::new(&dir), Path::new(&program), &name, arguments)
-            }
+            become_program(&fence, Path::new(&dir), (Path::new(&program), &name), arguments)
         }
         Err(error) => Reason {
             text: format!("cannot be tied to the server: {}", in_words(&error)),
@@ -53,6 +52,43 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // A server that has gone does not read it.
     io::stderr().write_all(marked_line(&token, &reason.text).as_bytes()).ok();
     ExitCode::from(reason.code)
+}
+
+/// What the program is kept from.
+enum TheirFence {
+    Off,
+    Usual,
+    Sandbox(fence::Spec),
+}
+
+impl TheirFence {
+    /// Reads it: a word, or a number of words that follow.
+    fn read(first: &OsStr, next: &mut impl FnMut() -> Option<OsString>) -> Option<Self> {
+        let word = first.to_str()?;
+        Some(match word.parse::<usize>() {
+            Ok(count) => Self::Sandbox(fence::read((0..count).map_while(|_| next()))?),
+            Err(_) if word == KEEPS_USER => Self::Usual,
+            Err(_) => Self::Off,
+        })
+    }
+
+    /// Raises it around this process.
+    fn raise(&self) -> Result<(), String> {
+        if matches!(self, Self::Off) {
+            return Ok(());
+        }
+        if !keep_user() {
+            return Err("the kernel does not keep it from becoming another user".to_owned());
+        }
+        match self {
+            Self::Sandbox(spec) => {
+                let laid = fence::lay(spec).map_err(|error| fence::why_none(None, &error))?;
+                let gap = |gap| fence::why_none(Some(gap), &io::Error::last_os_error());
+                laid.raise().map_err(gap)
+            }
+            Self::Off | Self::Usual => Ok(()),
+        }
+    }
 }
 
 /// Why the program cannot be run.
@@ -78,13 +114,17 @@ fn die_with(server: &OsStr) -> io::Result<()> {
 }
 
 fn become_program(
+    fence: &TheirFence,
     dir: &Path,
-    program: &Path,
-    name: &OsStr,
+    (program, name): (&Path, &OsStr),
     arguments: impl Iterator<Item = OsString>,
 ) -> Reason {
     if let Err(error) = std::env::set_current_dir(dir) {
         let text = format!("cannot enter the directory `{}`: {}", dir.display(), in_words(&error));
+        return Reason { text, code: NOT_RUNNABLE };
+    }
+    if let Err(why) = fence.raise() {
+        let text = format!("cannot keep `{}` in its fence: {why}", program.display());
         return Reason { text, code: NOT_RUNNABLE };
     }
     let error = command(program).arg0(name).args(arguments).exec();

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -25,6 +26,7 @@ use super::ending::watched;
 use super::guard::Guard;
 use super::own::{self, Token};
 use super::process::Process;
+use super::scratch::ScratchDir;
 use crate::config::LaunchSettings;
 
 /// Our ends of a worker's streams, non-blocking.
@@ -48,12 +50,19 @@ pub struct Streams {
 /// its stderr says why (`stderr::LastWords::explain`).
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
     let (theirs, streams) = open_streams(launch.tty)?;
-    let child = own::new_child(guard.binary(), launch, &streams.token, &theirs)?;
+    let scratch = scratch_for(launch)?;
+    let child =
+        own::new_child(guard.binary(), launch, &streams.token, &theirs, scratch.as_deref())?;
     let id = guard.register(|| child.begin())?;
     // Our copies of the worker's ends must go, or we would never see the end of its output.
     drop(theirs);
-    let process = Process::adopt(id, guard)?;
+    let process = Process::adopt(id, guard, scratch)?;
     Ok((process, streams))
+}
+
+/// Makes the directory of temporary files of a program in a sandbox.
+pub(super) fn scratch_for(launch: &LaunchSettings) -> io::Result<Option<Arc<ScratchDir>>> {
+    launch.fence.sandbox().map(|_| ScratchDir::make().map(Arc::new)).transpose()
 }
 
 /// Makes the streams of a worker that is about to be made.

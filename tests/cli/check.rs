@@ -375,3 +375,19 @@ fn a_program_that_loses_its_privilege_is_told_with_the_way_out() {
     let said = room.run(&["check", "--sandbox=false", "--", "./become"]);
     assert!(!said.contains("set-uid"), "{said}");
 }
+
+#[test]
+fn a_program_that_works_without_its_sandbox_only_is_told_so() {
+    let outside = format!("outside-{}", std::process::id());
+    let room = Room::new();
+    let path = room.dir.parent().expect("it is in one").join(&outside);
+    std::fs::write(&path, "x\n").expect("a file can be written");
+    let script = format!("read -r x < ../{outside} || exit 3; exec cat");
+    let pool = format!("command = [\"sh\", \"-c\", \"{script}\"]\nsandbox = true");
+    let said = checked(room, &pool);
+    std::fs::remove_file(path).expect("it is ours");
+    if said.contains("no Landlock") {
+        return;
+    }
+    says(&said, 2, &["exit code", "note: pool `it` works without its sandbox", "read = ["]);
+}

@@ -19,7 +19,7 @@ use self::response::is_not_http;
 use super::{FAILED, REFUSED, complain_with_hint};
 use crate::admin::key::{find_key, known_addresses};
 use crate::config::flags::ServerArguments;
-use crate::config::launch::reason;
+use crate::config::problem::reason;
 
 pub(super) use self::address::AdminAddress;
 pub(super) use self::response::AdminResponse;

@@ -126,10 +126,13 @@ pub struct PoolFile {
     pub env_file: Option<String>,
     /// Do not pass on the environment of the server; the program gets only what is added to it.
     pub clear_env: bool,
-    /// Whether workers are kept from more than usual. If absent: a program that is set-uid does not
-    /// become another user, and leaves no core file. `false` allows both.
+    /// Whether workers are fenced in: `true`, or a table with what they may do besides. In a sandbox a
+    /// program reads the system (`/usr`, `/etc` and others), its own installation and `dir`, writes
+    /// only temporary files of its own (`TMPDIR`), and has no network. Needs Landlock (Linux 5.13).
+    /// If absent: a program that is set-uid does not become another user, and leaves no core file.
+    /// `false` allows both.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<bool>,
+    pub sandbox: Option<SandboxFile>,
     /// The directory that the program runs in, relative to this file.
     pub dir: String,
     /// How long a worker may take to exit after SIGTERM; then it gets SIGKILL.
@@ -176,6 +179,37 @@ pub struct PoolFile {
     /// logged; only where each answer says whose it is (`tag`, `echo`, `json-id`). With `json-id`,
     /// what is no JSON object is dropped in any case.
     pub stray: StrayText,
+}
+
+/// A switch, or what a program in a sandbox may do besides.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum SandboxFile {
+    /// Fence it in, or do not.
+    Switch(bool),
+    /// Fence it in, and allow this.
+    Table(SandboxTable),
+}
+
+/// What a program in a sandbox may do besides.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxTable {
+    /// Files and directories that it may read and execute, relative to this file.
+    pub read: Vec<String>,
+    /// Files and directories that it may read, execute and write, relative to this file. If there is
+    /// none, it writes no file of more than 1 GiB.
+    pub write: Vec<String>,
+    /// It may use the network, and sockets in files.
+    pub network: bool,
+    /// Most memory of each of its processes, as the kernel counts data (`RLIMIT_DATA`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+    /// Most processes and threads of the server's user, all together (`RLIMIT_NPROC`); root has no
+    /// such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub processes: Option<u64>,
 }
 
 /// Which member of a JSON object holds the id of a call.

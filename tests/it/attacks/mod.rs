@@ -1,5 +1,7 @@
 //! What a worker may do to its server.
 
+mod sandbox;
+
 use crate::support::{Plan, Server, passed_over, shell};
 
 /// The attacks that `on_server.py` knows, all of which are refused.

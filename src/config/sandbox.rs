@@ -1,0 +1,125 @@
+//! Makes of the key `sandbox` what a program may do.
+//!
+//! Looks into the file system, as `launch` does: what is not there needs no rule.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::fence::{Fence, Sandbox};
+use super::file::{PoolFile, SandboxFile, SandboxTable};
+use super::problem::{Problem, reason};
+use super::tree::{KeyPath, Places};
+
+/// What every program may read: the system, and no data of users.
+const SYSTEM: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/proc", "/sys"];
+
+/// The names of directories whose programs have their libraries beside them.
+const OF_PROGRAMS: [&str; 3] = ["bin", "sbin", "shims"];
+
+/// The program that is fenced, and where it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Fenced<'a> {
+    /// The absolute path of the program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [String],
+    /// The absolute directory that it runs in.
+    pub dir: &'a Path,
+    /// The absolute directory of the configuration.
+    pub base: &'a Path,
+    /// Files that it must not read unless they are in `dir`: the configuration and its secrets.
+    pub hidden: &'a [PathBuf],
+}
+
+/// Returns what a program is kept from.
+///
+/// # Errors
+///
+/// A path is named that is not there.
+pub fn fence(
+    pool: &PoolFile,
+    path: &KeyPath,
+    places: &Places,
+    fenced: Fenced<'_>,
+) -> Result<Fence, Vec<Problem>> {
+    let plain = SandboxTable::default();
+    let table = match &pool.sandbox {
+        None => return Ok(Fence::Usual),
+        Some(SandboxFile::Switch(false)) => return Ok(Fence::Off),
+        Some(SandboxFile::Switch(true)) => &plain,
+        Some(SandboxFile::Table(table)) => table,
+    };
+    let mut problems = Vec::new();
+    let mut named = |key: &str, paths: &[String]| {
+        let found = paths.iter().enumerate().filter_map(|(index, text)| {
+            let named = fenced.base.join(text);
+            let found = named.canonicalize();
+            if let Err(error) = &found {
+                let place = places.value(&path.key("sandbox").key(key).index(index));
+                let why = reason(error);
+                let message = format!("`{}` cannot be allowed: {why}", named.display());
+                let hint = "name what is there, relative to this file";
+                problems.push(Problem::new(place, message).hint(hint));
+            }
+            found.ok()
+        });
+        found.collect::<Vec<_>>()
+    };
+    let (read, write) = (named("read", &table.read), named("write", &table.write));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let system = SYSTEM.iter().map(PathBuf::from).chain(homes(fenced.program));
+    let here = std::iter::once(fenced.dir.to_owned());
+    Ok(Fence::Sandbox(Arc::new(Sandbox {
+        system: system.chain(files_of(fenced)).collect(),
+        hidden: fenced.hidden.to_owned(),
+        read: here.chain(read).collect(),
+        write,
+        network: table.network,
+        memory: table.memory.map(|size| size.0),
+        processes: table.processes,
+    })))
+}
+
+/// Where a program and its libraries are: itself, or all that it was installed with. A link, as in a
+/// virtual environment, leads to a second place.
+fn homes(program: &Path) -> impl Iterator<Item = PathBuf> {
+    let target = program.canonicalize().ok();
+    [Some(program.to_owned()), target].into_iter().flatten().map(|program| home(&program))
+}
+
+fn home(program: &Path) -> PathBuf {
+    let beside = program.parent().filter(|parent| {
+        parent.file_name().is_some_and(|name| OF_PROGRAMS.iter().any(|known| name == *known))
+    });
+    let user = std::env::var_os("HOME").map(PathBuf::from);
+    // `~/bin` has no libraries beside it, but all that the user has.
+    let is_installation = |home: &&Path| home.parent().is_some() && user.as_deref() != Some(*home);
+    let home = beside.and_then(Path::parent).filter(is_installation);
+    home.or(beside).unwrap_or(program).to_owned()
+}
+
+/// The files that a command names.
+fn files_of(fenced: Fenced<'_>) -> impl Iterator<Item = PathBuf> {
+    let named = fenced.arguments.iter().map(|word| fenced.dir.join(word));
+    named.filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_installed_where_its_libraries_are() {
+        for (program, expected) in [
+            ("/srv/app/.venv/bin/python", "/srv/app/.venv"),
+            ("/opt/tool/sbin/tool", "/opt/tool"),
+            ("/srv/app/tool", "/srv/app/tool"),
+            ("/bin/cat", "/bin"),
+        ] {
+            assert_eq!(home(Path::new(program)), Path::new(expected), "{program}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Which system calls a program may make: a filter that the kernel runs for each.
+
+use std::io;
+
+use super::spec::Spec;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_003E);
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_00B7);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCHITECTURE: Option<u32> = None;
+
+/// From this number on, calls on `x86_64` are those of programs with short pointers, which are the
+/// others under another number.
+const SHORT_POINTERS: u32 = 0x4000_0000;
+
+/// Where the kernel puts what a filter looks at.
+const NUMBER: u32 = 0;
+const ARCHITECTURE_AT: u32 = 4;
+const fn argument(index: u32) -> u32 {
+    // The lower half, on the two processors above.
+    16 + 8 * index
+}
+
+const LOAD: u16 = 0x20;
+const IF_EQUAL: u16 = 0x15;
+const IF_LEAST: u16 = 0x35;
+const IF_ANY_BIT: u16 = 0x45;
+const AND: u16 = 0x54;
+const RETURN: u16 = 0x06;
+
+const ALLOW: u32 = 0x7FFF_0000;
+const fn fail(error: i32) -> u32 {
+    0x0005_0000 | error.cast_unsigned()
+}
+
+/// Calls that only rule the machine, look into other processes, or have had many holes.
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_init_module,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pivot_root,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setns,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+];
+
+/// Calls that libraries try first and do without: another error would end them.
+const MISSING: &[libc::c_long] = &[
+    // Its flags are in memory, which a filter cannot read. `clone` takes its place.
+    libc::SYS_clone3,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+];
+
+/// Flags of `clone` that make a namespace.
+const NAMESPACES: u32 = (libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWUTS)
+    .cast_unsigned();
+
+/// Writes into a terminal as if somebody had typed it.
+const TYPE_INTO_TERMINAL: [u32; 2] = [0x5412, 0x541C];
+
+/// A filter of system calls.
+#[derive(Debug)]
+pub(super) struct Filter(Vec<libc::sock_filter>);
+
+impl Filter {
+    pub(super) fn new(spec: &Spec) -> io::Result<Self> {
+        match ARCHITECTURE {
+            Some(architecture) => Ok(Self(filter(spec, architecture))),
+            None => Err(io::Error::other("system calls are not filtered on this processor")),
+        }
+    }
+
+    /// Installs it for this process and its descendants. Must come after `no_new_privs`. Returns false
+    /// if the kernel refuses.
+    #[expect(unsafe_code, reason = "there is no safe call")]
+    pub(super) fn install(&self) -> bool {
+        let program =
+            libc::sock_fprog { len: self.0.len() as u16, filter: self.0.as_ptr().cast_mut() };
+        // SAFETY: the kernel copies the filter, whose length is right, and writes nothing.
+        unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+                == 0
+        }
+    }
+}
+
+fn filter(spec: &Spec, architecture: u32) -> Vec<libc::sock_filter> {
+    let mut filter = vec![
+        step(LOAD, ARCHITECTURE_AT),
+        branch(IF_EQUAL, architecture, 1, 0),
+        step(RETURN, fail(libc::EPERM)),
+        step(LOAD, NUMBER),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        filter.extend([branch(IF_LEAST, SHORT_POINTERS, 0, 1), step(RETURN, fail(libc::EPERM))]);
+    }
+    let mut answer = |call: libc::c_long, error| {
+        filter.extend([branch(IF_EQUAL, number(call), 0, 1), step(RETURN, fail(error))]);
+    };
+    for call in REFUSED {
+        answer(*call, libc::EPERM);
+    }
+    for call in MISSING {
+        answer(*call, libc::ENOSYS);
+    }
+    if !spec.network {
+        answer(libc::SYS_socket, libc::EACCES);
+        // Pairs of streams reach nobody else; a socket for datagrams can send to any file.
+        filter.extend([
+            branch(IF_EQUAL, number(libc::SYS_socketpair), 0, 5),
+            step(LOAD, argument(1)),
+            step(AND, 0xF),
+            branch(IF_EQUAL, libc::SOCK_DGRAM.cast_unsigned(), 0, 1),
+            step(RETURN, fail(libc::EACCES)),
+            step(RETURN, ALLOW),
+        ]);
+    }
+    filter.extend([
+        branch(IF_EQUAL, number(libc::SYS_clone), 0, 4),
+        step(LOAD, argument(0)),
+        branch(IF_ANY_BIT, NAMESPACES, 0, 1),
+        step(RETURN, fail(libc::EPERM)),
+        step(RETURN, ALLOW),
+        branch(IF_EQUAL, number(libc::SYS_ioctl), 0, 5),
+        step(LOAD, argument(1)),
+        branch(IF_EQUAL, TYPE_INTO_TERMINAL[0], 1, 0),
+        branch(IF_EQUAL, TYPE_INTO_TERMINAL[1], 0, 1),
+        step(RETURN, fail(libc::EPERM)),
+        step(RETURN, ALLOW),
+        step(RETURN, ALLOW),
+    ]);
+    filter
+}
+
+fn number(call: libc::c_long) -> u32 {
+    call as u32
+}
+
+fn step(code: u16, value: u32) -> libc::sock_filter {
+    libc::sock_filter { code, jt: 0, jf: 0, k: value }
+}
+
+/// Skips `then` steps if the condition holds, else `otherwise`.
+fn branch(code: u16, value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
+    libc::sock_filter { code, jt: then, jf: otherwise, k: value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARCHITECTURE: u32 = 7;
+
+    /// Runs the filter as the kernel does.
+    fn answer(network: bool, architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+        let spec = Spec { network, ..Spec::default() };
+        let filter = filter(&spec, ARCHITECTURE);
+        let (mut at, mut held) = (0, 0);
+        loop {
+            let libc::sock_filter { code, jt, jf, k } = filter[at];
+            at += 1;
+            let mut skip = |holds: bool| at += usize::from(if holds { jt } else { jf });
+            match code {
+                LOAD if k == NUMBER => held = number,
+                LOAD if k == ARCHITECTURE_AT => held = architecture,
+                LOAD => held = arguments[(k as usize - 16) / 8] as u32,
+                AND => held &= k,
+                IF_EQUAL => skip(held == k),
+                IF_LEAST => skip(held >= k),
+                IF_ANY_BIT => skip(held & k != 0),
+                RETURN => return k,
+                _ => unreachable!("{code}"),
+            }
+        }
+    }
+
+    fn of(network: bool, call: libc::c_long, arguments: [u64; 3]) -> u32 {
+        answer(network, ARCHITECTURE, number(call), arguments)
+    }
+
+    #[test]
+    fn each_call_has_its_answer() {
+        let none = [0; 3];
+        for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_execve, libc::SYS_futex] {
+            assert_eq!(of(false, call, none), ALLOW, "{call}");
+        }
+        for call in REFUSED {
+            assert_eq!(of(true, *call, none), fail(libc::EPERM), "{call}");
+        }
+        for call in MISSING {
+            assert_eq!(of(true, *call, none), fail(libc::ENOSYS), "{call}");
+        }
+        assert_eq!(of(false, libc::SYS_socket, none), fail(libc::EACCES));
+        assert_eq!(of(true, libc::SYS_socket, none), ALLOW);
+    }
+
+    #[test]
+    fn arguments_decide_where_they_must() {
+        let pair = |kind: i32| of(false, libc::SYS_socketpair, [1, kind as u64, 0]);
+        assert_eq!(pair(libc::SOCK_STREAM | libc::SOCK_CLOEXEC), ALLOW);
+        assert_eq!(pair(libc::SOCK_SEQPACKET), ALLOW);
+        assert_eq!(pair(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC), fail(libc::EACCES));
+        let clone = |flags: i32| of(false, libc::SYS_clone, [flags as u64, 0, 0]);
+        assert_eq!(clone(libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD), ALLOW);
+        assert_eq!(clone(libc::CLONE_NEWUSER | libc::SIGCHLD), fail(libc::EPERM));
+        assert_eq!(clone(libc::CLONE_NEWNET), fail(libc::EPERM));
+        let control = |request| of(false, libc::SYS_ioctl, [0, request, 0]);
+        assert_eq!(control(0x5401), ALLOW);
+        assert_eq!((control(0x5412), control(0x541C)), (fail(libc::EPERM), fail(libc::EPERM)));
+    }
+
+    #[test]
+    fn numbers_of_other_processors_are_refused() {
+        assert_eq!(answer(true, ARCHITECTURE + 1, 0, [0; 3]), fail(libc::EPERM));
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(answer(true, ARCHITECTURE, SHORT_POINTERS, [0; 3]), fail(libc::EPERM));
+    }
+}

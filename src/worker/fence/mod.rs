@@ -1,0 +1,103 @@
+//! The fence around a program in a sandbox, which is raised just before a process becomes the program.
+//! All that the program starts is inside, too.
+//!
+//! Landlock says which files it may use (`landlock`), a filter which system calls (`filter`). Neither
+//! needs a privilege, and neither can be taken down again. What they need is laid out before, because
+//! the child that raises the fence shares the memory of the server (`child`).
+
+mod filter;
+mod landlock;
+mod spec;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Resource, getrlimit};
+
+pub(super) use spec::{Spec, read, words};
+
+/// A fence that is ready to be raised.
+#[derive(Debug)]
+pub(super) struct LaidFence {
+    limits: Vec<(libc::__rlimit_resource_t, libc::rlimit)>,
+    rules: OwnedFd,
+    filter: filter::Filter,
+}
+
+/// Which part of a fence could not be raised; the error is in `errno`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FenceGap {
+    Limits,
+    Capabilities,
+    Files,
+    Calls,
+}
+
+/// Lays out a fence.
+pub(super) fn lay(spec: &Spec) -> io::Result<LaidFence> {
+    let limits = [
+        (libc::RLIMIT_CORE, Resource::Core, Some(0)),
+        (libc::RLIMIT_DATA, Resource::Data, spec.memory),
+        (libc::RLIMIT_NPROC, Resource::Nproc, spec.processes),
+        (libc::RLIMIT_FSIZE, Resource::Fsize, spec.file),
+    ];
+    let limits = limits.into_iter().filter_map(|(number, resource, most)| {
+        // A limit that is lower already cannot be raised.
+        let most = getrlimit(resource).maximum.map_or(most?, |now| now.min(most.unwrap_or(now)));
+        Some((number, libc::rlimit { rlim_cur: most, rlim_max: most }))
+    });
+    let (rules, filter) = (landlock::rules(spec)?, filter::Filter::new(spec)?);
+    Ok(LaidFence { limits: limits.collect(), rules, filter })
+}
+
+impl LaidFence {
+    /// Keeps this process within the fence from now on. Must come after `no_new_privs`. Makes system
+    /// calls and does nothing else, so that a child that shares the memory of the server may call it.
+    #[expect(unsafe_code, reason = "no safe call sets this limit for libc's numbers")]
+    pub(super) fn raise(&self) -> Result<(), FenceGap> {
+        for (resource, limit) in &self.limits {
+            // SAFETY: it changes a limit of this process.
+            if unsafe { libc::setrlimit(*resource, limit) } != 0 {
+                return Err(FenceGap::Limits);
+            }
+        }
+        if !drop_capabilities() {
+            return Err(FenceGap::Capabilities);
+        }
+        if !landlock::enforce(&self.rules) {
+            return Err(FenceGap::Files);
+        }
+        if self.filter.install() { Ok(()) } else { Err(FenceGap::Calls) }
+    }
+}
+
+/// Gives up what root may do beyond others, for good: nothing is gained again with `no_new_privs`.
+#[expect(unsafe_code, reason = "the safe call is about threads of a library")]
+fn drop_capabilities() -> bool {
+    #[repr(C)]
+    struct CapabilityHead {
+        version: u32,
+        process: libc::c_int,
+    }
+    // The third version of the interface, which has two words for each of three sets.
+    let head = CapabilityHead { version: 0x2008_0522, process: 0 };
+    let none = [0_u32; 6];
+    // SAFETY: the kernel reads a head and the sets that this version has.
+    unsafe { libc::syscall(libc::SYS_capset, &raw const head, &raw const none) == 0 }
+}
+
+/// Says why a fence cannot be laid, or has a gap.
+pub(super) fn why_none(gap: Option<FenceGap>, error: &io::Error) -> String {
+    match (gap, error.raw_os_error()) {
+        (None, Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
+            "this kernel has no Landlock, which `sandbox` needs: it takes Linux 5.13 or later, with \
+             `landlock` among the modules of `lsm=`"
+                .to_owned()
+        }
+        (None, _) => format!("its rules are refused: {error}"),
+        (Some(FenceGap::Limits), _) => format!("a limit cannot be set: {error}"),
+        (Some(FenceGap::Capabilities), _) => format!("it keeps its capabilities: {error}"),
+        (Some(FenceGap::Files), _) => format!("Landlock cannot be used: {error}"),
+        (Some(FenceGap::Calls), _) => format!("system calls cannot be filtered: {error}"),
+    }
+}

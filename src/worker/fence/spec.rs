@@ -1,0 +1,156 @@
+//! How the server tells the shim what a program in a sandbox may do: one argument for each thing.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::Sandbox;
+
+/// What a program may do, as its shim is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::worker) struct Spec {
+    pub(super) read: Vec<PathBuf>,
+    pub(super) list: Vec<PathBuf>,
+    pub(super) write: Vec<PathBuf>,
+    pub(super) network: bool,
+    pub(super) memory: Option<u64>,
+    pub(super) processes: Option<u64>,
+    pub(super) file: Option<u64>,
+}
+
+/// Writes what a program may do that has this directory for its temporary files. `binary` is our own,
+/// which must still run inside to say why a program does not.
+pub(in crate::worker) fn words(
+    sandbox: &Sandbox,
+    temporary: &Path,
+    binary: &Path,
+) -> Vec<OsString> {
+    let mut words = Vec::new();
+    let mut put = |name: &str, value: &OsStr| {
+        let mut word = OsString::from(name);
+        word.push(value);
+        words.push(word);
+    };
+    let mut around = Around::default();
+    sandbox.system.iter().for_each(|root| around.allow(root, &sandbox.hidden));
+    around.read.iter().chain(&sandbox.read).for_each(|path| put("read=", path.as_os_str()));
+    if let Ok(binary) = binary.canonicalize() {
+        put("read=", binary.as_os_str());
+    }
+    around.list.iter().for_each(|path| put("list=", path.as_os_str()));
+    put("write=", temporary.as_os_str());
+    sandbox.write.iter().for_each(|path| put("write=", path.as_os_str()));
+    if sandbox.network {
+        put("network", OsStr::new(""));
+    }
+    let numbers = [
+        ("memory=", sandbox.memory.map(|size| size.0)),
+        ("processes=", sandbox.processes),
+        ("file=", sandbox.file_most().map(|size| size.0)),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            put(name, OsStr::new(&number.to_string()));
+        }
+    }
+    words
+}
+
+/// What may be read around files that are hidden.
+#[derive(Debug, Default)]
+struct Around {
+    read: Vec<PathBuf>,
+    /// Directories whose names may be listed, and no more.
+    list: Vec<PathBuf>,
+}
+
+impl Around {
+    /// Allows reading all below a path, except these files. A rule cannot take back what another
+    /// allows, so each directory on the way to them is taken apart.
+    fn allow(&mut self, root: &Path, hidden: &[PathBuf]) {
+        let real = if hidden.is_empty() { None } else { root.canonicalize().ok() };
+        let real = real.filter(|real| hidden.iter().any(|file| file.starts_with(real)));
+        let Some(real) = real else {
+            self.read.push(root.to_owned());
+            return;
+        };
+        if hidden.contains(&real) {
+            return;
+        }
+        for entry in std::fs::read_dir(&real).into_iter().flatten().flatten() {
+            self.allow(&entry.path(), hidden);
+        }
+        self.list.push(root.to_owned());
+    }
+}
+
+/// Reads what a program may do; `None`: a word has no meaning.
+pub(in crate::worker) fn read(words: impl Iterator<Item = OsString>) -> Option<Spec> {
+    let mut spec = Spec::default();
+    for word in words {
+        let bytes = word.as_bytes();
+        let split = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+        let value = bytes.get(split + 1..).unwrap_or_default();
+        let path = || PathBuf::from(OsString::from_vec(value.to_vec()));
+        let number = || std::str::from_utf8(value).ok()?.parse().ok();
+        match &bytes[..split] {
+            b"read" => spec.read.push(path()),
+            b"list" => spec.list.push(path()),
+            b"write" => spec.write.push(path()),
+            b"network" => spec.network = true,
+            b"memory" => spec.memory = Some(number()?),
+            b"processes" => spec.processes = Some(number()?),
+            b"file" => spec.file = Some(number()?),
+            _ => return None,
+        }
+    }
+    Some(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ByteSize;
+
+    #[test]
+    fn what_is_written_is_read_again_whatever_a_path_holds() {
+        let odd = PathBuf::from(OsString::from_vec(b"/a=b\n\xff ".to_vec()));
+        let sandbox = Sandbox {
+            system: vec!["/usr".into()],
+            hidden: vec![],
+            read: vec![odd.clone()],
+            write: vec![odd.clone()],
+            network: true,
+            memory: Some(ByteSize(7)),
+            processes: Some(3),
+        };
+        let expected = Spec {
+            read: vec!["/usr".into(), odd.clone()],
+            list: vec![],
+            write: vec!["/tmp/x".into(), odd],
+            network: true,
+            memory: Some(7),
+            processes: Some(3),
+            file: None,
+        };
+        assert_eq!(
+            read(words(&sandbox, Path::new("/tmp/x"), Path::new("/no")).into_iter()),
+            Some(expected)
+        );
+        let plain = words(&Sandbox::default(), Path::new("/t"), Path::new("/no"));
+        assert_eq!(plain, ["write=/t", "file=1073741824"]);
+        for wrong in ["", "raed=/usr", "memory=", "memory=-1", "processes=x"] {
+            assert_eq!(read(std::iter::once(OsString::from(wrong))), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_file_takes_its_directories_apart() {
+        let mut around = Around::default();
+        around.allow(Path::new("/etc"), &["/etc/passwd".into()]);
+        assert_eq!(around.list, [Path::new("/etc")]);
+        assert!(around.read.iter().any(|path| path.ends_with("group")), "{around:?}");
+        assert!(!around.read.iter().any(|path| path.ends_with("passwd")), "{around:?}");
+        assert!(!around.read.contains(&"/etc".into()));
+    }
+}
