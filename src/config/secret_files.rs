@@ -2,14 +2,13 @@
 //!
 //! A configuration names them by place, so that it can be shown to others and kept with its program.
 
-use std::io::Read as _;
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
 use super::file::{File, SecretFile, SecretPlace};
-use super::problem::{Problem, Warning, reason};
+use super::problem::{Problem, Warning};
+use super::regular::read_regular;
 use super::secret::{CREDENTIALS, Secret};
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};
@@ -155,8 +154,9 @@ impl SecretReader<'_> {
         self.found.files.look(file.to_owned());
         let read = read_file(file);
         match read {
-            Ok((text, mode)) => {
-                if mode & 0o004 != 0 {
+            Ok(text) => {
+                let is_open = |about: Metadata| about.permissions().mode() & 0o004 != 0;
+                if std::fs::metadata(file).is_ok_and(is_open) {
                     let message =
                         format!("every user of this machine can read `{shown}` (`{path}`)");
                     let hint = format!("chmod o-r {shown}");
@@ -179,25 +179,10 @@ impl SecretReader<'_> {
     }
 }
 
-/// Reads a file, or says why it holds no secret. Returns its mode with the text.
-fn read_file(path: &Path) -> Result<(String, u32), String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {}", reason(&error));
-    // Opening a pipe would wait for its writer.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened =
-        rustix::fs::open(path, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
-    let file = std::fs::File::from(opened);
-    let about = file.metadata().map_err(cannot)?;
-    if !about.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(SECRET_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > SECRET_MAX {
-        return Err("is larger than 64 KiB".to_owned());
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    Ok((text, about.permissions().mode()))
+/// Reads a file, or says why it holds no secret.
+fn read_file(path: &Path) -> Result<String, String> {
+    let bytes = read_regular(path, SECRET_MAX).map_err(|why| format!("cannot be read: {why}"))?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
 /// Reads a line of an `env_file`; `None`: it sets nothing. Never quotes the line.

@@ -88,7 +88,7 @@ impl ForkServer {
         let stderr = non_blocking(stderr, Interest::READABLE)?;
         let stdout = their_stderr.try_clone()?;
         let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
-        let scratch = scratch_for(launch)?;
+        let scratch = scratch_for(launch, guard)?;
         let child = own::new_child(guard.binary(), launch, &token, &theirs, scratch.as_deref())?;
         let id = guard.register(|| child.begin())?;
         drop(theirs);

@@ -2,12 +2,15 @@
 //!
 //! The kernel kills a worker when the server dies, but not the processes that the worker started.
 //! So a second process of our own binary reads from a pipe. The server writes one line to it for
-//! each change: `+PID` when a worker was started, `-PID` before it is reaped. When the pipe ends,
-//! for whatever reason the server ended, the guard kills every group that is left on its list.
+//! each change: `+PID` when a worker was started, `-PID` before it is reaped; and `>PATH` when a directory
+//! of temporary files was made, `<PATH` when it was removed. When the pipe ends, for whatever reason
+//! the server ended, the guard kills every group and removes every directory that is left on its list.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +30,10 @@ use super::shim;
 /// How long to wait before the next guard is watched, so that one that cannot live is not started
 /// without pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often, and with which pause, the guard tries to remove a directory.
+const REMOVALS: usize = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The server's connection to its guard process, and its list of the children that are workers.
 ///
@@ -48,8 +55,15 @@ struct Shared {
 #[derive(Debug)]
 struct GuardState {
     connection: Option<Connection>,
-    groups: HashSet<Pid>,
+    left: LeftBehind,
     forks: OpenForks,
+}
+
+/// What must go with the server.
+#[derive(Debug, Default)]
+struct LeftBehind {
+    groups: HashSet<Pid>,
+    scratch: BTreeSet<PathBuf>,
 }
 
 /// The forks whose worker is not on the list yet, and the ended children that may be theirs.
@@ -83,8 +97,8 @@ impl Guard {
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
         let connection = Connection::start(&binary)?;
-        let (groups, forks) = (HashSet::new(), OpenForks::default());
-        let state = Mutex::new(GuardState { connection: Some(connection), groups, forks });
+        let (left, forks) = (LeftBehind::default(), OpenForks::default());
+        let state = Mutex::new(GuardState { connection: Some(connection), left, forks });
         Ok(Self { shared: Arc::new(Shared { binary, state, fork_over: Notify::new() }) })
     }
 
@@ -139,9 +153,9 @@ impl Guard {
     pub(super) fn register(&self, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
         let mut state = self.lock();
         let id = start()?;
-        state.groups.insert(id);
+        state.left.groups.insert(id);
         state.forks.ended.remove(&id);
-        self.tell(&mut state, '+', id);
+        self.tell(&mut state, &line('+', id));
         Ok(id)
     }
 
@@ -160,15 +174,15 @@ impl Guard {
 
     /// Returns true if this child is on the list.
     pub(super) fn knows(&self, id: Pid) -> bool {
-        self.lock().groups.contains(&id)
+        self.lock().left.groups.contains(&id)
     }
 
     /// Takes a group off the list and reaps its leader with `reap`. The kernel may give the id to
     /// another process afterwards.
     pub(super) fn release<T>(&self, id: Pid, reap: impl FnOnce() -> T) -> T {
         let mut state = self.lock();
-        state.groups.remove(&id);
-        self.tell(&mut state, '-', id);
+        state.left.groups.remove(&id);
+        self.tell(&mut state, &line('-', id));
         reap()
     }
 
@@ -177,7 +191,7 @@ impl Guard {
     pub(super) fn reap_stranger(&self, id: Pid) -> bool {
         let mut state = self.lock();
         let guard = state.connection.as_ref().map(|connection| Pid::from_child(&connection.child));
-        if guard == Some(id) || state.groups.contains(&id) {
+        if guard == Some(id) || state.left.groups.contains(&id) {
             return false;
         }
         if !has_ended(id) || state.forks.may_have_made(id) {
@@ -187,6 +201,23 @@ impl Guard {
         matches!(waitid(WaitId::Pid(id), options), Ok(Some(_)))
     }
 
+    /// Notes a directory that must go with the server. A path that is no line is left to the server.
+    pub(super) fn note_scratch(&self, path: &Path) {
+        if !path.as_os_str().as_bytes().contains(&b'\n') {
+            let mut state = self.lock();
+            state.left.scratch.insert(path.to_owned());
+            self.tell(&mut state, &path_line(b'>', path));
+        }
+    }
+
+    /// Forgets a directory that was removed.
+    pub(super) fn forget_scratch(&self, path: &Path) {
+        let mut state = self.lock();
+        if state.left.scratch.remove(path) {
+            self.tell(&mut state, &path_line(b'<', path));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, GuardState> {
         // Each single step leaves the list consistent, so a panic of another thread does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,9 +225,9 @@ impl Guard {
 
     /// Tells the guard of one change. If it has died, starts another and tells that one the whole
     /// list.
-    fn tell(&self, state: &mut GuardState, sign: char, id: Pid) {
+    fn tell(&self, state: &mut GuardState, line: &[u8]) {
         if let Some(connection) = &state.connection {
-            let Err(error) = connection.write(sign, id) else { return };
+            let Err(error) = connection.write(line) else { return };
             self.replace(state, &error.to_string());
         } else {
             self.replace(state, "it could not be started before");
@@ -205,7 +236,7 @@ impl Guard {
 
     /// Starts another guard and tells it the whole list.
     fn replace(&self, state: &mut GuardState, why: &str) {
-        state.connection = match Connection::restart(self.binary(), &state.groups) {
+        state.connection = match Connection::restart(self.binary(), &state.left) {
             Ok(connection) => {
                 tracing::warn!(why, "the guard process was lost; another has started");
                 Some(connection)
@@ -263,16 +294,16 @@ impl Connection {
         Ok(Self { pipe, child })
     }
 
-    fn restart(binary: &Path, groups: &HashSet<Pid>) -> io::Result<Self> {
+    fn restart(binary: &Path, left: &LeftBehind) -> io::Result<Self> {
         let connection = Self::start(binary)?;
-        groups.iter().try_for_each(|group| connection.write('+', *group))?;
+        left.groups.iter().try_for_each(|group| connection.write(&line('+', *group)))?;
+        left.scratch.iter().try_for_each(|path| connection.write(&path_line(b'>', path)))?;
         Ok(connection)
     }
 
-    /// Writes one line. It is far shorter than `PIPE_BUF`, so the kernel writes all of it or none.
-    fn write(&self, sign: char, id: Pid) -> io::Result<()> {
-        let line = format!("{sign}{}\n", id.as_raw_pid());
-        rustix::io::retry_on_intr(|| rustix::io::write(&self.pipe, line.as_bytes()))?;
+    /// Writes one line. It is no longer than `PIPE_BUF`, so the kernel writes all of it or none.
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.pipe, line))?;
         Ok(())
     }
 }
@@ -293,28 +324,63 @@ pub fn main() -> ExitCode {
     rustix::thread::set_name(c"httpipe-guard").ok();
     shim::close_inherited();
     own::hide_memory();
-    let mut groups = HashSet::new();
-    for line in io::stdin().lock().lines() {
+    let mut left = LeftBehind::default();
+    for line in io::stdin().lock().split(b'\n') {
         // After a read error no further line can be trusted, so it counts as the end.
         let Ok(line) = line else { break };
-        note(&mut groups, &line);
+        note(&mut left, &line);
     }
-    for group in groups {
+    for group in left.groups {
         kill_process_group(group, Signal::KILL).ok();
+    }
+    for path in left.scratch {
+        remove(&path);
     }
     ExitCode::SUCCESS
 }
 
+/// Removes a directory. What a killed process was about to make may come into it meanwhile.
+#[expect(clippy::disallowed_methods, reason = "the guard has no runtime to block")]
+fn remove(path: &Path) {
+    for _ in 0..REMOVALS {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Writes a line about a group.
+fn line(sign: char, id: Pid) -> Vec<u8> {
+    format!("{sign}{}\n", id.as_raw_pid()).into_bytes()
+}
+
+/// Writes a line about a directory.
+fn path_line(sign: u8, path: &Path) -> Vec<u8> {
+    [&[sign], path.as_os_str().as_bytes(), b"\n"].concat()
+}
+
 /// Applies one line of the server to the list. Ignores lines that are no orders.
-fn note(groups: &mut HashSet<Pid>, line: &str) {
-    let Some((sign, number)) = line.split_at_checked(1) else { return };
-    // Group 1 is that of the system's first process, and 0 would mean our own.
-    let Some(id) = number.parse().ok().filter(|raw| *raw > 1).and_then(Pid::from_raw) else {
-        return;
-    };
+fn note(left: &mut LeftBehind, line: &[u8]) {
+    let Some((sign, rest)) = line.split_first() else { return };
+    let path = || Path::new(OsStr::from_bytes(rest));
     match sign {
-        "+" => groups.insert(id),
-        "-" => groups.remove(&id),
+        b'>' if path().is_absolute() => {
+            left.scratch.insert(path().to_owned());
+        }
+        b'<' => {
+            left.scratch.remove(path());
+        }
+        _ => {}
+    }
+    // Group 1 is that of the system's first process, and 0 would mean our own.
+    let number = std::str::from_utf8(rest).ok().and_then(|number| number.parse().ok());
+    let Some(id) = number.filter(|raw| *raw > 1).and_then(Pid::from_raw) else { return };
+    match sign {
+        b'+' => left.groups.insert(id),
+        b'-' => left.groups.remove(&id),
         _ => false,
     };
 }
@@ -324,11 +390,11 @@ mod tests {
     use super::*;
 
     fn groups_after(lines: &[&str]) -> Vec<i32> {
-        let mut groups = HashSet::new();
+        let mut left = LeftBehind::default();
         for line in lines {
-            note(&mut groups, line);
+            note(&mut left, line.as_bytes());
         }
-        let mut numbers: Vec<_> = groups.into_iter().map(Pid::as_raw_pid).collect();
+        let mut numbers: Vec<_> = left.groups.into_iter().map(Pid::as_raw_pid).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -337,6 +403,15 @@ mod tests {
     fn a_group_is_known_from_plus_to_minus() {
         assert_eq!(groups_after(&["+12", "+30"]), [12, 30]);
         assert_eq!(groups_after(&["+12", "+30", "-12"]), [30]);
+    }
+
+    #[test]
+    fn a_directory_is_known_until_it_is_removed() {
+        let mut left = LeftBehind::default();
+        for line in [">/tmp/a", ">/tmp/b", "</tmp/a", ">tmp", ">", "<"] {
+            note(&mut left, line.as_bytes());
+        }
+        assert_eq!(left.scratch, BTreeSet::from([PathBuf::from("/tmp/b")]));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Streams {
 /// its stderr says why (`stderr::LastWords::explain`).
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
     let (theirs, streams) = open_streams(launch.tty)?;
-    let scratch = scratch_for(launch)?;
+    let scratch = scratch_for(launch, guard)?;
     let child =
         own::new_child(guard.binary(), launch, &streams.token, &theirs, scratch.as_deref())?;
     let id = guard.register(|| child.begin())?;
@@ -61,8 +61,11 @@ pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Str
 }
 
 /// Makes the directory of temporary files of a program in a sandbox.
-pub(super) fn scratch_for(launch: &LaunchSettings) -> io::Result<Option<Arc<ScratchDir>>> {
-    launch.fence.sandbox().map(|_| ScratchDir::make().map(Arc::new)).transpose()
+pub(super) fn scratch_for(
+    launch: &LaunchSettings,
+    guard: &Guard,
+) -> io::Result<Option<Arc<ScratchDir>>> {
+    launch.fence.sandbox().map(|_| ScratchDir::make(guard).map(Arc::new)).transpose()
 }
 
 /// Makes the streams of a worker that is about to be made.

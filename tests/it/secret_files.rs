@@ -82,7 +82,7 @@ const FAULTS: [(&str, &str); 6] = [
     ("rm db.pw; mkdir db.pw", "is not a regular file"),
     (": > db.pw", "the secret is empty"),
     ("printf 'canary\\0' > db.pw", "the secret holds a NUL byte"),
-    ("head -c 70000 /dev/zero | tr '\\0' c > db.pw", "is larger than 64 KiB"),
+    ("head -c 70000 /dev/zero | tr '\\0' c > db.pw", "it has more than 65536 bytes"),
 ];
 
 #[test]

@@ -112,6 +112,19 @@ fn it_may_do_what_it_is_allowed_and_has_its_limits() {
     }
 }
 
+/// The guard outlives a server that is killed.
+#[test]
+fn no_temporary_files_are_left_by_a_server_that_is_killed() {
+    let Some(plan) = sandboxed("workers = 2\nsandbox = true") else { return };
+    let mut server = plan.start();
+    let dir = server.answers("os.mkdir(TMP + '/below') or TMP").body;
+    let is_there = || std::fs::exists(&dir).expect("it can be looked for");
+    assert!(is_there());
+    server.signal("KILL");
+    server.exit_code();
+    server.wait_until("its files are removed", |_| !is_there());
+}
+
 /// Programs, a question, and the answer.
 const COMMON: [(&str, &str, &str); 7] = [
     ("sh -c 'while read -r x; do echo $x | tr a-z A-Z; done'", "abc", "ABC"),
