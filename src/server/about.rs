@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::config::pool::ProgramSettings;
 use crate::config::words::shell_word;
-use crate::config::{CallSettings, LaunchSettings, PoolSettings, RouteAction, RouteSettings};
+use crate::config::{CallSettings, PoolSettings, RouteAction, RouteSettings};
 use crate::report::About;
 
 /// Describes a pool, whose place among the pools is `place`. Without `whole` nothing of its command
@@ -16,7 +17,7 @@ pub(super) fn about(
 ) -> About {
     let PoolSettings { program, rules, .. } = settings;
     About {
-        command: command(&program.launch, whole),
+        command: command(program, whole),
         framing: program.wire.framing.to_string(),
         matching: program.wire.matching.to_string(),
         least: rules.workers_least,
@@ -43,9 +44,15 @@ fn of(
     })
 }
 
-fn command(launch: &LaunchSettings, whole: bool) -> String {
-    if whole {
-        return launch.command_line();
+fn command(program: &ProgramSettings, whole: bool) -> String {
+    let ProgramSettings { launch, python, .. } = program;
+    match python {
+        // The arguments are the loop around the functions, which nobody has typed.
+        Some(python) if whole => {
+            return format!("{} {}", shell_word(&launch.name), shell_word(python.target.as_str()));
+        }
+        None if whole => return launch.command_line(),
+        _ => {}
     }
     let name = Path::new(&launch.name).file_name().unwrap_or_default().to_string_lossy();
     let more = if launch.arguments.is_empty() { "" } else { " …" };
@@ -58,11 +65,11 @@ mod tests {
 
     #[test]
     fn arguments_and_directories_are_told_to_operators_only() {
-        let mut launch = PoolSettings::for_tests().program.launch;
-        assert_eq!([true, false].map(|whole| command(&launch, whole)), ["cat", "cat"]);
-        launch.name = "/home/ann/my tool".to_owned();
-        launch.arguments = vec!["--key".to_owned(), "a b".to_owned()];
-        assert_eq!(command(&launch, true), "'/home/ann/my tool' --key 'a b'");
-        assert_eq!(command(&launch, false), "'my tool' …");
+        let mut program = PoolSettings::for_tests().program;
+        assert_eq!([true, false].map(|whole| command(&program, whole)), ["cat", "cat"]);
+        program.launch.name = "/home/ann/my tool".to_owned();
+        program.launch.arguments = vec!["--key".to_owned(), "a b".to_owned()];
+        assert_eq!(command(&program, true), "'/home/ann/my tool' --key 'a b'");
+        assert_eq!(command(&program, false), "'my tool' …");
     }
 }
