@@ -67,11 +67,9 @@ pub struct ServeArguments {
     /// The configuration file, or the functions to serve, as in calculate.py:fib; ./httpipe.toml if
     /// no program is given either
     pub config: Option<PathBuf>,
-
     /// The program to serve and its arguments
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
-
     /// Options that mirror keys of the file.
     #[command(flatten)]
     pub options: Options,
@@ -90,11 +88,9 @@ pub struct RunArguments {
         default_missing_value = ""
     )]
     pub watch: Vec<String>,
-
     /// End with exit code 1 if a pool does not start, as on a terminal, instead of trying again
     #[arg(long)]
     pub fail_fast: bool,
-
     /// What `check` takes too.
     #[command(flatten)]
     pub serve: ServeArguments,
@@ -116,7 +112,6 @@ pub struct CheckArguments {
     /// Ask no questions of its own; without it, a pool without `probe` is asked two
     #[arg(long)]
     pub no_ask: bool,
-
     /// What `run` takes too.
     #[command(flatten)]
     pub serve: ServeArguments,
