@@ -5,13 +5,10 @@
 
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Parser, Subcommand, parser::ValueSource};
 use toml::Value;
 
-use super::key_entry::KeyArguments;
-use super::map_flags::MapOptions;
-use super::scalar::inline_table;
+use super::{key_entry::KeyArguments, map_flags::MapOptions, scalar::inline_table};
 
 /// Serves any program that reads questions on stdin and writes answers on stdout as an HTTP
 /// service.

@@ -59,6 +59,7 @@ mod out_of_memory;
 mod overload;
 mod poisonous;
 mod program_errors;
+mod proxies;
 mod python_ahead;
 mod python_calls;
 mod python_faults;

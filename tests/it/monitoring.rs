@@ -9,8 +9,6 @@ use serde_json::Value;
 /// Metrics that no panel shows, and why.
 const NOT_SHOWN: &[(&str, &str)] = &[
     ("httpipe_log_dropped_total", "an alert says it; as a curve it is always 0"),
-    ("httpipe_refused_total", "only a server whose callers have keys or limits has any"),
-    ("httpipe_caller_requests_total", "only a server whose callers have keys has any"),
     ("httpipe_access_log_dropped_total", "an alert says it; as a curve it is always 0"),
 ];
 

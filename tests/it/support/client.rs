@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 
 impl Client {
     /// Returns a caller of this address: `127.0.0.1:3000` or `unix:/path`.
-    pub(super) fn of(address: &str) -> Self {
+    pub(crate) fn of(address: &str) -> Self {
         Self { address: address.to_owned() }
     }
 
