@@ -23,6 +23,7 @@ mod docs;
 mod docs_page;
 mod drain;
 mod eof;
+mod fair_queue;
 mod faults;
 mod first_request;
 mod first_start;
