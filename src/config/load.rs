@@ -140,8 +140,7 @@ impl ConfigSource {
         let secrets = read_secrets(&mut file, &places, &base, credentials);
         problems.extend(secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
-        let hidden = self.path.iter().map(PathBuf::as_path).chain(secrets.files.paths());
-        let hidden: Vec<PathBuf> = hidden.filter_map(|file| file.canonicalize().ok()).collect();
+        let hidden = self.hidden(&secrets.files, file.callers.as_deref(), &base);
         let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         let mut pythons = BTreeMap::new();
@@ -190,6 +189,14 @@ impl ConfigSource {
         let host = Host { processors, launches, files, access, pythons, tells_details, keys };
         let checked = check(&file, &places, &host, problems);
         checked.map(|config| Config { files: secrets.files, warnings: secrets.warnings, ..config })
+    }
+
+    /// The files that programs in a sandbox must not read: the configuration, its secrets and the keys
+    /// of callers.
+    fn hidden(&self, secrets: &Stamps, keys: Option<&str>, base: &Path) -> Vec<PathBuf> {
+        let own = self.path.iter().cloned().chain(keys.map(|keys| base.join(keys)));
+        let all = own.chain(secrets.paths().map(Path::to_owned));
+        all.filter_map(|file| file.canonicalize().ok()).collect()
     }
 
     /// The absolute directory that the file's relative paths begin in.

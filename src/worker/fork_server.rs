@@ -89,7 +89,13 @@ impl ForkServer {
         let stdout = their_stderr.try_clone()?;
         let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
         let scratch = scratch_for(launch, guard)?;
-        let child = own::new_child(guard.binary(), launch, &token, &theirs, scratch.as_deref())?;
+        let child = own::new_child(
+            guard.binary(),
+            launch,
+            &token,
+            &theirs,
+            scratch.as_ref().map(|dir| dir.path()),
+        )?;
         let id = guard.register(|| child.begin())?;
         drop(theirs);
         let process = Process::adopt(id, guard, scratch)?;

@@ -17,7 +17,6 @@ use rustix::process::DumpableBehavior;
 
 use super::child::{self, Image, NewChild, TheirEnds};
 use super::fence::{self, LaidFence};
-use super::scratch::ScratchDir;
 use crate::config::{Fence, LaunchSettings};
 
 /// The first argument that makes our binary the shim.
@@ -98,13 +97,13 @@ pub(super) fn new_child<'a>(
     launch: &LaunchSettings,
     token: &Token,
     streams: &'a TheirEnds,
-    scratch: Option<&ScratchDir>,
+    scratch: Option<&Path>,
 ) -> io::Result<NewChild<'a>> {
     let files = FILES_AT_START.load(Ordering::Relaxed);
     let (server, limit) = (std::process::id().to_string(), files.to_string());
     let sandbox = launch.fence.sandbox().zip(scratch);
     let allowed = match sandbox {
-        Some((sandbox, scratch)) => fence::words(sandbox, scratch.path(), binary),
+        Some((sandbox, scratch)) => fence::words(sandbox, scratch, binary),
         None => Vec::new(),
     };
     let count = allowed.len().to_string();
@@ -123,7 +122,7 @@ pub(super) fn new_child<'a>(
         launch.program.as_os_str(),
         name,
     ]);
-    let temporary = scratch.map(|scratch| ("TMPDIR".into(), scratch.path().into()));
+    let temporary = scratch.map(|scratch| ("TMPDIR".into(), scratch.into()));
     let is_replaced = |name: &OsString| temporary.is_some() && name == "TMPDIR";
     let variables = launch.env.iter().filter(|(name, _)| !is_replaced(name)).chain(&temporary);
     let pair = |(name, value): &(OsString, OsString)| {

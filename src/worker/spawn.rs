@@ -51,8 +51,13 @@ pub struct Streams {
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
     let (theirs, streams) = open_streams(launch.tty)?;
     let scratch = scratch_for(launch, guard)?;
-    let child =
-        own::new_child(guard.binary(), launch, &streams.token, &theirs, scratch.as_deref())?;
+    let child = own::new_child(
+        guard.binary(),
+        launch,
+        &streams.token,
+        &theirs,
+        scratch.as_ref().map(|dir| dir.path()),
+    )?;
     let id = guard.register(|| child.begin())?;
     // Our copies of the worker's ends must go, or we would never see the end of its output.
     drop(theirs);
