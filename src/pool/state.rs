@@ -113,13 +113,15 @@ impl<P> State<P> {
     /// Moves the actions to the end of `to`, oldest first.
     pub fn move_actions(&mut self, to: &mut Vec<Action<P>>) {
         to.append(&mut self.actions);
+        // The other actions were decided without the calls that come back.
+        to.extend(self.take_backs.drain(..).map(Action::TakeBack));
     }
 
     /// Removes and returns the actions, oldest first.
     pub fn take_actions(&mut self) -> Vec<Action<P>> {
-        // The other actions were decided without the calls that come back.
-        self.actions.extend(self.take_backs.drain(..).map(Action::TakeBack));
-        std::mem::take(&mut self.actions)
+        let mut actions = Vec::new();
+        self.move_actions(&mut actions);
+        actions
     }
 
     /// When [`State::tick`] must be called. It may then find nothing to do.
