@@ -158,6 +158,16 @@ impl Line {
         front(&mut self.again, |id| since(id).is_some()).or(next)
     }
 
+    /// By another rule than `before` it is found from now on which queues stand. Until now `before`
+    /// held.
+    pub(super) fn change_rule(
+        &mut self,
+        before: WaitRule,
+        since: impl Fn(CallId) -> Option<Instant>,
+    ) {
+        self.ring.change_rule(before, since);
+    }
+
     /// Removes the call that [`Line::next`] returned, because a worker gets it. It leaves no
     /// mark: if it is put back it must not be in two places.
     pub(super) fn taken(&mut self, seat: TenantSlot, id: CallId) {

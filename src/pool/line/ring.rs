@@ -273,6 +273,19 @@ impl Ring {
         self.overloaded = self.overloaded + usize::from(is_on) - usize::from(was_on);
     }
 
+    /// Looks at every queue by the rule that held until now, and lets the next look be by the new one.
+    pub(super) fn change_rule(
+        &mut self,
+        before: WaitRule,
+        since: impl Fn(CallId) -> Option<Instant>,
+    ) {
+        let seats: Vec<_> = self.books().map(|(seat, _)| seat).collect();
+        for seat in seats {
+            self.look(seat, before, &since);
+            self.stir(seat);
+        }
+    }
+
     fn stir(&mut self, seat: TenantSlot) {
         if !std::mem::replace(&mut self.book_mut(seat).is_stirred, true) {
             self.stirred.push(seat);
