@@ -286,8 +286,7 @@ impl<P> State<P> {
 
     /// Replaces the rules. No worker is restarted for it.
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
-        let before = self.wait_rule(now);
-        self.line.change_rule(before, |id| self.calls.since(id));
+        self.line.change_rule(|id| self.calls.since(id));
         self.first_look = rules.first_look();
         self.rules = rules;
         self.crew.ids().into_iter().for_each(|worker| self.stop_if_useless(worker));
@@ -334,12 +333,8 @@ impl<P> State<P> {
         self.expire_callers(now);
     }
 
-    fn wait_rule(&self, now: Instant) -> WaitRule {
-        WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait }
-    }
-
     fn dispatch(&mut self, now: Instant) {
-        let rule = self.wait_rule(now);
+        let rule = WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait };
         while let Some(id) = self.line.next(rule, |id| self.calls.since(id)) {
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;

@@ -158,14 +158,9 @@ impl Line {
         front(&mut self.again, |id| since(id).is_some()).or(next)
     }
 
-    /// By another rule than `before` it is found from now on which queues stand. Until now `before`
-    /// held.
-    pub(super) fn change_rule(
-        &mut self,
-        before: WaitRule,
-        since: impl Fn(CallId) -> Option<Instant>,
-    ) {
-        self.ring.change_rule(before, since);
+    /// From the next look on another rule says which queues stand.
+    pub(super) fn change_rule(&mut self, since: impl Fn(CallId) -> Option<Instant>) {
+        self.ring.change_rule(since);
     }
 
     /// Removes the call that [`Line::next`] returned, because a worker gets it. It leaves no

@@ -53,6 +53,8 @@ pub(super) struct Ring {
     stirred: Vec<TenantSlot>,
     /// How many queues stand.
     overloaded: usize,
+    /// By what was looked last.
+    last_rule: Option<WaitRule>,
 }
 
 impl Ring {
@@ -233,6 +235,7 @@ impl Ring {
         rule: WaitRule,
         since: impl Fn(CallId) -> Option<Instant>,
     ) -> Option<CallId> {
+        self.last_rule = Some(rule);
         while let Some(seat) = self.stirred.pop() {
             self.book_mut(seat).is_stirred = false;
             self.look(seat, rule, &since);
@@ -273,15 +276,13 @@ impl Ring {
         self.overloaded = self.overloaded + usize::from(is_on) - usize::from(was_on);
     }
 
-    /// Looks at every queue by the rule that held until now, and lets the next look be by the new one.
-    pub(super) fn change_rule(
-        &mut self,
-        before: WaitRule,
-        since: impl Fn(CallId) -> Option<Instant>,
-    ) {
+    /// Looks at every queue once more as it was at the last look, by the rule that held then, and lets
+    /// the next look be at all of them.
+    pub(super) fn change_rule(&mut self, since: impl Fn(CallId) -> Option<Instant>) {
+        let Some(rule) = self.last_rule else { return };
         let seats: Vec<_> = self.books().map(|(seat, _)| seat).collect();
         for seat in seats {
-            self.look(seat, before, &since);
+            self.look(seat, rule, &since);
             self.stir(seat);
         }
     }
