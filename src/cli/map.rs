@@ -40,8 +40,9 @@ pub(super) fn run(options: &MapOptions, source: &ConfigSource) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
+    let can_resume = plan.output.can_resume();
     match run_alone(&config, source, async |alone| map::run(plan, alone).await) {
-        Ok(ended) => told(options, &ended),
+        Ok(ended) => told(options.quiet, can_resume, &ended),
         Err(error) => {
             complain(&format!("error: {error}\n"));
             ExitCode::from(if error.is_of_usage() { REFUSED } else { FAILED })
@@ -61,7 +62,7 @@ impl NotBegun {
     }
 }
 
-/// Returns what is asked of which pool.
+/// Opens the files, and chooses the route whose pool answers.
 fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), NotBegun> {
     let index = chosen(options.ask.as_deref(), &config)?;
     let config = narrowed(config, index);
@@ -177,32 +178,28 @@ fn refused(error: &NoOutput) -> NotBegun {
 }
 
 /// Says how a run ended. Returns the exit code.
-fn told(options: &MapOptions, ended: &RunEnd) -> ExitCode {
-    let again = || match &options.output {
-        Some(_) => "; `--resume` goes on there",
-        None => "",
-    };
+fn told(is_quiet: bool, can_resume: bool, ended: &RunEnd) -> ExitCode {
+    let again = if can_resume { "; `--resume` goes on there" } else { "" };
     match ended {
         RunEnd::Whole { summary, failed } => {
-            if !options.quiet {
+            if !is_quiet {
                 complain(&format!("{summary}\n"));
             }
             ExitCode::from(if *failed == 0 { 0 } else { FAILED })
         }
-        RunEnd::Interrupted { can_resume } => {
-            let again = if *can_resume { again() } else { "" };
+        RunEnd::Interrupted => {
             complain(&format!("stopped{again}\n"));
             ExitCode::from(INTERRUPTED)
         }
         RunEnd::Unreadable(error) => {
-            complain(&format!("error: cannot read the input any further: {error}{}\n", again()));
+            complain(&format!("error: cannot read the input any further: {error}{again}\n"));
             ExitCode::from(FAILED)
         }
         RunEnd::Unwritable(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::from(FAILED)
         }
         RunEnd::Unwritable(error) => {
-            complain(&format!("error: cannot write the output: {error}{}\n", again()));
+            complain(&format!("error: cannot write the output: {error}{again}\n"));
             ExitCode::from(FAILED)
         }
     }

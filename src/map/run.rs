@@ -91,10 +91,7 @@ pub enum RunEnd {
         failed: u64,
     },
     /// The user stopped it.
-    Interrupted {
-        /// It can be gone on with.
-        can_resume: bool,
-    },
+    Interrupted,
     /// The input cannot be read any further.
     Unreadable(io::Error),
     /// The output cannot be written any further.
@@ -108,7 +105,6 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
     let window = pool.settings().rules.workers_most.saturating_mul(ITEMS_FOR_EACH_WORKER);
     let budget = Arc::new(Budget::new(window, BYTES_MOST));
     let progress = MapProgress::new(&input, &output, Rc::clone(&pool), (showing, tell));
-    let can_resume = output.can_resume();
     let first = output.checkpoint().inputs;
     let (sender, items_read) = channel(window);
     let reading = in_thread({
@@ -133,7 +129,7 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
         budget: budget_of_all,
     });
     let threads = SideThreads { reading, writing };
-    let ended = ask_all(desk, items_read, threads, &progress, can_resume).await;
+    let ended = ask_all(desk, items_read, threads, &progress).await;
     budget.close();
     progress.clear();
     ended
@@ -163,7 +159,6 @@ async fn ask_all(
     mut items: Receiver<Item>,
     mut threads: SideThreads,
     progress: &MapProgress,
-    can_resume: bool,
 ) -> RunEnd {
     let mut stop = match StopSignals::new() {
         Ok(stop) => stop,
@@ -177,7 +172,7 @@ async fn ask_all(
             () = stop.come() => {
                 drop((asked, desk));
                 return match written(threads.writing).await {
-                    Ok(_) => RunEnd::Interrupted { can_resume },
+                    Ok(_) => RunEnd::Interrupted,
                     Err(error) => RunEnd::Unwritable(error),
                 };
             }

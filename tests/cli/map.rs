@@ -226,4 +226,5 @@ fn who_reads_the_answers_may_leave_and_a_full_disk_is_told() {
     let full = room.run(&["map", "-q", "-i", "in", "-o", "/dev/full", "--", "cat"]);
     assert!(full.starts_with("exit 1\n"), "{full}");
     assert!(full.contains("error: cannot write the output: No space left on device"), "{full}");
+    assert!(!full.contains("--resume"), "a device cannot be gone on with: {full}");
 }
