@@ -27,8 +27,8 @@ impl<P> State<P> {
         let Some(call) = self.calls.get(id).filter(is_fresh) else { return };
         let (from, bytes) = (call.seat, call.bytes);
         let to = self.line.enter(tenant);
-        let (usual, waits) = (self.usual(), |id| self.calls.waits(id));
-        let moves = from != to && self.line.move_over((id, bytes), [from, to], usual, waits);
+        let (usual, since) = (self.usual(), |id| self.calls.since(id));
+        let moves = from != to && self.line.move_over((id, bytes), [from, to], usual, since);
         self.line.ended(if moves { from } else { to });
         if let Some(call) = self.calls.get_mut(id).filter(|_| moves) {
             (call.seat, call.since) = (to, now);

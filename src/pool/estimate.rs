@@ -108,6 +108,16 @@ impl Estimate {
         self.seconds.map(Duration::from_secs_f64)
     }
 
+    /// The pace in whole nanoseconds; zero before the first call.
+    pub(super) fn pace_nanos(&self) -> u64 {
+        nanos(self.pace)
+    }
+
+    /// The average service time in whole nanoseconds; zero before the first call.
+    pub(super) fn service_nanos(&self) -> u64 {
+        nanos(self.seconds)
+    }
+
     /// How many calls one worker may hold at once: one, until something was measured.
     #[expect(
         clippy::cast_possible_truncation,
@@ -125,6 +135,15 @@ impl Estimate {
         let least = self.least.map(Duration::from_secs_f64).unwrap_or_default();
         (least * OVERDUE_FACTOR).max(OVERDUE_LEAST)
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a time is positive, and one that is too long becomes the longest"
+)]
+fn nanos(seconds: Option<f64>) -> u64 {
+    (seconds.unwrap_or_default() * 1e9) as u64
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::estimate::Estimate;
+use super::line::Nanos;
 use crate::config::{InFlight, Matching, PoolSettings};
 
 /// Most bytes of a question that can be taken back: with its length and its tag, it is one page of
@@ -54,9 +55,8 @@ impl Rules {
     }
 
     /// How much of a worker's time a call takes up on average, see [`Rules::took`].
-    pub(super) fn usual(&self, estimate: Estimate) -> Duration {
-        let mean = if self.takes_one() { estimate.pace() } else { estimate.service() };
-        mean.unwrap_or_default()
+    pub(super) fn usual(&self, estimate: &Estimate) -> Nanos {
+        if self.takes_one() { estimate.pace_nanos() } else { estimate.service_nanos() }
     }
 
     /// How much of a worker's time a call took up that leaves it now. `given` is when the worker got

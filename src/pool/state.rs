@@ -35,7 +35,7 @@ use super::calls::{CallBook, CallBooks};
 use super::crew::{Crew, Held, Released, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::inside::Insides;
-use super::line::{Line, WaitRule};
+use super::line::{Line, Nanos, WaitRule};
 use super::promises::Promises;
 use super::rules::{Rules, TAKEN_BACK_MOST};
 use super::suspects::Suspects;
@@ -274,8 +274,8 @@ impl<P> State<P> {
     }
 
     /// How much of a worker's time a call takes up on average.
-    pub(super) fn usual(&self) -> Duration {
-        self.rules.usual(self.estimate)
+    pub(super) fn usual(&self) -> Nanos {
+        self.rules.usual(&self.estimate)
     }
 
     /// The process of a worker that was lost or stopped is gone. No other worker gets its name.
@@ -392,7 +392,7 @@ impl<P> State<P> {
         let Some(call) = self.calls.get_mut(id) else { return };
         let in_peace = !self.line.is_overloaded();
         let is_large = self.rules.takes_back && call.bytes > TAKEN_BACK_MOST;
-        let charge = self.line.charge(call.seat, self.rules.usual(self.estimate));
+        let charge = self.line.charge(call.seat, self.rules.usual(&self.estimate));
         let held = Held { id, given: now, orphaned: None, in_peace, is_large, charge };
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
@@ -427,10 +427,16 @@ impl<P> State<P> {
 
     /// Takes a call out of the queue if it waits there. It stays in the books.
     pub(super) fn leave_queue(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        if call.waits_until.take().is_some() {
-            let bytes = call.bytes;
-            let fresh = call.given.is_none().then_some(call.seat);
+        let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
+            return;
+        };
+        let bytes = call.bytes;
+        let fresh = call.given.is_none().then_some(call.seat);
+        if let Some(seat) = fresh {
+            self.line.look_before(seat, |id| self.calls.since(id));
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            call.waits_until = None;
             self.line.left(fresh, bytes, |id| self.calls.waits(id));
         }
     }

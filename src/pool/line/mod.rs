@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) use self::ring::Charge;
 use self::ring::Ring;
 pub(super) use self::room::Room;
-pub(super) use self::tenant::TenantSlot;
+pub(super) use self::tenant::{Nanos, TenantSlot};
 use super::alarms::Alarms;
 use crate::base::{CallId, Tenant};
 
@@ -121,10 +121,20 @@ impl Line {
         &mut self,
         call: (CallId, usize),
         slots: [TenantSlot; 2],
-        usual: Duration,
-        waits: impl Fn(CallId) -> bool,
+        usual: Nanos,
+        since: impl Fn(CallId) -> Option<Instant>,
     ) -> bool {
-        self.ring.move_over(call, slots, usual, waits)
+        self.ring.move_over(call, slots, usual, since)
+    }
+
+    /// A call of this tenant that no worker has had yet is about to leave. `since` is that of
+    /// [`Line::next`].
+    pub(super) fn look_before(
+        &mut self,
+        seat: TenantSlot,
+        since: impl Fn(CallId) -> Option<Instant>,
+    ) {
+        self.ring.look_before(seat, since);
     }
 
     /// A call no longer waits. It may stay in the line as a mark. `fresh` is the seat of its tenant
@@ -175,13 +185,13 @@ impl Line {
 
     /// A worker gets a call of this tenant, which pays what its calls usually cost. `usual` is the
     /// mean time of all calls.
-    pub(super) fn charge(&mut self, seat: TenantSlot, usual: Duration) -> Charge {
+    pub(super) fn charge(&mut self, seat: TenantSlot, usual: Nanos) -> Charge {
         self.ring.charge(seat, usual)
     }
 
     /// A call left its worker, and took up this much of its time; `None` if the worker did not begin
     /// with it.
-    pub(super) fn settle(&mut self, charge: Charge, took: Option<Duration>, usual: Duration) {
+    pub(super) fn settle(&mut self, charge: Charge, took: Option<Duration>, usual: Nanos) {
         self.ring.settle(charge, took, usual);
     }
 

@@ -27,9 +27,6 @@ use super::WaitRule;
 use super::tenant::{Nanos, TenantBook, TenantSlot, TenantTurn};
 use crate::base::{CallId, Tenant, TenantId};
 
-/// The longest debt, and the longest credit, in quanta.
-const QUANTA_MOST: Nanos = 8;
-
 /// What a tenant has paid for a call that a worker got.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::pool) struct Charge {
@@ -42,7 +39,8 @@ pub(in crate::pool) struct Charge {
 pub(super) struct Ring {
     books: Slab<TenantBook>,
     seats: BTreeMap<TenantId, TenantSlot>,
-    /// The tenants with calls that wait, and those that have none but a debt.
+    /// The turns of the tenants with calls that wait, and of those that have none but a debt. Empty
+    /// while there is one tenant only, which needs nobody to take turns with.
     turns: BTreeSet<TenantTurn>,
     hand: Nanos,
     /// How many turns were ever taken.
@@ -87,7 +85,7 @@ impl Ring {
 
     /// Returns true if a tenant has this turn.
     pub(super) fn has(&self, turn: TenantTurn) -> bool {
-        self.turns.contains(&turn)
+        self.books.len() == 1 || self.turns.contains(&turn)
     }
 
     /// Checks that the tenants and their turns fit.
@@ -98,7 +96,8 @@ impl Ring {
     pub(super) fn check(&self) -> Result<(), String> {
         let stand = self.books.iter().filter(|(_, book)| book.turn.is_some()).count();
         let overloaded = self.books.iter().filter(|(_, book)| book.overload.is_on()).count();
-        if stand != self.turns.len() || self.seats.len() != self.books.len() {
+        let expected = if self.books.len() > 1 { stand } else { 0 };
+        if expected != self.turns.len() || self.seats.len() != self.books.len() {
             return Err(format!("{stand} tenants have a turn: {self:?}"));
         }
         if overloaded != self.overloaded {
@@ -125,14 +124,31 @@ impl Ring {
     }
 
     fn look_up(&mut self, tenant: Tenant) -> TenantSlot {
-        let Self { books, seats, hand, .. } = self;
-        let seat = *seats
-            .entry(tenant.id)
-            .or_insert_with(|| TenantSlot(books.insert(TenantBook::new(tenant, *hand))));
+        let seat = match self.seats.get(&tenant.id) {
+            Some(seat) => *seat,
+            None => self.add(tenant),
+        };
         if let Some(before) = self.last.replace(seat) {
             self.forget_if_gone(before);
         }
         seat
+    }
+
+    fn add(&mut self, tenant: Tenant) -> TenantSlot {
+        if let Some(alone) = self.alone() {
+            self.turns.extend(self.book(alone).turn);
+        }
+        let seat = TenantSlot(self.books.insert(TenantBook::new(tenant, self.hand)));
+        self.seats.insert(tenant.id, seat);
+        if let Some(before) = self.last {
+            self.stir(before);
+        }
+        seat
+    }
+
+    /// The tenant, if there is no other one.
+    fn alone(&self) -> Option<TenantSlot> {
+        self.last.filter(|_| self.books.len() == 1)
     }
 
     /// A call leaves the books, or a worker: its tie is undone.
@@ -153,14 +169,26 @@ impl Ring {
     }
 
     fn forget_if_gone(&mut self, seat: TenantSlot) {
+        if self.last == Some(seat) {
+            return;
+        }
         let book = self.book(seat);
-        if self.last != Some(seat) && book.ties == 0 && book.turn.is_none() {
+        if book.ties == 0 && book.turn.is_none() {
             let (id, was_overloaded) = (book.id, book.overload.is_on());
             self.overloaded -= usize::from(was_overloaded);
             self.seats.remove(&id);
             self.books.remove(seat.0);
             self.stirred.retain(|other| *other != seat);
+            self.note_alone();
         }
+    }
+
+    /// One tenant that is left has nobody to take turns with, and owes nobody.
+    fn note_alone(&mut self) {
+        let Some(seat) = self.alone() else { return };
+        self.turns.clear();
+        let book = self.book_mut(seat);
+        book.turn = book.turn.filter(|_| book.waiting > 0);
     }
 
     /// A call of a tenant begins to wait.
@@ -182,7 +210,7 @@ impl Ring {
         let book = self.book_mut(seat);
         book.left(bytes, waits);
         let turn = if book.waiting == 0 { book.turn.take() } else { None };
-        if let Some(turn) = turn {
+        if let Some(turn) = turn.filter(|_| self.books.len() > 1) {
             self.turns.remove(&turn);
         }
         self.stir(seat);
@@ -193,10 +221,9 @@ impl Ring {
         &mut self,
         (id, bytes): (CallId, usize),
         [from, to]: [TenantSlot; 2],
-        usual: Duration,
-        waits: impl Fn(CallId) -> bool,
+        usual: Nanos,
+        since: impl Fn(CallId) -> Option<Instant>,
     ) -> bool {
-        let usual = nanos(usual);
         let order = &self.book(from).order;
         let Some(position) = order.iter().position(|other| *other == id) else { return false };
         let (before, behind) = (position, order.len() - 1 - position);
@@ -204,8 +231,9 @@ impl Ring {
         if now <= self.turn_after(to, [self.book(to).waiting, 0], usual) {
             return false;
         }
+        self.look_before(from, &since);
         self.book_mut(from).order.remove(position);
-        self.left(from, bytes, waits);
+        self.left(from, bytes, |id| since(id).is_some());
         self.join(to, id, bytes);
         true
     }
@@ -225,7 +253,9 @@ impl Ring {
         let book = self.book_mut(seat);
         let turn = TenantTurn { place: book.place, number, seat };
         book.turn = Some(turn);
-        self.turns.insert(turn);
+        if self.books.len() > 1 {
+            self.turns.insert(turn);
+        }
     }
 
     /// The next call of the tenant that the hand reaches. `since` returns when a call began to wait,
@@ -236,13 +266,15 @@ impl Ring {
         since: impl Fn(CallId) -> Option<Instant>,
     ) -> Option<CallId> {
         self.last_rule = Some(rule);
+        if let Some(seat) = self.alone() {
+            return self.look(seat, rule, since);
+        }
         while let Some(seat) = self.stirred.pop() {
             self.book_mut(seat).is_stirred = false;
             self.look(seat, rule, &since);
         }
         let seat = self.first()?;
-        self.look(seat, rule, &since);
-        self.book_mut(seat).next(|id| since(id).is_some())
+        self.look(seat, rule, since)
     }
 
     /// The tenant that the hand reaches next. Debts before that are paid.
@@ -256,39 +288,54 @@ impl Ring {
             self.turns.remove(&turn);
             self.forget_if_gone(turn.seat);
         }
-        None
+        // All others may have been forgotten just now.
+        self.alone().filter(|seat| self.book(*seat).waiting > 0)
     }
 
-    /// Looks whether the queue of a tenant stands.
+    /// Looks whether the queue of a tenant stands. Returns the call of its turn: the oldest or, while
+    /// the queue stands, the newest.
     fn look(
         &mut self,
         seat: TenantSlot,
         rule: WaitRule,
         since: impl Fn(CallId) -> Option<Instant>,
-    ) {
-        let book = self.book_mut(seat);
+    ) -> Option<CallId> {
+        let book = &mut self.books[seat.0];
         let was_on = book.overload.is_on();
+        let oldest = book.oldest(&since);
         // While the program loads, nobody can know how long calls would wait.
-        let oldest = book.oldest(since).zip(rule.first_ready);
-        let oldest = oldest.map(|(since, ready)| since.max(ready));
-        book.overload.look(rule.at, oldest, rule.wait);
+        let waits_since = oldest.zip(rule.first_ready).map(|((_, since), ready)| since.max(ready));
+        book.overload.look(rule.at, waits_since, rule.wait);
         let is_on = book.overload.is_on();
         self.overloaded = self.overloaded + usize::from(is_on) - usize::from(was_on);
+        if is_on { book.newest(|id| since(id).is_some()) } else { oldest.map(|(id, _)| id) }
     }
 
     /// Looks at every queue once more as it was at the last look, by the rule that held then, and lets
     /// the next look be at all of them.
     pub(super) fn change_rule(&mut self, since: impl Fn(CallId) -> Option<Instant>) {
-        let Some(rule) = self.last_rule else { return };
         let seats: Vec<_> = self.books().map(|(seat, _)| seat).collect();
         for seat in seats {
-            self.look(seat, rule, &since);
+            self.look_before(seat, &since);
             self.stir(seat);
         }
     }
 
+    /// A call of this tenant is about to leave. Tenants whose turn is far are looked at only when their
+    /// calls change; this look finds what one at the time of the last would have found.
+    pub(super) fn look_before(
+        &mut self,
+        seat: TenantSlot,
+        since: impl Fn(CallId) -> Option<Instant>,
+    ) {
+        if let Some(rule) = self.last_rule.filter(|_| self.books.len() > 1) {
+            self.look(seat, rule, since);
+        }
+    }
+
     fn stir(&mut self, seat: TenantSlot) {
-        if !std::mem::replace(&mut self.book_mut(seat).is_stirred, true) {
+        // A single tenant is looked at in any case. It is stirred when another one comes.
+        if self.books.len() > 1 && !std::mem::replace(&mut self.book_mut(seat).is_stirred, true) {
             self.stirred.push(seat);
         }
     }
@@ -302,54 +349,45 @@ impl Ring {
     }
 
     /// A tenant pays for a call that a worker gets.
-    pub(super) fn charge(&mut self, seat: TenantSlot, usual: Duration) -> Charge {
-        let usual = nanos(usual);
-        let book = self.book_mut(seat);
-        book.ties += 1;
-        let paid = book.cost(usual);
+    pub(super) fn charge(&mut self, seat: TenantSlot, usual: Nanos) -> Charge {
         self.turns_taken += 1;
         let number = self.turns_taken;
-        self.go(seat, usual, |book| {
-            // Among tenants at one place it is the last.
-            if let Some(turn) = &mut book.turn {
-                turn.number = number;
-            }
-            book.place.saturating_add(book.way(paid))
-        });
+        let (hand, book) = (self.hand, &mut self.books[seat.0]);
+        let turn = book.turn;
+        book.ties += 1;
+        let paid = book.cost(usual);
+        book.go(hand, usual, book.place.saturating_add(book.way(paid)));
+        // Among tenants at one place it is the last.
+        if let Some(turn) = &mut book.turn {
+            turn.number = number;
+        }
+        self.retake_turn(turn, seat);
         Charge { seat, paid }
     }
 
     /// A call left its worker: its tenant has paid too much or too little.
-    pub(super) fn settle(&mut self, charge: Charge, took: Option<Duration>, usual: Duration) {
+    pub(super) fn settle(&mut self, charge: Charge, took: Option<Duration>, usual: Nanos) {
         let Charge { seat, paid } = charge;
+        let (hand, book) = (self.hand, &mut self.books[seat.0]);
+        let turn = book.turn;
         let took = took.map(nanos);
         if let Some(took) = took {
-            self.book_mut(seat).learn(took);
+            book.learn(took);
         }
         let took = took.unwrap_or_default();
-        self.go(seat, nanos(usual), |book| {
-            let more = book.way(took.saturating_sub(paid));
-            let less = book.way(paid.saturating_sub(took));
-            book.place.saturating_add(more).saturating_sub(less)
-        });
+        let more = book.way(took.saturating_sub(paid));
+        let less = book.way(paid.saturating_sub(took));
+        book.go(hand, usual, book.place.saturating_add(more).saturating_sub(less));
+        self.retake_turn(turn, seat);
         self.untie(seat);
     }
 
-    /// Moves a tenant to another place, but not far from the hand.
-    fn go(&mut self, seat: TenantSlot, usual: Nanos, to: impl FnOnce(&mut TenantBook) -> Nanos) {
-        let hand = self.hand;
-        let book = &mut self.books[seat.0];
-        let turn = book.turn;
-        let far = book.cost(usual).max(usual).saturating_mul(QUANTA_MOST);
-        let (least, most) = (hand.saturating_sub(far), hand.saturating_add(far));
-        let to = to(book);
-        // A place that is farther away, because costs have changed, stays where it is.
-        book.place = to.clamp(least.min(book.place), most.max(book.place));
-        if let (Some(before), Some(turn)) = (turn, &mut book.turn) {
-            turn.place = book.place;
-            let after = *turn;
+    /// A tenant has moved: its turn `before` is now another one.
+    fn retake_turn(&mut self, before: Option<TenantTurn>, seat: TenantSlot) {
+        if let Some(before) = before.filter(|_| self.books.len() > 1) {
+            let after = self.book(seat).turn;
             self.turns.remove(&before);
-            self.turns.insert(after);
+            self.turns.extend(after);
         }
     }
 }

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::time::Instant;
 
-use super::{MARKS_FREE, front};
+use super::MARKS_FREE;
 use crate::base::{CallId, Tenant, TenantId};
 use crate::policy::Overload;
 
 /// Worker time in nanoseconds, and the places in a ring, which are worker time as well.
-pub(super) type Nanos = u64;
+pub(in crate::pool) type Nanos = u64;
 
 /// Where a tenant is found as long as it has a call in the books or in a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,9 @@ pub(in crate::pool) struct TenantSlot(pub(super) usize);
 
 /// The weight of one new time in the mean of a tenant, as one part of this many.
 const MEAN_PARTS: u64 = 16;
+
+/// The longest debt, and the longest credit, in quanta.
+const QUANTA_MOST: Nanos = 8;
 
 /// A turn in the ring: first by place, then in the order in which the turns were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,16 +86,25 @@ impl TenantBook {
         });
     }
 
-    /// This much worker time as a way along the ring: the greater the weight, the shorter.
-    pub(super) fn way(&self, time: Nanos) -> Nanos {
-        time / u64::from(self.weight.get())
+    /// Moves it to another place, but not far from the hand.
+    pub(super) fn go(&mut self, hand: Nanos, usual: Nanos, to: Nanos) {
+        let far = self.cost(usual).max(usual).saturating_mul(QUANTA_MOST);
+        let (least, most) = (hand.saturating_sub(far), hand.saturating_add(far));
+        // A place that is farther away, because costs have changed, stays where it is.
+        self.place = to.clamp(least.min(self.place), most.max(self.place));
+        if let Some(turn) = &mut self.turn {
+            turn.place = self.place;
+        }
     }
 
-    /// The call of its turn: the oldest or, while its queue stands, the newest.
-    pub(super) fn next(&mut self, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
-        if !self.overload.is_on() {
-            return front(&mut self.order, waits);
-        }
+    /// This much worker time as a way along the ring: the greater the weight, the shorter.
+    pub(super) fn way(&self, time: Nanos) -> Nanos {
+        // Most have a weight of one, and to divide takes as long as all the rest.
+        if self.weight == NonZeroU8::MIN { time } else { time / u64::from(self.weight.get()) }
+    }
+
+    /// Its newest call.
+    pub(super) fn newest(&mut self, waits: impl Fn(CallId) -> bool) -> Option<CallId> {
         while let Some(id) = self.order.back() {
             if waits(*id) {
                 return Some(*id);
@@ -102,9 +114,18 @@ impl TenantBook {
         None
     }
 
-    /// When its oldest call began to wait.
-    pub(super) fn oldest(&mut self, since: impl Fn(CallId) -> Option<Instant>) -> Option<Instant> {
-        since(front(&mut self.order, |id| since(id).is_some())?)
+    /// Its oldest call, and when that began to wait.
+    pub(super) fn oldest(
+        &mut self,
+        since: impl Fn(CallId) -> Option<Instant>,
+    ) -> Option<(CallId, Instant)> {
+        while let Some(id) = self.order.front() {
+            if let Some(since) = since(*id) {
+                return Some((*id, since));
+            }
+            self.order.pop_front();
+        }
+        None
     }
 
     /// Removes a call from one of the two ends.

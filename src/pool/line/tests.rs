@@ -12,6 +12,10 @@ fn tenant(id: u32, weight: u8) -> Tenant {
     Tenant { id: TenantId(id), weight: NonZeroU8::new(weight).expect("not zero") }
 }
 
+fn nanos(time: Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).expect("short")
+}
+
 /// A line, the calls that wait in it, and a clock.
 struct Desk {
     line: Line,
@@ -51,7 +55,7 @@ impl Desk {
         let (_, seat) = self.calls[&id];
         self.line.taken(seat, id);
         self.leaves(id);
-        Some((id, self.line.charge(seat, usual)))
+        Some((id, self.line.charge(seat, nanos(usual))))
     }
 
     /// A call no longer waits.
@@ -61,7 +65,7 @@ impl Desk {
     }
 
     fn answered(&mut self, charge: Charge, took: Option<Duration>, usual: Duration) {
-        self.line.settle(charge, took, usual);
+        self.line.settle(charge, took, nanos(usual));
         self.line.ended(charge.seat);
     }
 }
@@ -114,7 +118,7 @@ fn with_one_tenant_calls_come_in_the_order_that_they_have_without_tenants() {
                 8 => {
                     let Some((id, charge)) = inside.pop() else { continue };
                     // It is put back, given at once, and answered.
-                    desk.line.settle(charge, None, WAIT);
+                    desk.line.settle(charge, None, nanos(WAIT));
                     desk.calls.insert(id, (desk.now, charge.seat));
                     desk.line.push_front(id, 1, desk.now + WAIT, &mut desk.alarms);
                     let next = desk.line.next(desk.rule(), |id| Some(desk.calls.get(&id)?.0));
