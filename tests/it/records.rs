@@ -185,6 +185,7 @@ fn the_command_prints_a_record_with_controls_by_their_signs() {
     assert_eq!((code, &json["worker"]), (0, &1.into()));
     let (code, missed) = run("--record 77");
     assert!(code == 1 && missed.contains("no record of a worker `77`"), "{code} {missed}");
+    assert!(missed.contains("`httpipe status` shows"), "{missed}");
     let (code, wrong) = run("--record 1 --pool main");
     assert!(code == 2 && wrong.contains("cannot be used with"), "{code} {wrong}");
 }

@@ -100,6 +100,21 @@ fn a_worker_that_dies_is_seen_within_two_seconds() {
 }
 
 #[test]
+fn a_record_is_shown_to_those_with_the_key() {
+    let server = two_pools().start();
+    let Some(browser) = open_with_key(&server) else { return };
+    let first = server.workers()[0];
+    server.signal_worker(first, "KILL");
+    browser.wait_until("document.querySelector('.exit button') !== null");
+    click(&browser, ".exit button");
+    browser.wait_until("document.querySelector('dialog pre').innerText.startsWith('{\\n')");
+    let shown = browser.evaluate("document.getElementById('dialog').innerText");
+    let shown = shown.as_str().expect("a text");
+    assert!(shown.contains(&format!("\"pid\": {first}")), "{shown}");
+    assert!(shown.contains(&format!("httpipe tap {}", server.admin_url())), "{shown}");
+}
+
+#[test]
 fn a_kill_is_sent_only_after_the_answer_to_its_question() {
     let server = two_pools().start();
     let Some(browser) = open_with_key(&server) else { return };
@@ -308,6 +323,7 @@ fn names_are_text_whatever_they_look_like() {
     }
     assert!(text.matches(EVIL).count() >= 6, "{text}");
     assert_eq!(browser.evaluate("document.querySelectorAll('main img, main script').length"), 0);
+    assert_eq!(browser.evaluate("document.querySelectorAll('.noticed').length"), 1);
     // Its buttons work, too.
     click(&browser, ".title .acts button");
     browser.wait_until("document.getElementById('dialog').innerText.includes('onerror')");

@@ -37,7 +37,11 @@ const caption = make("caption.unseen", "A row for each pool; times are of the la
 byId("overview").append(caption, tableHead([...first, ...numbers]), body);
 const showRows = list(body, ({ name }) => name, ({ name }) => poolRow(name));
 
-export function showOverview({ pools }) {
+/** Those that a notice is about. */
+let noticed = new Set();
+
+export function showOverview({ pools, status }) {
+  noticed = new Set(status.notices.map(({ pool }) => pool));
   showRows(pools);
 }
 
@@ -58,6 +62,7 @@ function poolRow(name) {
     bar.show(pool);
     spark.show(pool.history.calls);
     write(calls, count(callRate(pool)));
+    pick.classList.toggle("noticed", noticed.has(name));
     numbers.forEach((column, index) => {
       const cell = cells[index];
       write(cell, column.text(pool));

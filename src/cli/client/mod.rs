@@ -43,8 +43,21 @@ pub(super) enum RemoteError {
     Usage { what: String, hint: String },
     /// The server cannot be asked, or does not answer.
     Failed { what: String, hint: String },
-    /// It answered with this status and these words.
-    Answered { address: String, status: u16, words: String },
+    /// It answered with this status and these words. `is_admin`: they are those of an admin listener.
+    Answered { address: String, status: u16, words: String, is_admin: bool },
+}
+
+/// What a problem document says. One for callers has a code; one of the admin listener has none.
+#[derive(serde::Deserialize)]
+struct Told {
+    detail: String,
+    code: Option<String>,
+}
+
+impl Told {
+    fn read(body: &str) -> Option<Self> {
+        serde_json::from_str(body).ok()
+    }
 }
 
 /// A connection to the admin listener.
@@ -146,8 +159,11 @@ impl Remote {
         let status = reply.status;
         match self.text(reply) {
             Ok(body) => {
-                let words = detail(&body).unwrap_or(body);
-                RemoteError::Answered { address: self.address.to_string(), status, words }
+                let told = Told::read(&body);
+                let is_admin = told.as_ref().is_some_and(|it| it.code.is_none());
+                let words = told.map_or(body, |it| it.detail);
+                let address = self.address.to_string();
+                RemoteError::Answered { address, status, words, is_admin }
             }
             Err(trouble) => trouble,
         }
@@ -201,7 +217,7 @@ impl RemoteError {
     pub(super) fn words(&self) -> String {
         match self {
             Self::Usage { what, .. } | Self::Failed { what, .. } => what.clone(),
-            Self::Answered { address, status, words } => {
+            Self::Answered { address, status, words, .. } => {
                 format!("{address} answered {status}: {}", words.trim_end())
             }
         }
@@ -218,10 +234,10 @@ impl RemoteError {
                 complain_with_hint(what, hint);
                 ExitCode::from(FAILED)
             }
-            Self::Answered { address, status, words } => {
+            Self::Answered { address, status, words, is_admin } => {
                 let words = words.trim_end();
                 let what = format!("{address} answered {status}\n{words}");
-                complain_with_hint(&what, remedy(*status));
+                complain_with_hint(&what, remedy(*status, *is_admin));
                 ExitCode::from(FAILED)
             }
         }
@@ -229,13 +245,14 @@ impl RemoteError {
 }
 
 /// Returns what a user can do about an answer.
-fn remedy(status: u16) -> &'static str {
+fn remedy(status: u16, is_admin: bool) -> &'static str {
     match status {
         401 => {
             "run this as the user of the server, who can read its key, or as root; or give \
              `--token` what `admin_token` says"
         }
         403 => "give the address as 127.0.0.1 or localhost, or give `--token`",
+        404 if is_admin => "`httpipe status` shows what the server has",
         404 => "is this the `admin` address of httpipe, and of this version?",
         503 => "others look at the server already; close one of them",
         _ => "see the log of the server",
@@ -287,10 +304,4 @@ fn connect_tcp(authority: &str) -> io::Result<TcpStream> {
         }
     }
     Err(last)
-}
-
-/// Returns the `detail` of a problem document.
-fn detail(body: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_str(body).ok()?;
-    document["detail"].as_str().map(str::to_owned)
 }
