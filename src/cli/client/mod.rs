@@ -49,12 +49,12 @@ pub(super) enum RemoteError {
 
 /// What a problem document says. One for callers has a code; one of the admin listener has none.
 #[derive(serde::Deserialize)]
-struct Told {
+struct RemoteProblem {
     detail: String,
     code: Option<String>,
 }
 
-impl Told {
+impl RemoteProblem {
     fn read(body: &str) -> Option<Self> {
         serde_json::from_str(body).ok()
     }
@@ -159,7 +159,7 @@ impl Remote {
         let status = reply.status;
         match self.text(reply) {
             Ok(body) => {
-                let told = Told::read(&body);
+                let told = RemoteProblem::read(&body);
                 let is_admin = told.as_ref().is_some_and(|it| it.code.is_none());
                 let words = told.map_or(body, |it| it.detail);
                 let address = self.address.to_string();
