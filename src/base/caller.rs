@@ -3,6 +3,7 @@
 //! Pure: data only.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,6 +31,24 @@ impl TenantId {
 impl Tenant {
     /// All who have no key.
     pub const ANONYMOUS: Self = Self { id: TenantId::ANONYMOUS, weight: NonZeroU8::MIN };
+}
+
+/// The addresses that count as one: an address of IPv4, or a /64 network of IPv6, all of which one
+/// machine may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Neighbourhood {
+    is_v6: bool,
+    prefix: u64,
+}
+
+impl Neighbourhood {
+    /// Returns the addresses that count as one with this one.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(it) => Self { is_v6: false, prefix: it.to_bits().into() },
+            IpAddr::V6(it) => Self { is_v6: true, prefix: (it.to_bits() >> 64) as u64 },
+        }
+    }
 }
 
 /// How many requests a tenant may send in a time: `100/1m`.

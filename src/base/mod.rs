@@ -22,7 +22,7 @@ pub use call::{
     Call, Cancels, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts, Question,
     Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
-pub use caller::{NoRate, Rate, Tenant, TenantId};
+pub use caller::{Neighbourhood, NoRate, Rate, Tenant, TenantId};
 pub use code::Code;
 pub use conduct::Conduct;
 pub use failure::Failure;

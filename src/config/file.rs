@@ -252,6 +252,12 @@ pub struct LimitsFile {
     /// for a new one; while none is idle, new ones wait.
     #[schemars(range(min = 1))]
     pub connections: usize,
+    /// Most connections open at once from one address, and from one /64 network of IPv6. One more is
+    /// closed at once. Proxies in `trust` and socket files have no such limit. If absent, 256, and
+    /// connections from this machine are not counted.
+    #[schemars(range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_address: Option<usize>,
 }
 
 /// How much memory kept answers may take.
@@ -395,6 +401,7 @@ impl Default for LimitsFile {
             write_timeout: Time::seconds(30),
             idle_timeout: Time::seconds(75),
             connections: 10_000,
+            per_address: None,
         }
     }
 }

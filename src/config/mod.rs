@@ -62,5 +62,5 @@ pub use route::{
 pub use secret::Secret;
 pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
-    ListenAddress, LogSettings,
+    ListenAddress, LogSettings, PerAddressSettings,
 };

@@ -131,6 +131,25 @@ pub struct LimitSettings {
     pub idle_timeout: Duration,
     /// Most connections open at once.
     pub connections: usize,
+    /// Most connections open at once from one address.
+    pub per_address: PerAddressSettings,
+}
+
+/// How many connections one address may have open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerAddressSettings {
+    /// The most.
+    pub most: usize,
+    /// The addresses of this machine have this limit, too.
+    pub is_for_loopback: bool,
+}
+
+impl PerAddressSettings {
+    /// Makes it of what the configuration says.
+    pub fn new(said: Option<usize>) -> Self {
+        // Before a server on this machine there may be a proxy that nobody had to name.
+        Self { most: said.unwrap_or(256), is_for_loopback: said.is_some() }
+    }
 }
 
 /// The memory for kept answers.

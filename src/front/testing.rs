@@ -16,8 +16,8 @@ use crate::config::route::ContentType;
 use crate::config::stamp::Stamps;
 use crate::config::{
     AccessSettings, AdminSettings, CacheSettings, CallSettings, CallersSettings, Config,
-    DocsSettings, Framing, Hosts, LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings,
-    RouteSettings, SendShape,
+    DocsSettings, Framing, Hosts, LimitSettings, LogFormat, LogLevel, LogSettings,
+    PerAddressSettings, PoolSettings, RouteSettings, SendShape,
 };
 
 /// A pool whose questions are framed so.
@@ -73,6 +73,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             connections: 100,
+            per_address: PerAddressSettings::new(None),
         },
         pools: vec![Arc::new(pool(Framing::Line))],
         routes,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::used_rate::UsedRate;
+use crate::base::Neighbourhood;
 use crate::sync::at_once::AtOnce;
 
 /// How many addresses are counted one by one. Those that come while all of them are in use share
@@ -15,9 +16,8 @@ const MOST: usize = 65_536;
 /// How many are looked at to find one that is not in use. A newcomer never costs more.
 const LOOKS: usize = 8;
 
-/// Those that share a count: an address, or a /64 network of IPv6, which one machine may have all
-/// of. `None`: all who connect by a socket file.
-type Neighbourhood = Option<(bool, u64)>;
+/// Those that share a count. `None`: all who connect by a socket file.
+type Sharers = Option<Neighbourhood>;
 
 /// What is counted for each address.
 #[derive(Debug, Default)]
@@ -25,8 +25,8 @@ pub struct Strangers(Mutex<StrangerTable>);
 
 #[derive(Debug, Default)]
 struct StrangerTable {
-    places: HashMap<Neighbourhood, usize>,
-    counts: Vec<(Neighbourhood, Stranger)>,
+    places: HashMap<Sharers, usize>,
+    counts: Vec<(Sharers, Stranger)>,
     /// Where the last look for one that is not in use ended.
     hand: usize,
     others: Stranger,
@@ -56,7 +56,7 @@ impl Strangers {
         count: impl FnOnce(&Stranger) -> T,
     ) -> Option<T> {
         let table = self.lock();
-        let place = *table.places.get(&neighbourhood(address))?;
+        let place = *table.places.get(&address.map(Neighbourhood::of))?;
         Some(count(&table.counts[place].1))
     }
 
@@ -68,7 +68,7 @@ impl Strangers {
         count: impl FnOnce(&Stranger) -> T,
     ) -> T {
         let mut table = self.lock();
-        let place = table.place(neighbourhood(address), now);
+        let place = table.place(address.map(Neighbourhood::of), now);
         count(place.map_or(&table.others, |place| &table.counts[place].1))
     }
 
@@ -79,7 +79,7 @@ impl Strangers {
 
 impl StrangerTable {
     /// Returns where an address is counted; `None`: with all the others that have no place.
-    fn place(&mut self, address: Neighbourhood, now: u64) -> Option<usize> {
+    fn place(&mut self, address: Sharers, now: u64) -> Option<usize> {
         if let Some(place) = self.places.get(&address) {
             return Some(*place);
         }
@@ -101,13 +101,6 @@ impl StrangerTable {
         }
         None
     }
-}
-
-fn neighbourhood(address: Option<IpAddr>) -> Neighbourhood {
-    Some(match address? {
-        IpAddr::V4(address) => (false, address.to_bits().into()),
-        IpAddr::V6(address) => (true, (address.to_bits() >> 64) as u64),
-    })
 }
 
 #[cfg(test)]

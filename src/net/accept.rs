@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::listen::OpenListener;
+use super::per_address::{AddressLimit, AddressPlace};
 use super::seats::{Seat, Seats};
 use super::{Drain, Listener, Stream};
 
@@ -24,6 +26,8 @@ pub struct ConnectionLimit {
     free: Arc<Semaphore>,
     seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
+    /// `None`: one address may have all of them.
+    addresses: Option<AddressLimit>,
 }
 
 /// The place of one connection. Dropping it frees the place.
@@ -33,18 +37,43 @@ pub struct Permit {
     seat: Arc<Seat>,
     seats: Arc<Seats>,
     count: Arc<dyn Fn(i64) + Send + Sync>,
+    _address_place: Option<AddressPlace>,
 }
 
 impl ConnectionLimit {
     /// Allows at most `most` connections. Calls `count` with 1 and -1 as they come and go.
     pub fn new(most: usize, count: impl Fn(i64) + Send + Sync + 'static) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(most)), seats: Arc::default(), count: Arc::new(count) }
+        let free = Arc::new(Semaphore::new(most));
+        Self { free, seats: Arc::default(), count: Arc::new(count), addresses: None }
+    }
+
+    /// Limits the connections of each address, too.
+    #[must_use]
+    pub fn and_of_addresses(self, addresses: AddressLimit) -> Self {
+        Self { addresses: Some(addresses), ..self }
+    }
+
+    /// Waits for the next connection whose address may have one more, and for a place for it. The
+    /// others are closed at once, before they could take a place from somebody.
+    async fn next(&self, listener: &OpenListener) -> io::Result<(Stream, Permit)> {
+        loop {
+            let (stream, address) = listener.accept().await?;
+            let place = match &self.addresses {
+                None => None,
+                Some(addresses) => match addresses.take(address) {
+                    None => continue,
+                    place => place,
+                },
+            };
+            // The permit comes second: a listener without callers must not hold one.
+            return Ok((stream, self.take(place).await));
+        }
     }
 
     /// Waits for a free place. If there is none, asks the connection that has been idle longest to
     /// close.
-    async fn take(&self) -> Permit {
+    async fn take(&self, place: Option<AddressPlace>) -> Permit {
         let acquired = loop {
             if let Ok(acquired) = Arc::clone(&self.free).try_acquire_owned() {
                 break acquired;
@@ -57,13 +86,13 @@ impl ConnectionLimit {
             }
         };
         (self.count)(1);
-        self.permit(acquired)
+        self.permit(acquired, place)
     }
 
-    fn permit(&self, acquired: OwnedSemaphorePermit) -> Permit {
+    fn permit(&self, acquired: OwnedSemaphorePermit, place: Option<AddressPlace>) -> Permit {
         let (number, seat) = self.seats.add(tokio::time::Instant::now().into_std());
         let (seats, count) = (Arc::clone(&self.seats), Arc::clone(&self.count));
-        Permit { _acquired: acquired, number, seat, seats, count }
+        Permit { _acquired: acquired, number, seat, seats, count, _address_place: place }
     }
 }
 
@@ -72,7 +101,7 @@ impl Permit {
     #[cfg(test)]
     pub(super) fn only() -> Self {
         let limit = ConnectionLimit::new(1, |_| {});
-        limit.permit(Arc::clone(&limit.free).try_acquire_owned().expect("it is free"))
+        limit.permit(Arc::clone(&limit.free).try_acquire_owned().expect("it is free"), None)
     }
 
     /// Returns the seat, where the connection notes since when it is idle.
@@ -107,8 +136,7 @@ pub async fn accept(
     let address = listener.local();
     let listener = &listener.open()?;
     let limit = &limit;
-    // The permit comes second: a listener without callers must not hold one.
-    let next = async || Ok((listener.accept().await?, limit.take().await));
+    let next = async || limit.next(listener).await;
     tokio::select! {
         biased;
         () = drain.begun() => {}
@@ -269,7 +297,7 @@ mod tests {
         let next = async || {
             let step = script.borrow_mut().pop();
             match step {
-                Some(Ok(number)) => Ok((number, limit.take().await)),
+                Some(Ok(number)) => Ok((number, limit.take(None).await)),
                 Some(Err(error)) => Err(error.into()),
                 None => std::future::pending().await,
             }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -127,10 +127,15 @@ pub(super) enum OpenListener {
 
 impl OpenListener {
     /// Waits for the next connection.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    ///
+    /// Returns with it the address it comes from; `None` for a Unix socket.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         Ok(match self {
-            Self::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
-            Self::Unix(_, listener) => Stream::Unix(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Stream::Tcp(stream), Some(peer.ip()))
+            }
+            Self::Unix(_, listener) => (Stream::Unix(listener.accept().await?.0), None),
         })
     }
 }

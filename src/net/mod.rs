@@ -9,6 +9,7 @@ pub mod connection;
 mod drain;
 mod http1;
 pub mod listen;
+pub mod per_address;
 pub mod refusal;
 mod seats;
 pub mod site;

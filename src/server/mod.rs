@@ -22,6 +22,7 @@ mod threads;
 mod watch;
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +32,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin::Admin;
 use crate::admin::key::KeyFile;
 use crate::base::ExitReason;
-use crate::config::{Config, ConfigSource, LimitSettings};
+use crate::config::{Config, ConfigSource, LimitSettings, PerAddressSettings};
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
+use crate::net::per_address::AddressLimit;
 use crate::net::{Drain, Stream, connection, refusal};
 use crate::observe::log::{Log, LogError};
 use crate::pool::Services;
@@ -166,6 +168,7 @@ async fn serve(
         let metrics = Arc::clone(&metrics);
         move |change| metrics.connections(change)
     });
+    let limit = limit.and_of_addresses(address_limit(&limits, &server));
     for listener in listeners.callers {
         let threads = Rc::clone(&threads);
         let is_guarded = listener.is_loopback();
@@ -280,6 +283,17 @@ async fn second_stop_signal() {
         () = again(SignalKind::terminate()) => {}
         () = again(SignalKind::interrupt()) => {}
     }
+}
+
+/// The limit of connections of each address. Whom the server trusts may change with a reload.
+fn address_limit(limits: &LimitSettings, server: &Rc<Server>) -> AddressLimit {
+    let (metrics, server) = (Arc::clone(server.metrics()), Rc::clone(server));
+    let PerAddressSettings { most, is_for_loopback } = limits.per_address;
+    let is_limited = move |address: IpAddr| {
+        let trust = &server.current().config.callers.trust;
+        (is_for_loopback || !address.is_loopback()) && !trust.has(Some(address))
+    };
+    AddressLimit::new(most, is_limited, move || metrics.connection_refused())
 }
 
 fn report_accepting(result: io::Result<()>) {

@@ -58,6 +58,7 @@ mod operators;
 mod orphans;
 mod out_of_memory;
 mod overload;
+mod per_address;
 mod poisonous;
 mod program_errors;
 mod proxies;

@@ -18,7 +18,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("observe", &["base", "report", "config"]),
     ("wire", &["base", "config"]),
     ("policy", &["base"]),
-    ("net", &["sync", "config"]),
+    ("net", &["sync", "base", "config"]),
     ("worker", &["sync", "base", "python", "config", "wire"]),
     ("doctor", &["base", "config", "worker"]),
     (

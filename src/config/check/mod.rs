@@ -29,6 +29,7 @@ use super::findings::Findings;
 use super::problem::{Place, Problem};
 use super::server::{
     AdminSettings, CacheSettings, Config, LimitSettings, ListenAddress, LogSettings,
+    PerAddressSettings,
 };
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};
@@ -211,6 +212,7 @@ fn limits(findings: &mut Findings<'_>, limits: &LimitsFile) -> LimitSettings {
         write_timeout: findings.positive_time(&path.key("write_timeout"), limits.write_timeout),
         idle_timeout: findings.positive_time(&path.key("idle_timeout"), limits.idle_timeout),
         connections: limits.connections,
+        per_address: PerAddressSettings::new(limits.per_address),
     }
 }
 

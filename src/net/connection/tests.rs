@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::base::ByteSize;
+use crate::config::PerAddressSettings;
 use crate::net::{conformance, refusal};
 
 mod hostile;
@@ -30,6 +31,7 @@ fn limits() -> LimitSettings {
         write_timeout: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(20),
         connections: 100,
+        per_address: PerAddressSettings::new(None),
     }
 }
 

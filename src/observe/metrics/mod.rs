@@ -93,6 +93,11 @@ impl Metrics {
         self.server.connections.change(change);
     }
 
+    /// Counts a connection that was closed because its address had too many.
+    pub fn connection_refused(&self) {
+        self.server.connections_refused.add(1);
+    }
+
     /// Returns how many connections of callers are open.
     pub fn connections_now(&self) -> i64 {
         self.server.connections.value()
@@ -300,6 +305,7 @@ mod tests {
         pool.diagnosed(Conduct::Silent);
         metrics.connections(3);
         metrics.connections(-1);
+        metrics.connection_refused();
         metrics.cache_bytes(77);
         metrics.held_bytes(88);
         metrics.admin_denied(Denial::Foreign);
@@ -331,6 +337,7 @@ mod tests {
             ("httpipe_cache_bytes ", "77"),
             ("httpipe_held_bytes ", "88"),
             ("httpipe_connections ", "2"),
+            ("httpipe_connections_refused_total ", "1"),
             ("httpipe_admin_denied_total{reason=\"foreign\"}", "1"),
             ("httpipe_admin_actions_total{action=\"kill_worker\"}", "1"),
             ("httpipe_log_dropped_total ", "9"),

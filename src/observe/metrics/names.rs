@@ -337,6 +337,14 @@ pub const ALL: &[Metric] = &[
         samples: |numbers, to| to.number(&[], numbers.server.connections.value()),
     },
     Metric {
+        name: "httpipe_connections_refused_total",
+        kind: MetricKind::Counter,
+        unit: "connections",
+        labels: &[],
+        help: "Connections closed at once because their address had `limits.per_address` open",
+        samples: |numbers, to| to.number(&[], numbers.server.connections_refused.value()),
+    },
+    Metric {
         name: "httpipe_refused_total",
         kind: MetricKind::Counter,
         unit: "requests",

@@ -122,6 +122,7 @@ impl OutcomeCounters {
 #[derive(Debug, Default)]
 pub(super) struct ServerSeries {
     pub(super) connections: Level,
+    pub(super) connections_refused: Counter,
     pub(super) cache_bytes: Gauge,
     pub(super) held_bytes: Gauge,
     pub(super) taps: Gauge,

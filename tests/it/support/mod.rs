@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_MOST: Duration = Duration::from_mins(2);
 /// How long a caller waits for bytes before its test fails: with twenty other programs on the
 /// machine, an answer of 64 MiB takes more than ten seconds.
-const CALLER_PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const CALLER_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Calls `ask` every few milliseconds until it returns something. Panics after [`PATIENCE`] with
 /// `what` and `context`.
