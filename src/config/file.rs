@@ -234,10 +234,12 @@ pub struct LimitsFile {
     pub header: Size,
     /// Most bytes of a request body; a larger one gets 413.
     pub body: Size,
-    /// Most bytes of request bodies and answers that all connections hold together while the bodies
-    /// arrive and the answers are sent; then 503. Those of at most 16 KiB are not counted. A kept
+    /// Most bytes of request bodies, questions and answers that all connections hold together while
+    /// the bodies arrive, the questions wait or run and the answers are sent; then 503. Those of at
+    /// most 16 KiB are not counted. A kept
     /// answer is counted once while it is sent, to however many callers. An answer in parts is not
-    /// refused: without room, its worker is not read until its reader has caught up.
+    /// refused: without room, its worker is not read until its reader has caught up. Where callers
+    /// have keys, those of one key take at most a quarter, or a single body or answer.
     pub memory: Size,
     /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,

@@ -70,7 +70,10 @@ impl Front {
                 if replies.is_empty() {
                     return Said::Accepted(index);
                 }
-                Said::Batch(index, json_rpc::joined(&replies), longest(&costs))
+                let joined = json_rpc::joined(&replies);
+                // They make room for it: what is sent is counted from here on.
+                drop(replies);
+                Said::Batch(index, joined, longest(&costs))
             }
         }
     }
@@ -107,7 +110,10 @@ impl Front {
             Kind::Call { id, greets } => {
                 let failed = |failure| Some(json_rpc::failed(id.as_ref(), failure));
                 match self.put(calls, matched, text, (id.clone(), *greets), false).await {
-                    Ok(Answer { result: Ok(reply), timing, .. }) => (Some(reply.body), timing),
+                    Ok(Answer { result: Ok(reply), timing, .. }) => {
+                        let held = matched.memory.hold(reply.body);
+                        (held.ok().or_else(|| failed(&Failure::Busy)), timing)
+                    }
                     Ok(Answer { result: Err(failure), timing, .. }) => (failed(&failure), timing),
                     Err(failure) => (failed(&failure), Timing::default()),
                 }
@@ -125,7 +131,8 @@ impl Front {
         (id, greets): (Option<Bytes>, bool),
         is_alone: bool,
     ) -> Result<Answer, Failure> {
-        let mut asking = self.made(matched, text, maker::message).await?;
+        let asking = self.made(matched, text, maker::message).await?;
+        let mut asking = maker::held(asking, text.clone(), matched.memory)?;
         if greets {
             matched.new_session.replace(Some(body::nonce()));
         }

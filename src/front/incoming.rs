@@ -37,6 +37,8 @@ pub(super) struct Matched<'a> {
     pub(super) head: &'a Parts,
     pub(super) caller_deadline: Option<Instant>,
     pub(super) sender: RequestSender<'a>,
+    /// In which the caller's bodies and answers are counted.
+    pub(super) memory: &'a Arc<Memory>,
     /// Where the session is noted that begins with the request.
     pub(super) new_session: &'a RefCell<Option<String>>,
 }

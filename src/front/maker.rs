@@ -17,6 +17,7 @@ use crate::call::{Keep, Request as Asking};
 use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
 use crate::gate::Visitor;
 use crate::sync::bulk::{LARGE, apart};
+use crate::sync::memory::{Exhausted, Memory, SMALL};
 
 /// Makes calls of one request.
 pub(super) struct Maker<'a> {
@@ -101,6 +102,22 @@ pub(super) fn made_of(
     };
     let claim = visitor.and_then(|visitor| visitor.claim.clone());
     Ok(Asking { pool: call.pool, call: call_of_it, keep, claim })
+}
+
+/// Counts the question of a call until the call is over, and lets the body go that it was made of. A
+/// question that is a part of the body keeps the body, which is counted already.
+pub(super) fn held(
+    mut asking: Asking,
+    body: Bytes,
+    memory: &Arc<Memory>,
+) -> Result<Asking, Failure> {
+    let text = &mut asking.call.question.text;
+    if text.len() <= SMALL || question::is_part(text, &body) {
+        return Ok(asking);
+    }
+    drop(body);
+    *text = memory.hold(std::mem::take(text)).map_err(|Exhausted| Failure::Busy)?;
+    Ok(asking)
 }
 
 /// Makes a call of a message of JSON-RPC.

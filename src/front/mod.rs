@@ -213,7 +213,7 @@ impl Front {
                 Said::Failure(None, Failure::Internal)
             });
             open.is_answered = true;
-            said.held(&self.memory)
+            said.held(self.memory_of(sender))
         };
         // Draining may have begun meanwhile; then this is the last answer of the connection.
         let close = self.ending.is_parting()
@@ -297,7 +297,8 @@ impl Front {
         };
         let route = &self.routes[index].settings;
         let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
-        let read = self.read(route, call, incoming).await;
+        let memory = self.memory_of(sender);
+        let read = self.read(route, call, incoming, memory).await;
         let (bytes, caller_deadline) = match read {
             Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
@@ -309,15 +310,23 @@ impl Front {
             head,
             caller_deadline,
             sender,
+            memory,
             new_session: &incoming.new_session,
         };
         if self.routes[index].json_rpc {
             return self.converse(calls, matched, &bytes).await;
         }
-        match self.made(matched, &bytes, maker::asking).await {
+        let made = self.made(matched, &bytes, maker::asking).await;
+        match made.and_then(|asking| maker::held(asking, bytes, memory)) {
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
         }
+    }
+
+    /// Returns the memory in which the bodies and answers of a caller are counted.
+    fn memory_of<'a>(&'a self, sender: RequestSender<'a>) -> &'a Arc<Memory> {
+        let gate = self.gate.as_ref().zip(sender.visitor);
+        gate.and_then(|(gate, visitor)| gate.memory(visitor)).unwrap_or(&self.memory)
     }
 
     /// Answers a request that no route takes.
@@ -375,13 +384,14 @@ impl Front {
         route: &RouteSettings,
         call: &CallSettings,
         incoming: &mut Incoming<'_, B>,
+        memory: &Arc<Memory>,
     ) -> Result<(Bytes, Option<Instant>), Failure> {
         let caller_deadline = incoming.caller_deadline()?;
         let uses_body = question::uses_body(&call.send);
         let may_hold_parameters =
             matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
         let bytes = if uses_body || may_hold_parameters {
-            incoming.read(&self.limits, &self.memory, caller_deadline).await?
+            incoming.read(&self.limits, memory, caller_deadline).await?
         } else {
             Bytes::new()
         };

@@ -143,11 +143,13 @@ fn whole_value<'a>(
 
 /// Returns the bytes of a file, which as a rule are a part of the body.
 fn uncopied(bytes: &[u8], body: &Bytes) -> Bytes {
+    if is_part(bytes, body) { body.slice_ref(bytes) } else { Bytes::copy_from_slice(bytes) }
+}
+
+/// Returns true if these bytes lie in the body itself.
+pub(super) fn is_part(bytes: &[u8], body: &Bytes) -> bool {
     let (inner, outer) = (bytes.as_ptr_range(), body.as_ptr_range());
-    if outer.start <= inner.start && inner.end <= outer.end {
-        return body.slice_ref(bytes);
-    }
-    Bytes::copy_from_slice(bytes)
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
 /// The body as a question has it: without its last line end, unless a question may be of any bytes

@@ -64,8 +64,8 @@ const BAD_ANSWER: (&str, &str) = (
 
 /// The words for `busy`.
 const BUSY: (&str, &str) = (
-    "Bodies being read and answers being sent take all of `limits.memory`: this body, or this \
-     answer, found no room",
+    "Bodies, questions and answers take all of `limits.memory`, or those of this key a quarter of \
+     it: this one found no room",
     "Repeat the request after `Retry-After` if it may run twice: where the answer found no \
      room, the program has done its work",
 );

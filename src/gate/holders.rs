@@ -10,6 +10,7 @@ use super::used_rate::{Pace, UsedRate, UsedUp};
 use crate::base::{Tenant, TenantId};
 use crate::config::{KeyEntry, KeyHash, KeyList};
 use crate::sync::at_once::{AtOnce, Claim};
+use crate::sync::memory::Memory;
 
 /// The keys that are good now.
 #[derive(Debug, Default)]
@@ -44,16 +45,23 @@ struct Counts {
     id: TenantId,
     used: UsedRate,
     calls: Arc<AtOnce>,
+    memory: Arc<Memory>,
 }
 
 /// The counts of all holders, by their names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyLedger {
     counts: HashMap<Arc<str>, Arc<Counts>>,
     last: u32,
+    memory: Arc<Memory>,
 }
 
 impl KeyLedger {
+    /// Nobody has a key yet. Each holder gets a quarter of `memory`.
+    pub fn new(memory: &Arc<Memory>) -> Self {
+        Self { counts: HashMap::new(), last: 0, memory: Arc::clone(memory) }
+    }
+
     /// Makes the holders of these keys. Who has no key any longer is forgotten, once their calls
     /// have ended.
     pub fn holders(&mut self, keys: &KeyList) -> Holders {
@@ -72,13 +80,13 @@ impl KeyLedger {
     }
 
     fn counts(&mut self, name: &Arc<str>) -> Arc<Counts> {
-        let last = &mut self.last;
+        let (last, memory) = (&mut self.last, &self.memory);
         let counts = self.counts.entry(Arc::clone(name)).or_insert_with(|| {
             // The first number stands for all who have no key.
             *last += 1;
             let id = TenantId(*last);
-            let (used, calls) = (UsedRate::default(), Arc::default());
-            Arc::new(Counts { id, used, calls })
+            let (used, calls, memory) = (UsedRate::default(), Arc::default(), memory.quarter());
+            Arc::new(Counts { id, used, calls, memory })
         });
         Arc::clone(counts)
     }
@@ -117,6 +125,11 @@ impl Holder {
     /// Returns the right to one more call; `None`: as many as they like.
     pub fn claim(&self) -> Option<&Claim> {
         self.calls.as_ref()
+    }
+
+    /// Their share of the memory for bodies and answers.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.counts.memory
     }
 
     /// Returns true if the key is for this route, which is named by method and path; `None`: for

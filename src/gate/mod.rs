@@ -25,6 +25,7 @@ use self::used_rate::{Pace, UsedUp};
 use crate::base::{Failure, Rate, Tenant};
 use crate::config::{CallersSettings, KeyList, Trust, WhoMayAsk};
 use crate::sync::at_once::Claim;
+use crate::sync::memory::Memory;
 
 /// How many wrong keys an address may send at once, and then in a minute. After them nothing that it
 /// sends is looked at, except keys that were good before.
@@ -60,6 +61,8 @@ pub struct GateCounts {
     holders: RwLock<Arc<Holders>>,
     ledger: Mutex<KeyLedger>,
     strangers: Strangers,
+    /// The share of the memory that all have together who show no key, where there are keys.
+    strangers_memory: Arc<Memory>,
     guessers: Strangers,
     /// Hashes of keys that were good, by a hash that costs less than theirs.
     regulars: Mutex<HashSet<u64>>,
@@ -112,13 +115,14 @@ impl Visitor {
 }
 
 impl GateCounts {
-    /// Nothing was counted before `start`.
-    pub fn new(start: Instant) -> Arc<Self> {
+    /// Nothing was counted before `start`. Bodies and answers are counted in `memory`.
+    pub fn new(start: Instant, memory: &Arc<Memory>) -> Arc<Self> {
         Arc::new(Self {
             start,
             holders: RwLock::default(),
-            ledger: Mutex::default(),
+            ledger: Mutex::new(KeyLedger::new(memory)),
             strangers: Strangers::default(),
+            strangers_memory: memory.quarter(),
             guessers: Strangers::default(),
             regulars: Mutex::default(),
             hasher: RandomState::new(),
@@ -222,6 +226,14 @@ impl KeyGate {
             }),
         };
         charged.map_err(too_often)
+    }
+
+    /// Returns the share that a visitor has of the memory for bodies and answers; `None`: all of it.
+    pub fn memory<'a>(&'a self, visitor: &'a Visitor) -> Option<&'a Arc<Memory>> {
+        match &visitor.holder {
+            Some(holder) => Some(holder.memory()),
+            None => self.wants_keys.then_some(&self.counts.strangers_memory),
+        }
     }
 
     fn stranger(&self, visitor: &mut Visitor, now: u64) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ fn gate(anonymous: Option<AnonymousSettings>) -> (KeyGate, Instant) {
     };
     let keys = Arc::new(KeyList(vec![entry]));
     let start = Instant::now();
-    let counts = GateCounts::new(start);
+    let counts = GateCounts::new(start, &Memory::new(1 << 20));
     counts.post(&keys);
     let path = PathBuf::from("/keys.toml");
     let who = WhoMayAsk::Keys(KeysSettings { path, stamps: Stamps::default(), keys });

@@ -93,7 +93,7 @@ impl Server {
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let memory = Memory::new(config.limits.memory.0);
-        let gate = GateCounts::new(Instant::now());
+        let gate = GateCounts::new(Instant::now(), &memory);
         post(&gate, &config.callers);
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());

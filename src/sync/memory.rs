@@ -16,6 +16,8 @@ pub const SMALL: usize = 16 << 10;
 pub struct Memory {
     limit: u64,
     used: AtomicU64,
+    /// The memory of which this is a share.
+    whole: Option<Arc<Self>>,
 }
 
 /// A part of the memory, given back when dropped.
@@ -46,7 +48,15 @@ pub struct Lent(Mutex<Weak<Charged>>);
 impl Memory {
     /// A memory of this many bytes.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicU64::new(0) })
+        Arc::new(Self { limit, used: AtomicU64::new(0), whole: None })
+    }
+
+    /// Makes a share of a quarter for one of those who use this memory. Shares overlap: all of them
+    /// together have no more than the whole. A single piece may be as large as the whole, or else
+    /// it would never have room.
+    pub fn quarter(self: &Arc<Self>) -> Arc<Self> {
+        let whole = Some(Arc::clone(self));
+        Arc::new(Self { limit: self.limit / 4, used: AtomicU64::new(0), whole })
     }
 
     /// Returns how many bytes are in use.
@@ -95,6 +105,28 @@ impl Memory {
         };
         Ok(Bytes::from_owner(ChargedOnce(charged)))
     }
+
+    /// Takes `more` bytes for a reservation that has `own`.
+    fn take(&self, more: u64, own: u64) -> Result<(), Exhausted> {
+        let is_share = self.whole.is_some();
+        let fits = |used: u64| {
+            let sum = used.checked_add(more)?;
+            (sum <= self.limit || is_share && used == own).then_some(sum)
+        };
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map_err(|_| Exhausted)?;
+        let Some(whole) = &self.whole else { return Ok(()) };
+        whole.take(more, own).inspect_err(|Exhausted| {
+            self.used.fetch_sub(more, Ordering::Relaxed);
+        })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
+    }
 }
 
 impl Reservation {
@@ -106,9 +138,7 @@ impl Reservation {
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let bytes = if bytes <= SMALL { 0 } else { bytes as u64 };
         let Some(more) = bytes.checked_sub(self.bytes) else { return Ok(()) };
-        let fits = |used: u64| used.checked_add(more).filter(|sum| *sum <= self.memory.limit);
-        let grown = self.memory.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        grown.map_err(|_| Exhausted)?;
+        self.memory.take(more, self.bytes)?;
         self.bytes = bytes;
         Ok(())
     }
@@ -121,7 +151,7 @@ impl Reservation {
     pub fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let wanted = if bytes <= SMALL { 0 } else { bytes as u64 };
         if wanted < self.bytes {
-            self.memory.used.fetch_sub(self.bytes - wanted, Ordering::Relaxed);
+            self.memory.give_back(self.bytes - wanted);
             self.bytes = wanted;
         }
         if wanted == self.bytes { Ok(()) } else { self.grow_to(bytes) }
@@ -138,7 +168,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.give_back(self.bytes);
     }
 }
 
@@ -199,5 +229,26 @@ mod tests {
         assert_eq!(memory.used(), 90 << 10);
         drop(reservation);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_share_is_a_quarter_of_the_whole_or_one_piece() {
+        let memory = Memory::new(400 << 10);
+        let (alice, bob) = (memory.quarter(), memory.quarter());
+        let first = alice.hold(vec![1; 60 << 10].into()).expect("there is room");
+        assert_eq!(alice.hold(vec![2; 60 << 10].into()), Err(Exhausted), "more than a quarter");
+        assert_eq!((alice.used(), memory.used()), (60 << 10, 60 << 10));
+        let large = bob.hold(vec![3; 300 << 10].into()).expect("a single piece");
+        assert_eq!(bob.hold(vec![4; 20 << 10].into()), Err(Exhausted));
+        assert_eq!(alice.hold(vec![5; 39 << 10].into()).map(|it| it.len()), Ok(39 << 10));
+        assert_eq!(memory.hold(vec![6; 50 << 10].into()), Err(Exhausted), "the whole is full");
+        assert_eq!((bob.used(), memory.used()), (300 << 10, 360 << 10));
+        drop(first);
+        assert_eq!(alice.hold(vec![7; 150 << 10].into()), Err(Exhausted), "the whole is full");
+        assert_eq!((alice.used(), memory.used()), (0, 300 << 10), "what was refused costs nothing");
+        let mut grows = alice.reservation();
+        assert_eq!([grows.grow_to(50 << 10), grows.grow_to(100 << 10)], [Ok(()), Ok(())]);
+        drop((large, grows));
+        assert_eq!((alice.used(), bob.used(), memory.used()), (0, 0, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies that arrive and answers that wait for their readers share one memory limit.
 
-use crate::support::{Connection, Pending, Server};
+use crate::keys::{bearer, with_keys};
+use crate::support::{Connection, Pending, Server, whole_machine};
 
 const MEBI: f64 = 1_048_576.0;
 const HELD: &str = "httpipe_held_bytes";
@@ -8,10 +9,16 @@ const REFUSED: &str = "httpipe_requests_total{route=\"POST /\",status=\"503\"}";
 
 /// A request that announces 1 MiB and keeps the last byte of it back.
 fn large_request(server: &Server) -> Connection {
+    unfinished(server, "Accept: */*", 1 << 20)
+}
+
+/// A request with this field that announces a body and keeps the last byte of it back.
+fn unfinished(server: &Server, field: &str, length: usize) -> Connection {
     let mut caller = server.client().connect();
-    caller.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n");
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{field}");
+    caller.send(format!("{head}\r\n\r\n").as_bytes());
     // The server may have refused it before all was sent.
-    caller.try_send(&vec![b'a'; (1 << 20) - 1]);
+    caller.try_send(&vec![b'a'; length - 1]);
     caller
 }
 
@@ -119,4 +126,55 @@ fn a_memory_without_room_for_one_body_is_a_problem() {
     let ended = Server::with("").top("limits = { body = \"4MiB\", memory = \"3MiB\" }").refused();
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.contains("has no room for a `body` of 4MiB"), "{}", ended.stderr);
+}
+
+/// With the limits as they are if nothing is said: 16 MiB a body, 256 MiB in sum.
+#[test]
+fn a_key_takes_a_quarter_of_the_memory_and_others_go_on() {
+    let _alone = whole_machine();
+    let server = with_keys("workers = 1", &["alice", "bob"]).start();
+    let (alice, bob) = (bearer(&server, "alice"), bearer(&server, "bob"));
+    let before = server.memory();
+    let callers: Vec<_> = (0..100).map(|_| unfinished(&server, &alice, 15_900_000)).collect();
+    server.wait_until("most are refused", |s| s.metric(REFUSED) >= 96.0);
+    let held = server.metric(HELD);
+    assert!((40.0 * MEBI..=64.0 * MEBI).contains(&held), "{held} bytes are held");
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 128 << 20, "{grown} bytes for at most 64 MiB of bodies");
+    let of_bob = unfinished(&server, &bob, 15_900_000);
+    server.wait_until("all of it is here", |s| s.metric(HELD) >= held + 15_900_000.0);
+    let large = "b".repeat(1_000_000);
+    let other = server.client().request("POST", "/", &[&bob], &large);
+    assert_eq!((other.status, other.body.len()), (200, large.len()));
+    let small = server.client().request("POST", "/", &[&alice], "small ones are served");
+    assert_eq!(small.status, 200, "{small:?}");
+    let refused = server.client().request("POST", "/", &[&alice], &large);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy"), "{refused:?}");
+    assert_eq!(refused.header("retry-after"), "1");
+    drop((callers, of_bob));
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+    assert_eq!(server.client().request("POST", "/", &[&alice], &large).status, 200);
+}
+
+#[test]
+fn questions_that_wait_are_counted_once_whatever_they_are_made_of() {
+    let server = Server::with("workers = 1\nmessage_max = \"3MiB\"")
+        .top("limits = { body = \"2MiB\", memory = \"8MiB\" }")
+        .route("match = \"POST /\"")
+        .route("match = \"POST /copied\"\nsend = \"{body:json} x\"")
+        .start();
+    let busy = server.client().post_later("/", "hang");
+    server.wait_for_count("httpipe_workers{state=\"busy\"}", 1.0);
+    let body = "a".repeat(1 << 20);
+    let same = server.client().post_later("/", &body);
+    server.wait_until("one waits", |s| s.metric("httpipe_queue_length") == 1.0);
+    let first = server.metric(HELD);
+    assert!((MEBI..2.0 * MEBI).contains(&first), "the question is the body: {first}");
+    let copied = server.client().post_later("/copied", &body);
+    server.wait_until("both wait", |s| s.metric("httpipe_queue_length") == 2.0);
+    assert_eq!(server.metric(HELD) - first, MEBI + 4.0, "the question instead of the body");
+    for caller in [busy, same, copied] {
+        caller.leave();
+    }
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
 }

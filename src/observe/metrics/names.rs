@@ -324,8 +324,8 @@ pub const ALL: &[Metric] = &[
         kind: MetricKind::Gauge,
         unit: "bytes",
         labels: &[],
-        help: "Bytes of request bodies that arrive and answers that are being sent now, above \
-               16 KiB each; at most `limits.memory`",
+        help: "Bytes of request bodies that arrive, questions of calls and answers that are being \
+               sent now, above 16 KiB each; at most `limits.memory`",
         samples: |numbers, to| to.number(&[], numbers.server.held_bytes.value()),
     },
     Metric {
