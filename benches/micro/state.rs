@@ -52,6 +52,7 @@ impl Pool {
                 | Action::Kill(_)
                 | Action::Examine { .. }
                 | Action::TakeBack(_)
+                | Action::GoesBack { .. }
                 | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }
@@ -65,6 +66,7 @@ impl Pool {
             idempotent: true,
             caller_deadline: None,
             tenant: Tenant::ANONYMOUS,
+            timeout: None,
         };
         assert!(self.state.arrive(self.now, call).is_ok(), "there is room");
         self.step();

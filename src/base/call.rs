@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::places::IdPlaces;
-use super::{CallId, Failure, RouteId, Tenant, WorkerId};
+use super::{BatchId, CallId, Failure, PlaceId, RouteId, Tenant, WorkerId};
 use crate::sync::at_once::Hold;
 use crate::sync::parts;
 
@@ -104,6 +104,26 @@ pub struct Cancels {
     pub place: Range<usize>,
 }
 
+/// How a call comes to a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "for batch requests and the room of jobs")]
+pub enum Class {
+    /// A caller waits for it: it waits in the queue of the pool.
+    #[default]
+    Interactive,
+    /// It is an item of this batch: background work, which waits for a worker without other work.
+    Batch(BatchId),
+    /// It is a job, for which this place was offered: background work as well.
+    Job(PlaceId),
+}
+
+impl Class {
+    /// Returns true for work that never waits in the queue.
+    pub fn is_background(self) -> bool {
+        self != Self::Interactive
+    }
+}
+
 /// One question to a pool, with what the pool must know about it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -121,6 +141,10 @@ pub struct Call {
     pub tenant: Tenant,
     /// Its part of the calls that its caller may have at once; `None`: as many as they like.
     pub hold: Option<Hold>,
+    /// How it comes to a worker.
+    pub class: Class,
+    /// How long it may take in a worker; `None`: as long as any call of the pool.
+    pub timeout: Option<Duration>,
 }
 
 /// A successful answer, judged and shaped. Nothing is left to check.

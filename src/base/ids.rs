@@ -35,6 +35,15 @@ pub struct WorkerId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub u16);
 
+/// A batch: many items that came together. No number is used twice in the life of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
+
+/// A place in a worker that a pool has offered for a job. No number is used twice in the life of the
+/// pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlaceId(pub u64);
+
 /// Numbers workers. The pools of a server share one.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerCount(Rc<Cell<u64>>);

@@ -19,14 +19,14 @@ pub mod units;
 pub mod worker;
 
 pub use call::{
-    Call, Cancels, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts, Question,
-    Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
+    Call, Cancels, Class, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts,
+    Question, Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
 pub use caller::{Neighbourhood, NoRate, Rate, Tenant, TenantId};
 pub use code::Code;
 pub use conduct::Conduct;
 pub use failure::Failure;
-pub use ids::{CallId, RouteId, WorkerCount, WorkerId};
+pub use ids::{BatchId, CallId, PlaceId, RouteId, WorkerCount, WorkerId};
 pub use regexes::{ByteRegex, WholeRegex};
 pub use units::ByteSize;
 pub use worker::{ExitReason, WorkerCounts};

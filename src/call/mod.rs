@@ -237,7 +237,7 @@ fn failed(failure: Failure) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Question, Tenant};
+    use crate::base::{Class, Question, Tenant};
 
     /// A nonce is different in each call, and no answer would be found under it.
     #[test]
@@ -251,6 +251,8 @@ mod tests {
             own_name: None,
             tenant: Tenant::ANONYMOUS,
             hold: None,
+            class: Class::default(),
+            timeout: None,
         };
         let request = Request { pool: 0, call, keep: None, claim: None };
         assert_eq!(question_of(&request, &keep), "a n1");

@@ -181,6 +181,8 @@ pub struct RuleSettings {
     pub stop_grace: Duration,
     /// When a healthy worker is replaced.
     pub recycle: RecycleSettings,
+    /// The part of the places in workers that background work may hold, in thousandths.
+    pub share: u32,
 }
 
 /// Calls in one worker at once.
@@ -349,6 +351,7 @@ impl PoolSettings {
             start_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(2),
             recycle: RecycleSettings::default(),
+            share: 500,
         };
         let program = ProgramSettings { launch, start, wire, python: None };
         let (name, files) = ("it".to_owned(), Stamps::default());

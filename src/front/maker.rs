@@ -12,7 +12,7 @@ use super::json_rpc::{self, Purpose};
 use super::parameters::{Body, Sources};
 use super::question::{self, Material};
 use super::{Front, body, request};
-use crate::base::{Call, Failure, Tenant};
+use crate::base::{Call, Class, Failure, Tenant};
 use crate::call::{Keep, Request as Asking};
 use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
 use crate::gate::Visitor;
@@ -99,6 +99,8 @@ pub(super) fn made_of(
         own_name: None,
         tenant: visitor.map_or(Tenant::ANONYMOUS, Visitor::tenant),
         hold: None,
+        class: Class::default(),
+        timeout: None,
     };
     let claim = visitor.and_then(|visitor| visitor.claim.clone());
     Ok(Asking { pool: call.pool, call: call_of_it, keep, claim })

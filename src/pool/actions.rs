@@ -3,7 +3,7 @@
 //! Pure: data only.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::{CallId, Conduct, Failure, Tenant, Timing, WorkerId};
 use crate::policy::Fingerprint;
@@ -20,6 +20,14 @@ pub enum Action<P> {
     },
     /// Tell the caller that this call, which has left the books, failed.
     Fail(Ended<P>, Failure),
+    /// This background call has left the books, because its worker was lost. It may run again, and
+    /// goes back to where it waited.
+    GoesBack {
+        /// What the shell keeps with it.
+        payload: P,
+        /// How many workers it has cost.
+        retries: u32,
+    },
     /// Tell the caller that their own deadline has passed. The call itself runs on, abandoned.
     Expire {
         /// The call, still in the books.
@@ -99,6 +107,8 @@ pub struct NewCall<P> {
     pub caller_deadline: Option<Instant>,
     /// Whose call it is.
     pub tenant: Tenant,
+    /// How long it may take in a worker; `None`: the `timeout` of the pool.
+    pub timeout: Option<Duration>,
 }
 
 /// Why a worker was lost.

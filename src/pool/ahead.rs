@@ -33,7 +33,9 @@ impl<P> State<P> {
     pub fn taken_back(&mut self, now: Instant, worker: WorkerId, ids: &[CallId]) {
         for id in ids.iter().rev() {
             let Some(taken) = self.crew.take_back(now, worker, *id) else { continue };
-            self.line.settle(taken.charge, None, self.usual());
+            if let Some(charge) = taken.charge {
+                self.line.settle(charge, None, self.usual());
+            }
             if let Some(stay) = taken.freed {
                 self.freed(now, worker, stay);
             }
@@ -42,7 +44,7 @@ impl<P> State<P> {
             if call.abandoned.is_some() {
                 self.fail(now, *id, Failure::Cancelled);
             } else if call.holders == 0 {
-                self.rejoin(now, *id);
+                self.put_back(now, *id);
             }
         }
         self.stop_if_useless(worker);

@@ -25,13 +25,13 @@ impl<P> State<P> {
     pub fn shared_with(&mut self, now: Instant, id: CallId, tenant: Tenant) {
         let is_fresh = |call: &&CallBook<P>| call.waits_until.is_some() && call.given.is_none();
         let Some(call) = self.calls.get(id).filter(is_fresh) else { return };
-        let (from, bytes) = (call.seat, call.bytes);
+        let (Some(from), bytes) = (call.seat, call.bytes) else { return };
         let to = self.line.enter(tenant);
         let (usual, since) = (self.usual(), |id| self.calls.since(id));
         let moves = from != to && self.line.move_over((id, bytes), [from, to], usual, since);
         self.line.ended(if moves { from } else { to });
         if let Some(call) = self.calls.get_mut(id).filter(|_| moves) {
-            (call.seat, call.since) = (to, now);
+            (call.seat, call.since) = (Some(to), now);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use super::actions::{Action, Loss};
+use super::crew::Held;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 
@@ -68,10 +69,13 @@ impl<P> State<P> {
     /// fraction of `timeout`.
     pub(super) fn blame_for_time(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
         let Some(book) = self.crew.get(worker) else { return };
-        self.estimate.finished(now.saturating_duration_since(book.busy_since));
-        let Some(head) = book.held.front().filter(|head| *late == [head.id]) else { return };
+        let head = book.held.front();
+        if !head.is_some_and(Held::is_background) {
+            self.estimate.finished(now.saturating_duration_since(book.busy_since));
+        }
+        let Some(head) = head.filter(|head| *late == [head.id]) else { return };
         let since = if self.rules.in_order { book.head_since } else { head.given };
-        let is_whole = now >= since + self.rules.timeout;
+        let is_whole = now >= since + self.timeout_of(head.id);
         let usual = self.estimate.service().unwrap_or_default();
         let is_slow = usual > self.rules.timeout / USUAL_MOST;
         if !is_whole || !head.in_peace || is_slow || !book.given_up.is_empty() {

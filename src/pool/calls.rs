@@ -2,7 +2,7 @@
 //!
 //! Pure: data and the smallest steps on it; `state` decides.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -16,8 +16,8 @@ pub(super) struct CallBook<P> {
     pub(super) id: CallId,
     /// What the shell needs to ask and to answer.
     pub(super) payload: P,
-    /// Its tenant.
-    pub(super) seat: TenantSlot,
+    /// Its tenant; `None`: it is background work, which takes no turns with the calls of callers.
+    pub(super) seat: Option<TenantSlot>,
     pub(super) bytes: usize,
     pub(super) idempotent: bool,
     pub(super) accepted: Instant,
@@ -43,9 +43,16 @@ pub(super) struct CallBook<P> {
     pub(super) conduct: Option<Conduct>,
     /// It is let through to see whether a question that was refused still costs a worker.
     pub(super) is_trial: bool,
+    /// How long it may take in a worker; `None`: the `timeout` of the pool.
+    pub(super) own_timeout: Option<Duration>,
 }
 
 impl<P> CallBook<P> {
+    /// Returns true for work that never waits in the queue.
+    pub(super) fn is_background(&self) -> bool {
+        self.seat.is_none()
+    }
+
     /// Returns how long it has waited and worked until now.
     pub(super) fn timing(&self, now: Instant) -> Timing {
         let given = self.given.unwrap_or(now);

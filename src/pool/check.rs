@@ -178,7 +178,8 @@ impl<P> State<P> {
         }) {
             return Err(format!("worker {} holds nothing and has no room", book.id));
         }
-        let free = self.crew.free().len();
+        let is_kept = |worker: &&WorkerId| self.background.kept == Some(**worker);
+        let free = self.crew.free().iter().filter(|worker| !is_kept(worker)).count();
         if waiting > 0 && free > 0 && !self.are_enough_running() {
             return Err(format!("{waiting} calls wait while {free} workers are free"));
         }

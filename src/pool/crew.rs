@@ -3,12 +3,14 @@
 //! Pure: data and the smallest steps on it; `state` decides. Only this module changes a worker, so
 //! the list of free workers and the census always fit the workers.
 
+mod held;
 mod looks;
 mod owed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+pub(super) use self::held::{GivenUp, Held};
 use super::alarms::Alarms;
 use super::line::Charge;
 use super::rules::Rules;
@@ -39,29 +41,6 @@ pub(super) enum Stay {
     Due,
     /// It takes no more calls.
     Parting,
-}
-
-/// One call inside a worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
-    pub(super) id: CallId,
-    pub(super) given: Instant,
-    /// When the call was answered by another worker, or its caller left before that.
-    pub(super) orphaned: Option<Instant>,
-    /// The pool was not overloaded when the worker was given the call.
-    pub(super) in_peace: bool,
-    /// While the worker may be reading it, no call behind it in the pipe can be taken back.
-    pub(super) is_large: bool,
-    /// What its tenant has paid for it.
-    pub(super) charge: Charge,
-}
-
-/// One call that was given up: its caller was told that it took too long, and the worker still
-/// owes an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GivenUp {
-    pub(super) id: CallId,
-    pub(super) given: Instant,
 }
 
 /// One worker. Readable by the whole core, changed by [`Crew`] only.
@@ -165,8 +144,8 @@ pub(super) struct Released {
     pub(super) given: Instant,
     /// When the worker had last finished another call.
     pub(super) busy_since: Instant,
-    /// What its tenant has paid for it.
-    pub(super) charge: Charge,
+    /// What its tenant has paid for it; `None` for background work.
+    pub(super) charge: Option<Charge>,
     /// The worker holds nothing now; whether it stays.
     pub(super) freed: Option<Stay>,
 }

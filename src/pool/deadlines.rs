@@ -2,7 +2,7 @@
 //!
 //! Pure: the part of [`State`] that [`State::tick`] calls.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::actions::{Action, StopReason};
 use super::calls::CallBook;
@@ -79,17 +79,17 @@ impl<P> State<P> {
 
     /// Stops a worker in which these calls have run out of time.
     fn stop_for(&mut self, now: Instant, worker: WorkerId, late: &[CallId]) {
-        let after = self.rules.timeout;
         let conduct = |id| self.calls.get(id).and_then(|call| call.conduct);
-        let conducts: Vec<_> = late.iter().map(|id| (*id, conduct(*id))).collect();
+        let told: Vec<_> =
+            late.iter().map(|id| (*id, self.timeout_of(*id), conduct(*id))).collect();
         // No back-off, even for a worker without a good answer: a worker that hangs is started
         // again once per `timeout`, which is no storm.
         self.stop_worker(worker, StopReason::Timeout);
         self.blame_for_time(now, worker, late);
         let lost = Failure::WorkerLost { exit: "stopped for a call that ran over".into() };
         let suspect = |_, id| {
-            let (_, conduct) = conducts.iter().find(|(late, _)| *late == id)?;
-            Some(Failure::Timeout { after, conduct: *conduct })
+            let (_, after, conduct) = *told.iter().find(|(late, ..)| *late == id)?;
+            Some(Failure::Timeout { after, conduct })
         };
         self.clear(now, worker, 0, &lost, suspect);
     }
@@ -120,10 +120,18 @@ impl<P> State<P> {
 
     /// Returns the deadline of a call that began to run at `since`. An abandoned call gets less time.
     fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
-        let whole = since + self.rules.timeout;
-        let abandoned = self.calls.get(held.id).and_then(|call| call.abandoned);
+        let call = self.calls.get(held.id);
+        let own_timeout = call.and_then(|call| call.own_timeout);
+        let whole = since + own_timeout.unwrap_or(self.rules.timeout);
+        let abandoned = call.and_then(|call| call.abandoned);
         let alone_since = abandoned.or(held.orphaned);
         alone_since.map_or(whole, |alone| whole.min(alone.max(since) + self.rules.abandoned))
+    }
+
+    /// How long a call may take in a worker.
+    pub(super) fn timeout_of(&self, id: CallId) -> Duration {
+        let own_timeout = self.calls.get(id).and_then(|call| call.own_timeout);
+        own_timeout.unwrap_or(self.rules.timeout)
     }
 
     /// When a rescue begins for the calls behind the head of a worker.

@@ -67,7 +67,7 @@ impl Pool {
             for action in actions.drain(..) {
                 is_settled &= !self.act(now, action);
             }
-            if is_settled {
+            if is_settled && !self.feed(now) {
                 break;
             }
         }
@@ -80,6 +80,13 @@ impl Pool {
         }
     }
 
+    /// Settles the books in a moment, and not in the middle of what is done now.
+    pub(super) fn settle_soon(&self) {
+        let now = Instant::now();
+        self.state.borrow_mut().wake(now);
+        self.timer.bring_forward(Some(now));
+    }
+
     /// Carries one action out. Returns true if that may have changed the books.
     fn act(self: &Rc<Self>, now: Instant, action: Action<Entry>) -> bool {
         match action {
@@ -88,6 +95,10 @@ impl Pool {
             Action::Expire { call, failure } => {
                 self.break_off(now, call, &failure, Delivery::Unwanted);
                 self.cancel(now, call);
+                return true;
+            }
+            Action::GoesBack { payload, retries } => {
+                self.take_back_in(now, payload, retries);
                 return true;
             }
             Action::GiveUp { worker, call } => {

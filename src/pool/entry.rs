@@ -8,6 +8,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::pending::Outbox;
+use super::terms::Terms;
 use crate::base::{Failure, Outcome, OwnName, PartSender, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::policy::Fingerprint;
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) own_name: Option<Box<OwnName>>,
     /// The call counts as one of its caller's as long as it is in the books.
     _hold: Option<Hold>,
+    /// What a background call needs to begin; `None` for the call of a caller.
+    pub(super) terms: Option<Box<Terms>>,
 }
 
 /// How much of its answer the caller of one call has got.
@@ -49,7 +52,13 @@ impl Entry {
         route: Arc<RouteMetrics>,
         outbox: Rc<Outbox>,
     ) -> Self {
-        Self { question, outbox, route, progress: RefCell::default(), own_name, _hold: None }
+        let progress = RefCell::default();
+        Self { question, outbox, route, progress, own_name, _hold: None, terms: None }
+    }
+
+    /// Makes it a background call.
+    pub(super) fn on(self, terms: Terms) -> Self {
+        Self { terms: Some(Box::new(terms)), ..self }
     }
 
     /// Keeps this until the call has left the books.

@@ -47,7 +47,10 @@ impl<P> State<P> {
         for id in late {
             let Some(released) = self.crew.give_up(now, worker, *id) else { continue };
             self.push(Action::GiveUp { worker, call: *id });
-            self.estimate.finished(now.saturating_duration_since(released.busy_since));
+            if released.charge.is_some() {
+                self.estimate.finished(now.saturating_duration_since(released.busy_since));
+            }
+            let after = self.timeout_of(*id);
             self.settle_charge(now, &released);
             if let Some(stay) = released.freed {
                 self.freed(now, worker, stay);
@@ -56,7 +59,7 @@ impl<P> State<P> {
             call.holders -= 1;
             let conduct = call.conduct;
             if call.holders == 0 && call.waits_until.is_none() {
-                self.fail(now, *id, Failure::Timeout { after: self.rules.timeout, conduct });
+                self.fail(now, *id, Failure::Timeout { after, conduct });
             }
         }
         self.note_run_deadline(worker);

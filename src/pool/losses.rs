@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::actions::Loss;
+use super::calls::CallBook;
 use super::crew::{Held, Phase};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
@@ -39,6 +40,15 @@ impl<P> State<P> {
         self.clear(now, worker, unwritten, &ended, suspect);
     }
 
+    /// Puts a call back to where it waited.
+    pub(super) fn put_back(&mut self, now: Instant, id: CallId) {
+        if self.calls.get(id).is_some_and(CallBook::is_background) {
+            self.give_back(now, id);
+        } else {
+            self.rejoin(now, id);
+        }
+    }
+
     /// Puts a call back, ahead of all that wait. Its wait starts again, but ends at the latest
     /// at `latest`, which was fixed when the call was accepted.
     pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
@@ -70,7 +80,9 @@ impl<P> State<P> {
         for (place, Held { id, given, charge, .. }) in held.into_iter().enumerate() {
             let has_begun = place < read && (place == 0 || !self.rules.takes_one());
             let took = has_begun.then(|| self.rules.took(now, given, busy_since));
-            self.line.settle(charge, took, self.usual());
+            if let Some(charge) = charge {
+                self.line.settle(charge, took, self.usual());
+            }
             let Some(call) = self.calls.get_mut(id) else { continue };
             call.holders -= 1;
             if call.holders > 0 || call.waits_until.is_some() {
@@ -87,7 +99,7 @@ impl<P> State<P> {
                 self.fail(now, id, failure);
             }
         }
-        again.into_iter().rev().for_each(|id| self.rejoin(now, id));
+        again.into_iter().rev().for_each(|id| self.put_back(now, id));
     }
 
     /// Counts one more try of a call, and returns true if it may have it: its worker was lost,

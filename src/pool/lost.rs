@@ -93,6 +93,7 @@ mod tests {
                 idempotent: false,
                 caller_deadline: None,
                 tenant: Tenant::ANONYMOUS,
+                timeout: None,
             };
             state.arrive(now, call).expect("there is room");
         }

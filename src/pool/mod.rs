@@ -18,15 +18,19 @@ mod alarms;
 mod answers;
 mod asides;
 mod attend;
+mod background;
+mod backlog;
 mod begun;
 mod blame;
 mod calls;
 mod cancels;
+mod costs;
 mod deadlines;
 mod diagnose;
 mod driver;
 mod entry;
 mod estimate;
+mod feeder;
 mod forks;
 mod given_up;
 mod inside;
@@ -46,12 +50,14 @@ mod seldom_said;
 mod streams;
 mod suspects;
 mod taps;
+mod terms;
 mod timer;
 mod traces;
 mod turn_ends;
 mod turns;
+mod vacancy;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,6 +76,7 @@ use answers::Answers;
 use check::Summary;
 use crew::Phase;
 use entry::{Entry, fingerprints};
+use feeder::Feeder;
 use forks::Forks;
 use ledger::Ledger;
 use lifecycle::Lifecycle;
@@ -82,6 +89,8 @@ use state::State;
 use taps::Taps;
 use timer::Timer;
 
+#[allow(unused_imports, reason = "for the room of jobs")]
+pub use feeder::{BackgroundSource, JobPlace};
 pub use ledger::Lately;
 pub use links::Ending;
 
@@ -110,6 +119,8 @@ pub struct Pool {
     actions: RefCell<Vec<Action<Entry>>>,
     links: Links,
     forks: Forks,
+    /// Hands background work over; none before the first.
+    feeder: OnceCell<Box<Feeder>>,
     timer: Timer,
     lifecycle: Lifecycle,
     services: Services,
@@ -166,6 +177,7 @@ impl Pool {
             actions: RefCell::default(),
             links: Links::default(),
             forks: Forks::default(),
+            feeder: OnceCell::new(),
             timer: Timer::default(),
             lifecycle: Lifecycle::default(),
             taps: Taps::default(),
@@ -198,6 +210,9 @@ impl Pool {
     /// has left.
     pub fn submit(self: &Rc<Self>, mut call: Call, route: Arc<RouteMetrics>) -> Pending {
         let now = Instant::now();
+        if call.class.is_background() {
+            return self.submit_background(now, call, route);
+        }
         if self.settings.borrow().rules.in_flight == InFlight::Auto {
             // Two workers may be at work on the call, and a caller cannot tell what each says.
             call.question.listener = None;
@@ -208,6 +223,7 @@ impl Pool {
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
             tenant: call.tenant,
+            timeout: None,
             payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
                 .holding(call.hold),
         };
@@ -287,6 +303,7 @@ impl Pool {
         let now = Instant::now();
         self.lifecycle.end(reason);
         self.forks.end();
+        self.close_background();
         self.state.borrow_mut().stop(now);
         self.settle(now);
         self.timer.wake();

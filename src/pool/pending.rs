@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::Pool;
+use super::terms::WorkTicket;
 use crate::base::{CallId, Outcome};
 
 /// Holds the outcome of one call until the caller takes it.
@@ -32,25 +33,46 @@ impl Outbox {
 #[derive(Debug)]
 pub struct Pending {
     pool: Rc<Pool>,
-    id: Option<CallId>,
+    at: At,
     outbox: Rc<Outbox>,
+}
+
+/// Where a call under way is found.
+#[derive(Debug)]
+enum At {
+    /// It was refused, or has ended.
+    Nowhere,
+    /// In the books.
+    Books(CallId),
+    /// Where background work waits, or in the books.
+    Background(Rc<WorkTicket>),
 }
 
 impl Pending {
     pub(super) fn new(pool: Rc<Pool>, id: Option<CallId>, outbox: Rc<Outbox>) -> Self {
-        Self { pool, id, outbox }
+        Self { pool, at: id.map_or(At::Nowhere, At::Books), outbox }
     }
 
-    /// The call in the books of its pool; `None` if it was refused or has ended.
+    /// A call that waits until a worker may begin with background work.
+    pub(super) fn background(pool: Rc<Pool>, ticket: Rc<WorkTicket>, outbox: Rc<Outbox>) -> Self {
+        Self { pool, at: At::Background(ticket), outbox }
+    }
+
+    /// The call of a caller in the books of its pool; `None` if it was refused or has ended.
     pub fn call(&self) -> Option<CallId> {
-        self.id
+        match self.at {
+            At::Books(id) => Some(id),
+            At::Nowhere | At::Background(_) => None,
+        }
     }
 
     /// Notes that the caller has left. The holder of this still gets the outcome, if there is one.
     /// A call that no worker holds ends at once; another one may run on for a while.
     pub fn abandon(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.pool.leave(id);
+        match std::mem::replace(&mut self.at, At::Nowhere) {
+            At::Nowhere => {}
+            At::Books(id) => self.pool.leave(id),
+            At::Background(ticket) => self.pool.leave_background(&ticket),
         }
     }
 }
@@ -61,7 +83,7 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let outcome = self.outbox.outcome.borrow_mut().take();
         if let Some(outcome) = outcome {
-            self.id = None;
+            self.at = At::Nowhere;
             return Poll::Ready(outcome);
         }
         match &mut *self.outbox.waker.borrow_mut() {

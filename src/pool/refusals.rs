@@ -70,7 +70,10 @@ impl<P> State<P> {
     /// call that already runs longer is expected to take as long as it has taken so far.
     fn pace(&self, now: Instant) -> (u32, Duration) {
         let usual = self.estimate.pace().unwrap_or_default();
-        let serving = || self.crew.iter().filter(|book| book.phase == Phase::Serving);
+        // Background work is no measure of the time after which a caller is served.
+        let is_open =
+            |book: &&WorkerBook| book.phase == Phase::Serving && !self.is_in_background(book);
+        let serving = || self.crew.iter().filter(is_open);
         let expected = |book: &WorkerBook| match book.held.len() {
             0 => usual,
             _ => usual.max(now.saturating_duration_since(book.busy_since).min(self.rules.timeout)),

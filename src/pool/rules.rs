@@ -12,6 +12,9 @@ use crate::config::{InFlight, Matching, PoolSettings};
 /// a pipe.
 pub(super) const TAKEN_BACK_MOST: usize = 4000;
 
+/// All places in workers, in thousandths.
+pub(super) const SHARE_WHOLE: u32 = 1000;
+
 /// A time that never passes.
 const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
@@ -46,6 +49,8 @@ pub struct Rules {
     pub recycle_calls: Option<u64>,
     /// A worker is replaced at this age.
     pub recycle_age: Option<Duration>,
+    /// The part of the places in workers that background work may hold, in thousandths.
+    pub share: u32,
 }
 
 impl Rules {
@@ -81,7 +86,12 @@ impl Rules {
     pub(super) fn latest(&self, now: Instant) -> Instant {
         let tries = self.retries.saturating_add(1);
         let most = self.queue_wait.saturating_add(self.timeout.saturating_mul(tries));
-        now.checked_add(most).unwrap_or(now + CENTURY)
+        now.checked_add(most).unwrap_or_else(|| Self::never(now))
+    }
+
+    /// A time that never comes.
+    pub(super) fn never(now: Instant) -> Instant {
+        now + CENTURY
     }
 }
 
@@ -103,6 +113,7 @@ impl From<&PoolSettings> for Rules {
             retries: rules.retries,
             recycle_calls: rules.recycle.calls,
             recycle_age: rules.recycle.age,
+            share: rules.share,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::base::{Failure, WorkerId};
 
 /// When no worker has been free for this long, one more is started; each call that has waited
 /// longer gets a start of its own.
-const PATIENCE: Duration = Duration::from_millis(5);
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 /// A worker above the least leaves after it has been free for this long.
 const IDLE_MOST: Duration = Duration::from_secs(30);
 
@@ -27,7 +27,8 @@ impl<P> State<P> {
         }
         let missing = self.rules.least.saturating_sub(census.counted);
         let room = self.rules.most - census.counted;
-        let wanted = missing.max(self.spares(now, census)).min(room);
+        let spares = self.spares(now, census).max(self.background_demand(now, census));
+        let wanted = missing.max(spares).min(room);
         if wanted == 0 {
             return;
         }
@@ -112,6 +113,9 @@ impl<P> State<P> {
 
     /// Stops workers above the least that have been free for `IDLE_MOST`.
     pub(super) fn check_idle(&mut self, now: Instant) {
+        if self.may_grow_for_background() {
+            return self.alarms.at(now + IDLE_MOST);
+        }
         let mut surplus = self.crew.census().counted.saturating_sub(self.rules.least);
         for id in self.crew.free().to_vec() {
             let Some(book) = self.crew.get(id).filter(|book| book.counts()) else { continue };

@@ -31,11 +31,12 @@ use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
 use super::alarms::Alarms;
+use super::background::Background;
 use super::calls::{CallBook, CallBooks};
-use super::crew::{Crew, Held, Released, Stay, WorkerBook};
+use super::crew::{Crew, Held, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::inside::Insides;
-use super::line::{Line, Nanos, WaitRule};
+use super::line::{Line, TenantSlot, WaitRule};
 use super::promises::Promises;
 use super::rules::{Rules, TAKEN_BACK_MOST};
 use super::suspects::Suspects;
@@ -66,6 +67,7 @@ pub struct State<P> {
     /// When a worker became ready for the first time.
     first_ready: Option<Instant>,
     pub(super) stopping: bool,
+    pub(super) background: Background,
     actions: Vec<Action<P>>,
     /// Workers that give unread calls back, once the other actions are carried out.
     take_backs: Vec<WorkerId>,
@@ -91,6 +93,7 @@ impl<P> State<P> {
             route_of: |_| String::new(),
             first_ready: None,
             stopping: false,
+            background: Background::default(),
             actions: Vec::new(),
             take_backs: Vec::new(),
         }
@@ -161,6 +164,22 @@ impl<P> State<P> {
         let start = self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO);
         let deadline = now + start + self.rules.queue_wait;
         let latest = self.rules.latest(now + start);
+        let bytes = call.bytes;
+        let id = self.enter(now, call, question, (Some(seat), Some(deadline), latest));
+        self.line.push_back(seat, id, bytes, deadline, &mut self.alarms);
+        Ok(id)
+    }
+
+    /// A call enters the books: with its tenant, until when it waits in the queue, and the time after
+    /// which it is no longer put back.
+    pub(super) fn enter(
+        &mut self,
+        now: Instant,
+        call: NewCall<P>,
+        question: Option<Fingerprint>,
+        (seat, waits_until, latest): (Option<TenantSlot>, Option<Instant>, Instant),
+    ) -> CallId {
+        let caller_deadline = call.caller_deadline;
         let id = self.calls.insert(|id| CallBook {
             id,
             payload: call.payload,
@@ -169,9 +188,9 @@ impl<P> State<P> {
             idempotent: call.idempotent,
             accepted: now,
             since: now,
-            waits_until: Some(deadline),
+            waits_until,
             latest,
-            caller_deadline: call.caller_deadline,
+            caller_deadline,
             given: None,
             worker: None,
             holders: 0,
@@ -180,12 +199,12 @@ impl<P> State<P> {
             question,
             conduct: None,
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
+            own_timeout: call.timeout,
         });
-        self.line.push_back(seat, id, call.bytes, deadline, &mut self.alarms);
-        if let Some(deadline) = call.caller_deadline {
+        if let Some(deadline) = caller_deadline {
             self.alarms.at_caller_deadline(deadline, id);
         }
-        Ok(id)
+        id
     }
 
     /// The caller of this call left. A call that only waited leaves the books and is returned; a
@@ -243,11 +262,8 @@ impl<P> State<P> {
             self.backoff.forget();
             self.suspects.acquit(self.calls.get_mut(id));
         }
-        self.estimate.finished(now.saturating_duration_since(released.busy_since));
-        if released.was_head || !self.rules.in_order {
-            self.estimate.took(now.saturating_duration_since(released.ran_since));
-            let since = if self.rules.in_order { released.ran_since } else { released.given };
-            self.estimate.served(now.saturating_duration_since(since));
+        if released.charge.is_some() {
+            self.learn(now, &released);
         }
         self.settle_charge(now, &released);
         match released.freed {
@@ -265,17 +281,6 @@ impl<P> State<P> {
         }
         self.leave_queue(id);
         self.end(now, id, false)
-    }
-
-    /// The tenant of a call that left a worker pays for the time that the call took up.
-    pub(super) fn settle_charge(&mut self, now: Instant, released: &Released) {
-        let took = self.rules.took(now, released.given, released.busy_since);
-        self.line.settle(released.charge, Some(took), self.usual());
-    }
-
-    /// How much of a worker's time a call takes up on average.
-    pub(super) fn usual(&self) -> Nanos {
-        self.rules.usual(&self.estimate)
     }
 
     /// The process of a worker that was lost or stopped is gone. No other worker gets its name.
@@ -312,6 +317,9 @@ impl<P> State<P> {
     pub fn settle(&mut self, now: Instant) {
         // A tick may come late. Even then no worker gets a call that has waited too long.
         self.expire_waits(now);
+        if self.background.waits() {
+            self.keep_for_background(now);
+        }
         self.dispatch(now);
         self.crew.look(now);
         self.scale(now);
@@ -328,6 +336,7 @@ impl<P> State<P> {
             self.check_long_run(now, worker);
         }
         self.check_idle(now);
+        self.note_background(now);
         self.expire_waits(now);
         // Last, because a call named by `Action::Expire` must still be in the books.
         self.expire_callers(now);
@@ -340,7 +349,7 @@ impl<P> State<P> {
                 continue;
             }
             let Some(call) = self.calls.get(id) else { break };
-            let (seat, may_follow) = (call.seat, self.may_follow(call));
+            let (Some(seat), may_follow) = (call.seat, self.may_follow(call)) else { break };
             let Some(worker) = self.pick(now, may_follow) else { break };
             self.line.taken(seat, id);
             self.give(now, id, worker);
@@ -353,7 +362,9 @@ impl<P> State<P> {
         if self.are_enough_running() {
             return None;
         }
-        if let Some(worker) = self.crew.free().last() {
+        let kept = self.background.kept;
+        let mut free = self.crew.free().iter().rev();
+        if let Some(worker) = free.find(|worker| kept != Some(**worker)) {
             return Some(*worker);
         }
         let window = match self.rules.in_flight {
@@ -373,7 +384,8 @@ impl<P> State<P> {
             let inside = book.held.len() + book.given_up.len();
             let is_full = book.given_up.len() >= self.rules.given_up_most();
             let has_room = !is_full && inside < window as usize && !book.holds_large();
-            book.takes_calls() && !is_overdue && has_room
+            let is_taken = kept == Some(book.id) || self.is_in_background(book);
+            book.takes_calls() && !is_overdue && has_room && !is_taken
         };
         let books = self.crew.iter().filter(roomy);
         books.min_by_key(|book| book.held.len()).map(|book| book.id)
@@ -387,12 +399,13 @@ impl<P> State<P> {
             && self.crew.iter().filter(has_call).count() >= self.rules.most
     }
 
-    fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
+    pub(super) fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
         self.leave_queue(id);
         let Some(call) = self.calls.get_mut(id) else { return };
         let in_peace = !self.line.is_overloaded();
         let is_large = self.rules.takes_back && call.bytes > TAKEN_BACK_MOST;
-        let charge = self.line.charge(call.seat, self.rules.usual(&self.estimate));
+        let usual = self.rules.usual(&self.estimate);
+        let charge = call.seat.map(|seat| self.line.charge(seat, usual));
         let held = Held { id, given: now, orphaned: None, in_peace, is_large, charge };
         let patience = self.estimate.overdue_after();
         let Some(given) = self.crew.give(now, worker, held, patience, &self.rules) else { return };
@@ -400,7 +413,7 @@ impl<P> State<P> {
         call.conduct = None;
         call.worker = Some(worker);
         call.holders += 1;
-        self.alarms.at(now + self.rules.timeout);
+        self.alarms.at(now + call.own_timeout.unwrap_or(self.rules.timeout));
         if given.was_free {
             self.alarms.at(now + self.first_look);
         }
@@ -431,7 +444,7 @@ impl<P> State<P> {
             return;
         };
         let bytes = call.bytes;
-        let fresh = call.given.is_none().then_some(call.seat);
+        let fresh = call.seat.filter(|_| call.given.is_none());
         if let Some(seat) = fresh {
             self.line.look_before(seat, |id| self.calls.since(id));
         }
@@ -456,7 +469,9 @@ impl<P> State<P> {
             self.alarms.drop_caller_deadline(deadline, id);
         }
         self.suspects.ended(&call);
-        self.line.ended(call.seat);
+        if let Some(seat) = call.seat {
+            self.line.ended(seat);
+        }
         let (timing, abandoned) = (call.timing(now), left || call.abandoned.is_some());
         let conduct = call.conduct;
         Some(Ended { payload: call.payload, timing, abandoned, conduct, at: now })

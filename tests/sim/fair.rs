@@ -190,8 +190,14 @@ impl Inn {
         let tenant = Tenant { id: TenantId(self.tenants[guest]), weight };
         let visit = self.visits.len();
         self.visits.push(Visit { guest, came: self.now, id: None, ended: 0 });
-        let call =
-            NewCall { payload: visit, bytes: 10, idempotent: true, caller_deadline: None, tenant };
+        let call = NewCall {
+            payload: visit,
+            bytes: 10,
+            idempotent: true,
+            caller_deadline: None,
+            tenant,
+            timeout: None,
+        };
         match self.state.arrive(self.now, call) {
             Ok(id) => {
                 self.visits[visit].id = Some(id);

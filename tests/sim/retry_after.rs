@@ -77,6 +77,7 @@ impl Counter {
             idempotent: true,
             caller_deadline: None,
             tenant: Tenant::ANONYMOUS,
+            timeout: None,
         };
         if let Err((_, failure)) = self.state.arrive(self.now, call) {
             self.told(caller, &failure);
@@ -187,6 +188,7 @@ fn calls_that_ran_over_tell_how_long_the_next_may_take() {
         idempotent: true,
         caller_deadline: None,
         tenant: Tenant::ANONYMOUS,
+        timeout: None,
     };
     let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
     let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };
@@ -204,6 +206,7 @@ fn told_after(millis: u64) -> Duration {
         idempotent: true,
         caller_deadline: None,
         tenant: Tenant::ANONYMOUS,
+        timeout: None,
     };
     let (_, failure) = story.state.arrive(story.now, call).expect_err("there is no queue");
     let Failure::QueueFull { retry_after, .. } = failure else { panic!("{failure:?}") };

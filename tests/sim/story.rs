@@ -39,6 +39,7 @@ pub(crate) fn rules() -> Rules {
         retries: 1,
         recycle_calls: None,
         recycle_age: None,
+        share: 500,
     }
 }
 
@@ -100,6 +101,7 @@ impl Story {
                 return None;
             }
             Action::TakeBack(worker) => format!("take back from {worker}"),
+            Action::GoesBack { payload, .. } => format!("{payload} goes back"),
             Action::Start(worker) => format!("start {worker}"),
             Action::Refuse(_) => "refuse from now on".to_owned(),
             Action::Kill(worker) => format!("kill {worker}"),
@@ -120,6 +122,7 @@ impl Story {
             idempotent,
             caller_deadline,
             tenant: Tenant::ANONYMOUS,
+            timeout: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl Story {
             idempotent: true,
             caller_deadline: None,
             tenant,
+            timeout: None,
         })
     }
 
@@ -153,6 +157,7 @@ impl Story {
             idempotent: true,
             caller_deadline: None,
             tenant: Tenant::ANONYMOUS,
+            timeout: None,
         })
     }
 

@@ -291,7 +291,8 @@ impl World {
             _ if self.rng.bool() => self.tenants[0],
             _ => self.tenants[self.rng.usize(..self.tenants.len())],
         };
-        let new = NewCall { payload: serial, bytes, idempotent, caller_deadline, tenant };
+        let new =
+            NewCall { payload: serial, bytes, idempotent, caller_deadline, tenant, timeout: None };
         match self.state.arrive(now, new) {
             Ok(id) => {
                 self.oracle.accepted(id, tenant.id, idempotent, caller_deadline);
@@ -423,6 +424,7 @@ impl World {
             }
             Action::Give { worker, call } => self.give(worker, call),
             Action::TakeBack(worker) => self.take_back(worker),
+            Action::GoesBack { payload, .. } => Err(format!("{payload} is no background work")),
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
             Action::Refuse(question) => {

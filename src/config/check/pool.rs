@@ -206,6 +206,7 @@ fn rules(
         start_timeout: findings.positive_time(&path.key("start_timeout"), file.start_timeout),
         stop_grace: file.stop_grace.0,
         recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
+        share: 500,
     }
 }
 

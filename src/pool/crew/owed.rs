@@ -11,8 +11,8 @@ use crate::base::{CallId, WorkerId};
 
 /// What the worker is after a call was taken back from it.
 pub(in crate::pool) struct TakenBack {
-    /// What its tenant has paid for it.
-    pub(in crate::pool) charge: Charge,
+    /// What its tenant has paid for it; `None` for background work.
+    pub(in crate::pool) charge: Option<Charge>,
     /// It holds nothing now; whether it stays.
     pub(in crate::pool) freed: Option<Stay>,
 }

@@ -23,14 +23,16 @@ impl Line {
         let mut fresh: HashMap<TenantSlot, (usize, u64)> = HashMap::new();
         let mut ties: HashMap<TenantSlot, usize> = HashMap::new();
         for call in calls {
-            *ties.entry(call.seat).or_default() += 1;
+            let Some(seat) = call.seat else { continue };
+            *ties.entry(seat).or_default() += 1;
             if call.waits_until.is_some() && call.given.is_none() {
-                let (calls, bytes) = fresh.entry(call.seat).or_default();
+                let (calls, bytes) = fresh.entry(seat).or_default();
                 *calls += 1;
                 *bytes += call.bytes as u64;
             }
         }
-        held.for_each(|held| *ties.entry(held.charge.seat).or_default() += 1);
+        let paid = held.filter_map(|held| held.charge.as_ref());
+        paid.for_each(|charge| *ties.entry(charge.seat).or_default() += 1);
         for (seat, book) in self.ring.books() {
             let expected = fresh.remove(&seat).unwrap_or_default();
             let found = (book.waiting, book.bytes);

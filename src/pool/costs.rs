@@ -1,0 +1,33 @@
+//! What a call has cost when it leaves its worker: for the estimates, and for its tenant.
+//!
+//! Pure: a part of [`State`].
+
+use std::time::Instant;
+
+use super::crew::Released;
+use super::line::Nanos;
+use super::state::State;
+
+impl<P> State<P> {
+    /// The estimates learn from a call that a worker has answered.
+    pub(super) fn learn(&mut self, now: Instant, released: &Released) {
+        self.estimate.finished(now.saturating_duration_since(released.busy_since));
+        if released.was_head || !self.rules.in_order {
+            self.estimate.took(now.saturating_duration_since(released.ran_since));
+            let since = if self.rules.in_order { released.ran_since } else { released.given };
+            self.estimate.served(now.saturating_duration_since(since));
+        }
+    }
+
+    /// The tenant of a call that left a worker pays for the time that the call took up.
+    pub(super) fn settle_charge(&mut self, now: Instant, released: &Released) {
+        let Some(charge) = released.charge else { return };
+        let took = self.rules.took(now, released.given, released.busy_since);
+        self.line.settle(charge, Some(took), self.usual());
+    }
+
+    /// How much of a worker's time a call takes up on average.
+    pub(super) fn usual(&self) -> Nanos {
+        self.rules.usual(&self.estimate)
+    }
+}

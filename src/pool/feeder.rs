@@ -1,0 +1,302 @@
+//! Hands background work to a pool: items of open batches, and jobs.
+//!
+//! The one place from which such work begins. It begins when the books say that a worker may begin
+//! with some ([`State::vacancy`]), which they are asked whenever they change. So nothing polls. A
+//! pool that never had background work has no feeder.
+//!
+//! Items come with [`Pool::submit`] and wait here, because each open batch sends only a few. Jobs wait
+//! in a place of their own, a [`BackgroundSource`]. It is offered a [`JobPlace`], makes what must be
+//! durable so, and then submits the job as [`Class::Job`].
+//!
+//! [`State::vacancy`]: super::state::State::vacancy
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Pool;
+use super::actions::NewCall;
+use super::backlog::{Backlog, NextWork};
+use super::entry::Entry;
+use super::pending::{Outbox, Pending};
+use super::state::State;
+use super::terms::{Terms, Whereabouts, WorkTicket};
+use crate::base::{Call, Class, Failure, Outcome, PlaceId, Tenant, Timing};
+use crate::observe::metrics::{CallOutcome, RouteMetrics};
+
+/// Background work that waits in a place of its own.
+pub trait BackgroundSource: Debug {
+    /// Since when the work waits that has waited longest; `None` if none waits. If this changes, tell
+    /// the pool ([`Pool::background_changed`]).
+    fn waits_since(&self) -> Option<Instant>;
+
+    /// A worker may begin with the next work of this source. It is submitted with the class of this
+    /// place; to submit another call, or to drop the place, gives it up. Do not submit before this
+    /// has returned.
+    fn offer(&self, place: JobPlace);
+}
+
+/// The right to begin with one piece of background work. Nothing else of the same kind is begun in
+/// its place until it is dropped or used.
+#[derive(Debug)]
+pub struct JobPlace {
+    pool: Rc<Pool>,
+    id: PlaceId,
+}
+
+impl JobPlace {
+    #[allow(dead_code, reason = "for the room of jobs")]
+    /// Returns the class with which the call is submitted.
+    pub fn class(&self) -> Class {
+        Class::Job(self.id)
+    }
+}
+
+impl Drop for JobPlace {
+    fn drop(&mut self) {
+        if let Some(feeder) = self.pool.feeder.get()
+            && feeder.give_up(self.id)
+        {
+            // Not at once: it may be dropped in the middle of a settling.
+            self.pool.settle_soon();
+        }
+    }
+}
+
+/// Hands background work to one pool.
+#[derive(Debug, Default)]
+pub(super) struct Feeder {
+    backlog: RefCell<Backlog<WaitingWork>>,
+    source: RefCell<Option<Rc<dyn BackgroundSource>>>,
+    /// Places that were offered and not used yet.
+    offered: RefCell<Vec<PlaceId>>,
+    places: Cell<u64>,
+    /// Nothing begins any more.
+    is_closed: Cell<bool>,
+    /// What the books were told last.
+    told: Cell<(Option<Instant>, bool)>,
+}
+
+/// A call that waits here.
+#[derive(Debug)]
+struct WaitingWork {
+    entry: Entry,
+    retries: u32,
+}
+
+impl Feeder {
+    /// Gives up a place. Returns true if it was not used before.
+    fn give_up(&self, place: PlaceId) -> bool {
+        let mut offered = self.offered.borrow_mut();
+        let before = offered.len();
+        offered.retain(|other| *other != place);
+        offered.len() < before
+    }
+
+    /// Puts a call where it waits.
+    fn put(&self, now: Instant, waiting: WaitingWork, is_back: bool) {
+        let Some(terms) = waiting.entry.terms.clone() else { return };
+        let mut backlog = self.backlog.borrow_mut();
+        let piece = match terms.class {
+            Class::Batch(batch) if is_back => backlog.return_item(now, batch, waiting),
+            Class::Batch(batch) => backlog.push_item(now, batch, waiting),
+            Class::Job(place) => {
+                self.give_up(place);
+                backlog.push_job(now, waiting)
+            }
+            Class::Interactive => unreachable!("a call of a caller has no terms"),
+        };
+        terms.ticket.at.set(Whereabouts::Backlog(piece));
+    }
+
+    /// Since when jobs wait in their own place.
+    fn jobs_since(&self) -> Option<Instant> {
+        if self.is_closed.get() {
+            return None;
+        }
+        self.source.borrow().as_ref().and_then(|source| source.waits_since())
+    }
+
+    /// Begins what may begin now. Returns true if anything has begun, and the place that is to be
+    /// offered to a job, after which this is called again.
+    fn begin_all(&self, now: Instant, state: &mut State<Entry>) -> (bool, Option<PlaceId>) {
+        let (mut has_begun, jobs_since) = (false, self.jobs_since());
+        loop {
+            let (vacancy, offered) = (state.vacancy(now), self.offered.borrow().len());
+            let next = match vacancy {
+                // The next worker that becomes free is for background work, and none is ready.
+                0 if jobs_since.is_some() && offered == 0 && self.waiting() == 0 => {
+                    state.owes_background(now).then_some(NextWork::Offer)
+                }
+                0 => None,
+                _ => self.backlog.borrow_mut().next(now, jobs_since, vacancy > offered),
+            };
+            match next {
+                Some(NextWork::Begins(waiting)) => begin(now, state, waiting),
+                Some(NextWork::Offer) => return (has_begun, Some(self.new_place())),
+                None => return (has_begun, None),
+            }
+            has_begun = true;
+        }
+    }
+
+    fn new_place(&self) -> PlaceId {
+        self.places.set(self.places.get() + 1);
+        let place = PlaceId(self.places.get());
+        self.offered.borrow_mut().push(place);
+        place
+    }
+
+    fn waiting(&self) -> usize {
+        self.backlog.borrow().len()
+    }
+
+    /// Tells the books what waits here. Returns true if that is news.
+    fn tell(&self, state: &mut State<Entry>) -> bool {
+        let ready_since = self.backlog.borrow().since();
+        let since = ready_since.into_iter().chain(self.jobs_since()).min();
+        let told = (since, ready_since.is_some());
+        if self.told.replace(told) == told {
+            return false;
+        }
+        state.background_waits(told.0, told.1);
+        true
+    }
+}
+
+/// Gives a call to a worker. A call that is refused ends.
+fn begin(now: Instant, state: &mut State<Entry>, WaitingWork { entry, retries }: WaitingWork) {
+    let Some(terms) = entry.terms.clone() else { return };
+    let call = NewCall {
+        bytes: entry.question.text.len(),
+        idempotent: terms.idempotent,
+        caller_deadline: None,
+        tenant: Tenant::ANONYMOUS,
+        timeout: terms.timeout,
+        payload: entry,
+    };
+    let at = match state.begin(now, call, retries) {
+        Ok(id) => Whereabouts::Books(id),
+        Err((entry, failure)) => {
+            entry.refuse(failure);
+            Whereabouts::Nowhere
+        }
+    };
+    terms.ticket.at.set(at);
+}
+
+impl Pool {
+    /// Takes in background work. It waits until a worker may begin with it.
+    pub(super) fn submit_background(
+        self: &Rc<Self>,
+        now: Instant,
+        call: Call,
+        route: Arc<RouteMetrics>,
+    ) -> Pending {
+        let feeder = self.feeder.get_or_init(Box::default);
+        let outbox = Rc::new(Outbox::default());
+        let ticket = Rc::new(WorkTicket { at: Cell::new(Whereabouts::Nowhere), since: now });
+        let terms = Terms {
+            class: call.class,
+            idempotent: call.idempotent,
+            timeout: call.timeout,
+            ticket: Rc::clone(&ticket),
+        };
+        let entry = Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
+            .holding(call.hold)
+            .on(terms);
+        if feeder.is_closed.get() {
+            entry.refuse(Failure::Draining);
+        } else {
+            feeder.put(now, WaitingWork { entry, retries: 0 }, false);
+            self.settle(now);
+        }
+        Pending::background(Rc::clone(self), ticket, outbox)
+    }
+
+    /// A background call whose worker was lost waits again.
+    pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32) {
+        let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
+            return entry.refuse(Failure::Draining);
+        };
+        feeder.put(now, WaitingWork { entry, retries }, true);
+    }
+
+    /// Begins what background work may begin, after the books have settled. Returns true if they have
+    /// changed.
+    pub(super) fn feed(self: &Rc<Self>, now: Instant) -> bool {
+        let Some(feeder) = self.feeder.get() else { return false };
+        let mut state = self.state.borrow_mut();
+        if let Some(failure) = state.hopeless(now) {
+            // Jobs wait until a worker can be started, and a caller who waits for a batch does not.
+            let items = feeder.backlog.borrow_mut().take_items();
+            for item in items {
+                end(item, failure.clone());
+            }
+        }
+        let (has_begun, offered) = feeder.begin_all(now, &mut state);
+        let is_news = feeder.tell(&mut state);
+        drop(state);
+        if let Some(id) = offered
+            && let Some(source) = feeder.source.borrow().clone()
+        {
+            source.offer(JobPlace { pool: Rc::clone(self), id });
+        }
+        has_begun || is_news || offered.is_some()
+    }
+
+    /// The work that waits in the source of jobs has changed.
+    pub fn background_changed(self: &Rc<Self>) {
+        if self.lifecycle.ending().is_none() {
+            self.settle(Instant::now());
+        }
+    }
+
+    #[allow(dead_code, reason = "for the room of jobs")]
+    /// Jobs come from this source from now on; `None`: no more come.
+    pub fn feed_from(self: &Rc<Self>, source: Option<Rc<dyn BackgroundSource>>) {
+        self.feeder.get_or_init(Box::default).source.replace(source);
+        self.background_changed();
+    }
+
+    /// From now on no background work begins. What waits fails as `draining`; what runs goes on.
+    pub fn close_background(self: &Rc<Self>) {
+        let feeder = self.feeder.get_or_init(Box::default);
+        feeder.is_closed.set(true);
+        feeder.source.take();
+        let all = feeder.backlog.borrow_mut().take_all();
+        for waiting in all {
+            end(waiting, Failure::Draining);
+        }
+        self.background_changed();
+    }
+
+    /// Notes that the caller of a background call has left.
+    pub(super) fn leave_background(self: &Rc<Self>, ticket: &WorkTicket) {
+        match ticket.at.replace(Whereabouts::Nowhere) {
+            Whereabouts::Nowhere => {}
+            Whereabouts::Books(id) => self.leave(id),
+            Whereabouts::Backlog(piece) => {
+                let removed =
+                    self.feeder.get().and_then(|it| it.backlog.borrow_mut().remove(piece));
+                if let Some(WaitingWork { entry, .. }) = removed {
+                    let after = ticket.since.elapsed();
+                    entry.route.call(CallOutcome::Abandoned);
+                    let result = Err(Failure::Timeout { after, conduct: None });
+                    entry.outbox.put(Outcome { result, timing: Timing::default() });
+                }
+                self.background_changed();
+            }
+        }
+    }
+}
+
+/// Ends a call that waits.
+fn end(WaitingWork { entry, .. }: WaitingWork, failure: Failure) {
+    if let Some(terms) = &entry.terms {
+        terms.ticket.at.set(Whereabouts::Nowhere);
+    }
+    entry.refuse(failure);
+}

@@ -1,0 +1,31 @@
+//! What a background call needs to begin, and where it is.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::backlog::BacklogId;
+use crate::base::{CallId, Class};
+
+/// What else a background call needs to begin, also for the second time.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) class: Class,
+    pub(super) idempotent: bool,
+    pub(super) timeout: Option<Duration>,
+    pub(super) ticket: Rc<WorkTicket>,
+}
+
+/// Where a background call is.
+#[derive(Debug)]
+pub(super) struct WorkTicket {
+    pub(super) at: Cell<Whereabouts>,
+    pub(super) since: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whereabouts {
+    Nowhere,
+    Backlog(BacklogId),
+    Books(CallId),
+}
