@@ -23,6 +23,8 @@ mod converse;
 mod cors;
 mod door;
 mod ending;
+mod header_text;
+mod heading;
 mod incoming;
 mod maker;
 mod open;
@@ -46,6 +48,7 @@ use self::cors::Reads;
 use self::docs::{Docs, DocsSource};
 use self::door::Door;
 use self::ending::FrontEnding;
+use self::heading::{AllHeadings, Headings};
 use self::incoming::{Incoming, Matched};
 use self::open::Open;
 pub use self::response::FrontBody;
@@ -99,7 +102,7 @@ pub struct Front {
 struct Served {
     settings: Arc<RouteSettings>,
     metrics: RouteMetrics,
-    content_type: HeaderValue,
+    headings: Arc<Headings>,
     /// The answer of a route with a fixed one.
     text: Bytes,
     /// The route passes JSON-RPC bodies on as they are.
@@ -114,17 +117,20 @@ impl Front {
     /// answers in `memory`.
     pub fn new(config: &Config, metrics: &Metrics, access: AccessLog, memory: Arc<Memory>) -> Self {
         let reads_keys = matches!(config.callers.who, WhoMayAsk::Keys(_));
+        let mut headings = AllHeadings::default();
         let served = config.routes.iter().map(|route| {
-            let (pool, content_type, text) = match &route.action {
-                RouteAction::Text { text, content_type } => (None, content_type, text.clone()),
+            let (pool, headings, text) = match &route.action {
+                RouteAction::Text { text, content_type } => {
+                    (None, headings.of(content_type.as_str(), None), text.clone())
+                }
                 RouteAction::Call(call) => {
-                    (Some(&*config.pools[call.pool].name), &call.content_type, String::new())
+                    let headings = headings.of(call.content_type.as_str(), call.cache);
+                    (Some(&*config.pools[call.pool].name), headings, String::new())
                 }
             };
-            let content_type = HeaderValue::from_str(content_type.as_str());
             Served {
                 metrics: metrics.route(&route.label, pool),
-                content_type: content_type.expect("a content type fits into a header"),
+                headings,
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if call.passes_json_rpc_on(&config.pools[call.pool].program.wire)),
@@ -412,14 +418,13 @@ impl Front {
             Said::Options(allow, _) => (None, response::of_options(allow, manner)),
             Said::Text(index) => {
                 let served = &self.routes[*index];
-                let response = response::of_text(&served.text, &served.content_type, manner);
-                (Some(served), response)
+                (Some(served), response::of_text(&served.text, &served.headings, manner))
             }
             Said::Answer(index, answer) => {
                 let served = &self.routes[*index];
                 let reads = matches!(head.method, Method::GET | Method::HEAD);
-                let kind = &served.content_type;
-                let response = response::of_answer(answer, kind, &head.headers, reads, now, manner);
+                let (headings, request) = (&served.headings, &head.headers);
+                let response = response::of_answer(answer, headings, request, reads, now, manner);
                 (Some(served), response)
             }
             Said::Batch(index, replies, timing) => {

@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -13,17 +13,16 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::docs::{Docs, ShownBody};
+use super::header_text::HeaderText;
+use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
-use crate::base::units::in_millis;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
 use crate::openapi::page::{HTML, POLICY};
 
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
@@ -129,13 +128,8 @@ pub fn of_options(allow: &str, manner: Manner<'_>) -> Response<FrontBody> {
 }
 
 /// The response of a route with a fixed answer.
-pub fn of_text(
-    text: &Bytes,
-    content_type: &HeaderValue,
-    manner: Manner<'_>,
-) -> Response<FrontBody> {
-    let mut response = new(200, text.clone());
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+pub fn of_text(text: &Bytes, headings: &Headings, manner: Manner<'_>) -> Response<FrontBody> {
+    let response = begun(headings.plain.begin(), text.clone());
     finish(response, Timing::default(), manner)
 }
 
@@ -202,27 +196,28 @@ fn add_page_fields(headers: &mut HeaderMap) {
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// The response to a call. `content_type` is for answers that are passed on as they are,
-/// `request` is the header of the request, and `reads` allows a 304.
+/// The response to a call. `request` is the header of the request, and `reads` allows a 304.
 pub fn of_answer(
     answer: &Answer,
-    content_type: &HeaderValue,
+    headings: &Headings,
     request: &HeaderMap,
     reads: bool,
     now: Instant,
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
     let mut response = match &answer.result {
-        Ok(reply) => of_reply(reply, content_type, request, manner, answer.cache.is_some()),
+        Ok(reply) => of_reply(reply, answer.cache.as_ref(), headings, request, manner),
         Err(failure) => of_failure(failure, answer.timing, manner),
     };
     if let Some(cache) = &answer.cache {
-        let stored = add_cache_fields(response.headers_mut(), cache, now);
+        let is_programs = matches!(&answer.result, Ok(Reply { form: ReplyForm::Http { .. }, .. }));
+        let stored = add_cache_fields(response.headers_mut(), cache, is_programs, now);
+        let may_be_known = reads && request.contains_key(header::IF_NONE_MATCH);
         let unchanged = stored.is_some_and(|stored| {
             let own =
-                response.headers().get(header::ETAG).map_or(&*stored.etag, |it| it.as_bytes());
-            let tag = own.strip_prefix(b"W/").unwrap_or(own);
-            reads && response.status() == StatusCode::OK && has_tag(request, tag)
+                || response.headers().get(header::ETAG).map_or(&*stored.etag, |it| it.as_bytes());
+            let tag = |own: &[u8]| has_tag(request, own.strip_prefix(b"W/").unwrap_or(own));
+            may_be_known && response.status() == StatusCode::OK && tag(own())
         });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -236,37 +231,21 @@ pub fn of_answer(
     }
 }
 
-/// How many header fields a response has that the cache served.
-const CACHED_FIELDS: usize = 9;
-
 fn of_reply(
     reply: &Reply,
-    content_type: &HeaderValue,
+    cache: Option<&CacheUse>,
+    headings: &Headings,
     request: &HeaderMap,
     manner: Manner<'_>,
-    is_cached: bool,
 ) -> Response<FrontBody> {
     let body = reply.body.clone();
-    let new = |status, body| {
-        let mut response = new(status, body);
-        if is_cached {
-            // A map that grows rehashes its fields.
-            *response.headers_mut() = HeaderMap::with_capacity(CACHED_FIELDS);
-        }
-        response
+    let begin = |heading: &Heading| match cache {
+        Some(CacheUse::Hit(_)) => heading.begin_kept(),
+        _ => heading.begin(),
     };
     match &reply.form {
-        ReplyForm::Plain => {
-            let mut response = new(200, body);
-            response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
-            response
-        }
-        ReplyForm::Json => {
-            let mut response = new(200, body);
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            response
-        }
+        ReplyForm::Plain => begun(begin(&headings.plain), body),
+        ReplyForm::Json => begun(begin(&headings.json), body),
         ReplyForm::Http { status, headers } => {
             let mut response = new(*status, body);
             for (name, text) in headers {
@@ -282,9 +261,10 @@ fn of_reply(
         ReplyForm::Parts(form, parts) => {
             let style = Style::of(form, request);
             let parts = PartsBody::new(parts.clone(), form, style, manner.request_id);
-            let mut response = Response::new(FrontBody::Parts(parts));
+            let mut response = begun(common(), Bytes::new());
+            *response.body_mut() = FrontBody::Parts(parts);
             let kind = match style {
-                Style::Raw | Style::Text => content_type.clone(),
+                Style::Raw | Style::Text => headings.plain.content_type.clone(),
                 Style::JsonLines => HeaderValue::from_static("application/jsonl"),
                 Style::Events => HeaderValue::from_static("text/event-stream"),
             };
@@ -299,13 +279,20 @@ fn of_reply(
 }
 
 fn new(status: u16, body: Bytes) -> Response<FrontBody> {
-    let mut response = Response::new(FrontBody::whole(body));
+    let mut response = begun(common(), body);
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }
 
-/// Adds what every response has. `Content-Length` is set where it is known, so that HEAD has it.
+/// A response that begins with these fields, which have those of [`common`].
+fn begun(headers: HeaderMap, body: Bytes) -> Response<FrontBody> {
+    let mut response = Response::new(FrontBody::whole(body));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Puts in what only this response has. `Content-Length` is set where it is known, so that HEAD has it.
 fn finish(
     mut response: Response<FrontBody>,
     timing: Timing,
@@ -322,76 +309,43 @@ fn finish(
         }
     }
     let headers = response.headers_mut();
-    headers.insert(SERVER_TIMING, server_timing(timing));
+    if timing != Timing::default() {
+        headers.insert(SERVER_TIMING, server_timing(timing));
+    }
     headers.insert(X_REQUEST_ID, value(manner.request_id));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if manner.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// A header value made of short texts and numbers, without the cost of formatting.
-struct HeaderText {
-    bytes: [u8; WRITTEN_MOST],
-    length: usize,
-}
-
-/// Room for two numbers of twenty digits and the words around them.
-const WRITTEN_MOST: usize = 96;
-
-impl HeaderText {
-    fn new() -> Self {
-        Self { bytes: [0; WRITTEN_MOST], length: 0 }
-    }
-
-    fn text(self, text: &str) -> Self {
-        self.bytes(text.as_bytes())
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        let end = self.length + bytes.len();
-        self.bytes[self.length..end].copy_from_slice(bytes);
-        self.length = end;
-        self
-    }
-
-    fn number(self, number: u64) -> Self {
-        self.text(itoa::Buffer::new().format(number))
-    }
-
-    /// Adds a time in milliseconds, with three decimals.
-    fn millis(self, time: Duration) -> Self {
-        let (whole, behind) = in_millis(time);
-        self.number(whole).bytes(&behind)
-    }
-
-    fn value(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.bytes[..self.length])
-            .unwrap_or_else(|_| HeaderValue::from_static(""))
-    }
-}
-
 fn server_timing(timing: Timing) -> HeaderValue {
-    if timing == Timing::default() {
-        return HeaderValue::from_static("queue;dur=0.000, work;dur=0.000");
-    }
-    let queue = HeaderText::new().text("queue;dur=").millis(timing.queue);
-    queue.text(", work;dur=").millis(timing.work).value()
+    HeaderText::value(|it| {
+        it.text("queue;dur=");
+        it.millis(timing.queue);
+        it.text(", work;dur=");
+        it.millis(timing.work);
+    })
 }
 
 /// Adds the fields of a response that the cache served, and returns the kept answer, if any.
+/// `is_programs`: the program has written the header.
 fn add_cache_fields<'a>(
     headers: &mut HeaderMap,
     cache: &'a CacheUse,
+    is_programs: bool,
     now: Instant,
 ) -> Option<&'a Stored> {
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
-            headers.insert(header::AGE, HeaderText::new().number(age.as_secs()).value());
+            headers.insert(header::AGE, HeaderText::value(|it| it.number(age.as_secs())));
             let left = stored.ttl.saturating_sub(age).as_secs();
-            (Some(&**stored), HeaderText::new().text("httpipe; hit; ttl=").number(left).value())
+            let status = HeaderText::value(|it| {
+                it.text("httpipe; hit; ttl=");
+                it.number(left);
+            });
+            (Some(&**stored), status)
         }
         CacheUse::Miss(Some(stored)) => {
             (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))
@@ -405,10 +359,9 @@ fn add_cache_fields<'a>(
     if let Some(stored) = stored {
         // What the program says itself stays.
         if !headers.contains_key(header::CACHE_CONTROL) {
-            let max_age = HeaderText::new().text("max-age=").number(stored.ttl.as_secs()).value();
-            headers.insert(header::CACHE_CONTROL, max_age);
+            headers.insert(header::CACHE_CONTROL, max_age(stored.ttl));
         }
-        if !headers.contains_key(header::ETAG) {
+        if !(is_programs && headers.contains_key(header::ETAG)) {
             headers.insert(header::ETAG, shared(&stored.etag));
         }
     }

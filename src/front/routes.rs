@@ -28,6 +28,14 @@ struct RouteEntry {
     only: Option<String>,
 }
 
+/// The path of a request, not decoded.
+#[derive(Clone, Copy)]
+struct AskedPath<'a> {
+    text: &'a str,
+    /// A part of it is written in digits.
+    has_percent: bool,
+}
+
 /// What a request's method and path lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -77,10 +85,9 @@ impl RouteTable {
             let allow = if known { allow_of(with_path.into_iter()) } else { self.allow.clone() };
             return Found::NotAllowed { allow };
         }
-        let found = self
-            .entries
-            .iter()
-            .position(|entry| entry.takes_method(method) && entry.takes_path(path));
+        let asked = AskedPath::of(path);
+        let takes = |entry: &RouteEntry| entry.takes_path(asked) && entry.takes_method(method);
+        let found = self.entries.iter().position(takes);
         if let Some(index) = found {
             return Found::Route(index);
         }
@@ -97,11 +104,19 @@ impl RouteTable {
 
     /// The first route with this path, whatever its method.
     pub fn at(&self, path: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.takes_path(path))
+        let asked = AskedPath::of(path);
+        self.entries.iter().position(|entry| entry.takes_path(asked))
     }
 
     fn with_path(&self, path: &str) -> impl Iterator<Item = &RouteEntry> {
-        self.entries.iter().filter(move |entry| entry.takes_path(path))
+        let asked = AskedPath::of(path);
+        self.entries.iter().filter(move |entry| entry.takes_path(asked))
+    }
+}
+
+impl<'a> AskedPath<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, has_percent: text.bytes().any(|byte| byte == b'%') }
     }
 }
 
@@ -112,13 +127,13 @@ impl RouteEntry {
             || (self.method == "ANY" && method != "OPTIONS")
     }
 
-    fn takes_path(&self, path: &str) -> bool {
+    fn takes_path(&self, asked: AskedPath<'_>) -> bool {
         if let Some(only) = &self.only
-            && !path.contains('%')
+            && !asked.has_percent
         {
-            return path == only;
+            return asked.text == only;
         }
-        let Some(path) = path.strip_prefix('/') else { return false };
+        let Some(path) = asked.text.strip_prefix('/') else { return false };
         let mut segments = path.split('/');
         let fits = self.path.iter().all(|part| match (part, segments.next()) {
             (_, None) => false,

@@ -75,7 +75,9 @@ fn builder(limits: &LimitSettings) -> http1::Builder {
     let header = usize::try_from(limits.header.0).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
     builder
-        .half_close(false)
+        // Else hyper reads for the end of the connection while a request is being answered, into a
+        // buffer of its own. `connection` sees that the caller has left without reading.
+        .half_close(true)
         .keep_alive(true)
         .header_read_timeout(None)
         .max_header_size(header)

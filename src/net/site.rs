@@ -101,7 +101,7 @@ pub fn is_loopback(host: &str) -> bool {
 
 /// Returns the name in `name:port`; `None` if the text after the colon is not a port.
 fn without_port(host: &str) -> Option<&str> {
-    match host.rfind(':') {
+    match host.bytes().rposition(|byte| byte == b':') {
         Some(colon) if !host.ends_with(']') => {
             let is_port = host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit());
             is_port.then(|| &host[..colon])
@@ -115,7 +115,7 @@ fn is_loopback_name(name: &str) -> bool {
         return address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
     // The two names that almost every request has come first.
-    name == "127.0.0.1"
+    matches!(name, "127.0.0.1" | "localhost")
         || name.eq_ignore_ascii_case("localhost")
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::file::OwnFile;
 use self::layer::EventLayer;
-use self::line::{Format, LogLine, field};
+use self::line::{Field, Format, LogLine, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
 use crate::base::{CallId, WorkerId};
@@ -35,6 +35,9 @@ pub struct Log {
     level: LevelFilter,
     access: AccessLog,
 }
+
+/// The message of the line of a request.
+const REQUEST: Field = Field { text: " request", json: ",\"message\":\"request\"" };
 
 /// Room for nearly every line of a request, without its path.
 const LINE_ROOM: usize = 320;
@@ -190,7 +193,7 @@ impl AccessLog {
             if let Format::Terminal { .. } = format {
                 return short(line, access);
             }
-            line.message("request");
+            line.name(REQUEST);
             line.text(field!("method"), access.method);
             line.text(field!("path"), access.path);
             match access.status {
