@@ -11,6 +11,7 @@
 #![warn(clippy::missing_docs_in_private_items)]
 
 mod admin;
+mod agent;
 mod base;
 mod cache;
 mod call;

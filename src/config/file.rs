@@ -48,6 +48,13 @@ pub struct File {
     /// again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token: Option<SecretFile>,
+    /// Where load balancers ask how many calls this server can take now: an address as in `listen`. Each
+    /// connection gets one line, `ready up maxconn:N` or `drain`, as HAProxy's `agent-check` wants it; a
+    /// balancer that is one of K sends `share=K` first and gets its part (docs/scale.md). If it is not a
+    /// loopback address, only those that `trust` names are answered. If absent or `"off"`, there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["127.0.0.1:3002"]))]
+    pub agent: Option<AddressText>,
     /// Who may ask: a file with their keys (`"keys.toml"`, relative to this file), or `"anyone"`. With
     /// keys, every request needs one, in `Authorization: Bearer KEY`, `X-API-Key: KEY` or
     /// `Authorization: Basic` with its name; else it gets 401 `unauthorized`. `httpipe key new NAME`
@@ -369,6 +376,7 @@ impl Default for File {
             listen: ListenFile::One("127.0.0.1:3000".to_owned()),
             admin: None,
             admin_token: None,
+            agent: None,
             callers: None,
             anonymous: AnonymousFile::default(),
             trust: None,

@@ -29,6 +29,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
     pub admin: AdminSettings,
+    /// Where load balancers ask how many calls the server can take; `None`: nowhere.
+    pub agent: Option<ListenAddress>,
     /// Who may ask.
     pub callers: CallersSettings,
     /// By which names this server may be asked on a loopback listener.

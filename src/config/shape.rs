@@ -217,10 +217,10 @@ impl Checker<'_> {
             self.problems.push(problem);
             return;
         }
-        problem.hint = match known.and_then(|known| nearest(key, known)) {
-            Some(near) => Some(format!("did you mean `{near}`?")),
-            None => self.home_of(key),
-        };
+        problem.hint = self.home_of(key).or_else(|| {
+            let near = known.and_then(|known| nearest(key, known))?;
+            Some(format!("did you mean `{near}`?"))
+        });
         self.problems.push(problem);
     }
 

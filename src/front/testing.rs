@@ -53,6 +53,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         warnings: vec![],
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
+        agent: None,
         callers: CallersSettings::default(),
         hosts: Arc::new(Hosts::Named(HashSet::new())),
         cors: None,

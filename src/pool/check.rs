@@ -28,6 +28,8 @@ pub struct Summary {
     pub is_overloaded: bool,
     /// The questions that are refused because they cost several workers.
     pub poisonous: Vec<Fingerprint>,
+    /// How many calls can be in workers at once.
+    pub slots: usize,
     /// The workers.
     pub workers: Vec<WorkerSummary>,
 }
@@ -88,6 +90,7 @@ impl<P> State<P> {
             is_tripped: self.backoff.is_tripped(),
             is_overloaded: self.line.is_overloaded(),
             poisonous: self.suspects.refused(),
+            slots: self.slots(),
             workers: self.crew.iter().map(worker).collect(),
         }
     }

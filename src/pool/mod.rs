@@ -47,6 +47,7 @@ mod records;
 mod refusals;
 mod scale;
 mod seldom_said;
+mod slots;
 mod streams;
 mod suspects;
 mod taps;
@@ -265,6 +266,11 @@ impl Pool {
         counts.ready + counts.busy
     }
 
+    /// Returns how many calls can be in workers at once.
+    pub fn slots(&self) -> usize {
+        self.state.borrow().slots()
+    }
+
     /// Waits until a worker serves, or the pool ends.
     pub async fn wait_serving(&self) {
         let is_over = || self.serving() > 0 || self.lifecycle.ending().is_some();
@@ -349,6 +355,7 @@ impl Pool {
         self.metrics.workers_most(self.settings.borrow().rules.workers_most);
         self.metrics.poisonous(self.state.borrow().poisonous());
         self.metrics.record_bytes(self.recorded_bytes());
+        self.metrics.slots(self.slots());
         self.metrics.queue_length(self.state.borrow().queue_length());
         self.metrics.workers(self.worker_counts());
     }

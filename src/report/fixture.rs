@@ -24,6 +24,7 @@ pub fn status(pools: &[(&str, usize, usize)]) -> Status {
         },
         notices: vec![],
         pools: pools.iter().map(|(name, ready, busy)| pool(name, *ready, *busy)).collect(),
+        agent: None,
         cache: CacheStatus { bytes: 600, limit: 64 << 20, entries: 1 },
         log_dropped: 0,
         viewers: 0,
@@ -37,6 +38,7 @@ fn pool(name: &str, ready: usize, busy: usize) -> PoolStatus {
         about: None,
         states: WorkerCounts { starting: 1, ready, busy, leaving: 2 },
         workers: Vec::new(),
+        slots: ready + busy,
         tripped: false,
         queue: QueueStatus::default(),
         poisonous: PoisonousStatus::default(),
@@ -63,6 +65,12 @@ pub fn full() -> Status {
         worker: Some(3),
         text: "worker 3 has read its question 12 s ago and has written nothing".to_owned(),
         fix: Some("command = [\"python3\", \"-u\", \"fib.py\"]".to_owned()),
+    });
+    status.agent = Some(AgentStatus {
+        listen: "127.0.0.1:3002".to_owned(),
+        balancers: 1,
+        said: Some("ready up maxconn:4".to_owned()),
+        said_ago: Some(Duration::from_millis(700)),
     });
     let pool = &mut status.pools[0];
     pool.about = Some(About {

@@ -25,6 +25,8 @@ pub struct PoolStatus {
     pub states: WorkerCounts,
     /// Every worker, in the order of their starts.
     pub workers: Vec<WorkerStatus>,
+    /// How many calls its workers can have at once, those included that would be started now.
+    pub slots: usize,
     /// The last starts failed. Calls are refused at once while no worker is ready.
     pub tripped: bool,
     /// The calls that wait.

@@ -35,6 +35,8 @@ pub struct Status {
     pub notices: Vec<Notice>,
     /// The pools, in file order.
     pub pools: Vec<PoolStatus>,
+    /// The agent port; `null` if there is none.
+    pub agent: Option<AgentStatus>,
     /// The cache of answers.
     pub cache: CacheStatus,
     /// How many log lines were lost since the start.
@@ -88,6 +90,20 @@ pub enum NoticeLevel {
     Warn,
     /// Nothing fails.
     Info,
+}
+
+/// The agent port, where load balancers ask how many calls the server can take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Where it is, as in `127.0.0.1:3002`, with the real port.
+    pub listen: String,
+    /// How many addresses have asked lately.
+    pub balancers: usize,
+    /// What the last of them was told, as in `ready up maxconn:4`; `null` if none has asked.
+    pub said: Option<String>,
+    /// The time since then.
+    #[serde(rename = "said_seconds", with = "seconds::optional")]
+    pub said_ago: Option<Duration>,
 }
 
 /// The cache of answers.

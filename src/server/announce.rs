@@ -52,6 +52,10 @@ pub(super) fn listening(config: &Config, listeners: &Listeners) {
     if let Some(listener) = &listeners.operators {
         admin(&config.admin, &listener.local(), listeners.admin_is_lent);
     }
+    if let Some(listener) = &listeners.balancers {
+        let address = listener.local();
+        tracing::info!(address, "agent listening on {address}");
+    }
     for pool in &config.pools {
         let launch = &pool.program.launch;
         // Without its arguments, which may hold secrets.

@@ -184,6 +184,11 @@ impl Server {
         self.draining.get()
     }
 
+    /// Is no longer ready: no more callers are to be sent here. Those that come are served.
+    pub(super) fn become_unready(&self) {
+        self.draining.set(true);
+    }
+
     /// Lets each connection ask once more from now on.
     pub(super) fn part(&self) {
         self.draining.set(true);

@@ -14,6 +14,8 @@ pub(super) struct Listeners {
     pub(super) callers: Vec<Listener>,
     /// `None`: switched off.
     pub(super) operators: Option<Listener>,
+    /// `None`: there is no agent port.
+    pub(super) balancers: Option<Listener>,
     /// Whether callers connect to sockets of the service manager, which outlive this server.
     pub(super) are_lent: bool,
     /// Whether operators connect to one of those.
@@ -43,7 +45,8 @@ impl Listeners {
         if !admin_is_lent {
             operators = bind_admin(&config.admin)?;
         }
-        Ok(Self { callers, operators, are_lent, admin_is_lent })
+        let balancers = config.agent.as_ref().map(Listener::bind).transpose()?;
+        Ok(Self { callers, operators, balancers, are_lent, admin_is_lent })
     }
 
     /// Returns true if only this machine can reach the callers' listeners.

@@ -6,6 +6,7 @@
 
 mod about;
 mod active;
+mod agent_desk;
 mod alone;
 mod announce;
 mod app;
@@ -31,6 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::admin::key::KeyFile;
+use crate::agent::Agent;
 use crate::base::ExitReason;
 use crate::config::{Config, ConfigSource, LimitSettings, PerAddressSettings};
 use crate::net::accept::{ConnectionLimit, accept};
@@ -42,6 +44,7 @@ use crate::pool::Services;
 use crate::systemd::{BadVariable, ServiceManager};
 
 use active::Active;
+use agent_desk::{AgentDesk, serve_agent};
 use app::Server;
 use begin::{FirstStarts, NotStarted};
 use ground::Ground;
@@ -176,10 +179,17 @@ async fn serve(
         let accepting = accept(listener, limit.clone(), drain.clone(), sink);
         services.tasks.spawn_local(async { report_accepting(accepting.await) });
     }
+    let agent = listeners.balancers.map(|listener| {
+        let (desk, local) = (AgentDesk::new(Rc::clone(&server)), listener.local());
+        let agent = Agent::new(desk, local, Arc::clone(&metrics));
+        let serving = serve_agent(listener, Rc::clone(&agent));
+        services.tasks.spawn_local(async { report_accepting(serving.await) });
+        agent
+    });
     // Kept until the end, when its drop removes the file.
     let key_file;
     if let Some(listener) = listeners.operators {
-        let desk = AdminDesk::new(Rc::clone(&server), addresses.clone());
+        let desk = AdminDesk::new(Rc::clone(&server), addresses.clone(), agent.clone());
         key_file = operator_key(&listener.local());
         let key = key_file.as_ref().map(|file| file.key().clone());
         let admin = Rc::new(Admin::new(desk, metrics, key));
@@ -207,8 +217,12 @@ async fn serve(
     server.manager.stopping(announce::longest_stop(server.drain_time()));
     let again = if mode.is_on_terminal { "; Ctrl-C again stops at once" } else { "" };
     tracing::info!("stopping: accepted calls are finished first{again}");
-    drain.begin();
     let second = second_stop_signal();
+    let end = async {
+        let is_balanced = say_goodbye(&server, agent.as_deref()).await;
+        drain.begin();
+        wind_down(&server, &drain, &active, listeners.are_lent || is_balanced).await;
+    };
     tokio::select! {
         biased;
         () = second => {
@@ -216,16 +230,26 @@ async fn serve(
             server.cease();
             return Ok(());
         }
-        () = wind_down(&server, &drain, &active, listeners.are_lent) => {}
+        () = end => {}
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops. If the
-/// sockets outlive the server, no caller is refused before: the next server takes who comes again.
-async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, are_lent: bool) {
-    if are_lent {
+/// Says that the server is not ready, and goes on serving until the load balancers that ask know
+/// it. Returns true if there are any.
+async fn say_goodbye(server: &Server, agent: Option<&Agent<AgentDesk>>) -> bool {
+    server.become_unready();
+    let Some(agent) = agent.filter(|agent| agent.is_asked()) else { return false };
+    agent.wait_until_known().await;
+    true
+}
+
+/// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops. If
+/// another server takes new connections, no caller is refused before: each open connection may
+/// ask once more.
+async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, has_others: bool) {
+    if has_others {
         server.part();
         tokio::time::timeout(LAST_REQUESTS, drain.become_none()).await.ok();
         drain.close_idle();

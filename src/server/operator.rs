@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::about::{about, keeps_answers};
+use super::agent_desk::AgentDesk;
 use super::app::Server;
 use super::diagnoses;
 use crate::admin::{Operator, Replace};
+use crate::agent::Agent;
 use crate::base::WorkerId;
 use crate::config::{Hosts, Secret};
 use crate::observe::tap::Tap;
@@ -30,15 +32,20 @@ pub(super) struct AdminDesk {
     listen: Vec<String>,
     started: Instant,
     meter: Meter,
+    agent: Option<Rc<Agent<AgentDesk>>>,
     /// The last token that was configured.
     token: RefCell<Option<Secret>>,
 }
 
 impl AdminDesk {
     /// Creates the desk of this server, whose callers connect at `listen`.
-    pub(super) fn new(server: Rc<Server>, listen: Vec<String>) -> Self {
+    pub(super) fn new(
+        server: Rc<Server>,
+        listen: Vec<String>,
+        agent: Option<Rc<Agent<AgentDesk>>>,
+    ) -> Self {
         let token = RefCell::new(server.current().config.admin.token.clone());
-        Self { server, listen, started: Instant::now(), meter: Meter::default(), token }
+        Self { server, listen, started: Instant::now(), meter: Meter::default(), agent, token }
     }
 }
 
@@ -103,6 +110,7 @@ impl Operator for AdminDesk {
             },
             notices: app.pools().iter().flat_map(|pool| diagnoses::notices(pool)).collect(),
             pools: pools.collect(),
+            agent: self.agent.as_ref().map(|agent| agent.status()),
             cache: CacheStatus {
                 bytes: cache.bytes(),
                 limit: config.cache.memory.0,
@@ -248,6 +256,7 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         about: None,
         states: counts,
         workers: workers.collect(),
+        slots: summary.slots,
         tripped: summary.is_tripped,
         queue: QueueStatus {
             length: summary.queue_length,

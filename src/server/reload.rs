@@ -383,6 +383,7 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
     let changed = [
         ("listen", old.listen != new.listen),
         ("admin", old.admin.address != new.admin.address || is_named || loses_token),
+        ("agent", old.agent != new.agent),
         ("threads", old.threads != new.threads),
         ("log", old.log != new.log),
         ("limits", old.limits != new.limits),

@@ -6,6 +6,7 @@ mod abandoned;
 mod access_log;
 mod access_log_file;
 mod admin;
+mod agent;
 mod attacks;
 mod backoff;
 mod bad_answers;

@@ -160,3 +160,54 @@ fn what_is_written_after_a_greeting_without_an_answer_is_no_answer() {
         .start();
     assert_eq!(server.answers("a").body, "answer a");
 }
+
+fn is_ready(server: &Server) -> bool {
+    server.admin().get("/ready").status == 200
+}
+
+#[test]
+fn while_all_workers_of_a_pool_are_lost_the_server_is_not_ready() {
+    let server = Server::with("workers = 2\nprobe = { send = \"1\" }")
+        .worker("demo-worker --slow-start 700ms")
+        .start();
+    let workers = server.workers();
+    server.signal_worker(workers[0], "KILL");
+    server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
+    assert!(is_ready(&server), "one of two serves");
+    server.signal_worker(workers[1], "KILL");
+    server.wait_until("it is not ready", |s| !is_ready(s));
+    let said = server.admin().get("/ready");
+    assert!(said.body.contains("pool `main` has no worker that is ready"), "{said:?}");
+    assert_eq!(server.admin().get("/live").status, 200);
+    server.wait_until("it is ready again", is_ready);
+}
+
+/// The old workers serve until the new ones do.
+#[test]
+fn a_reload_with_a_slow_program_does_not_make_the_server_unready() {
+    let server = Server::with("workers = 1\nprobe = { send = \"1\" }")
+        .worker("demo-worker --slow-start 700ms")
+        .start();
+    let old = server.workers();
+    server.rewrite("slow-start\",\"700ms", "slow-start\",\"701ms");
+    server.signal("HUP");
+    server.wait_until("the new worker serves", |s| {
+        assert!(is_ready(s), "{:?}", s.admin().get("/ready"));
+        let now = s.workers();
+        now.len() == 1 && now != old
+    });
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_is_unready_at_once_and_alive_until_its_end() {
+    let mut server = Server::with("workers = 1").start();
+    let running = server.client().post_later("/", "sleep 700 a");
+    server.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+    server.signal("TERM");
+    server.wait_until("it is not ready", |s| !is_ready(s));
+    let said = server.admin().get("/ready");
+    assert!(said.body.contains("the server is stopping"), "{said:?}");
+    assert_eq!(server.admin().get("/live").status, 200);
+    assert_eq!(running.answer().status, 200);
+    assert_eq!(server.exit_code(), 0);
+}

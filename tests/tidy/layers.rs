@@ -31,11 +31,12 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("gate", &["sync", "base", "config"]),
     ("front", &["base", "config", "observe", "net", "cache", "call", "sync", "openapi", "gate"]),
     ("admin", &["base", "report", "config", "observe", "net", "openapi"]),
+    ("agent", &["report", "observe", "net"]),
     (
         "server",
         &[
             "systemd", "watch", "base", "report", "sync", "config", "observe", "net", "worker",
-            "doctor", "pool", "cache", "call", "gate", "front", "admin",
+            "doctor", "pool", "cache", "call", "gate", "front", "admin", "agent",
         ],
     ),
     ("map", &["base", "call", "front", "pool", "server"]),

@@ -4,6 +4,7 @@
 //! Pure. All problems are collected; the first never ends the check. Programs and directories
 //! were looked up before, in `launch`.
 
+mod agent;
 mod callers;
 mod correlation;
 mod cors;
@@ -50,6 +51,8 @@ pub fn check(
     let listen = listen(&mut findings, &file.listen);
     let admin = admin(&mut findings, file, &listen);
     let callers = callers::callers(&mut findings, file, &listen, host.keys.as_ref());
+    let agent =
+        agent::agent(&mut findings, file, [&listen, admin.address.as_slice()], &callers.trust);
     let hosts = hosts::hosts(&mut findings, file.hosts.as_ref());
     let cors_path = KeyPath::of(&["cors"]);
     let cors = file.cors.as_ref().and_then(|it| cors::cors(&mut findings, &cors_path, it));
@@ -71,6 +74,7 @@ pub fn check(
             warnings: Vec::new(),
             listen,
             admin,
+            agent,
             callers,
             hosts: Arc::new(hosts),
             cors,

@@ -96,6 +96,38 @@ impl Turned {
     }
 }
 
+/// What a load balancer at the agent port got (`httpipe_agent_total{result}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AgentResult {
+    /// The number of calls that it may send at once.
+    Ready,
+    /// `drain`: it is to send nothing.
+    Drain,
+    /// It sent something that the port does not know.
+    Mistaken,
+    /// `trust` does not name it.
+    Refused,
+    /// It was gone before the answer was sent.
+    Gone,
+}
+
+impl AgentResult {
+    /// Every result, in the order of their declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Drain, Self::Mistaken, Self::Refused, Self::Gone];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Mistaken => "mistaken",
+            Self::Refused => "refused",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// Why a request to the admin listener was turned away (`httpipe_admin_denied_total{reason}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
-pub use self::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction, Turned};
+pub use self::labels::{
+    AgentResult, CacheResult, CallOutcome, Denial, Dropping, OperatorAction, Turned,
+};
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
@@ -123,6 +125,11 @@ impl Metrics {
         self.server.admin_actions[action as usize].add(1);
     }
 
+    /// Counts a connection to the agent port.
+    pub fn agent_asked(&self, result: AgentResult) {
+        self.server.agent_asked[result as usize].add(1);
+    }
+
     /// Sets how many taps are open.
     pub fn taps(&self, taps: usize) {
         self.server.taps.set(taps as u64);
@@ -179,6 +186,11 @@ impl PoolMetrics {
     /// Sets how many calls wait.
     pub fn queue_length(&self, calls: usize) {
         self.0.queue_length.set(calls as u64);
+    }
+
+    /// Sets how many calls can be in workers at once.
+    pub fn slots(&self, slots: usize) {
+        self.0.slots.set(slots as u64);
     }
 
     /// Sets how many workers there may be.
@@ -298,6 +310,7 @@ mod tests {
         pool.worker_started();
         pool.worker_ended(ExitReason::TooBig, Duration::from_millis(1_500));
         pool.workers_use(Duration::from_millis(500), 4_096);
+        pool.slots(11);
         pool.workers_most(9);
         pool.poisonous(8);
         pool.record_bytes(66);
@@ -310,6 +323,7 @@ mod tests {
         metrics.held_bytes(88);
         metrics.admin_denied(Denial::Foreign);
         metrics.admin_action(OperatorAction::KillWorker);
+        metrics.agent_asked(AgentResult::Refused);
         metrics.log_dropped(9);
         metrics.access_log_dropped(10);
         let page = metrics.render();
@@ -329,6 +343,7 @@ mod tests {
             ("httpipe_messages_dropped_total{pool=\"fib\",reason=\"late\"}", "2"),
             ("httpipe_diagnoses_total{pool=\"fib\",verdict=\"silent\"}", "1"),
             ("httpipe_cache_total{route=\"GET /fib\",result=\"collapsed\"}", "1"),
+            ("httpipe_slots{pool=\"fib\"}", "11"),
             ("httpipe_workers_most{pool=\"fib\"}", "9"),
             ("httpipe_poisonous{pool=\"fib\"}", "8"),
             ("httpipe_record_bytes{pool=\"fib\"}", "66"),
@@ -340,6 +355,7 @@ mod tests {
             ("httpipe_connections_refused_total ", "1"),
             ("httpipe_admin_denied_total{reason=\"foreign\"}", "1"),
             ("httpipe_admin_actions_total{action=\"kill_worker\"}", "1"),
+            ("httpipe_agent_total{result=\"refused\"}", "1"),
             ("httpipe_log_dropped_total ", "9"),
             ("httpipe_access_log_dropped_total ", "10"),
         ] {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::labels::{CacheResult, Denial, Dropping, OperatorAction};
+use super::labels::{AgentResult, CacheResult, Denial, Dropping, OperatorAction};
 #[cfg(test)]
 use super::series::BOUNDS;
 use super::series::{Numbers, RouteSeries};
@@ -142,6 +142,18 @@ pub const ALL: &[Metric] = &[
                 for (state, count) in pool.worker_counts().by_state() {
                     to.number(&[&pool.name, state], count);
                 }
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_slots",
+        kind: MetricKind::Gauge,
+        unit: "calls",
+        labels: &["pool"],
+        help: "Calls that can be in workers at once: where a worker serves, and where one would be started now",
+        samples: |numbers, to| {
+            for pool in &numbers.series.pools {
+                to.number(&[&pool.name], pool.slots.value());
             }
         },
     },
@@ -394,6 +406,19 @@ pub const ALL: &[Metric] = &[
         samples: |numbers, to| {
             for (action, count) in OperatorAction::ALL.iter().zip(&numbers.server.admin_actions) {
                 to.number(&[action.label()], count.value());
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_agent_total",
+        kind: MetricKind::Counter,
+        unit: "connections",
+        labels: &["result"],
+        help: "Connections to the agent port, by what the load balancer got: `ready` with a number, `drain`, \
+               or nothing of use: `mistaken` (its line is unknown), `refused` (`trust` does not name it), `gone` (it left)",
+        samples: |numbers, to| {
+            for (result, count) in AgentResult::ALL.iter().zip(&numbers.server.agent_asked) {
+                to.number(&[result.label()], count.value());
             }
         },
     },

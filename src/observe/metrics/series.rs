@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
-use super::labels::{CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
+use super::labels::{AgentResult, CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets, in nanoseconds, and in seconds as the text format
@@ -131,6 +131,8 @@ pub(super) struct ServerSeries {
     pub(super) callers: Arc<CallerMetrics>,
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
+    /// In the order of [`AgentResult::ALL`].
+    pub(super) agent_asked: [Counter; AgentResult::ALL.len()],
     /// In the order of [`OperatorAction::ALL`].
     pub(super) admin_actions: [Counter; OperatorAction::ALL.len()],
 }
@@ -167,6 +169,7 @@ pub(super) struct PoolSeries {
     pub(super) exits: [Counter; ExitReason::ALL.len()],
     /// In the order of [`Dropping::ALL`].
     pub(super) dropped: [Counter; Dropping::ALL.len()],
+    pub(super) slots: Gauge,
     pub(super) workers_most: Gauge,
     pub(super) poisonous: Gauge,
     pub(super) record_bytes: Gauge,

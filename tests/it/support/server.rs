@@ -130,6 +130,15 @@ impl Server {
         format!("http://{}", self.admin)
     }
 
+    /// Returns where load balancers ask.
+    pub(crate) fn agent_address(&self) -> String {
+        let address = self.announced("agent listening on");
+        match address.strip_prefix("unix:") {
+            Some(name) => format!("unix:{}", self.dir.join(name).display()),
+            None => address,
+        }
+    }
+
     /// Returns the file of the operator's key.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.dir.join("httpipe").join(format!("{}.key", self.admin))
