@@ -256,6 +256,10 @@ fn of_reply(
                     response.headers_mut().append(name, value);
                 }
             }
+            // What every response has is the server's, and there once.
+            for (name, value) in &common() {
+                response.headers_mut().insert(name, value.clone());
+            }
             response
         }
         ReplyForm::Parts(form, parts) => {
