@@ -188,7 +188,10 @@ impl ConfigSource {
         });
         let host = Host { processors, launches, files, access, pythons, tells_details, keys };
         let checked = check(&file, &places, &host, problems);
-        checked.map(|config| Config { files: secrets.files, warnings: secrets.warnings, ..config })
+        checked.map(|mut config| {
+            config.warnings.extend(secrets.warnings);
+            Config { files: secrets.files, ..config }
+        })
     }
 
     /// The files that programs in a sandbox must not read: the configuration, its secrets and the keys

@@ -389,6 +389,39 @@ hint: give your callers keys: `httpipe key new NAME` and `callers = "keys.toml"`
 }
 
 #[test]
+fn keys_in_the_clear_and_keys_that_hold_all_workers_are_warnings() {
+    let text = "listen = \"0.0.0.0:0\"\ncallers = \"keys.toml\"\n\
+        [pool.a]\ncommand = [\"cat\"]\nworkers = 3\n\
+        [pool.b]\ncommand = [\"cat\"]\nworkers = 1\n\
+        [[route]]\nmatch = \"POST /a\"\npool = \"a\"\n[[route]]\nmatch = \"POST /b\"\npool = \"b\"\n";
+    let room = Room::new().file("httpipe.toml", text);
+    room.run(&["key", "new", "alice"]);
+    let told = room.run(&["check", "--no-ask"]);
+    assert!(told.starts_with("exit 0\n") && told.contains("1 warning"), "{told}");
+    assert!(told.contains("keys come to 0.0.0.0:0 in the clear"), "{told}");
+    assert!(told.contains("name it in `trust`"), "{told}");
+    let clear = room.run(&["check", "--no-ask", "--trust", "10.0.0.0/8"]);
+    assert!(!clear.contains("warning"), "a proxy with TLS stands before it: {clear}");
+    let near = room.run(&["check", "--no-ask", "--listen", "127.0.0.1:0"]);
+    assert!(!near.contains("warning"), "nobody else reaches it: {near}");
+
+    room.run(&["key", "new", "bob", "--calls", "3"]);
+    room.run(&["key", "new", "carol", "--calls", "2"]);
+    room.run(&["key", "new", "dave", "--routes", "POST /b"]);
+    let told = room.run(&["check", "--no-ask", "--trust", "10.0.0.0/8"]);
+    let held = "each of the keys `alice`, `bob` may hold all 3 workers of pool `a`";
+    assert!(told.contains(held) && told.contains("1 warning"), "{told}");
+    assert!(told.contains("with `calls = 2` or less in its entry"), "{told}");
+    room.run(&["key", "new", "erin"]);
+    room.run(&["key", "new", "frank"]);
+    let more = room.run(&["check", "--no-ask", "--trust", "10.0.0.0/8"]);
+    assert!(
+        more.contains("keys `alice`, `bob`, `erin` and 1 more may hold all 3 workers"),
+        "{more}"
+    );
+}
+
+#[test]
 fn a_key_of_a_caller_is_never_handed_to_a_program() {
     let text = "callers = \"keys.toml\"\n[pool.a]\ncommand = [\"cat\"]\n\
         [[route]]\nmatch = \"GET /\"\nsend = \"{header.X-API-Key}\"\n";

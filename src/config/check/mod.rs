@@ -4,6 +4,7 @@
 //! Pure. All problems are collected; the first never ends the check. Programs and directories
 //! were looked up before, in `launch`.
 
+mod advice;
 mod agent;
 mod callers;
 mod correlation;
@@ -69,7 +70,7 @@ pub fn check(
     }
     let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
     match pools {
-        Some(pools) if findings.problems.is_empty() => Ok(Config {
+        Some(pools) if findings.problems.is_empty() => Ok(advised(Config {
             files: Stamps::default(),
             warnings: Vec::new(),
             listen,
@@ -90,9 +91,14 @@ pub fn check(
             pools,
             routes,
             cache: CacheSettings { memory: file.cache.memory.0 },
-        }),
+        })),
         _ => Err(findings.problems),
     }
+}
+
+/// Adds what is unwise to a configuration.
+fn advised(config: Config) -> Config {
+    Config { warnings: advice::advice(&config), ..config }
 }
 
 fn listen(findings: &mut Findings<'_>, listen: &ListenFile) -> Vec<ListenAddress> {
