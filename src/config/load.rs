@@ -137,8 +137,8 @@ impl ConfigSource {
         };
         let base = self.base();
         let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
-        let secrets = read_secrets(&mut file, &places, &base, credentials);
-        problems.extend(secrets.problems);
+        let mut secrets = read_secrets(&mut file, &places, &base, credentials);
+        problems.append(&mut secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
         let hidden = self.hidden(&secrets.files, file.callers.as_deref(), &base);
         let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
@@ -188,10 +188,7 @@ impl ConfigSource {
         });
         let host = Host { processors, launches, files, access, pythons, tells_details, keys };
         let checked = check(&file, &places, &host, problems);
-        checked.map(|mut config| {
-            config.warnings.extend(secrets.warnings);
-            Config { files: secrets.files, ..config }
-        })
+        checked.map(|config| secrets.noted_in(config))
     }
 
     /// The files that programs in a sandbox must not read: the configuration, its secrets and the keys

@@ -10,6 +10,7 @@ use super::file::{File, SecretFile, SecretPlace};
 use super::problem::{Problem, Warning};
 use super::regular::read_regular;
 use super::secret::{CREDENTIALS, Secret};
+use super::server::Config;
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};
 
@@ -25,6 +26,14 @@ pub struct SecretsRead {
     pub warnings: Vec<Warning>,
     /// What the files looked like just before they were read.
     pub files: Stamps,
+}
+
+impl SecretsRead {
+    /// Notes in a configuration which files were read for it, and what is unwise about them.
+    pub fn noted_in(self, mut config: Config) -> Config {
+        config.warnings.extend(self.warnings);
+        Config { files: self.files, ..config }
+    }
 }
 
 /// Puts the texts into a file that names their places. `base` is the directory that paths are relative

@@ -2,7 +2,7 @@
 //!
 //! Finds keys and addresses in the header; the gate decides about them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,7 +14,7 @@ use super::docs::is_navigation;
 use super::problem::whole_seconds;
 use super::routes::Found;
 use super::{Front, FrontBody, cors};
-use crate::base::Failure;
+use crate::base::{Failure, Rate};
 use crate::gate::{KeyGate, ShownKey, Visitor};
 use crate::net::Caller;
 use crate::observe::metrics::Turned;
@@ -112,15 +112,23 @@ impl Front {
         (Some(visitor), decided.err())
     }
 
-    /// Counts what became of a visitor's request, and tells a refused one how to be let in.
+    /// Counts what became of a visitor's request. Tells a refused one how to be let in, and others
+    /// what is left of their rate.
     pub(super) fn note(
         &self,
         visitor: &Visitor,
         failure: Option<&Failure>,
         request: &HeaderMap,
+        now: Instant,
         response: &mut Response<FrontBody>,
     ) {
         tell_the_way_in(response, failure, request);
+        if let Some(gate) = &self.gate
+            && !matches!(failure, Some(Failure::RateLimited { .. } | Failure::TooManyCalls { .. }))
+            && let Some(left) = gate.left(visitor, now)
+        {
+            tell_of_rate(response.headers_mut(), left.rate, left.count, left.whole_in);
+        }
         let why = match failure {
             Some(Failure::Unauthorized) => Some(Turned::Unauthorized),
             Some(Failure::Forbidden) => Some(Turned::Forbidden),
@@ -168,10 +176,7 @@ pub(super) fn tell_the_way_in<B>(
             }
         }
         Some(Failure::RateLimited { rate: Some(rate), retry_after }) => {
-            let (count, period) = (rate.count, whole_seconds(rate.period));
-            let left = whole_seconds(*retry_after);
-            add(headers, RATE_LIMIT_POLICY, &format!("\"requests\";q={count};w={period}"));
-            add(headers, RATE_LIMIT, &format!("\"requests\";r=0;t={left}"));
+            tell_of_rate(headers, *rate, 0, *retry_after);
         }
         Some(Failure::TooManyCalls { most }) => {
             let policy = format!("\"calls\";q={most};qu=\"concurrent-requests\"");
@@ -180,6 +185,13 @@ pub(super) fn tell_the_way_in<B>(
         }
         _ => {}
     }
+}
+
+/// Adds how many requests are allowed, how many of them are left, and when there are more.
+fn tell_of_rate(headers: &mut HeaderMap, rate: Rate, left: u64, until: Duration) {
+    let (count, period, until) = (rate.count, whole_seconds(rate.period), whole_seconds(until));
+    add(headers, RATE_LIMIT_POLICY, &format!("\"requests\";q={count};w={period}"));
+    add(headers, RATE_LIMIT, &format!("\"requests\";r={left};t={until}"));
 }
 
 fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::used_rate::{Pace, UsedRate, UsedUp};
+use super::used_rate::{Pace, RateLeft, UsedRate, UsedUp};
 use crate::base::{Tenant, TenantId};
 use crate::config::{KeyEntry, KeyHash, KeyList};
 use crate::sync::at_once::{AtOnce, Claim};
@@ -120,6 +120,11 @@ impl Holder {
     /// It is used up.
     pub fn ask(&self, now: u64, count: u32) -> Result<(), UsedUp> {
         self.pace.as_ref().map_or(Ok(()), |pace| self.counts.used.take(pace, now, count))
+    }
+
+    /// Returns what is left of the holder's rate; `None`: they ask as often as they like.
+    pub fn left(&self, now: u64) -> Option<RateLeft> {
+        self.pace.as_ref().map(|pace| self.counts.used.left(pace, now))
     }
 
     /// Returns the right to one more call; `None`: as many as they like.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use self::holders::Holder;
 use self::holders::{Holders, KeyLedger};
 use self::strangers::Strangers;
+pub use self::used_rate::RateLeft;
 use self::used_rate::{Pace, UsedUp};
 use crate::base::{Failure, Rate, Tenant};
 use crate::config::{CallersSettings, KeyList, Trust, WhoMayAsk};
@@ -226,6 +227,19 @@ impl KeyGate {
             }),
         };
         charged.map_err(too_often)
+    }
+
+    /// Returns what is left of a visitor's rate; `None`: they ask as often as they like.
+    pub fn left(&self, visitor: &Visitor, now: Instant) -> Option<RateLeft> {
+        let now = self.counts.since_start(now);
+        if let Some(holder) = &visitor.holder {
+            return holder.left(now);
+        }
+        if !self.lets_strangers_in {
+            return None;
+        }
+        let pace = self.strangers.pace.as_ref()?;
+        self.counts.strangers.known(visitor.address, |it| it.used.left(pace, now))
     }
 
     /// Returns the share that a visitor has of the memory for bodies and answers; `None`: all of it.

@@ -30,6 +30,17 @@ pub struct UsedUp {
     pub retry_after: Duration,
 }
 
+/// What is left of a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLeft {
+    /// The rate.
+    pub rate: Rate,
+    /// How many requests are let through at once now.
+    pub count: u64,
+    /// When all of it is free again.
+    pub whole_in: Duration,
+}
+
 impl Pace {
     /// How this rate is counted.
     pub fn new(rate: Rate) -> Self {
@@ -80,6 +91,13 @@ impl UsedRate {
         pace.after(self.0.load(Ordering::Relaxed), now, 1).map(drop)
     }
 
+    /// Returns what is left.
+    pub fn left(&self, pace: &Pace, now: u64) -> RateLeft {
+        let used = self.0.load(Ordering::Relaxed).saturating_sub(now).min(pace.most);
+        let count = (pace.most - used) / pace.each.max(1);
+        RateLeft { rate: pace.rate, count, whole_in: Duration::from_nanos(used) }
+    }
+
     /// Returns true if nothing of the rate is used.
     pub fn is_whole(&self, now: u64) -> bool {
         self.0.load(Ordering::Relaxed) <= now
@@ -111,6 +129,11 @@ mod tests {
         assert_eq!(allowance.look(&pace, now + 2 * SECOND - 1).map_err(drop), Err(()));
         assert_eq!(allowance.take(&pace, now + 2 * SECOND, 1), Ok(()));
         assert!(allowance.take(&pace, now + 2 * SECOND, 1).is_err());
+        let left = |now| (allowance.left(&pace, now).count, allowance.left(&pace, now).whole_in);
+        assert_eq!(left(now + 2 * SECOND), (0, Duration::from_secs(6)));
+        assert_eq!(left(now + 4 * SECOND - 1), (0, Duration::from_nanos(4 * SECOND + 1)));
+        assert_eq!(left(now + 4 * SECOND), (1, Duration::from_secs(4)));
+        assert_eq!(left(now + 9 * SECOND), (3, Duration::ZERO));
         assert!(!allowance.is_whole(now + 8 * SECOND - 1));
         assert!(allowance.is_whole(now + 8 * SECOND));
     }
@@ -135,6 +158,8 @@ mod tests {
             let (mut now, mut passed) = (0, Vec::new());
             for step in steps {
                 now += step;
+                let left = allowance.left(&pace, now).count;
+                prop_assert_eq!(allowance.look(&pace, now).is_ok(), left > 0);
                 match allowance.take(&pace, now, 1) {
                     Ok(()) => passed.push(now),
                     Err(used_up) => {

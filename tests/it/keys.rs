@@ -289,20 +289,26 @@ fn a_rate_is_for_each_key_and_says_when_to_come_again() {
         .route("match = \"GET /?q={q}\"\ncache = \"1h\"")
         .start();
     let (alice, bob) = (bearer(&server, "alice"), bearer(&server, "bob"));
-    assert_eq!(ask(&server, &[&alice]).status, 200);
+    let policy = "\"requests\";q=3;w=3600";
+    let first = ask(&server, &[&alice]);
+    assert_eq!((first.status, first.header("ratelimit-policy")), (200, policy));
+    assert_eq!(first.header("ratelimit"), "\"requests\";r=2;t=1200");
     // A hit of the cache costs as much, and so does what no route takes.
-    for target in ["/?q=a", "/nowhere"] {
-        server.client().request("GET", target, &[&alice], "");
+    for (target, left) in [("/?q=a", 1), ("/nowhere", 0)] {
+        let answer = server.client().request("GET", target, &[&alice], "");
+        let told = answer.header("ratelimit");
+        assert!(told.starts_with(&format!("\"requests\";r={left};t=")), "{answer:?}");
     }
     for _ in 0..2 {
         let refused = ask(&server, &[&alice]);
         assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
         let wait: u32 = refused.header("retry-after").parse().expect("whole seconds");
         assert!((1100..=1200).contains(&wait), "{refused:?}");
-        assert_eq!(refused.header("ratelimit-policy"), "\"requests\";q=3;w=3600");
+        assert_eq!(refused.header("ratelimit-policy"), policy);
         assert_eq!(refused.header("ratelimit"), format!("\"requests\";r=0;t={wait}"));
     }
-    assert_eq!(ask(&server, &[&bob]).status, 200);
+    let of_bob = ask(&server, &[&bob]);
+    assert_eq!((of_bob.status, of_bob.header("ratelimit")), (200, ""), "there is nothing to tell");
     // What was used stays used when the file is read again.
     server.signal("HUP");
     server.wait_for_log("reload: nothing changed");
@@ -436,7 +442,9 @@ fn strangers_are_let_in_beside_keys_only_within_their_limits() {
     let refused = ask(&server, &[]);
     assert_eq!(refused.code(), "too_many_calls", "{refused:?}");
     assert_eq!(ask(&server, &[&alice]).status, 200);
-    assert_eq!(running.answer().status, 200);
+    let answer = running.answer();
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("ratelimit").starts_with("\"requests\";r=0;t="), "{answer:?}");
     assert_eq!(ask(&server, &[]).code(), "rate_limited");
     assert_eq!(ask(&server, &["X-API-Key: hp_wrong"]).status, 401, "a wrong key is no stranger");
     assert_eq!(ask(&server, &[&alice]).status, 200);

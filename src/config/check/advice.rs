@@ -53,8 +53,8 @@ fn held_pool(pool: &PoolSettings, holders: &[&KeyEntry]) -> Option<Warning> {
     if most < 2 || names.is_empty() {
         return None;
     }
-    let named = names.iter().take(NAMES_MOST).map(|name| format!("`{name}`"));
-    let mut who = named.collect::<Vec<_>>().join(", ");
+    let first = names.iter().take(NAMES_MOST).map(|name| format!("`{name}`"));
+    let mut who = first.collect::<Vec<_>>().join(", ");
     if names.len() > NAMES_MOST {
         write!(who, " and {} more", names.len() - NAMES_MOST).expect("a string takes everything");
     }
