@@ -8,6 +8,8 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::units::{parse_duration, show_duration};
 
 /// Those who share one turn in the queue of a pool: the holder of a key, or all who have none.
@@ -52,7 +54,7 @@ impl Neighbourhood {
 }
 
 /// How many requests a tenant may send in a time: `100/1m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     /// How many.
     pub count: NonZeroU32,

@@ -2,8 +2,11 @@
 //!
 //! Pure: a closed list. `doctor` finds out which it is.
 
+use serde::{Deserialize, Serialize};
+
 /// What a worker does with a call that it has held for long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Conduct {
     /// It has read the question and waits for the next, and has written nothing.
     HoldsOutput,

@@ -8,10 +8,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Code, Conduct, Rate};
 
-/// Why a call failed. It is cheap to clone: callers that share a run share its failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a call failed. It is cheap to clone: callers that share a run share its failure. Written
+/// down, each goes by its code, so that files of an earlier version can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The request is malformed.
     BadRequest {

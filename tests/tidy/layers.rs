@@ -26,6 +26,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         &["sync", "base", "report", "config", "observe", "wire", "policy", "worker", "doctor"],
     ),
     ("cache", &["sync", "base", "config"]),
+    ("jobs", &["base"]),
     ("call", &["sync", "base", "observe", "cache", "pool"]),
     ("openapi", &["base", "python", "config"]),
     ("gate", &["sync", "base", "config"]),

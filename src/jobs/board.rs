@@ -1,0 +1,194 @@
+//! What all threads know of the jobs without asking the file: which go next, how many there are, and
+//! who waits for a change.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::job::{Job, JobId, JobState, WallTime};
+use super::order::{NextJob, NextJobs, Rank};
+use super::store::JobCounts;
+
+/// What all threads know of the jobs.
+#[derive(Debug, Default)]
+pub struct JobBoard {
+    inner: Mutex<Posted>,
+    /// A job waits that did not wait before.
+    came: Notify,
+    failing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Posted {
+    next: HashMap<Arc<str>, NextJobs>,
+    watched: HashMap<JobId, watch::Sender<Option<Job>>>,
+    counts: JobCounts,
+    /// The server is about to end, and nothing changes any more.
+    is_closed: bool,
+}
+
+/// Waits for changes of one job.
+#[derive(Debug)]
+pub struct JobWatch {
+    id: JobId,
+    changes: watch::Receiver<Option<Job>>,
+    board: Arc<JobBoard>,
+}
+
+impl JobWatch {
+    /// Waits until the job changes, and returns it as it then is; `None`: it was removed.
+    ///
+    /// # Errors
+    ///
+    /// The server is about to end.
+    pub async fn changed(&mut self) -> Result<Option<Job>, Closing> {
+        self.changes.changed().await.map_err(|_| Closing)?;
+        Ok(self.changes.borrow_and_update().clone())
+    }
+}
+
+/// The server is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing;
+
+impl Drop for JobWatch {
+    fn drop(&mut self) {
+        let mut posted = self.board.lock();
+        // This one still counts.
+        if posted.watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            posted.watched.remove(&self.id);
+        }
+    }
+}
+
+impl JobBoard {
+    fn lock(&self) -> MutexGuard<'_, Posted> {
+        // Nothing panics while the lock is held.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches a job from now on.
+    pub fn watch(self: &Arc<Self>, id: JobId) -> JobWatch {
+        let mut posted = self.lock();
+        let changes = if posted.is_closed {
+            watch::channel(None).1
+        } else {
+            posted.watched.entry(id).or_insert_with(|| watch::channel(None).0).subscribe()
+        };
+        JobWatch { id, changes, board: Arc::clone(self) }
+    }
+
+    /// Ends every watch. Nothing more is watched.
+    pub fn close(&self) {
+        let mut posted = self.lock();
+        posted.is_closed = true;
+        posted.watched.clear();
+    }
+
+    /// Tells those who watch a job what it is now; `None`: it was removed.
+    pub(super) fn tell(&self, id: JobId, job: Option<&Job>) {
+        if let Some(sender) = self.lock().watched.get(&id) {
+            sender.send_replace(job.cloned());
+        }
+    }
+
+    /// Adds a job that begins to wait.
+    pub(super) fn queue(&self, job: &Job) {
+        let next =
+            NextJob { turn: Rank { due: job.due, seq: job.seq }, id: job.id, created: job.created };
+        let mut posted = self.lock();
+        posted.next.entry(Arc::clone(&job.pool)).or_insert_with(NextJobs::unknown).add(next);
+        drop(posted);
+        self.came.notify_one();
+    }
+
+    /// Takes out a job that waits no longer.
+    pub(super) fn unqueue(&self, job: &Job) {
+        if let Some(next) = self.lock().next.get_mut(&job.pool) {
+            next.remove(Rank { due: job.due, seq: job.seq });
+        }
+    }
+
+    /// Returns the pools of which too few jobs are known, and what to ask for.
+    pub(super) fn wanting(&self) -> Vec<(Arc<str>, Rank, u32)> {
+        let posted = self.lock();
+        let wants = |(pool, next): (&Arc<str>, &NextJobs)| {
+            let (from, most) = next.wants()?;
+            Some((Arc::clone(pool), from, most))
+        };
+        posted.next.iter().filter_map(wants).collect()
+    }
+
+    /// Adds what was asked for.
+    pub(super) fn extend(&self, pool: &str, jobs: Vec<NextJob>, most: u32) {
+        let is_news = !jobs.is_empty();
+        if let Some(next) = self.lock().next.get_mut(pool) {
+            next.extend(jobs, most);
+        }
+        if is_news {
+            self.came.notify_one();
+        }
+    }
+
+    /// Posts how many jobs there are.
+    pub(super) fn post(&self, counts: &JobCounts) {
+        let mut posted = self.lock();
+        if posted.counts != *counts {
+            posted.counts.clone_from(counts);
+        }
+        for pool in counts.keys() {
+            if !posted.next.contains_key(pool) {
+                posted.next.insert(Arc::clone(pool), NextJobs::unknown());
+            }
+        }
+    }
+
+    /// Notes whether the file can be written.
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Release);
+    }
+
+    /// Returns true if the file cannot be written.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// Returns how many jobs of each pool are in each state.
+    pub fn counts(&self) -> JobCounts {
+        self.lock().counts.clone()
+    }
+
+    /// Returns how many jobs wait for a worker.
+    pub fn waiting(&self) -> u64 {
+        self.lock().counts.values().map(|counts| counts[JobState::Queued as usize]).sum()
+    }
+
+    /// Returns when the job was accepted that goes next in a pool.
+    pub fn oldest(&self, pool: &str) -> Option<WallTime> {
+        self.lock().next.get(pool)?.first().map(|job| job.created)
+    }
+
+    /// Returns where the job stands that goes next in a pool.
+    pub fn next_turn(&self, pool: &str) -> Option<Rank> {
+        self.lock().next.get(pool)?.first().map(|job| job.turn)
+    }
+
+    /// Takes the job that goes next in a pool. It must be claimed, or put back.
+    pub fn take(&self, pool: &str) -> Option<NextJob> {
+        self.lock().next.get_mut(pool)?.take()
+    }
+
+    /// Puts back a job that was taken.
+    pub fn put_back(&self, pool: &str, job: NextJob) {
+        if let Some(next) = self.lock().next.get_mut(pool) {
+            next.add(job);
+        }
+    }
+
+    /// Waits until a job waits that did not wait before. There can be one waiter.
+    pub async fn one_came(&self) {
+        self.came.notified().await;
+    }
+}

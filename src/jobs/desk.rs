@@ -1,0 +1,169 @@
+//! The thread of the file, and how others reach it.
+//!
+//! Whatever waits when the thread has time becomes one transaction, and nobody is answered before it
+//! is on the disk. So a hundred callers share one wait for the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::board::JobBoard;
+use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
+use super::keeper::{Keeper, KeeperSettings};
+use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
+use super::schema::{FileLock, NotOpened};
+use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob};
+
+/// Most operations that wait for the thread; the next one waits where it was asked for.
+const WAITING_MAX: usize = 1024;
+
+/// The jobs, for every thread.
+#[derive(Clone, Debug)]
+pub struct JobDesk {
+    asked: mpsc::Sender<StoreRequest>,
+    board: Arc<JobBoard>,
+    /// Most bytes of one answer.
+    pub result_most: u64,
+}
+
+/// The thread of the file; it ends when the last [`JobDesk`] is gone.
+#[derive(Debug)]
+pub struct JobThread(JoinHandle<()>);
+
+/// Opens the file and starts its thread. Returns once it is known what became of the jobs that ran
+/// when the last server ended.
+///
+/// # Errors
+///
+/// Why the file cannot be used.
+pub fn open(path: &Path, settings: KeeperSettings) -> Result<(JobDesk, JobThread), NotOpened> {
+    let lock = FileLock::take(path)?;
+    let board = Arc::new(JobBoard::default());
+    let result_most = settings.result;
+    let keeper = Keeper::open(lock, settings, Arc::clone(&board))?;
+    let (asked, receive) = mpsc::channel(WAITING_MAX);
+    let thread = std::thread::Builder::new().name("jobs".to_owned());
+    let thread = thread.spawn(move || keeper.serve(receive));
+    let path = path.to_owned();
+    let thread = thread.map_err(|error| NotOpened::Unreachable { path, error })?;
+    Ok((JobDesk { asked, board, result_most }, JobThread(thread)))
+}
+
+impl JobThread {
+    /// Waits until the file is closed.
+    pub fn join(self) {
+        // A panic was logged.
+        self.0.join().ok();
+    }
+}
+
+impl JobDesk {
+    /// What is known without asking the file.
+    pub fn board(&self) -> &Arc<JobBoard> {
+        &self.board
+    }
+
+    async fn ask(&self, work: StoreWork) -> Result<StoreDone, StoreFailed> {
+        let (tell, told) = oneshot::channel();
+        self.asked.send(StoreRequest { work, tell: Some(tell) }).await.map_err(|_| StoreFailed)?;
+        told.await.unwrap_or(Err(StoreFailed))
+    }
+
+    /// Accepts a job. It is on the disk when this returns.
+    pub async fn accept(&self, new: NewJob) -> Result<Result<Acceptance, JobRefusal>, StoreFailed> {
+        match self.ask(StoreWork::Accept(Box::new(new))).await? {
+            StoreDone::Accepted(accepted) => Ok(accepted),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Begins a job that was taken from the board; `None`: it waits no longer. Of one that may not
+    /// run twice, the beginning is on the disk when this returns.
+    pub async fn claim(&self, seq: i64) -> Result<Option<ClaimedJob>, StoreFailed> {
+        match self.ask(StoreWork::Claim(seq)).await? {
+            StoreDone::Claimed(claimed) => Ok(claimed.map(|(_, claimed)| *claimed)),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Ends a job, unless it has ended.
+    pub async fn end(&self, seq: i64, end: JobEnd) -> Result<(), StoreFailed> {
+        self.ask(StoreWork::End(seq, end)).await.map(|_| ())
+    }
+
+    /// Lets a job that runs wait again. `forgets_start`: as if it had not been started.
+    pub async fn give_back(&self, seq: i64, forgets_start: bool) -> Result<(), StoreFailed> {
+        self.ask(StoreWork::GiveBack(seq, forgets_start)).await.map(|_| ())
+    }
+
+    /// Cancels a job of this caller that is open, or removes one that has ended.
+    pub async fn remove(
+        &self,
+        id: JobId,
+        caller: Option<Arc<str>>,
+    ) -> Result<JobRemoval, StoreFailed> {
+        match self.ask(StoreWork::Remove(id, caller, false)).await? {
+            StoreDone::Removed(removal) => Ok(removal),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Cancels or removes a job for an operator.
+    pub async fn remove_any(&self, id: JobId) -> Result<JobRemoval, StoreFailed> {
+        match self.ask(StoreWork::Remove(id, None, true)).await? {
+            StoreDone::Removed(removal) => Ok(removal),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Returns a job of this caller.
+    pub async fn look(
+        &self,
+        id: JobId,
+        caller: Option<Arc<str>>,
+    ) -> Result<Option<Job>, StoreFailed> {
+        match self.ask(StoreWork::Look(id, caller)).await? {
+            StoreDone::Seen(job) => Ok(job),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Returns a job of this caller with its answer.
+    pub async fn result(
+        &self,
+        id: JobId,
+        caller: Option<Arc<str>>,
+    ) -> Result<Option<KeptJob>, StoreFailed> {
+        match self.ask(StoreWork::Result(id, caller)).await? {
+            StoreDone::Kept(kept) => Ok(kept),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Returns the jobs that an operator wants to see.
+    pub async fn list(&self, filter: JobFilter) -> Result<Vec<Job>, StoreFailed> {
+        match self.ask(StoreWork::List(filter)).await? {
+            StoreDone::Listed(jobs) => Ok(jobs),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Lets a job that failed or was canceled wait again. Returns it, and whether it was changed.
+    pub async fn retry(&self, id: JobId) -> Result<Option<(Job, bool)>, StoreFailed> {
+        match self.ask(StoreWork::Retry(id)).await? {
+            StoreDone::Retried(retried) => Ok(retried),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Writes all jobs into another file, which must not be there.
+    pub async fn back_up(&self, path: PathBuf) -> Result<Result<(), io::Error>, StoreFailed> {
+        match self.ask(StoreWork::Backup(path)).await? {
+            StoreDone::Copied(result) => Ok(result),
+            _ => Err(StoreFailed),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the tests of this room share.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::job::{JobId, NewJob};
+use super::keeper::KeeperSettings;
+use super::store::StoreLimits;
+
+/// A directory that is removed with its last owner.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("httpipe-jobs-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory for tests");
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.join("jobs.db")
+    }
+
+    /// The names in it, in their order.
+    pub(super) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).expect("it is there");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.expect("it is there").file_name().to_string_lossy().into_owned()
+        };
+        let mut names: Vec<String> = entries.map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+/// How many commits, counted from one before and one after each, this process survives; 0: all.
+static MOMENTS_LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// Lets this process be killed at its n-th moment beside a commit.
+pub(super) fn die_at(moment: u32) {
+    MOMENTS_LEFT.store(moment, Ordering::Relaxed);
+}
+
+/// A moment just before or after a commit.
+pub(super) fn moment() {
+    if MOMENTS_LEFT.load(Ordering::Relaxed) > 0 && MOMENTS_LEFT.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+            .expect("it kills itself");
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Room for what tests do.
+pub(super) fn settings() -> KeeperSettings {
+    let limits = StoreLimits { length: 100_000, bytes: 1 << 30 };
+    KeeperSettings { limits, result: 1 << 20, slots: 1 }
+}
+
+/// A job of the pool `a` with a random name.
+pub(super) fn new_job(text: &str) -> NewJob {
+    NewJob {
+        id: JobId(fastrand::u128(..).to_be_bytes()),
+        pool: "a".into(),
+        route: "POST /".into(),
+        owner: None,
+        idempotent: true,
+        starts_most: 2,
+        priority_minutes: 0,
+        wait: Duration::from_hours(1),
+        keep: Duration::from_hours(1),
+        repeat: None,
+        text: text.to_owned().into(),
+        nonce: None,
+        request_id: "r".into(),
+    }
+}

@@ -1,0 +1,429 @@
+//! Keeps the file: takes what is asked for together, commits, and only then answers.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::ErrorCode;
+use tokio::sync::mpsc;
+
+use super::board::JobBoard;
+use super::clock::SteadyClock;
+use super::disk;
+use super::job::{Job, JobId};
+use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
+use super::schema::{self, FileLock, NotOpened};
+use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store, StoreLimits};
+
+/// Most operations in one transaction.
+const GROUP_MOST: usize = 1024;
+/// Most bytes in one transaction, as far as one operation does not bring more.
+const GROUP_BYTES: usize = 8 << 20;
+/// How often jobs are looked at whose time is over.
+const LOOK: Duration = Duration::from_secs(1);
+/// Most jobs whose time is over in one transaction.
+const OVER_MOST: u32 = 512;
+/// How long the room on the disk is taken to be what it was.
+const FRESH: Duration = Duration::from_millis(100);
+/// What the disk must have left, besides room for the answers of jobs that run.
+const RESERVE: u64 = 64 << 20;
+
+/// How the file is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeeperSettings {
+    /// How much may be kept.
+    pub limits: StoreLimits,
+    /// Most bytes of one answer.
+    pub result: u64,
+    /// How many jobs run at once at most.
+    pub slots: u64,
+}
+
+/// The owner of the file.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    /// `None`: it is to be opened again.
+    store: Option<Store>,
+    clock: SteadyClock,
+    settings: KeeperSettings,
+    board: Arc<JobBoard>,
+    /// What callers were told had failed, and what the disk may have all the same.
+    refused: Vec<JobId>,
+    unclaimed: Vec<i64>,
+    /// Room on the disk as it was a moment ago.
+    free: Option<(Instant, u64)>,
+    /// Dropped after the store.
+    lock: FileLock,
+}
+
+impl Keeper {
+    /// Opens the file, and decides what becomes of the jobs that ran.
+    pub(super) fn open(
+        lock: FileLock,
+        settings: KeeperSettings,
+        board: Arc<JobBoard>,
+    ) -> Result<Self, NotOpened> {
+        let connection = schema::open(&lock)?;
+        let path = || lock.path.clone();
+        let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => NotOpened::Damaged { path: path(), error },
+            _ => NotOpened::Failed { path: path(), error },
+        };
+        let store = Store::new(connection).map_err(damaged)?;
+        let clock = SteadyClock::new(store.latest().map_err(damaged)?);
+        let (refused, unclaimed) = (Vec::new(), Vec::new());
+        let mut keeper = Self {
+            store: Some(store),
+            clock,
+            settings,
+            board,
+            refused,
+            unclaimed,
+            free: None,
+            lock,
+        };
+        keeper.recover().map_err(|error| {
+            let path = keeper.lock.path.clone();
+            NotOpened::Failed { path, error }
+        })?;
+        keeper.post();
+        Ok(keeper)
+    }
+
+    fn recover(&mut self) -> rusqlite::Result<()> {
+        let now = self.clock.now();
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let (queued, failed) = store.recover(now)?;
+        if queued + failed > 0 {
+            tracing::info!(queued, failed, "jobs ran when the last server ended");
+        }
+        Ok(())
+    }
+
+    /// Serves until nobody can ask any more.
+    pub(super) fn serve(mut self, mut asked: mpsc::Receiver<StoreRequest>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "the thread of the jobs cannot run");
+                return self.board.set_failing(true);
+            }
+        };
+        let mut looked = Instant::now();
+        loop {
+            let patience = LOOK.saturating_sub(looked.elapsed());
+            let first = runtime.block_on(async {
+                // Made inside, where the timer is.
+                tokio::time::timeout(patience, asked.recv()).await
+            });
+            match first {
+                Ok(None) => return,
+                Ok(Some(first)) => {
+                    let group = gather(first, &mut asked);
+                    self.turn(group);
+                }
+                Err(_) => {}
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look_for_ended();
+            }
+            self.post();
+        }
+    }
+
+    /// Does a group of operations, and answers each.
+    pub(super) fn turn(&mut self, mut group: Vec<StoreRequest>) {
+        if !self.reopen() {
+            return refuse(group);
+        }
+        if group.len() > 1 && group.last().is_some_and(StoreRequest::is_alone) {
+            let last = group.pop();
+            self.turn(group);
+            return self.turn(last.into_iter().collect());
+        }
+        if let [StoreRequest { work: StoreWork::Backup(path), .. }] = &group[..] {
+            let done = self.back_up(path);
+            return self.answer(group, vec![done]);
+        }
+        match self.commit(&mut group) {
+            Ok(done) => {
+                self.board.set_failing(false);
+                self.answer(group, done);
+            }
+            // One that brings too much must not fail the others.
+            Err(error) if group.len() > 1 && is_full(&error) => {
+                for asked in group {
+                    self.turn(vec![asked]);
+                }
+            }
+            Err(error) => {
+                self.fail(&group, &error);
+                refuse(group);
+            }
+        }
+    }
+
+    /// Does a group of operations in one transaction.
+    fn commit(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
+        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        let counts = store.counts.clone();
+        store.connection().execute_batch("BEGIN IMMEDIATE")?;
+        let done = self.do_all(group);
+        let store = self.store.as_mut().expect("it is open during a transaction");
+        let done = done.and_then(|done| {
+            #[cfg(test)]
+            super::fixture::moment();
+            store.connection().execute_batch("COMMIT")?;
+            #[cfg(test)]
+            super::fixture::moment();
+            Ok(done)
+        });
+        if done.is_err() {
+            store.counts = counts;
+            if !store.connection().is_autocommit() {
+                // Where this fails, the file is opened again.
+                store.connection().execute_batch("ROLLBACK").ok();
+            }
+        }
+        done
+    }
+
+    fn do_all(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
+        let mut all = Vec::with_capacity(group.len());
+        for asked in group {
+            let done = self.do_one(&asked.work)?;
+            if let StoreDone::Claimed(Some(both)) = &done
+                && both.1.idempotent
+                && let Some(tell) = asked.tell.take()
+            {
+                // What may run twice need not wait for the disk.
+                tell.send(Ok(StoreDone::Claimed(Some(both.clone())))).ok();
+            }
+            all.push(done);
+        }
+        Ok(all)
+    }
+
+    fn do_one(&mut self, work: &StoreWork) -> rusqlite::Result<StoreDone> {
+        let now = self.clock.now();
+        let has_room = !matches!(work, StoreWork::Accept(_)) || self.has_room();
+        let limits = self.settings.limits;
+        let store = self.store.as_mut().expect("it is open during a transaction");
+        Ok(match work {
+            StoreWork::Accept(_) if !has_room => StoreDone::Accepted(Err(JobRefusal::Disk)),
+            StoreWork::Accept(new) => StoreDone::Accepted(store.accept(new, limits, now)?),
+            StoreWork::Claim(seq) => {
+                let claimed = store.claim(*seq, now)?;
+                StoreDone::Claimed(claimed.map(|(job, claimed)| (job, Box::new(claimed))))
+            }
+            StoreWork::End(seq, end) => StoreDone::Ended(store.end(*seq, end, now)?),
+            StoreWork::GiveBack(seq, forgets) => {
+                StoreDone::GivenBack(store.give_back(*seq, *forgets, now)?)
+            }
+            StoreWork::Remove(id, caller, is_operator) => {
+                let viewer = match is_operator {
+                    true => JobViewer::Operator,
+                    false => JobViewer::Caller(caller.as_deref()),
+                };
+                StoreDone::Removed(store.remove(*id, viewer, now)?)
+            }
+            StoreWork::Look(id, caller) => {
+                StoreDone::Seen(store.look(*id, JobViewer::Caller(caller.as_deref()))?)
+            }
+            StoreWork::Result(id, caller) => {
+                StoreDone::Kept(store.result(*id, JobViewer::Caller(caller.as_deref()))?)
+            }
+            StoreWork::List(filter) => StoreDone::Listed(store.list(filter)?),
+            StoreWork::Retry(id) => StoreDone::Retried(store.retry(*id, now)?),
+            // It is done alone.
+            StoreWork::Backup(_) => StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into())),
+        })
+    }
+
+    /// Returns true if the disk has room for a job more, and for the answers of those that run.
+    fn has_room(&mut self) -> bool {
+        let is_fresh = |(at, _): &(Instant, u64)| at.elapsed() < FRESH;
+        let free = self.free.filter(is_fresh).map_or_else(
+            || {
+                let directory = self.lock.path.parent().unwrap_or(Path::new("/"));
+                // What cannot be asked is found out by writing.
+                disk::free_bytes(directory).unwrap_or(u64::MAX)
+            },
+            |(_, free)| free,
+        );
+        if self.free.is_none_or(|known| !is_fresh(&known)) {
+            self.free = Some((Instant::now(), free));
+        }
+        free >= RESERVE + 2 * self.settings.result * self.settings.slots
+    }
+
+    fn answer(&mut self, group: Vec<StoreRequest>, done: Vec<StoreDone>) {
+        done.iter().for_each(|done| self.tell(done));
+        // Before anyone is answered who might look.
+        self.post();
+        for (asked, done) in group.into_iter().zip(done) {
+            if let Some(tell) = asked.tell {
+                // A caller that has left needs no answer.
+                tell.send(Ok(done)).ok();
+            }
+        }
+    }
+
+    /// Tells the board what has changed.
+    fn tell(&self, done: &StoreDone) {
+        let board = &self.board;
+        let changed = |job: &Job| board.tell(job.id, Some(job));
+        match done {
+            StoreDone::Accepted(Ok(Acceptance::New(job))) => board.queue(job),
+            StoreDone::Claimed(Some((job, _))) | StoreDone::Ended(Some(job)) => changed(job),
+            StoreDone::GivenBack(Some(job)) | StoreDone::Retried(Some((job, true))) => {
+                board.queue(job);
+                changed(job);
+            }
+            StoreDone::Removed(JobRemoval::Canceled(job)) => {
+                board.unqueue(job);
+                changed(job);
+            }
+            StoreDone::Removed(JobRemoval::Removed(job)) => board.tell(job.id, None),
+            _ => {}
+        }
+    }
+
+    /// Notes that a group failed. What of it reached the disk is not known.
+    fn fail(&mut self, group: &[StoreRequest], error: &rusqlite::Error) {
+        if !self.board.is_failing() {
+            tracing::error!(%error, file = %self.lock.path.display(), "the jobs cannot be written");
+        }
+        self.board.set_failing(true);
+        if is_full(error) {
+            // It was rolled back.
+            return;
+        }
+        for asked in group {
+            match &asked.work {
+                StoreWork::Accept(new) => self.refused.push(new.id),
+                StoreWork::Claim(seq) if asked.tell.is_some() => self.unclaimed.push(*seq),
+                _ => {}
+            }
+        }
+        self.store = None;
+    }
+
+    /// Opens the file again if it failed. Returns false if it still does.
+    fn reopen(&mut self) -> bool {
+        if self.store.is_some() {
+            return true;
+        }
+        match self.reopened() {
+            Ok(store) => {
+                tracing::info!(file = %self.lock.path.display(), "the jobs can be written again");
+                self.store = Some(store);
+                self.refused.clear();
+                self.unclaimed.clear();
+                self.board.set_failing(false);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the file of the jobs cannot be opened again yet");
+                false
+            }
+        }
+    }
+
+    fn reopened(&self) -> Result<Store, Box<dyn std::error::Error>> {
+        let mut store = Store::new(schema::open(&self.lock)?)?;
+        store.connection().execute_batch("BEGIN IMMEDIATE")?;
+        store.undo(&self.refused, &self.unclaimed)?;
+        store.connection().execute_batch("COMMIT")?;
+        Ok(store)
+    }
+
+    /// Ends jobs whose time is over, and posts those that go next.
+    fn look_for_ended(&mut self) {
+        if !self.reopen() {
+            return;
+        }
+        let now = self.clock.now();
+        let Some(store) = &mut self.store else { return };
+        let counts = store.counts.clone();
+        let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
+        let over = transaction.and_then(|()| {
+            let over = store.expire(now, OVER_MOST)?;
+            store.connection().execute_batch("COMMIT")?;
+            store.shrink()?;
+            Ok(over)
+        });
+        match over {
+            Ok((failed, _)) => {
+                for job in failed {
+                    self.board.unqueue(&job);
+                    self.board.tell(job.id, Some(&job));
+                }
+            }
+            Err(error) => {
+                store.counts = counts;
+                store.connection().execute_batch("ROLLBACK").ok();
+                self.fail(&[], &error);
+            }
+        }
+    }
+
+    /// Posts how many jobs there are and which go next.
+    fn post(&self) {
+        let Some(store) = &self.store else { return };
+        self.board.post(&store.counts);
+        for (pool, from, most) in self.board.wanting() {
+            match store.waiting(&pool, from, most) {
+                Ok(jobs) => self.board.extend(&pool, jobs, most),
+                Err(error) => tracing::error!(%error, "the next jobs cannot be read"),
+            }
+        }
+    }
+
+    fn back_up(&self, path: &Path) -> StoreDone {
+        let Some(store) = &self.store else {
+            return StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into()));
+        };
+        StoreDone::Copied(copy(store, path))
+    }
+}
+
+/// Writes a copy that only this user can read, and removes it again where that fails.
+fn copy(store: &Store, path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let copied = store.copy_to(path).map_err(io::Error::other).and_then(|()| file.sync_all());
+    if copied.is_err() {
+        std::fs::remove_file(path).ok();
+    }
+    copied
+}
+
+/// Takes what waits behind the first operation, as far as it fits into one transaction.
+fn gather(first: StoreRequest, asked: &mut mpsc::Receiver<StoreRequest>) -> Vec<StoreRequest> {
+    let mut bytes = first.work.size();
+    let mut group = vec![first];
+    while group.len() < GROUP_MOST
+        && bytes < GROUP_BYTES
+        && !group.last().is_some_and(StoreRequest::is_alone)
+    {
+        let Ok(next) = asked.try_recv() else { break };
+        bytes += next.work.size();
+        group.push(next);
+    }
+    group
+}
+
+fn refuse(group: Vec<StoreRequest>) {
+    for tell in group.into_iter().filter_map(|asked| asked.tell) {
+        tell.send(Err(StoreFailed)).ok();
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}

@@ -1,0 +1,30 @@
+//! Calls that outlive their requests: accepted once, kept in a file, run when there is room.
+//!
+//! One thread owns the file, which is a database of SQLite. What it promises is on the disk before
+//! it is said: an accepted job is never lost, and one that may not run twice is not begun twice.
+
+mod board;
+mod clock;
+mod desk;
+mod disk;
+mod job;
+mod keeper;
+mod order;
+mod request;
+mod schema;
+mod store;
+mod upkeep;
+
+pub use board::{Closing, JobBoard, JobWatch};
+pub use desk::{JobDesk, JobThread, open};
+pub use job::{AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
+pub use keeper::KeeperSettings;
+pub use order::{NextJob, Rank};
+pub use request::StoreFailed;
+pub use schema::NotOpened;
+pub use store::{Acceptance, JobCounts, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits};
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What is asked of the thread that owns the file, and what it answers.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
+use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob};
+
+/// The file cannot be read or written now. The log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreFailed;
+
+/// What is done to the file.
+#[derive(Clone, Debug)]
+pub(super) enum StoreWork {
+    Accept(Box<NewJob>),
+    Claim(i64),
+    End(i64, JobEnd),
+    GiveBack(i64, bool),
+    Remove(JobId, Option<Arc<str>>, bool),
+    Look(JobId, Option<Arc<str>>),
+    Result(JobId, Option<Arc<str>>),
+    List(JobFilter),
+    Retry(JobId),
+    Backup(PathBuf),
+}
+
+impl StoreWork {
+    /// Returns how many bytes it brings.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Accept(new) => new.text.len(),
+            Self::End(_, JobEnd::Answer { body, .. }) => body.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum StoreDone {
+    Accepted(Result<Acceptance, JobRefusal>),
+    Claimed(Option<(Job, Box<ClaimedJob>)>),
+    Ended(Option<Job>),
+    GivenBack(Option<Job>),
+    Removed(JobRemoval),
+    Seen(Option<Job>),
+    Kept(Option<KeptJob>),
+    Listed(Vec<Job>),
+    Retried(Option<(Job, bool)>),
+    Copied(Result<(), io::Error>),
+}
+
+/// One operation, and who waits for it.
+#[derive(Debug)]
+pub(super) struct StoreRequest {
+    pub(super) work: StoreWork,
+    /// `None`: they were told.
+    pub(super) tell: Option<oneshot::Sender<Result<StoreDone, StoreFailed>>>,
+}
+
+impl StoreRequest {
+    /// Returns true if it cannot be a part of a transaction.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.work, StoreWork::Backup(_))
+    }
+}

@@ -1,0 +1,448 @@
+//! What is done to the tables. The caller begins and ends the transactions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::job::{
+    AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime,
+};
+use super::order::{NextJob, Rank};
+use crate::base::{Failure, Question};
+
+/// The columns of a [`Job`], in the order in which [`job_of`] reads them.
+macro_rules! columns {
+    () => {
+        "seq, id, pool, route, owner, state, attempts, due, created, started, ended, expires, problem"
+    };
+}
+pub(super) use columns;
+
+/// How many jobs of each pool are in each state.
+pub type JobCounts = BTreeMap<Arc<str>, [u64; JobState::ALL.len()]>;
+
+/// What became of a new job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is in the file.
+    New(Job),
+    /// Its caller has asked the same before, which became this job.
+    Known(Job),
+}
+
+/// Why a new job is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobRefusal {
+    /// As many jobs as may wait or run do.
+    Length(u64),
+    /// Questions and answers take all the bytes they may.
+    Bytes(u64),
+    /// The disk has too little room left.
+    Disk,
+    /// The caller has asked something else under the same key.
+    KeyReused,
+}
+
+/// A job that its caller did away with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobRemoval {
+    /// It was open, and is canceled.
+    Canceled(Job),
+    /// It had ended, and is removed.
+    Removed(Job),
+    /// There is none of this name for this caller.
+    Unknown,
+}
+
+/// Which jobs an operator wants to see, the latest first.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Those in this state; `None`: in any.
+    pub state: Option<JobState>,
+    /// Those of this pool; `None`: of any.
+    pub pool: Option<String>,
+    /// Those before this one; `None`: from the latest on.
+    pub after: Option<JobId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A job with what is kept of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptJob {
+    /// The job.
+    pub job: Job,
+    /// Its answer, if it has one.
+    pub answer: Option<(AnswerForm, Bytes)>,
+}
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Most jobs that have not ended.
+    pub length: u64,
+    /// Most bytes of questions and answers.
+    pub bytes: u64,
+}
+
+/// The tables.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    /// How many jobs there are, as of the last statement.
+    pub counts: JobCounts,
+}
+
+impl Store {
+    /// The tables of a database that is open.
+    pub fn new(connection: Connection) -> rusqlite::Result<Self> {
+        let mut store = Self { connection, counts: JobCounts::new() };
+        store.counts = store.counted()?;
+        Ok(store)
+    }
+
+    /// The database, for transactions.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns the time at which the latest job was accepted.
+    pub fn latest(&self) -> rusqlite::Result<WallTime> {
+        let sql = "SELECT created FROM job ORDER BY seq DESC LIMIT 1";
+        let found = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
+        Ok(WallTime(found.unwrap_or(0)))
+    }
+
+    pub(super) fn counted(&self) -> rusqlite::Result<JobCounts> {
+        let mut counts = JobCounts::new();
+        let sql = "SELECT pool, state, count(*) FROM job GROUP BY pool, state";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (pool, state, count): (Arc<str>, i64, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            if let Some(state) = JobState::of(state) {
+                counts.entry(pool).or_default()[state as usize] = count as u64;
+            }
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn move_count(
+        &mut self,
+        pool: &Arc<str>,
+        from: Option<JobState>,
+        to: Option<JobState>,
+    ) {
+        let counts = self.counts.entry(Arc::clone(pool)).or_default();
+        if let Some(from) = from {
+            let count = &mut counts[from as usize];
+            *count = count.saturating_sub(1);
+        }
+        if let Some(to) = to {
+            counts[to as usize] += 1;
+        }
+    }
+
+    /// Returns how many jobs have not ended.
+    pub fn open_count(&self) -> u64 {
+        let open = |counts: &[u64; 5]| {
+            counts[JobState::Queued as usize] + counts[JobState::Running as usize]
+        };
+        self.counts.values().map(open).sum()
+    }
+
+    /// Returns how many bytes of the file are in use.
+    pub fn bytes(&self) -> rusqlite::Result<u64> {
+        let number = |name| self.pragma(name);
+        Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+    }
+
+    pub(super) fn pragma(&self, name: &str) -> rusqlite::Result<u64> {
+        let number = self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        number.map(|number| number as u64)
+    }
+
+    /// Accepts a job, unless its caller did that before or there is no room.
+    pub fn accept(
+        &mut self,
+        new: &NewJob,
+        limits: StoreLimits,
+        now: WallTime,
+    ) -> rusqlite::Result<Result<Acceptance, JobRefusal>> {
+        if let Some(repeat) = &new.repeat
+            && let Some((job, hash)) = self.repeated(new, repeat)?
+        {
+            let is_same = hash == repeat.hash;
+            return Ok(if is_same {
+                Ok(Acceptance::Known(job))
+            } else {
+                Err(JobRefusal::KeyReused)
+            });
+        }
+        if self.open_count() >= limits.length {
+            return Ok(Err(JobRefusal::Length(limits.length)));
+        }
+        if self.bytes()? + new.text.len() as u64 > limits.bytes {
+            return Ok(Err(JobRefusal::Bytes(limits.bytes)));
+        }
+        let due = WallTime(now.0 - i64::from(new.priority_minutes) * 60_000);
+        let sql = concat!(
+            "INSERT INTO job(id, pool, route, owner, state, idempotent, attempts, starts_most, due, \
+             created, expires, wait, keep, key, hash, request_id) \
+             VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING ",
+            columns!()
+        );
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let values = params![
+            new.id.0,
+            new.pool,
+            new.route,
+            new.owner,
+            new.idempotent,
+            new.starts_most,
+            due.0,
+            now.0,
+            now.after(new.wait).0,
+            millis(new.wait),
+            millis(new.keep),
+            new.repeat.as_ref().map(|repeat| &*repeat.text),
+            new.repeat.as_ref().map(|repeat| repeat.hash),
+            new.request_id,
+        ];
+        let job = statement.query_row(values, job_of)?;
+        drop(statement);
+        let sql = "INSERT INTO question(job, text, nonce) VALUES (?1, ?2, ?3)";
+        let values = params![job.seq, &*new.text, new.nonce.as_deref()];
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        self.move_count(&new.pool, None, Some(JobState::Queued));
+        Ok(Ok(Acceptance::New(job)))
+    }
+
+    /// Returns the job that a caller made by the same key before.
+    fn repeated(
+        &self,
+        new: &NewJob,
+        repeat: &RepeatKey,
+    ) -> rusqlite::Result<Option<(Job, [u8; 32])>> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            ", hash FROM job WHERE route = ?1 AND coalesce(owner, '') = ?2 AND key = ?3"
+        );
+        let owner = new.owner.as_deref().unwrap_or_default();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(13)?));
+        statement.query_row(params![new.route, owner, &*repeat.text], read).optional()
+    }
+
+    /// Returns the jobs of a pool that wait behind this place, in their order.
+    pub fn waiting(&self, pool: &str, from: Rank, most: u32) -> rusqlite::Result<Vec<NextJob>> {
+        let sql = "SELECT due, seq, id, created FROM job \
+                   WHERE state = 0 AND pool = ?1 AND (due, seq) > (?2, ?3) \
+                   ORDER BY due, seq LIMIT ?4";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| {
+            let turn = Rank { due: WallTime(row.get(0)?), seq: row.get(1)? };
+            Ok(NextJob { turn, id: JobId(row.get(2)?), created: WallTime(row.get(3)?) })
+        };
+        let rows = statement.query_map(params![pool, from.due.0, from.seq, most], read)?;
+        rows.collect()
+    }
+
+    /// Begins a job, if it waits.
+    pub fn claim(
+        &mut self,
+        seq: i64,
+        now: WallTime,
+    ) -> rusqlite::Result<Option<(Job, ClaimedJob)>> {
+        let sql = concat!(
+            "UPDATE job SET state = 1, attempts = attempts + 1, started = ?2 \
+             WHERE seq = ?1 AND state = 0 RETURNING ",
+            columns!(),
+            ", idempotent, request_id"
+        );
+        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(13)?, row.get(14)?));
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row(params![seq, now.0], read).optional()?;
+        drop(statement);
+        let Some((job, idempotent, request_id)) = found else { return Ok(None) };
+        let sql = "SELECT text, nonce FROM question WHERE job = ?1";
+        let read =
+            |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?));
+        let (text, nonce) = self.connection.prepare_cached(sql)?.query_row([seq], read)?;
+        self.move_count(&job.pool, Some(JobState::Queued), Some(JobState::Running));
+        let claimed = ClaimedJob {
+            seq,
+            id: job.id,
+            route: Arc::clone(&job.route),
+            idempotent,
+            owner: job.owner.clone(),
+            question: Question { nonce: nonce.map(Bytes::from), ..Question::plain(text) },
+            request_id,
+        };
+        Ok(Some((job, claimed)))
+    }
+
+    /// Ends a job, if it is open. Returns it as it then is; `None`: it is no longer there.
+    pub fn end(&mut self, seq: i64, end: &JobEnd, now: WallTime) -> rusqlite::Result<Option<Job>> {
+        let Some(before) = self.by_seq(seq)?.filter(|job| !job.state.has_ended()) else {
+            return self.by_seq(seq);
+        };
+        let (state, problem, form) = match end {
+            JobEnd::Answer { form, .. } => (JobState::Succeeded, None, Some(written(form))),
+            JobEnd::Failure(failure) => (JobState::Failed, Some(written(failure)), None),
+        };
+        let job = self.close(&before, state, problem.as_deref(), form.as_deref(), now)?;
+        if let JobEnd::Answer { body, .. } = end {
+            let sql = "INSERT OR REPLACE INTO answer(job, body) VALUES (?1, ?2)";
+            self.connection.prepare_cached(sql)?.execute(params![seq, &**body])?;
+        }
+        Ok(Some(job))
+    }
+
+    fn close(
+        &mut self,
+        before: &Job,
+        state: JobState,
+        problem: Option<&str>,
+        form: Option<&str>,
+        now: WallTime,
+    ) -> rusqlite::Result<Job> {
+        let sql = concat!(
+            "UPDATE job SET state = ?2, ended = ?3, expires = ?3 + keep, problem = ?4, form = ?5 \
+             WHERE seq = ?1 RETURNING ",
+            columns!()
+        );
+        let values = params![before.seq, state as i64, now.0, problem, form];
+        let job = self.connection.prepare_cached(sql)?.query_row(values, job_of)?;
+        self.move_count(&before.pool, Some(before.state), Some(state));
+        Ok(job)
+    }
+
+    /// Lets a job that runs wait again. `forgets_start`: as if it had not been started.
+    pub fn give_back(
+        &mut self,
+        seq: i64,
+        forgets_start: bool,
+        now: WallTime,
+    ) -> rusqlite::Result<Option<Job>> {
+        let sql = concat!(
+            "UPDATE job SET state = 0, attempts = attempts - ?2, expires = ?3 + wait \
+             WHERE seq = ?1 AND state = 1 RETURNING ",
+            columns!()
+        );
+        let values = params![seq, i64::from(forgets_start), now.0];
+        let job = self.connection.prepare_cached(sql)?.query_row(values, job_of).optional()?;
+        if let Some(job) = &job {
+            self.move_count(&job.pool, Some(JobState::Running), Some(JobState::Queued));
+        }
+        Ok(job)
+    }
+
+    /// Cancels a job that is open, or removes one that has ended.
+    pub fn remove(
+        &mut self,
+        id: JobId,
+        owner: JobViewer<'_>,
+        now: WallTime,
+    ) -> rusqlite::Result<JobRemoval> {
+        let Some(job) = self.look(id, owner)? else { return Ok(JobRemoval::Unknown) };
+        if job.state.has_ended() {
+            self.delete(&job)?;
+            return Ok(JobRemoval::Removed(job));
+        }
+        self.close(&job, JobState::Canceled, None, None, now).map(JobRemoval::Canceled)
+    }
+
+    pub(super) fn delete(&mut self, job: &Job) -> rusqlite::Result<()> {
+        for sql in [
+            "DELETE FROM question WHERE job = ?1",
+            "DELETE FROM answer WHERE job = ?1",
+            "DELETE FROM job WHERE seq = ?1",
+        ] {
+            self.connection.prepare_cached(sql)?.execute([job.seq])?;
+        }
+        self.move_count(&job.pool, Some(job.state), None);
+        Ok(())
+    }
+
+    /// Returns a job, if this viewer may see it.
+    pub fn look(&self, id: JobId, viewer: JobViewer<'_>) -> rusqlite::Result<Option<Job>> {
+        let sql = concat!("SELECT ", columns!(), " FROM job WHERE id = ?1");
+        let found = self.connection.prepare_cached(sql)?.query_row([id.0], job_of).optional()?;
+        Ok(found.filter(|job| viewer.may_see(job)))
+    }
+
+    fn by_seq(&self, seq: i64) -> rusqlite::Result<Option<Job>> {
+        let sql = concat!("SELECT ", columns!(), " FROM job WHERE seq = ?1");
+        self.connection.prepare_cached(sql)?.query_row([seq], job_of).optional()
+    }
+
+    /// Returns a job with its answer, if this viewer may see it.
+    pub fn result(&self, id: JobId, viewer: JobViewer<'_>) -> rusqlite::Result<Option<KeptJob>> {
+        let Some(job) = self.look(id, viewer)? else { return Ok(None) };
+        let sql = "SELECT job.form, answer.body FROM job JOIN answer ON answer.job = job.seq \
+                   WHERE job.seq = ?1 AND job.state = 2";
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let found = self.connection.prepare_cached(sql)?.query_row([job.seq], read).optional()?;
+        let answer = found.and_then(|(form, body)| Some((read_back(&form)?, Bytes::from(body))));
+        Ok(Some(KeptJob { job, answer }))
+    }
+}
+
+/// Who looks at a job.
+#[derive(Clone, Copy, Debug)]
+pub enum JobViewer<'a> {
+    /// An operator, who may see all.
+    Operator,
+    /// A caller, by the name of their key.
+    Caller(Option<&'a str>),
+}
+
+impl JobViewer<'_> {
+    fn may_see(self, job: &Job) -> bool {
+        match (self, &job.owner) {
+            (Self::Operator, _) | (_, None) => true,
+            (Self::Caller(name), Some(owner)) => name == Some(owner),
+        }
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    time.as_millis().try_into().unwrap_or(i64::MAX / 4)
+}
+
+pub(super) fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let problem: Option<String> = row.get(12)?;
+    let number: i64 = row.get(5)?;
+    Ok(Job {
+        seq: row.get(0)?,
+        id: JobId(row.get(1)?),
+        pool: row.get(2)?,
+        route: row.get(3)?,
+        owner: row.get(4)?,
+        state: JobState::of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(5, number))?,
+        attempts: row.get(6)?,
+        due: WallTime(row.get(7)?),
+        created: WallTime(row.get(8)?),
+        started: row.get::<_, Option<i64>>(9)?.map(WallTime),
+        ended: row.get::<_, Option<i64>>(10)?.map(WallTime),
+        expires: WallTime(row.get(11)?),
+        failure: problem.map(|text| read_back(&text).unwrap_or(Failure::Internal)),
+    })
+}
+
+pub(super) fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts and numbers are always JSON")
+}
+
+/// Reads what was written down, perhaps by another version.
+fn read_back<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
