@@ -263,7 +263,9 @@ impl Keeper {
     }
 
     fn answer(&mut self, group: Vec<StoreRequest>, done: Vec<StoreDone>) {
-        done.iter().for_each(|done| self.tell(done));
+        for done in &done {
+            self.tell(done);
+        }
         // Before anyone is answered who might look.
         self.post();
         for (asked, done) in group.into_iter().zip(done) {
