@@ -39,6 +39,9 @@ needs dot graphviz
 needs /usr/lib/squid/url_fake_rewrite squid
 needs erl erlang-base
 needs npm npm
+# The proxies of examples/.
+needs /usr/sbin/haproxy haproxy
+needs /usr/sbin/nginx nginx-light
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 
 if ((${#packages[@]} > 0)); then
