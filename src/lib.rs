@@ -58,8 +58,8 @@ pub mod testing {
     }
     pub mod config {
         pub use crate::config::{
-            CacheSettings, Config, ConfigSource, Fence, Framing, InFlight, LaunchSettings,
-            Matching, PoolSettings, ReplyShape, RouteAction, StreamEnd,
+            CacheSettings, Config, ConfigSource, Fence, Framing, InFlight, KeyList, LaunchSettings,
+            Matching, PoolSettings, ReplyShape, RouteAction, Sandbox, StreamEnd, Trust,
         };
     }
     pub mod front {
@@ -69,9 +69,17 @@ pub mod testing {
         pub mod question {
             pub use crate::front::question::{Material, ask, uses_body};
         }
+        pub mod sender {
+            pub use crate::front::sender::KeyField;
+        }
         pub mod routes {
             pub use crate::front::routes::{Found, RouteTable};
         }
+    }
+    pub mod gate {
+        pub use crate::gate::ShownKey;
+        pub use crate::gate::forwarded::caller;
+        pub use crate::gate::key::hash_of;
     }
     pub mod observe {
         pub mod metrics {
@@ -101,6 +109,9 @@ pub mod testing {
     }
     pub mod worker {
         pub use crate::worker::{kill, reaper};
+        pub mod fence {
+            pub use crate::worker::fence::spec::{Spec, read, words};
+        }
         pub mod fork_server {
             pub use crate::worker::fork_server::{ForkServer, NotForked, Started};
         }

@@ -69,9 +69,11 @@ send = "{path}"
 fn config() -> &'static Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
     CONFIG.get_or_init(|| {
-        let path: PathBuf = std::env::temp_dir().join(format!("routes-{}.toml", std::process::id()));
+        let path: PathBuf =
+            std::env::temp_dir().join(format!("routes-{}.toml", std::process::id()));
         std::fs::write(&path, ROUTES).expect("a temporary file can be written");
-        let config = ConfigSource::new(Some(path.clone()), Vec::new(), Vec::new()).load(&|_, _| unreachable!("it has no `python`"));
+        let config = ConfigSource::new(Some(path.clone()), Vec::new(), Vec::new())
+            .load(&|_, _| unreachable!("it has no `python`"));
         std::fs::remove_file(path).expect("it was just written");
         config.unwrap_or_else(|problems| panic!("{problems}"))
     })
@@ -96,10 +98,12 @@ fuzz_target!(|data: &[u8]| {
     assert!(method == route.method || (method == "HEAD" && route.method == "GET"));
     let RouteAction::Call(call) = &route.action else { return };
     let pool = &config.pools[call.pool];
-    let read = if question::uses_body(&call.send) { Body::Nothing } else { Body::of(Some(kind), &body) };
+    let read =
+        if question::uses_body(&call.send) { Body::Nothing } else { Body::of(Some(kind), &body) };
     let sources = Sources { path: uri.path(), query: uri.query().unwrap_or_default(), body: read };
     let headers = HeaderMap::new();
-    let material = Material { route, method, sources, headers: &headers, body: &body, caller: None };
+    let material =
+        Material { route, method, sources, headers: &headers, body: &body, caller: None };
     match question::ask(call, &pool.program.wire, material, "") {
         Ok(asked) => {
             let text = &asked.question.text;

@@ -349,3 +349,38 @@ pub fn route_name(text: &str) -> Result<String, String> {
     let path = path.split('?').next().unwrap_or_default();
     Ok(format!("{method} {path}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "[alice]\nhash = \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\n\
+        routes = [\"GET /fib\"]\nrate = \"100/1m\"\ncalls = 4\n[bob]\nweight = 2\n\
+        hash = [\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"]\n";
+
+    proptest! {
+        /// A file that somebody is just writing, or edits badly.
+        #[test]
+        fn a_broken_file_is_refused_with_a_line_and_never_half_read(
+            at in 0..GOOD.len(), gone in 0..60_usize, put in "[\\[\\]\"=#a-f0-9:/\n\u{e4}]{0,8}",
+        ) {
+            let end = (at + gone).min(GOOD.len());
+            let text = format!("{}{put}{}", &GOOD[..at], &GOOD[end..]);
+            match KeyList::parse(&text) {
+                Ok(list) => {
+                    let hashes: HashSet<_> = list.0.iter().flat_map(|it| &it.hashes).collect();
+                    let count = list.0.iter().map(|it| it.hashes.len()).sum::<usize>();
+                    prop_assert!(hashes.len() == count && count >= list.0.len() && count > 0);
+                    prop_assert!(list.0.iter().all(|it| is_name(&it.name)));
+                }
+                Err(bad) => {
+                    let place = bad.what.starts_with("line ") || bad.what == "it has no keys";
+                    prop_assert!(place, "{}", bad.what);
+                    prop_assert!(!bad.what.contains("0123456789abcdef0123"), "{}", bad.what);
+                }
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ pub mod request;
 pub mod response;
 pub mod routes;
 pub mod sample;
+pub mod sender;
 pub mod words;
 
 mod body;
@@ -29,7 +30,6 @@ mod incoming;
 mod maker;
 mod open;
 mod said;
-mod sender;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -44,17 +44,21 @@ impl<'a> RequestSender<'a> {
 }
 
 /// A key as it stands in a header.
-pub(super) enum KeyField<'a> {
+#[derive(Debug)]
+pub enum KeyField<'a> {
+    /// The key.
     Plain(&'a [u8]),
     /// `NAME:KEY`, decoded.
     Named(Vec<u8>),
+    /// No key.
     Nothing,
+    /// Two keys, or what is none.
     Wrong,
 }
 
 impl<'a> KeyField<'a> {
     /// Finds the key of a request. Two at once are wrong: which of them is meant is not guessed.
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub fn of(headers: &'a HeaderMap) -> Self {
         let given = headers.get_all(AUTHORIZATION).iter().map(|value| (true, value));
         let mut given = given.chain(headers.get_all(X_API_KEY).iter().map(|value| (false, value)));
         match (given.next(), given.next()) {
@@ -79,7 +83,7 @@ impl<'a> KeyField<'a> {
     }
 
     /// Returns the key for the gate.
-    pub(super) fn shown(&self) -> ShownKey<'_> {
+    pub fn shown(&self) -> ShownKey<'_> {
         match self {
             Self::Plain(text) => ShownKey::Key { name: None, text },
             Self::Named(both) => match both.iter().position(|byte| *byte == b':') {

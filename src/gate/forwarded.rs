@@ -40,6 +40,8 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -95,5 +97,21 @@ mod tests {
             (0..3000).map(|hop| format!("10.0.{}.{}", hop / 250, hop % 250)).collect();
         let text = hops.join(", ");
         assert_eq!(found(&all, Some("10.9.9.9"), &[&text]), Some(hops[2000].clone()));
+    }
+
+    proptest! {
+        /// What a stranger writes never counts: its proxy names it behind that.
+        #[test]
+        fn whatever_stands_before_the_last_proxy_is_ignored(
+            fields in proptest::collection::vec("[0-9a-f.:, x\\[\\]]{0,40}", 0..5),
+        ) {
+            let inner = trust(&[("10.0.0.0", 8)], false);
+            let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            fields.push("198.51.100.1, 10.0.0.2");
+            let told = found(&inner, Some("10.0.0.1"), &fields);
+            prop_assert_eq!(told.as_deref(), Some("198.51.100.1"));
+            let alone = found(&inner, Some("203.0.113.9"), &fields);
+            prop_assert_eq!(alone.as_deref(), Some("203.0.113.9"), "who connects is no proxy");
+        }
     }
 }

@@ -4,9 +4,9 @@
 //! makes a response of a refusal. What is counted lives as long as the server, whatever is loaded
 //! again meanwhile.
 
+pub mod forwarded;
 pub mod key;
 
-mod forwarded;
 mod holders;
 mod strangers;
 mod used_rate;

@@ -8,7 +8,7 @@ mod child;
 pub mod describe;
 mod ending;
 mod fault;
-mod fence;
+pub mod fence;
 pub mod fork_server;
 pub mod fork_trial;
 pub mod guard;

@@ -7,7 +7,7 @@
 
 mod filter;
 mod landlock;
-mod spec;
+pub mod spec;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -8,23 +8,26 @@ use crate::config::Sandbox;
 
 /// What a program may do, as its shim is told.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::worker) struct Spec {
-    pub(super) read: Vec<PathBuf>,
-    pub(super) list: Vec<PathBuf>,
-    pub(super) write: Vec<PathBuf>,
-    pub(super) network: bool,
-    pub(super) memory: Option<u64>,
-    pub(super) processes: Option<u64>,
-    pub(super) file: Option<u64>,
+pub struct Spec {
+    /// What it may read and execute.
+    pub read: Vec<PathBuf>,
+    /// Directories whose names it may list.
+    pub list: Vec<PathBuf>,
+    /// What it may write.
+    pub write: Vec<PathBuf>,
+    /// It may use the network.
+    pub network: bool,
+    /// Most bytes of the data of each process.
+    pub memory: Option<u64>,
+    /// Most processes of its user.
+    pub processes: Option<u64>,
+    /// Most bytes of a file that it writes.
+    pub file: Option<u64>,
 }
 
 /// Writes what a program may do that has this directory for its temporary files. `binary` is our own,
 /// which must still run inside to say why a program does not.
-pub(in crate::worker) fn words(
-    sandbox: &Sandbox,
-    temporary: &Path,
-    binary: &Path,
-) -> Vec<OsString> {
+pub fn words(sandbox: &Sandbox, temporary: &Path, binary: &Path) -> Vec<OsString> {
     let mut words = Vec::new();
     let mut put = |name: &str, value: &OsStr| {
         let mut word = OsString::from(name);
@@ -85,7 +88,7 @@ impl Around {
 }
 
 /// Reads what a program may do; `None`: a word has no meaning.
-pub(in crate::worker) fn read(words: impl Iterator<Item = OsString>) -> Option<Spec> {
+pub fn read(words: impl Iterator<Item = OsString>) -> Option<Spec> {
     let mut spec = Spec::default();
     for word in words {
         let bytes = word.as_bytes();
@@ -109,6 +112,8 @@ pub(in crate::worker) fn read(words: impl Iterator<Item = OsString>) -> Option<S
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::base::ByteSize;
 
@@ -152,5 +157,20 @@ mod tests {
         assert!(around.read.iter().any(|path| path.ends_with("group")), "{around:?}");
         assert!(!around.read.iter().any(|path| path.ends_with("passwd")), "{around:?}");
         assert!(!around.read.contains(&"/etc".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn paths_of_any_bytes_are_read_as_they_were_written(
+            texts in proptest::collection::vec(proptest::collection::vec(1_u8.., 0..20), 0..8),
+        ) {
+            let paths: Vec<PathBuf> =
+                texts.into_iter().map(|text| OsString::from_vec(text).into()).collect();
+            let sandbox = Sandbox { read: paths.clone(), write: paths.clone(), ..Sandbox::default() };
+            let words = words(&sandbox, Path::new("/t"), Path::new("/no"));
+            let spec = read(words.into_iter()).expect("what we write we read");
+            prop_assert_eq!((&spec.read, &spec.write[1..]), (&paths, &*paths));
+            prop_assert!(spec.list.is_empty() && !spec.network && spec.memory.is_none());
+        }
     }
 }
