@@ -6,6 +6,7 @@
 
 mod callers;
 mod pool;
+mod tls;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use pool::{
     FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, SandboxFile,
     SandboxTable, StrayText,
 };
+pub use tls::TlsFile;
 
 /// The configuration of one server.
 ///
@@ -55,6 +57,9 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["127.0.0.1:3002"]))]
     pub agent: Option<AddressText>,
+    /// The certificate by which callers know this server. With it, every address of `listen` that is
+    /// not a socket file speaks HTTPS, and no plain HTTP.
+    pub tls: TlsFile,
     /// Who may ask: a file with their keys (`"keys.toml"`, relative to this file), or `"anyone"`. With
     /// keys, every request needs one, in `Authorization: Bearer KEY`, `X-API-Key: KEY` or
     /// `Authorization: Basic` with its name; else it gets 401 `unauthorized`. `httpipe key new NAME`
@@ -377,6 +382,7 @@ impl Default for File {
             admin: None,
             admin_token: None,
             agent: None,
+            tls: TlsFile::default(),
             callers: None,
             anonymous: AnonymousFile::default(),
             trust: None,

@@ -27,6 +27,7 @@ use super::secrets::secrets;
 use super::server::{AccessSettings, Config};
 use super::shape;
 use super::stamp::Stamps;
+use super::tls;
 use super::tree::{KeyPath, Tree};
 use crate::python::PythonTarget;
 
@@ -140,7 +141,8 @@ impl ConfigSource {
         let mut secrets = read_secrets(&mut file, &places, &base, credentials);
         problems.append(&mut secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
-        let hidden = self.hidden(&secrets.files, file.callers.as_deref(), &base);
+        let keys = [file.callers.as_deref(), file.tls.key.as_deref()];
+        let hidden = self.hidden(&secrets.files, keys, &base);
         let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         let mut pythons = BTreeMap::new();
@@ -173,28 +175,24 @@ impl ConfigSource {
             }
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let access = access_log::resolve(&file.log, &places, &base).unwrap_or_else(|problem| {
-            problems.push(problem);
-            AccessSettings::Off
-        });
+        let access = noted(&mut problems, access_log::resolve(&file.log, &places, &base));
+        let access = access.unwrap_or(AccessSettings::Off);
         let tells_details = self.is_tried_out;
         let keys = file.callers.as_deref().filter(|text| *text != ANYONE);
-        let keys = keys.and_then(|text| match callers::resolve(text, &places, &base) {
-            Ok(keys) => Some(keys),
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
-        });
-        let host = Host { processors, launches, files, access, pythons, tells_details, keys };
+        let keys =
+            keys.and_then(|text| noted(&mut problems, callers::resolve(text, &places, &base)));
+        let tls = tls::resolve(&file.tls, &places, &base, &mut secrets.warnings);
+        let tls = noted(&mut problems, tls).flatten();
+        let host = Host { processors, launches, files, access, pythons, tells_details, keys, tls };
         let checked = check(&file, &places, &host, problems);
         checked.map(|config| secrets.noted_in(config))
     }
 
-    /// The files that programs in a sandbox must not read: the configuration, its secrets and the keys
-    /// of callers.
-    fn hidden(&self, secrets: &Stamps, keys: Option<&str>, base: &Path) -> Vec<PathBuf> {
-        let own = self.path.iter().cloned().chain(keys.map(|keys| base.join(keys)));
+    /// The files that programs in a sandbox must not read: the configuration, its secrets and the
+    /// keys, those of callers and that of the certificate.
+    fn hidden(&self, secrets: &Stamps, keys: [Option<&str>; 2], base: &Path) -> Vec<PathBuf> {
+        let keys = keys.into_iter().flatten().map(|keys| base.join(keys));
+        let own = self.path.iter().cloned().chain(keys);
         let all = own.chain(secrets.paths().map(Path::to_owned));
         all.filter_map(|file| file.canonicalize().ok()).collect()
     }
@@ -284,6 +282,11 @@ impl ConfigSource {
         }
         None
     }
+}
+
+/// Returns what was found, or notes the problem.
+fn noted<T>(problems: &mut Vec<Problem>, found: Result<T, Problem>) -> Option<T> {
+    found.map_err(|problem| problems.push(problem)).ok()
 }
 
 /// Returns the functions that a word of the command line names in the place of a file: one such as

@@ -15,6 +15,8 @@ pub mod findings;
 pub mod flags;
 pub mod framing;
 pub mod glob;
+#[cfg_attr(not(feature = "tls"), path = "no_identity.rs")]
+pub mod identity;
 pub mod key_entry;
 pub mod key_flags;
 pub mod launch;
@@ -37,7 +39,11 @@ pub mod secrets;
 pub mod server;
 pub mod shape;
 pub mod stamp;
+pub mod tls;
+mod tls_files;
 pub mod tree;
+#[cfg(feature = "tls")]
+mod validity;
 pub mod words;
 pub mod written;
 
@@ -64,3 +70,4 @@ pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
     ListenAddress, LogSettings, PerAddressSettings,
 };
+pub use tls::TlsSettings;

@@ -442,6 +442,7 @@ mod tests {
             pythons: BTreeMap::new(),
             tells_details: false,
             keys: None,
+            tls: None,
         };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()

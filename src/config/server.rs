@@ -15,6 +15,7 @@ use super::problem::Warning;
 use super::route::RouteSettings;
 use super::secret::Secret;
 use super::stamp::Stamps;
+use super::tls::TlsSettings;
 use crate::base::ByteSize;
 
 /// The whole configuration of a server.
@@ -31,6 +32,8 @@ pub struct Config {
     pub admin: AdminSettings,
     /// Where load balancers ask how many calls the server can take; `None`: nowhere.
     pub agent: Option<ListenAddress>,
+    /// The certificate of the server; `None`: callers speak plain HTTP.
+    pub tls: Option<TlsSettings>,
     /// Who may ask.
     pub callers: CallersSettings,
     /// By which names this server may be asked on a loopback listener.

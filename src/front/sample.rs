@@ -39,7 +39,8 @@ impl<'a> Sample<'a> {
         Some(Self { route, call, values, body: BODIES[number % BODIES.len()] })
     }
 
-    /// Returns the `curl` command that sends it to this address: `127.0.0.1:3000` or `unix:/path`.
+    /// Returns the `curl` command that sends it to this address: `http://127.0.0.1:3000` or
+    /// `unix:/path`.
     pub fn curl(&self, address: &str) -> String {
         let files: String = self.files().collect();
         let options = match (self.route.method.as_str(), &self.call.send) {
@@ -61,7 +62,7 @@ impl<'a> Sample<'a> {
         };
         match address.strip_prefix("unix:") {
             Some(path) => format!("curl {options}--unix-socket {path} 'http://localhost{target}'"),
-            None => format!("curl {options}'http://{address}{target}'"),
+            None => format!("curl {options}'{address}{target}'"),
         }
     }
 
@@ -195,12 +196,12 @@ mod tests {
         let mut route = calling("GET /a", &[("y", text())], "{y} {body}");
         let sample =
             |route: &RouteSettings, address| Sample::new(route, 0).expect("a sample").curl(address);
-        assert_eq!(sample(&route, "[::1]:3000"), "curl 'http://[::1]:3000/a?y=hello'");
+        assert_eq!(sample(&route, "http://[::1]:3000"), "curl 'http://[::1]:3000/a?y=hello'");
         route.method = "POST".to_owned();
         let file = ParameterKind::File { max_length: None };
         let upload = calling("POST /a", &[("doc", file), ("y", text())], "{y} {doc:base64}");
         let command = "curl -F 'doc=hello' 'http://[::1]:3000/a?y=hello'";
-        assert_eq!(sample(&upload, "[::1]:3000"), command);
+        assert_eq!(sample(&upload, "http://[::1]:3000"), command);
         let socket = "curl -d 'a b' --unix-socket /s 'http://localhost/a?y=hello'";
         assert_eq!(sample(&route, "unix:/s"), socket);
     }

@@ -54,6 +54,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         listen: vec![],
         admin: AdminSettings { address: None, explicit: false, token: None },
         agent: None,
+        tls: None,
         callers: CallersSettings::default(),
         hosts: Arc::new(Hosts::Named(HashSet::new())),
         cors: None,

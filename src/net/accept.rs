@@ -5,26 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listen::OpenListener;
 use super::per_address::{AddressLimit, AddressPlace};
-use super::seats::{Seat, Seats};
+use super::places::{PlaceLimit, TakenPlace};
+use super::seats::Seat;
 use super::{Drain, Listener, Stream};
 
 /// How long to wait when the system lacks descriptors or memory for a connection.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for an idle connection to close before asking another one to.
-const LEAVING: Duration = Duration::from_millis(50);
 
 /// Limits how many connections are open at once, over all listeners and threads that share it.
-///
-/// While all places are taken, the connection that has been idle longest makes room for a new
-/// one, so idle strangers cannot shut others out.
 #[derive(Clone)]
 pub struct ConnectionLimit {
-    free: Arc<Semaphore>,
-    seats: Arc<Seats>,
+    places: PlaceLimit,
     count: Arc<dyn Fn(i64) + Send + Sync>,
     /// `None`: one address may have all of them.
     addresses: Option<AddressLimit>,
@@ -32,10 +26,7 @@ pub struct ConnectionLimit {
 
 /// The place of one connection. Dropping it frees the place.
 pub struct Permit {
-    _acquired: OwnedSemaphorePermit,
-    number: u64,
-    seat: Arc<Seat>,
-    seats: Arc<Seats>,
+    place: TakenPlace,
     count: Arc<dyn Fn(i64) + Send + Sync>,
     _address_place: Option<AddressPlace>,
 }
@@ -43,9 +34,7 @@ pub struct Permit {
 impl ConnectionLimit {
     /// Allows at most `most` connections. Calls `count` with 1 and -1 as they come and go.
     pub fn new(most: usize, count: impl Fn(i64) + Send + Sync + 'static) -> Self {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        let free = Arc::new(Semaphore::new(most));
-        Self { free, seats: Arc::default(), count: Arc::new(count), addresses: None }
+        Self { places: PlaceLimit::new(most), count: Arc::new(count), addresses: None }
     }
 
     /// Limits the connections of each address, too.
@@ -71,28 +60,10 @@ impl ConnectionLimit {
         }
     }
 
-    /// Waits for a free place. If there is none, asks the connection that has been idle longest to
-    /// close.
-    async fn take(&self, place: Option<AddressPlace>) -> Permit {
-        let acquired = loop {
-            if let Ok(acquired) = Arc::clone(&self.free).try_acquire_owned() {
-                break acquired;
-            }
-            self.seats.make_room();
-            // That connection stays if it has just received a request: then ask another one.
-            let acquire = Arc::clone(&self.free).acquire_owned();
-            if let Ok(acquired) = tokio::time::timeout(LEAVING, acquire).await {
-                break acquired.expect("the semaphore is never closed");
-            }
-        };
+    async fn take(&self, address_place: Option<AddressPlace>) -> Permit {
+        let place = self.places.take().await;
         (self.count)(1);
-        self.permit(acquired, place)
-    }
-
-    fn permit(&self, acquired: OwnedSemaphorePermit, place: Option<AddressPlace>) -> Permit {
-        let (number, seat) = self.seats.add(tokio::time::Instant::now().into_std());
-        let (seats, count) = (Arc::clone(&self.seats), Arc::clone(&self.count));
-        Permit { _acquired: acquired, number, seat, seats, count, _address_place: place }
+        Permit { place, count: Arc::clone(&self.count), _address_place: address_place }
     }
 }
 
@@ -100,19 +71,19 @@ impl Permit {
     /// The place of a connection that shares its limit with no other.
     #[cfg(test)]
     pub(super) fn only() -> Self {
-        let limit = ConnectionLimit::new(1, |_| {});
-        limit.permit(Arc::clone(&limit.free).try_acquire_owned().expect("it is free"), None)
+        let places = PlaceLimit::new(1);
+        let place = places.place(Arc::clone(&places.free).try_acquire_owned().expect("it is free"));
+        Self { place, count: Arc::new(|_| {}), _address_place: None }
     }
 
     /// Returns the seat, where the connection notes since when it is idle.
     pub(super) fn seat(&self) -> Arc<Seat> {
-        Arc::clone(&self.seat)
+        Arc::clone(&self.place.seat)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.seats.remove(self.number);
         (self.count)(-1);
     }
 }

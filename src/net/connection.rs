@@ -14,33 +14,29 @@
 //! - When the server ends a connection, it goes on reading for a short time. Otherwise unread
 //!   bytes would make the kernel discard the last response.
 
-use std::cell::RefCell;
 use std::error::Error;
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::io::AsyncReadExt;
 
+use super::conduit::{Conduit, PlainConduit};
+use super::entrance::Entered;
+#[cfg(feature = "tls")]
+use super::handshake::SecureStream;
 use super::http1::{self, Serving};
 use super::refusal::{Refusal, last_words};
-use super::seats::Seat;
-use super::stream::{Reader, Writer};
-use super::watch::{Overdue, Patience, TimerAction, Watch};
-use super::watched::{WatchedStream, now};
-use super::{Drain, Permit, Stream};
+use super::waits::{linger, makes_room, overdue};
+use super::watch::{Overdue, Patience, Watch};
+use super::watched::WatchedStream;
+use super::{Drain, Permit, now};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
-
-/// How long, and for how many bytes, the server reads on after the last response.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ enum End {
 ///
 /// `refuse` makes the response to a head that never became a request.
 pub async fn serve<S, B>(
-    stream: Stream,
+    entered: Entered,
     permit: &Permit,
     limits: &LimitSettings,
     service: S,
@@ -78,18 +74,44 @@ pub async fn serve<S, B>(
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    match entered {
+        Entered::Plain(stream) => {
+            let watch = Rc::new(Watch::new(now(), permit.seat()));
+            let conduit = PlainConduit::new(stream);
+            serve_http1(conduit, watch, permit, limits, service, refuse, drain).await;
+        }
+        // In a box, so that plain connections need no memory for what they are not.
+        #[cfg(feature = "tls")]
+        Entered::Secure(SecureStream { conduit, watch }) => {
+            let serve = serve_http1(conduit, watch, permit, limits, service, refuse, drain);
+            Box::pin(serve).await;
+        }
+        #[cfg(not(feature = "tls"))]
+        Entered::Secure(never) => match never {},
+    }
+}
+
+/// Serves one connection over HTTP/1.
+async fn serve_http1<C, S, B>(
+    conduit: C,
+    watch: Rc<Watch>,
+    permit: &Permit,
+    limits: &LimitSettings,
+    service: S,
+    refuse: impl Fn(Refusal) -> Response<Bytes>,
+    drain: Drain,
+) where
+    C: Conduit + Unpin,
+    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let patience = Patience::of(limits);
-    let watch = Rc::new(Watch::new(now(), permit.seat()));
-    let (reader, writer) = stream.split();
-    let io = WatchedStream {
-        reader: Rc::clone(&reader),
-        writer: Rc::clone(&writer),
-        watch: Rc::clone(&watch),
-    };
+    let io = WatchedStream { conduit: conduit.clone(), watch: Rc::clone(&watch) };
     let end = {
         let connection = pin!(http1::serve(io, limits, &service));
         let overdue = pin!(overdue(&watch, patience));
-        let left = pin!(writer.peer_left());
+        let left = pin!(conduit.writer().peer_left());
         let closing = pin!(drain.closing());
         let seat = permit.seat();
         let makes_room = pin!(makes_room(&seat, &watch));
@@ -97,21 +119,27 @@ pub async fn serve<S, B>(
     };
     tracing::trace!(?end, "a connection ended");
     if let Some(refusal) = refusal(&end, &watch) {
-        let words = last_words(&refuse(refusal));
-        if watch.owes_a_word()
-            && let Err(error) = writer.try_write(&[IoSlice::new(&words)])
-        {
-            tracing::trace!(%error, "a caller did not take its last response");
-        }
-        linger(reader, writer).await;
+        let words = if watch.owes_a_word() { last_words(&refuse(refusal)) } else { Vec::new() };
+        conduit.say_last(&words);
+        linger(conduit).await;
         return;
     }
+    conclude(end, conduit, &watch).await;
+}
+
+/// Ends a connection in the way that fits how it came to its end.
+async fn conclude(end: End, conduit: impl Conduit, watch: &Watch) {
     match end {
-        End::Served(Ok(())) if !watch.has_ended() => linger(reader, writer).await,
-        End::Overdue(Overdue::Write) => writer.reset(),
-        End::MadeRoom if watch.is_blocked() => writer.reset(),
-        End::Overdue(Overdue::Head) => linger(reader, writer).await,
-        End::Served(_) | End::Overdue(Overdue::Idle) | End::Left | End::Idle | End::MadeRoom => {}
+        End::Overdue(Overdue::Write) => return conduit.writer().reset(),
+        End::MadeRoom if watch.is_blocked() => return conduit.writer().reset(),
+        // An orderly end would make what was sent look whole.
+        _ if watch.is_cut_short() => return,
+        _ => conduit.say_last(&[]),
+    }
+    match end {
+        End::Served(Ok(())) if !watch.has_ended() => linger(conduit).await,
+        End::Overdue(Overdue::Head) => linger(conduit).await,
+        End::Served(_) | End::Overdue(_) | End::Left | End::Idle | End::MadeRoom => {}
     }
 }
 
@@ -181,42 +209,6 @@ async fn attend<C: Serving>(
 enum Aside {
     End(End),
     Close,
-}
-
-/// Waits until a limit is passed.
-async fn overdue(watch: &Watch, patience: Patience) -> Overdue {
-    loop {
-        match watch.timer_action(now(), patience) {
-            TimerAction::End(overdue) => return overdue,
-            TimerAction::Look(at) => tokio::time::sleep_until(at.into()).await,
-        }
-    }
-}
-
-/// Waits until a new connection wants the place of this one while the server waits for its caller.
-async fn makes_room(seat: &Seat, watch: &Watch) {
-    loop {
-        seat.wanted().await;
-        if watch.waits_for_caller() {
-            return;
-        }
-    }
-}
-
-/// Ends the server's side and reads on for a short time, so that the caller can read the last
-/// response: unread bytes would make the kernel reset the connection.
-async fn linger(reader: Rc<RefCell<Reader>>, writer: Rc<Writer>) {
-    drop(writer);
-    let Some(reader) = Rc::into_inner(reader) else {
-        return;
-    };
-    let mut rest = reader.into_inner().take(LINGER_BYTES as u64);
-    let mut nowhere = tokio::io::sink();
-    let swallow = tokio::io::copy(&mut rest, &mut nowhere);
-    match tokio::time::timeout(LINGER, swallow).await {
-        Ok(Ok(_)) | Err(_) => {}
-        Ok(Err(error)) => tracing::trace!(%error, "a caller broke its connection"),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,4 @@
 //! HTTP/1 on a connection, as hyper serves it.
-//!
-//! Another protocol would have such a file too, and share `connection`, `stream` and `accept`.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -15,8 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use super::conduit::Conduit;
+use super::now;
 use super::watch::Watch;
-use super::watched::{WatchedStream, now};
+use super::watched::WatchedStream;
 use crate::config::LimitSettings;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.
@@ -43,17 +43,18 @@ where
 
 /// Serves HTTP/1 over these bytes. `service` is called with each request and the time of its
 /// head's last byte.
-pub(super) fn serve<'a, S, B>(
-    io: WatchedStream,
+pub(super) fn serve<'a, C, S, B>(
+    io: WatchedStream<C>,
     limits: &LimitSettings,
     service: &'a S,
-) -> impl Serving + use<'a, S, B>
+) -> impl Serving + use<'a, C, S, B>
 where
+    C: Conduit + Unpin + 'a,
     S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(&io.writer));
+    let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(io.conduit.writer()));
     let answer = move |request: Request<Incoming>| {
         let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
         async move {

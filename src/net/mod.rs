@@ -1,24 +1,55 @@
 //! Listeners, connections and their limits: knows HTTP, knows nothing of workers.
 //!
 //! [`listen`] binds addresses, [`accept`] takes connections within the limit, [`connection`]
-//! serves each of them over HTTP/1.1, and [`Drain`] ends them all in good order.
+//! serves each of them over HTTP/1.1, and [`Drain`] ends them all in good order. With the feature
+//! `tls`, an [`Entrance`] makes them secure before.
 
 pub mod accept;
+mod conduit;
 pub mod conformance;
 pub mod connection;
 mod drain;
+pub mod entrance;
+#[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
+mod handshake;
 mod http1;
 pub mod listen;
 pub mod per_address;
+mod places;
 pub mod refusal;
 mod seats;
 pub mod site;
 mod stream;
+mod waits;
 mod watch;
 mod watched;
 
+use std::time::Instant;
+
 pub use accept::Permit;
 pub use drain::Drain;
+pub use entrance::Entrance;
 pub use listen::Listener;
 pub use refusal::Refusal;
 pub use stream::{Accepted, Caller, Stream};
+
+/// The time on the runtime's clock.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// How a handshake of TLS ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
+pub enum HandshakeEnd {
+    /// The connection is secure.
+    Done,
+    /// Both sides have nothing in common, or one of them does not speak TLS.
+    Failed,
+    /// It took longer than `header_timeout`.
+    Late,
+    /// The caller left meanwhile.
+    Left,
+    /// Too many handshakes were waited for, and this one longest.
+    Crowded,
+}

@@ -110,6 +110,22 @@ pub(super) enum Reader {
     Unix(unix::OwnedReadHalf),
 }
 
+impl Reader {
+    /// Waits for the next bytes that the caller sends, and leaves them to be read. Returns how many
+    /// there are; 0: the caller left. Only TCP can look ahead.
+    #[cfg(feature = "tls")]
+    pub(super) fn poll_peek(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(half) => half.poll_peek(context, buffer),
+            Self::Unix(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+}
+
 impl AsyncRead for Reader {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -40,6 +40,8 @@ const NAMED_MOST: usize = 4;
 pub struct Document {
     text: Bytes,
     etag: String,
+    /// Callers speak HTTPS.
+    is_secure: bool,
 }
 
 impl Document {
@@ -67,7 +69,7 @@ impl Document {
         });
         let text = format!("{START}\"info\":{info},{}", &body[1..]);
         let etag = format!("\"{:016x}\"", xxh3_64(text.as_bytes()));
-        Self { text: text.into(), etag }
+        Self { text: text.into(), etag, is_secure: config.tls.is_some() }
     }
 
     /// The document. Paths begin where it was found.
@@ -83,7 +85,8 @@ impl Document {
     /// Returns the document for those who found it elsewhere: callers ask at these addresses, as in
     /// `127.0.0.1:3000` and `unix:/path`.
     pub fn of_callers_at(&self, addresses: &[String]) -> Bytes {
-        let servers: Vec<Value> = addresses.iter().map(|address| server(address)).collect();
+        let servers: Vec<Value> =
+            addresses.iter().map(|address| server(address, self.is_secure)).collect();
         let rest = &self.text[START.len()..];
         let servers = Value::from(servers);
         let start = format!(r#"{{"openapi":"3.1.1","servers":{servers},"#);
@@ -114,7 +117,7 @@ fn security(lets_strangers_in: bool) -> Value {
 }
 
 /// A server at an address.
-fn server(address: &str) -> Value {
+fn server(address: &str, is_secure: bool) -> Value {
     if let Some(path) = address.strip_prefix("unix:") {
         return json!({
             "url": "http://localhost",
@@ -124,7 +127,8 @@ fn server(address: &str) -> Value {
     }
     // Everybody's address is nobody's.
     let host = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    json!({ "url": format!("http://{host}") })
+    let scheme = if is_secure { "https" } else { "http" };
+    json!({ "url": format!("{scheme}://{host}") })
 }
 
 fn title(config: &Config) -> String {

@@ -69,19 +69,22 @@ pub(super) fn listening(config: &Config, listeners: &Listeners) {
     }
     // Last, where it is seen first.
     for address in &addresses {
-        tracing::info!(address, "listening on {}", shown(address));
+        tracing::info!(address, "listening on {}", shown(address, config.tls.is_some()));
     }
     let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
     if let (Some(sample), Some(address)) = (sample, addresses.first()) {
-        tracing::info!(line = sample.curl(address), "try it");
+        tracing::info!(line = sample.curl(&shown(address, config.tls.is_some())), "try it");
     }
 }
 
 /// Logs where a browser shows what can be asked, if callers can see it.
-pub(super) fn page(front: &Front, addresses: &[String]) {
+pub(super) fn page(front: &Front, addresses: &[String], is_secure: bool) {
     let address = addresses.iter().find(|address| !address.starts_with("unix:"));
     if let (Some(path), Some(address)) = (front.docs_path(), address) {
-        tracing::info!(url = format!("http://{address}{path}"), "or open it in a browser");
+        tracing::info!(
+            url = format!("{}{path}", shown(address, is_secure)),
+            "or open it in a browser"
+        );
     }
 }
 
@@ -94,11 +97,14 @@ fn admin(settings: &AdminSettings, address: &str, is_lent: bool) {
     if wanted != address && !wanted.ends_with(":0") && !is_lent {
         tracing::warn!(wanted, "the admin address is taken; another port is used instead");
     }
-    tracing::info!(address, "admin listening on {}", shown(address));
+    tracing::info!(address, "admin listening on {}", shown(address, false));
 }
 
-/// An address as people type it.
-fn shown(address: &str) -> String {
-    let is_path = address.starts_with("unix:");
-    if is_path { address.to_owned() } else { format!("http://{address}") }
+/// Returns an address as people type it.
+fn shown(address: &str, is_secure: bool) -> String {
+    match address.strip_prefix("unix:") {
+        Some(_) => address.to_owned(),
+        None if is_secure => format!("https://{address}"),
+        None => format!("http://{address}"),
+    }
 }

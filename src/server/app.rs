@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
+use super::secure;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
 use crate::cache::{Cache, Scope, fingerprint};
@@ -18,6 +19,7 @@ use crate::config::{
 use crate::front::Front;
 use crate::front::docs::DocsSource;
 use crate::gate::{GateCounts, KeyGate};
+use crate::net::Entrance;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::observe::rings::SecondClock;
@@ -67,6 +69,7 @@ pub(super) struct Server {
     cache: Arc<Cache>,
     memory: Arc<Memory>,
     gate: Arc<GateCounts>,
+    entrance: Entrance,
     pub(super) access: AccessLog,
     pub(super) source: ConfigSource,
     pub(super) manager: Rc<ServiceManager>,
@@ -95,6 +98,7 @@ impl Server {
         let memory = Memory::new(config.limits.memory.0);
         let gate = GateCounts::new(Instant::now(), &memory);
         post(&gate, &config.callers);
+        let entrance = secure::entrance(&config, &services.metrics);
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
@@ -118,6 +122,7 @@ impl Server {
             cache,
             memory,
             gate,
+            entrance,
             access,
             source,
             manager,
@@ -178,6 +183,11 @@ impl Server {
     /// What the gate counts, and the keys that are good.
     pub(super) fn gate(&self) -> &GateCounts {
         &self.gate
+    }
+
+    /// What connections pass through.
+    pub(super) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -252,6 +262,9 @@ impl Server {
     pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
         let new = Generation::new(next, pools, &self.cache, self.tasks());
         post(&self.gate, &new.config.callers);
+        if let Some(tls) = &new.config.tls {
+            self.entrance.renew(tls);
+        }
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);

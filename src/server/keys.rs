@@ -11,9 +11,9 @@ use crate::config::stamp::Stamps;
 
 /// How often to look.
 const LOOK: Duration = Duration::from_secs(5);
-/// A change is over when the file has looked the same for this long.
+/// A change is over when the files have looked the same for this long.
 const SETTLED: Duration = Duration::from_millis(100);
-/// How many times to look whether it is over. A file that changes all the time is read as it is.
+/// How many times to look whether it is over. Files that change all the time are read as they are.
 const SETTLED_LOOKS: usize = 50;
 
 /// Looks at the keys file until the server stops. What is wrong with it is logged once, and the keys
@@ -40,10 +40,10 @@ pub(super) async fn follow_keys(server: Rc<Server>) {
         if server.is_draining() {
             return;
         }
-        if of_configuration(&server) != loaded || look(path).await == seen {
+        if of_configuration(&server) != loaded || look(std::slice::from_ref(path)).await == seen {
             continue;
         }
-        seen = settled(path).await;
+        seen = settled(std::slice::from_ref(path)).await;
         let read = path.clone();
         let read = tokio::task::spawn_blocking(move || KeysSettings::read(read)).await;
         match read {
@@ -71,18 +71,18 @@ fn of_configuration(server: &Server) -> Option<(PathBuf, Stamps)> {
     }
 }
 
-/// Looks at the file, beside the server's thread: a disk may be slow.
-async fn look(path: &std::path::Path) -> Stamps {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || Stamps::of_file(&path)).await.unwrap_or_default()
+/// Looks at files, beside the server's thread: a disk may be slow.
+pub(super) async fn look(paths: &[PathBuf]) -> Stamps {
+    let paths = paths.to_vec();
+    tokio::task::spawn_blocking(move || Stamps::of_files(paths.iter())).await.unwrap_or_default()
 }
 
-/// Waits until the file no longer changes.
-async fn settled(path: &std::path::Path) -> Stamps {
-    let mut stamps = look(path).await;
+/// Waits until the files no longer change.
+pub(super) async fn settled(paths: &[PathBuf]) -> Stamps {
+    let mut stamps = look(paths).await;
     for _ in 0..SETTLED_LOOKS {
         tokio::time::sleep(SETTLED).await;
-        let again = look(path).await;
+        let again = look(paths).await;
         if again == stamps {
             break;
         }

@@ -11,6 +11,7 @@ mod alone;
 mod announce;
 mod app;
 mod begin;
+mod certificates;
 mod descriptors;
 mod diagnoses;
 mod ground;
@@ -18,6 +19,7 @@ mod keys;
 mod listeners;
 mod operator;
 mod reload;
+mod secure;
 mod taps;
 mod threads;
 mod watch;
@@ -159,11 +161,11 @@ async fn serve(
     let addresses = listeners.addresses();
     announce::warnings(&config);
     announce::listening(&config, &listeners);
-    let threads_count = config.threads;
+    let (threads_count, is_secure) = (config.threads, config.tls.is_some());
     let is_private = listeners.are_private();
     let (access, told) = (log.access(), Rc::clone(&manager));
     let server = Server::start(config, source, services.clone(), access, told, is_private);
-    announce::page(&server.current().front, &addresses);
+    announce::page(&server.current().front, &addresses, is_secure);
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
     let threads = Rc::new(threads);
@@ -200,6 +202,7 @@ async fn serve(
         services.tasks.spawn_local(serve_admin(listener, admin, Arc::clone(&limits)));
     }
     services.tasks.spawn_local(keys::follow_keys(Rc::clone(&server)));
+    services.tasks.spawn_local(certificates::follow_certificates(Rc::clone(&server)));
     if mode.watches {
         services.tasks.spawn_local(watch::reload_on_change(Rc::clone(&server)));
     }
@@ -352,7 +355,7 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
             let caller = stream.caller(is_guarded);
             stream.break_when_unread(limits.write_timeout);
             let service = async |request, _| admin.handle(request, &caller).await;
-            connection::serve(stream, &permit, &limits, service, refusal::bare, drain).await;
+            connection::serve(stream.into(), &permit, &limits, service, refusal::bare, drain).await;
             drop(permit);
         });
     };

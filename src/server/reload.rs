@@ -13,7 +13,7 @@ use crate::admin::Replace;
 use crate::base::ExitReason;
 use crate::config::check::WAYS_OUT;
 use crate::config::launch::stamps;
-use crate::config::{Config, PoolSettings, WhoMayAsk};
+use crate::config::{Config, PoolSettings, TlsSettings, WhoMayAsk};
 use crate::pool::Pool;
 use crate::worker::describe::describe;
 
@@ -252,6 +252,9 @@ impl Candidate {
         if old.config.callers != self.config.callers {
             others.push("callers: changed".to_owned());
         }
+        if is_renewed(old.config.tls.as_ref(), self.config.tls.as_ref()) {
+            others.push("tls: changed".to_owned());
+        }
         if old.config.cors != self.config.cors {
             others.push("cors: changed".to_owned());
         }
@@ -376,6 +379,12 @@ async fn come_up(pool: &Pool, begun: Instant) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns true if another certificate takes the place of the old one.
+fn is_renewed(old: Option<&TlsSettings>, new: Option<&TlsSettings>) -> bool {
+    let Some((old, new)) = old.zip(new) else { return false };
+    old != new || old.stamps != new.stamps
+}
+
 /// Returns the changed keys that are read only at the start.
 fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
     let is_named = old.admin.explicit != new.admin.explicit;
@@ -386,6 +395,7 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("agent", old.agent != new.agent),
         ("threads", old.threads != new.threads),
         ("log", old.log != new.log),
+        ("tls", old.tls.is_some() != new.tls.is_some()),
         ("limits", old.limits != new.limits),
         ("cache.memory", old.cache != new.cache),
     ];

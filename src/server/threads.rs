@@ -13,7 +13,7 @@ use super::app::{RemoteGeneration, Server};
 use super::ground::local_runtime;
 use crate::call::Gateway;
 use crate::config::LimitSettings;
-use crate::net::{Accepted, Drain, Permit, Stream, connection};
+use crate::net::{Accepted, Drain, Entrance, Permit, Stream, connection};
 
 /// Most connections that wait for one thread to take them.
 const WAITING_MAX: usize = 1024;
@@ -76,6 +76,7 @@ impl Threads {
             let (send, receive) = mpsc::channel(WAITING_MAX);
             let (generations, limits) = (server.remote_generations(), Arc::clone(limits));
             let (drain, active) = (drain.clone(), active.clone());
+            let entrance = server.entrance().clone();
             // A thread whose runtime fails would have the fewest connections, and get all new ones.
             let (tell, told) = std::sync::mpsc::sync_channel(1);
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
@@ -85,7 +86,8 @@ impl Threads {
                     Err(error) => return tell.send(Err(error)).unwrap_or_default(),
                 };
                 tell.send(Ok(())).unwrap_or_default();
-                runtime.block_on(serve_connections(receive, generations, &limits, &drain, &active));
+                let all = ThreadShare { generations, entrance, limits, drain, active };
+                runtime.block_on(serve_connections(receive, all));
             })?;
             told.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
             Ok(OtherThread { load, send })
@@ -123,8 +125,10 @@ impl Threads {
         let carried = carry(&self.here);
         let (server, limits) = (Rc::clone(&self.server), Arc::clone(&self.limits));
         let (drain, active) = (self.drain.clone(), self.active.clone());
-        let caller = stream.caller(is_guarded);
         self.drain.spawn_local(async move {
+            let entered =
+                server.entrance().enter(stream, is_guarded, &permit, &limits, &drain).await;
+            let Some((entered, caller)) = entered else { return };
             let service = async |request, received| {
                 let counted = active.enter();
                 let current = server.current();
@@ -134,27 +138,31 @@ impl Threads {
                 response
             };
             let refuse = |refusal| server.current().front.refuse(refusal, &caller);
-            connection::serve(stream, &permit, &limits, service, refuse, drain).await;
+            connection::serve(entered, &permit, &limits, service, refuse, drain).await;
             drop((permit, carried));
         });
     }
 }
 
-/// Serves the connections of another thread until the server ends.
-async fn serve_connections(
-    mut receive: mpsc::Receiver<Moved>,
+/// What the connections of another thread share.
+#[derive(Clone)]
+struct ThreadShare {
     generations: watch::Receiver<RemoteGeneration>,
-    limits: &Arc<LimitSettings>,
-    drain: &Drain,
-    active: &Active,
-) {
+    entrance: Entrance,
+    limits: Arc<LimitSettings>,
+    drain: Drain,
+    active: Active,
+}
+
+/// Serves the connections of another thread until the server ends.
+async fn serve_connections(mut receive: mpsc::Receiver<Moved>, shared: ThreadShare) {
     while let Some(moved) = receive.recv().await {
         let Moved { accepted, is_guarded, permit, carried, expected } = moved;
         let Ok(stream) = accepted.open() else { continue };
-        let (generations, limits) = (generations.clone(), Arc::clone(limits));
-        let (drain, active) = (drain.clone(), active.clone());
-        let caller = stream.caller(is_guarded);
-        drain.clone().spawn_local(async move {
+        let ThreadShare { generations, entrance, limits, drain, active } = shared.clone();
+        shared.drain.spawn_local(async move {
+            let entered = entrance.enter(stream, is_guarded, &permit, &limits, &drain).await;
+            let Some((entered, caller)) = entered else { return };
             let service = async |request, received| {
                 let counted = active.enter();
                 let RemoteGeneration { front, gateway } = generations.borrow().clone();
@@ -164,7 +172,7 @@ async fn serve_connections(
                 response
             };
             let refuse = |refusal| generations.borrow().front.refuse(refusal, &caller);
-            connection::serve(stream, &permit, &limits, service, refuse, drain).await;
+            connection::serve(entered, &permit, &limits, service, refuse, drain).await;
             drop((permit, carried));
         });
         drop(expected);

@@ -101,6 +101,10 @@ mod support;
 mod system;
 mod tap;
 mod tap_lines;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_renewal;
 mod top;
 mod turn;
 mod turn_ends;

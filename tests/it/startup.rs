@@ -120,3 +120,13 @@ fn a_port_below_1024_without_the_privilege_is_told_with_what_to_do() {
     }
     assert!(!ended.stderr.contains("listening on"), "{}", ended.stderr);
 }
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_certificate_in_a_build_without_tls_is_refused_with_a_way_out() {
+    let tls = "tls = { cert = \"one.pem\", key = \"one.key\" }";
+    let ended = Server::with("workers = 1").top(tls).refused();
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("built without TLS"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--features tls"), "{}", ended.stderr);
+}

@@ -28,7 +28,7 @@ pub(super) fn advice(config: &Config) -> Vec<Warning> {
 
 /// Warns where keys cross a network that others may read.
 fn in_the_clear(config: &Config) -> Option<Warning> {
-    if !config.callers.trust.networks.is_empty() {
+    if config.tls.is_some() || !config.callers.trust.networks.is_empty() {
         return None;
     }
     let address = config.listen.iter().find_map(|address| match address {
@@ -37,7 +37,10 @@ fn in_the_clear(config: &Config) -> Option<Warning> {
     })?;
     let message =
         format!("keys come to {address} in the clear: who can see the network can use them");
-    let hint = "put a proxy with TLS before the server, and name it in `trust`".to_owned();
+    let hint =
+        "name a certificate in `tls`, or put a proxy with TLS before the server and name it in \
+                `trust`"
+            .to_owned();
     Some(Warning { message, hint })
 }
 

@@ -76,6 +76,7 @@ pub fn check(
             listen,
             admin,
             agent,
+            tls: host.tls.clone(),
             callers,
             hosts: Arc::new(hosts),
             cors,
@@ -260,6 +261,7 @@ mod tests {
             pythons: BTreeMap::new(),
             tells_details: false,
             keys: None,
+            tls: None,
         };
         check(&file, &tree.places, &host, problems)
     }

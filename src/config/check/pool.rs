@@ -26,6 +26,7 @@ use crate::config::scalar::{InFlightText, Time, inline_table};
 use crate::config::server::AccessSettings;
 use crate::config::shape::nearest;
 use crate::config::stamp::Stamps;
+use crate::config::tls::TlsSettings;
 use crate::config::tree::KeyPath;
 
 /// The least age at which workers are replaced. With less, a pool would do little else than
@@ -49,6 +50,8 @@ pub struct Host {
     pub tells_details: bool,
     /// The keys of callers, if a file with them is named and good.
     pub keys: Option<KeysSettings>,
+    /// The certificate, if one is named and good.
+    pub tls: Option<TlsSettings>,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.

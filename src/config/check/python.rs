@@ -187,6 +187,7 @@ mod tests {
             pythons: BTreeMap::from([("calc".to_owned(), (python, import))]),
             tells_details: false,
             keys: None,
+            tls: None,
         };
         check(&file, &tree.places, &host, vec![]).map_err(|problems| {
             let said = |one: crate::config::problem::Problem| {

@@ -3,18 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::base::ByteSize;
 use crate::config::PerAddressSettings;
-use crate::net::{conformance, refusal};
+use crate::net::{Stream, conformance, refusal};
 
 mod hostile;
 
@@ -80,8 +81,15 @@ impl Server {
                 tasks.spawn_local(async move {
                     let service = async |request, _| answer(request, &saw).await;
                     let permit = Permit::only();
-                    serve(Stream::Tcp(stream), &permit, &limits, service, refusal::bare, drain)
-                        .await;
+                    serve(
+                        Stream::Tcp(stream).into(),
+                        &permit,
+                        &limits,
+                        service,
+                        refusal::bare,
+                        drain,
+                    )
+                    .await;
                 });
             }
         });
@@ -379,7 +387,7 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
         let seen = Seen::default();
         let service = async |request, _| answer(request, &seen).await;
         let stream = stream.open().unwrap();
-        serve(stream, &permit, &limits(), service, refusal::bare, drain.clone()).await;
+        serve(stream.into(), &permit, &limits(), service, refusal::bare, drain.clone()).await;
     });
     assert!(asking.join().unwrap().ends_with("GET /last "));
     drain.begin();

@@ -128,6 +128,37 @@ impl AgentResult {
     }
 }
 
+/// How a TLS handshake ended (`httpipe_tls_handshakes_total{result}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handshake {
+    /// The connection is secure.
+    Done,
+    /// It failed.
+    Failed,
+    /// It took too long.
+    Late,
+    /// The caller left.
+    Left,
+    /// It made room for another one.
+    Crowded,
+}
+
+impl Handshake {
+    /// Every end, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Late, Self::Left, Self::Crowded];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Late => "late",
+            Self::Left => "left",
+            Self::Crowded => "crowded",
+        }
+    }
+}
+
 /// Why a request to the admin listener was turned away (`httpipe_admin_denied_total{reason}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {

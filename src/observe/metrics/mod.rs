@@ -7,16 +7,18 @@
 mod callers;
 mod counters;
 mod labels;
+mod metric;
 pub mod names;
 mod series;
 pub mod text;
+mod tls_names;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
 pub use self::labels::{
-    AgentResult, CacheResult, CallOutcome, Denial, Dropping, OperatorAction, Turned,
+    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction, Turned,
 };
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
 use self::text::MetricsPage;
@@ -103,6 +105,16 @@ impl Metrics {
     /// Returns how many connections of callers are open.
     pub fn connections_now(&self) -> i64 {
         self.server.connections.value()
+    }
+
+    /// Counts a TLS handshake that ended.
+    pub fn handshake(&self, result: Handshake) {
+        self.server.handshakes[result as usize].add(1);
+    }
+
+    /// Sets how many seconds are left until the certificate ends.
+    pub fn tls_expires(&self, seconds: u64) {
+        self.server.tls_expires.set(seconds);
     }
 
     /// Sets how many bytes the cache holds.

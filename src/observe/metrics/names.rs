@@ -7,50 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::labels::{AgentResult, CacheResult, Denial, Dropping, OperatorAction};
+pub use super::metric::{Metric, MetricKind};
 #[cfg(test)]
 use super::series::BOUNDS;
-use super::series::{Numbers, RouteSeries};
-use super::text::Samples;
+use super::series::RouteSeries;
+use super::tls_names;
 use crate::base::{Conduct, ExitReason};
-
-/// How the numbers of a metric behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// Only grows, from 0 at the start of the server.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts observations by size, and sums them up.
-    Histogram,
-}
-
-/// One metric.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// The name as scraped. Histograms add `_bucket`, `_sum` and `_count` to it.
-    pub name: &'static str,
-    /// How its numbers behave.
-    pub kind: MetricKind,
-    /// What it counts.
-    pub unit: &'static str,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// What it tells, in one sentence without a full stop.
-    pub help: &'static str,
-    /// Writes its samples.
-    pub(super) samples: fn(&Numbers<'_>, &mut Samples<'_>),
-}
-
-impl MetricKind {
-    /// The word of the text format.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
 
 /// Every metric, in the order in which they are shown.
 pub const ALL: &[Metric] = &[
@@ -382,6 +344,8 @@ pub const ALL: &[Metric] = &[
             });
         },
     },
+    tls_names::HANDSHAKES,
+    tls_names::EXPIRES,
     Metric {
         name: "httpipe_admin_denied_total",
         kind: MetricKind::Counter,
@@ -507,7 +471,7 @@ mod tests {
             assert!(metric.labels.iter().all(|label| plain(label)), "{}", metric.name);
             let counts = metric.kind == MetricKind::Counter;
             assert_eq!(metric.name.ends_with("_total"), counts, "{}", metric.name);
-            let seconds = metric.kind == MetricKind::Histogram;
+            let seconds = metric.unit == "seconds" && !counts;
             assert_eq!(metric.name.ends_with("_seconds"), seconds, "{}", metric.name);
         }
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
-use super::labels::{AgentResult, CacheResult, CallOutcome, Denial, Dropping, OperatorAction};
+use super::labels::{
+    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
+};
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
 /// Upper bounds of the histograms' buckets, in nanoseconds, and in seconds as the text format
@@ -129,6 +131,10 @@ pub(super) struct ServerSeries {
     pub(super) log_dropped: Counter,
     pub(super) access_log_dropped: Counter,
     pub(super) callers: Arc<CallerMetrics>,
+    /// Seconds until the certificate ends.
+    pub(super) tls_expires: Gauge,
+    /// In the order of [`Handshake::ALL`].
+    pub(super) handshakes: [Counter; Handshake::ALL.len()],
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
     /// In the order of [`AgentResult::ALL`].

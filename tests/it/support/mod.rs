@@ -16,6 +16,8 @@ mod socket;
 mod system;
 mod terminal;
 mod time;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

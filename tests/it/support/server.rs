@@ -115,6 +115,18 @@ impl Server {
         Client::of(&self.address)
     }
 
+    /// Returns a caller that speaks TLS and believes any certificate.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secure_client(&self) -> Client {
+        Client::of(&format!("tls:{}", self.address))
+    }
+
+    /// Returns where callers connect.
+    #[cfg(feature = "tls")]
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Returns a caller of the listener for operators.
     pub(crate) fn admin(&self) -> Client {
         Client::of(&self.admin)

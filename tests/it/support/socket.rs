@@ -13,10 +13,12 @@ use super::CALLER_PATIENCE;
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<super::tls::TlsSocket>),
 }
 
 impl Socket {
-    /// Connects to `127.0.0.1:3000` or `unix:/path`.
+    /// Connects to `127.0.0.1:3000`, `tls:127.0.0.1:3000` or `unix:/path`.
     pub(super) fn connect(address: &str) -> io::Result<Self> {
         if let Some(path) = address.strip_prefix("unix:") {
             let stream = UnixStream::connect(path)?;
@@ -24,11 +26,20 @@ impl Socket {
             stream.set_write_timeout(Some(CALLER_PATIENCE))?;
             return Ok(Self::Unix(stream));
         }
+        #[cfg(feature = "tls")]
+        if let Some(address) = address.strip_prefix("tls:") {
+            return super::tls::TlsSocket::connect(address).map(|it| Self::Tls(Box::new(it)));
+        }
+        Self::connect_tcp(address).map(Self::Tcp)
+    }
+
+    /// Connects to `127.0.0.1:3000`.
+    pub(super) fn connect_tcp(address: &str) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(CALLER_PATIENCE))?;
         stream.set_write_timeout(Some(CALLER_PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
+        Ok(stream)
     }
 
     /// Returns our own address of a TCP connection.
@@ -36,6 +47,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp().local_addr(),
         }
     }
 
@@ -44,6 +57,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => set_socket_recv_buffer_size(stream, 4096),
             Self::Unix(stream) => set_socket_recv_buffer_size(stream, 4096),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => set_socket_recv_buffer_size(stream.tcp(), 4096),
         }
         .expect("a socket has a buffer");
     }
@@ -53,6 +68,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp().shutdown(Shutdown::Write),
         }
         .expect("a socket has two halves");
     }
@@ -63,6 +80,8 @@ impl Read for Socket {
         match self {
             Self::Tcp(stream) => stream.read(bytes),
             Self::Unix(stream) => stream.read(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.read(bytes),
         }
     }
 }
@@ -72,6 +91,8 @@ impl Write for Socket {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
