@@ -228,18 +228,45 @@ fn a_pool_that_cannot_start_is_drained_and_comes_back() {
     balancer.wait_until("it is used again", |it| it.is_up(1));
 }
 
+/// The others are full, so a call that could not be sent to the dead one must wait for them, and not be
+/// tried there again and again.
 #[test]
 fn a_server_that_died_is_left_and_calls_go_elsewhere() {
     let servers = [1, 1].map(server).into();
     let Some(mut balancer) = Balancer::start(servers, &[]) else { return };
     balancer.servers[1].signal("KILL");
     balancer.servers[1].exit_code();
-    for _ in 0..20 {
-        let answer = balancer.client.post("/", "a");
-        assert_eq!(answer.status, 200, "{answer:?}");
-    }
-    balancer.wait_until("HAProxy knows it", |it| it.says(1, "status").starts_with("DOWN"));
-    assert_eq!(balancer.client.post("/", "a").status, 200);
+    let (bad, good) = balancer.under_load(6, "sleep 10 a", || {
+        balancer.wait_until("HAProxy knows it", |it| it.says(1, "status").starts_with("DOWN"));
+        pause(Duration::from_millis(300), "callers that fill the other one");
+    });
+    assert!(bad.is_empty(), "{bad:?}");
+    assert!(good > 10, "{good}");
+}
+
+#[test]
+fn a_call_that_a_dead_server_had_is_told_so_and_never_runs_twice() {
+    let plan = || with_agent("workers = 1").worker("demo-worker --journal seen");
+    let servers = vec![plan().start(), plan().start()];
+    let Some(mut balancer) = Balancer::start(servers, &[]) else { return };
+    let lost = balancer.client.post_later("/", "sleep 60000 lost");
+    let has_it = |it: &Server| it.seen().contains(&"sleep 60000 lost".to_owned());
+    balancer.wait_until("one of them has it", |it| it.servers.iter().any(has_it));
+    // HAProxy's socket is in the directory of the first one, which stays when that is killed.
+    let place = balancer.servers.iter().position(has_it).expect("one has it");
+    balancer.servers[place].signal("KILL");
+    balancer.servers[place].exit_code();
+    assert_eq!(lost.answer().status, 502);
+    assert_eq!(balancer.client.post("/", "next").status, 200);
+    assert!(!has_it(&balancer.servers[1 - place]));
+}
+
+#[test]
+fn balancers_that_share_a_server_get_their_part() {
+    let servers = vec![server(5), server(1)];
+    let Some(balancer) = Balancer::start(servers, &[("share=1", "share=2")]) else { return };
+    balancer.wait_until("it knows its part", |it| it.says(0, "slim") == "2");
+    assert_eq!(balancer.says(1, "slim"), "1", "0 would be no limit");
 }
 
 #[test]

@@ -9,6 +9,7 @@ const FACTS = {
   version: ({ server }) => server.version,
   "listens on": ({ listen }) => listen.join(", "),
   connections: ({ connections }) => count(connections),
+  balancers: ({ agent }) => agent ? (agent.balancers && agent.said) || "none asks" : "",
   cache: ({ cache }) => `${bytes(cache.bytes)} of ${bytes(cache.limit)}, ${count(cache.entries)} answers`,
 };
 
@@ -16,7 +17,11 @@ const facts = Object.entries(FACTS).map(([name, text]) => ({ name, text, value: 
 byId("facts").append(...facts.map(({ name, value }) => make("div", make("dt", name), value)));
 
 export function showBar({ status }) {
-  for (const { text, value } of facts) write(value, text(status));
+  for (const { text, value } of facts) {
+    const fact = text(status);
+    write(value, fact);
+    value.parentElement.hidden = fact === "";
+  }
   showHealth(status);
 }
 

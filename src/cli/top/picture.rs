@@ -124,6 +124,10 @@ fn head(shown: &Moment<'_>, view: &View) -> ScreenLine {
         let entries = count(status.cache.entries as u64);
         facts.push(format!("cache {bytes} of {limit}, {entries} answers"));
     }
+    if let Some(agent) = &status.agent {
+        let said = agent.said.as_deref().filter(|_| agent.balancers > 0);
+        facts.push(format!("balancers: {}", clean(said.unwrap_or("none asks"))));
+    }
     if status.log_dropped > 0 {
         facts.push(format!("{} log lines lost", count(status.log_dropped)));
     }
