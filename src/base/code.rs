@@ -30,6 +30,8 @@ pub enum Code {
     RequestTimeout,
     /// `body_too_large`
     BodyTooLarge,
+    /// See [`Failure::TooManyItems`](super::Failure::TooManyItems).
+    TooManyItems,
     /// `uri_too_long`
     UriTooLong,
     /// `unsupported_media_type`
@@ -68,7 +70,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
@@ -79,6 +81,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::TooManyItems,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
         Self::RateLimited,
@@ -111,6 +114,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::TooManyItems => "too_many_items",
             Self::UriTooLong => "uri_too_long",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::RateLimited => "rate_limited",

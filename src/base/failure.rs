@@ -60,6 +60,11 @@ pub enum Failure {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A batch has more items than its route takes.
+    TooManyItems {
+        /// How many it takes.
+        most: u64,
+    },
     /// The request's target is longer than 65,534 bytes.
     UriTooLong,
     /// The route's parameters cannot be read from a body of this type.
@@ -163,6 +168,7 @@ impl Failure {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RequestTimeout => Code::RequestTimeout,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::TooManyItems { .. } => Code::TooManyItems,
             Self::UriTooLong => Code::UriTooLong,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
             Self::RateLimited { .. } => Code::RateLimited,
@@ -203,6 +209,7 @@ impl Failure {
             Code::MethodNotAllowed => Self::MethodNotAllowed { allow: "GET".into() },
             Code::RequestTimeout => Self::RequestTimeout,
             Code::BodyTooLarge => Self::BodyTooLarge { limit: 16 },
+            Code::TooManyItems => Self::TooManyItems { most: 1000 },
             Code::UriTooLong => Self::UriTooLong,
             Code::UnsupportedMediaType => Self::UnsupportedMediaType { detail: "x".into() },
             Code::RateLimited => Self::RateLimited { rate: "100/1m".parse().ok(), retry_after },

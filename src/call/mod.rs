@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use self::remote::DeskSender;
 pub use self::remote::RemoteGateway;
 use self::share::Runs;
-use crate::base::{Call, Failure, Outcome, Reply, RouteId, Timing, Word};
+use crate::base::{Call, Class, Failure, Outcome, Reply, RouteId, Timing, Word};
 use crate::cache::{Cache, Key, KeyRef, Scope, Stored};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::Pool;
@@ -116,7 +116,10 @@ pub struct Desk {
     pools: Vec<PoolHandle>,
     /// In the order of the configuration.
     routes: Vec<Arc<RouteMetrics>>,
+    /// Of callers.
     runs: RefCell<Runs>,
+    /// Of background work. A caller must not join one, which may wait for long.
+    background_runs: RefCell<Runs>,
     tasks: TaskTracker,
 }
 
@@ -192,12 +195,18 @@ impl Desk {
     /// A desk for these pools and routes, both in the order of the configuration.
     pub fn new(pools: &[Rc<Pool>], routes: Vec<Arc<RouteMetrics>>, tasks: TaskTracker) -> Rc<Self> {
         let pools = pools.iter().map(|pool| PoolHandle::new(Rc::clone(pool))).collect();
-        Rc::new(Self { pools, routes, runs: RefCell::default(), tasks })
+        let (runs, background_runs) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { pools, routes, runs, background_runs, tasks })
     }
 
     fn submit(&self, Request { pool, call, .. }: Request) -> Pending {
         let metrics = self.route(call.route);
         self.pools[pool].submit(call, metrics)
+    }
+
+    /// The runs that a call of this class may join.
+    fn runs_of(&self, class: Class) -> &RefCell<Runs> {
+        if class.is_background() { &self.background_runs } else { &self.runs }
     }
 
     fn tell(&self, pool: usize, word: &Word) -> Result<(), Failure> {
@@ -237,7 +246,7 @@ fn failed(failure: Failure) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Class, Question, Tenant};
+    use crate::base::{Question, Tenant};
 
     /// A nonce is different in each call, and no answer would be found under it.
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::{Answer, CacheUse, Desk, Request, failed};
-use crate::base::{CallId, Failure, Outcome, Reply};
+use crate::base::{CallId, Class, Failure, Outcome, Reply};
 use crate::cache::flight::{Flights, Role, Ticket};
 use crate::cache::{Cache, Key, Stored};
 use crate::pool::pending::Pending;
@@ -41,6 +41,7 @@ struct Waiter<'a> {
     key: Key,
     ticket: Ticket,
     common: Rc<SharedRun>,
+    class: Class,
 }
 
 /// One run, whose task ends when it has landed.
@@ -50,6 +51,7 @@ struct Run {
     key: Key,
     ticket: Ticket,
     ttl: Duration,
+    class: Class,
 }
 
 impl Desk {
@@ -61,23 +63,24 @@ impl Desk {
         key: Key,
         mut request: Request,
     ) -> Answer {
+        let class = request.call.class;
         let caller_deadline = request.call.caller_deadline.take();
         let mut own = Some(request.clone());
         let ttl = request.keep.as_ref().map(|keep| keep.ttl).unwrap_or_default();
         let (landing, landed) = oneshot::channel();
         let (role, ticket, common) =
-            self.runs.borrow_mut().join(key.clone(), landing, Rc::default());
+            self.runs_of(class).borrow_mut().join(key.clone(), landing, Rc::default());
         if role == Role::Leads {
             own = None;
             let pending = self.submit(request);
             common.call.set(pending.call());
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
-            let run = Run { desk, cache, key: key.clone(), ticket, ttl };
+            let run = Run { desk, cache, key: key.clone(), ticket, ttl, class };
             self.tasks.spawn_local(run.land(pending, Rc::clone(&common)));
         } else if let Some(call) = common.call.get() {
             self.pools[request.pool].0.share(call, request.call.tenant);
         }
-        let waiter = Waiter { desk: self, key, ticket, common };
+        let waiter = Waiter { desk: self, key, ticket, common, class };
         let start = Instant::now();
         let landed = match caller_deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), landed).await.ok(),
@@ -125,7 +128,7 @@ impl Run {
         if let Some(stored) = &stored {
             self.cache.put(self.key.clone(), Arc::clone(stored));
         }
-        let waiters = self.desk.runs.borrow_mut().land(&self.key, self.ticket);
+        let waiters = self.desk.runs_of(self.class).borrow_mut().land(&self.key, self.ticket);
         for waiter in waiters {
             // A caller that has just left needs no answer.
             waiter.send(Landed { outcome: outcome.clone(), stored: stored.clone() }).ok();
@@ -135,7 +138,7 @@ impl Run {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if self.desk.runs.borrow_mut().leave(&self.key, self.ticket) {
+        if self.desk.runs_of(self.class).borrow_mut().leave(&self.key, self.ticket) {
             self.common.deserted.notify_one();
         }
     }

@@ -329,6 +329,13 @@ pub struct RouteFile {
     /// only for functions marked `@httpipe.pure`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotent: Option<bool>,
+    /// Most items of one batch request: a body of `application/jsonl` or `application/x-ndjson`, or a JSON array
+    /// where the route takes parameters, of which each item is answered as a request with that body
+    /// would be. The answers come as JSON lines while items end. Items wait until a worker has
+    /// nothing else to do, see `share`. If absent, batches are not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub items: Option<u64>,
     /// The content type of `text`, or of an answer that is passed on as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("default" = "text/plain; charset=utf-8"))]

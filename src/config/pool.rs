@@ -185,6 +185,38 @@ pub struct RuleSettings {
     pub share: u32,
 }
 
+/// All places in workers, in thousandths.
+pub const SHARE_WHOLE: u32 = 1000;
+
+impl RuleSettings {
+    /// How many of these places in workers background work may hold: its share, but one at least, and
+    /// none where there is just one and callers have a part in it.
+    pub fn background_places(share: u32, places: usize) -> usize {
+        if share == 0 || places == 0 || (places == 1 && share < SHARE_WHOLE) {
+            return 0;
+        }
+        (places.saturating_mul(share as usize) / SHARE_WHOLE as usize).max(1)
+    }
+}
+
+impl PoolSettings {
+    /// How many places in workers background work may hold while all workers serve.
+    pub fn background_most(&self) -> usize {
+        let places = self.rules.workers_most.saturating_mul(self.places_each());
+        RuleSettings::background_places(self.rules.share, places)
+    }
+
+    /// How many calls a worker works on at once.
+    pub fn places_each(&self) -> usize {
+        match self.rules.in_flight {
+            InFlight::Fixed(calls) if self.program.wire.matching != Matching::Order => {
+                calls as usize
+            }
+            InFlight::Fixed(_) | InFlight::Auto => 1,
+        }
+    }
+}
+
 /// Calls in one worker at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlight {
@@ -373,7 +405,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 33] = [
+    const CHANGES: [(&str, &str, &str); 34] = [
         ("command", "[\"cat\", \"-\"]", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
@@ -401,6 +433,7 @@ mod tests {
         ("tty", "true", ""),
         ("watch", "[\"*.py\"]", ""),
         ("recycle", "{ calls = 3 }", ""),
+        ("share", "1", ""),
         ("stream", "\"more\"", ""),
         ("stream_buffer", "\"1KiB\"", "stream = \"more\""),
         ("cancel", "'{\"cancel\": {id}}'", "matching = \"json-id\""),
@@ -410,7 +443,7 @@ mod tests {
     ];
 
     /// Of these, the keys whose change keeps the workers.
-    const RULES: [&str; 11] = [
+    const RULES: [&str; 12] = [
         "workers",
         "in_flight",
         "timeout",
@@ -422,6 +455,7 @@ mod tests {
         "start_timeout",
         "stop_grace",
         "recycle",
+        "share",
     ];
 
     fn pool(keys: &str) -> PoolSettings {

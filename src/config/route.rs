@@ -82,6 +82,8 @@ pub struct CallSettings {
     pub idempotent: bool,
     /// The content type of an answer that is passed on as it is.
     pub content_type: ContentType,
+    /// Most items of a batch request; `None`: it takes none.
+    pub items: Option<u64>,
 }
 
 impl CallSettings {

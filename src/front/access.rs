@@ -92,7 +92,21 @@ impl Default for RequestIds {
 impl Account<'_> {
     /// Writes the line of a request. `call` is what its call cost, if there was one.
     pub fn write(&self, log: &AccessLog, call: Option<Timing>, failure: Option<&Failure>) {
-        log.write(&AccessLine {
+        log.write(&self.line(call, failure));
+    }
+
+    /// Writes the line of a batch: how many items were told of, and how many of them failed.
+    pub fn write_batch(
+        &self,
+        log: &AccessLog,
+        (items, failed): (u64, u64),
+        failure: Option<&Failure>,
+    ) {
+        log.write(&AccessLine { items: Some((items, failed)), ..self.line(None, failure) });
+    }
+
+    fn line<'a>(&'a self, call: Option<Timing>, failure: Option<&'a Failure>) -> AccessLine<'a> {
+        AccessLine {
             method: capped(self.method, METHOD_MAX),
             path: capped(self.path, PATH_MAX),
             status: self.status,
@@ -108,7 +122,8 @@ impl Account<'_> {
             address: self.sender.visitor.and_then(|visitor| visitor.address),
             request_id: self.request_id,
             code: failure.map(|failure| failure.code().as_str()),
-        });
+            items: None,
+        }
     }
 }
 

@@ -52,10 +52,11 @@ impl BodyLimits {
     }
 }
 
-/// Reads a whole body. If the header is reason enough to refuse it, nothing is read, so a caller
+/// Reads a whole body, whose `first` bytes were read before. If the header is reason enough to refuse it, nothing is read, so a caller
 /// that expects `100 Continue` is refused before it sends the body.
 pub(super) async fn read<B: Body<Data = Bytes>>(
     body: Pin<&mut B>,
+    first: Bytes,
     headers: &HeaderMap,
     limits: BodyLimits,
     memory: &Arc<Memory>,
@@ -64,7 +65,30 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
     if declared_length(headers).is_some_and(|length| length > limits.bytes) {
         return Err(Failure::BodyTooLarge { limit: limits.bytes });
     }
-    let reading = read_to_end(body, limits.bytes, memory.reservation());
+    let reading = read_to_end(body, first, limits.bytes, memory.reservation());
+    in_time(limits, reading).await
+}
+
+/// Reads a body up to the first piece that is more than white space.
+pub(super) async fn read_beginning<B: Body<Data = Bytes>>(
+    mut body: Pin<&mut B>,
+    limits: BodyLimits,
+) -> Result<Bytes, Failure> {
+    let reading = async {
+        while let Some(data) = piece(&mut body).await? {
+            if !data.trim_ascii().is_empty() {
+                return Ok(data);
+            }
+        }
+        Ok(Bytes::new())
+    };
+    in_time(limits, reading).await
+}
+
+async fn in_time<T>(
+    limits: BodyLimits,
+    reading: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout_at(limits.until.into(), reading).await {
         Ok(read) => read,
         Err(_) => Err(match limits.too_late {
@@ -74,8 +98,24 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
     }
 }
 
+/// Returns the next piece of a body; `None` after the last.
+pub(super) async fn piece<B: Body<Data = Bytes>>(
+    body: &mut Pin<&mut B>,
+) -> Result<Option<Bytes>, Failure> {
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let broken =
+            |_| Failure::BadRequest { detail: "the body is incomplete or malformed".into() };
+        // Trailers are not part of a question.
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
 async fn read_to_end<B: Body<Data = Bytes>>(
     mut body: Pin<&mut B>,
+    mut first: Bytes,
     limit: u64,
     mut reservation: Reservation,
 ) -> Result<Bytes, Failure> {
@@ -83,13 +123,8 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     let mut hold = |bytes: usize| reservation.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     // Most bodies come in one piece, which then is not copied.
-    let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        let broken =
-            |_| Failure::BadRequest { detail: "the body is incomplete or malformed".into() };
-        // Trailers are not part of a question.
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+    while let Some(data) = piece(&mut body).await? {
         let so_far = first.len().max(all.len());
         if (so_far + data.len()) as u64 > limit {
             return Err(Failure::BodyTooLarge { limit });

@@ -24,6 +24,7 @@ fn counted_as_call(code: Code) -> &'static str {
         | Code::RateLimited
         | Code::TooManyCalls
         | Code::HeadersTooLarge
+        | Code::TooManyItems
         | Code::Busy => "no",
         Code::BadRequest | Code::BodyTooLarge | Code::Internal | Code::Draining | Code::Timeout => {
             "if it became a call"

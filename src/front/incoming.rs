@@ -20,7 +20,10 @@ use crate::sync::memory::Memory;
 pub(super) struct Incoming<'a, B> {
     /// Its head.
     pub(super) head: &'a Parts,
-    body: Pin<&'a mut B>,
+    /// `None` once another one reads it.
+    body: Option<B>,
+    /// What was read of the body to see what it is.
+    first: Bytes,
     read_whole: bool,
     received: Instant,
     /// The session that begins with this request.
@@ -43,11 +46,17 @@ pub(super) struct Matched<'a> {
     pub(super) new_session: &'a RefCell<Option<String>>,
 }
 
-impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
+impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
     /// A request whose head ended at `received`.
-    pub(super) fn new(head: &'a Parts, body: Pin<&'a mut B>, received: Instant) -> Self {
+    pub(super) fn new(head: &'a Parts, body: B, received: Instant) -> Self {
         let read_whole = body.is_end_stream();
-        Self { head, body, read_whole, received, new_session: RefCell::default() }
+        let (body, first) = (Some(body), Bytes::new());
+        Self { head, body, first, read_whole, received, new_session: RefCell::default() }
+    }
+
+    /// Returns when its head ended.
+    pub(super) fn received(&self) -> Instant {
+        self.received
     }
 
     /// Returns when the caller stops waiting; `None`: the caller set no limit.
@@ -62,13 +71,44 @@ impl<'a, B: Body<Data = Bytes>> Incoming<'a, B> {
         memory: &Arc<Memory>,
         caller_deadline: Option<Instant>,
     ) -> Result<Bytes, Failure> {
-        if self.read_whole {
-            return Ok(Bytes::new());
-        }
+        let first = std::mem::take(&mut self.first);
+        let Some(body) = self.body.as_mut().filter(|_| !self.read_whole) else { return Ok(first) };
         let limits = body::BodyLimits::new(limits, self.received, caller_deadline);
-        let bytes = body::read(self.body.as_mut(), &self.head.headers, limits, memory).await?;
+        let (body, headers) = (Pin::new(body), &self.head.headers);
+        let bytes = body::read(body, first, headers, limits, memory).await?;
         self.read_whole = true;
         Ok(bytes)
+    }
+
+    /// Returns true if the head says that the body has at most so many bytes.
+    pub(super) fn announces_at_most(&self, most: u64) -> bool {
+        request::declared_length(&self.head.headers).is_some_and(|length| length <= most)
+    }
+
+    /// Returns the first byte of the body that is no white space. What is read for it can be read
+    /// again: a body that announces its length and is not too long is read whole.
+    pub(super) async fn peek(
+        &mut self,
+        limits: &LimitSettings,
+        memory: &Arc<Memory>,
+        caller_deadline: Option<Instant>,
+    ) -> Result<Option<u8>, Failure> {
+        if self.announces_at_most(limits.body.0) {
+            self.first = self.read(limits, memory, caller_deadline).await?;
+        } else if let Some(body) = self.body.as_mut().filter(|_| !self.read_whole) {
+            request::check_encoding(&self.head.headers)?;
+            let limits = body::BodyLimits::new(limits, self.received, caller_deadline);
+            self.first = body::read_beginning(Pin::new(body), limits).await?;
+        }
+        Ok(self.first.iter().find(|byte| !byte.is_ascii_whitespace()).copied())
+    }
+
+    /// Takes the body away: what was read of it, and the rest; `None`: that is all of it.
+    pub(super) fn take(&mut self) -> Result<(Bytes, Option<B>), Failure> {
+        request::check_encoding(&self.head.headers)?;
+        let body = self.body.take().filter(|_| !self.read_whole);
+        self.read_whole = true;
+        Ok((std::mem::take(&mut self.first), body))
     }
 
     /// Returns true if nothing of the request is left unread.

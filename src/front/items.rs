@@ -103,6 +103,30 @@ impl Items {
     }
 }
 
+/// Returns the only parameter that the body of a request can have, if there is just one: an item that
+/// is no object is its value.
+pub(super) fn value_key<'a>(route: &'a RouteSettings, call: &'a CallSettings) -> Option<&'a str> {
+    let in_path = |at: usize| route.parameters.get(at).is_some_and(|it| it.in_path);
+    match &call.send {
+        SendShape::Function(function) if function.raw.is_none() => {
+            let declared = function.declared.iter().enumerate();
+            let fixed = |it: usize| declared.clone().any(|(at, other)| *other == it && in_path(at));
+            let free = function.arguments.iter().enumerate().filter(|(at, _)| !fixed(*at));
+            only(free.map(|(_, argument)| &*argument.name))
+        }
+        send if question::uses_body(send) => None,
+        SendShape::Function(_) | SendShape::Http => None,
+        SendShape::Json | SendShape::Template(_) => {
+            only(route.parameters.iter().filter(|it| !it.in_path).map(|it| &*it.key))
+        }
+    }
+}
+
+fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.next().is_none().then_some(first)
+}
+
 /// Returns a form with one value.
 fn form_of(key: &str, value: &[u8]) -> Bytes {
     let [key, value] = [key.as_bytes(), value].map(|text| percent_encode(text, NON_ALPHANUMERIC));

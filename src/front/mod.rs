@@ -19,6 +19,7 @@ pub mod sample;
 pub mod sender;
 pub mod words;
 
+mod batch;
 mod body;
 mod converse;
 mod cors;
@@ -29,13 +30,12 @@ mod heading;
 mod incoming;
 mod maker;
 mod open;
+mod panics;
 mod said;
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::cell::RefCell;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -51,6 +51,7 @@ use self::ending::FrontEnding;
 use self::heading::{AllHeadings, Headings};
 use self::incoming::{Incoming, Matched};
 use self::open::Open;
+use self::panics::unless_panic;
 pub use self::response::FrontBody;
 use self::response::Manner;
 use self::routes::{Found, RouteTable};
@@ -180,15 +181,15 @@ impl Front {
     /// Answers one request of this caller, whose head ended at `received`. Never fails: what goes
     /// wrong becomes a response.
     pub async fn handle<B, C>(
-        &self,
+        self: &Arc<Self>,
         calls: &C,
         request: Request<B>,
         caller: &Caller,
         received: Instant,
     ) -> Response<FrontBody>
     where
-        B: hyper::body::Body<Data = Bytes>,
-        C: Calls,
+        B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
+        C: Calls + Clone + 'static,
     {
         let (head, body) = request.into_parts();
         let own_id = request::own_request_id(&head.headers);
@@ -201,7 +202,6 @@ impl Front {
         };
         let sender = RequestSender { caller, visitor: visitor.as_ref() };
         let draining = self.ending.is_draining();
-        let body = pin!(body);
         let mut incoming = Incoming::new(&head, body, received);
         let sound = conformance::check(&head);
         let said = if let Some(failure) = refused {
@@ -213,7 +213,7 @@ impl Front {
         } else {
             let mut open =
                 Open { front: self, head: &head, sender, request_id, received, is_answered: false };
-            let answering = pin!(self.answer(calls, &mut incoming, sender));
+            let answering = pin!(self.answer(calls, &mut incoming, (sender, request_id)));
             let said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
@@ -269,14 +269,14 @@ impl Front {
     }
 
     async fn answer<B, C>(
-        &self,
+        self: &Arc<Self>,
         calls: &C,
         incoming: &mut Incoming<'_, B>,
-        sender: RequestSender<'_>,
+        (sender, request_id): (RequestSender<'_>, &str),
     ) -> Said
     where
-        B: hyper::body::Body<Data = Bytes>,
-        C: Calls,
+        B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
+        C: Calls + Clone + 'static,
     {
         let head = incoming.head;
         let found = self.table.find(head.method.as_str(), head.uri.path());
@@ -303,6 +303,13 @@ impl Front {
         };
         let route = &self.routes[index].settings;
         let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
+        if call.items.is_some() {
+            match self.batch(calls, incoming, index, (sender, request_id)).await {
+                Ok(Some(batch)) => return Said::Items(index, RefCell::new(Some(batch))),
+                Ok(None) => {}
+                Err(failure) => return Said::Failure(Some(index), failure),
+            }
+        }
         let memory = self.memory_of(sender);
         let read = self.read(route, call, incoming, memory).await;
         let (bytes, caller_deadline) = match read {
@@ -385,7 +392,7 @@ impl Front {
     }
 
     /// Reads the body, if the route uses it, and when the caller stops waiting.
-    async fn read<B: hyper::body::Body<Data = Bytes>>(
+    async fn read<B: hyper::body::Body<Data = Bytes> + Unpin>(
         &self,
         route: &RouteSettings,
         call: &CallSettings,
@@ -430,6 +437,9 @@ impl Front {
             Said::Batch(index, replies, timing) => {
                 (Some(&self.routes[*index]), response::of_batch(replies, *timing, manner))
             }
+            Said::Items(index, batch) => {
+                (Some(&self.routes[*index]), response::of_items(batch, manner))
+            }
             Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
             Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
             Said::Failure(index, failure) => {
@@ -454,7 +464,7 @@ impl Front {
         if let Said::Answer(_, Answer { cache: Some(cache), .. }) = said {
             metrics.cache(result_of(cache));
         }
-        if self.access.is_on() {
+        if self.access.is_on() && said.has_ended() {
             let label = route.map_or("none", |served| &served.settings.label);
             let account = Account {
                 method: head.method.as_str(),
@@ -479,18 +489,6 @@ fn result_of(cache: &CacheUse) -> CacheResult {
         CacheUse::Miss(_) => CacheResult::Miss,
         CacheUse::Collapsed(_) => CacheResult::Collapsed,
     }
-}
-
-/// Returns the output of a future, or `None` if it panics: one request must never end others.
-async fn unless_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        match polled {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }
 
 #[cfg(test)]

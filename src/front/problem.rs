@@ -104,7 +104,7 @@ pub(super) fn status_of(code: Code) -> u16 {
         Code::NoRoute => 404,
         Code::MethodNotAllowed => 405,
         Code::RequestTimeout => 408,
-        Code::BodyTooLarge => 413,
+        Code::BodyTooLarge | Code::TooManyItems => 413,
         Code::UriTooLong => 414,
         Code::UnsupportedMediaType => 415,
         Code::ProgramError | Code::Poisonous => 422,
@@ -143,6 +143,9 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::RequestTimeout => "the request did not arrive in time".into(),
         Failure::BodyTooLarge { limit } => {
             format!("the request is larger than the limit of {limit} bytes").into()
+        }
+        Failure::TooManyItems { most } => {
+            format!("a batch may have {most} items; send the rest in another request").into()
         }
         Failure::RateLimited { rate, retry_after } => {
             let wait = whole_seconds(*retry_after);

@@ -2,6 +2,7 @@
 //!
 //! Pure: the time is an argument.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -12,6 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::batch::lines::BatchBody;
 use super::docs::{Docs, ShownBody};
 use super::header_text::HeaderText;
 use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
@@ -27,10 +29,11 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
 
 /// The body of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum FrontBody {
     /// Nothing is left to send.
     Empty,
@@ -38,6 +41,8 @@ pub enum FrontBody {
     Full(Bytes),
     /// The body comes in parts.
     Parts(PartsBody),
+    /// The outcomes of many items, as they end.
+    Batch(BatchBody),
 }
 
 impl FrontBody {
@@ -48,7 +53,7 @@ impl FrontBody {
     /// Returns what is left of a body that does not come in parts.
     pub(super) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Empty | Self::Parts(_) => Bytes::new(),
+            Self::Empty | Self::Parts(_) | Self::Batch(_) => Bytes::new(),
             Self::Full(bytes) => bytes,
         }
     }
@@ -56,7 +61,7 @@ impl FrontBody {
     /// Returns how many bytes are still to be sent; 0 if that is not known.
     pub fn length(&self) -> u64 {
         match self {
-            Self::Empty | Self::Parts(_) => 0,
+            Self::Empty | Self::Parts(_) | Self::Batch(_) => 0,
             Self::Full(bytes) => bytes.len() as u64,
         }
     }
@@ -70,23 +75,30 @@ impl Body for FrontBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if let Self::Parts(parts) = &mut *self {
-            let next = std::task::ready!(Pin::new(parts).poll_next(context));
-            return Poll::Ready(next.map(|part| part.map(Frame::data)));
+        match &mut *self {
+            Self::Parts(parts) => {
+                let next = std::task::ready!(Pin::new(parts).poll_next(context));
+                return Poll::Ready(next.map(|part| part.map(Frame::data)));
+            }
+            Self::Batch(batch) => {
+                let next = std::task::ready!(batch.poll_next(context));
+                return Poll::Ready(next.map(|lines| Ok(Frame::data(lines))));
+            }
+            Self::Empty | Self::Full(_) => {}
         }
         Poll::Ready(match std::mem::replace(&mut *self, Self::Empty) {
-            Self::Empty | Self::Parts(_) => None,
+            Self::Empty | Self::Parts(_) | Self::Batch(_) => None,
             Self::Full(bytes) => Some(Ok(Frame::data(bytes))),
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        *self == Self::Empty
+        matches!(self, Self::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Parts(_) => SizeHint::new(),
+            Self::Parts(_) | Self::Batch(_) => SizeHint::new(),
             Self::Empty | Self::Full(_) => SizeHint::with_exact(self.length()),
         }
     }
@@ -139,6 +151,23 @@ pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     finish(response, timing, manner)
+}
+
+/// The response to many items, whose outcomes follow as they end.
+pub(super) fn of_items(
+    batch: &RefCell<Option<BatchBody>>,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    let batch = batch.take().expect("a response is made once");
+    let is_unordered = batch.is_unordered;
+    let mut response = begun(common(), Bytes::new());
+    *response.body_mut() = FrontBody::Batch(batch);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
+    if is_unordered {
+        headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("unordered"));
+    }
+    finish(response, Timing::default(), manner)
 }
 
 /// The response to a message that was passed on and has no answer.

@@ -1,9 +1,11 @@
 //! What a request is answered with, before it is a response.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::batch::lines::BatchBody;
 use super::docs::ShownBody;
 use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
@@ -18,6 +20,8 @@ pub(super) enum Said {
     Answer(usize, Answer),
     /// The answers to a batch.
     Batch(usize, Bytes, Timing),
+    /// The outcomes of many items follow as they end.
+    Items(usize, RefCell<Option<BatchBody>>),
     /// Passed on; there is no answer.
     Accepted(usize),
     /// What can be asked.
@@ -52,6 +56,7 @@ impl Said {
             },
             Self::Options(..)
             | Self::Text(_)
+            | Self::Items(..)
             | Self::Accepted(_)
             | Self::Docs(_)
             | Self::Failure(..) => {}
@@ -69,6 +74,11 @@ impl Said {
         }
     }
 
+    /// Returns true if all is known that the log says of the request. A batch has its line at its end.
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(self, Self::Items(..))
+    }
+
     /// Returns the route of the request, if it has one.
     pub(super) fn route(&self) -> Option<usize> {
         match self {
@@ -77,6 +87,7 @@ impl Said {
             Self::Text(index)
             | Self::Answer(index, _)
             | Self::Batch(index, ..)
+            | Self::Items(index, _)
             | Self::Accepted(index) => Some(*index),
         }
     }
@@ -88,6 +99,7 @@ impl Said {
             Self::Options(..)
             | Self::Text(_)
             | Self::Batch(..)
+            | Self::Items(..)
             | Self::Accepted(_)
             | Self::Docs(_) => None,
         }

@@ -42,6 +42,7 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
         cache: None,
         idempotent: true,
         content_type: ContentType::default(),
+        items: None,
     }
 }
 

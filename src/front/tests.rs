@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
@@ -30,14 +31,15 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
     route
 }
 
-fn front(routes: Vec<RouteSettings>) -> Front {
-    Front::new(&config(routes), &Metrics::new(), AccessLog::off(), Memory::new(256 << 20))
+fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
+    let memory = Memory::new(256 << 20);
+    Arc::new(Front::new(&config(routes), &Metrics::new(), AccessLog::off(), memory))
 }
 
 /// Answers calls with the questions themselves, and remembers them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Echo {
-    asked: RefCell<Vec<Asking>>,
+    asked: Rc<RefCell<Vec<Asking>>>,
     /// Given instead of the echo.
     told: Option<Answer>,
     panics: bool,
@@ -84,7 +86,7 @@ impl Told {
 }
 
 async fn ask_with(
-    front: &Front,
+    front: &Arc<Front>,
     calls: &Echo,
     text: &str,
     fields: &[(&'static str, &str)],
@@ -101,7 +103,7 @@ async fn ask_with(
     let body = match body {
         FrontBody::Empty => Bytes::new(),
         FrontBody::Full(bytes) => bytes,
-        FrontBody::Parts(_) => panic!("these answers come whole"),
+        FrontBody::Parts(_) | FrontBody::Batch(_) => panic!("these answers come whole"),
     };
     Told {
         status: head.status.as_u16(),
@@ -110,11 +112,11 @@ async fn ask_with(
     }
 }
 
-async fn ask(front: &Front, calls: &Echo, text: &str) -> Told {
+async fn ask(front: &Arc<Front>, calls: &Echo, text: &str) -> Told {
     ask_with(front, calls, text, &[], Pieces::of(&[])).await
 }
 
-fn fib() -> Front {
+fn fib() -> Arc<Front> {
     front(vec![
         calling("GET /fib", &[("num", int())], "fib {num}"),
         calling("POST /", &[], "{body}"),
@@ -392,7 +394,8 @@ async fn a_program_may_choose_status_and_headers() {
 async fn every_request_is_counted_under_its_route() {
     let metrics = Metrics::new();
     let routes = vec![cached(calling("GET /fib", &[("num", int())], "{num}"))];
-    let front = Front::new(&config(routes), &metrics, AccessLog::off(), Memory::new(256 << 20));
+    let memory = Memory::new(256 << 20);
+    let front = Arc::new(Front::new(&config(routes), &metrics, AccessLog::off(), memory));
     let cache = Some(CacheUse::Collapsed(None));
     let told = Answer { result: Err(Failure::Poisonous), timing: Timing::default(), cache };
     let calls = Echo { told: Some(told), ..Echo::default() };

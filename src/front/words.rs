@@ -56,6 +56,12 @@ const TOO_MANY_CALLS: (&str, &str) = (
 const URI_TOO_LONG: (&str, &str) =
     ("The target is longer than 65,534 bytes", "Send less, or in the body");
 
+/// The words for `too_many_items`.
+const TOO_MANY_ITEMS: (&str, &str) = (
+    "A batch has more items than `items` of its route; those before have their own outcomes",
+    "Send the rest in another request",
+);
+
 /// The words for `bad_answer`.
 const BAD_ANSWER: (&str, &str) = (
     "The program wrote something that is not an answer of the configured shape",
@@ -115,6 +121,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
             "The body is longer than `limits.body`, or the question longer than `message_max`",
             "Send less",
         ),
+        Code::TooManyItems => TOO_MANY_ITEMS,
         Code::UriTooLong => URI_TOO_LONG,
         Code::UnsupportedMediaType => (
             "The body is compressed, or the parameters of the route cannot be read from a body of \

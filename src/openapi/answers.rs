@@ -88,6 +88,25 @@ pub(super) fn of_function(call: &CallSettings, returns: Option<Value>, streams: 
     response("The result", &content.into(), is_kept)
 }
 
+/// Adds the outcomes of many items, one a line.
+pub(super) fn add_outcomes(responses: &mut Map<String, Value>) {
+    let outcome = json!({
+        "type": "object",
+        "description": "What became of one item; the last line of a batch that ended before its \
+                        time has `problem` alone",
+        "properties": {
+            "index": { "type": "integer", "minimum": 0 },
+            "status": { "type": "integer" },
+            "body": {},
+            "body_base64": { "type": "string" },
+            "problem": { "type": "object" },
+        },
+    });
+    if let Some(content) = responses["200"]["content"].as_object_mut() {
+        content.insert(JSON_LINES.to_owned(), lines(&outcome));
+    }
+}
+
 /// Returns the answer to a caller who has the kept answer already.
 pub(super) fn not_modified() -> Value {
     json!({

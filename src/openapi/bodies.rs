@@ -58,6 +58,14 @@ pub(super) fn of_json_rpc(wire: &WireSettings) -> Value {
     json!({ "required": true, "content": { JSON: media } })
 }
 
+/// Adds to the body of a route that it takes many items: an array, or a line each.
+pub(super) fn add_items(body: &mut Value, most: u64) {
+    let Some(content) = body["content"].as_object_mut() else { return };
+    let text = format!("Up to {most} items, a JSON document a line; each is answered in a line");
+    let lines = json!({ "schema": { "type": "string", "description": text } });
+    content.insert("application/jsonl".to_owned(), lines);
+}
+
 /// Returns the schema of one message. `strictly`: what has no `method` is none.
 pub(super) fn message_schema(strictly: bool) -> Value {
     let mut schema = object(json!({

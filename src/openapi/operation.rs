@@ -106,7 +106,7 @@ impl Operation<'_> {
         ];
         let reports = wire.error.is_some() || wire.error_is_stderr;
         let ways = Ways::of_program(&also, reports.then_some(wire.error_status));
-        add(operation, parameters, body);
+        add(operation, parameters, with_items(body, call, &mut responses));
         add_not_modified(call, self.method, &mut responses);
         // A program that writes its own responses may do so for every status.
         if wire.reply != ReplyShape::Http {
@@ -138,6 +138,7 @@ impl Operation<'_> {
         let mut responses = object(json!({ "200": answer }));
         add_not_modified(call, self.method, &mut responses);
         let ways = Ways::of_function(body.is_some());
+        let body = with_items(body, call, &mut responses);
         shared.failures.add(&ways, &mut responses);
         add(operation, parameters, body);
         operation.insert("responses".to_owned(), responses.into());
@@ -268,6 +269,19 @@ fn add(operation: &mut Map<String, Value>, parameters: Vec<Value>, body: Option<
         operation.insert("parameters".to_owned(), parameters.into());
     }
     operation.extend(body.map(|body| ("requestBody".to_owned(), body)));
+}
+
+/// Adds to body and answers that a request may have many items.
+fn with_items(
+    body: Option<Value>,
+    call: &CallSettings,
+    responses: &mut Map<String, Value>,
+) -> Option<Value> {
+    let Some(most) = call.items else { return body };
+    let mut body = body.unwrap_or_else(|| json!({ "content": {} }));
+    bodies::add_items(&mut body, most);
+    answers::add_outcomes(responses);
+    Some(body)
 }
 
 /// Adds what a caller may want to know before asking twice.

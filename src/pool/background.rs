@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::rules::{Rules, SHARE_WHOLE};
+use super::rules::Rules;
 use crate::base::WorkerId;
 use crate::config::InFlight;
+use crate::config::pool::RuleSettings;
 
 /// How long background work waits for a worker that nobody else needs.
 pub(super) const WAIT_MOST: Duration = Duration::from_secs(30);
@@ -42,10 +43,6 @@ impl Rules {
     /// How many places in workers background work may hold while so many workers serve.
     pub(super) fn background_most(&self, serving: usize) -> usize {
         let places = serving.min(self.most).saturating_mul(self.places_each());
-        let share = self.share as usize;
-        if share == 0 || places == 0 || (places == 1 && self.share < SHARE_WHOLE) {
-            return 0;
-        }
-        (places.saturating_mul(share) / SHARE_WHOLE as usize).max(1)
+        RuleSettings::background_places(self.share, places)
     }
 }

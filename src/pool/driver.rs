@@ -421,6 +421,9 @@ impl Pool {
         };
         self.note_ended(&ended, outcome);
         let Ended { payload: entry, timing, .. } = ended;
+        if entry.terms.is_some() {
+            self.lifecycle.note_no_calls();
+        }
         entry.route.call(outcome);
         self.metrics.queued_for(timing.queue);
         if timing.work > Duration::ZERO {

@@ -218,6 +218,7 @@ impl Pool {
 
     /// A background call whose worker was lost waits again.
     pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32) {
+        self.lifecycle.note_no_calls();
         let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
             return entry.refuse(Failure::Draining);
         };
@@ -271,6 +272,11 @@ impl Pool {
             end(waiting, Failure::Draining);
         }
         self.background_changed();
+    }
+
+    /// Waits until no background work runs.
+    pub async fn wait_background(&self) {
+        self.lifecycle.wait_calls(|| self.state.borrow().runs_background()).await;
     }
 
     /// Notes that the caller of a background call has left.

@@ -55,6 +55,11 @@ impl Lifecycle {
         wait(&self.became_unused, || self.users.get() == 0 && !has_calls()).await;
     }
 
+    /// Waits until `has_calls` is false.
+    pub(super) async fn wait_calls(&self, has_calls: impl Fn() -> bool) {
+        wait(&self.became_unused, || !has_calls()).await;
+    }
+
     pub(super) fn stream_begins(&self) {
         self.streams.update(|streams| streams + 1);
     }

@@ -12,9 +12,6 @@ use crate::config::{InFlight, Matching, PoolSettings};
 /// a pipe.
 pub(super) const TAKEN_BACK_MOST: usize = 4000;
 
-/// All places in workers, in thousandths.
-pub(super) const SHARE_WHOLE: u32 = 1000;
-
 /// A time that never passes.
 const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 

@@ -164,6 +164,11 @@ impl<P> State<P> {
         self.rules.background_most(serving)
     }
 
+    /// Returns true if a worker holds background work.
+    pub fn runs_background(&self) -> bool {
+        self.background_running() > 0
+    }
+
     fn background_running(&self) -> usize {
         let held = self.crew.iter().flat_map(|book| &book.held);
         held.filter(|held| held.is_background()).count()

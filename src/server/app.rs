@@ -205,10 +205,13 @@ impl Server {
         self.current().front.ending.part();
     }
 
-    /// Refuses new requests from now on.
+    /// Refuses new requests, and begins no background work, from now on.
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.current().front.ending.drain();
+        for pool in self.living() {
+            pool.close_background();
+        }
     }
 
     /// How long accepted calls may take to finish once the server stops.

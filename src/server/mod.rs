@@ -264,6 +264,7 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, has_othe
         // come, perhaps from a pool of an earlier generation.
         for pool in server.living() {
             pool.wait_streams().await;
+            pool.wait_background().await;
         }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {

@@ -11,6 +11,7 @@ mod attacks;
 mod backoff;
 mod bad_answers;
 mod bad_starts;
+mod batches;
 mod browser;
 mod cache;
 mod clock;

@@ -12,6 +12,7 @@ mod cors;
 mod docs;
 mod function;
 mod hosts;
+mod items;
 mod parameter;
 mod pool;
 mod python;

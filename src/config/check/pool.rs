@@ -18,8 +18,8 @@ use crate::config::findings::Findings;
 use crate::config::framing::{Framing, Framings, Matching};
 use crate::config::pool::{
     Greeting, Import, InFlight, LaunchSettings, PoolSettings, Probe, ProgramSettings,
-    PythonSettings, QueueSettings, RecycleSettings, ReplyShape, RuleSettings, StartSettings,
-    WireSettings,
+    PythonSettings, QueueSettings, RecycleSettings, ReplyShape, RuleSettings, SHARE_WHOLE,
+    StartSettings, WireSettings,
 };
 use crate::config::problem::Place;
 use crate::config::scalar::{InFlightText, Time, inline_table};
@@ -209,7 +209,7 @@ fn rules(
         start_timeout: findings.positive_time(&path.key("start_timeout"), file.start_timeout),
         stop_grace: file.stop_grace.0,
         recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
-        share: 500,
+        share: share(findings, &path.key("share"), file.share),
     }
 }
 
@@ -224,6 +224,17 @@ fn workers(
         findings.refuse(&path.key("workers"), message, hint);
         (1, 1)
     })
+}
+
+/// Returns a part of the whole in thousandths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
+fn share(findings: &mut Findings<'_>, path: &KeyPath, share: f64) -> u32 {
+    if !(0.0..=1.0).contains(&share) {
+        let message = format!("a share of {share} is not a part of the workers");
+        findings.refuse(path, message, "write a number from 0 to 1, such as `share = 0.5`");
+        return 0;
+    }
+    (share * f64::from(SHARE_WHOLE)).round() as u32
 }
 
 fn in_flight(file: &PoolFile, repeats: bool) -> InFlight {

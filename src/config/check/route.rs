@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cors::cors;
 use super::function;
+use super::items::no_items;
 use super::parameter::parameters;
 use super::shadows::Shadows;
 use crate::base::RouteId;
@@ -154,6 +155,7 @@ fn add_derived(
                 cache: None,
                 idempotent,
                 content_type: bytes(),
+                items: None,
             }),
         });
     }
@@ -222,14 +224,18 @@ impl RouteCheck<'_, '_> {
             let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
             self.cache(idempotent, streams.then_some("a pool that has `stream`"));
         }
-        let call = CallSettings {
+        let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
+        let mut call = CallSettings {
             pool: pool?,
             send: send?,
             cache: self.route.cache.map(|time| time.0),
             idempotent,
             content_type,
+            items: None,
         };
-        Some((parameters?, RouteAction::Call(call)))
+        let parameters = parameters?;
+        call.items = self.items(text?, &parameters, &call, streams);
+        Some((parameters, RouteAction::Call(call)))
     }
 
     /// What the pool serves, if these are functions.
@@ -252,14 +258,32 @@ impl RouteCheck<'_, '_> {
         let idempotent = self.route.idempotent.unwrap_or(calling.function.pure);
         let streams = calling.function.kind.streams();
         self.cache(idempotent, streams.then_some("a function that yields parts"));
-        let call = CallSettings {
+        let mut call = CallSettings {
             pool,
             send: SendShape::Function(Arc::new(calling.call)),
             cache: self.route.cache.map(|time| time.0),
             idempotent,
             content_type,
+            items: None,
         };
+        call.items = self.items(text, &calling.parameters, &call, streams);
         Some((calling.parameters, RouteAction::Call(call)))
+    }
+
+    /// Most items of a batch, if one can be sent here.
+    fn items(
+        &mut self,
+        text: &RouteText,
+        parameters: &[Parameter],
+        call: &CallSettings,
+        streams: bool,
+    ) -> Option<u64> {
+        let most = self.route.items?;
+        let settings = self.pools[call.pool].as_ref()?;
+        if let Some((message, hint)) = no_items(text, parameters, call, (settings, streams)) {
+            self.findings.refuse(&self.path.key("items"), message, hint);
+        }
+        Some(most)
     }
 
     /// Its own `cors`, or that of the top.
@@ -278,6 +302,7 @@ impl RouteCheck<'_, '_> {
             ("cache", route.cache.is_some()),
             ("idempotent", route.idempotent.is_some()),
             ("function", route.function.is_some()),
+            ("items", route.items.is_some()),
         ];
         for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
             let message = format!("`{key}` has no effect beside `text`, which is a fixed answer");

@@ -150,6 +150,12 @@ pub struct PoolFile {
     /// When a healthy worker is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
+    /// The part of the workers that background work (items of batches) may hold, from 0 to 1. It begins
+    /// where no call waits; after 30 s of load, one worker is for it in any case. With a single
+    /// worker, or one place where workers have several, it needs 1, and calls may then wait behind
+    /// it.
+    #[schemars(range(min = 0, max = 1))]
+    pub share: f64,
     /// How an answer that comes in several messages ends: `until:TEXT` (at a message that is
     /// exactly TEXT, which is not passed on), `more` (at the first JSON document without `"more":
     /// true` at its top level) or `turn` (when the program waits for its input again). Each message
@@ -380,6 +386,7 @@ impl Default for PoolFile {
             tty: false,
             watch: Vec::new(),
             recycle: None,
+            share: 0.5,
             stream: None,
             stream_buffer: Size::mebibytes(1),
             cancel: None,

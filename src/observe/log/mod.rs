@@ -82,6 +82,8 @@ pub struct AccessLine<'a> {
     pub request_id: &'a str,
     /// The failure code; `None` if it did not fail.
     pub code: Option<&'a str>,
+    /// How many items a batch had, and how many of them failed; `None` for any other request.
+    pub items: Option<(u64, u64)>,
 }
 
 /// Why a log cannot be started.
@@ -215,6 +217,10 @@ impl AccessLog {
             if let Some(call) = access.call {
                 line.hexadecimal(field!("call"), call.ordinal());
             }
+            if let Some((items, failed)) = access.items {
+                line.number(field!("items"), items);
+                line.number(field!("failed"), failed);
+            }
             line.text(field!("peer"), access.peer);
             if let Some(caller) = access.caller {
                 line.text(field!("caller"), caller);
@@ -236,6 +242,10 @@ fn short(mut line: LogLine<'_>, access: &AccessLine<'_>) {
     let status = access.status.map_or("left".to_owned(), |status| status.to_string());
     line.message(&format!("{status} {} {}", access.method, access.path));
     line.millis(field!("ms"), access.duration);
+    if let Some((items, failed)) = access.items {
+        line.number(field!("items"), items);
+        line.number(field!("failed"), failed);
+    }
     if let Some(code) = access.code {
         line.text(field!("code"), code);
         line.text(field!("request_id"), access.request_id);
@@ -296,6 +306,7 @@ mod tests {
         address: None,
         request_id: "r-1",
         code: Some("timeout"),
+        items: None,
     };
 
     #[test]

@@ -1,0 +1,96 @@
+//! Reads the items of a batch as they come.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::Body;
+
+use super::super::body;
+use super::split::{BatchForm, CutItem, ItemCutter};
+use crate::base::Failure;
+
+/// One item, or why it is none.
+pub(super) type BatchItem = Result<Bytes, Failure>;
+
+/// The items of a body.
+pub(super) struct BatchInput<B> {
+    /// `None` once it has ended, or where it was read before.
+    body: Option<B>,
+    cutter: ItemCutter,
+    /// Most bytes of an item.
+    most: usize,
+    /// For how long nothing may come.
+    patience: Duration,
+    /// Since when it waits for the next piece; `None` while it is not asked to.
+    since: Option<Instant>,
+    is_over: bool,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> BatchInput<B> {
+    /// The items of a body whose first bytes have come already; `None`: that is all of it.
+    pub(super) fn new(
+        form: BatchForm,
+        first: Bytes,
+        body: Option<B>,
+        most: usize,
+        patience: Duration,
+    ) -> Self {
+        let mut cutter = ItemCutter::new(form, most);
+        cutter.push(first);
+        Self { body, cutter, most, patience, since: None, is_over: false }
+    }
+
+    /// It is not asked for a while: the time does not count.
+    pub(super) fn rests(&mut self) {
+        self.since = None;
+    }
+
+    /// Returns the next item; `None` after the last. Nothing is lost if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing more can be read.
+    pub(super) async fn next(&mut self) -> Result<Option<BatchItem>, Failure> {
+        loop {
+            if let Some(cut) = self.cutter.next() {
+                return self.item(cut).map(Some);
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            if let Some(piece) = self.piece().await? {
+                self.cutter.push(piece);
+                continue;
+            }
+            self.is_over = true;
+            let last = self.cutter.end();
+            return last.map(|cut| self.item(cut)).transpose();
+        }
+    }
+
+    fn item(&self, cut: CutItem) -> Result<BatchItem, Failure> {
+        match cut {
+            CutItem::Item(item) => Ok(Ok(item)),
+            CutItem::TooLong => Ok(Err(Failure::BodyTooLarge { limit: self.most as u64 })),
+            CutItem::Broken(why) => Err(Failure::BadRequest { detail: why.into() }),
+        }
+    }
+
+    /// Returns the next piece of the body; `None` after the last.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(body) = &mut self.body else { return Ok(None) };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let mut body_now = Pin::new(body);
+        let piece = body::piece(&mut body_now);
+        let Ok(piece) = tokio::time::timeout_at((since + self.patience).into(), piece).await else {
+            return Err(Failure::RequestTimeout);
+        };
+        self.since = None;
+        let piece = piece?;
+        if piece.is_none() {
+            self.body = None;
+        }
+        Ok(piece)
+    }
+}
