@@ -1,6 +1,7 @@
 //! `httpipe check`: validates a configuration and tries one worker of each pool.
 
 mod advice;
+mod denials;
 mod diagnosis;
 mod examination;
 mod examine;
@@ -12,6 +13,7 @@ mod process;
 mod questions;
 mod record;
 mod trial;
+mod without;
 
 use std::io;
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{FAILED, REFUSED, complain, is_terminal, say, shown};
 use crate::config::tree::{KeyPath, Tree};
-use crate::config::{Config, ConfigSource, Fence, PoolSettings, Secrets, Warning, problem};
+use crate::config::{Config, ConfigSource, PoolSettings, Secrets, Warning, problem};
 use crate::worker::describe::before_start;
 use crate::worker::fork_trial::{ForkTimes, try_fork};
 use crate::worker::guard::Guard;
@@ -86,7 +88,7 @@ fn check_pools(
     runtime.block_on(async {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let context = TrialContext { guard, tasks: TaskTracker::new() };
+        let context = TrialContext { guard, tasks: TaskTracker::new(), traced: None };
         let checking = async {
             let mut findings = Vec::new();
             for (number, pool) in config.pools.iter().enumerate() {
@@ -129,38 +131,12 @@ async fn check_pool(
     let mut findings = diagnosis.findings();
     findings.extend(privileges::findings(pool));
     if findings.iter().any(|finding| finding.weight == Weight::Error) {
-        findings.extend(without_sandbox(pool, plan, place, context).await?);
+        findings.extend(without::sandbox(pool, plan, place, context).await?);
     }
     for finding in &findings {
         say(&finding.shown());
     }
     Ok(findings)
-}
-
-/// Tries a pool that fails in its sandbox outside of it.
-async fn without_sandbox(
-    pool: &PoolSettings,
-    plan: &Plan,
-    place: &CommandPlace,
-    context: &TrialContext,
-) -> io::Result<Option<Finding>> {
-    if pool.program.launch.fence.sandbox().is_none() {
-        return Ok(None);
-    }
-    let mut outside = pool.clone();
-    outside.program.launch.fence = Fence::Usual;
-    let examination = Box::pin(examine(&outside, plan, context)).await?;
-    let why_not_asked = plan.why_none;
-    let diagnosis =
-        Diagnosis { settings: &outside, place, examination: &examination, why_not_asked };
-    let is_well = diagnosis.findings().iter().all(|finding| finding.weight != Weight::Error);
-    Ok(is_well.then(|| {
-        let message = format!("pool `{}` works without its sandbox", pool.name);
-        Finding::note(message).hint(
-            "its lines on stderr name what it misses; allow that, as in `sandbox = { read = \
-             [\"/srv/data\"], write = [\"/srv/out\"], network = true }`",
-        )
-    }))
 }
 
 /// Prints whether workers of a pool of functions are forked.

@@ -90,6 +90,19 @@ impl Image {
 }
 
 impl NewChild<'_> {
+    /// Makes of it a child that becomes another program, which runs the shim: that raises the fence.
+    /// `words` are the first arguments of that program, its name included.
+    pub(super) fn below<'b>(
+        self,
+        program: &OsStr,
+        words: impl Iterator<Item = &'b OsStr>,
+    ) -> io::Result<Self> {
+        let mut image = Image::new(program, words)?;
+        image.arguments.push(self.shim.path.clone());
+        image.arguments.extend_from_slice(&self.shim.arguments[1..]);
+        Ok(Self { program: image, fence: Ok(None), ..self })
+    }
+
     /// Makes the child. Must be called on a thread that lives as long as the server: the kernel
     /// kills the child when that thread ends.
     pub(super) fn begin(&self) -> io::Result<Pid> {

@@ -28,6 +28,7 @@ mod scratch;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
+pub mod traced;
 pub mod turn;
 pub mod usage;
 

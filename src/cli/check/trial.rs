@@ -5,6 +5,7 @@
 mod turns;
 
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -14,15 +15,16 @@ use super::process::{Event, TriedProcess};
 use super::questions::Planned;
 use super::record::{Exchange, Record, RecordedBanner, Stall, TrialEnd, TrialPhase};
 use crate::base::{ByteRegex, WorkerId};
-use crate::config::{Framing, PoolSettings};
+use crate::config::{Framing, LaunchSettings, PoolSettings};
 use crate::doctor::Activity;
 use crate::wire::{Correlator, Decoder, Encoder};
 use crate::worker::guard::Guard;
 use crate::worker::kill;
 use crate::worker::look::{Look, Watcher};
-use crate::worker::process::Exit;
+use crate::worker::process::{Exit, Process};
 use crate::worker::spawn::{Streams, spawn};
 use crate::worker::stderr::{LastWords, pump};
+use crate::worker::traced::FailedCalls;
 use crate::worker::turn::{Over, Start};
 use crate::worker::usage;
 
@@ -37,11 +39,25 @@ const LAST_STDERR: Duration = Duration::from_millis(100);
 /// Upper bound for the time between TERM and KILL.
 const GRACE_MAX: Duration = Duration::from_secs(1);
 
-/// What every trial shares: the guard process and the tracker of background tasks.
+/// What every trial shares.
 #[derive(Clone, Debug)]
 pub(super) struct TrialContext {
+    /// The guard process.
     pub(super) guard: Guard,
+    /// The background tasks.
     pub(super) tasks: TaskTracker,
+    /// Where the failed calls of the worker are noted; `None`: nowhere.
+    pub(super) traced: Option<Rc<FailedCalls>>,
+}
+
+impl TrialContext {
+    /// Starts a worker.
+    fn spawn(&self, launch: &LaunchSettings) -> io::Result<(Process, Streams)> {
+        match &self.traced {
+            None => spawn(launch, &self.guard),
+            Some(calls) => calls.spawn(launch, &self.guard),
+        }
+    }
 }
 
 /// How long a trial may take.
@@ -63,7 +79,7 @@ pub(super) async fn try_one(
     context: &TrialContext,
 ) -> io::Result<Record> {
     let born = Instant::now();
-    let (process, streams) = spawn(&settings.program.launch, &context.guard)?;
+    let (process, streams) = context.spawn(&settings.program.launch)?;
     let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &streams.token);
     let Streams { stdin, stdout, stderr, .. } = streams;
     let pump = context.tasks.spawn_local(pump(stderr, words.clone()));

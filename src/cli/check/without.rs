@@ -1,0 +1,100 @@
+//! Tries a pool that fails in its sandbox outside of it, and finds out what it misses inside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{Access, access};
+
+use super::denials::{FenceDenial, Outside, denials, remedy};
+use super::diagnosis::{CommandPlace, Diagnosis};
+use super::examine::examine;
+use super::finding::{Finding, Weight};
+use super::questions::Plan;
+use super::trial::{Limits, TrialContext, try_one};
+use crate::config::launch::program_at;
+use crate::config::{Fence, PoolSettings};
+use crate::worker::traced::FailedCalls;
+
+/// Returns what a pool that fails in its sandbox misses there; `None`: it fails outside, too, or has
+/// no sandbox.
+pub(super) async fn sandbox(
+    pool: &PoolSettings,
+    plan: &Plan,
+    place: &CommandPlace,
+    context: &TrialContext,
+) -> io::Result<Option<Finding>> {
+    if pool.program.launch.fence.sandbox().is_none() {
+        return Ok(None);
+    }
+    let mut outside = pool.clone();
+    outside.program.launch.fence = Fence::Usual;
+    let examination = Box::pin(examine(&outside, plan, context)).await?;
+    let why_not_asked = plan.why_none;
+    let diagnosis =
+        Diagnosis { settings: &outside, place, examination: &examination, why_not_asked };
+    if diagnosis.findings().iter().any(|finding| finding.weight == Weight::Error) {
+        return Ok(None);
+    }
+    let note = Finding::note(format!("pool `{}` works without its sandbox", pool.name));
+    let Some(strace) = program_at("strace", &pool.program.launch) else {
+        return Ok(Some(note.hint(
+            "its lines on stderr name what it misses; allow that, as in `sandbox = { read = \
+             [\"/srv/data\"], write = [\"/srv/out\"], network = true }`. With `strace` installed, this \
+             check names it",
+        )));
+    };
+    let refused = Box::pin(refused(pool, plan, &strace, context)).await?;
+    Ok(Some(told(note, &refused)))
+}
+
+/// Asks a worker in the sandbox once more, and returns what it was refused.
+async fn refused(
+    pool: &PoolSettings,
+    plan: &Plan,
+    strace: &Path,
+    context: &TrialContext,
+) -> io::Result<Vec<FenceDenial>> {
+    let calls = Rc::new(FailedCalls::new(strace, &context.guard)?);
+    let traced = TrialContext { traced: Some(Rc::clone(&calls)), ..context.clone() };
+    let limits = Limits { start: pool.rules.start_timeout, answer: pool.rules.timeout };
+    try_one(pool, &plan.questions(0), limits, &traced).await?;
+    Ok(denials(&calls.text(), &pool.program.launch.dir, &ThisUser))
+}
+
+/// Adds to a note what was refused, and the line that allows it.
+fn told(mut note: Finding, refused: &[FenceDenial]) -> Finding {
+    for denial in refused {
+        let (name, what) = match denial {
+            FenceDenial::Read(path) => ("read", path.display().to_string()),
+            FenceDenial::Write(path) => ("write", path.display().to_string()),
+            FenceDenial::Network => ("network", "a socket".to_owned()),
+            FenceDenial::Call(name) => ("call", format!("`{name}`, which nothing allows")),
+        };
+        note = note.row(name, what);
+    }
+    let hint = match remedy(refused) {
+        Some(line) => format!("this allows what it was refused last: `{line}`"),
+        None => "its lines on stderr may say what it misses".to_owned(),
+    };
+    note.hint(hint)
+}
+
+/// What this user may do, who is that of the workers, too.
+struct ThisUser;
+
+impl Outside for ThisUser {
+    fn reads(&self, path: &Path) -> bool {
+        access(path, Access::READ_OK).is_ok()
+    }
+
+    fn writes(&self, path: &Path) -> bool {
+        let is_there = path.symlink_metadata().is_ok();
+        let parent = path.parent().unwrap_or(path);
+        access(if is_there { path } else { parent }, Access::WRITE_OK).is_ok()
+    }
+
+    fn real(&self, path: &Path) -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    }
+}
