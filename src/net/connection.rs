@@ -30,6 +30,8 @@ use super::entrance::Entered;
 #[cfg(feature = "tls")]
 use super::handshake::SecureStream;
 use super::http1::{self, Serving};
+#[cfg(feature = "tls")]
+use super::http2::{self, CALM_DOWN, FramedStream, GO_AWAY, H2Streams};
 use super::refusal::{Refusal, last_words};
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Overdue, Patience, Watch};
@@ -71,7 +73,7 @@ pub async fn serve<S, B>(
     drain: Drain,
 ) where
     S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
-    B: Body + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     match entered {
@@ -82,7 +84,11 @@ pub async fn serve<S, B>(
         }
         // In a box, so that plain connections need no memory for what they are not.
         #[cfg(feature = "tls")]
-        Entered::Secure(SecureStream { conduit, watch }) => {
+        Entered::Secure(SecureStream { conduit, watch, is_http2: true }) => {
+            Box::pin(serve_http2(conduit, watch, permit, limits, service, drain)).await;
+        }
+        #[cfg(feature = "tls")]
+        Entered::Secure(SecureStream { conduit, watch, is_http2: false }) => {
             let serve = serve_http1(conduit, watch, permit, limits, service, refuse, drain);
             Box::pin(serve).await;
         }
@@ -123,6 +129,58 @@ async fn serve_http1<C, S, B>(
         conduit.say_last(&words);
         linger(conduit).await;
         return;
+    }
+    conclude(end, conduit, &watch).await;
+}
+
+/// Serves one connection over HTTP/2.
+#[cfg(feature = "tls")]
+async fn serve_http2<C, S, B>(
+    conduit: C,
+    watch: Rc<Watch>,
+    permit: &Permit,
+    limits: &LimitSettings,
+    service: S,
+    drain: Drain,
+) where
+    C: Conduit + Unpin,
+    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let patience = Patience::of(limits);
+    let streams = H2Streams::new(Rc::clone(&watch));
+    let io = FramedStream { conduit: conduit.clone(), streams: Rc::clone(&streams) };
+    let end = {
+        let connection = pin!(http2::serve(io, limits, &streams, &service));
+        let overdue = pin!(async {
+            tokio::select! {
+                overdue = overdue(&watch, patience) => overdue,
+                never = streams.keep_reading(limits.write_timeout) => match never {},
+            }
+        });
+        let left = pin!(conduit.writer().peer_left());
+        // Its caller is told to take another connection, and what has begun ends well.
+        let closing = pin!(async {
+            tokio::select! {
+                () = drain.begun() => {}
+                () = drain.closing() => {}
+            }
+        });
+        let seat = permit.seat();
+        let makes_room = pin!(makes_room(&seat, &watch));
+        attend(connection, overdue, left, closing, makes_room).await
+    };
+    tracing::trace!(?end, "a connection ended");
+    // hyper says itself why it ends a connection, but not why it could not read on.
+    let is_refused = matches!(end, End::Served(Err(_))) && !watch.has_ended();
+    if is_refused {
+        conduit.say_last(if streams.are_flooded() { CALM_DOWN } else { &[] });
+        linger(conduit).await;
+        return;
+    }
+    if matches!(end, End::Overdue(Overdue::Idle | Overdue::Head) | End::MadeRoom) {
+        conduit.say_last(GO_AWAY);
     }
     conclude(end, conduit, &watch).await;
 }

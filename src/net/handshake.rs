@@ -28,6 +28,9 @@ use crate::config::{LimitSettings, TlsSettings};
 /// ends for a new one.
 const HANDSHAKES_MOST: usize = 512;
 
+/// What HTTP/2 is called in a handshake.
+const HTTP2: &[u8] = b"h2";
+
 /// Where connections become secure.
 pub(super) struct TlsDoor {
     /// Each connection keeps the one with which it began.
@@ -49,6 +52,8 @@ pub struct SecureStream {
     pub(super) conduit: SecureConduit,
     /// It has watched the connection since it was accepted.
     pub(super) watch: Rc<Watch>,
+    /// Both sides speak HTTP/2.
+    pub(super) is_http2: bool,
 }
 
 impl TlsDoor {
@@ -102,8 +107,13 @@ impl TlsDoor {
         match outcome {
             Ok(stream) => {
                 (self.count)(HandshakeEnd::Done);
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
                 let stream = Rc::new(RefCell::new(stream));
-                Some(SecureStream { conduit: SecureConduit { stream, reader, writer }, watch })
+                Some(SecureStream {
+                    conduit: SecureConduit { stream, reader, writer },
+                    watch,
+                    is_http2,
+                })
             }
             Err(Unsecured::End(end)) => {
                 (self.count)(end);
@@ -160,7 +170,7 @@ fn config(tls: &TlsSettings, ticketer: Option<&Arc<dyn ProducesTickets>>) -> Ser
         .expect("the provider has suites for TLS 1.2 and 1.3");
     let certified = SingleCertAndKey::from(Arc::clone(&tls.identity.certified));
     let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(certified));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     if let Some(ticketer) = ticketer {
         config.ticketer = Arc::clone(ticketer);
     }

@@ -2,9 +2,11 @@
 //!
 //! [`listen`] binds addresses, [`accept`] takes connections within the limit, [`connection`]
 //! serves each of them over HTTP/1.1, and [`Drain`] ends them all in good order. With the feature
-//! `tls`, an [`Entrance`] makes them secure before.
+//! `tls`, an [`Entrance`] makes them secure before, and they may speak HTTP/2.
 
 pub mod accept;
+#[cfg(feature = "tls")]
+mod calm;
 mod conduit;
 pub mod conformance;
 pub mod connection;
@@ -13,6 +15,8 @@ pub mod entrance;
 #[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
 mod handshake;
 mod http1;
+#[cfg(feature = "tls")]
+mod http2;
 pub mod listen;
 pub mod per_address;
 mod places;

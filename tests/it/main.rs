@@ -35,6 +35,8 @@ mod held_memory;
 mod hostile_callers;
 mod hostile_questions;
 mod hostile_requests;
+#[cfg(feature = "tls")]
+mod http2;
 mod http_replies;
 mod hygiene;
 mod inheritance;
