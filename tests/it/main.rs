@@ -102,6 +102,7 @@ mod streaming;
 mod stress;
 mod support;
 mod system;
+mod systemd_example;
 mod tap;
 mod tap_lines;
 #[cfg(feature = "tls")]

@@ -94,6 +94,12 @@ pub(super) fn why_none(gap: Option<FenceGap>, error: &io::Error) -> String {
              `landlock` among the modules of `lsm=`"
                 .to_owned()
         }
+        (None, Some(libc::EPERM)) => {
+            "Landlock is refused: what started this server filters system calls; let \
+             `landlock_create_ruleset`, `landlock_add_rule`, `landlock_restrict_self` and `seccomp` pass \
+             (`SystemCallFilter=` in a unit of systemd)"
+                .to_owned()
+        }
         (None, _) => format!("its rules are refused: {error}"),
         (Some(FenceGap::Limits), _) => format!("a limit cannot be set: {error}"),
         (Some(FenceGap::Capabilities), _) => format!("it keeps its capabilities: {error}"),

@@ -1,6 +1,6 @@
 //! What a worker may do to its server.
 
-mod sandbox;
+pub(crate) mod sandbox;
 
 use crate::support::{Plan, Server, passed_over, shell};
 

@@ -22,7 +22,7 @@ fn landlock() -> i64 {
 }
 
 /// Returns true if this kernel can fence programs in. Otherwise the test is skipped.
-fn has_landlock() -> bool {
+pub(crate) fn has_landlock() -> bool {
     let has = landlock() > 0;
     if !has {
         passed_over("this kernel has no Landlock", "it takes Linux 5.13");
