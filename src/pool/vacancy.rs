@@ -29,7 +29,8 @@ impl<P> State<P> {
     pub fn background_waits(&mut self, since: Option<Instant>, is_ready: bool) {
         self.background.waits_since = since;
         self.background.is_ready = is_ready && since.is_some();
-        if let Some(since) = since {
+        // Without a share it changes nothing, not even when the books are looked at.
+        if let Some(since) = since.filter(|_| self.rules.share > 0) {
             self.alarms.at(since + WAIT_MOST);
         }
     }
@@ -130,7 +131,7 @@ impl<P> State<P> {
     /// Sets the alarm at which waiting background work has waited too long.
     pub(super) fn note_background(&mut self, now: Instant) {
         let due = self.background.waits_since.map(|since| since + WAIT_MOST);
-        if let Some(due) = due.filter(|due| *due > now) {
+        if let Some(due) = due.filter(|due| *due > now && self.rules.share > 0) {
             self.alarms.at(due);
         }
     }

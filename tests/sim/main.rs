@@ -16,6 +16,7 @@ mod fair;
 mod floors;
 mod given_up;
 mod looks;
+mod mixed;
 mod model;
 mod operators;
 mod oracle;
