@@ -272,7 +272,9 @@ impl Mixed {
             has_begun = true;
             // What was decided is carried out before more begins, so that `held` is right.
             let actions = self.state.take_actions();
-            actions.into_iter().for_each(|action| self.carry_out(action));
+            for action in actions {
+                self.carry_out(action);
+            }
         }
         if self.has_work {
             let since = self.stock.front().map(|(_, since, _)| *since);

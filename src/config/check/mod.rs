@@ -275,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn items_are_refused_where_none_could_be_asked() {
+        let said = |pool: &str, text: &str, keys: &str| {
+            said(pool, &format!("[[route]]\nmatch = \"{text}\"\nitems = 5\n{keys}"))
+        };
+        assert!(said("", "GET /?n={n}", "").contains("a GET has none"));
+        assert!(said("", "POST /{n}", "").contains("nothing of an item"));
+        assert!(said("", "POST /", "text = \"x\"").contains("`items` has no effect"));
+        assert!(said("stream = \"until:.\"", "POST /", "").contains("come in parts"));
+        assert!(said("matching = \"json-id\"", "POST /", "").contains("batches of its own"));
+        for pool in ["workers = 1", "share = 0", "workers = 1\nshare = 0.9"] {
+            assert!(said(pool, "POST /", "").contains("no item could ever run"), "{pool}");
+        }
+        assert!(said("share = 1.5", "POST /", "").contains("a share of 1.5"));
+        let text = "[pool.a]\ncommand = [\"cat\"]\nworkers = 1\nshare = 1\n\
+            [[route]]\nmatch = \"POST /\"\nitems = 5";
+        assert_eq!(checked(text).expect("valid").pools[0].background_most(), 1);
+    }
+
+    #[test]
     fn what_is_absent_is_as_the_reference_says() {
         let text = "[pool.b]\ncommand = [\"cat\"]\n[pool.a]\ncommand = [\"cat\"]\n\
             reply = \"{input}|{result}\"\n[[route]]\nmatch = \"GET /?x={x}\"\npool = \"a\"\n";
