@@ -20,7 +20,6 @@ mod config;
 mod doctor;
 mod front;
 mod gate;
-#[allow(dead_code, unused_imports, reason = "nothing asks for jobs yet")]
 mod jobs;
 mod map;
 mod net;

@@ -7,6 +7,7 @@ mod access;
 mod audience;
 mod docs;
 mod events;
+mod jobs;
 pub mod key;
 mod page;
 mod page_body;
@@ -26,6 +27,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 use self::access::{AdminGate, Who};
 use self::audience::Audience;
+pub use self::jobs::{JobObstacle, JobQuery, JobRequest};
 use self::key::OperatorKey;
 pub use self::page_body::PageBody;
 use self::paths::{Deed, Page};
@@ -94,6 +96,16 @@ pub trait Operator {
     /// Kills the process group of one worker. Returns the name of its pool, and `None` if there is no
     /// such worker.
     fn kill_worker(&self, worker: WorkerId) -> Option<String>;
+
+    /// Does something about jobs. Returns what is shown of it.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done.
+    fn jobs(
+        &self,
+        request: JobRequest,
+    ) -> impl Future<Output = Result<serde_json::Value, JobObstacle>>;
 }
 
 /// Which workers a reload replaces.
@@ -168,6 +180,8 @@ impl<O: Operator> Admin<O> {
             Page::Reload => self.reload(request.uri.query(), &By { who, caller }).await,
             Page::Poisonous => self.forgive(&By { who, caller }),
             Page::Record(worker) => self.record(&worker, &By { who, caller }),
+            Page::Jobs => self.list_jobs(request.uri.query()).await,
+            Page::Job(request) => self.act_on_jobs(request, &By { who, caller }).await,
             Page::Deed(deed) => self.act(&deed, &By { who, caller }),
             Page::Docs(docs) => docs.answer(&self.operator, &request.headers).await,
         }
@@ -459,6 +473,13 @@ mod tests {
         fn kill_worker(&self, worker: WorkerId) -> Option<String> {
             (worker.0 == 7).then(|| self.told.borrow_mut().push("kill worker"))?;
             Some("fib".to_owned())
+        }
+
+        async fn jobs(&self, request: JobRequest) -> Result<serde_json::Value, JobObstacle> {
+            match request {
+                JobRequest::List(_) => Ok(serde_json::json!({ "jobs": [] })),
+                _ => Err(JobObstacle::Unknown),
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::access::Need;
 use super::docs::{self, DocsPage};
+use super::jobs::JobRequest;
 
 /// One page for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub(super) enum Page {
     Reload,
     Poisonous,
     Docs(DocsPage),
+    Jobs,
+    /// What is done to jobs.
+    Job(JobRequest),
     /// The record of this worker.
     Record(String),
     Deed(Deed),
@@ -39,7 +43,7 @@ pub(super) enum Deed {
 
 impl Page {
     /// The pages whose paths hold no name.
-    pub(super) const FIXED: [Self; 10] = [
+    pub(super) const FIXED: [Self; 12] = [
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -48,6 +52,8 @@ impl Page {
         Self::Tap,
         Self::Reload,
         Self::Poisonous,
+        Self::Jobs,
+        Self::Job(JobRequest::BackUp),
         Self::Docs(DocsPage::Document),
         Self::Docs(DocsPage::Whole),
     ];
@@ -63,6 +69,10 @@ impl Page {
             Self::Tap => "/tap",
             Self::Reload => "/reload",
             Self::Poisonous => "/poisonous",
+            Self::Jobs | Self::Job(JobRequest::List(_)) => "/jobs",
+            Self::Job(JobRequest::BackUp) => "/jobs/backup",
+            Self::Job(JobRequest::Remove(_)) => "/jobs/ID",
+            Self::Job(JobRequest::Retry(_)) => "/jobs/ID/retry",
             Self::Docs(DocsPage::Document) => crate::openapi::PATH,
             Self::Docs(DocsPage::Whole | DocsPage::File(_)) => docs::PLACE,
             Self::Record(_) => "/records/WORKER",
@@ -77,7 +87,7 @@ impl Page {
         let fixed = Self::FIXED.into_iter().find(|page| page.path() == path);
         let docs = || DocsPage::at(path).map(Self::Docs);
         let deed = || Deed::at(path).map(Self::Deed);
-        fixed.or_else(docs).or_else(|| Self::record(path)).or_else(deed)
+        fixed.or_else(docs).or_else(|| Self::record(path)).or_else(|| Self::job(path)).or_else(deed)
     }
 
     fn record(path: &str) -> Option<Self> {
@@ -85,12 +95,25 @@ impl Page {
         Some(Self::Record(percent_decode_str(worker).decode_utf8_lossy().into_owned()))
     }
 
+    fn job(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/jobs/")?;
+        let (name, verb) = rest.split_once('/').map_or((rest, None), |(it, verb)| (it, Some(verb)));
+        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        match verb {
+            None => Some(Self::Job(JobRequest::Remove(name))),
+            Some("retry") => Some(Self::Job(JobRequest::Retry(name))),
+            Some(_) => None,
+        }
+    }
+
     /// Returns all paths, for the response to an unknown one.
     pub(super) fn list() -> String {
         let deeds = [Deed::RecyclePool, Deed::RecycleWorker, Deed::KillWorker];
         let deeds = deeds.map(|deed| Self::Deed(deed(String::new())));
         let record = Self::Record(String::new());
-        let all = Self::FIXED.iter().chain([&record]).chain(&deeds);
+        let jobs = [JobRequest::Remove, JobRequest::Retry];
+        let jobs = jobs.map(|request| Self::Job(request(String::new())));
+        let all = Self::FIXED.iter().chain([&record]).chain(&jobs).chain(&deeds);
         let paths: Vec<_> = all.map(Self::path).collect();
         format!("/, {}", paths.join(", "))
     }
@@ -99,9 +122,15 @@ impl Page {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Docs(_) => "GET, HEAD",
-            Self::Events | Self::Tap | Self::Record(_) => "GET",
-            Self::Reload | Self::Deed(_) => "POST",
-            Self::Poisonous => "DELETE",
+            Self::Events
+            | Self::Tap
+            | Self::Record(_)
+            | Self::Jobs
+            | Self::Job(JobRequest::List(_)) => "GET",
+            Self::Reload | Self::Deed(_) | Self::Job(JobRequest::Retry(_) | JobRequest::BackUp) => {
+                "POST"
+            }
+            Self::Poisonous | Self::Job(JobRequest::Remove(_)) => "DELETE",
         }
     }
 
@@ -122,7 +151,8 @@ impl Page {
             | Self::Tap
             | Self::Docs(DocsPage::Document) => Need::Look,
             Self::Reload | Self::Poisonous => Need::Change,
-            Self::Record(_) | Self::Deed(_) => Need::Secret,
+            // Who has the name of a job may see its answer.
+            Self::Record(_) | Self::Deed(_) | Self::Jobs | Self::Job(_) => Need::Secret,
         }
     }
 }

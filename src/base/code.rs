@@ -66,11 +66,23 @@ pub enum Code {
     Draining,
     /// `timeout`
     Timeout,
+    /// `jobs_full`
+    JobsFull,
+    /// `store_failed`
+    StoreFailed,
+    /// `no_job`
+    NoJob,
+    /// `not_ended`
+    NotEnded,
+    /// `key_reused`
+    KeyReused,
+    /// `canceled`
+    JobCanceled,
 }
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 34] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::Unsendable,
@@ -99,6 +111,12 @@ impl Code {
         Self::Busy,
         Self::Draining,
         Self::Timeout,
+        Self::JobsFull,
+        Self::StoreFailed,
+        Self::NoJob,
+        Self::NotEnded,
+        Self::KeyReused,
+        Self::JobCanceled,
     ];
 
     /// Returns the stable text of the code.
@@ -132,6 +150,12 @@ impl Code {
             Self::Busy => "busy",
             Self::Draining => "draining",
             Self::Timeout => "timeout",
+            Self::JobsFull => "jobs_full",
+            Self::StoreFailed => "store_failed",
+            Self::NoJob => "no_job",
+            Self::NotEnded => "not_ended",
+            Self::KeyReused => "key_reused",
+            Self::JobCanceled => "canceled",
         }
     }
 }

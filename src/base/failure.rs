@@ -141,6 +141,24 @@ pub enum Failure {
         /// What the program was seen to do, if it was looked at.
         conduct: Option<Conduct>,
     },
+    /// No more jobs are accepted now.
+    JobsFull {
+        /// Which limit was reached, with its value.
+        detail: Arc<str>,
+        /// When trying again may help.
+        retry_after: Duration,
+    },
+    /// The file of the jobs cannot be read or written now.
+    StoreFailed,
+    /// There is no job of this name for this caller.
+    NoJob,
+    /// The job has no answer yet.
+    NotEnded,
+    /// The caller has asked something else under the same `Idempotency-Key`.
+    KeyReused,
+    /// The job was canceled, so it has no answer.
+    #[serde(rename = "canceled")]
+    JobCanceled,
 }
 
 impl Failure {
@@ -186,6 +204,12 @@ impl Failure {
             Self::Busy => Code::Busy,
             Self::Draining => Code::Draining,
             Self::Timeout { .. } => Code::Timeout,
+            Self::JobsFull { .. } => Code::JobsFull,
+            Self::StoreFailed => Code::StoreFailed,
+            Self::NoJob => Code::NoJob,
+            Self::NotEnded => Code::NotEnded,
+            Self::KeyReused => Code::KeyReused,
+            Self::JobCanceled => Code::JobCanceled,
         }
     }
 }
@@ -227,6 +251,12 @@ impl Failure {
             Code::Busy => Self::Busy,
             Code::Draining => Self::Draining,
             Code::Timeout => Self::Timeout { after: waited, conduct: Some(Conduct::Silent) },
+            Code::JobsFull => Self::JobsFull { detail: "x".into(), retry_after },
+            Code::StoreFailed => Self::StoreFailed,
+            Code::NoJob => Self::NoJob,
+            Code::NotEnded => Self::NotEnded,
+            Code::KeyReused => Self::KeyReused,
+            Code::JobCanceled => Self::JobCanceled,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! defaults of an absent key are the ones of the `Default` implementations here.
 
 mod callers;
+mod jobs;
 mod pool;
 mod tls;
 
@@ -17,6 +18,7 @@ use super::scalar::{AddressText, Scalar, Size, Time};
 use super::secret::Secret;
 
 pub use callers::AnonymousFile;
+pub use jobs::{JobRulesFile, JobsFile, RouteJobsFile};
 pub use pool::{
     FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, SandboxFile,
     SandboxTable, StrayText,
@@ -118,6 +120,9 @@ pub struct File {
     pub route: Vec<RouteFile>,
     /// How much memory kept answers may take.
     pub cache: CacheFile,
+    /// Where jobs are kept, and how many. If absent, there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobsFile>,
 }
 
 /// One address, or a list of them.
@@ -336,6 +341,11 @@ pub struct RouteFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub items: Option<u64>,
+    /// Whether a caller may have a call done later, as a job: `Prefer: respond-async` is then answered
+    /// with 202 and where the job is found (docs/jobs.md). `true`, or a table with their rules. Needs
+    /// `[jobs]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<RouteJobsFile>,
     /// The content type of `text`, or of an answer that is passed on as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("default" = "text/plain; charset=utf-8"))]
@@ -403,6 +413,7 @@ impl Default for File {
             pool: BTreeMap::new(),
             route: Vec::new(),
             cache: CacheFile::default(),
+            jobs: None,
         }
     }
 }

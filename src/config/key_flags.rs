@@ -241,7 +241,8 @@ mod tests {
             for (key, value) in table.schema["properties"].as_object().into_iter().flatten() {
                 let way = [&table.way[..], &[key.as_str()]].concat();
                 let is_table = value["properties"].is_object();
-                let is_inside = matches!(way[..], [_, "params" | "hello", ..] if way.len() > 2);
+                let is_inside =
+                    matches!(way[..], [_, "params" | "hello" | "jobs", ..] if way.len() > 2);
                 let is_named = matches!(way[..], ["pool" | "route"] | ["route", "pool" | "text"]);
                 let option = option_of(&way);
                 if !is_table && !is_inside && !is_named {

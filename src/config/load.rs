@@ -17,6 +17,7 @@ use super::check::{ANYONE, Host, check};
 use super::environment::Environment;
 use super::file::File;
 use super::flags::{Target, Typed};
+use super::jobs::JobsSettings;
 use super::launch::{Site, resolve, stamps};
 use super::problem::{Place, Problem, Problems, SourceText, reason};
 use super::python::{self, Describe};
@@ -185,7 +186,11 @@ impl ConfigSource {
         let tls = noted(&mut problems, tls).flatten();
         let host = Host { processors, launches, files, access, pythons, tells_details, keys, tls };
         let checked = check(&file, &places, &host, problems);
-        checked.map(|config| secrets.noted_in(config))
+        checked.map(|config| {
+            let in_base = |jobs: JobsSettings| JobsSettings { file: base.join(&jobs.file), ..jobs };
+            let jobs = config.jobs.map(in_base);
+            secrets.noted_in(Config { jobs, ..config })
+        })
     }
 
     /// The files that programs in a sandbox must not read: the configuration, its secrets and the

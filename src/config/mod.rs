@@ -17,6 +17,7 @@ pub mod framing;
 pub mod glob;
 #[cfg_attr(not(feature = "tls"), path = "no_identity.rs")]
 pub mod identity;
+pub mod jobs;
 pub mod key_entry;
 pub mod key_flags;
 pub mod launch;
@@ -53,6 +54,7 @@ pub use environment::Environment;
 pub use fence::{Fence, Sandbox};
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
+pub use jobs::{JobRules, JobsSettings};
 pub use load::ConfigSource;
 pub use origins::{Cors, Hosts};
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::framing::Matching;
+use super::jobs::JobRules;
 use super::origins::Cors;
 use super::pool::{ReplyShape, WireSettings};
 use crate::base::RouteId;
@@ -84,6 +85,8 @@ pub struct CallSettings {
     pub content_type: ContentType,
     /// Most items of a batch request; `None`: it takes none.
     pub items: Option<u64>,
+    /// The rules of its jobs; `None`: a call of this route is answered as it comes.
+    pub jobs: Option<JobRules>,
 }
 
 impl CallSettings {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::callers::CallersSettings;
 use super::file::{LogFormat, LogLevel};
+use super::jobs::JobsSettings;
 use super::origins::{Cors, Hosts};
 use super::pool::PoolSettings;
 use super::problem::Warning;
@@ -56,6 +57,8 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// The memory for kept answers.
     pub cache: CacheSettings,
+    /// Where jobs are kept; `None`: there are none.
+    pub jobs: Option<JobsSettings>,
 }
 
 /// One place to listen.

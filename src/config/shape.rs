@@ -380,7 +380,7 @@ unknown key `streem` in `[pool.fib]` -- did you mean `stream`?
 unknown key `workrs` in `[pool.fib]` -- did you mean `workers`?
 `[pool.fib]` has no `command` -- add `command = ["python3","worker.py"]`
 `threads` cannot be 0 -- write 1 or more
-unknown key `timeout` -- `timeout` belongs in `[pool.NAME]`
+unknown key `timeout` -- `timeout` belongs in `[pool.NAME]` or in `jobs` of a route
 "##);
     }
 

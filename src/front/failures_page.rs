@@ -25,6 +25,12 @@ fn counted_as_call(code: Code) -> &'static str {
         | Code::TooManyCalls
         | Code::HeadersTooLarge
         | Code::TooManyItems
+        | Code::JobsFull
+        | Code::StoreFailed
+        | Code::NoJob
+        | Code::NotEnded
+        | Code::KeyReused
+        | Code::JobCanceled
         | Code::Busy => "no",
         Code::BadRequest | Code::BodyTooLarge | Code::Internal | Code::Draining | Code::Timeout => {
             "if it became a call"

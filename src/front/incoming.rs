@@ -26,6 +26,7 @@ pub(super) struct Incoming<'a, B> {
     first: Bytes,
     read_whole: bool,
     received: Instant,
+    pub(super) request_id: &'a str,
     /// The session that begins with this request.
     pub(super) new_session: RefCell<Option<String>>,
 }
@@ -40,6 +41,7 @@ pub(super) struct Matched<'a> {
     pub(super) head: &'a Parts,
     pub(super) caller_deadline: Option<Instant>,
     pub(super) sender: RequestSender<'a>,
+    pub(super) request_id: &'a str,
     /// In which the caller's bodies and answers are counted.
     pub(super) memory: &'a Arc<Memory>,
     /// Where the session is noted that begins with the request.
@@ -48,10 +50,11 @@ pub(super) struct Matched<'a> {
 
 impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
     /// A request whose head ended at `received`.
-    pub(super) fn new(head: &'a Parts, body: B, received: Instant) -> Self {
+    pub(super) fn new(head: &'a Parts, body: B, received: Instant, request_id: &'a str) -> Self {
         let read_whole = body.is_end_stream();
         let (body, first) = (Some(body), Bytes::new());
-        Self { head, body, first, read_whole, received, new_session: RefCell::default() }
+        let new_session = RefCell::default();
+        Self { head, body, first, read_whole, received, request_id, new_session }
     }
 
     /// Returns when its head ended.

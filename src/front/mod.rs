@@ -6,6 +6,7 @@
 pub mod access;
 pub mod docs;
 pub mod items;
+pub mod jobs;
 pub mod json_rpc;
 pub mod multipart;
 pub mod parameters;
@@ -28,6 +29,8 @@ mod ending;
 mod header_text;
 mod heading;
 mod incoming;
+mod job_events;
+mod job_page;
 mod maker;
 mod open;
 mod panics;
@@ -50,6 +53,7 @@ use self::door::Door;
 use self::ending::FrontEnding;
 use self::heading::{AllHeadings, Headings};
 use self::incoming::{Incoming, Matched};
+use self::jobs::FrontJobs;
 use self::open::Open;
 use self::panics::unless_panic;
 pub use self::response::FrontBody;
@@ -93,6 +97,8 @@ pub struct Front {
     has_cors: bool,
     /// What callers can see of what can be asked; `None`: nothing.
     docs: Option<Docs>,
+    /// Where jobs are found; `None`: there are none.
+    jobs: Option<Box<FrontJobs>>,
     ids: RequestIds,
     /// Where its end begins.
     pub ending: FrontEnding,
@@ -154,6 +160,7 @@ impl Front {
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
             docs: None,
+            jobs: None,
             ids: RequestIds::new(),
             ending: FrontEnding::default(),
         }
@@ -202,7 +209,7 @@ impl Front {
         };
         let sender = RequestSender { caller, visitor: visitor.as_ref() };
         let draining = self.ending.is_draining();
-        let mut incoming = Incoming::new(&head, body, received);
+        let mut incoming = Incoming::new(&head, body, received, request_id);
         let sound = conformance::check(&head);
         let said = if let Some(failure) = refused {
             Said::Failure(None, failure)
@@ -288,6 +295,9 @@ impl Front {
         if let Err(failure) = self.door.admit(head, sender.caller, self.cors_of(index, head)) {
             return Said::Failure(index, failure);
         }
+        if let Some((jobs, path)) = self.about_job(head) {
+            return jobs.attend(path, head, sender.name(), incoming.request_id).await;
+        }
         if let Some(visitor) = sender.visitor
             && !visitor.may_use(index.map(|index| &*self.routes[index].name))
         {
@@ -324,6 +334,7 @@ impl Front {
             caller_deadline,
             sender,
             memory,
+            request_id: incoming.request_id,
             new_session: &incoming.new_session,
         };
         if self.routes[index].json_rpc {
@@ -331,6 +342,10 @@ impl Front {
         }
         let made = self.made(matched, &bytes, maker::asking).await;
         match made.and_then(|asking| maker::held(asking, bytes, memory)) {
+            Ok(asking) if call.jobs.is_some() => match self.accepted_later(matched, asking).await {
+                Ok(said) => said,
+                Err(asking) => Said::Answer(index, calls.call(*asking).await),
+            },
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
         }
@@ -441,6 +456,15 @@ impl Front {
                 (Some(&self.routes[*index]), response::of_items(batch, manner))
             }
             Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
+            Said::Job(index, job) => {
+                (index.map(|index| &self.routes[index]), response::of_job(job, manner))
+            }
+            Said::Kept(kept) => {
+                let (answer, headings) = &**kept;
+                let response =
+                    response::of_answer(answer, headings, &head.headers, false, now, manner);
+                (None, response)
+            }
             Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
             Said::Failure(index, failure) => {
                 let served = index.map(|index| &self.routes[index]);

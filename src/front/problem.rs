@@ -64,8 +64,12 @@ impl ProblemDocument {
                 Failure::QueueFull { retry_after, .. }
                 | Failure::QueueTimeout { retry_after, .. }
                 | Failure::NoWorker { retry_after, .. }
+                | Failure::JobsFull { retry_after, .. }
                 | Failure::RateLimited { retry_after, .. } => Some(whole_seconds(*retry_after)),
-                Failure::Busy | Failure::Draining | Failure::TooManyCalls { .. } => Some(1),
+                Failure::Busy
+                | Failure::Draining
+                | Failure::StoreFailed
+                | Failure::TooManyCalls { .. } => Some(1),
                 _ => None,
             },
             allow: match failure {
@@ -101,20 +105,28 @@ pub(super) fn status_of(code: Code) -> u16 {
         Code::BadRequest | Code::BadParameter | Code::Unsendable => 400,
         Code::Unauthorized => 401,
         Code::Forbidden | Code::ForbiddenOrigin => 403,
-        Code::NoRoute => 404,
+        Code::NoRoute | Code::NoJob => 404,
         Code::MethodNotAllowed => 405,
         Code::RequestTimeout => 408,
+        Code::NotEnded => 409,
+        Code::JobCanceled => 410,
         Code::BodyTooLarge | Code::TooManyItems => 413,
         Code::UriTooLong => 414,
         Code::UnsupportedMediaType => 415,
-        Code::ProgramError | Code::Poisonous => 422,
+        Code::ProgramError | Code::Poisonous | Code::KeyReused => 422,
         Code::RateLimited | Code::TooManyCalls => 429,
         Code::HeadersTooLarge => 431,
         // What nginx logs where the caller gave its request up.
         Code::Cancelled => 499,
         Code::Internal => 500,
         Code::WorkerLost | Code::BadAnswer => 502,
-        Code::QueueFull | Code::QueueTimeout | Code::NoWorker | Code::Busy | Code::Draining => 503,
+        Code::QueueFull
+        | Code::QueueTimeout
+        | Code::NoWorker
+        | Code::Busy
+        | Code::Draining
+        | Code::JobsFull
+        | Code::StoreFailed => 503,
         Code::Timeout => 504,
     }
 }
@@ -126,7 +138,8 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         | Failure::ForbiddenOrigin { detail } => Cow::Borrowed(detail),
         Failure::BadParameter { detail, .. }
         | Failure::BadAnswer { detail }
-        | Failure::QueueFull { detail, .. } => Cow::Borrowed(detail),
+        | Failure::QueueFull { detail, .. }
+        | Failure::JobsFull { detail, .. } => Cow::Borrowed(detail),
         Failure::Unsendable { parameter, detail } => {
             let way = way_out(parameter, detail);
             format!("`{parameter}` holds {detail}, which cannot be sent to this program{way}")
@@ -182,6 +195,13 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::Busy => {
             "the server has no memory for this request or its answer at the moment".into()
         }
+        Failure::StoreFailed => "the file of the jobs cannot be read or written now".into(),
+        Failure::NoJob => "there is no job of this name; it may have been removed".into(),
+        Failure::NotEnded => "the job has not ended yet".into(),
+        Failure::KeyReused => {
+            "another question was asked with this `Idempotency-Key`; choose a new one".into()
+        }
+        Failure::JobCanceled => "the job was canceled, so it has no answer".into(),
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after, conduct } => {
             let how = conduct.map(|conduct| format!(": {}", conduct.told())).unwrap_or_default();

@@ -17,6 +17,7 @@ use super::batch::lines::BatchBody;
 use super::docs::{Docs, ShownBody};
 use super::header_text::HeaderText;
 use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
+use super::jobs::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
@@ -173,6 +174,19 @@ pub(super) fn of_items(
 /// The response to a message that was passed on and has no answer.
 pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
     finish(new(202, Bytes::new()), Timing::default(), manner)
+}
+
+/// The response that says what became of a job.
+pub(super) fn of_job(job: &JobSaid, manner: Manner<'_>) -> Response<FrontBody> {
+    let body = match &job.body {
+        JobBody::Whole(bytes) => FrontBody::whole(bytes.clone()),
+        JobBody::Events(parts) => FrontBody::Parts(parts.clone()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = job.status;
+    *response.headers_mut() = common();
+    response.headers_mut().extend(job.headers.iter().cloned());
+    finish(response, Timing::default(), manner)
 }
 
 /// The response that shows what can be asked.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::batch::lines::BatchBody;
 use super::docs::ShownBody;
+use super::heading::Headings;
+use super::jobs::JobSaid;
 use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
 use crate::sync::memory::{Exhausted, Memory};
@@ -26,6 +28,10 @@ pub(super) enum Said {
     Accepted(usize),
     /// What can be asked.
     Docs(ShownBody),
+    /// What became of a job.
+    Job(Option<usize>, JobSaid),
+    /// The answer of a job, and the beginning of its response.
+    Kept(Box<(Answer, Arc<Headings>)>),
     Failure(Option<usize>, Failure),
 }
 
@@ -50,6 +56,14 @@ impl Said {
                     }
                 }
             }
+            Self::Kept(kept) => {
+                if let Ok(reply) = &mut kept.0.result {
+                    match memory.hold(std::mem::take(&mut reply.body)) {
+                        Ok(body) => reply.body = body,
+                        Err(Exhausted) => kept.0.result = Err(Failure::Busy),
+                    }
+                }
+            }
             Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
                 Ok(body) => *replies = body,
                 Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
@@ -59,6 +73,7 @@ impl Said {
             | Self::Items(..)
             | Self::Accepted(_)
             | Self::Docs(_)
+            | Self::Job(..)
             | Self::Failure(..) => {}
         }
         self
@@ -82,8 +97,8 @@ impl Said {
     /// Returns the route of the request, if it has one.
     pub(super) fn route(&self) -> Option<usize> {
         match self {
-            Self::Options(_, index) | Self::Failure(index, _) => *index,
-            Self::Docs(_) => None,
+            Self::Options(_, index) | Self::Failure(index, _) | Self::Job(index, _) => *index,
+            Self::Docs(_) | Self::Kept(_) => None,
             Self::Text(index)
             | Self::Answer(index, _)
             | Self::Batch(index, ..)
@@ -96,7 +111,9 @@ impl Said {
         match self {
             Self::Failure(_, failure) => Some(failure),
             Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Options(..)
+            Self::Kept(kept) => kept.0.result.as_ref().err(),
+            Self::Job(..)
+            | Self::Options(..)
             | Self::Text(_)
             | Self::Batch(..)
             | Self::Items(..)

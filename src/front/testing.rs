@@ -43,6 +43,7 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
         idempotent: true,
         content_type: ContentType::default(),
         items: None,
+        jobs: None,
     }
 }
 
@@ -81,6 +82,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         pools: vec![Arc::new(pool(Framing::Line))],
         routes,
         cache: CacheSettings { memory: ByteSize(1 << 20) },
+        jobs: None,
     }
 }
 

@@ -88,6 +88,30 @@ const TIMEOUT: (&str, &str) = (
     "Ask less, or allow more time; the program may still have done its work",
 );
 
+/// The words for `store_failed`.
+const STORE_FAILED: (&str, &str) = (
+    "The file of the jobs cannot be read or written; nothing was accepted",
+    "Repeat the request after `Retry-After`; the operator can read why in the log",
+);
+
+/// The words for `no_job`.
+const NO_JOB: (&str, &str) = (
+    "There is no job of this name, it was removed after `keep`, or it belongs to another key",
+    "Correct the path, or ask anew",
+);
+
+/// The words for `key_reused`.
+const KEY_REUSED: (&str, &str) = (
+    "A job was asked for with an `Idempotency-Key` that stands for another question",
+    "Send each question with a key of its own",
+);
+
+/// The words for `not_ended`.
+const NOT_ENDED: (&str, &str) = (
+    "The answer of a job was asked for that waits or runs",
+    "Wait for its end: `GET` the job with `Prefer: wait=60`",
+);
+
 /// Returns when a code happens, and what the caller can do.
 pub(super) fn words(code: Code) -> (&'static str, &'static str) {
     match code {
@@ -156,5 +180,11 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         Code::Busy => BUSY,
         Code::Draining => ("The server is stopping", AGAIN),
         Code::Timeout => TIMEOUT,
+        Code::JobsFull => ("`jobs.length` or `jobs.bytes` is reached, or the disk is full", AGAIN),
+        Code::StoreFailed => STORE_FAILED,
+        Code::NoJob => NO_JOB,
+        Code::NotEnded => NOT_ENDED,
+        Code::KeyReused => KEY_REUSED,
+        Code::JobCanceled => ("The job was canceled, so it has no answer", "Ask anew"),
     }
 }

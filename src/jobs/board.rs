@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::job::{Job, JobId, JobState, WallTime};
+use super::job::{Job, JobId, WallTime};
 use super::order::{NextJob, NextJobs, Rank};
 use super::store::JobCounts;
+use crate::observe::metrics::JobMetrics;
 
 /// What all threads know of the jobs.
 #[derive(Debug, Default)]
@@ -18,6 +20,7 @@ pub struct JobBoard {
     /// A job waits that did not wait before.
     came: Notify,
     failing: AtomicBool,
+    metrics: OnceLock<Arc<JobMetrics>>,
 }
 
 #[derive(Debug, Default)]
@@ -145,9 +148,25 @@ impl JobBoard {
         }
     }
 
+    /// Counts transactions here from now on.
+    pub fn measure(&self, metrics: Arc<JobMetrics>) {
+        self.metrics.get_or_init(|| metrics);
+    }
+
+    /// Counts a transaction that took so long.
+    pub(super) fn committed(&self, time: Duration) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.committed(time);
+        }
+    }
+
     /// Notes whether the file can be written.
     pub(super) fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Ordering::Release);
+        let was_failing = self.failing.swap(failing, Ordering::AcqRel);
+        if was_failing && !failing {
+            // What waits may begin again.
+            self.came.notify_one();
+        }
     }
 
     /// Returns true if the file cannot be written.
@@ -161,18 +180,15 @@ impl JobBoard {
     }
 
     /// Returns how many jobs wait for a worker.
+    #[cfg(test)]
     pub fn waiting(&self) -> u64 {
-        self.lock().counts.values().map(|counts| counts[JobState::Queued as usize]).sum()
+        let queued = super::job::JobState::Queued as usize;
+        self.lock().counts.values().map(|counts| counts[queued]).sum()
     }
 
     /// Returns when the job was accepted that goes next in a pool.
     pub fn oldest(&self, pool: &str) -> Option<WallTime> {
         self.lock().next.get(pool)?.first().map(|job| job.created)
-    }
-
-    /// Returns where the job stands that goes next in a pool.
-    pub fn next_turn(&self, pool: &str) -> Option<Rank> {
-        self.lock().next.get(pool)?.first().map(|job| job.turn)
     }
 
     /// Takes the job that goes next in a pool. It must be claimed, or put back.

@@ -22,8 +22,7 @@ impl SteadyClock {
 
     /// Tells the time.
     pub fn now(&mut self) -> WallTime {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.at(WallTime::default().after(since_epoch), self.told.elapsed())
+        self.at(wall_now(), self.told.elapsed())
     }
 
     /// Tells the time when the wall shows `wall`, `passed` after it was told last.
@@ -36,6 +35,12 @@ impl SteadyClock {
         }
         self.last
     }
+}
+
+/// Returns what the clock of the wall shows.
+pub fn wall_now() -> WallTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::default().after(since_epoch)
 }
 
 #[cfg(test)]

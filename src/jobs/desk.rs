@@ -27,6 +27,17 @@ pub struct JobDesk {
     board: Arc<JobBoard>,
     /// Most bytes of one answer.
     pub result_most: u64,
+    /// What became of the jobs that ran when the last server ended.
+    pub recovered: Recovered,
+}
+
+/// What became of the jobs that ran when the last server ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many wait again.
+    pub queued: usize,
+    /// How many failed, since they may not be started again.
+    pub failed: usize,
 }
 
 /// The thread of the file; it ends when the last [`JobDesk`] is gone.
@@ -43,13 +54,14 @@ pub fn open(path: &Path, settings: KeeperSettings) -> Result<(JobDesk, JobThread
     let lock = FileLock::take(path)?;
     let board = Arc::new(JobBoard::default());
     let result_most = settings.result;
-    let keeper = Keeper::open(lock, settings, Arc::clone(&board))?;
+    let (keeper, (queued, failed)) = Keeper::open(lock, settings, Arc::clone(&board))?;
     let (asked, receive) = mpsc::channel(WAITING_MAX);
     let thread = std::thread::Builder::new().name("jobs".to_owned());
     let thread = thread.spawn(move || keeper.serve(receive));
     let path = path.to_owned();
     let thread = thread.map_err(|error| NotOpened::Unreachable { path, error })?;
-    Ok((JobDesk { asked, board, result_most }, JobThread(thread)))
+    let recovered = Recovered { queued, failed };
+    Ok((JobDesk { asked, board, result_most, recovered }, JobThread(thread)))
 }
 
 impl JobThread {
@@ -70,6 +82,17 @@ impl JobDesk {
         let (tell, told) = oneshot::channel();
         self.asked.send(StoreRequest { work, tell: Some(tell) }).await.map_err(|_| StoreFailed)?;
         told.await.unwrap_or(Err(StoreFailed))
+    }
+
+    /// Closes the file, once all that was asked for before is done.
+    pub async fn close(&self) {
+        // The thread has ended before, where that fails.
+        self.ask(StoreWork::Close).await.ok();
+    }
+
+    /// Returns true if the file is closed.
+    pub fn is_closed(&self) -> bool {
+        self.asked.is_closed()
     }
 
     /// Accepts a job. It is on the disk when this returns.

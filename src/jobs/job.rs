@@ -180,6 +180,8 @@ pub struct Job {
     pub expires: WallTime,
     /// Why it has no answer.
     pub failure: Option<Failure>,
+    /// The id of the request that asked.
+    pub request_id: Arc<str>,
 }
 
 /// How a job ended.
@@ -248,18 +250,12 @@ impl AnswerForm {
 pub struct ClaimedJob {
     /// Its place in the order of acceptance.
     pub seq: i64,
-    /// Its name.
-    pub id: JobId,
     /// The match text of its route.
     pub route: Arc<str>,
     /// It may run twice.
     pub idempotent: bool,
-    /// The name of the key that asked.
-    pub owner: Option<Arc<str>>,
     /// The question.
     pub question: Question,
-    /// The id of the request that asked.
-    pub request_id: Arc<str>,
 }
 
 #[cfg(test)]

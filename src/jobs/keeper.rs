@@ -65,7 +65,7 @@ impl Keeper {
         lock: FileLock,
         settings: KeeperSettings,
         board: Arc<JobBoard>,
-    ) -> Result<Self, NotOpened> {
+    ) -> Result<(Self, (usize, usize)), NotOpened> {
         let connection = schema::open(&lock)?;
         let path = || lock.path.clone();
         let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
@@ -85,22 +85,17 @@ impl Keeper {
             free: None,
             lock,
         };
-        keeper.recover().map_err(|error| {
+        let recovered = keeper.recover().map_err(|error| {
             let path = keeper.lock.path.clone();
             NotOpened::Failed { path, error }
         })?;
         keeper.post();
-        Ok(keeper)
+        Ok((keeper, recovered))
     }
 
-    fn recover(&mut self) -> rusqlite::Result<()> {
+    fn recover(&mut self) -> rusqlite::Result<(usize, usize)> {
         let now = self.clock.now();
-        let Some(store) = &mut self.store else { return Ok(()) };
-        let (queued, failed) = store.recover(now)?;
-        if queued + failed > 0 {
-            tracing::info!(queued, failed, "jobs ran when the last server ended");
-        }
-        Ok(())
+        self.store.as_mut().map_or(Ok((0, 0)), |store| store.recover(now))
     }
 
     /// Serves until nobody can ask any more.
@@ -123,8 +118,14 @@ impl Keeper {
             match first {
                 Ok(None) => return,
                 Ok(Some(first)) => {
-                    let group = gather(first, &mut asked);
-                    self.turn(group);
+                    let mut group = gather(first, &mut asked);
+                    let closing = group.pop_if(|last| matches!(last.work, StoreWork::Close));
+                    if !group.is_empty() {
+                        self.turn(group);
+                    }
+                    if closing.is_some() {
+                        return;
+                    }
                 }
                 Err(_) => {}
             }
@@ -178,7 +179,9 @@ impl Keeper {
         let done = done.and_then(|done| {
             #[cfg(test)]
             super::fixture::moment();
+            let begun = Instant::now();
             store.connection().execute_batch("COMMIT")?;
+            self.board.committed(begun.elapsed());
             #[cfg(test)]
             super::fixture::moment();
             Ok(done)
@@ -241,7 +244,9 @@ impl Keeper {
             StoreWork::List(filter) => StoreDone::Listed(store.list(filter)?),
             StoreWork::Retry(id) => StoreDone::Retried(store.retry(*id, now)?),
             // It is done alone.
-            StoreWork::Backup(_) => StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into())),
+            StoreWork::Backup(_) | StoreWork::Close => {
+                StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into()))
+            }
         })
     }
 

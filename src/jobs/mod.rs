@@ -15,14 +15,17 @@ mod schema;
 mod store;
 mod upkeep;
 
-pub use board::{Closing, JobBoard, JobWatch};
-pub use desk::{JobDesk, JobThread, open};
-pub use job::{AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
+#[cfg(test)]
+pub use board::Closing;
+pub use board::JobWatch;
+pub use clock::wall_now;
+pub use desk::{JobDesk, JobThread, Recovered, open};
+pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
 pub use keeper::KeeperSettings;
-pub use order::{NextJob, Rank};
+pub use order::NextJob;
 pub use request::StoreFailed;
 pub use schema::NotOpened;
-pub use store::{Acceptance, JobCounts, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits};
+pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits};
 
 #[cfg(test)]
 mod fixture;

@@ -26,6 +26,7 @@ pub(super) enum StoreWork {
     List(JobFilter),
     Retry(JobId),
     Backup(PathBuf),
+    Close,
 }
 
 impl StoreWork {
@@ -65,6 +66,6 @@ pub(super) struct StoreRequest {
 impl StoreRequest {
     /// Returns true if it cannot be a part of a transaction.
     pub(super) fn is_alone(&self) -> bool {
-        matches!(self.work, StoreWork::Backup(_))
+        matches!(self.work, StoreWork::Backup(_) | StoreWork::Close)
     }
 }

@@ -18,7 +18,8 @@ use crate::base::{Failure, Question};
 /// The columns of a [`Job`], in the order in which [`job_of`] reads them.
 macro_rules! columns {
     () => {
-        "seq, id, pool, route, owner, state, attempts, due, created, started, ended, expires, problem"
+        "seq, id, pool, route, owner, state, attempts, due, created, started, ended, expires, problem, \
+         request_id"
     };
 }
 pub(super) use columns;
@@ -237,7 +238,7 @@ impl Store {
         );
         let owner = new.owner.as_deref().unwrap_or_default();
         let mut statement = self.connection.prepare_cached(sql)?;
-        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(13)?));
+        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(14)?));
         statement.query_row(params![new.route, owner, &*repeat.text], read).optional()
     }
 
@@ -265,13 +266,13 @@ impl Store {
             "UPDATE job SET state = 1, attempts = attempts + 1, started = ?2 \
              WHERE seq = ?1 AND state = 0 RETURNING ",
             columns!(),
-            ", idempotent, request_id"
+            ", idempotent"
         );
-        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(13)?, row.get(14)?));
+        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(14)?));
         let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_row(params![seq, now.0], read).optional()?;
         drop(statement);
-        let Some((job, idempotent, request_id)) = found else { return Ok(None) };
+        let Some((job, idempotent)) = found else { return Ok(None) };
         let sql = "SELECT text, nonce FROM question WHERE job = ?1";
         let read =
             |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?));
@@ -279,12 +280,9 @@ impl Store {
         self.move_count(&job.pool, Some(JobState::Queued), Some(JobState::Running));
         let claimed = ClaimedJob {
             seq,
-            id: job.id,
             route: Arc::clone(&job.route),
             idempotent,
-            owner: job.owner.clone(),
             question: Question { nonce: nonce.map(Bytes::from), ..Question::plain(text) },
-            request_id,
         };
         Ok(Some((job, claimed)))
     }
@@ -435,6 +433,7 @@ pub(super) fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
         ended: row.get::<_, Option<i64>>(10)?.map(WallTime),
         expires: WallTime(row.get(11)?),
         failure: problem.map(|text| read_back(&text).unwrap_or(Failure::Internal)),
+        request_id: row.get(13)?,
     })
 }
 

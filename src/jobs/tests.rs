@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixture::{Scratch, new_job, settings};
+use super::job::AnswerForm;
 use super::*;
 use crate::base::{Failure, Reply, ReplyForm};
 
@@ -52,7 +53,7 @@ fn a_job_is_found_from_its_acceptance_to_its_removal() {
         let job = accepted(desk, new_job("one")).await;
         assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
         let claimed = begun(desk).await;
-        assert_eq!((claimed.id, &*claimed.question.text), (job.id, &b"one"[..]));
+        assert_eq!((claimed.seq, &*claimed.question.text), (job.seq, &b"one"[..]));
         let seen = desk.look(job.id, None).await.expect("read").expect("there");
         assert_eq!((seen.state, seen.attempts), (JobState::Running, 1));
         desk.end(claimed.seq, answer("1")).await.expect("written");

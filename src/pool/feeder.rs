@@ -47,7 +47,6 @@ pub struct JobPlace {
 }
 
 impl JobPlace {
-    #[allow(dead_code, reason = "for the room of jobs")]
     /// Returns the class with which the call is submitted.
     pub fn class(&self) -> Class {
         Class::Job(self.id)
@@ -255,7 +254,6 @@ impl Pool {
         }
     }
 
-    #[allow(dead_code, reason = "for the room of jobs")]
     /// Jobs come from this source from now on; `None`: no more come.
     pub fn feed_from(self: &Rc<Self>, source: Option<Rc<dyn BackgroundSource>>) {
         self.feeder.get_or_init(Box::default).source.replace(source);

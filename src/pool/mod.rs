@@ -90,7 +90,6 @@ use state::State;
 use taps::Taps;
 use timer::Timer;
 
-#[allow(unused_imports, reason = "for the room of jobs")]
 pub use feeder::{BackgroundSource, JobPlace};
 pub use ledger::Lately;
 pub use links::Ending;

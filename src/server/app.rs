@@ -1,6 +1,6 @@
 //! What is built from a load of the configuration, and how the next one takes its place.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
+use super::job_feed::{JobFeed, OpenJobs};
 use super::secure;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
@@ -18,7 +19,9 @@ use crate::config::{
 };
 use crate::front::Front;
 use crate::front::docs::DocsSource;
+use crate::front::jobs::FrontJobs;
 use crate::gate::{GateCounts, KeyGate};
+use crate::jobs::JobDesk;
 use crate::net::Entrance;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{Metrics, RouteMetrics};
@@ -76,6 +79,10 @@ pub(super) struct Server {
     draining: Cell<bool>,
     /// Only this machine can reach the callers' listeners.
     is_private: bool,
+    /// Where jobs are kept; `None`: there are none.
+    desk: Option<JobDesk>,
+    /// What runs them; empty until the start is over.
+    jobs: OnceCell<Rc<JobFeed>>,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
     taps: OpenTaps,
@@ -93,6 +100,7 @@ impl Server {
         access: AccessLog,
         manager: Rc<ServiceManager>,
         is_private: bool,
+        jobs: Option<JobDesk>,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
         let memory = Memory::new(config.limits.memory.0);
@@ -110,6 +118,7 @@ impl Server {
             memory: Arc::clone(&memory),
             gate: Arc::clone(&gate),
             is_private,
+            jobs: front_jobs(jobs.as_ref(), &services.tasks),
         };
         let prepared = common.prepare(Arc::new(config), editions);
         let new = Generation::new(prepared, pools, &cache, &services.tasks);
@@ -128,10 +137,31 @@ impl Server {
             manager,
             draining: Cell::new(false),
             is_private,
+            desk: jobs,
+            jobs: OnceCell::new(),
             pools: RefCell::new(living),
             taps,
             reloading: Mutex::new(()),
         })
+    }
+
+    /// Begins to run jobs.
+    pub(super) fn run_jobs(self: &Rc<Self>, jobs: OpenJobs) {
+        let feed = JobFeed::new(jobs, self);
+        for pool in self.current().pools() {
+            feed.feed(pool, &self.current().config);
+        }
+        self.jobs.get_or_init(|| feed);
+    }
+
+    /// Where jobs are kept, if any are.
+    pub(super) fn desk(&self) -> Option<&JobDesk> {
+        self.desk.as_ref()
+    }
+
+    /// What runs jobs, if there are any.
+    pub(super) fn jobs(&self) -> Option<&Rc<JobFeed>> {
+        self.jobs.get()
     }
 
     /// The generation that new requests meet.
@@ -212,6 +242,9 @@ impl Server {
         for pool in self.living() {
             pool.close_background();
         }
+        if let Some(jobs) = self.jobs() {
+            jobs.drain();
+        }
     }
 
     /// How long accepted calls may take to finish once the server stops.
@@ -258,6 +291,7 @@ impl Server {
             memory: Arc::clone(&self.memory),
             gate: Arc::clone(&self.gate),
             is_private: self.is_private,
+            jobs: front_jobs(self.desk.as_ref(), self.tasks()),
         }
     }
 
@@ -271,8 +305,16 @@ impl Server {
         self.remote.send_replace(new.remote(self.tasks()));
         let new = Rc::new(new);
         *self.current.borrow_mut() = Rc::clone(&new);
+        if let Some(jobs) = self.jobs() {
+            for pool in &new.pools {
+                jobs.feed(pool, &new.config);
+            }
+        }
         for pool in &old.pools {
             if !new.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
+                if self.jobs().is_some() {
+                    pool.feed_from(None);
+                }
                 self.tasks().spawn_local(let_go(Rc::clone(pool)));
             }
         }
@@ -286,16 +328,22 @@ pub(super) struct Common {
     memory: Arc<Memory>,
     gate: Arc<GateCounts>,
     is_private: bool,
+    jobs: Option<FrontJobs>,
+}
+
+/// What fronts need to know of the jobs.
+fn front_jobs(desk: Option<&JobDesk>, tasks: &TaskTracker) -> Option<FrontJobs> {
+    desk.map(|desk| FrontJobs::new(desk.clone(), tasks.clone()))
 }
 
 impl Common {
     /// Prepares the generation of a configuration. `editions` are those of its pools.
     pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
-        let Self { metrics, access, memory, gate, is_private } = self;
+        let Self { metrics, access, memory, gate, is_private, jobs } = self;
         let routes = route_metrics(&config, &metrics);
         let scopes = scopes(&config, &editions);
         let gate = KeyGate::new(&config.callers, &gate);
-        let front = Front::new(&config, &metrics, access, memory).guarded(gate);
+        let front = Front::new(&config, &metrics, access, memory).guarded(gate).with_jobs(jobs);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
         Prepared { config, editions, front, scopes, routes, described }

@@ -15,6 +15,8 @@ mod certificates;
 mod descriptors;
 mod diagnoses;
 mod ground;
+mod job_desk;
+mod job_feed;
 mod keys;
 mod listeners;
 mod operator;
@@ -37,6 +39,7 @@ use crate::admin::key::KeyFile;
 use crate::agent::Agent;
 use crate::base::ExitReason;
 use crate::config::{Config, ConfigSource, LimitSettings, PerAddressSettings};
+use crate::jobs::NotOpened;
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::per_address::AddressLimit;
@@ -50,6 +53,7 @@ use agent_desk::{AgentDesk, serve_agent};
 use app::Server;
 use begin::{FirstStarts, NotStarted};
 use ground::Ground;
+use job_feed::OpenJobs;
 use listeners::Listeners;
 use operator::AdminDesk;
 use threads::Threads;
@@ -81,6 +85,9 @@ pub enum ServeError {
     /// What happens cannot be logged.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The file of the jobs cannot be used.
+    #[error(transparent)]
+    Jobs(#[from] NotOpened),
     /// The limit of open files is too low.
     #[error("{0}\n\nhint: raise `ulimit -n`")]
     Descriptors(String),
@@ -99,7 +106,7 @@ pub enum ServeError {
 impl ServeError {
     /// Returns true if the server was started in a wrong way, and nothing was started.
     pub fn is_of_usage(&self) -> bool {
-        matches!(self, Self::Passed(_) | Self::Variable(_))
+        matches!(self, Self::Passed(_) | Self::Variable(_) | Self::Jobs(_))
     }
 }
 
@@ -128,9 +135,10 @@ pub struct Mode {
 /// [`ServeError`]; nothing is left running.
 pub fn run(config: Config, source: ConfigSource, mode: Mode) -> Result<(), ServeError> {
     ground::prepare(&config)?;
+    let jobs = config.jobs.as_ref().map(job_feed::open).transpose()?;
     let listeners = Listeners::open(&config)?;
     Ground::new(&config, &source)?.run(async |services, log| {
-        let start = Assembly { config, source, mode, services };
+        let start = Assembly { config, source, mode, services, jobs };
         serve(start, listeners, log).await
     })
 }
@@ -141,10 +149,11 @@ struct Assembly {
     source: ConfigSource,
     mode: Mode,
     services: Services,
+    jobs: Option<OpenJobs>,
 }
 
 async fn serve(
-    Assembly { config, source, mode, services }: Assembly,
+    Assembly { config, source, mode, services, jobs }: Assembly,
     listeners: Listeners,
     log: &Log,
 ) -> Result<(), ServeError> {
@@ -164,7 +173,11 @@ async fn serve(
     let (threads_count, is_secure) = (config.threads, config.tls.is_some());
     let is_private = listeners.are_private();
     let (access, told) = (log.access(), Rc::clone(&manager));
-    let server = Server::start(config, source, services.clone(), access, told, is_private);
+    let desk = jobs.as_ref().map(OpenJobs::desk);
+    let server = Server::start(config, source, services.clone(), access, told, is_private, desk);
+    if let Some(jobs) = jobs {
+        server.run_jobs(jobs);
+    }
     announce::page(&server.current().front, &addresses, is_secure);
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
@@ -266,14 +279,21 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, has_othe
             pool.wait_streams().await;
             pool.wait_background().await;
         }
+        if let Some(jobs) = server.jobs() {
+            jobs.becomes_idle().await;
+        }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {
         tracing::warn!(
             left = active.count(),
+            jobs = server.jobs().map_or(0, |jobs| jobs.running()),
             "`drain` is over; the requests that are left are refused"
         );
     }
     server.stop(ExitReason::Stopped).await;
+    if let Some(jobs) = server.jobs() {
+        jobs.close(LAST_RESPONSES).await;
+    }
     drain.finish(LAST_RESPONSES).await;
 }
 

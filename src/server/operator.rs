@@ -12,7 +12,8 @@ use super::about::{about, keeps_answers};
 use super::agent_desk::AgentDesk;
 use super::app::Server;
 use super::diagnoses;
-use crate::admin::{Operator, Replace};
+use super::job_desk;
+use crate::admin::{JobObstacle, JobRequest, Operator, Replace};
 use crate::agent::Agent;
 use crate::base::WorkerId;
 use crate::config::{Hosts, Secret};
@@ -182,6 +183,10 @@ impl Operator for AdminDesk {
         self.server.current().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
         self.server.metrics().held_bytes(self.server.memory().used());
+        if let Some(desk) = self.server.desk() {
+            let failing = desk.board().is_failing();
+            self.server.metrics().jobs().show(job_desk::numbers(desk), failing);
+        }
     }
 
     async fn reload(&self, replace: Replace) -> Result<String, String> {
@@ -208,6 +213,10 @@ impl Operator for AdminDesk {
     fn recycle_worker(&self, worker: WorkerId) -> Option<String> {
         let living = self.server.living();
         living.iter().find(|pool| pool.renew_worker(worker)).map(|pool| pool.name())
+    }
+
+    async fn jobs(&self, request: JobRequest) -> Result<serde_json::Value, JobObstacle> {
+        job_desk::answer(&self.server, request).await
     }
 
     fn kill_worker(&self, worker: WorkerId) -> Option<String> {

@@ -398,6 +398,7 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("limits", old.limits != new.limits),
         ("cache.memory", old.cache != new.cache),
+        ("jobs", old.jobs != new.jobs),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
 }

@@ -40,6 +40,8 @@ mod http2;
 mod http_replies;
 mod hygiene;
 mod inheritance;
+mod job_deaths;
+mod jobs;
 mod json_dialects;
 mod json_rpc;
 mod json_rpc_asides;

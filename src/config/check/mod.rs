@@ -13,6 +13,7 @@ mod docs;
 mod function;
 mod hosts;
 mod items;
+mod jobs;
 mod parameter;
 mod pool;
 mod python;
@@ -63,6 +64,8 @@ pub fn check(
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
     let pools = pool::pools(&mut findings, file, &pool_names, host);
     let routes = route::routes(&mut findings, file, cors.as_ref(), &pool_names, &pools);
+    let jobs = jobs::jobs(&mut findings, file);
+    jobs::reserve(&mut findings, file, &routes);
     callers::keep_keys(&mut findings, &callers, &routes);
     let docs = docs::docs(&mut findings, file.docs.as_deref(), &routes);
     if file.pool.is_empty() && file.route.is_empty() && findings.problems.is_empty() {
@@ -93,6 +96,7 @@ pub fn check(
             pools,
             routes,
             cache: CacheSettings { memory: file.cache.memory.0 },
+            jobs,
         })),
         _ => Err(findings.problems),
     }

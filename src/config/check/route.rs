@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::cors::cors;
 use super::function;
 use super::items::no_items;
+use super::jobs;
 use super::parameter::parameters;
 use super::shadows::Shadows;
 use crate::base::RouteId;
@@ -50,7 +51,7 @@ pub(super) fn routes(
     let mut routes = Vec::new();
     for (index, route) in file.route.iter().enumerate() {
         let mut checker =
-            RouteCheck { findings, path: list.index(index), route, pool_names, pools };
+            RouteCheck { findings, path: list.index(index), file, route, pool_names, pools };
         let label = route.match_text.as_str();
         let Some(text) = checker.text() else {
             checker.rest_of(None);
@@ -156,6 +157,7 @@ fn add_derived(
                 idempotent,
                 content_type: bytes(),
                 items: None,
+                jobs: None,
             }),
         });
     }
@@ -174,6 +176,7 @@ fn bytes() -> ContentType {
 struct RouteCheck<'a, 'b> {
     findings: &'a mut Findings<'b>,
     path: KeyPath,
+    file: &'a File,
     route: &'a RouteFile,
     pool_names: &'a [&'a String],
     pools: &'a [Option<PoolSettings>],
@@ -232,7 +235,9 @@ impl RouteCheck<'_, '_> {
             idempotent,
             content_type,
             items: None,
+            jobs: jobs::rules(self.findings, &self.path, self.route.jobs.as_ref()),
         };
+        self.jobs(&call, streams);
         let parameters = parameters?;
         call.items = self.items(text?, &parameters, &call, streams);
         Some((parameters, RouteAction::Call(call)))
@@ -265,7 +270,9 @@ impl RouteCheck<'_, '_> {
             idempotent,
             content_type,
             items: None,
+            jobs: jobs::rules(self.findings, &self.path, self.route.jobs.as_ref()),
         };
+        self.jobs(&call, streams);
         call.items = self.items(text, &calling.parameters, &call, streams);
         Some((calling.parameters, RouteAction::Call(call)))
     }
@@ -294,6 +301,13 @@ impl RouteCheck<'_, '_> {
         }
     }
 
+    /// Checks that its jobs can be kept and run.
+    fn jobs(&mut self, call: &CallSettings, streams: bool) {
+        if let Some(pool) = &self.pools[call.pool] {
+            jobs::possible(self.findings, &self.path, self.file, call, pool, streams);
+        }
+    }
+
     fn nothing_beside_text(&mut self) {
         let route = self.route;
         let others = [
@@ -303,6 +317,7 @@ impl RouteCheck<'_, '_> {
             ("idempotent", route.idempotent.is_some()),
             ("function", route.function.is_some()),
             ("items", route.items.is_some()),
+            ("jobs", route.jobs.is_some()),
         ];
         for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
             let message = format!("`{key}` has no effect beside `text`, which is a fixed answer");

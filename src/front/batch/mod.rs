@@ -270,9 +270,17 @@ impl<C: Calls + 'static> Batch<C> {
         let sender = self.sender();
         let (memory, new_session) = (front.memory_of(sender), &RefCell::default());
         let index = self.index;
-        let caller_deadline = None;
-        let matched =
-            Matched { index, route, call, head, caller_deadline, sender, memory, new_session };
+        let matched = Matched {
+            index,
+            route,
+            call,
+            head,
+            caller_deadline: None,
+            sender,
+            request_id: "",
+            memory,
+            new_session,
+        };
         let asking = front.made(matched, &item, maker::asking).await?;
         let mut asking = maker::held(asking, item, memory)?;
         asking.call.class = Class::Batch(self.id);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::fixture::{Scratch, new_job};
+use super::super::order::Rank;
 use super::super::schema::{self, FileLock};
 use super::super::store::{JobViewer, Store};
 use super::*;
@@ -114,7 +115,7 @@ impl World {
             return;
         };
         let (_, claimed) = self.store.claim(next.turn.seq, self.now).expect("SQL").expect("waits");
-        assert_eq!((claimed.id, claimed.idempotent), (*id, known.idempotent));
+        assert_eq!((claimed.seq, claimed.idempotent), (known.seq, known.idempotent));
         assert_eq!(claimed.question.text, id.to_string());
         (known.state, known.attempts) = (JobState::Running, known.attempts + 1);
     }

@@ -200,12 +200,26 @@ pub enum OperatorAction {
     RecycleWorker,
     /// It killed one worker.
     KillWorker,
+    /// It canceled or removed a job.
+    RemoveJob,
+    /// It let a job wait again.
+    RetryJob,
+    /// It wrote the jobs into another file.
+    BackUpJobs,
 }
 
 impl OperatorAction {
     /// Every action, in the order of their declaration.
-    pub const ALL: [Self; 5] =
-        [Self::Reload, Self::Forgive, Self::RecyclePool, Self::RecycleWorker, Self::KillWorker];
+    pub const ALL: [Self; 8] = [
+        Self::Reload,
+        Self::Forgive,
+        Self::RecyclePool,
+        Self::RecycleWorker,
+        Self::KillWorker,
+        Self::RemoveJob,
+        Self::RetryJob,
+        Self::BackUpJobs,
+    ];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -215,6 +229,9 @@ impl OperatorAction {
             Self::RecyclePool => "recycle_pool",
             Self::RecycleWorker => "recycle_worker",
             Self::KillWorker => "kill_worker",
+            Self::RemoveJob => "remove_job",
+            Self::RetryJob => "retry_job",
+            Self::BackUpJobs => "back_up_jobs",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod callers;
 mod counters;
+mod jobs;
 mod labels;
 mod metric;
 pub mod names;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
+pub use self::jobs::{JobMetrics, PoolJobs};
 pub use self::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction, Turned,
 };
@@ -145,6 +147,11 @@ impl Metrics {
     /// Sets how many taps are open.
     pub fn taps(&self, taps: usize) {
         self.server.taps.set(taps as u64);
+    }
+
+    /// What is counted of jobs. A server that never asks for it has no samples of them.
+    pub fn jobs(&self) -> Arc<JobMetrics> {
+        Arc::clone(self.server.jobs.get_or_init(Arc::default))
     }
 
     /// Counts log lines that were lost.

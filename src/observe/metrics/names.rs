@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::jobs::JOBS;
 use super::labels::{AgentResult, CacheResult, Denial, Dropping, OperatorAction};
 pub use super::metric::{Metric, MetricKind};
 #[cfg(test)]
@@ -267,6 +268,11 @@ pub const ALL: &[Metric] = &[
             }
         },
     },
+    JOBS[0],
+    JOBS[1],
+    JOBS[2],
+    JOBS[3],
+    JOBS[4],
     Metric {
         name: "httpipe_cache_total",
         kind: MetricKind::Counter,
@@ -366,7 +372,8 @@ pub const ALL: &[Metric] = &[
         unit: "actions",
         labels: &["action"],
         help: "What operators made the server do over the admin listener: `reload`, `forgive`, \
-               `recycle_pool`, `recycle_worker` or `kill_worker`",
+               `recycle_pool`, `recycle_worker` `kill_worker`, `remove_job`, \
+               `retry_job` or `back_up_jobs`",
         samples: |numbers, to| {
             for (action, count) in OperatorAction::ALL.iter().zip(&numbers.server.admin_actions) {
                 to.number(&[action.label()], count.value());

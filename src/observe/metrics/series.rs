@@ -1,12 +1,13 @@
 //! The numbers behind the metrics: atomics that are counted without a look-up or a lock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
+use super::jobs::JobMetrics;
 use super::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
 };
@@ -135,6 +136,8 @@ pub(super) struct ServerSeries {
     pub(super) tls_expires: Gauge,
     /// In the order of [`Handshake::ALL`].
     pub(super) handshakes: [Counter; Handshake::ALL.len()],
+    /// Empty: there are no jobs.
+    pub(super) jobs: OnceLock<Arc<JobMetrics>>,
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
     /// In the order of [`AgentResult::ALL`].

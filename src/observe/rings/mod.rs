@@ -71,7 +71,7 @@ struct OpenSecond {
     wait: Times,
     work: Times,
     failures: u32,
-    by_code: [u32; Code::ALL.len()],
+    by_code: CodeCounts,
 }
 
 /// A second that is over. Percentiles are kept as the numbers of their buckets.
@@ -105,7 +105,17 @@ struct TenSeconds {
 struct TenFailures {
     seconds: u64,
     calls: u64,
-    by_code: [u32; Code::ALL.len()],
+    by_code: CodeCounts,
+}
+
+/// How many failures of each code there were.
+#[derive(Clone, Copy, Debug)]
+struct CodeCounts([u32; Code::ALL.len()]);
+
+impl Default for CodeCounts {
+    fn default() -> Self {
+        Self([0; Code::ALL.len()])
+    }
 }
 
 impl Rings {
@@ -192,7 +202,7 @@ impl Rings {
         let failed = self.failed.back_mut().expect("one is open");
         failed.seconds += 1;
         failed.calls += calls;
-        failed.by_code.iter_mut().zip(by_code).for_each(|(sum, count)| *sum += count);
+        failed.by_code.0.iter_mut().zip(by_code.0).for_each(|(sum, count)| *sum += count);
         self.second += 1;
         if self.second.is_multiple_of(TEN) {
             self.begin_ten();
@@ -237,7 +247,7 @@ impl Rings {
 
     fn count_failure(&mut self, code: Code) {
         self.open.failures += 1;
-        self.open.by_code[code as usize] += 1;
+        self.open.by_code.0[code as usize] += 1;
     }
 
     /// Returns the last second that is over.
@@ -274,7 +284,7 @@ impl Rings {
     pub fn failures(&self) -> FailureStatus {
         let mut by_code = BTreeMap::new();
         for code in Code::ALL {
-            let count = self.failed.iter().map(|ten| u64::from(ten.by_code[code as usize])).sum();
+            let count = self.failed.iter().map(|ten| u64::from(ten.by_code.0[code as usize])).sum();
             if count > 0 {
                 by_code.insert(code.as_str().to_owned(), count);
             }

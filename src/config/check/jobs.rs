@@ -1,0 +1,105 @@
+//! The rules of jobs.
+//!
+//! Pure.
+
+use std::path::PathBuf;
+
+use crate::config::file::{File, JobRulesFile, RouteJobsFile};
+use crate::config::findings::Findings;
+use crate::config::jobs::{JobRules, JobsSettings};
+use crate::config::pool::{InFlight, PoolSettings};
+use crate::config::route::{CallSettings, PathPart, RouteSettings};
+use crate::config::tree::KeyPath;
+
+/// With this share, background work may have all workers.
+const SHARE_WHOLE: u32 = 1000;
+
+/// Where jobs are kept, if any are. The path of the file is as it was written.
+pub(super) fn jobs(findings: &mut Findings<'_>, file: &File) -> Option<JobsSettings> {
+    let jobs = file.jobs.as_ref()?;
+    let path = KeyPath::of(&["jobs"]);
+    let result = findings.positive_size(&path.key("result"), jobs.result);
+    let bytes = findings.positive_size(&path.key("bytes"), jobs.bytes);
+    if bytes < result {
+        let message = format!("`bytes` of {bytes} has no room for a `result` of {result}");
+        findings.refuse(&path.key("bytes"), message, format!("write {result} or more"));
+    }
+    Some(JobsSettings { file: PathBuf::from(&jobs.file), length: jobs.length, bytes, result })
+}
+
+/// The rules of the jobs of a route; `None`: its calls are no jobs.
+pub(super) fn rules(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    jobs: Option<&RouteJobsFile>,
+) -> Option<JobRules> {
+    let path = path.key("jobs");
+    let file = match jobs? {
+        RouteJobsFile::Switch(false) => return None,
+        RouteJobsFile::Switch(true) => JobRulesFile::default(),
+        RouteJobsFile::Rules(rules) => rules.clone(),
+    };
+    Some(JobRules {
+        timeout: findings.positive_time(&path.key("timeout"), file.timeout),
+        wait: findings.positive_time(&path.key("wait"), file.wait),
+        keep: findings.positive_time(&path.key("keep"), file.keep),
+        priority: file.priority,
+    })
+}
+
+/// Checks that the jobs of a route can be kept and run.
+pub(super) fn possible(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &File,
+    call: &CallSettings,
+    pool: &PoolSettings,
+    streams: bool,
+) {
+    if call.jobs.is_none() {
+        return;
+    }
+    let path = path.key("jobs");
+    if file.jobs.is_none() {
+        let message = "`jobs` needs a file that keeps them, and there is no `[jobs]`";
+        findings.refuse(&path, message, "add a table `[jobs]`; it may be empty");
+    } else if streams {
+        let message = "`jobs` cannot be used where answers come in parts";
+        findings.refuse(&path, message, "remove `jobs`, or let another pool answer them");
+    } else if call.passes_json_rpc_on(&pool.program.wire) {
+        let message = "`jobs` cannot be used where JSON-RPC is passed on";
+        findings.refuse(&path, message, "remove `jobs`: such calls are answered as they come");
+    } else if !has_room(pool) {
+        let message = format!(
+            "`jobs` would never run: `{}` has one worker, and `share` leaves it to other calls",
+            pool.name
+        );
+        let hint = format!("write `workers = 2` or `share = 1` in `[pool.{}]`", pool.name);
+        findings.refuse(&path, message, hint);
+    }
+}
+
+/// Returns true if a worker of the pool may be given to jobs.
+fn has_room(pool: &PoolSettings) -> bool {
+    let rules = &pool.rules;
+    let places = match rules.in_flight {
+        InFlight::Fixed(calls) => calls as usize,
+        InFlight::Auto => 1,
+    };
+    rules.share >= SHARE_WHOLE || (rules.share > 0 && rules.workers_most * places > 1)
+}
+
+/// Reports routes that take nothing but paths of jobs.
+pub(super) fn reserve(findings: &mut Findings<'_>, file: &File, routes: &[RouteSettings]) {
+    if file.jobs.is_none() {
+        return;
+    }
+    for route in routes {
+        let is = |at: usize, text: &str| matches!(route.path.get(at), Some(PathPart::Literal(literal)) if literal == text);
+        if is(0, "-") && is(1, "jobs") && (route.rest || route.path.len() > 2) {
+            let path = KeyPath::of(&["route"]).index(usize::from(route.id.0)).key("match");
+            let message = format!("`{}` can never match: `[jobs]` takes the path", route.label);
+            findings.refuse(&path, message, "give it a path that does not begin with `/-/jobs/`");
+        }
+    }
+}

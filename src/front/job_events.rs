@@ -1,0 +1,90 @@
+//! A job as a stream of events: the whole of it at each change.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use super::job_page::document;
+use super::jobs::{JobBody, JobSaid};
+use super::parts::{PartsBody, Style};
+use crate::base::{PartForm, PartSender, answer_in_parts};
+use crate::jobs::{Job, JobWatch};
+
+/// The least time between two events.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long nothing is sent at most, so that proxies do not take the connection for dead.
+const SILENCE: Duration = Duration::from_secs(15);
+/// A reader that has not read this much gets no more until it has.
+const UNREAD_MOST: usize = 64 << 10;
+
+/// Writes the events of one job.
+pub(super) struct JobStream {
+    watch: JobWatch,
+    job: Job,
+    parts: PartSender,
+}
+
+impl JobStream {
+    /// A stream that begins with the job as it is, and its body.
+    pub(super) fn new(watch: JobWatch, job: Job, request_id: &str) -> (Self, PartsBody) {
+        let (sender, parts) = answer_in_parts(UNREAD_MOST);
+        let body = PartsBody::new(parts, &PartForm::Raw, Style::Raw, request_id);
+        (Self { watch, job, parts: sender }, body)
+    }
+
+    /// Writes until the job has ended, its reader has left or the server ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            if !self.parts.push(event(&self.job)) {
+                return;
+            }
+            if self.job.state.has_ended() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            match self.next().await {
+                Some(job) => self.job = job,
+                None => break,
+            }
+        }
+        self.parts.finish(Ok(()));
+    }
+
+    /// Waits for a change, and for a reader who is behind; `None`: there is nothing more to tell.
+    async fn next(&mut self) -> Option<Job> {
+        loop {
+            match tokio::time::timeout(SILENCE, self.watch.changed()).await {
+                Ok(Ok(Some(job))) if self.parts.has_room() || job.state.has_ended() => {
+                    return Some(job);
+                }
+                // The reader sees the next change.
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None) | Err(_)) => return None,
+                Err(_) => {
+                    if self.parts.has_room() && !self.parts.push(Bytes::from_static(b":\n\n")) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The response that has the events as its body.
+pub(super) fn response(body: PartsBody) -> JobSaid {
+    let headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    JobSaid { status: StatusCode::OK, headers, body: JobBody::Events(body) }
+}
+
+fn event(job: &Job) -> Bytes {
+    let mut text = BytesMut::from(&b"event: job\ndata: "[..]);
+    // Without line ends: nothing in the document is pretty.
+    text.put_slice(&document(job));
+    text.put_slice(b"\n\n");
+    text.freeze()
+}

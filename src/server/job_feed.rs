@@ -1,0 +1,310 @@
+//! Gives jobs to workers: each pool is offered the jobs that wait for it, and what becomes of one is
+//! written down.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+use super::app::{Generation, Server};
+use crate::base::{Call, Class, Failure, Question, RouteId, Tenant};
+use crate::call::{Answer, Calls as _, Keep, Request};
+use crate::config::route::ContentType;
+use crate::config::{CallSettings, Config, JobsSettings, RouteAction};
+use crate::jobs::{
+    self, ClaimedJob, JobDesk, JobEnd, JobThread, JobWatch, KeeperSettings, NextJob, NotOpened,
+    Recovered, StoreLimits, WallTime, wall_now,
+};
+use crate::observe::metrics::JobMetrics;
+use crate::pool::{BackgroundSource, JobPlace, Pool};
+
+/// How long one waits before the file is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// For how many answers of jobs that run the disk must have room.
+const SLOTS: u64 = 4;
+/// How long a job may take whose route is gone.
+const TIMEOUT: Duration = Duration::from_hours(1);
+
+/// The file of the jobs, and its thread.
+pub(super) struct OpenJobs {
+    desk: JobDesk,
+    thread: JobThread,
+}
+
+impl OpenJobs {
+    /// Where jobs are kept.
+    pub(super) fn desk(&self) -> JobDesk {
+        self.desk.clone()
+    }
+}
+
+/// Opens the file of the jobs.
+pub(super) fn open(settings: &JobsSettings) -> Result<OpenJobs, NotOpened> {
+    let keeper = KeeperSettings {
+        limits: StoreLimits { length: settings.length, bytes: settings.bytes.0 },
+        result: settings.result.0,
+        slots: SLOTS,
+    };
+    let (desk, thread) = jobs::open(&settings.file, keeper)?;
+    Ok(OpenJobs { desk, thread })
+}
+
+/// Runs the jobs of a server.
+#[derive(Debug)]
+pub(super) struct JobFeed {
+    desk: JobDesk,
+    /// `None`: it has ended.
+    thread: RefCell<Option<JobThread>>,
+    metrics: Arc<JobMetrics>,
+    /// Jobs that run, or whose end is being written.
+    running: TaskTracker,
+    /// Set after the start: the server knows this, and this the server.
+    server: Weak<Server>,
+}
+
+/// The jobs that wait for one pool.
+#[derive(Debug)]
+struct JobSource {
+    feed: Rc<JobFeed>,
+    pool: Weak<Pool>,
+    name: String,
+    /// When the job came that goes next, by both clocks.
+    since: Cell<Option<(WallTime, Instant)>>,
+}
+
+impl JobFeed {
+    /// Runs the jobs of a desk in the pools of a server.
+    pub(super) fn new(OpenJobs { desk, thread }: OpenJobs, server: &Rc<Server>) -> Rc<Self> {
+        let recovered = desk.recovered;
+        if recovered != Recovered::default() {
+            let Recovered { queued, failed } = recovered;
+            tracing::info!(queued, failed, "jobs ran when the last server ended");
+        }
+        let feed = Rc::new(Self {
+            desk,
+            metrics: server.metrics().jobs(),
+            thread: RefCell::new(Some(thread)),
+            running: TaskTracker::new(),
+            server: Rc::downgrade(server),
+        });
+        feed.running.close();
+        feed.desk.board().measure(server.metrics().jobs());
+        let follow = Rc::clone(&feed);
+        server.tasks().spawn_local(async move { follow.follow().await });
+        feed
+    }
+
+    /// Tells the pools whenever more jobs wait.
+    async fn follow(&self) {
+        loop {
+            self.desk.board().one_came().await;
+            let Some(server) = self.server.upgrade() else { return };
+            for pool in server.current().pools() {
+                pool.background_changed();
+            }
+        }
+    }
+
+    /// Lets a pool have the jobs that wait for it, if any can.
+    pub(super) fn feed(self: &Rc<Self>, pool: &Rc<Pool>, config: &Config) {
+        let name = pool.name();
+        let makes_jobs = config.routes.iter().any(|route| match &route.action {
+            RouteAction::Call(call) => call.jobs.is_some() && config.pools[call.pool].name == name,
+            RouteAction::Text { .. } => false,
+        });
+        // Those of an earlier configuration count, too.
+        if !makes_jobs && !self.desk.board().counts().contains_key(&*name) {
+            return;
+        }
+        let source = JobSource {
+            feed: Rc::clone(self),
+            pool: Rc::downgrade(pool),
+            name,
+            since: Cell::new(None),
+        };
+        pool.feed_from(Some(Rc::new(source)));
+    }
+
+    /// Returns how many jobs run.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Waits until no job runs.
+    pub(super) async fn becomes_idle(&self) {
+        self.running.wait().await;
+    }
+
+    /// Ends what waits for jobs, and begins no more of them.
+    pub(super) fn drain(&self) {
+        self.desk.board().close();
+        if let Some(server) = self.server.upgrade() {
+            for pool in server.living() {
+                pool.feed_from(None);
+            }
+        }
+    }
+
+    /// Closes the file, once the ends of the last jobs are written, but at latest after this time.
+    pub(super) async fn close(&self, patience: Duration) {
+        let closed = async {
+            self.becomes_idle().await;
+            self.desk.close().await;
+        };
+        if tokio::time::timeout(patience, closed).await.is_ok() {
+            let thread = self.thread.borrow_mut().take();
+            thread.into_iter().for_each(JobThread::join);
+        }
+    }
+
+    /// Runs the job that goes next in a pool.
+    async fn run_next(&self, pool: &Rc<Pool>, name: &str, place: JobPlace) {
+        let Some(next) = self.desk.board().take(name) else { return };
+        // Another job goes next now.
+        pool.background_changed();
+        let watch = self.desk.board().watch(next.id);
+        let claimed = match self.desk.claim(next.turn.seq).await {
+            Ok(Some(claimed)) => claimed,
+            // It was canceled, or its time was over.
+            Ok(None) => return,
+            Err(_) => return self.put_back(name, next).await,
+        };
+        let Some(server) = self.server.upgrade() else { return };
+        let generation = server.current();
+        let (asking, content_type) = asking(&generation, name, &claimed, place.class());
+        let Some(asking) = asking else {
+            // The pool went while the job was claimed; one of its name may come back.
+            return self.written(async || self.desk.give_back(claimed.seq, true).await).await;
+        };
+        let answer = tokio::select! {
+            answer = generation.gateway.call(asking) => answer,
+            () = removed(watch) => return,
+        };
+        drop(place);
+        self.note(&claimed, answer, content_type.as_str()).await;
+    }
+
+    /// Writes down what became of a job.
+    async fn note(&self, claimed: &ClaimedJob, answer: Answer, content_type: &str) {
+        let seq = claimed.seq;
+        let has_begun = answer.timing.worker.is_some();
+        match answer.result {
+            // The server or the pool ended before the job did.
+            Err(Failure::Draining) if claimed.idempotent || !has_begun => {
+                self.written(async || self.desk.give_back(seq, true).await).await;
+            }
+            // No worker could be started at this moment, so it waits for one.
+            Err(
+                Failure::NoWorker { .. } | Failure::QueueFull { .. } | Failure::QueueTimeout { .. },
+            ) if !has_begun => {
+                tokio::time::sleep(AGAIN).await;
+                self.written(async || self.desk.give_back(seq, true).await).await;
+            }
+            result => {
+                let end = JobEnd::of(result, content_type, self.desk.result_most);
+                let outcome = match &end {
+                    JobEnd::Answer { .. } => "ok",
+                    JobEnd::Failure(failure) => failure.code().as_str(),
+                };
+                self.metrics.ended(&claimed.route, outcome);
+                self.written(async || self.desk.end(seq, end.clone()).await).await;
+            }
+        }
+    }
+
+    /// Writes until that succeeds. Until then nothing else is begun in its place.
+    async fn written<E>(&self, write: impl AsyncFn() -> Result<(), E>) {
+        while write().await.is_err() {
+            if self.desk.is_closed() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn put_back(&self, name: &str, next: NextJob) {
+        tokio::time::sleep(AGAIN).await;
+        self.desk.board().put_back(name, next);
+    }
+}
+
+impl BackgroundSource for JobSource {
+    fn waits_since(&self) -> Option<Instant> {
+        let board = self.feed.desk.board();
+        // What could not be written down is not begun.
+        let created = if board.is_failing() { None } else { board.oldest(&self.name) };
+        let Some(created) = created else {
+            self.since.set(None);
+            return None;
+        };
+        if let Some((known, since)) = self.since.get()
+            && known == created
+        {
+            return Some(since);
+        }
+        let now = Instant::now();
+        let since = now.checked_sub(wall_now().since(created)).unwrap_or(now);
+        self.since.set(Some((created, since)));
+        Some(since)
+    }
+
+    fn offer(&self, place: JobPlace) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let (feed, name) = (Rc::clone(&self.feed), self.name.clone());
+        let running = self.feed.running.clone();
+        running.spawn_local(async move { feed.run_next(&pool, &name, place).await });
+    }
+}
+
+/// Waits until a job is canceled or removed. Where that is no longer told, this waits for ever.
+async fn removed(mut watch: JobWatch) {
+    loop {
+        match watch.changed().await {
+            Ok(Some(job)) if !job.state.has_ended() => {}
+            Ok(_) => return,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Makes the call of a job, by the names of its pool and its route; `None`: there is no such pool.
+fn asking(
+    generation: &Generation,
+    pool: &str,
+    claimed: &ClaimedJob,
+    class: Class,
+) -> (Option<Request>, ContentType) {
+    let config = &generation.config;
+    let place = config.pools.iter().position(|settings| settings.name == pool);
+    let Some(place) = place else { return (None, ContentType::default()) };
+    let routes = config.routes.iter().filter_map(|route| match &route.action {
+        RouteAction::Call(call) if call.pool == place => Some((route, call)),
+        _ => None,
+    });
+    let routes: Vec<_> = routes.collect();
+    let own = routes.iter().find(|(route, _)| route.label == claimed.route).copied();
+    // The question is as it was rendered; without its route it is counted under another of the pool.
+    let id = own.or(routes.first().copied()).map_or(RouteId(0), |(route, _)| route.id);
+    let call: Option<&CallSettings> = own.map(|(_, call)| call);
+    let keep = call.filter(|_| claimed.question.nonce.is_none()).and_then(|call| call.cache);
+    let call_of_it = Call {
+        route: id,
+        question: Question::clone(&claimed.question),
+        idempotent: claimed.idempotent,
+        caller_deadline: None,
+        own_name: None,
+        tenant: Tenant::ANONYMOUS,
+        hold: None,
+        class,
+        timeout: Some(call.and_then(|call| call.jobs).map_or(TIMEOUT, |rules| rules.timeout)),
+    };
+    let request = Request {
+        pool: place,
+        call: call_of_it,
+        keep: keep.map(|ttl| Keep { question: None, ttl }),
+        claim: None,
+    };
+    (Some(request), call.map(|call| call.content_type.clone()).unwrap_or_default())
+}
