@@ -83,7 +83,7 @@ pub(super) const JOBS: [Metric; 5] = [
         },
     },
     Metric {
-        name: "httpipe_jobs_oldest",
+        name: "httpipe_jobs_oldest_seconds",
         kind: MetricKind::Gauge,
         unit: "seconds",
         labels: &["pool"],
