@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use super::job_page::document;
-use super::jobs::{JobBody, JobSaid};
+use super::job_said::{JobBody, JobSaid};
 use super::parts::{PartsBody, Style};
 use crate::base::{PartForm, PartSender, answer_in_parts};
 use crate::jobs::{Job, JobWatch};

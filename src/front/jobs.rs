@@ -18,11 +18,12 @@ use super::incoming::Matched;
 use super::job_events::{self, JobStream};
 use super::job_page::document;
 pub use super::job_page::moment;
-use super::parts::{PartsBody, wants_events};
+use super::job_said::{JobBody, JobSaid};
+use super::parts::wants_events;
 use super::said::Said;
-use super::{Front, problem};
+use super::{Front, Served, problem};
 use crate::base::{Failure, Timing};
-use crate::call::{Answer, Request as Asking};
+use crate::call::{Answer, Calls, Request as Asking};
 use crate::config::JobRules;
 use crate::config::jobs::JobsSettings;
 use crate::jobs::{
@@ -84,23 +85,6 @@ impl FrontJobs {
         };
         said.unwrap_or_else(|failure| Said::Failure(None, failure))
     }
-}
-
-/// What the answer to a request about a job is made of.
-#[derive(Debug)]
-pub(super) struct JobSaid {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: JobBody,
-}
-
-/// The body of that answer.
-#[derive(Clone, Debug)]
-pub(super) enum JobBody {
-    /// It is there.
-    Whole(Bytes),
-    /// It comes with each change.
-    Events(PartsBody),
 }
 
 /// How a caller would like a request to be treated (RFC 7240).
@@ -165,24 +149,29 @@ impl Front {
         Some((self.jobs.as_deref()?, JobPath::of(head.uri.path())?))
     }
 
-    /// Accepts a call as a job, if its caller and its route want that; else returns the call.
-    pub(super) async fn accepted_later(
+    /// Returns the route at this index.
+    pub(super) fn served(&self, index: Option<usize>) -> Option<&Served> {
+        index.map(|index| &self.routes[index])
+    }
+
+    /// Accepts a call as a job, if its caller and its route want that; else makes the call.
+    pub(super) async fn asked<C: Calls>(
         &self,
+        calls: &C,
         matched: Matched<'_>,
         asking: Asking,
-    ) -> Result<Said, Box<Asking>> {
-        let (Some(rules), Some(jobs)) = (matched.call.jobs, self.jobs.as_deref()) else {
-            return Err(Box::new(asking));
-        };
+    ) -> Said {
         let preference = Preference::of(&matched.head.headers);
-        if !preference.respond_async {
-            return Err(Box::new(asking));
-        }
+        let (Some(rules), Some(jobs), true) =
+            (matched.call.jobs, self.jobs.as_deref(), preference.respond_async)
+        else {
+            return Said::Answer(matched.index, calls.call(asking).await);
+        };
         let said = match self.new_job(matched, rules, &asking) {
             Ok(new) => accept(jobs, new, preference, matched.index).await,
             Err(failure) => Err(failure),
         };
-        Ok(said.unwrap_or_else(|failure| Said::Failure(Some(matched.index), failure)))
+        said.unwrap_or_else(|failure| Said::Failure(Some(matched.index), failure))
     }
 
     fn new_job(

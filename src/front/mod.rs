@@ -31,6 +31,7 @@ mod heading;
 mod incoming;
 mod job_events;
 mod job_page;
+mod job_said;
 mod maker;
 mod open;
 mod panics;
@@ -62,7 +63,7 @@ use self::routes::{Found, RouteTable};
 use self::said::Said;
 use self::sender::RequestSender;
 use crate::base::{Failure, Timing};
-use crate::call::{Answer, CacheUse, Calls};
+use crate::call::{Answer, Calls};
 use crate::config::callers::route_name;
 use crate::config::{
     CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
@@ -71,7 +72,7 @@ use crate::config::{
 use crate::gate::KeyGate;
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
-use crate::observe::metrics::{CacheResult, CallerMetrics, Metrics, RouteMetrics};
+use crate::observe::metrics::{CallerMetrics, Metrics, RouteMetrics};
 use crate::sync::memory::Memory;
 
 /// What all requests under one configuration share. Nothing in it changes except the switch to
@@ -292,16 +293,11 @@ impl Front {
             Found::Options { .. } => self.asked_about(head),
             Found::NotAllowed { .. } | Found::Nothing => None,
         };
-        if let Err(failure) = self.door.admit(head, sender.caller, self.cors_of(index, head)) {
+        if let Err(failure) = self.admitted(index, head, sender) {
             return Said::Failure(index, failure);
         }
         if let Some((jobs, path)) = self.about_job(head) {
             return jobs.attend(path, head, sender.name(), incoming.request_id).await;
-        }
-        if let Some(visitor) = sender.visitor
-            && !visitor.may_use(index.map(|index| &*self.routes[index].name))
-        {
-            return Said::Failure(index, Failure::Forbidden);
         }
         let index = match found {
             Found::Route(index) => index,
@@ -342,10 +338,7 @@ impl Front {
         }
         let made = self.made(matched, &bytes, maker::asking).await;
         match made.and_then(|asking| maker::held(asking, bytes, memory)) {
-            Ok(asking) if call.jobs.is_some() => match self.accepted_later(matched, asking).await {
-                Ok(said) => said,
-                Err(asking) => Said::Answer(index, calls.call(*asking).await),
-            },
+            Ok(asking) if call.jobs.is_some() => self.asked(calls, matched, asking).await,
             Ok(asking) => Said::Answer(index, calls.call(asking).await),
             Err(failure) => Said::Failure(Some(index), failure),
         }
@@ -456,15 +449,8 @@ impl Front {
                 (Some(&self.routes[*index]), response::of_items(batch, manner))
             }
             Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
-            Said::Job(index, job) => {
-                (index.map(|index| &self.routes[index]), response::of_job(job, manner))
-            }
-            Said::Kept(kept) => {
-                let (answer, headings) = &**kept;
-                let response =
-                    response::of_answer(answer, headings, &head.headers, false, now, manner);
-                (None, response)
-            }
+            Said::Job(index, job) => (self.served(*index), response::of_job(job, manner)),
+            Said::Kept(kept) => (None, response::of_kept(kept, &head.headers, now, manner)),
             Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
             Said::Failure(index, failure) => {
                 let served = index.map(|index| &self.routes[index]);
@@ -486,7 +472,7 @@ impl Front {
         let duration = now.saturating_duration_since(received);
         metrics.request(status, duration);
         if let Said::Answer(_, Answer { cache: Some(cache), .. }) = said {
-            metrics.cache(result_of(cache));
+            metrics.cache(said::result_of(cache));
         }
         if self.access.is_on() && said.has_ended() {
             let label = route.map_or("none", |served| &served.settings.label);
@@ -503,15 +489,6 @@ impl Front {
             account.write(&self.access, said.call(), said.failure());
         }
         response
-    }
-}
-
-/// Returns what the metrics call a use of the cache.
-fn result_of(cache: &CacheUse) -> CacheResult {
-    match cache {
-        CacheUse::Hit(_) => CacheResult::Hit,
-        CacheUse::Miss(_) => CacheResult::Miss,
-        CacheUse::Collapsed(_) => CacheResult::Collapsed,
     }
 }
 

@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::base::units::show_duration;
-use crate::base::{Code, Failure};
+use crate::base::{Code, Failure, Rate};
 
 /// A failure as HTTP shows it: a problem document of RFC 9457 and some header fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,14 +160,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::TooManyItems { most } => {
             format!("a batch may have {most} items; send the rest in another request").into()
         }
-        Failure::RateLimited { rate, retry_after } => {
-            let wait = whole_seconds(*retry_after);
-            let why = rate.map_or_else(
-                || "too many wrong keys came from your address".to_owned(),
-                |rate| format!("you may send {} requests in {}", rate.count, shown(rate.period)),
-            );
-            format!("{why}; ask again in {wait} s").into()
-        }
+        Failure::RateLimited { rate, retry_after } => rate_limited(*rate, *retry_after).into(),
         Failure::TooManyCalls { most } => {
             let calls = if *most == 1 { "1 call".to_owned() } else { format!("{most} calls") };
             format!("you may have {calls} at once; wait for an answer first").into()
@@ -198,9 +191,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::StoreFailed => "the file of the jobs cannot be read or written now".into(),
         Failure::NoJob => "there is no job of this name; it may have been removed".into(),
         Failure::NotEnded => "the job has not ended yet".into(),
-        Failure::KeyReused => {
-            "another question was asked with this `Idempotency-Key`; choose a new one".into()
-        }
+        Failure::KeyReused => "this `Idempotency-Key` stands for another question".into(),
         Failure::JobCanceled => "the job was canceled, so it has no answer".into(),
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after, conduct } => {
@@ -208,6 +199,16 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("the program did not answer within {}{how}", shown(*after)).into()
         }
     }
+}
+
+/// Says how often the caller may ask, and when again.
+fn rate_limited(rate: Option<Rate>, retry_after: Duration) -> String {
+    let wait = whole_seconds(retry_after);
+    let why = rate.map_or_else(
+        || "too many wrong keys came from your address".to_owned(),
+        |rate| format!("you may send {} requests in {}", rate.count, shown(rate.period)),
+    );
+    format!("{why}; ask again in {wait} s")
 }
 
 /// Says how the operator can let a value of several lines through.

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use super::batch::lines::BatchBody;
 use super::docs::{Docs, ShownBody};
 use super::header_text::HeaderText;
 use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
-use super::jobs::{JobBody, JobSaid};
+use super::job_said::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
@@ -174,6 +175,16 @@ pub(super) fn of_items(
 /// The response to a message that was passed on and has no answer.
 pub fn of_accepted(manner: Manner<'_>) -> Response<FrontBody> {
     finish(new(202, Bytes::new()), Timing::default(), manner)
+}
+
+/// The response that has the answer of a job.
+pub(super) fn of_kept(
+    kept: &(Answer, Arc<Headings>),
+    request: &HeaderMap,
+    now: Instant,
+    manner: Manner<'_>,
+) -> Response<FrontBody> {
+    of_answer(&kept.0, &kept.1, request, false, now, manner)
 }
 
 /// The response that says what became of a job.

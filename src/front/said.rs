@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::batch::lines::BatchBody;
 use super::docs::ShownBody;
 use super::heading::Headings;
-use super::jobs::JobSaid;
+use super::job_said::JobSaid;
 use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
+use crate::observe::metrics::CacheResult;
 use crate::sync::memory::{Exhausted, Memory};
 
 /// What a request is answered with. Numbers are indices of routes.
@@ -33,6 +34,15 @@ pub(super) enum Said {
     /// The answer of a job, and the beginning of its response.
     Kept(Box<(Answer, Arc<Headings>)>),
     Failure(Option<usize>, Failure),
+}
+
+/// Returns what the metrics call a use of the cache.
+pub(super) fn result_of(cache: &CacheUse) -> CacheResult {
+    match cache {
+        CacheUse::Hit(_) => CacheResult::Hit,
+        CacheUse::Miss(_) => CacheResult::Miss,
+        CacheUse::Collapsed(_) => CacheResult::Collapsed,
+    }
 }
 
 impl Said {

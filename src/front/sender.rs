@@ -116,6 +116,24 @@ impl Front {
         (Some(visitor), decided.err())
     }
 
+    /// Returns why a request may not go on to its route; `index` is that of the route. Whose job it
+    /// is about is looked at where the job is.
+    pub(super) fn admitted(
+        &self,
+        index: Option<usize>,
+        head: &Parts,
+        sender: RequestSender<'_>,
+    ) -> Result<(), Failure> {
+        self.door.admit(head, sender.caller, self.cors_of(index, head))?;
+        let name = index.map(|index| &*self.routes[index].name);
+        match sender.visitor {
+            Some(visitor) if !visitor.may_use(name) && self.about_job(head).is_none() => {
+                Err(Failure::Forbidden)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Counts what became of a visitor's request. Tells a refused one how to be let in, and others
     /// what is left of their rate.
     pub(super) fn note(

@@ -16,6 +16,7 @@ use super::*;
 use crate::base::parameter::ParameterKind;
 use crate::base::{Reply, ReplyForm, Word};
 use crate::cache::Stored;
+use crate::call::CacheUse;
 use crate::call::Request as Asking;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {

@@ -22,6 +22,20 @@ pub const FAILURE_WORDS: FailureWords = FailureWords {
 /// What to do where the failure passes by itself.
 const AGAIN: &str = "Repeat the request after `Retry-After`";
 
+/// The words for `bad_request`.
+const BAD_REQUEST: (&str, &str) = (
+    "The request is not HTTP/1, has no single valid `Host`, has a body that breaks off or \
+     is malformed, or carries an `X-Timeout` or a JSON-RPC message that cannot be read",
+    "Correct the request",
+);
+
+/// The words for `request_timeout`.
+const REQUEST_TIMEOUT: (&str, &str) = (
+    "The head of the request did not arrive within `limits.header_timeout`, or its body \
+     within `limits.body_timeout`",
+    "Send the request faster",
+);
+
 /// The words for `forbidden_origin`.
 const FOREIGN: (&str, &str) = (
     "On a loopback listener: the `Host` is neither loopback nor one of `hosts`, or a web page of \
@@ -115,11 +129,7 @@ const NOT_ENDED: (&str, &str) = (
 /// Returns when a code happens, and what the caller can do.
 pub(super) fn words(code: Code) -> (&'static str, &'static str) {
     match code {
-        Code::BadRequest => (
-            "The request is not HTTP/1, has no single valid `Host`, has a body that breaks off or \
-             is malformed, or carries an `X-Timeout` or a JSON-RPC message that cannot be read",
-            "Correct the request",
-        ),
+        Code::BadRequest => BAD_REQUEST,
         Code::BadParameter => (
             "A parameter of the route is missing, given twice, or not of its type",
             "Correct the value that `parameter` names",
@@ -136,11 +146,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
             "A route matches the path, but not with this method",
             "Use a method that `Allow` lists",
         ),
-        Code::RequestTimeout => (
-            "The head of the request did not arrive within `limits.header_timeout`, or its body \
-             within `limits.body_timeout`",
-            "Send the request faster",
-        ),
+        Code::RequestTimeout => REQUEST_TIMEOUT,
         Code::BodyTooLarge => (
             "The body is longer than `limits.body`, or the question longer than `message_max`",
             "Send less",

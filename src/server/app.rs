@@ -1,6 +1,7 @@
 //! What is built from a load of the configuration, and how the next one takes its place.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt::Debug;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
-use super::job_feed::{JobFeed, OpenJobs};
 use super::secure;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
@@ -82,7 +82,7 @@ pub(super) struct Server {
     /// Where jobs are kept; `None`: there are none.
     desk: Option<JobDesk>,
     /// What runs them; empty until the start is over.
-    jobs: OnceCell<Rc<JobFeed>>,
+    jobs: OnceCell<Rc<dyn JobRunner>>,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
     taps: OpenTaps,
@@ -145,13 +145,12 @@ impl Server {
         })
     }
 
-    /// Begins to run jobs.
-    pub(super) fn run_jobs(self: &Rc<Self>, jobs: OpenJobs) {
-        let feed = JobFeed::new(jobs, self);
+    /// Lets jobs run by this from now on.
+    pub(super) fn run_jobs(&self, runner: Rc<dyn JobRunner>) {
         for pool in self.current().pools() {
-            feed.feed(pool, &self.current().config);
+            runner.feed(pool, &self.current().config);
         }
-        self.jobs.get_or_init(|| feed);
+        self.jobs.get_or_init(|| runner);
     }
 
     /// Where jobs are kept, if any are.
@@ -160,7 +159,7 @@ impl Server {
     }
 
     /// What runs jobs, if there are any.
-    pub(super) fn jobs(&self) -> Option<&Rc<JobFeed>> {
+    fn jobs(&self) -> Option<&Rc<dyn JobRunner>> {
         self.jobs.get()
     }
 
@@ -319,6 +318,15 @@ impl Server {
             }
         }
     }
+}
+
+/// What runs jobs.
+pub(super) trait JobRunner: Debug {
+    /// Lets a pool have the jobs that wait for it, if any can.
+    fn feed(&self, pool: &Rc<Pool>, config: &Config);
+
+    /// Ends what waits for jobs, and begins no more of them.
+    fn drain(&self);
 }
 
 /// What all generations share and each is made with.

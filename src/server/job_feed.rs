@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::app::{Generation, Server};
+use super::app::{Generation, JobRunner, Server};
 use crate::base::{Call, Class, Failure, Question, RouteId, Tenant};
 use crate::call::{Answer, Calls as _, Keep, Request};
 use crate::config::route::ContentType;
@@ -54,6 +54,7 @@ pub(super) fn open(settings: &JobsSettings) -> Result<OpenJobs, NotOpened> {
 /// Runs the jobs of a server.
 #[derive(Debug)]
 pub(super) struct JobFeed {
+    me: Weak<Self>,
     desk: JobDesk,
     /// `None`: it has ended.
     thread: RefCell<Option<JobThread>>,
@@ -75,14 +76,15 @@ struct JobSource {
 }
 
 impl JobFeed {
-    /// Runs the jobs of a desk in the pools of a server.
-    pub(super) fn new(OpenJobs { desk, thread }: OpenJobs, server: &Rc<Server>) -> Rc<Self> {
+    /// Begins to run the jobs of a server in its pools.
+    pub(super) fn run(OpenJobs { desk, thread }: OpenJobs, server: &Rc<Server>) -> Rc<Self> {
         let recovered = desk.recovered;
         if recovered != Recovered::default() {
             let Recovered { queued, failed } = recovered;
             tracing::info!(queued, failed, "jobs ran when the last server ended");
         }
-        let feed = Rc::new(Self {
+        let feed = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             desk,
             metrics: server.metrics().jobs(),
             thread: RefCell::new(Some(thread)),
@@ -93,6 +95,7 @@ impl JobFeed {
         feed.desk.board().measure(server.metrics().jobs());
         let follow = Rc::clone(&feed);
         server.tasks().spawn_local(async move { follow.follow().await });
+        server.run_jobs(Rc::clone(&feed) as Rc<dyn JobRunner>);
         feed
     }
 
@@ -107,26 +110,6 @@ impl JobFeed {
         }
     }
 
-    /// Lets a pool have the jobs that wait for it, if any can.
-    pub(super) fn feed(self: &Rc<Self>, pool: &Rc<Pool>, config: &Config) {
-        let name = pool.name();
-        let makes_jobs = config.routes.iter().any(|route| match &route.action {
-            RouteAction::Call(call) => call.jobs.is_some() && config.pools[call.pool].name == name,
-            RouteAction::Text { .. } => false,
-        });
-        // Those of an earlier configuration count, too.
-        if !makes_jobs && !self.desk.board().counts().contains_key(&*name) {
-            return;
-        }
-        let source = JobSource {
-            feed: Rc::clone(self),
-            pool: Rc::downgrade(pool),
-            name,
-            since: Cell::new(None),
-        };
-        pool.feed_from(Some(Rc::new(source)));
-    }
-
     /// Returns how many jobs run.
     pub(super) fn running(&self) -> usize {
         self.running.len()
@@ -135,16 +118,6 @@ impl JobFeed {
     /// Waits until no job runs.
     pub(super) async fn becomes_idle(&self) {
         self.running.wait().await;
-    }
-
-    /// Ends what waits for jobs, and begins no more of them.
-    pub(super) fn drain(&self) {
-        self.desk.board().close();
-        if let Some(server) = self.server.upgrade() {
-            for pool in server.living() {
-                pool.feed_from(None);
-            }
-        }
     }
 
     /// Closes the file, once the ends of the last jobs are written, but at latest after this time.
@@ -227,6 +200,27 @@ impl JobFeed {
     async fn put_back(&self, name: &str, next: NextJob) {
         tokio::time::sleep(AGAIN).await;
         self.desk.board().put_back(name, next);
+    }
+}
+
+impl JobRunner for JobFeed {
+    fn feed(&self, pool: &Rc<Pool>, config: &Config) {
+        let name = pool.name();
+        let makes_jobs = config.routes.iter().any(|route| match &route.action {
+            RouteAction::Call(call) => call.jobs.is_some() && config.pools[call.pool].name == name,
+            RouteAction::Text { .. } => false,
+        });
+        // Those of an earlier configuration count, too.
+        if !makes_jobs && !self.desk.board().counts().contains_key(&*name) {
+            return;
+        }
+        let Some(feed) = self.me.upgrade() else { return };
+        let source = JobSource { feed, pool: Rc::downgrade(pool), name, since: Cell::new(None) };
+        pool.feed_from(Some(Rc::new(source)));
+    }
+
+    fn drain(&self) {
+        self.desk.board().close();
     }
 }
 

@@ -53,7 +53,7 @@ use agent_desk::{AgentDesk, serve_agent};
 use app::Server;
 use begin::{FirstStarts, NotStarted};
 use ground::Ground;
-use job_feed::OpenJobs;
+use job_feed::{JobFeed, OpenJobs};
 use listeners::Listeners;
 use operator::AdminDesk;
 use threads::Threads;
@@ -175,9 +175,7 @@ async fn serve(
     let (access, told) = (log.access(), Rc::clone(&manager));
     let desk = jobs.as_ref().map(OpenJobs::desk);
     let server = Server::start(config, source, services.clone(), access, told, is_private, desk);
-    if let Some(jobs) = jobs {
-        server.run_jobs(jobs);
-    }
+    let jobs = jobs.map(|jobs| JobFeed::run(jobs, &server));
     announce::page(&server.current().front, &addresses, is_secure);
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
@@ -237,7 +235,8 @@ async fn serve(
     let end = async {
         let is_balanced = say_goodbye(&server, agent.as_deref()).await;
         drain.begin();
-        wind_down(&server, &drain, &active, listeners.are_lent || is_balanced).await;
+        wind_down(&server, jobs.as_deref(), &drain, &active, listeners.are_lent || is_balanced)
+            .await;
     };
     tokio::select! {
         biased;
@@ -264,7 +263,13 @@ async fn say_goodbye(server: &Server, agent: Option<&Agent<AgentDesk>>) -> bool 
 /// Lets accepted calls finish for at most `drain`, refuses those that are left, and stops. If
 /// another server takes new connections, no caller is refused before: each open connection may
 /// ask once more.
-async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, has_others: bool) {
+async fn wind_down(
+    server: &Rc<Server>,
+    jobs: Option<&JobFeed>,
+    drain: &Drain,
+    active: &Active,
+    has_others: bool,
+) {
     if has_others {
         server.part();
         tokio::time::timeout(LAST_REQUESTS, drain.become_none()).await.ok();
@@ -279,19 +284,19 @@ async fn wind_down(server: &Rc<Server>, drain: &Drain, active: &Active, has_othe
             pool.wait_streams().await;
             pool.wait_background().await;
         }
-        if let Some(jobs) = server.jobs() {
+        if let Some(jobs) = jobs {
             jobs.becomes_idle().await;
         }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {
         tracing::warn!(
             left = active.count(),
-            jobs = server.jobs().map_or(0, |jobs| jobs.running()),
+            jobs = jobs.map_or(0, JobFeed::running),
             "`drain` is over; the requests that are left are refused"
         );
     }
     server.stop(ExitReason::Stopped).await;
-    if let Some(jobs) = server.jobs() {
+    if let Some(jobs) = jobs {
         jobs.close(LAST_RESPONSES).await;
     }
     drain.finish(LAST_RESPONSES).await;

@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
-pub use self::jobs::{JobMetrics, PoolJobs};
 pub use self::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction, Turned,
 };
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
+pub use self::series::{JobMetrics, PoolJobs};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 

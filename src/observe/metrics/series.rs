@@ -1,13 +1,12 @@
 //! The numbers behind the metrics: atomics that are counted without a look-up or a lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
-use super::jobs::JobMetrics;
 use super::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
 };
@@ -95,6 +94,49 @@ impl Histogram {
 
     pub(super) fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_nanos.load(Relaxed))
+    }
+}
+
+/// What is counted of jobs.
+#[derive(Debug, Default)]
+pub struct JobMetrics {
+    pub(super) commits: Histogram,
+    pub(super) failing: Gauge,
+    pub(super) ended: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    shown: Mutex<Vec<PoolJobs>>,
+}
+
+/// The jobs of one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolJobs {
+    /// The name of the pool.
+    pub pool: Arc<str>,
+    /// How many jobs are in each state, by its word.
+    pub states: Vec<(&'static str, u64)>,
+    /// How long the job has waited that goes next.
+    pub oldest: Option<Duration>,
+}
+
+impl JobMetrics {
+    /// Counts a transaction of the file by the time that it took.
+    pub fn committed(&self, time: Duration) {
+        self.commits.observe(time);
+    }
+
+    /// Counts a job of a route that ended so: `ok`, or a failure code.
+    pub fn ended(&self, route: &Arc<str>, outcome: &'static str) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended.entry((Arc::clone(route), outcome)).or_default() += 1;
+    }
+
+    /// Sets what there is of jobs, and whether their file cannot be written.
+    pub fn show(&self, pools: Vec<PoolJobs>, failing: bool) {
+        self.failing.set(u64::from(failing));
+        *self.shown() = pools;
+    }
+
+    pub(super) fn shown(&self) -> MutexGuard<'_, Vec<PoolJobs>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
