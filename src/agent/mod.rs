@@ -31,6 +31,9 @@ const READY_PATIENCE: Duration = Duration::from_millis(200);
 /// Longest time for an answer to be taken.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A balancer that sends unknown lines does so each second; the log has one of them in this time.
+const COMPLAINTS_APART: Duration = Duration::from_mins(10);
+
 /// What the agent port needs of the server.
 pub trait Balanced {
     /// Returns what the server can take now.
@@ -52,8 +55,8 @@ pub struct Agent<B> {
     balancers: RefCell<Balancers>,
     one_was_answered: Notify,
     last: Cell<Option<(Allotment, Instant)>>,
-    /// The last line was unknown, which the log has.
-    was_mistaken: Cell<bool>,
+    /// When the log was last told of an unknown line.
+    complained: Cell<Option<Instant>>,
 }
 
 impl<B: Balanced> Agent<B> {
@@ -66,21 +69,19 @@ impl<B: Balanced> Agent<B> {
             balancers: RefCell::default(),
             one_was_answered: Notify::new(),
             last: Cell::default(),
-            was_mistaken: Cell::default(),
+            complained: Cell::default(),
         })
     }
 
     /// Answers one connection, which comes from `address` unless it is by a socket file, and ends it.
     pub async fn serve(&self, stream: Stream, address: Option<IpAddr>) {
-        let result = if self.may_ask(address) {
-            match stream {
-                Stream::Tcp(stream) => self.converse(stream, address).await,
-                Stream::Unix(stream) => self.converse(stream, address).await,
-            }
-        } else {
-            AgentResult::Refused
-        };
-        self.metrics.agent_asked(result);
+        if !self.may_ask(address) {
+            return self.metrics.agent_asked(AgentResult::Refused);
+        }
+        match stream {
+            Stream::Tcp(stream) => self.converse(stream, address).await,
+            Stream::Unix(stream) => self.converse(stream, address).await,
+        }
     }
 
     fn may_ask(&self, address: Option<IpAddr>) -> bool {
@@ -88,24 +89,30 @@ impl<B: Balanced> Agent<B> {
         address.is_none_or(|address| address.is_loopback()) || self.server.trusts(address)
     }
 
-    async fn converse<S>(&self, mut stream: S, address: Option<IpAddr>) -> AgentResult
+    async fn converse<S>(&self, mut stream: S, address: Option<IpAddr>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let sent = line(&mut stream).await;
+        let result = self.answer(&mut stream, address).await;
+        self.metrics.agent_asked(result);
+        linger(&mut stream).await;
+    }
+
+    async fn answer<S>(&self, stream: &mut S, address: Option<IpAddr>) -> AgentResult
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let sent = line(stream).await;
         let Some(share) = sent.as_deref().and_then(share) else {
             self.note_mistake(sent.as_deref());
-            tell(&mut stream, MISTAKEN).await;
-            linger(&mut stream).await;
+            tell(stream, MISTAKEN).await;
             return AgentResult::Mistaken;
         };
-        self.was_mistaken.set(false);
         let allotment = self.allotment(share).await;
-        if !tell(&mut stream, &format!("{allotment}\n")).await {
+        if !tell(stream, &format!("{allotment}\n")).await {
             return AgentResult::Gone;
         }
         self.note_answer(address, allotment);
-        linger(&mut stream).await;
         match allotment {
             Allotment::Drain => AgentResult::Drain,
             Allotment::Ready { .. } => AgentResult::Ready,
@@ -129,9 +136,11 @@ impl<B: Balanced> Agent<B> {
     }
 
     fn note_mistake(&self, sent: Option<&[u8]>) {
-        if self.was_mistaken.replace(true) {
+        let now = Instant::now();
+        if self.complained.get().is_some_and(|last| now - last < COMPLAINTS_APART) {
             return;
         }
+        self.complained.set(Some(now));
         let sent = sent.map(|sent| sent.escape_ascii().to_string());
         tracing::warn!(
             sent,
@@ -247,8 +256,14 @@ mod tests {
             drop(theirs);
             text
         };
-        let (text, result) = tokio::join!(balancer, agent.converse(ours, None));
-        (text, result)
+        let mut ours = ours;
+        let answer = async {
+            let result = agent.answer(&mut ours, None).await;
+            linger(&mut ours).await;
+            drop(ours);
+            result
+        };
+        tokio::join!(balancer, answer)
     }
 
     #[tokio::test(start_paused = true)]
@@ -279,8 +294,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_read_is_left() {
         let agent = agent(&[FOUR]);
-        let (ours, theirs) = tokio::io::duplex(1);
-        assert_eq!(agent.converse(ours, None).await, AgentResult::Gone);
+        let (mut ours, theirs) = tokio::io::duplex(1);
+        assert_eq!(agent.answer(&mut ours, None).await, AgentResult::Gone);
         assert!(!agent.is_asked());
         drop(theirs);
     }

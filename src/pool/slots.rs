@@ -11,8 +11,10 @@ impl<P> State<P> {
     /// Returns how many calls of waiting callers can be in workers at once: those that are there, and
     /// those for which a worker has room, or would be started now. A worker of the least that does not
     /// serve yet has no room, and neither has one for a call that runs on although its caller has
-    /// left. A worker that is asked ahead works on one call at a time, so it has room for one.
+    /// left. Background work takes no place away: callers go before it.
     pub fn slots(&self) -> usize {
+        // What the operator lets a worker hold, also where it works on one call at a time: the next
+        // one is there when it has answered.
         let each = match self.rules.in_flight {
             InFlight::Fixed(calls) => calls as usize,
             InFlight::Auto => 1,
@@ -70,16 +72,19 @@ mod tests {
         actions.filter_map(start).collect()
     }
 
-    fn call(state: &mut State<()>, now: Instant) -> CallId {
-        let call = NewCall {
+    fn new_call() -> NewCall<()> {
+        NewCall {
             payload: (),
             bytes: 1,
             idempotent: false,
             caller_deadline: None,
             tenant: Tenant::ANONYMOUS,
             timeout: None,
-        };
-        let id = state.arrive(now, call).expect("there is room");
+        }
+    }
+
+    fn call(state: &mut State<()>, now: Instant) -> CallId {
+        let id = state.arrive(now, new_call()).expect("there is room");
         state.settle(now);
         id
     }
@@ -129,6 +134,19 @@ mod tests {
         assert_eq!(state.slots(), 0);
         state.answered(now, workers[0], id, true);
         assert_eq!(state.slots(), 1);
+    }
+
+    #[test]
+    fn background_work_takes_no_place_away() {
+        let (mut state, workers, now) = pool(2, 2, InFlight::Fixed(1));
+        for worker in workers {
+            state.ready(now, worker);
+        }
+        state.settle(now);
+        assert!(state.begin(now, new_call(), 0).is_ok());
+        state.settle(now);
+        assert!(state.runs_background());
+        assert_eq!(state.slots(), 2);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Balancer {
             assert!(text.contains(old), "the example has no {old:?}");
             text = text.replace(old, new);
         };
-        let address = free_address();
+        let address = format!("{}:8080", own_host());
         change("bind 127.0.0.1:8080", &format!("bind {address}"));
         change("defaults\n", "global\n    stats socket unix@haproxy.sock level admin\ndefaults\n");
         for (index, (name, own, admin, agent)) in EXAMPLE.into_iter().enumerate() {
@@ -150,9 +150,12 @@ fn bare(url: &str) -> String {
     url.replace("http://", "")
 }
 
-fn free_address() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    free.local_addr().expect("it is bound").to_string()
+/// Returns a loopback address whose ports nobody else uses: connections from this machine come from
+/// 127.0.0.1, so none of them takes a port there.
+fn own_host() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("127.{}.{}.{count}", 1 + process / 250 % 250, process % 250)
 }
 
 fn server(workers: usize) -> Server {
@@ -289,9 +292,8 @@ fn callers_who_wait_too_long_are_told_when_to_come_again() {
 #[test]
 fn servers_that_stop_one_after_the_other_under_load_lose_no_call() {
     let _alone = whole_machine();
-    let addresses: Vec<[String; 3]> =
-        (0..3).map(|_| std::array::from_fn(|_| free_address())).collect();
-    let start = |place: usize| plan_at(&addresses[place]).start();
+    let hosts: Vec<String> = (0..3).map(|_| own_host()).collect();
+    let start = |place: usize| plan_at(&hosts[place]).start();
     let Some(mut balancer) = Balancer::start((0..3).map(start).collect(), &[]) else { return };
     for place in [1, 2] {
         let mut leaving = balancer.servers.remove(place);
@@ -308,16 +310,16 @@ fn servers_that_stop_one_after_the_other_under_load_lose_no_call() {
     }
 }
 
-fn plan_at([listen, admin, agent]: &[String; 3]) -> Plan {
-    let top = format!("listen = \"{listen}\"\nadmin = \"{admin}\"\nagent = \"{agent}\"");
-    Server::with("workers = 2").top(&top)
+fn plan_at(host: &str) -> Plan {
+    let top = format!("listen = \"{host}:3000\"\nadmin = \"{host}:3001\"");
+    Server::with("workers = 2").top(&top).top(&format!("agent = \"{host}:3002\""))
 }
 
 /// So `check` must stand beside `agent-check`, and the agent must stay where it was.
 #[test]
 fn the_last_word_of_a_dead_agent_stays() {
-    let addresses: [String; 3] = std::array::from_fn(|_| free_address());
-    let servers = vec![server(1), plan_at(&addresses).start()];
+    let host = own_host();
+    let servers = vec![server(1), plan_at(&host).start()];
     let Some(mut balancer) = Balancer::start(servers, &[]) else { return };
     balancer.wait_until("it knows the slots", |it| it.says(1, "slim") == "2");
     let mut dead = balancer.servers.remove(1);
@@ -326,8 +328,7 @@ fn the_last_word_of_a_dead_agent_stays() {
     drop(dead);
     balancer.servers[0]
         .wait_until("it is noticed", |_| balancer.says(1, "status").starts_with("DOWN"));
-    let [listen, admin, _] = &addresses;
-    let top = format!("listen = \"{listen}\"\nadmin = \"{admin}\"");
+    let top = format!("listen = \"{host}:3000\"\nadmin = \"{host}:3001\"");
     balancer.servers.insert(1, Server::with("workers = 4").top(&top).start());
     balancer.wait_until("it is up again", |it| it.is_up(1));
     assert_eq!(balancer.says(1, "slim"), "2");
