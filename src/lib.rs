@@ -80,6 +80,9 @@ pub mod testing {
         pub use crate::gate::forwarded::caller;
         pub use crate::gate::key::hash_of;
     }
+    pub mod net {
+        pub use crate::net::proxy::{ProxyStart, START};
+    }
     pub mod observe {
         pub mod metrics {
             pub mod names {

@@ -81,6 +81,10 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = [["10.0.0.0/8", "unix"]]))]
     pub trust: Option<Vec<String>>,
+    /// Whether those that `trust` names say for whom they connect by the PROXY protocol, version 2
+    /// (HAProxy: `send-proxy-v2`). A connection of theirs that does not begin with it is closed; from
+    /// others it is not read. Takes effect at the start.
+    pub proxy_protocol: bool,
     /// Names by which this server is asked, besides the loopback ones: `["api.example"]`. On a
     /// loopback listener, callers' or operators', a request for another host, or from a web page of
     /// another site, gets 403 `forbidden_origin`, so that no page in a browser here can use the
@@ -403,6 +407,7 @@ impl Default for File {
             callers: None,
             anonymous: AnonymousFile::default(),
             trust: None,
+            proxy_protocol: false,
             hosts: None,
             cors: None,
             docs: None,

@@ -37,6 +37,8 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     /// Who may ask.
     pub callers: CallersSettings,
+    /// Those whom it trusts must say for whom they connect.
+    pub proxy_protocol: bool,
     /// By which names this server may be asked on a loopback listener.
     pub hosts: Arc<Hosts>,
     /// Which pages may read what no route answers; the routes have their own.

@@ -58,6 +58,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         agent: None,
         tls: None,
         callers: CallersSettings::default(),
+        proxy_protocol: false,
         hosts: Arc::new(Hosts::Named(HashSet::new())),
         cors: None,
         docs: DocsSettings::Off,

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{ProducesTickets, ServerConfig};
@@ -21,7 +22,7 @@ use super::places::PlaceLimit;
 use super::stream::{Reader, Writer};
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Patience, Watch};
-use super::{Drain, HandshakeEnd, Permit, Stream, now};
+use super::{Drain, HandshakeEnd, Permit, Stream};
 use crate::config::{LimitSettings, TlsSettings};
 
 /// How many handshakes may be under way at once. Above it, the one that waits longest for its caller
@@ -76,15 +77,16 @@ impl TlsDoor {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// Makes a connection secure; `None`: it has ended.
+    /// Makes a connection secure that was accepted at `since`; `None`: it has ended.
     pub(super) async fn open(
         &self,
         stream: Stream,
+        since: Instant,
         permit: &Permit,
         limits: &LimitSettings,
         drain: &Drain,
     ) -> Option<SecureStream> {
-        let watch = Rc::new(Watch::new(now(), permit.seat()));
+        let watch = Rc::new(Watch::new(since, permit.seat()));
         let (reader, writer) = stream.split();
         let wire = Wire {
             reader: Rc::clone(&reader),

@@ -20,6 +20,7 @@ mod http2;
 pub mod listen;
 pub mod per_address;
 mod places;
+pub mod proxy;
 pub mod refusal;
 mod seats;
 pub mod site;

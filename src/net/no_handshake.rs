@@ -1,5 +1,7 @@
 //! What stands for TLS in a build without the feature `tls`, where no configuration has a certificate.
 
+use std::time::Instant;
+
 use super::{Drain, HandshakeEnd, Permit, Stream};
 use crate::config::{LimitSettings, TlsSettings};
 
@@ -25,6 +27,7 @@ impl TlsDoor {
     pub(super) async fn open(
         &self,
         _stream: Stream,
+        _since: Instant,
         _permit: &Permit,
         _limits: &LimitSettings,
         _drain: &Drain,

@@ -298,6 +298,7 @@ impl Server {
     pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
         let new = Generation::new(next, pools, &self.cache, self.tasks());
         post(&self.gate, &new.config.callers);
+        self.entrance.trust(&new.config.callers.trust);
         if let Some(tls) = &new.config.tls {
             self.entrance.renew(tls);
         }

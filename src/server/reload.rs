@@ -395,6 +395,7 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("agent", old.agent != new.agent),
         ("threads", old.threads != new.threads),
         ("log", old.log != new.log),
+        ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("limits", old.limits != new.limits),
         ("cache.memory", old.cache != new.cache),

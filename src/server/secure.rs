@@ -10,7 +10,7 @@ use crate::observe::metrics::{Handshake, Metrics};
 /// Returns what the connections of this configuration pass through.
 pub(super) fn entrance(config: &Config, metrics: &Arc<Metrics>) -> Entrance {
     let counts = Arc::clone(metrics);
-    Entrance::new(config.tls.as_ref(), move |end| {
+    let entrance = Entrance::new(config.tls.as_ref(), move |end| {
         counts.handshake(match end {
             HandshakeEnd::Done => Handshake::Done,
             HandshakeEnd::Failed => Handshake::Failed,
@@ -18,7 +18,11 @@ pub(super) fn entrance(config: &Config, metrics: &Arc<Metrics>) -> Entrance {
             HandshakeEnd::Left => Handshake::Left,
             HandshakeEnd::Crowded => Handshake::Crowded,
         });
-    })
+    });
+    if config.proxy_protocol {
+        return entrance.through_proxies(&config.callers.trust);
+    }
+    entrance
 }
 
 /// Returns how long a certificate is good from now on.

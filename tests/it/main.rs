@@ -70,6 +70,7 @@ mod per_address;
 mod poisonous;
 mod program_errors;
 mod proxies;
+mod proxy_protocol;
 mod python_ahead;
 mod python_calls;
 mod python_faults;

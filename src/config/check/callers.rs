@@ -35,6 +35,11 @@ pub(super) fn callers(
     }
     let anonymous = anonymous(findings, &file.anonymous);
     let trust = trust(findings, file.trust.as_deref().unwrap_or_default());
+    if file.proxy_protocol && trust.is_empty() && file.trust.as_ref().is_none_or(Vec::is_empty) {
+        let path = KeyPath::of(&["proxy_protocol"]);
+        let message = "`proxy_protocol` has no effect without `trust`";
+        findings.refuse(&path, message, "name your proxies: `trust = [\"10.0.0.0/8\"]`");
+    }
     CallersSettings { who, anonymous, trust }
 }
 

@@ -82,6 +82,7 @@ pub fn check(
             agent,
             tls: host.tls.clone(),
             callers,
+            proxy_protocol: file.proxy_protocol,
             hosts: Arc::new(hosts),
             cors,
             docs,

@@ -61,6 +61,11 @@ impl TlsSocket {
 
     /// Connects and offers these protocols.
     pub(crate) fn with(address: &str, protocols: &[&[u8]]) -> io::Result<Self> {
+        Self::after(&[], address, protocols)
+    }
+
+    /// Connects, sends these bytes as they are, and offers these protocols.
+    pub(crate) fn after(first: &[u8], address: &str, protocols: &[&[u8]]) -> io::Result<Self> {
         let versions = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions");
@@ -72,6 +77,7 @@ impl TlsSocket {
         let name = ServerName::try_from("localhost").expect("a name");
         let mut session = ClientConnection::new(Arc::new(config), name).expect("a session");
         let mut stream = Socket::connect_tcp(address)?;
+        stream.write_all(first)?;
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
