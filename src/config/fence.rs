@@ -26,6 +26,7 @@ pub enum Fence {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
     /// What it may read and execute: files, and directories with all that is below, except `hidden`.
+    /// Their paths are real, without links.
     pub system: Vec<PathBuf>,
     /// Files of the server that it must not read there.
     pub hidden: Vec<PathBuf>,

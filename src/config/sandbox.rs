@@ -73,7 +73,7 @@ pub fn fence(
     let system = SYSTEM.iter().map(PathBuf::from).chain(homes(fenced.program));
     let here = std::iter::once(fenced.dir.to_owned());
     Ok(Fence::Sandbox(Arc::new(Sandbox {
-        system: system.chain(files_of(fenced)).collect(),
+        system: outermost(system.chain(files_of(fenced))),
         hidden: fenced.hidden.to_owned(),
         read: here.chain(read).collect(),
         write,
@@ -81,6 +81,16 @@ pub fn fence(
         memory: table.memory.map(|size| size.0),
         processes: table.processes,
     })))
+}
+
+/// Returns the real paths of what is there, without those below others: `/bin` is as a rule a link
+/// into `/usr`. Each path costs a rule at every start of a worker.
+fn outermost(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut real: Vec<PathBuf> = paths.filter_map(|path| path.canonicalize().ok()).collect();
+    real.sort();
+    // Sorted by their parts, what is below a path follows it.
+    real.dedup_by(|path, before| path.starts_with(before));
+    real
 }
 
 /// Where a program and its libraries are: itself, or all that it was installed with. A link, as in a
@@ -110,6 +120,14 @@ fn files_of(fenced: Fenced<'_>) -> impl Iterator<Item = PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_another_or_is_a_link_to_it_needs_no_rule() {
+        let found =
+            outermost(["/usr/bin", "/bin", "/usr", "/nowhere", "/etc"].map(Into::into).into_iter());
+        assert!(found.contains(&"/usr".into()) && found.contains(&"/etc".into()), "{found:?}");
+        assert!(!found.contains(&"/usr/bin".into()) && !found.contains(&"/nowhere".into()));
+    }
 
     #[test]
     fn a_program_is_installed_where_its_libraries_are() {

@@ -68,20 +68,23 @@ struct Around {
 }
 
 impl Around {
-    /// Allows reading all below a path, except these files. A rule cannot take back what another
+    /// Allows reading all below a real path, except these files. A rule cannot take back what another
     /// allows, so each directory on the way to them is taken apart.
     fn allow(&mut self, root: &Path, hidden: &[PathBuf]) {
-        let real = if hidden.is_empty() { None } else { root.canonicalize().ok() };
-        let real = real.filter(|real| hidden.iter().any(|file| file.starts_with(real)));
-        let Some(real) = real else {
+        let leads_to_hidden = |path: &Path| hidden.iter().any(|file| file.starts_with(path));
+        if !leads_to_hidden(root) {
             self.read.push(root.to_owned());
             return;
-        };
-        if hidden.contains(&real) {
+        }
+        if hidden.iter().any(|file| file == root) {
             return;
         }
-        for entry in std::fs::read_dir(&real).into_iter().flatten().flatten() {
-            self.allow(&entry.path(), hidden);
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let Ok(real) = entry.path().canonicalize() else { continue };
+            // A link allows nothing around hidden files, and may lead in a circle.
+            if real == entry.path() || !leads_to_hidden(&real) {
+                self.allow(&real, hidden);
+            }
         }
         self.list.push(root.to_owned());
     }
@@ -157,6 +160,27 @@ mod tests {
         assert!(around.read.iter().any(|path| path.ends_with("group")), "{around:?}");
         assert!(!around.read.iter().any(|path| path.ends_with("passwd")), "{around:?}");
         assert!(!around.read.contains(&"/etc".into()));
+    }
+
+    #[test]
+    fn a_link_around_a_hidden_file_leads_nowhere() {
+        let dir = std::env::temp_dir().join(format!("httpipe-around-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("inner")).expect("a directory");
+        let dir = dir.canonicalize().expect("it is there");
+        for name in ["hidden", "other"] {
+            std::fs::write(dir.join(name), "").expect("a file");
+        }
+        let link =
+            |to: &Path, name| std::os::unix::fs::symlink(to, dir.join(name)).expect("a link");
+        link(&dir, "inner/circle");
+        link(&dir, "circle");
+        link(&dir.join("hidden"), "alias");
+        let mut around = Around::default();
+        around.allow(&dir, &[dir.join("hidden")]);
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        around.read.sort();
+        assert_eq!(around.read, [dir.join("inner"), dir.join("other")]);
+        assert_eq!(around.list, [dir]);
     }
 
     proptest! {
