@@ -7,6 +7,7 @@
 mod calculators;
 mod cookbook;
 mod documents;
+mod fenced;
 mod filters;
 mod helpers;
 mod json_rpc;
