@@ -449,3 +449,45 @@ fn strangers_are_let_in_beside_keys_only_within_their_limits() {
     assert_eq!(ask(&server, &["X-API-Key: hp_wrong"]).status, 401, "a wrong key is no stranger");
     assert_eq!(ask(&server, &[&alice]).status, 200);
 }
+
+/// In a query, in a field that is not for keys, in a path, wrong by a letter: whatever a caller does with
+/// it. Hashes are no secret of a caller, but of nobody's concern either.
+#[test]
+fn keys_and_their_hashes_are_seen_nowhere() {
+    let server = with_keys("workers = 1", &["alice --rate 9/1h"])
+        .top("log = { level = \"trace\" }")
+        .route("match = \"POST /\"")
+        .route("match = \"GET /{word}?q={q}\"\nsend = \"{q}\"")
+        .start();
+    let key = key_of(&server, "alice");
+    let hash = server.read("keys.toml").split('"').nth(1).expect("a hash").to_owned();
+    let mut seen = Vec::new();
+    let basic = base64(&format!("alice:{key}"));
+    for field in [
+        format!("Authorization: Bearer {key}"),
+        format!("Authorization: Bearer {key}x"),
+        format!("Authorization: Basic {basic}"),
+        format!("X-API-Key: {}", key.to_uppercase()),
+        format!("X-Key: {key}"),
+    ] {
+        seen.push(ask(&server, &[&field]).body);
+    }
+    let get =
+        |target: &str| server.client().request("GET", target, &[&bearer(&server, "alice")], "");
+    assert_eq!(get("/a?q=b").status, 200);
+    seen.push(get(&format!("/nowhere/at/all?key={key}")).body);
+    server.write("keys.toml", &format!("[alice]\nhash = \"{key}\"\n"));
+    server.signal("HUP");
+    server.wait_for_log("has a `hash` that is none");
+    for path in ["/", "/status.json", "/metrics"] {
+        seen.push(server.admin().get(path).body);
+    }
+    seen.push(server.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "").body);
+    let checked = crate::support::binary(&server, &["check", "--no-ask"]);
+    seen.extend([checked.stdout, checked.stderr]);
+    seen.extend(server.log_lines());
+    let secrets = [key.as_str(), &key[3..20], hash.trim_start_matches("sha256:"), &basic];
+    let told: Vec<_> =
+        seen.iter().filter(|text| secrets.iter().any(|it| text.contains(it))).collect();
+    assert!(told.is_empty(), "{told:?}");
+}
