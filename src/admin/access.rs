@@ -12,7 +12,8 @@ use http::{HeaderMap, Uri};
 
 use super::key::OperatorKey;
 use crate::config::{Hosts, Secret};
-use crate::net::site::{Marks, is_loopback};
+use crate::net::fields::HeadFields;
+use crate::net::site::is_loopback;
 use crate::observe::metrics::Denial;
 
 /// What a page asks of a request.
@@ -123,7 +124,7 @@ fn bearer(value: &http::HeaderValue) -> Option<&[u8]> {
 
 /// Returns true if a web page of another site may have sent this.
 fn is_foreign(request: &Parts, hosts: &Hosts) -> bool {
-    let marks = Marks::of(&request.headers);
+    let marks = HeadFields::of(&request.headers).marks;
     let is_any = *hosts == Hosts::Any;
     !is_any && (marks.foreign_host(request, hosts).is_some() || marks.foreign_page(hosts).is_some())
 }

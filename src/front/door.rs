@@ -46,13 +46,13 @@ impl Door {
     pub(super) fn admit(
         &self,
         head: &Parts,
+        marks: Marks<'_>,
         caller: &Caller,
         cors: Option<&Cors>,
     ) -> Result<(), Failure> {
         if !caller.is_guarded || *self.hosts == Hosts::Any {
             return Ok(());
         }
-        let marks = Marks::of(&head.headers);
         if let Some(host) = marks.foreign_host(head, &self.hosts) {
             return Err(self.refuse(host));
         }

@@ -13,6 +13,7 @@ use super::sender::RequestSender;
 use super::{body, request};
 use crate::base::Failure;
 use crate::config::{CallSettings, LimitSettings, RouteSettings};
+use crate::net::fields::HeadFields;
 use crate::sync::memory::Memory;
 
 /// One request whose head was received.
@@ -20,6 +21,8 @@ use crate::sync::memory::Memory;
 pub(super) struct Incoming<'a, B> {
     /// Its head.
     pub(super) head: &'a Parts,
+    /// What was found in it.
+    pub(super) fields: HeadFields<'a>,
     /// `None` once another one reads it.
     body: Option<B>,
     /// What was read of the body to see what it is.
@@ -49,12 +52,18 @@ pub(super) struct Matched<'a> {
 }
 
 impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
-    /// A request whose head ended at `received`.
-    pub(super) fn new(head: &'a Parts, body: B, received: Instant, request_id: &'a str) -> Self {
+    /// A request whose head has these fields and ended at `received`.
+    pub(super) fn new(
+        head: &'a Parts,
+        fields: HeadFields<'a>,
+        body: B,
+        received: Instant,
+        request_id: &'a str,
+    ) -> Self {
         let read_whole = body.is_end_stream();
         let (body, first) = (Some(body), Bytes::new());
         let new_session = RefCell::default();
-        Self { head, body, first, read_whole, received, request_id, new_session }
+        Self { head, fields, body, first, read_whole, received, request_id, new_session }
     }
 
     /// Returns when its head ended.
@@ -64,6 +73,9 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
 
     /// Returns when the caller stops waiting; `None`: the caller set no limit.
     pub(super) fn caller_deadline(&self) -> Result<Option<Instant>, Failure> {
+        if !self.fields.has_timeout {
+            return Ok(None);
+        }
         request::caller_deadline(&self.head.headers, self.received)
     }
 

@@ -70,6 +70,7 @@ use crate::config::{
     WhoMayAsk, WireSettings,
 };
 use crate::gate::KeyGate;
+use crate::net::fields::HeadFields;
 use crate::net::{Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CallerMetrics, Metrics, RouteMetrics};
@@ -200,7 +201,8 @@ impl Front {
         C: Calls + Clone + 'static,
     {
         let (head, body) = request.into_parts();
-        let own_id = request::own_request_id(&head.headers);
+        let fields = HeadFields::of(&head.headers);
+        let own_id = request::own_request_id(fields.request_id);
         let made_id = own_id.is_none().then(|| self.ids.next());
         let made_id = made_id.as_ref().map(RequestId::as_str);
         let request_id = own_id.or(made_id).expect("one of both is there");
@@ -210,8 +212,8 @@ impl Front {
         };
         let sender = RequestSender { caller, visitor: visitor.as_ref() };
         let draining = self.ending.is_draining();
-        let mut incoming = Incoming::new(&head, body, received, request_id);
-        let sound = conformance::check(&head);
+        let mut incoming = Incoming::new(&head, fields, body, received, request_id);
+        let sound = conformance::check(&head, &fields);
         let said = if let Some(failure) = refused {
             Said::Failure(None, failure)
         } else if draining {
@@ -293,7 +295,8 @@ impl Front {
             Found::Options { .. } => self.asked_about(head),
             Found::NotAllowed { .. } | Found::Nothing => None,
         };
-        if let Err(failure) = self.admitted(index, head, sender) {
+        let marks = incoming.fields.marks;
+        if let Err(failure) = self.admitted(index, head, marks, sender) {
             return Said::Failure(index, failure);
         }
         if let Some((jobs, path)) = self.about_job(head) {

@@ -17,6 +17,7 @@ use super::{Front, FrontBody, cors};
 use crate::base::{Failure, Rate};
 use crate::gate::{KeyGate, ShownKey, Visitor};
 use crate::net::Caller;
+use crate::net::site::Marks;
 use crate::observe::metrics::Turned;
 
 /// The field with nothing but a key.
@@ -122,9 +123,10 @@ impl Front {
         &self,
         index: Option<usize>,
         head: &Parts,
+        marks: Marks<'_>,
         sender: RequestSender<'_>,
     ) -> Result<(), Failure> {
-        self.door.admit(head, sender.caller, self.cors_of(index, head))?;
+        self.door.admit(head, marks, sender.caller, self.cors_of(index, head))?;
         let name = index.map(|index| &*self.routes[index].name);
         match sender.visitor {
             Some(visitor) if !visitor.may_use(name) && self.about_job(head).is_none() => {

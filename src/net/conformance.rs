@@ -3,28 +3,28 @@
 //! Pure. The parser itself refuses what is not HTTP/1. If a request has both `Transfer-Encoding`
 //! and `Content-Length`, the parser shows only the first and closes the connection afterwards.
 
-use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
-/// Checks that a request with this head may be served.
+use super::fields::HeadFields;
+
+/// Checks that a request with this head, which has these fields, may be served.
 ///
 /// # Errors
 ///
 /// The detail of the response, a 400. The connection must end with it, because its two ends may
 /// disagree about where the request ends.
-pub fn check(head: &Parts) -> Result<(), &'static str> {
-    check_host(head)?;
+pub fn check(head: &Parts, fields: &HeadFields<'_>) -> Result<(), &'static str> {
+    check_host(head, fields)?;
     check_target(head)?;
-    check_transfer_encoding(head)
+    check_transfer_encoding(fields)
 }
 
-fn check_host(head: &Parts) -> Result<(), &'static str> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if head.version >= Version::HTTP_11 => Err("the request has no Host header"),
-        (Some(_), Some(_)) => Err("the request has more than one Host header"),
-        (Some(host), None) if !is_host(host) => Err("the Host header is not a host name"),
+fn check_host(head: &Parts, fields: &HeadFields<'_>) -> Result<(), &'static str> {
+    match (fields.hosts, fields.marks.host) {
+        (0, _) if head.version >= Version::HTTP_11 => Err("the request has no Host header"),
+        (2.., _) => Err("the request has more than one Host header"),
+        (_, Some(host)) if !is_host(host) => Err("the Host header is not a host name"),
         _ => Ok(()),
     }
 }
@@ -63,13 +63,10 @@ fn check_target(head: &Parts) -> Result<(), &'static str> {
     }
 }
 
-fn check_transfer_encoding(head: &Parts) -> Result<(), &'static str> {
-    if !head.headers.contains_key(TRANSFER_ENCODING) {
-        return Ok(());
-    }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+fn check_transfer_encoding(fields: &HeadFields<'_>) -> Result<(), &'static str> {
+    match (fields.codings, fields.coding) {
+        (0, _) => Ok(()),
+        (1, Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err("the only supported transfer coding is chunked, applied once"),
     }
 }
@@ -79,6 +76,10 @@ mod tests {
     use http::Request;
 
     use super::*;
+
+    fn check(head: &Parts) -> Result<(), &'static str> {
+        super::check(head, &HeadFields::of(&head.headers))
+    }
 
     fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method(method).uri(target);

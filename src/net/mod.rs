@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod connection;
 mod drain;
 pub mod entrance;
+pub mod fields;
 #[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
 mod handshake;
 mod http1;

@@ -6,19 +6,17 @@
 //! where the browser sends them.
 
 use http::Method;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::header::HeaderValue;
 use http::request::Parts;
 
 use crate::config::Hosts;
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
 /// The fields by which a browser says for which page it asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks<'a> {
-    host: Option<&'a HeaderValue>,
-    origin: Option<&'a HeaderValue>,
-    site: Option<&'a HeaderValue>,
+    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) origin: Option<&'a HeaderValue>,
+    pub(super) site: Option<&'a HeaderValue>,
 }
 
 /// What shows that a request is not for this server, or not from its own pages.
@@ -33,22 +31,6 @@ pub enum Foreign<'a> {
 }
 
 impl<'a> Marks<'a> {
-    /// Finds the marks of a request in one pass: most requests have few fields, and to look each
-    /// one up costs more.
-    pub fn of(headers: &'a HeaderMap) -> Self {
-        let mut marks = Self::default();
-        for (name, value) in headers {
-            if *name == HOST {
-                marks.host = Some(value);
-            } else if *name == ORIGIN {
-                marks.origin = Some(value);
-            } else if *name == SEC_FETCH_SITE {
-                marks.site = Some(value);
-            }
-        }
-        marks
-    }
-
     /// Returns the origin of the page that asks, if the browser says it.
     pub fn origin(&self) -> Option<&'a str> {
         self.origin.map(shown)
@@ -124,6 +106,7 @@ fn is_loopback_name(name: &str) -> bool {
 mod tests {
     use http::Request;
 
+    use super::super::fields::HeadFields;
     use super::*;
 
     fn named(names: &[&str]) -> Hosts {
@@ -141,7 +124,7 @@ mod tests {
     /// Is this request from elsewhere?
     fn foreign(target: &str, fields: &[(&'static str, &str)], hosts: &Hosts) -> bool {
         let head = head(target, fields);
-        let marks = Marks::of(&head.headers);
+        let marks = HeadFields::of(&head.headers).marks;
         marks.foreign_host(&head, hosts).or_else(|| marks.foreign_page(hosts)).is_some()
     }
 

@@ -163,7 +163,8 @@ impl Pool {
         let mut pipes = link.pipes.borrow_mut();
         let Some(pipes) = pipes.as_mut() else { return false };
         let waits = link.turns.get().is_some_and(|turns| turns.is_seen_waiting(now));
-        let silence = if pipes.is_idle() && !waits { pipes.silence() } else { Silence::Kept };
+        let is_idle = pipes.is_idle();
+        let silence = if is_idle && !waits { pipes.silence() } else { Silence::Kept };
         match silence {
             Silence::Kept => {}
             Silence::Broken(said) => {
@@ -183,7 +184,11 @@ impl Pool {
         };
         match asked {
             Ok(()) => {
-                link.wake();
+                drop(state);
+                // The task of the worker writes what goes ahead together, and times the looks.
+                if !(is_idle && link.turns.get().is_none() && pipes.send_now()) {
+                    link.wake();
+                }
                 true
             }
             Err(refused) => {

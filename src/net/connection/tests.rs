@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::base::ByteSize;
 use crate::config::PerAddressSettings;
+use crate::net::fields::HeadFields;
 use crate::net::{Stream, conformance, refusal};
 
 mod hostile;
@@ -134,7 +135,7 @@ fn statuses(text: &str) -> Vec<&str> {
 /// Echoes what it saw; what it must not serve gets 400.
 async fn answer(request: Request<Incoming>, seen: &Seen) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    if conformance::check(&head).is_err() {
+    if conformance::check(&head, &HeadFields::of(&head.headers)).is_err() {
         return refuse();
     }
     let line = format!("{} {}", head.method, head.uri.path());

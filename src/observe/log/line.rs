@@ -195,6 +195,20 @@ impl<'a> LogLine<'a> {
         }
     }
 
+    /// Writes a text field whose value is known to need neither an escape nor, in the text format,
+    /// quotes.
+    #[inline]
+    pub(super) fn bare(&mut self, name: impl Name, value: &str) {
+        self.name(name);
+        if self.format == Format::Json {
+            self.to.push(b'"');
+        }
+        self.to.extend_from_slice(value.as_bytes());
+        if self.format == Format::Json {
+            self.to.push(b'"');
+        }
+    }
+
     /// Writes a field with a whole number.
     #[inline]
     pub(super) fn number(&mut self, name: impl Name, value: impl itoa::Integer) {

@@ -52,7 +52,7 @@ pub struct AccessLog {
 /// The fields of the line of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
-    /// The method, as it was received.
+    /// The method, as it was received: a token of HTTP, or `-`.
     pub method: &'a str,
     /// The path as it was received, before decoding.
     pub path: &'a str,
@@ -72,13 +72,13 @@ pub struct AccessLine<'a> {
     pub worker: Option<WorkerId>,
     /// Its call; `None` if there was none, or several.
     pub call: Option<CallId>,
-    /// The address of the caller.
+    /// The address of the caller, or a word of ours.
     pub peer: &'a str,
     /// What the caller is called; `None`: they showed no key.
     pub caller: Option<&'a str>,
     /// The address of the caller, if there is a gate: who connects, or for whom a trusted proxy asks.
     pub address: Option<IpAddr>,
-    /// The value of `X-Request-Id` in the response.
+    /// The value of `X-Request-Id` in the response: of letters, digits, `.`, `_` and `-`.
     pub request_id: &'a str,
     /// The failure code; `None` if it did not fail.
     pub code: Option<&'a str>,
@@ -196,7 +196,7 @@ impl AccessLog {
                 return short(line, access);
             }
             line.name(REQUEST);
-            line.text(field!("method"), access.method);
+            line.bare(field!("method"), access.method);
             line.text(field!("path"), access.path);
             match access.status {
                 Some(status) => line.number(field!("status"), status),
@@ -221,16 +221,16 @@ impl AccessLog {
                 line.number(field!("items"), items);
                 line.number(field!("failed"), failed);
             }
-            line.text(field!("peer"), access.peer);
+            line.bare(field!("peer"), access.peer);
             if let Some(caller) = access.caller {
                 line.text(field!("caller"), caller);
             }
             if let Some(address) = access.address {
                 line.text(field!("addr"), &address.to_string());
             }
-            line.text(field!("request_id"), access.request_id);
+            line.bare(field!("request_id"), access.request_id);
             if let Some(code) = access.code {
-                line.text(field!("code"), code);
+                line.bare(field!("code"), code);
             }
             line.end();
         });

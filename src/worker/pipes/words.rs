@@ -1,7 +1,8 @@
-//! Messages to a worker that it does not answer: notifications, cancelled calls, and what callers
-//! say to its questions.
+//! What goes to a worker without its task: messages that it does not answer (notifications, cancelled
+//! calls, what callers say to its questions), and the question of an idle one.
 
 use std::ops::Range;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
@@ -10,6 +11,13 @@ use crate::base::{CallId, Question};
 use crate::wire::Refused;
 
 impl Pipes {
+    /// Writes what waits to be written, as far as the kernel takes it now. Returns true if nothing is
+    /// left that [`Pipes::poll_flush`] must do.
+    pub fn send_now(&mut self) -> bool {
+        let nobody = &mut Context::from_waker(Waker::noop());
+        !self.ends_with_answer() && matches!(self.poll_flush(nobody), Poll::Ready(Ok(())))
+    }
+
     /// Queues a message that is not answered.
     pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
