@@ -71,7 +71,7 @@ pub enum ParameterKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// Of any kind but [`ParameterKind::File`].
-    Text(String),
+    Text(Cow<'a, str>),
     /// Of a [`ParameterKind::File`].
     File(Cow<'a, [u8]>),
 }
@@ -97,8 +97,11 @@ impl ParameterKind {
             }
             Self::File { .. } => Ok(Value::File(bytes)),
             _ => {
-                let text = str::from_utf8(&bytes).map_err(|_| "is not UTF-8")?;
-                self.read(text).map(Value::Text)
+                let text = match bytes {
+                    Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
+                    Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+                };
+                self.read_text(text.ok_or("is not UTF-8")?).map(Value::Text)
             }
         }
     }
@@ -110,12 +113,25 @@ impl ParameterKind {
     ///
     /// What was expected, as a message for the caller that does not repeat the value.
     pub fn read(&self, value: &str) -> Result<String, String> {
+        self.read_text(value.into()).map(Cow::into_owned)
+    }
+
+    /// As [`ParameterKind::read`]. Most values are sent as they come, and are not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`ParameterKind::read`].
+    pub fn read_text<'a>(&self, value: Cow<'a, str>) -> Result<Cow<'a, str>, String> {
         match self {
             Self::Text { max_length, pattern, one_of } => {
-                read_text(value, *max_length, pattern.as_ref(), one_of)
+                check_text(&value, *max_length, pattern.as_ref(), one_of)?;
+                Ok(value)
+            }
+            Self::Int { .. } if !is_int(&value) => {
+                Err("must be a whole number, such as 42".to_owned())
             }
             Self::Int { min, max } => {
-                let canonical = canonical_int(value).ok_or("must be a whole number, such as 42")?;
+                let canonical = if is_canonical(&value) { value } else { canonical(&value).into() };
                 let low = min.as_deref().is_some_and(|min| compare_ints(&canonical, min).is_lt());
                 let high = max.as_deref().is_some_and(|max| compare_ints(&canonical, max).is_gt());
                 if low || high {
@@ -133,25 +149,25 @@ impl ParameterKind {
                 if low || high {
                     return Err(out_of_bounds("a number", min.as_ref(), max.as_ref()));
                 }
-                Ok(value.to_owned())
+                Ok(value)
             }
-            Self::Bool if matches!(value, "true" | "false") => Ok(value.to_owned()),
+            Self::Bool if matches!(&*value, "true" | "false") => Ok(value),
             Self::Bool => Err("must be `true` or `false`".to_owned()),
-            Self::Json => compact_json(value).map_err(str::to_owned),
+            Self::Json => compact_json(&value).map(Cow::Owned).map_err(str::to_owned),
             Self::File { .. } => {
                 self.read_bytes(Cow::Borrowed(value.as_bytes()))?;
-                Ok(value.to_owned())
+                Ok(value)
             }
         }
     }
 }
 
-fn read_text(
+fn check_text(
     value: &str,
     max_length: usize,
     pattern: Option<&WholeRegex>,
     one_of: &[String],
-) -> Result<String, String> {
+) -> Result<(), String> {
     // Characters are at least a byte each, so counting them is rarely needed.
     if value.len() > max_length && value.chars().count() > max_length {
         return Err(format!("must have at most {max_length} characters"));
@@ -162,7 +178,7 @@ fn read_text(
     }
     match pattern {
         Some(pattern) if !pattern.matches(value) => Err(format!("must match `{pattern}`")),
-        _ => Ok(value.to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -178,17 +194,27 @@ fn out_of_bounds<T: Display>(what: &str, min: Option<T>, max: Option<T>) -> Stri
 /// A whole number as it is compared and sent: no leading zeros, `-0` is `0`. `None`: it is not
 /// `-?[0-9]+`.
 pub fn canonical_int(text: &str) -> Option<String> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    match digits.trim_start_matches('0') {
-        "" => Some("0".to_owned()),
-        digits if negative => Some(format!("-{digits}")),
-        digits => Some(digits.to_owned()),
+    is_int(text).then(|| canonical(text))
+}
+
+/// Returns true for `-?[0-9]+`.
+fn is_int(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns true if a whole number is written as it is compared and sent.
+fn is_canonical(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    !digits.starts_with('0') || number == "0"
+}
+
+fn canonical(number: &str) -> String {
+    let negative = number.starts_with('-');
+    match number.trim_start_matches('-').trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits if negative => format!("-{digits}"),
+        digits => digits.to_owned(),
     }
 }
 

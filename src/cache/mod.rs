@@ -4,6 +4,7 @@
 //! An answer that is past its time is dropped when it is looked up; one that is not looked up
 //! again is dropped when its room is needed.
 
+mod aged;
 pub mod flight;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use quick_cache::sync::{Cache as Store, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
+pub use self::aged::AgeFields;
 use crate::base::{Reply, ReplyForm};
 use crate::config::{CacheSettings, RouteAction, RouteSettings};
 use crate::sync::memory::Lent;
@@ -80,6 +82,8 @@ pub struct Stored {
     pub ttl: Duration,
     /// Counts its body while it is being read, perhaps longer than it is kept.
     pub lent: Lent,
+    /// What its header says of its age.
+    pub age_fields: AgeFields,
 }
 
 /// Kept answers, bounded in bytes, shared by all threads.
@@ -117,7 +121,8 @@ impl Stored {
     pub fn new(reply: Reply, since: Instant, ttl: Duration) -> Self {
         let body = Bytes::copy_from_slice(&reply.body);
         let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body)).into();
-        Self { reply: Reply { body, ..reply }, etag, since, ttl, lent: Lent::default() }
+        let (reply, lent) = (Reply { body, ..reply }, Lent::default());
+        Self { reply, etag, since, ttl, lent, age_fields: AgeFields::default() }
     }
 
     /// How long it has been kept, for the `Age` header.

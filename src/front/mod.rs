@@ -224,12 +224,13 @@ impl Front {
             let mut open =
                 Open { front: self, head: &head, sender, request_id, received, is_answered: false };
             let answering = pin!(self.answer(calls, &mut incoming, (sender, request_id)));
-            let said = unless_panic(answering).await.unwrap_or_else(|| {
+            let mut said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
                 Said::Failure(None, Failure::Internal)
             });
             open.is_answered = true;
-            said.held(self.memory_of(sender))
+            said.hold(self.memory_of(sender));
+            said
         };
         // Draining may have begun meanwhile; then this is the last answer of the connection.
         let close = self.ending.is_parting()

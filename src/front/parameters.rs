@@ -116,8 +116,10 @@ pub fn declared<'a>(
         Body::Other if !parameter.in_path => unsupported_body(),
         _ => missing(parameter),
     };
-    let found = route.parameters.iter().zip(given.values);
+    // Made of the parts of this one list, without another.
+    let found = given.values.into_iter().enumerate();
     found
+        .map(|(index, value)| (&route.parameters[index], value))
         .map(|(parameter, value)| match (value, &parameter.default) {
             (Some(found), _) => found
                 .value(&parameter.kind)
@@ -125,7 +127,7 @@ pub fn declared<'a>(
             (None, Some(default)) if parameter.kind.is_file() => {
                 Ok(Value::File(Cow::Owned(default.clone().into_bytes())))
             }
-            (None, Some(default)) => Ok(Value::Text(default.clone())),
+            (None, Some(default)) => Ok(Value::Text(default.into())),
             (None, None) => Err(missing(parameter)),
         })
         .collect()
@@ -206,8 +208,11 @@ enum Found<'a> {
 impl<'a> Found<'a> {
     fn value(self, kind: &ParameterKind) -> Result<Value<'a>, String> {
         match self {
-            Self::Json(value) => compact_value(value).map(Value::Text).map_err(str::to_owned),
-            Self::Text(text) if !kind.is_file() => kind.read(&text).map(Value::Text),
+            Self::Json(value) => {
+                let text = compact_value(value).map_err(str::to_owned)?;
+                Ok(Value::Text(text.into()))
+            }
+            Self::Text(text) if !kind.is_file() => kind.read_text(text).map(Value::Text),
             Self::Text(Cow::Borrowed(text)) => kind.read_bytes(Cow::Borrowed(text.as_bytes())),
             Self::Text(Cow::Owned(text)) => kind.read_bytes(Cow::Owned(text.into_bytes())),
             Self::Bytes(bytes) => kind.read_bytes(bytes),
@@ -516,7 +521,7 @@ pub(super) mod tests {
     /// The values of the parameters. None of them is a file.
     fn texts(route: &RouteSettings, sources: Sources<'_>) -> Result<Vec<String>, Failure> {
         let text = |value| match value {
-            Value::Text(text) => text,
+            Value::Text(text) => text.into_owned(),
             Value::File(bytes) => panic!("{bytes:?} is a file"),
         };
         declared(route, sources).map(|values| values.into_iter().map(text).collect())

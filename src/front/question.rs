@@ -132,7 +132,8 @@ fn whole_value<'a>(
         }
         [Segment::Slot(Slot::Parameter { index, form: Form::AsIs })] => {
             let value = match &mut values[index] {
-                Value::Text(text) => std::mem::take(text).into(),
+                Value::Text(Cow::Owned(text)) => std::mem::take(text).into(),
+                Value::Text(Cow::Borrowed(text)) => Bytes::copy_from_slice(text.as_bytes()),
                 Value::File(bytes) => uncopied(bytes, material.body),
             };
             Some((&material.route.parameters[index].name, value))

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -345,9 +345,9 @@ fn new(status: u16, body: Bytes) -> Response<FrontBody> {
 
 /// A response that begins with these fields, which have those of [`common`].
 fn begun(headers: HeaderMap, body: Bytes) -> Response<FrontBody> {
-    let mut response = Response::new(FrontBody::whole(body));
-    *response.headers_mut() = headers;
-    response
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.headers = headers;
+    Response::from_parts(parts, FrontBody::whole(body))
 }
 
 /// Puts in what only this response has. `Content-Length` is set where it is known, so that HEAD has it.
@@ -386,6 +386,15 @@ fn server_timing(timing: Timing) -> HeaderValue {
     })
 }
 
+/// The values of `Age` and `Cache-Status` of a kept answer.
+fn of_age(ttl: Duration, age: Duration) -> [HeaderValue; 2] {
+    let status = HeaderText::value(|it| {
+        it.text("httpipe; hit; ttl=");
+        it.number(ttl.saturating_sub(age).as_secs());
+    });
+    [HeaderText::value(|it| it.number(age.as_secs())), status]
+}
+
 /// Adds the fields of a response that the cache served, and returns the kept answer, if any.
 /// `is_programs`: the program has written the header.
 fn add_cache_fields<'a>(
@@ -397,12 +406,8 @@ fn add_cache_fields<'a>(
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
-            headers.insert(header::AGE, HeaderText::value(|it| it.number(age.as_secs())));
-            let left = stored.ttl.saturating_sub(age).as_secs();
-            let status = HeaderText::value(|it| {
-                it.text("httpipe; hit; ttl=");
-                it.number(left);
-            });
+            let [age, status] = stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age));
+            headers.insert(header::AGE, age);
             (Some(&**stored), status)
         }
         CacheUse::Miss(Some(stored)) => {

@@ -49,8 +49,8 @@ impl Said {
     /// Counts the bytes of an answer until they are sent; without room for them the answer is
     /// `busy`. A kept answer is counted once, however many read it: the cache may drop it while
     /// they still do.
-    pub(super) fn held(mut self, memory: &Arc<Memory>) -> Self {
-        match &mut self {
+    pub(super) fn hold(&mut self, memory: &Arc<Memory>) {
+        match self {
             Self::Answer(_, Answer { result, cache, .. }) => {
                 if let Ok(reply) = result {
                     if let ReplyForm::Parts(_, parts) = &reply.form {
@@ -76,7 +76,7 @@ impl Said {
             }
             Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
                 Ok(body) => *replies = body,
-                Err(Exhausted) => return Self::Failure(Some(*index), Failure::Busy),
+                Err(Exhausted) => *self = Self::Failure(Some(*index), Failure::Busy),
             },
             Self::Options(..)
             | Self::Text(_)
@@ -86,7 +86,6 @@ impl Said {
             | Self::Job(..)
             | Self::Failure(..) => {}
         }
-        self
     }
 
     /// Returns what the call cost, if there was one.

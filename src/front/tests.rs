@@ -15,7 +15,7 @@ use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
 use crate::base::{Reply, ReplyForm, Word};
-use crate::cache::Stored;
+use crate::cache::{AgeFields, Stored};
 use crate::call::CacheUse;
 use crate::call::Request as Asking;
 
@@ -315,6 +315,7 @@ async fn a_kept_answer_is_served_with_its_age_and_tag() {
         since: Instant::now().checked_sub(Duration::from_mins(1)).expect("a minute ago"),
         ttl: Duration::from_hours(1),
         lent: crate::sync::memory::Lent::default(),
+        age_fields: AgeFields::default(),
     });
     let kept = Answer {
         result: Ok(stored.reply.clone()),

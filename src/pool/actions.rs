@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::base::{CallId, Conduct, Failure, Tenant, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
-/// One thing that the shell must do.
+/// One thing that the shell must do. What is large and rare is boxed: each call moves some actions.
 #[derive(Debug)]
 pub enum Action<P> {
     /// Write the question of this call to this worker.
@@ -19,12 +19,12 @@ pub enum Action<P> {
         call: CallId,
     },
     /// Tell the caller that this call, which has left the books, failed.
-    Fail(Ended<P>, Failure),
+    Fail(Box<Ended<P>>, Failure),
     /// This background call has left the books, because its worker was lost. It may run again, and
     /// goes back to where it waited.
     GoesBack {
         /// What the shell keeps with it.
-        payload: P,
+        payload: Box<P>,
         /// How many workers it has cost.
         retries: u32,
     },

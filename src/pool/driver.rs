@@ -91,14 +91,14 @@ impl Pool {
     fn act(self: &Rc<Self>, now: Instant, action: Action<Entry>) -> bool {
         match action {
             Action::Give { worker, call } => return !self.give(now, worker, call),
-            Action::Fail(ended, failure) => self.finish(ended, Err(failure)),
+            Action::Fail(ended, failure) => self.finish(*ended, Err(failure)),
             Action::Expire { call, failure } => {
                 self.break_off(now, call, &failure, Delivery::Unwanted);
                 self.cancel(now, call);
                 return true;
             }
             Action::GoesBack { payload, retries } => {
-                self.take_back_in(now, payload, retries);
+                self.take_back_in(now, *payload, retries);
                 return true;
             }
             Action::GiveUp { worker, call } => {
@@ -251,10 +251,17 @@ impl Pool {
         if let Some(turns) = link.turns.get() {
             return self.heard_in_turn(Instant::now(), link, turns).await;
         }
+        let mut heard = link.heard.take();
+        let reason = self.hear_all(link, &mut heard).await;
+        link.heard.replace(heard);
+        reason
+    }
+
+    /// As [`Pool::heard`]; `heard` is empty before and after.
+    async fn hear_all(self: &Rc<Self>, link: &Link, heard: &mut Vec<Heard>) -> Option<ExitReason> {
         loop {
-            let mut heard = Vec::new();
             let step = match link.pipes.borrow_mut().as_mut() {
-                Some(pipes) => pipes.hear(&mut heard),
+                Some(pipes) => pipes.hear(heard),
                 None => Ok(None),
             };
             let (step, large) = match step {
@@ -264,9 +271,8 @@ impl Pool {
             let reason = self.take_heard(link, heard, step).await;
             let Some(large) = large.filter(|_| reason.is_none()) else { return reason };
             let read = apart(move || large.read()).await;
-            let mut heard = Vec::new();
             let step = match link.pipes.borrow_mut().as_mut() {
-                Some(pipes) => pipes.hear_read(read, &mut heard),
+                Some(pipes) => pipes.hear_read(read, heard),
                 None => Ok(()),
             };
             let reason = self.take_heard(link, heard, step).await;
@@ -281,7 +287,7 @@ impl Pool {
     async fn take_heard(
         self: &Rc<Self>,
         link: &Link,
-        mut heard: Vec<Heard>,
+        heard: &mut Vec<Heard>,
         step: Result<(), OutOfStep>,
     ) -> Option<ExitReason> {
         let mut now = Instant::now();
@@ -293,7 +299,8 @@ impl Pool {
             // Any of these answers may be the one too many, so none is handed out.
             Err(out) if !self.answers.are_proven => {
                 heard.dedup_by_key(|heard| heard.call);
-                Some(self.out_of_step(now, link, out, heard.len()))
+                let doubtful = heard.drain(..).len();
+                Some(self.out_of_step(now, link, out, doubtful))
             }
             step => match self.judge_all(&mut now, link, heard).await {
                 Some(detail) => {
@@ -323,9 +330,9 @@ impl Pool {
         self: &Rc<Self>,
         now: &mut Instant,
         link: &Link,
-        heard: Vec<Heard>,
+        heard: &mut Vec<Heard>,
     ) -> Option<String> {
-        for heard in heard {
+        for heard in heard.drain(..) {
             if heard.share != Share::Whole {
                 if let Some(detail) = self.take_part(now, link, heard).await {
                     return Some(detail);

@@ -13,7 +13,7 @@ use super::traces::Traces;
 use super::turns::Turns;
 use crate::base::{CallId, ExitReason, PartGate, WorkerId};
 use crate::doctor::Visit;
-use crate::worker::pipes::{Fault, OutOfStep, Pipes};
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes};
 use crate::worker::turn::NextLook;
 
 /// How many endings are kept for operators.
@@ -73,6 +73,8 @@ pub(super) struct Link {
     pub(super) visited: Cell<Option<(CallId, Visit)>>,
     /// The readers of its answers that come in parts.
     gates: RefCell<Vec<PartGate>>,
+    /// What was heard in one read. It is empty between two, and kept for its memory.
+    pub(super) heard: RefCell<Vec<Heard>>,
     /// What is kept for its record.
     pub(super) traces: Traces,
 }
@@ -178,6 +180,7 @@ impl Link {
             ended_early: Cell::new(false),
             visited: Cell::new(None),
             gates: RefCell::default(),
+            heard: RefCell::default(),
             traces: Traces::default(),
         }
     }

@@ -35,8 +35,10 @@ impl<P> State<P> {
             return None;
         }
         let detail = if self.line.len() >= self.rules.queue_length {
-            let limit = self.rules.queue_length;
-            format!("{} calls are waiting and the limit is {limit}", self.line.len())
+            match self.rules.queue_length {
+                0 => "no worker has room, and no call may wait (`queue.length`)".to_owned(),
+                limit => format!("{} calls are waiting and the limit is {limit}", self.line.len()),
+            }
         } else if self.line.bytes() + bytes as u64 > self.rules.queue_bytes {
             let limit = self.rules.queue_bytes;
             format!("{} bytes are waiting and the limit is {limit}", self.line.bytes())

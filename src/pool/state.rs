@@ -458,7 +458,7 @@ impl<P> State<P> {
     pub(super) fn fail(&mut self, now: Instant, id: CallId, failure: Failure) {
         self.leave_queue(id);
         if let Some(ended) = self.end(now, id, false) {
-            self.actions.push(Action::Fail(ended, failure));
+            self.actions.push(Action::Fail(Box::new(ended), failure));
         }
     }
 

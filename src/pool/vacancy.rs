@@ -108,7 +108,7 @@ impl<P> State<P> {
     pub(super) fn give_back(&mut self, now: Instant, id: CallId) {
         let retries = self.calls.get(id).map_or(0, |call| call.retries);
         if let Some(ended) = self.end(now, id, false) {
-            self.push(Action::GoesBack { payload: ended.payload, retries });
+            self.push(Action::GoesBack { payload: Box::new(ended.payload), retries });
         }
     }
 

@@ -28,6 +28,20 @@ fn a_call_that_finds_the_queue_full_is_refused_at_once() {
 }
 
 #[test]
+fn without_a_queue_a_call_is_answered_or_refused_at_once() {
+    let server = Server::with("workers = 1\nqueue = { length = 0 }").start();
+    let client = server.client();
+    assert_eq!(client.post("/", "first").body, "first");
+    let running = client.post_later("/", "sleep 600 running");
+    server.wait_until("one runs", busy);
+    let refused = client.post("/", "refused");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "queue_full"));
+    assert!(refused.is_within(Duration::from_millis(300)), "{refused:?}");
+    assert_eq!(running.answer().body, "sleep 600 running");
+    assert_eq!(client.post("/", "last").body, "last");
+}
+
+#[test]
 fn a_call_that_waits_too_long_is_refused_and_never_asked() {
     let server = Server::with("workers = 1\nqueue = { wait = \"50ms\" }")
         .worker("demo-worker --journal seen")

@@ -300,8 +300,9 @@ pub enum MatchingText {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueFile {
-    /// Most calls that wait at once; further ones get 503.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Most calls that wait at once; further ones get 503. With `0` none waits: a call that finds no
+    /// worker with room for it gets 503.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub length: usize,
     /// Most bytes of questions that wait at once; beyond it, calls get 503.
     pub bytes: Size,
