@@ -184,9 +184,11 @@ impl Pool {
         };
         match asked {
             Ok(()) => {
+                let is_alone = is_idle && state.calls_open() == 1;
                 drop(state);
-                // The task of the worker writes what goes ahead together, and times the looks.
-                if !(is_idle && link.turns.get().is_none() && pipes.send_now()) {
+                // Where other calls are open, more questions may come for the same write. The task of
+                // the worker waits for them, and times the looks of one that takes turns.
+                if !(is_alone && link.turns.get().is_none() && pipes.send_now()) {
                     link.wake();
                 }
                 true

@@ -146,3 +146,18 @@ async fn a_worker_that_does_not_read_is_told_nothing_more() {
     assert_eq!(pipes.outgoing.len(), before);
     assert_eq!(pipes.begins.len(), 3, "a call that is not cancelled stays");
 }
+
+#[tokio::test]
+async fn what_the_kernel_takes_at_once_is_out_without_a_task() {
+    let (mut pipes, program) = pipes();
+    ask(&mut pipes, 1, "{\"id\":1,\"method\":\"a\"}");
+    flush(&mut pipes).await;
+    program.reads();
+    ask(&mut pipes, 2, "{\"id\":2,\"method\":\"b\"}");
+    assert!(pipes.send_now());
+    assert!(pipes.is_flushed() && program.reads().ends_with(b"\"b\"}\n"));
+    let long = "x".repeat(300 << 10);
+    ask(&mut pipes, 3, &format!("{{\"id\":3,\"method\":\"{long}\"}}"));
+    assert!(!pipes.send_now(), "a task must write the rest");
+    assert!(!pipes.is_flushed() && !program.reads().is_empty());
+}

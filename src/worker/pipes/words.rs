@@ -1,5 +1,5 @@
 //! What goes to a worker without its task: messages that it does not answer (notifications, cancelled
-//! calls, what callers say to its questions), and the question of an idle one.
+//! calls, what callers say to its questions), and a question that is alone.
 
 use std::ops::Range;
 use std::task::{Context, Poll, Waker};
