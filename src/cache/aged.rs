@@ -3,15 +3,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use http::HeaderValue;
+use bytes::Bytes;
 
 /// The values of `Age` and `Cache-Status`, as they were made last.
 #[derive(Debug, Default)]
-pub struct AgeFields(Mutex<Option<(u64, [HeaderValue; 2])>>);
+pub struct AgeFields(Mutex<Option<(u64, [Bytes; 2])>>);
 
 impl AgeFields {
     /// Returns the values for an answer of this age in seconds. `make` makes them.
-    pub fn at(&self, seconds: u64, make: impl FnOnce() -> [HeaderValue; 2]) -> [HeaderValue; 2] {
+    pub fn at(&self, seconds: u64, make: impl FnOnce() -> [Bytes; 2]) -> [Bytes; 2] {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, made)) if *at == seconds => made.clone(),
@@ -27,10 +27,8 @@ mod tests {
     #[test]
     fn they_are_made_anew_each_second() {
         let fields = AgeFields::default();
-        let at = |seconds: u64, other: u64| fields.at(seconds, || [other.into(), other.into()]);
-        assert_eq!(
-            [at(1, 10), at(1, 11), at(2, 12), at(1, 13)].map(|[age, _]| age),
-            [10, 10, 12, 13].map(|number: u64| HeaderValue::from(number))
-        );
+        let at = |seconds, age: &'static str| fields.at(seconds, || [age.into(), age.into()]);
+        let ages = [at(1, "a"), at(1, "b"), at(2, "c"), at(1, "d")].map(|[age, _]| age);
+        assert_eq!(ages, ["a", "a", "c", "d"]);
     }
 }

@@ -387,12 +387,9 @@ fn server_timing(timing: Timing) -> HeaderValue {
 }
 
 /// The values of `Age` and `Cache-Status` of a kept answer.
-fn of_age(ttl: Duration, age: Duration) -> [HeaderValue; 2] {
-    let status = HeaderText::value(|it| {
-        it.text("httpipe; hit; ttl=");
-        it.number(ttl.saturating_sub(age).as_secs());
-    });
-    [HeaderText::value(|it| it.number(age.as_secs())), status]
+fn of_age(ttl: Duration, age: Duration) -> [Bytes; 2] {
+    let (age, left) = (age.as_secs(), ttl.saturating_sub(age).as_secs());
+    [age.to_string().into(), format!("httpipe; hit; ttl={left}").into()]
 }
 
 /// Adds the fields of a response that the cache served, and returns the kept answer, if any.
@@ -407,8 +404,8 @@ fn add_cache_fields<'a>(
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
             let [age, status] = stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age));
-            headers.insert(header::AGE, age);
-            (Some(&**stored), status)
+            headers.insert(header::AGE, shared(&age));
+            (Some(&**stored), shared(&status))
         }
         CacheUse::Miss(Some(stored)) => {
             (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))
