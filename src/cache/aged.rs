@@ -14,7 +14,7 @@ impl AgeFields {
     pub fn at(&self, seconds: u64, make: impl FnOnce() -> [Bytes; 2]) -> [Bytes; 2] {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((at, made)) if *at == seconds => made.clone(),
+            Some((at, fields)) if *at == seconds => fields.clone(),
             _ => last.insert((seconds, make())).1.clone(),
         }
     }
