@@ -312,9 +312,9 @@ impl Mixed {
             }
             Action::Fail(ended, failure) => self.tell(ended.payload, failure.code().as_str()),
             Action::GoesBack { payload, retries } => {
-                assert!(is_work(payload), "a call of a caller goes back");
+                assert!(is_work(*payload), "a call of a caller goes back");
                 self.ended += 1;
-                self.stock.push_front((payload, self.now, retries));
+                self.stock.push_front((*payload, self.now, retries));
             }
             Action::TakeBack(worker) => self.state.taken_back(self.now, worker, &[]),
             Action::Expire { .. } | Action::Examine { .. } | Action::Refuse(_) => {}
