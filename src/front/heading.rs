@@ -12,6 +12,7 @@ use http::header::{self, HeaderName, HeaderValue};
 
 use super::header_text::HeaderText;
 use super::request::X_REQUEST_ID;
+use crate::config::RouteAction;
 
 /// How long a call waited and worked.
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -46,6 +47,14 @@ pub(super) struct Heading {
 pub(super) struct AllHeadings(HashMap<(HeaderValue, Option<Duration>), Arc<Headings>>);
 
 impl AllHeadings {
+    /// Returns the headings of a route that does this.
+    pub(super) fn of_route(&mut self, action: &RouteAction) -> Arc<Headings> {
+        match action {
+            RouteAction::Text { content_type, .. } => self.of(content_type.as_str(), None),
+            RouteAction::Call(call) => self.of(call.content_type.as_str(), call.cache),
+        }
+    }
+
     /// Returns the headings of a route with this content type, which keeps answers for this long.
     pub(super) fn of(&mut self, content_type: &str, ttl: Option<Duration>) -> Arc<Headings> {
         let content_type = HeaderValue::from_str(content_type);

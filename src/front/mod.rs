@@ -128,18 +128,13 @@ impl Front {
         let reads_keys = matches!(config.callers.who, WhoMayAsk::Keys(_));
         let mut headings = AllHeadings::default();
         let served = config.routes.iter().map(|route| {
-            let (pool, headings, text) = match &route.action {
-                RouteAction::Text { text, content_type } => {
-                    (None, headings.of(content_type.as_str(), None), text.clone())
-                }
-                RouteAction::Call(call) => {
-                    let headings = headings.of(call.content_type.as_str(), call.cache);
-                    (Some(&*config.pools[call.pool].name), headings, String::new())
-                }
+            let (pool, text) = match &route.action {
+                RouteAction::Text { text, .. } => (None, text.clone()),
+                RouteAction::Call(call) => (Some(&*config.pools[call.pool].name), String::new()),
             };
             Served {
                 metrics: metrics.route(&route.label, pool),
-                headings,
+                headings: headings.of_route(&route.action),
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if call.passes_json_rpc_on(&config.pools[call.pool].program.wire)),
@@ -296,8 +291,7 @@ impl Front {
             Found::Options { .. } => self.asked_about(head),
             Found::NotAllowed { .. } | Found::Nothing => None,
         };
-        let marks = incoming.fields.marks;
-        if let Err(failure) = self.admitted(index, head, marks, sender) {
+        if let Err(failure) = self.admitted(index, head, incoming.fields.marks, sender) {
             return Said::Failure(index, failure);
         }
         if let Some((jobs, path)) = self.about_job(head) {
