@@ -291,15 +291,17 @@ mod tests {
     #[test]
     fn nobody_else_can_open_it_and_its_log_needs_no_index_on_the_disk() {
         let scratch = Scratch::new();
-        let lock = FileLock::take(&scratch.file()).expect("it can be made");
-        let connection = open(&lock).expect("it can be opened");
-        assert_eq!(scratch.files(), ["jobs.db", "jobs.db-wal"], "no -shm");
-        assert_eq!(seen_by_another(&scratch.file()).as_deref(), Some("database is locked"));
-        let text = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        assert_eq!([text("auto_vacuum"), text("synchronous")], [Ok(2), Ok(2)]);
-        assert!(said(&scratch.file()).starts_with("another server has the file"));
-        drop((connection, lock));
-        assert_eq!(said(&scratch.file()), "fine", "a second time");
+        // The second time, the file has a log from the beginning.
+        for _ in 0..2 {
+            let lock = FileLock::take(&scratch.file()).expect("it can be made");
+            let connection = open(&lock).expect("it can be opened");
+            assert_eq!(scratch.files(), ["jobs.db", "jobs.db-wal"], "no -shm");
+            assert_eq!(seen_by_another(&scratch.file()).as_deref(), Some("database is locked"));
+            let number =
+                |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            assert_eq!([number("auto_vacuum"), number("synchronous")], [Ok(2), Ok(2)]);
+            assert!(said(&scratch.file()).starts_with("another server has the file"));
+        }
     }
 
     #[test]
