@@ -71,12 +71,13 @@ fn slow(count: u32, millis: u32) -> String {
 
 #[test]
 fn each_item_has_its_outcome_in_the_order_of_the_items() {
-    let server = plan("workers = 2\nretries = 0").start();
-    let body = "sleep 100 a\nb\n\ncrash now\nsleep 10 c";
+    // Two run at once, so `b` ends before `a`.
+    let server = plan("workers = 4\nretries = 0").start();
+    let body = "sleep 300 a\nb\n\ncrash now\nsleep 10 c";
     let (answer, lines) = batch(&server, "/", &[LINES], body);
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/jsonl"));
     let expected =
-        ["0 200 \"sleep 100 a\"", "1 200 \"b\"", "2 502 worker_lost", "3 200 \"sleep 10 c\""];
+        ["0 200 \"sleep 300 a\"", "1 200 \"b\"", "2 502 worker_lost", "3 200 \"sleep 10 c\""];
     assert_eq!(shorts(&lines), expected);
     let line = server.wait_for_log("\"path\":\"/\"");
     assert!(line.contains("\"items\":4,\"failed\":1"), "{line}");
@@ -229,6 +230,7 @@ fn a_server_that_stops_ends_what_runs_and_begins_nothing_more() {
 fn a_body_without_progress_ends_the_batch() {
     let server = plan("workers = 2").top("limits.body_timeout = \"500ms\"").start();
     let mut connection = begin(&server, "/");
+    let waiting = Stopwatch::start();
     send(&mut connection, "sleep 700 a\nsleep 100 b\n");
     assert_eq!(connection.head().status, 200);
     let mut told = String::new();
@@ -237,4 +239,5 @@ fn a_body_without_progress_ends_the_batch() {
     }
     let expected = ["0 200 \"sleep 700 a\"", "1 200 \"sleep 100 b\"", "request_timeout"];
     assert_eq!(shorts(&outcomes(&told)), expected);
+    assert!(waiting.took().is_below(Duration::from_secs(5)), "{:?}", waiting.took());
 }
