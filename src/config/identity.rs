@@ -1,8 +1,10 @@
 //! A certificate with its private key, as rustls uses it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,6 +22,8 @@ const FILE_MAX: u64 = 1 << 20;
 pub struct TlsIdentity {
     /// The certificate, those above it, and what signs for it.
     pub certified: Arc<CertifiedKey>,
+    /// Who signs for callers; `None`: callers show no certificate.
+    pub clients: Option<Arc<RootCertStore>>,
     validity: Validity,
 }
 
@@ -30,6 +34,7 @@ impl TlsIdentity {
     ///
     /// Why they cannot be used.
     pub fn read(files: &TlsFiles, now: SystemTime) -> Result<Self, BadTls> {
+        let clients = files.clients.as_deref().map(clients).transpose()?;
         let chain = chain(files)?;
         let key = key(files)?;
         let validity = Validity::of(&chain[0]).ok_or_else(|| BadTls {
@@ -40,7 +45,7 @@ impl TlsIdentity {
         check(validity, now)?;
         let certified = CertifiedKey::from_der(chain, key, &default_provider());
         let certified = certified.map_err(|error| bad_pair(files, &error))?;
-        Ok(Self { certified: Arc::new(certified), validity })
+        Ok(Self { certified: Arc::new(certified), clients, validity })
     }
 
     /// Returns when it ends.
@@ -49,10 +54,27 @@ impl TlsIdentity {
     }
 }
 
+/// Reads the certificates of those who sign for callers.
+fn clients(path: &Path) -> Result<Arc<RootCertStore>, BadTls> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("clients", path)? {
+        roots.add(certificate).map_err(|error| BadTls {
+            key: "clients",
+            what: format!("a certificate in `{}` cannot be used: {error}", path.display()),
+            hint: "name those of certificate authorities, of X.509 version 3",
+        })?;
+    }
+    Ok(Arc::new(roots))
+}
+
 fn chain(files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, BadTls> {
-    let path = &files.cert;
+    certificates("cert", &files.cert)
+}
+
+/// Reads the certificates in a file; at least one. `key` names it in the configuration.
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, BadTls> {
     let bad = |why: String, hint| BadTls {
-        key: "cert",
+        key,
         what: format!("the certificate `{}` cannot be read: {why}", path.display()),
         hint,
     };

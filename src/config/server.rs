@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callers::CallersSettings;
+use super::callers::{CallersSettings, WhoMayAsk};
 use super::file::{LogFormat, LogLevel};
 use super::jobs::JobsSettings;
 use super::origins::{Cors, Hosts};
@@ -61,6 +61,14 @@ pub struct Config {
     pub cache: CacheSettings,
     /// Where jobs are kept; `None`: there are none.
     pub jobs: Option<JobsSettings>,
+}
+
+impl Config {
+    /// Returns true if the operator has said who may ask, or callers must show a certificate.
+    pub fn says_who_may_ask(&self) -> bool {
+        let demands = self.tls.as_ref().is_some_and(|tls| tls.files.clients.is_some());
+        demands || self.callers.who != WhoMayAsk::Unsaid
+    }
 }
 
 /// One place to listen.

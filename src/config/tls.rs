@@ -85,6 +85,11 @@ pub fn resolve(
 ) -> Result<Option<TlsSettings>, Problem> {
     let path = KeyPath::of(&["tls"]);
     let (cert, key) = match (&file.cert, &file.key) {
+        (None, None) if file.clients.is_some() => {
+            let problem =
+                Problem::new(places.value(&path.key("clients")), "`clients` has no `cert`");
+            return Err(problem.hint("name the certificate of this server, and its `key`"));
+        }
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
         (Some(_), None) => {
@@ -101,7 +106,8 @@ pub fn resolve(
         Place::Option(_) => std::path::absolute(text).unwrap_or_else(|_| text.into()),
         Place::File(_) | Place::Nowhere => base.join(text),
     };
-    let files = TlsFiles { cert: absolute("cert", cert), key: absolute("key", key) };
+    let clients = file.clients.as_ref().map(|clients| absolute("clients", clients));
+    let files = TlsFiles { cert: absolute("cert", cert), key: absolute("key", key), clients };
     let settings = TlsSettings::read(files).map_err(|bad| {
         let path = if bad.key == UNBUILT { path.key("cert") } else { path.key(bad.key) };
         Problem::new(places.value(&path), bad.what).hint(bad.hint)

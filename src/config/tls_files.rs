@@ -9,6 +9,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// Those who sign for callers; `None`: callers show no certificate.
+    pub clients: Option<PathBuf>,
 }
 
 /// Why a certificate cannot be used.
@@ -26,7 +28,7 @@ pub struct BadTls {
 impl TlsFiles {
     /// All files.
     pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.cert, &self.key].into_iter()
+        [&self.cert, &self.key].into_iter().chain(&self.clients)
     }
 }
 

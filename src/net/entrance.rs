@@ -57,6 +57,11 @@ impl Entrance {
         Self { proxies: Some(proxies), ..self }
     }
 
+    /// Returns true if connections become secure.
+    pub fn is_secure(&self) -> bool {
+        self.door.is_some()
+    }
+
     /// Uses this certificate from now on, if it uses one.
     pub fn renew(&self, tls: &TlsSettings) {
         if let Some(door) = &self.door {

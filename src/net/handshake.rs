@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{ProducesTickets, ServerConfig};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
@@ -171,10 +171,24 @@ fn config(tls: &TlsSettings, ticketer: Option<&Arc<dyn ProducesTickets>>) -> Ser
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3");
     let certified = SingleCertAndKey::from(Arc::clone(&tls.identity.certified));
-    let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(certified));
+    let verifier = match &tls.identity.clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(roots) => {
+            let provider = Arc::new(default_provider());
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
+                .build()
+                .expect("there is at least one, and nothing is said of revocation")
+        }
+    };
+    let versions = versions.with_client_cert_verifier(verifier);
+    let mut config = versions.with_cert_resolver(Arc::new(certified));
     config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+    // A ticket would let callers in whose signer is no longer among those named.
+    let ticketer = ticketer.filter(|_| tls.identity.clients.is_none());
     if let Some(ticketer) = ticketer {
         config.ticketer = Arc::clone(ticketer);
+    } else {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
     }
     config
 }

@@ -3,7 +3,7 @@
 
 use super::ServeError;
 use crate::config::check::WAYS_OUT;
-use crate::config::{AdminSettings, Config, ListenAddress, WhoMayAsk};
+use crate::config::{AdminSettings, Config, ListenAddress};
 use crate::net::listen::{ListenError, Listener};
 use crate::systemd::{SocketPurpose, passed_sockets};
 
@@ -38,7 +38,7 @@ impl Listeners {
         if !are_lent {
             callers = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         }
-        if are_lent && config.callers.who == WhoMayAsk::Unsaid {
+        if are_lent && !config.says_who_may_ask() {
             callers.iter().find(|it| it.is_open_to_other_machines()).map_or(Ok(()), everybody)?;
         }
         let admin_is_lent = operators.is_some();

@@ -133,7 +133,10 @@ impl Server {
         }
         let config = load(self).await.map_err(Halt::Refused)?;
         known(replace, &config).map_err(|why| refuse(&why))?;
-        if config.callers.who == WhoMayAsk::Unsaid && !self.is_private() {
+        // Certificates are demanded only by a server that was started with TLS.
+        let is_said = config.callers.who != WhoMayAsk::Unsaid
+            || (self.entrance().is_secure() && config.says_who_may_ask());
+        if !is_said && !self.is_private() {
             let why = format!("anybody could call everything at this server: {WAYS_OUT}");
             return Err(refuse(&why));
         }

@@ -111,6 +111,8 @@ mod tap_lines;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
+mod tls_clients;
+#[cfg(feature = "tls")]
 mod tls_renewal;
 mod top;
 mod turn;

@@ -30,7 +30,8 @@ pub(super) fn callers(
         (_, Some(keys)) => WhoMayAsk::Keys(keys.clone()),
         (Some(_), None) => WhoMayAsk::Anyone,
     };
-    if who == WhoMayAsk::Unsaid {
+    // Who signs for callers decides who they are.
+    if who == WhoMayAsk::Unsaid && file.tls.clients.is_none() {
         refuse_everybody(findings, listen);
     }
     let anonymous = anonymous(findings, &file.anonymous);
@@ -57,7 +58,8 @@ fn refuse_everybody(findings: &mut Findings<'_>, listen: &[ListenAddress]) {
 
 /// What to do where other machines reach the server and nothing is said of callers.
 pub const WAYS_OUT: &str = "give your callers keys: `httpipe key new NAME` and \
-                            `callers = \"keys.toml\"`; or let everybody in: `callers = \"anyone\"`";
+                            `callers = \"keys.toml\"`; or demand certificates of them: `tls.clients`; or \
+                            let everybody in: `callers = \"anyone\"`";
 
 /// Where callers show their keys.
 const KEY_FIELDS: [&str; 2] = ["authorization", "x-api-key"];

@@ -20,4 +20,10 @@ pub struct TlsFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = ["privkey.pem"]))]
     pub key: Option<String>,
+    /// The certificates, in PEM, of those who sign for your callers. With it, every caller must show a
+    /// certificate of theirs in the handshake, and an address that other machines reach needs no
+    /// `callers`. Read again as `cert` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["ca.pem"]))]
+    pub clients: Option<String>,
 }
