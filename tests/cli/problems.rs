@@ -370,7 +370,7 @@ error: anybody could call everything at 0.0.0.0:3000
 1 | listen = ["127.0.0.1:0", "0.0.0.0:3000"]
   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-hint: give your callers keys: `httpipe key new NAME` and `callers = "keys.toml"`; or let everybody in: `callers = "anyone"`
+hint: give your callers keys: `httpipe key new NAME` and `callers = "keys.toml"`; or demand certificates of them: `tls.clients`; or let everybody in: `callers = "anyone"`
 
 1 problem, nothing was started. Test again with `httpipe check httpipe.toml`
 "##);
