@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Admin, By, JSON, Operator, PageResponse, json, problem, worker_of};
+use super::{Admin, By, JSON, Operator, PageResponse, problem, reply, worker_of};
 
 impl<O: Operator> Admin<O> {
     /// Answers with the record of a worker.
@@ -16,6 +16,7 @@ impl<O: Operator> Admin<O> {
             return problem(StatusCode::NOT_FOUND, &detail);
         };
         by.log("an operator reads the record of a worker", &record.pool, name);
-        json(StatusCode::OK, JSON, &record)
+        let text = serde_json::to_string_pretty(&record).expect("a record is JSON");
+        reply(StatusCode::OK, JSON, text + "\n")
     }
 }

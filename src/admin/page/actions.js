@@ -85,13 +85,8 @@ export async function showRecord(worker) {
     return;
   }
   const response = await send({ method: "GET", path: `records/${worker}` });
-  const lines = await (response.ok ? indented(response) : refusal(response));
-  const text = `Kept in memory only. As lines: httpipe tap ${location.origin} --record ${worker}`;
-  await ask({ title: `Record of worker ${worker}`, text, lines });
-}
-
-async function indented(response) {
-  return JSON.stringify(await response.json(), null, 2);
+  const lines = await (response.ok ? response.text() : refusal(response));
+  await ask({ title: `Record of worker ${worker}`, text: "Kept in memory only.", lines });
 }
 
 /** Says how to see the wire of a pool, or of one of its workers. */

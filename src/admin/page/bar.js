@@ -9,7 +9,7 @@ const FACTS = {
   version: ({ server }) => server.version,
   "listens on": ({ listen }) => listen.join(", "),
   connections: ({ connections }) => count(connections),
-  balancers: ({ agent }) => agent ? (agent.balancers && agent.said) || "none asks" : "",
+  balancers: ({ agent }) => agent && (agent.balancers ? agent.said : "none asks"),
   cache: ({ cache }) => `${bytes(cache.bytes)} of ${bytes(cache.limit)}, ${count(cache.entries)} answers`,
 };
 
@@ -18,9 +18,8 @@ byId("facts").append(...facts.map(({ name, value }) => make("div", make("dt", na
 
 export function showBar({ status }) {
   for (const { text, value } of facts) {
-    const fact = text(status);
-    write(value, fact);
-    value.parentElement.hidden = fact === "";
+    write(value, text(status) ?? "");
+    value.parentElement.hidden = !value.textContent;
   }
   showHealth(status);
 }

@@ -1,10 +1,10 @@
-// Keys that stand for a button: one letter or digit, and never while somebody types.
+// Keys that stand for a button, but not while somebody types.
 
-/** `keys` maps a key to what it does: `{ p: () => … }`. */
-export function startKeyboard(keys) {
+/** Calls `press` with each key. */
+export function startKeyboard(press) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest?.("input, textarea, select, dialog")) return;
-    keys[event.key]?.();
+    if (event.target.closest?.("input, dialog")) return;
+    press(event.key);
   });
 }

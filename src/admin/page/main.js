@@ -60,8 +60,10 @@ byId("pause").addEventListener("click", pause);
 byId("reload").addEventListener("click", reload);
 document.addEventListener("visibilitychange", show);
 
-const chooseAt = (number) => () => choose(model.pools[number - 1]?.name ?? null);
-const digits = Array.from({ length: 10 }, (_, number) => [number, chooseAt(number)]);
-startKeyboard({ p: pause, t: () => byId("theme").click(), ...Object.fromEntries(digits) });
+startKeyboard((key) => {
+  if (key === "p") pause();
+  if (key === "t") byId("theme").click();
+  if (/^\d$/.test(key)) choose(model.pools[key - 1]?.name ?? null);
+});
 
 stream.open();

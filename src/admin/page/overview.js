@@ -37,11 +37,8 @@ const caption = make("caption.unseen", "A row for each pool; times are of the la
 byId("overview").append(caption, tableHead([...first, ...numbers]), body);
 const showRows = list(body, ({ name }) => name, ({ name }) => poolRow(name));
 
-/** Those that a notice is about. */
-let noticed = new Set();
-
-export function showOverview({ pools, status }) {
-  noticed = new Set(status.notices.map(({ pool }) => pool));
+export function showOverview({ pools, status: { notices } }) {
+  for (const one of pools) one.isNoticed = notices.some(({ pool }) => pool === one.name);
   showRows(pools);
 }
 
@@ -62,7 +59,7 @@ function poolRow(name) {
     bar.show(pool);
     spark.show(pool.history.calls);
     write(calls, count(callRate(pool)));
-    pick.classList.toggle("noticed", noticed.has(name));
+    pick.classList.toggle("noticed", pool.isNoticed);
     numbers.forEach((column, index) => {
       const cell = cells[index];
       write(cell, column.text(pool));

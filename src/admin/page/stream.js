@@ -5,7 +5,7 @@ import { headers } from "./key.js";
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 10_000;
-/** The server says something each second; one that is silent for so long is gone. */
+/** The server says something each second, or it is gone. */
 const SILENCE = 5_000;
 
 /** Returns why a request was refused. */
@@ -86,9 +86,8 @@ async function readEvents(body, take) {
     const events = (rest + value).split("\n\n");
     rest = events.pop();
     for (const event of events) {
-      const fields = event.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)?.slice(1));
-      const { event: name, data } = Object.fromEntries(fields.filter(Boolean));
-      if (data) take(name, JSON.parse(data));
+      const [, name, data] = event.match(/^event: (.*)\ndata: (.*)$/) ?? [];
+      if (name) take(name, JSON.parse(data));
     }
   }
 }

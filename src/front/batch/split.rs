@@ -62,7 +62,7 @@ enum InString {
 }
 
 impl ItemCutter {
-    /// A cutter of items of at most so many bytes.
+    /// A cutter of items of at most so many bytes, with the white space around them.
     pub(super) fn new(form: BatchForm, most: usize) -> Self {
         let (rest, begun) = (Bytes::new(), BytesMut::new());
         Self { form, most, rest, begun, is_too_long: false, place: ArrayPlace::Before }
@@ -157,8 +157,10 @@ impl ItemCutter {
     fn item(&mut self, end: usize) -> CutItem {
         if self.begun.is_empty() && !self.is_too_long {
             let item = self.rest.split_to(end);
-            let item = item.slice_ref(item.trim_ascii());
-            return if item.len() > self.most { CutItem::TooLong } else { CutItem::Item(item) };
+            if item.len() > self.most {
+                return CutItem::TooLong;
+            }
+            return CutItem::Item(item.slice_ref(item.trim_ascii()));
         }
         self.keep(end);
         let item = self.begun.split().freeze();
