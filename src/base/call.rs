@@ -106,7 +106,6 @@ pub struct Cancels {
 
 /// How a call comes to a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(dead_code, reason = "for the room of jobs")]
 pub enum Class {
     /// A caller waits for it: it waits in the queue of the pool.
     #[default]

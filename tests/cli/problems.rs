@@ -236,7 +236,7 @@ hint: install it, or change the first line of the script
 
 #[test]
 fn options_are_checked_like_the_file_and_called_by_their_names() {
-    let room = Room::new().variable("HTTPIPE_QUEUE", "0");
+    let room = Room::new().variable("HTTPIPE_QUEUE", "many");
     let line =
         ["run", "--workers", "0", "--timeout", "30", "--env", "A", "--send", "x", "--", "cat"];
     insta::assert_snapshot!(room.run(&line), @r##"
@@ -248,8 +248,8 @@ hint: write NAME=VALUE
 error: `--send` does not say which route it is for
 hint: add `--route 'GET /path?key={key}'`
 
-error: `HTTPIPE_QUEUE` cannot be 0
-hint: write 1 or more
+error: `HTTPIPE_QUEUE` cannot be "many", which is not a duration
+hint: write a number and a unit, as in 30s
 
 error: `--timeout` needs a unit
 hint: write 30s
