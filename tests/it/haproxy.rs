@@ -48,7 +48,7 @@ impl Balancer {
         };
         let address = format!("{}:8080", own_host());
         change("bind 127.0.0.1:8080", &format!("bind {address}"));
-        change("defaults\n", "global\n    stats socket unix@haproxy.sock level admin\ndefaults\n");
+        change("global\n", "global\n    stats socket unix@haproxy.sock level admin\n");
         for (index, (name, own, admin, agent)) in EXAMPLE.into_iter().enumerate() {
             let line = format!("    server {name} {own} port {admin} agent-port {agent}\n");
             let Some(server) = servers.get(index) else {
