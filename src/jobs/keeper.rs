@@ -152,10 +152,7 @@ impl Keeper {
             return self.answer(group, vec![done]);
         }
         match self.commit(&mut group) {
-            Ok(done) => {
-                self.board.set_failing(false);
-                self.answer(group, done);
-            }
+            Ok(done) => self.answer(group, done),
             // One that brings too much must not fail the others.
             Err(error) if group.len() > 1 && is_full(&error) => {
                 for asked in group {
@@ -218,7 +215,9 @@ impl Keeper {
         let limits = self.settings.limits;
         let store = self.store.as_mut().expect("it is open during a transaction");
         Ok(match work {
-            StoreWork::Accept(_) if !has_room => StoreDone::Accepted(Err(JobRefusal::Disk)),
+            StoreWork::Accept(new) if !has_room => {
+                StoreDone::Accepted(store.known(new)?.unwrap_or(Err(JobRefusal::Disk)))
+            }
             StoreWork::Accept(new) => StoreDone::Accepted(store.accept(new, limits, now)?),
             StoreWork::Claim(seq) => {
                 let claimed = store.claim(*seq, now)?;
@@ -308,7 +307,7 @@ impl Keeper {
         }
         self.board.set_failing(true);
         if is_full(error) {
-            // It was rolled back.
+            // It was rolled back. `look_for_room` finds out when there is room again.
             return;
         }
         for asked in group {
@@ -328,11 +327,10 @@ impl Keeper {
         }
         match self.reopened() {
             Ok(store) => {
-                tracing::info!(file = %self.lock.path.display(), "the jobs can be written again");
                 self.store = Some(store);
                 self.refused.clear();
                 self.unclaimed.clear();
-                self.board.set_failing(false);
+                self.writes_again();
                 true
             }
             Err(error) => {
@@ -354,6 +352,9 @@ impl Keeper {
     fn look_for_ended(&mut self) {
         if !self.reopen() {
             return;
+        }
+        if self.board.is_failing() {
+            self.look_for_room();
         }
         let now = self.clock.now();
         let Some(store) = &mut self.store else { return };
@@ -378,6 +379,21 @@ impl Keeper {
                 self.fail(&[], &error);
             }
         }
+    }
+
+    /// The disk was full. Says so no longer once it has room and something could be written.
+    fn look_for_room(&mut self) {
+        let has_room = self.has_room();
+        let Some(store) = self.store.as_ref().filter(|_| has_room) else { return };
+        match schema::write_again(store.connection()) {
+            Ok(()) => self.writes_again(),
+            Err(error) => self.fail(&[], &error),
+        }
+    }
+
+    fn writes_again(&self) {
+        tracing::info!(file = %self.lock.path.display(), "the jobs can be written again");
+        self.board.set_failing(false);
     }
 
     /// Posts how many jobs there are and which go next.
@@ -433,4 +449,34 @@ fn refuse(group: Vec<StoreRequest>) {
 
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Scratch, new_job, settings};
+    use super::super::job::NewJob;
+    use super::*;
+
+    /// Nobody asks for anything meanwhile: the keeper itself must find out.
+    #[test]
+    fn a_disk_that_was_full_is_written_to_again_once_it_has_room() {
+        let scratch = Scratch::new();
+        let lock = FileLock::take(&scratch.file()).expect("it is free");
+        let board = Arc::new(JobBoard::default());
+        let (mut keeper, _) = Keeper::open(lock, settings(), Arc::clone(&board)).expect("opened");
+        let pages_most = |keeper: &Keeper, pages: u32| {
+            let connection = keeper.store.as_ref().expect("open").connection();
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+        };
+        pages_most(&keeper, 1).expect("SQL");
+        let large = NewJob { text: vec![b'x'; 1 << 20].into(), ..new_job("") };
+        let work = StoreWork::Accept(Box::new(large));
+        keeper.turn(vec![StoreRequest { work, tell: None }]);
+        assert!(board.is_failing());
+        pages_most(&keeper, 1 << 20).expect("SQL");
+        keeper.turn(vec![StoreRequest { work: StoreWork::Look(JobId([0; 16]), None), tell: None }]);
+        assert!(board.is_failing(), "what only reads says nothing of the disk");
+        keeper.look_for_ended();
+        assert!(!board.is_failing());
+    }
 }

@@ -250,6 +250,12 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Writes what is there already: whether the file can be written. An empty transaction would not
+/// tell, for it writes nothing.
+pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", STEPS.len() as u32)
+}
+
 /// Brings the tables up to date.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -169,6 +169,22 @@ impl Store {
         number.map(|number| number as u64)
     }
 
+    /// Returns what its `Idempotency-Key` says of a job that was accepted before; `None`: it is new.
+    pub(super) fn known(
+        &self,
+        new: &NewJob,
+    ) -> rusqlite::Result<Option<Result<Acceptance, JobRefusal>>> {
+        let Some(repeat) = &new.repeat else { return Ok(None) };
+        let earlier = self.repeated(new, repeat)?;
+        Ok(earlier.map(|(job, hash)| {
+            if hash == repeat.hash {
+                Ok(Acceptance::Known(job))
+            } else {
+                Err(JobRefusal::KeyReused)
+            }
+        }))
+    }
+
     /// Accepts a job, unless its caller did that before or there is no room.
     pub fn accept(
         &mut self,
@@ -176,15 +192,8 @@ impl Store {
         limits: StoreLimits,
         now: WallTime,
     ) -> rusqlite::Result<Result<Acceptance, JobRefusal>> {
-        if let Some(repeat) = &new.repeat
-            && let Some((job, hash)) = self.repeated(new, repeat)?
-        {
-            let is_same = hash == repeat.hash;
-            return Ok(if is_same {
-                Ok(Acceptance::Known(job))
-            } else {
-                Err(JobRefusal::KeyReused)
-            });
+        if let Some(known) = self.known(new)? {
+            return Ok(known);
         }
         if self.open_count() >= limits.length {
             return Ok(Err(JobRefusal::Length(limits.length)));

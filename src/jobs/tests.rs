@@ -165,9 +165,21 @@ fn more_than_what_may_be_kept_is_refused() {
         desk.remove(first.id, None).await.expect("written");
         accepted(desk, new_job("3")).await;
     });
+}
+
+#[test]
+fn a_disk_without_room_takes_no_new_job_and_knows_the_old_ones() {
+    let scratch = Scratch::new();
+    let keyed = |hash| NewJob {
+        repeat: Some(RepeatKey { text: "k".into(), hash: [hash; 32] }),
+        ..new_job("x")
+    };
+    let known = with_desk(&scratch, settings(), async |desk| accepted(desk, keyed(1)).await);
     let no_disk_has_that = KeeperSettings { result: 1 << 50, ..settings() };
     with_desk(&scratch, no_disk_has_that, async |desk| {
         assert_eq!(desk.accept(new_job("4")).await, Ok(Err(JobRefusal::Disk)));
+        assert_eq!(accepted(desk, keyed(1)).await.id, known.id);
+        assert_eq!(desk.accept(keyed(2)).await, Ok(Err(JobRefusal::KeyReused)));
     });
 }
 

@@ -241,3 +241,17 @@ fn a_body_without_progress_ends_the_batch() {
     assert_eq!(shorts(&outcomes(&told)), expected);
     assert!(waiting.took().is_below(Duration::from_secs(5)), "{:?}", waiting.took());
 }
+
+#[test]
+fn a_batch_that_waits_for_its_caller_hears_that_the_server_stops() {
+    let mut server = plan("workers = 2").start();
+    let mut batch = begin(&server, "/");
+    batch.send(b"2\r\na\n\r\n");
+    server.wait_until("it is answered", |s| !s.seen().is_empty());
+    let stopping = Stopwatch::start();
+    server.signal("TERM");
+    let lines = outcomes(&batch.answer().body);
+    assert_eq!(shorts(&lines), ["0 200 \"a\"", "draining"]);
+    assert_eq!(server.exit_code(), 0);
+    assert!(stopping.took().is_below(Duration::from_secs(5)), "{:?}", stopping.took());
+}

@@ -14,6 +14,14 @@ timeout = "500ms"
 match = "POST /"
 "#;
 
+/// Waits until the worker has the question, or is over with it: it may take a moment only.
+fn wait_until_asked(server: &Server) {
+    server.wait_until("the question was asked", |server| {
+        server.metric("httpipe_workers{state=\"busy\"}") == 1.0
+            || server.metric("httpipe_worker_exits_total{reason=\"bad_answer\"}") == 1.0
+    });
+}
+
 #[test]
 fn a_document_that_ends_jq_is_a_502_and_the_next_caller_sees_nothing_of_it() {
     let Some(server) = start(Server::config(BARE_JQ), &["jq"]) else { return };
@@ -27,9 +35,7 @@ fn a_document_that_ends_jq_is_a_502_and_the_next_caller_sees_nothing_of_it() {
 fn an_unfinished_document_is_a_502_and_swallows_no_other_question() {
     let Some(server) = start(Server::config(BARE_JQ), &["jq"]) else { return };
     let poison = server.client().post_later("/", r#"{"a":"#);
-    server.wait_until("jq waits for the rest", |server| {
-        server.metric("httpipe_workers{state=\"busy\"}") == 1.0
-    });
+    wait_until_asked(&server);
     // This one waits, and would be the value of the unfinished `a`.
     let behind = server.client().post_later("/", r#"{"a":4}"#);
     assert_eq!(poison.answer().code(), "bad_answer");
@@ -48,9 +54,7 @@ fn an_unfinished_quote_in_sql_is_a_502_and_swallows_no_other_question() {
         client.later("POST", "/sql", &form, &format!("query={}", encoded(query)))
     };
     let poison = ask("select 'abc");
-    server.wait_until("sqlite3 waits for the rest", |server| {
-        server.metric("httpipe_workers{state=\"busy\"}") == 1.0
-    });
+    wait_until_asked(&server);
     let behind = ask("select 'behind' as x");
     assert_eq!(poison.answer().code(), "bad_answer");
     let answer = behind.answer();

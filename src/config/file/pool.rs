@@ -150,7 +150,7 @@ pub struct PoolFile {
     /// When a healthy worker is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleFile>,
-    /// The part of the workers that background work (items of batches) may hold, from 0 to 1. It begins
+    /// The part of the workers that background work (items of batches, jobs) may hold, from 0 to 1. It begins
     /// where no call waits; after 30 s of load, one worker is for it in any case. With a single
     /// worker, or one place where workers have several, it needs 1, and calls may then wait behind
     /// it.

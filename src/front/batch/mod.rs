@@ -161,6 +161,7 @@ impl<C: Calls + 'static> Batch<C> {
         let mut order = OutcomeOrder::new(plan.is_unordered);
         let (mut read, mut is_over) = (0, false);
         let mut late = pin!(passes(plan.deadline));
+        let mut stops = pin!(self.front.ending.drained());
         while !is_over || !asked.is_empty() {
             let may_read = !is_over && asked.len() + order.held.len() < plan.window;
             if !may_read {
@@ -174,9 +175,11 @@ impl<C: Calls + 'static> Batch<C> {
                     self.fail(Failure::Timeout { after, conduct: None });
                     return;
                 }
+                () = &mut stops, if !is_over => Some(Failure::Draining),
                 Some(done) = asked.join_next(), if !asked.is_empty() => {
                     let (index, outcome): (u64, ItemOutcome) = done.expect("a task that is caught");
-                    self.tell(order.ended(index, outcome)).err()
+                    self.tell(order.ended(index, outcome));
+                    None
                 }
                 item = input.next(), if may_read => match item {
                     Ok(Some(_)) if read == plan.most => {
@@ -207,18 +210,13 @@ impl<C: Calls + 'static> Batch<C> {
     }
 
     /// Leaves these outcomes to be written.
-    ///
-    /// # Errors
-    ///
-    /// The server stops: no more items are read.
-    fn tell(&self, outcomes: Vec<ItemOutcome>) -> Result<(), Failure> {
+    fn tell(&self, outcomes: Vec<ItemOutcome>) {
         let mut told = self.told.borrow_mut();
         for outcome in outcomes {
             told.lines.put_slice(&outcome.line);
             told.items += 1;
             told.failed += u64::from(outcome.has_failed);
         }
-        if self.front.ending.is_draining() { Err(Failure::Draining) } else { Ok(()) }
     }
 
     /// Leaves the last line of a batch that ends before its time.
