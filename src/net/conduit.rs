@@ -14,6 +14,9 @@ use super::{Stream, now};
 
 /// One connection. Its clones are the same connection, so that who ends it has one, too.
 pub(super) trait Conduit: Clone {
+    /// Only a read finds out that the caller has left. Else the socket tells without one.
+    const LEAVING_IS_READ: bool;
+
     /// Returns the side of the socket that is written to.
     fn writer(&self) -> &Rc<Writer>;
 
@@ -67,6 +70,8 @@ impl PlainConduit {
 }
 
 impl Conduit for PlainConduit {
+    const LEAVING_IS_READ: bool = false;
+
     fn writer(&self) -> &Rc<Writer> {
         &self.writer
     }

@@ -264,6 +264,9 @@ pub(super) struct SecureConduit {
 }
 
 impl Conduit for SecureConduit {
+    /// The end of a session is a message within it.
+    const LEAVING_IS_READ: bool = true;
+
     fn writer(&self) -> &Rc<Writer> {
         &self.writer
     }

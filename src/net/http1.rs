@@ -69,16 +69,16 @@ where
             Ok::<_, Infallible>(response.map(|body| WatchedBody { body, is_whole, watch }))
         }
     };
-    builder(limits).serve_connection(TokioIo::new(io), service_fn(answer))
+    builder(limits, C::LEAVING_IS_READ).serve_connection(TokioIo::new(io), service_fn(answer))
 }
 
-fn builder(limits: &LimitSettings) -> http1::Builder {
+fn builder(limits: &LimitSettings, leaving_is_read: bool) -> http1::Builder {
     let header = usize::try_from(limits.header.0).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
     builder
-        // Else hyper reads for the end of the connection while a request is being answered, into a
-        // buffer of its own. `connection` sees that the caller has left without reading.
-        .half_close(true)
+        // Without it, hyper reads for the end of the connection while a request is being answered,
+        // into a buffer of its own. Where the socket tells of the end, `connection` hears it.
+        .half_close(!leaving_is_read)
         .keep_alive(true)
         .header_read_timeout(None)
         .max_header_size(header)
