@@ -35,8 +35,8 @@ impl Tenant {
     pub const ANONYMOUS: Self = Self { id: TenantId::ANONYMOUS, weight: NonZeroU8::MIN };
 }
 
-/// The addresses that count as one: an address of IPv4, or a /64 network of IPv6, all of which one
-/// machine may have.
+/// The addresses that count as one: an address of IPv4, or a /64 network of IPv6. One machine
+/// may have all addresses of such a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Neighbourhood {
     is_v6: bool,

@@ -20,6 +20,7 @@ use super::job_page::document;
 pub use super::job_page::moment;
 use super::job_said::{JobBody, JobSaid};
 use super::parts::wants_events;
+use super::preference::{PREFERENCE_APPLIED, Preference};
 use super::said::Said;
 use super::{Front, Served, problem};
 use crate::base::{Failure, Timing};
@@ -31,11 +32,7 @@ use crate::jobs::{
     StoreFailed,
 };
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The longest that a request waits for a job.
-const WAIT_MOST: Duration = Duration::from_mins(1);
 /// The longest `Idempotency-Key`.
 const KEY_MAX: usize = 255;
 /// The content type of what has none.
@@ -84,36 +81,6 @@ impl FrontJobs {
             (JobPath::Answer(_), _) => Err(Failure::MethodNotAllowed { allow: OF_RESULT.into() }),
         };
         said.unwrap_or_else(|failure| Said::Failure(None, failure))
-    }
-}
-
-/// How a caller would like a request to be treated (RFC 7240).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Preference {
-    pub(super) respond_async: bool,
-    pub(super) wait: Option<Duration>,
-}
-
-impl Preference {
-    /// Reads the fields `Prefer`. What is not known or cannot be read is not there.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut preference = Self::default();
-        let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        for one in values.flat_map(|value| value.split(',')) {
-            let one = one.split(';').next().unwrap_or_default().trim();
-            let (name, value) = one.split_once('=').unwrap_or((one, ""));
-            let value = value.trim().trim_matches('"');
-            if name.trim().eq_ignore_ascii_case("respond-async") {
-                preference.respond_async = true;
-            } else if name.trim().eq_ignore_ascii_case("wait")
-                && let Ok(seconds) = value.parse()
-            {
-                // Of several, the first counts.
-                let wait = Duration::from_secs(seconds).min(WAIT_MOST);
-                preference.wait.get_or_insert(wait);
-            }
-        }
-        preference
     }
 }
 
@@ -408,22 +375,6 @@ fn text(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn preferences_are_read_as_rfc_7240_has_them() {
-        let read = |values: &[&'static str]| {
-            let values = values.iter().map(|value| (PREFER, HeaderValue::from_static(value)));
-            let Preference { respond_async, wait } = Preference::of(&values.collect());
-            (respond_async, wait.map(|wait| wait.as_secs()))
-        };
-        assert_eq!(read(&[]), (false, None));
-        assert_eq!(read(&["respond-async"]), (true, None));
-        assert_eq!(read(&["Respond-Async, wait=10"]), (true, Some(10)));
-        assert_eq!(read(&["wait = \"5\"; foo", "respond-async; x=1"]), (true, Some(5)));
-        assert_eq!(read(&["wait=9000"]), (false, Some(60)));
-        assert_eq!(read(&["wait=3, wait=9"]), (false, Some(3)));
-        assert_eq!(read(&["wait=soon, wait=-1, respond-asynchronous"]), (false, None));
-    }
 
     #[test]
     fn a_nonce_makes_no_other_question() {

@@ -35,6 +35,7 @@ mod job_said;
 mod maker;
 mod open;
 mod panics;
+mod preference;
 mod said;
 
 use std::cell::RefCell;

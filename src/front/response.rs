@@ -20,6 +20,7 @@ use super::header_text::HeaderText;
 use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
 use super::job_said::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
+use super::preference::PREFERENCE_APPLIED;
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
@@ -31,7 +32,6 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const HTTPIPE_FAILURE: HeaderName = HeaderName::from_static("httpipe-failure");
 
 /// The body of a response.

@@ -28,7 +28,7 @@ struct Posted {
     next: HashMap<Arc<str>, NextJobs>,
     watched: HashMap<JobId, watch::Sender<Option<Job>>>,
     counts: JobCounts,
-    /// The server is about to end, and nothing changes any more.
+    /// The server is about to end: no job changes from now on.
     is_closed: bool,
 }
 
@@ -114,7 +114,7 @@ impl JobBoard {
         }
     }
 
-    /// Returns the pools of which too few jobs are known, and what to ask for.
+    /// Returns the pools with too few known jobs, and what to ask for.
     pub(super) fn wanting(&self) -> Vec<(Arc<str>, Rank, u32)> {
         let posted = self.lock();
         let wants = |(pool, next): (&Arc<str>, &NextJobs)| {

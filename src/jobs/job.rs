@@ -80,7 +80,7 @@ impl JobState {
         }
     }
 
-    /// Returns true if nothing changes any more but that the job is removed.
+    /// Returns true if the job has ended. It can only be removed then, or retried by an operator.
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }

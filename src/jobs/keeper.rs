@@ -98,7 +98,7 @@ impl Keeper {
         self.store.as_mut().map_or(Ok((0, 0)), |store| store.recover(now))
     }
 
-    /// Serves until nobody can ask any more.
+    /// Serves until the last desk is dropped.
     pub(super) fn serve(mut self, mut asked: mpsc::Receiver<StoreRequest>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = match runtime {

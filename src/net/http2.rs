@@ -39,7 +39,7 @@ use crate::config::LimitSettings;
 const STREAMS_MOST: u32 = 100;
 /// How much of a body a caller may send before the service asks for more.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// The same for all bodies of a connection together.
+/// How much a caller may send before the service asks for more, of all bodies of a connection together.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How often a connection is asked whether it still lives, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);

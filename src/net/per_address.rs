@@ -41,7 +41,7 @@ pub(super) struct AddressPlace {
 }
 
 impl AddressLimit {
-    /// Allows at most `most` connections for each address of which `is_limited` says so. Calls
+    /// Allows at most `most` connections for each address if `is_limited` returns true for it. Calls
     /// `refused` for each connection beyond them.
     pub fn new(
         most: usize,

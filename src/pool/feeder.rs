@@ -72,7 +72,7 @@ pub(super) struct Feeder {
     /// Places that were offered and not used yet.
     offered: RefCell<Vec<PlaceId>>,
     places: Cell<u64>,
-    /// Nothing begins any more.
+    /// No more work begins.
     is_closed: Cell<bool>,
     /// What the books were told last.
     told: Cell<(Option<Instant>, bool)>,

@@ -53,7 +53,7 @@ mod tests {
     use crate::pool::rules::Rules;
     use crate::pool::state::State;
 
-    /// A pool with its first workers, none of which is ready yet.
+    /// A pool whose first workers are not ready yet.
     fn pool(least: usize, most: usize, in_flight: InFlight) -> (State<()>, Vec<WorkerId>, Instant) {
         let mut settings = PoolSettings::for_tests();
         settings.rules.workers_least = least;

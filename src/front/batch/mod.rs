@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes};
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use hyper::body::Body;
 use serde_json::value::RawValue;
@@ -34,6 +34,7 @@ use self::split::BatchForm;
 use super::access::Account;
 use super::incoming::{Incoming, Matched};
 use super::panics::unless_panic;
+use super::preference::Preference;
 use super::said::result_of;
 use super::sender::RequestSender;
 use super::{Front, items, maker, question, request};
@@ -43,8 +44,6 @@ use crate::config::{CallSettings, RouteAction, RouteSettings, SendShape};
 use crate::gate::Visitor;
 use crate::net::Caller;
 use crate::sync::at_once::{Claim, Hold};
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How many items are between being read and being written, for each that may be in a worker.
 const ITEMS_FOR_EACH_PLACE: usize = 4;
@@ -123,7 +122,7 @@ impl Front {
         let plan = BatchPlan {
             most: *most,
             window: ITEMS_FOR_EACH_PLACE * pool.background_most().max(1),
-            is_unordered: prefers_unordered(&head.headers),
+            is_unordered: Preference::of(&head.headers).is_unordered,
             deadline,
         };
         let is_unordered = plan.is_unordered;
@@ -385,12 +384,6 @@ fn member(key: &str, value: &Bytes) -> Result<Bytes, Failure> {
     }
     let key = serde_json::to_vec(key).expect("a text is always JSON");
     Ok([b"{", &key[..], b":", value, b"}"].concat().into())
-}
-
-fn prefers_unordered(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let mut each = values.flat_map(|value| value.split(',')).map(str::trim);
-    each.any(|preference| preference.eq_ignore_ascii_case("unordered"))
 }
 
 /// Returns a number that no other batch of this process has.
