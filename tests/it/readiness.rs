@@ -170,6 +170,7 @@ fn while_all_workers_of_a_pool_are_lost_the_server_is_not_ready() {
     let server = Server::with("workers = 2\nprobe = { send = \"1\" }")
         .worker("demo-worker --slow-start 700ms")
         .start();
+    server.wait_for_count("httpipe_workers{state=\"ready\"}", 2.0);
     let workers = server.workers();
     server.signal_worker(workers[0], "KILL");
     server.wait_for_count("httpipe_worker_exits_total{reason=\"crash\"}", 1.0);
