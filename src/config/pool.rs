@@ -46,6 +46,8 @@ pub struct ProgramSettings {
     pub wire: WireSettings,
     /// The functions that are served, if that is what the program is for.
     pub python: Option<Arc<PythonSettings>>,
+    /// What the operator calls this state of the program; two with different ones are never the same.
+    pub version: Option<String>,
 }
 
 /// Functions of a module that are served.
@@ -385,7 +387,7 @@ impl PoolSettings {
             recycle: RecycleSettings::default(),
             share: 500,
         };
-        let program = ProgramSettings { launch, start, wire, python: None };
+        let program = ProgramSettings { launch, start, wire, python: None, version: None };
         let (name, files) = ("it".to_owned(), Stamps::default());
         Self { name, program, rules, files, import: None }
     }
@@ -405,8 +407,9 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 34] = [
+    const CHANGES: [(&str, &str, &str); 35] = [
         ("command", "[\"cat\", \"-\"]", ""),
+        ("version", "\"2\"", ""),
         ("workers", "2", ""),
         ("in_flight", "3", r#"reply = "{input}|{result}""#),
         ("framing", "\"nul\"", ""),

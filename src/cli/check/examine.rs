@@ -39,11 +39,11 @@ pub(super) async fn examine(
         let record = try_all(pool, &questions, limits, context).await?;
         let is_better = is_question && !may_be_the_question(pool, &record);
         if is_better || is_good(pool, &record) {
-            let examination = remedied(pool, record, &questions, context).await?;
+            let examination = Box::pin(remedied(pool, record, &questions, context)).await?;
             return Ok(Examination { other: Some(first), ..examination });
         }
     }
-    remedied(pool, first, &questions, context).await
+    Box::pin(remedied(pool, first, &questions, context)).await
 }
 
 /// Returns true if every question was answered as the configuration says.

@@ -91,7 +91,8 @@ fn pool(
         rules.recycle.calls = Some(1);
     }
     let launch = host.launches.get(name)?.clone();
-    let program = ProgramSettings { launch, start, wire: wire?, python: None };
+    let version = file.version.clone();
+    let program = ProgramSettings { launch, start, wire: wire?, python: None, version };
     let files = host.files.get(name).cloned().unwrap_or_default();
     Some(PoolSettings { name: name.to_owned(), program, rules, files, import: None })
 }
@@ -115,7 +116,8 @@ fn functions(
     let rules = rules(findings, path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();
     let (start, python) = (python::start(), Some(Arc::new(python.clone())));
-    let program = ProgramSettings { launch, start, wire, python };
+    let version = file.version.clone();
+    let program = ProgramSettings { launch, start, wire, python, version };
     let files = host.files.get(name).cloned().unwrap_or_default();
     let import = Some(Arc::new(import.clone()));
     Some(PoolSettings { name: name.to_owned(), program, rules, files, import })

@@ -28,6 +28,12 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = ["calculate.py:fib"]))]
     pub python: Option<String>,
+    /// The version of the program, in words of your own: `"2026-11-26"`. Another version is another
+    /// program: a reload that changes it replaces the workers, and answers that were kept before are not
+    /// given any longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["2026-11-26"]))]
+    pub version: Option<String>,
     /// The Python that runs the functions, relative to `dir`. If absent: that of `$VIRTUAL_ENV`,
     /// else `.venv/bin/python` beside the module or this file, else `python3` in `PATH`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -358,6 +364,7 @@ impl Default for PoolFile {
         Self {
             command: Vec::new(),
             python: None,
+            version: None,
             interpreter: None,
             fork: None,
             workers: None,
