@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::task::TaskTracker;
 
 use super::body::random;
-use super::heading::{AllHeadings, Headings};
 use super::incoming::Matched;
+use super::job_answer;
 use super::job_events::{self, JobStream};
 use super::job_page::document;
 pub use super::job_page::moment;
@@ -22,21 +22,20 @@ use super::job_said::{JobBody, JobSaid};
 use super::parts::wants_events;
 use super::preference::{PREFERENCE_APPLIED, Preference};
 use super::said::Said;
+use super::sender::RequestSender;
 use super::{Front, Served, problem};
-use crate::base::{Failure, Timing};
-use crate::call::{Answer, Calls, Request as Asking};
+use crate::base::Failure;
+use crate::call::{Calls, Request as Asking};
 use crate::config::JobRules;
 use crate::config::jobs::JobsSettings;
 use crate::jobs::{
-    Acceptance, Job, JobDesk, JobId, JobRefusal, JobRemoval, JobState, KeptJob, NewJob, RepeatKey,
-    StoreFailed,
+    Acceptance, Job, JobDesk, JobId, JobRefusal, JobRemoval, NewJob, RepeatKey, StoreFailed,
 };
+use crate::sync::memory::Memory;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest `Idempotency-Key`.
 const KEY_MAX: usize = 255;
-/// The content type of what has none.
-const UNKNOWN: &str = "application/octet-stream";
 /// When callers should look again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The methods of a job, and of its answer.
@@ -61,10 +60,10 @@ impl FrontJobs {
         &self,
         path: JobPath,
         head: &Parts,
-        caller: Option<&str>,
+        (sender, memory): (RequestSender<'_>, &Arc<Memory>),
         request_id: &str,
     ) -> Said {
-        let caller: Option<Arc<str>> = caller.map(Arc::from);
+        let caller: Option<Arc<str>> = sender.name().map(Arc::from);
         let said = match (path, &head.method) {
             (JobPath::Job(_), &Method::OPTIONS) => return Said::Options(OF_JOB.into(), None),
             (JobPath::Answer(_), &Method::OPTIONS) => return Said::Options(OF_RESULT.into(), None),
@@ -74,7 +73,13 @@ impl FrontJobs {
             }
             (JobPath::Answer(Some(id)), &Method::GET | &Method::HEAD) => {
                 let wait = Preference::of(&head.headers).wait;
-                answer(self, id, caller, wait).await
+                if let Some(wait) = wait
+                    && let Err(failure) = wait_for_id(&self.desk, id, caller.clone(), wait).await
+                {
+                    return Said::Failure(None, failure);
+                }
+                let kept = job_answer::read(&self.desk, id, caller, memory).await;
+                kept.map(|kept| Said::Kept(None, Box::new(kept)))
             }
             (JobPath::Job(None) | JobPath::Answer(None), _) => Err(Failure::NoJob),
             (JobPath::Job(_), _) => Err(Failure::MethodNotAllowed { allow: OF_JOB.into() }),
@@ -135,7 +140,7 @@ impl Front {
             return Said::Answer(matched.index, calls.call(asking).await);
         };
         let said = match self.new_job(matched, rules, &asking) {
-            Ok(new) => accept(jobs, new, preference, matched.index).await,
+            Ok(new) => accept(jobs, new, preference, matched).await,
             Err(failure) => Err(failure),
         };
         said.unwrap_or_else(|failure| Said::Failure(Some(matched.index), failure))
@@ -176,9 +181,9 @@ async fn accept(
     jobs: &FrontJobs,
     new: NewJob,
     preference: Preference,
-    index: usize,
+    matched: Matched<'_>,
 ) -> Result<Said, Failure> {
-    let caller = new.owner.clone();
+    let (index, caller) = (matched.index, new.owner.clone());
     let job = match jobs.desk.accept(new).await? {
         Ok(Acceptance::New(job) | Acceptance::Known(job)) => job,
         Err(refusal) => return Err(refused(refusal)),
@@ -187,12 +192,9 @@ async fn accept(
         None => job,
         Some(wait) => wait_for_end(&jobs.desk, job, caller.clone(), wait).await?,
     };
-    if preference.wait.is_some()
-        && job.state.has_ended()
-        && let Some(kept) = jobs.desk.result(job.id, caller).await?
-    {
-        let (answer, _) = ended(kept)?;
-        return Ok(Said::Answer(index, answer));
+    if preference.wait.is_some() && job.state.has_ended() {
+        let kept = job_answer::read(&jobs.desk, job.id, caller, matched.memory).await?;
+        return Ok(Said::Kept(Some(index), Box::new(kept)));
     }
     let applied = match preference.wait {
         Some(wait) => format!("respond-async, wait={}", wait.as_secs()),
@@ -220,6 +222,17 @@ impl From<StoreFailed> for Failure {
     fn from(StoreFailed: StoreFailed) -> Self {
         Self::StoreFailed
     }
+}
+
+/// Waits until the job of this name has ended, at most this long.
+async fn wait_for_id(
+    desk: &JobDesk,
+    id: JobId,
+    caller: Option<Arc<str>>,
+    wait: Duration,
+) -> Result<(), Failure> {
+    let job = desk.look(id, caller.clone()).await?.ok_or(Failure::NoJob)?;
+    wait_for_end(desk, job, caller, wait).await.map(|_| ())
 }
 
 /// Waits until a job has ended, at most this long. Returns it as it is then.
@@ -276,38 +289,6 @@ async fn look(
         said.headers.push((PREFERENCE_APPLIED, text(&applied)));
     }
     Ok(Said::Job(None, said))
-}
-
-async fn answer(
-    jobs: &FrontJobs,
-    id: JobId,
-    caller: Option<Arc<str>>,
-    wait: Option<Duration>,
-) -> Result<Said, Failure> {
-    if let Some(wait) = wait {
-        let found = jobs.desk.look(id, caller.clone()).await?;
-        let job = found.ok_or(Failure::NoJob)?;
-        wait_for_end(&jobs.desk, job, caller.clone(), wait).await?;
-    }
-    let kept = jobs.desk.result(id, caller).await?.ok_or(Failure::NoJob)?;
-    Ok(Said::Kept(Box::new(ended(kept)?)))
-}
-
-/// Returns the answer of a job that has ended, and the beginning of its response.
-fn ended(KeptJob { job, answer }: KeptJob) -> Result<(Answer, Arc<Headings>), Failure> {
-    let result = match job.state {
-        JobState::Queued | JobState::Running => return Err(Failure::NotEnded),
-        JobState::Canceled => return Err(Failure::JobCanceled),
-        JobState::Failed => return Err(job.failure.unwrap_or(Failure::Internal)),
-        JobState::Succeeded => answer.ok_or(Failure::Internal),
-    };
-    let (form, body) = result?;
-    let (reply, content_type) = form.reply(body);
-    // What stands in the file may have been changed there.
-    let is_good = |text: &String| HeaderValue::from_str(text).is_ok();
-    let content_type = content_type.filter(is_good).unwrap_or_else(|| UNKNOWN.to_owned());
-    let headings = AllHeadings::default().of(&content_type, None);
-    Ok((Answer { result: Ok(reply), timing: Timing::default(), cache: None }, headings))
 }
 
 async fn remove(jobs: &FrontJobs, id: JobId, caller: Option<Arc<str>>) -> Result<Said, Failure> {

@@ -29,6 +29,7 @@ mod ending;
 mod header_text;
 mod heading;
 mod incoming;
+mod job_answer;
 mod job_events;
 mod job_page;
 mod job_said;
@@ -296,7 +297,8 @@ impl Front {
             return Said::Failure(index, failure);
         }
         if let Some((jobs, path)) = self.about_job(head) {
-            return jobs.attend(path, head, sender.name(), incoming.request_id).await;
+            let visit = (sender, self.memory_of(sender));
+            return jobs.attend(path, head, visit, incoming.request_id).await;
         }
         let index = match found {
             Found::Route(index) => index,
@@ -449,7 +451,9 @@ impl Front {
             }
             Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
             Said::Job(index, job) => (self.served(*index), response::of_job(job, manner)),
-            Said::Kept(kept) => (None, response::of_kept(kept, &head.headers, now, manner)),
+            Said::Kept(index, kept) => {
+                (self.served(*index), response::of_kept(kept, &head.headers, now, manner))
+            }
             Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
             Said::Failure(index, failure) => {
                 let served = index.map(|index| &self.routes[index]);

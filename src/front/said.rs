@@ -32,7 +32,7 @@ pub(super) enum Said {
     /// What became of a job.
     Job(Option<usize>, JobSaid),
     /// The answer of a job, and the beginning of its response.
-    Kept(Box<(Answer, Arc<Headings>)>),
+    Kept(Option<usize>, Box<(Answer, Arc<Headings>)>),
     Failure(Option<usize>, Failure),
 }
 
@@ -66,14 +66,6 @@ impl Said {
                     }
                 }
             }
-            Self::Kept(kept) => {
-                if let Ok(reply) = &mut kept.0.result {
-                    match memory.hold(std::mem::take(&mut reply.body)) {
-                        Ok(body) => reply.body = body,
-                        Err(Exhausted) => kept.0.result = Err(Failure::Busy),
-                    }
-                }
-            }
             Self::Batch(index, replies, _) => match memory.hold(std::mem::take(replies)) {
                 Ok(body) => *replies = body,
                 Err(Exhausted) => *self = Self::Failure(Some(*index), Failure::Busy),
@@ -84,6 +76,8 @@ impl Said {
             | Self::Accepted(_)
             | Self::Docs(_)
             | Self::Job(..)
+            // Its bytes were counted before they were read.
+            | Self::Kept(..)
             | Self::Failure(..) => {}
         }
     }
@@ -106,8 +100,11 @@ impl Said {
     /// Returns the route of the request, if it has one.
     pub(super) fn route(&self) -> Option<usize> {
         match self {
-            Self::Options(_, index) | Self::Failure(index, _) | Self::Job(index, _) => *index,
-            Self::Docs(_) | Self::Kept(_) => None,
+            Self::Options(_, index)
+            | Self::Failure(index, _)
+            | Self::Job(index, _)
+            | Self::Kept(index, _) => *index,
+            Self::Docs(_) => None,
             Self::Text(index)
             | Self::Answer(index, _)
             | Self::Batch(index, ..)
@@ -120,7 +117,7 @@ impl Said {
         match self {
             Self::Failure(_, failure) => Some(failure),
             Self::Answer(_, answer) => answer.result.as_ref().err(),
-            Self::Kept(kept) => kept.0.result.as_ref().err(),
+            Self::Kept(_, kept) => kept.0.result.as_ref().err(),
             Self::Job(..)
             | Self::Options(..)
             | Self::Text(_)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::board::JobBoard;
 use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
@@ -19,12 +19,16 @@ use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob};
 
 /// Most operations that wait for the thread; the next one waits where it was asked for.
 const WAITING_MAX: usize = 1024;
+/// How many answers are read at the same time.
+const READING_MOST: usize = 4;
 
 /// The jobs, for every thread.
 #[derive(Clone, Debug)]
 pub struct JobDesk {
     asked: mpsc::Sender<StoreRequest>,
     board: Arc<JobBoard>,
+    /// Turns of those who read answers.
+    reading: Arc<Semaphore>,
     /// Most bytes of one answer.
     pub result_most: u64,
     /// What became of the jobs that ran when the last server ended.
@@ -61,7 +65,8 @@ pub fn open(path: &Path, settings: KeeperSettings) -> Result<(JobDesk, JobThread
     let path = path.to_owned();
     let thread = thread.map_err(|error| NotOpened::Unreachable { path, error })?;
     let recovered = Recovered { queued, failed };
-    Ok((JobDesk { asked, board, result_most, recovered }, JobThread(thread)))
+    let reading = Arc::new(Semaphore::new(READING_MOST));
+    Ok((JobDesk { asked, board, reading, result_most, recovered }, JobThread(thread)))
 }
 
 impl JobThread {
@@ -154,12 +159,26 @@ impl JobDesk {
         }
     }
 
-    /// Returns a job of this caller with its answer.
+    /// Returns a job of this caller, and how many bytes its answer has.
+    pub async fn weigh(
+        &self,
+        id: JobId,
+        caller: Option<Arc<str>>,
+    ) -> Result<Option<(Job, usize)>, StoreFailed> {
+        match self.ask(StoreWork::Weigh(id, caller)).await? {
+            StoreDone::Weighed(found) => Ok(found),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Returns a job of this caller with its answer. Few are read at the same time, so that the
+    /// thread has time for others. Make room for the answer before this is called.
     pub async fn result(
         &self,
         id: JobId,
         caller: Option<Arc<str>>,
     ) -> Result<Option<KeptJob>, StoreFailed> {
+        let _turn = self.reading.acquire().await.map_err(|_| StoreFailed)?;
         match self.ask(StoreWork::Result(id, caller)).await? {
             StoreDone::Kept(kept) => Ok(kept),
             _ => Err(StoreFailed),

@@ -1,5 +1,7 @@
 //! What the tests of this room share.
 
+use std::cell::Cell;
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -49,13 +51,25 @@ pub(super) fn die_at(moment: u32) {
     MOMENTS_LEFT.store(moment, Ordering::Relaxed);
 }
 
+thread_local! {
+    /// How commits of this thread fail.
+    static FAULT: Cell<Option<c_int>> = const { Cell::new(None) };
+}
+
+/// Lets the commits of this thread fail with this code of SQLite; `None`: they succeed.
+pub(super) fn commits_fail(code: Option<c_int>) {
+    FAULT.set(code);
+}
+
 /// A moment just before or after a commit.
-pub(super) fn moment() {
+pub(super) fn moment() -> rusqlite::Result<()> {
     if MOMENTS_LEFT.load(Ordering::Relaxed) > 0 && MOMENTS_LEFT.fetch_sub(1, Ordering::Relaxed) == 1
     {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
             .expect("it kills itself");
     }
+    let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    FAULT.get().map_or(Ok(()), |code| Err(error(code)))
 }
 
 impl Drop for Scratch {

@@ -53,6 +53,9 @@ pub(super) struct Keeper {
     /// What callers were told had failed, and what the disk may have all the same.
     refused: Vec<JobId>,
     unclaimed: Vec<i64>,
+    /// Jobs that have begun although the file does not say so: their claims were told, and then
+    /// could not be written.
+    begun: Vec<i64>,
     /// Room on the disk as it was a moment ago.
     free: Option<(Instant, u64)>,
     /// Dropped after the store.
@@ -82,6 +85,7 @@ impl Keeper {
             board,
             refused,
             unclaimed,
+            begun: Vec::new(),
             free: None,
             lock,
         };
@@ -171,16 +175,21 @@ impl Keeper {
         let Some(store) = &self.store else { return Ok(Vec::new()) };
         let counts = store.counts.clone();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
-        let done = self.do_all(group);
+        let writes = group.iter().any(|asked| asked.work.writes());
+        let done = if writes { self.begin_again() } else { Ok(()) };
+        let done = done.and_then(|()| self.do_all(group));
         let store = self.store.as_mut().expect("it is open during a transaction");
         let done = done.and_then(|done| {
             #[cfg(test)]
-            super::fixture::moment();
+            super::fixture::moment()?;
             let begun = Instant::now();
             store.connection().execute_batch("COMMIT")?;
             self.board.committed(begun.elapsed());
+            if writes {
+                self.begun.clear();
+            }
             #[cfg(test)]
-            super::fixture::moment();
+            super::fixture::moment()?;
             Ok(done)
         });
         if done.is_err() {
@@ -191,6 +200,13 @@ impl Keeper {
             }
         }
         done
+    }
+
+    /// Writes down which jobs have begun, where that failed before.
+    fn begin_again(&mut self) -> rusqlite::Result<()> {
+        let now = self.clock.now();
+        let store = self.store.as_mut().expect("it is open during a transaction");
+        self.begun.iter().try_for_each(|seq| store.begin(*seq, now))
     }
 
     fn do_all(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
@@ -236,6 +252,9 @@ impl Keeper {
             }
             StoreWork::Look(id, caller) => {
                 StoreDone::Seen(store.look(*id, JobViewer::Caller(caller.as_deref()))?)
+            }
+            StoreWork::Weigh(id, caller) => {
+                StoreDone::Weighed(store.weigh(*id, JobViewer::Caller(caller.as_deref()))?)
             }
             StoreWork::Result(id, caller) => {
                 StoreDone::Kept(store.result(*id, JobViewer::Caller(caller.as_deref()))?)
@@ -306,18 +325,20 @@ impl Keeper {
             tracing::error!(%error, file = %self.lock.path.display(), "the jobs cannot be written");
         }
         self.board.set_failing(true);
-        if is_full(error) {
-            // It was rolled back. `look_for_room` finds out when there is room again.
-            return;
-        }
+        // Where the disk is full, the group was rolled back; else nobody knows what the disk has.
+        let is_known = is_full(error);
         for asked in group {
             match &asked.work {
-                StoreWork::Accept(new) => self.refused.push(new.id),
-                StoreWork::Claim(seq) if asked.tell.is_some() => self.unclaimed.push(*seq),
+                StoreWork::Claim(seq) if asked.tell.is_none() => self.begun.push(*seq),
+                StoreWork::Claim(seq) if !is_known => self.unclaimed.push(*seq),
+                StoreWork::Accept(new) if !is_known => self.refused.push(new.id),
                 _ => {}
             }
         }
-        self.store = None;
+        if !is_known {
+            self.store = None;
+        }
+        // `look_for_room` finds out when a full disk has room again.
     }
 
     /// Opens the file again if it failed. Returns false if it still does.
@@ -330,6 +351,7 @@ impl Keeper {
                 self.store = Some(store);
                 self.refused.clear();
                 self.unclaimed.clear();
+                self.begun.clear();
                 self.writes_again();
                 true
             }
@@ -340,10 +362,12 @@ impl Keeper {
         }
     }
 
-    fn reopened(&self) -> Result<Store, Box<dyn std::error::Error>> {
+    fn reopened(&mut self) -> Result<Store, Box<dyn std::error::Error>> {
         let mut store = Store::new(schema::open(&self.lock)?)?;
+        let now = self.clock.now();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
         store.undo(&self.refused, &self.unclaimed)?;
+        self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
         store.connection().execute_batch("COMMIT")?;
         Ok(store)
     }
@@ -361,16 +385,21 @@ impl Keeper {
         let counts = store.counts.clone();
         let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
         let over = transaction.and_then(|()| {
+            // Before those are failed that seem to wait.
+            self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
             let over = store.expire(now, OVER_MOST)?;
             store.connection().execute_batch("COMMIT")?;
-            store.shrink()?;
             Ok(over)
         });
         match over {
             Ok((failed, _)) => {
+                self.begun.clear();
                 for job in failed {
                     self.board.unqueue(&job);
                     self.board.tell(job.id, Some(&job));
+                }
+                if let Err(error) = store.shrink() {
+                    self.fail(&[], &error);
                 }
             }
             Err(error) => {
@@ -453,17 +482,70 @@ fn is_full(error: &rusqlite::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Scratch, new_job, settings};
-    use super::super::job::NewJob;
+    use super::super::fixture::{Scratch, commits_fail, new_job, settings};
+    use super::super::job::{JobState, NewJob};
     use super::*;
+
+    fn keeper(scratch: &Scratch) -> Keeper {
+        let lock = FileLock::take(&scratch.file()).expect("it is free");
+        let board = Arc::new(JobBoard::default());
+        Keeper::open(lock, settings(), board).expect("opened").0
+    }
+
+    /// Does one thing, and returns what was told.
+    fn done(keeper: &mut Keeper, work: StoreWork) -> Option<StoreDone> {
+        let (tell, mut told) = tokio::sync::oneshot::channel();
+        keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+        told.try_recv().expect("it was told").ok()
+    }
+
+    fn accepted(keeper: &mut Keeper, new: NewJob) -> Job {
+        match done(keeper, StoreWork::Accept(Box::new(new))) {
+            Some(StoreDone::Accepted(Ok(Acceptance::New(job)))) => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn seen(keeper: &mut Keeper, id: JobId) -> Job {
+        match done(keeper, StoreWork::Look(id, None)) {
+            Some(StoreDone::Seen(Some(job))) => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What may run twice begins before that is on the disk.
+    #[test]
+    fn a_job_that_began_while_the_disk_failed_has_begun() {
+        for fault in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR] {
+            for is_next in [StoreWork::Claim(99), StoreWork::Close] {
+                let scratch = Scratch::new();
+                let mut keeper = keeper(&scratch);
+                let new = NewJob { wait: Duration::ZERO, idempotent: true, ..new_job("x") };
+                let job = accepted(&mut keeper, new);
+                commits_fail(Some(fault));
+                let claimed = done(&mut keeper, StoreWork::Claim(job.seq));
+                assert!(matches!(claimed, Some(StoreDone::Claimed(Some(_)))), "{claimed:?}");
+                commits_fail(None);
+                match is_next {
+                    StoreWork::Close => keeper.look_for_ended(),
+                    other => drop(done(&mut keeper, other)),
+                }
+                keeper.look_for_ended();
+                let job = seen(&mut keeper, job.id);
+                assert_eq!((job.state, job.attempts), (JobState::Running, 1), "{job:?}");
+                done(&mut keeper, StoreWork::GiveBack(job.seq, true));
+                let job = seen(&mut keeper, job.id);
+                assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
+            }
+        }
+    }
 
     /// Nobody asks for anything meanwhile: the keeper itself must find out.
     #[test]
     fn a_disk_that_was_full_is_written_to_again_once_it_has_room() {
         let scratch = Scratch::new();
-        let lock = FileLock::take(&scratch.file()).expect("it is free");
-        let board = Arc::new(JobBoard::default());
-        let (mut keeper, _) = Keeper::open(lock, settings(), Arc::clone(&board)).expect("opened");
+        let mut keeper = keeper(&scratch);
+        let board = Arc::clone(&keeper.board);
         let pages_most = |keeper: &Keeper, pages: u32| {
             let connection = keeper.store.as_ref().expect("open").connection();
             connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))

@@ -22,6 +22,7 @@ pub(super) enum StoreWork {
     GiveBack(i64, bool),
     Remove(JobId, Option<Arc<str>>, bool),
     Look(JobId, Option<Arc<str>>),
+    Weigh(JobId, Option<Arc<str>>),
     Result(JobId, Option<Arc<str>>),
     List(JobFilter),
     Retry(JobId),
@@ -30,6 +31,21 @@ pub(super) enum StoreWork {
 }
 
 impl StoreWork {
+    /// Returns true if it may change the file.
+    pub(super) fn writes(&self) -> bool {
+        match self {
+            Self::Look(..) | Self::Weigh(..) | Self::Result(..) | Self::List(_) => false,
+            Self::Accept(_)
+            | Self::Claim(_)
+            | Self::End(..)
+            | Self::GiveBack(..)
+            | Self::Remove(..)
+            | Self::Retry(_)
+            | Self::Backup(_)
+            | Self::Close => true,
+        }
+    }
+
     /// Returns how many bytes it brings.
     pub(super) fn size(&self) -> usize {
         match self {
@@ -49,6 +65,7 @@ pub(super) enum StoreDone {
     GivenBack(Option<Job>),
     Removed(JobRemoval),
     Seen(Option<Job>),
+    Weighed(Option<(Job, usize)>),
     Kept(Option<KeptJob>),
     Listed(Vec<Job>),
     Retried(Option<(Job, bool)>),

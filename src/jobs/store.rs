@@ -391,6 +391,20 @@ impl Store {
         self.connection.prepare_cached(sql)?.query_row([seq], job_of).optional()
     }
 
+    /// Returns a job, if this viewer may see it, and how many bytes its answer has; the answer is
+    /// not read.
+    pub fn weigh(
+        &self,
+        id: JobId,
+        viewer: JobViewer<'_>,
+    ) -> rusqlite::Result<Option<(Job, usize)>> {
+        let Some(job) = self.look(id, viewer)? else { return Ok(None) };
+        let sql = "SELECT length(body) FROM answer WHERE job = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let length: Option<i64> = statement.query_row([job.seq], |row| row.get(0)).optional()?;
+        Ok(Some((job, length.unwrap_or(0) as usize)))
+    }
+
     /// Returns a job with its answer, if this viewer may see it.
     pub fn result(&self, id: JobId, viewer: JobViewer<'_>) -> rusqlite::Result<Option<KeptJob>> {
         let Some(job) = self.look(id, viewer)? else { return Ok(None) };

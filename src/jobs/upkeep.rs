@@ -2,9 +2,10 @@
 //! server has ended.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::job::{Job, JobEnd, JobId, JobState, WallTime};
 use super::store::{JobFilter, JobViewer, Store, columns, job_of, written};
@@ -106,6 +107,20 @@ impl Store {
             self.connection().execute(sql, [seq])?;
         }
         self.counts = self.counted()?;
+        Ok(())
+    }
+
+    /// Notes that a job has begun, if that could not be written when it did.
+    pub fn begin(&mut self, seq: i64, now: WallTime) -> rusqlite::Result<()> {
+        let sql = "UPDATE job SET state = 1, attempts = attempts + 1, started = ?2 \
+                   WHERE seq = ?1 AND state = 0 RETURNING pool";
+        let values = params![seq, now.0];
+        let mut statement = self.connection().prepare_cached(sql)?;
+        let pool: Option<Arc<str>> = statement.query_row(values, |row| row.get(0)).optional()?;
+        drop(statement);
+        if let Some(pool) = pool {
+            self.move_count(&pool, Some(JobState::Queued), Some(JobState::Running));
+        }
         Ok(())
     }
 

@@ -60,6 +60,30 @@ fn answers_that_nobody_reads_take_no_more_than_their_limit() {
     assert_eq!(server.answers("huge 16MiB a").body.len(), 16 << 20);
 }
 
+/// Their answers are in a file, and are read from there only into memory that is left for them.
+#[test]
+fn answers_of_jobs_take_no_more_than_their_limit_while_they_are_read() {
+    let server = Server::with("workers = 2\nmessage_max = \"20MiB\"")
+        .top("limits = { memory = \"16MiB\" }\njobs = {}")
+        .route("match = \"POST /\"\njobs = true")
+        .start();
+    let fields = ["Prefer: respond-async"];
+    let accepted = server.client().request("POST", "/", &fields, "huge 8MiB a");
+    let job = accepted.header("location").to_owned();
+    let ended = server.client().request("GET", &job, &["Prefer: wait=10"], "");
+    assert_eq!(ended.json()["state"], "succeeded");
+    let before = server.peak_memory();
+    let result = format!("{job}/result");
+    let callers: Vec<_> = (0..40).map(|_| server.client().get_later(&result)).collect();
+    let refused = "httpipe_requests_total{route=\"none\",status=\"503\"}";
+    server.wait_until("most are refused", |s| s.metric(refused) >= 30.0);
+    let grown = server.peak_memory().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes for two answers of 8 MiB");
+    callers.into_iter().for_each(Pending::leave);
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+    assert_eq!(server.client().get(&result).body.len(), 8 << 20);
+}
+
 /// Each is asked for twice: by a caller who reads it, after whom it is kept, and by one who does not.
 #[test]
 fn kept_answers_that_nobody_reads_take_no_more_than_their_limit() {

@@ -100,8 +100,17 @@ pub(super) fn descriptors(id: u32) -> usize {
 
 /// Returns the resident memory of a process, in bytes.
 pub(super) fn memory(id: u32) -> u64 {
+    status_bytes(id, "VmRSS:")
+}
+
+/// Returns the most resident memory that a process ever had, in bytes.
+pub(super) fn peak_memory(id: u32) -> u64 {
+    status_bytes(id, "VmHWM:")
+}
+
+fn status_bytes(id: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0 kB");
     let kibibytes = line.trim().trim_end_matches("kB").trim();
     kibibytes.parse::<u64>().expect("the kernel writes a number") * 1024
 }

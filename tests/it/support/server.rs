@@ -316,6 +316,11 @@ impl Server {
         processes::memory(self.id)
     }
 
+    /// Returns the most resident memory that it ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        processes::peak_memory(self.id)
+    }
+
     /// Replaces text in its configuration file. A reload makes the change effective.
     pub(crate) fn rewrite(&self, old: &str, new: &str) {
         let path = self.dir.join("httpipe.toml");
