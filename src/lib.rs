@@ -30,6 +30,7 @@ mod pool;
 mod python;
 mod report;
 mod server;
+mod spread;
 mod sync;
 mod systemd;
 mod watch;
@@ -103,6 +104,12 @@ pub mod testing {
         pub mod state {
             pub use crate::pool::state::State;
         }
+    }
+    pub mod spread {
+        pub use crate::spread::few::Few;
+        pub use crate::spread::message;
+        pub use crate::spread::node::{NodeId, Seal};
+        pub use crate::spread::subject::Subjects;
     }
     pub mod wire {
         pub use crate::wire::{

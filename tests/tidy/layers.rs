@@ -27,6 +27,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cache", &["sync", "base", "config"]),
     ("jobs", &["base", "observe"]),
+    ("spread", &["base"]),
     ("call", &["sync", "base", "observe", "cache", "pool"]),
     ("openapi", &["base", "python", "config"]),
     ("gate", &["sync", "base", "config"]),
