@@ -24,14 +24,26 @@ pub struct Question {
     /// The name of the call in what its caller is told before the answer, which nobody else knows;
     /// `None` if its caller is told nothing before.
     pub listener: Option<Bytes>,
+    /// Where the kept answers of its route stand in it; `None` if its `send` does not ask for them.
+    pub kept: Option<Box<Range<usize>>>,
     /// What was found in it already; `None` if it is short, or its worker gets nothing of ours in it.
     pub places: Option<Arc<IdPlaces>>,
 }
 
 impl Question {
-    /// A question without a nonce.
+    /// A question without a nonce and without kept answers.
     pub fn plain(text: impl Into<Bytes>) -> Self {
-        Self { text: text.into(), nonce: None, listener: None, places: None }
+        Self { text: text.into(), nonce: None, listener: None, kept: None, places: None }
+    }
+
+    /// Writes this object in the place of the kept answers.
+    pub fn tell_kept(&mut self, object: &[u8]) {
+        let Some(place) = &mut self.kept else { return };
+        if self.text[Range::clone(place)] == *object {
+            return;
+        }
+        self.text = [&self.text[..place.start], object, &self.text[place.end..]].concat().into();
+        place.end = place.start + object.len();
     }
 }
 

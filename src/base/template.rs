@@ -45,6 +45,8 @@ pub enum Slot {
     Path,
     /// The name of the caller's key; empty if there is none.
     Caller,
+    /// The kept answers of the route, as a JSON object.
+    Kept,
 }
 
 /// How a value is written into a question.
@@ -67,7 +69,7 @@ pub struct TemplateProblem(pub String);
 
 /// Names that are filled from the request itself, so parameters may not be called so; neither
 /// may they begin with `header.`.
-pub const RESERVED: [&str; 5] = ["body", "nonce", "method", "path", "caller"];
+pub const RESERVED: [&str; 6] = ["body", "nonce", "method", "path", "caller", "kept"];
 
 /// Types that belong in `match`; of them only `json` has a meaning in a template.
 const MATCH_TYPES: [&str; 5] = ["text", "int", "float", "bool", "file"];
@@ -114,6 +116,11 @@ impl Template {
         Ok(Self { segments })
     }
 
+    /// Returns true if it has a slot for the kept answers.
+    pub fn has_kept(&self) -> bool {
+        self.segments.iter().any(|segment| *segment == Segment::Slot(Slot::Kept))
+    }
+
     /// Returns true if it has a slot for the nonce.
     pub fn has_nonce(&self) -> bool {
         self.segments.iter().any(|segment| *segment == Segment::Slot(Slot::Nonce))
@@ -150,6 +157,7 @@ fn read_slot(inside: &str, parameters: &[Arc<str>]) -> Result<Option<Slot>, Temp
         "method" => Slot::Method,
         "path" => Slot::Path,
         "caller" => Slot::Caller,
+        "kept" => return kept(inside, form),
         _ => match name.strip_prefix("header.") {
             Some(header) if is_header_name(header) => Slot::Header(header.to_lowercase().into()),
             _ if looks_like_slot(inside) => return Err(no_such_slot(inside, name, parameters)),
@@ -168,6 +176,16 @@ fn read_slot(inside: &str, parameters: &[Arc<str>]) -> Result<Option<Slot>, Temp
         (_, _) => Err(TemplateProblem(format!(
             "`{{{inside}}}`: only parameters and `body` can be written in another form; \
              write `{{{name}}}`, or `send = \"http\"` for the whole request as JSON"
+        ))),
+    }
+}
+
+/// The slot of the kept answers, which are JSON in any case.
+fn kept(inside: &str, form: Form) -> Result<Option<Slot>, TemplateProblem> {
+    match form {
+        Form::Json => Ok(Some(Slot::Kept)),
+        Form::AsIs | Form::Line | Form::Base64 => Err(TemplateProblem(format!(
+            "`{{{inside}}}`: kept answers are written as a JSON object; write `{{kept:json}}`"
         ))),
     }
 }
@@ -245,6 +263,7 @@ mod tests {
             ]
         );
         assert_eq!(parse(""), []);
+        assert_eq!(parse("{kept:json}"), [Segment::Slot(Slot::Kept)]);
     }
 
     #[test]
@@ -290,6 +309,7 @@ mod tests {
             ("{nmu}", "did you mean `{num}`?"),
             ("{z}", "slots are `{num}`, `{body}`"),
             ("{z:json}", "`{{z:json}`"),
+            ("{kept}", "write `{kept:json}`"),
             ("{heder.x}", "is no slot"),
             ("{header.}", "is no slot"),
         ] {

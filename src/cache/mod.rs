@@ -6,10 +6,11 @@
 
 mod aged;
 pub mod flight;
+mod known;
 
 use std::fmt;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use quick_cache::sync::{Cache as Store, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
 pub use self::aged::AgeFields;
+use self::known::KeptAnswers;
+pub use self::known::KeptBounds;
 use crate::base::{Reply, ReplyForm};
 use crate::config::{CacheSettings, RouteAction, RouteSettings};
 use crate::sync::memory::Lent;
@@ -90,6 +93,8 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Cache {
     store: Store<Key, Arc<Stored>, Bytewise>,
+    /// What routes are told of it.
+    known: Mutex<KeptAnswers>,
 }
 
 /// What each kept answer costs beside its text, in bytes: key, counts, times, tag, its places in
@@ -148,7 +153,8 @@ impl Cache {
             .build()
             .expect("capacity and estimate are given");
         let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Self { store: Store::with_options(options, Bytewise, hasher, lifecycle) }
+        let store = Store::with_options(options, Bytewise, hasher, lifecycle);
+        Self { store, known: Mutex::default() }
     }
 
     /// The answer kept under this key, unless its time is over.
@@ -168,6 +174,27 @@ impl Cache {
         // The question, like the body, may be a small part of a large buffer.
         key.question = Bytes::copy_from_slice(&key.question);
         self.store.insert(key, stored);
+    }
+
+    /// Remembers an answer for the questions of its route that come later. The key must be made of
+    /// the values of the question, each after its length.
+    pub fn note(&self, key: &Key, stored: &Stored, bounds: KeptBounds) {
+        self.known().note(key, stored, bounds.held);
+    }
+
+    /// Returns the answers that were kept for a route as a JSON object, the newest first.
+    pub fn known_to(&self, scope: Scope, bounds: KeptBounds, now: Instant) -> String {
+        self.known().object(scope, bounds.told, now)
+    }
+
+    /// Forgets what is remembered for all other scopes.
+    pub fn remember_only(&self, scopes: &[Scope]) {
+        self.known().keep_only(scopes);
+    }
+
+    fn known(&self) -> MutexGuard<'_, KeptAnswers> {
+        // Whole after each step: a panic elsewhere leaves nothing half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes held now, keys and overhead included.

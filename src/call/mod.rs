@@ -20,7 +20,7 @@ use self::remote::DeskSender;
 pub use self::remote::RemoteGateway;
 use self::share::Runs;
 use crate::base::{Call, Class, Failure, Outcome, Reply, RouteId, Timing, Word};
-use crate::cache::{Cache, Key, KeyRef, Scope, Stored};
+use crate::cache::{Cache, KeptBounds, Key, KeyRef, Scope, Stored};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::Pool;
 use crate::pool::pending::Pending;
@@ -53,10 +53,12 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Keep {
     /// What distinguishes the question from others of its route; `None` if its text does, because
-    /// it has no nonce.
+    /// it has neither a nonce nor kept answers.
     pub question: Option<Bytes>,
     /// How long the answer may be served.
     pub ttl: Duration,
+    /// How much the question tells of answers that were kept; `None`: nothing.
+    pub kept: Option<KeptBounds>,
 }
 
 /// How a call ended, and how the cache took part in it.
@@ -251,7 +253,7 @@ mod tests {
     /// A nonce is different in each call, and no answer would be found under it.
     #[test]
     fn answers_are_kept_under_the_question_without_its_nonce() {
-        let mut keep = Keep { question: None, ttl: Duration::ZERO };
+        let mut keep = Keep { question: None, ttl: Duration::ZERO, kept: None };
         let call = Call {
             route: RouteId(0),
             question: Question { nonce: Some("n1".into()), ..Question::plain("a n1") },

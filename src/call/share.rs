@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Answer, CacheUse, Desk, Request, failed};
 use crate::base::{CallId, Class, Failure, Outcome, Reply};
 use crate::cache::flight::{Flights, Role, Ticket};
-use crate::cache::{Cache, Key, Stored};
+use crate::cache::{Cache, KeptBounds, Key, Scope, Stored};
 use crate::pool::pending::Pending;
 
 /// The runs under way, and who waits for each.
@@ -51,6 +51,7 @@ struct Run {
     key: Key,
     ticket: Ticket,
     ttl: Duration,
+    kept: Option<KeptBounds>,
     class: Class,
 }
 
@@ -67,15 +68,18 @@ impl Desk {
         let caller_deadline = request.call.caller_deadline.take();
         let mut own = Some(request.clone());
         let ttl = request.keep.as_ref().map(|keep| keep.ttl).unwrap_or_default();
+        let scope = key.scope;
+        let kept = request.keep.as_ref().and_then(|keep| keep.kept);
         let (landing, landed) = oneshot::channel();
         let (role, ticket, common) =
             self.runs_of(class).borrow_mut().join(key.clone(), landing, Rc::default());
         if role == Role::Leads {
             own = None;
+            tell(cache, scope, &mut request);
             let pending = self.submit(request);
             common.call.set(pending.call());
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
-            let run = Run { desk, cache, key: key.clone(), ticket, ttl, class };
+            let run = Run { desk, cache, key: key.clone(), ticket, ttl, kept, class };
             self.tasks.spawn_local(run.land(pending, Rc::clone(&common)));
         } else if let Some(call) = common.call.get() {
             self.pools[request.pool].0.share(call, request.call.tenant);
@@ -92,6 +96,7 @@ impl Desk {
         {
             // The answer is for the caller that led, so this one needs a run of its own.
             request.call.caller_deadline = caller_deadline;
+            tell(cache, scope, &mut request);
             let Outcome { result, timing } = self.submit(request).await;
             return Answer { result, timing, cache: Some(CacheUse::Miss(None)) };
         }
@@ -127,12 +132,23 @@ impl Run {
         let stored = outcome.result.as_ref().ok().filter(|reply| reply.may_be_kept()).map(keep);
         if let Some(stored) = &stored {
             self.cache.put(self.key.clone(), Arc::clone(stored));
+            if let Some(bounds) = self.kept {
+                self.cache.note(&self.key, stored, bounds);
+            }
         }
         let waiters = self.desk.runs_of(self.class).borrow_mut().land(&self.key, self.ticket);
         for waiter in waiters {
             // A caller that has just left needs no answer.
             waiter.send(Landed { outcome: outcome.clone(), stored: stored.clone() }).ok();
         }
+    }
+}
+
+/// Writes into a question what is known already, if it asks for that.
+fn tell(cache: &Cache, scope: Scope, request: &mut Request) {
+    if let Some(bounds) = request.keep.as_ref().and_then(|keep| keep.kept) {
+        let known = cache.known_to(scope, bounds, Instant::now());
+        request.call.question.tell_kept(known.as_bytes());
     }
 }
 

@@ -310,7 +310,7 @@ pub struct RouteFile {
     pub text: Option<String>,
     /// What the question is made of: text with slots, where a slot is a parameter or `{body}`,
     /// `{nonce}`, `{header.NAME}`, `{method}`, `{path}`,
-    /// `{caller}`; `{name:json}` writes a text as a JSON string,
+    /// `{caller}`; `{kept:json}` writes the answers that are kept; `{name:json}` writes a text as a JSON string,
     /// `{body:line}` a JSON document on one line, `{name:base64}` any bytes; `{{name}` stands for
     /// these letters; `"json"`: the parameters as an object;
     /// `"http"`: the whole request as JSON. If absent: the only parameter, or the body if there are
@@ -329,6 +329,10 @@ pub struct RouteFile {
     /// below 400 and not 304. If absent, answers are not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Time>,
+    /// Most bytes of the JSON object that `{kept:json}` in `send` stands for: answers that `cache` keeps
+    /// for this route, the newest first. If absent, 16 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Size>,
     /// Web pages of other origins that may use this route: a list of origins, `"*"`, or `"off"`. If
     /// absent, the `cors` at the top holds.
     #[serde(skip_serializing_if = "Option::is_none")]

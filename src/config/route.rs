@@ -79,6 +79,8 @@ pub struct CallSettings {
     pub send: SendShape,
     /// How long a good answer is kept; `None`: not at all.
     pub cache: Option<Duration>,
+    /// Most bytes of the kept answers that a question tells; `None`: it tells none.
+    pub kept: Option<usize>,
     /// Whether a call may run twice.
     pub idempotent: bool,
     /// The content type of an answer that is passed on as it is.

@@ -13,6 +13,7 @@ use super::parameters::{Body, Sources};
 use super::question::{self, Material};
 use super::{Front, body, request};
 use crate::base::{Call, Class, Failure, Tenant};
+use crate::cache::KeptBounds;
 use crate::call::{Keep, Request as Asking};
 use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
 use crate::gate::Visitor;
@@ -90,7 +91,11 @@ pub(super) fn made_of(
 ) -> Result<Asking, Failure> {
     let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
     let asked = question::ask(call, wire, material, &nonce)?;
-    let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl });
+    let kept = call.kept.map(|most| {
+        let own = asked.question.text.len();
+        KeptBounds { held: most, told: if own > SMALL { 0 } else { wire.message_max - own } }
+    });
+    let keep = call.cache.map(|ttl| Keep { question: asked.key, ttl, kept });
     let call_of_it = Call {
         route: material.route.id,
         question: asked.question,

@@ -48,9 +48,12 @@ pub struct Asked {
     /// The question itself.
     pub question: Question,
     /// What distinguishes the question from others of its route: its values, each after its length.
-    /// `None` if the question has no nonce: then its own bytes distinguish it.
+    /// `None` if the question has neither a nonce nor kept answers: then its own bytes distinguish it.
     pub key: Option<Bytes>,
 }
+
+/// The object of a route that has kept no answer.
+const NONE_KEPT: &[u8] = b"{}";
 
 /// Returns true if the body itself is part of the question. Then it holds no parameters.
 pub fn uses_body(send: &SendShape) -> bool {
@@ -87,7 +90,8 @@ pub fn ask(
         return Ok(Asked { question: Question::plain(text), key: None });
     }
     let mut values = parameters::declared(material.route, material.sources)?;
-    let mut rendering = Rendering::new(wire, !nonce.is_empty());
+    let has_own_key = !nonce.is_empty() || call.kept.is_some();
+    let mut rendering = Rendering::new(wire, has_own_key);
     match &call.send {
         SendShape::Template(template) => {
             if let Some((name, value)) = whole_value(wire, template, material, &mut values) {
@@ -102,8 +106,9 @@ pub fn ask(
         }
     }
     let key = rendering.key.take().map(Bytes::from);
-    let nonce = key.is_some().then(|| Bytes::copy_from_slice(nonce.as_bytes()));
-    let question = Question { nonce, ..Question::plain(rendering.finish()?) };
+    let nonce = (!nonce.is_empty()).then(|| Bytes::copy_from_slice(nonce.as_bytes()));
+    let kept = rendering.kept.take();
+    let question = Question { nonce, kept, ..Question::plain(rendering.finish()?) };
     Ok(Asked { question: with_places(question, wire)?, key })
 }
 
@@ -174,10 +179,12 @@ struct Rendering<'a> {
     /// Becomes [`Asked::key`]. The text of the question is not enough: the nonce differs in each
     /// call, and without the nonce the text does not show where one value ends and the next begins.
     key: Option<Vec<u8>>,
+    /// Where the kept answers stand.
+    kept: Option<Box<Range<usize>>>,
 }
 
 impl<'a> Rendering<'a> {
-    fn new(wire: &'a WireSettings, has_nonce: bool) -> Self {
+    fn new(wire: &'a WireSettings, has_own_key: bool) -> Self {
         let forgeable = match &wire.framing.send {
             Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
             Framing::Block => true,
@@ -187,7 +194,8 @@ impl<'a> Rendering<'a> {
             wire,
             text: Vec::new(),
             values: forgeable.then(Vec::new),
-            key: has_nonce.then(Vec::new),
+            key: has_own_key.then(Vec::new),
+            kept: None,
         }
     }
 
@@ -206,6 +214,13 @@ impl<'a> Rendering<'a> {
 
     fn literal(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
+    }
+
+    /// Leaves room for the kept answers. None are known until a worker is to be asked.
+    fn kept_answers(&mut self) {
+        let start = self.text.len();
+        self.literal(NONE_KEPT);
+        self.kept = Some(Box::new(start..self.text.len()));
     }
 
     fn check(&self, name: &str, value: &[u8]) -> Result<(), Failure> {
@@ -269,6 +284,7 @@ impl<'a> Rendering<'a> {
                     self.value("body", &value)?;
                 }
                 Slot::Nonce => self.literal(nonce.as_bytes()),
+                Slot::Kept => self.kept_answers(),
                 Slot::Header(name) => {
                     let value = header_value(material.headers, name);
                     self.value(&format!("header.{name}"), &value)?;
@@ -588,6 +604,15 @@ mod tests {
         assert_eq!(asked.question.text, "a\nb c0ffee");
         assert_eq!(asked.question.nonce, Some(Bytes::from_static(b"c0ffee")));
         assert_eq!(asked.key.as_deref(), Some(&b"\x03\0\0\0\0\0\0\0a\nb"[..]));
+    }
+
+    #[test]
+    fn kept_answers_have_a_place_in_the_question_and_none_in_its_key() {
+        let it = Try { send: "{body} {kept:json}.", body: b"a", ..LINE };
+        let asked = ask_for(&it, "").expect("a question");
+        assert_eq!(asked.question.text, "a {}.");
+        assert_eq!((asked.question.nonce, asked.question.kept), (None, Some(Box::new(2..4))));
+        assert_eq!(asked.key.as_deref(), Some(&b"\x01\0\0\0\0\0\0\0a"[..]));
     }
 
     #[test]

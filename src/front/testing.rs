@@ -36,10 +36,12 @@ pub(super) fn call(send: &str, route: &RouteSettings) -> CallSettings {
         "http" => SendShape::Http,
         text => SendShape::Template(Template::parse(text, &names).expect("a template")),
     };
+    let has_kept = matches!(&send, SendShape::Template(template) if template.has_kept());
     CallSettings {
         pool: 0,
         send,
         cache: None,
+        kept: has_kept.then_some(16 << 10),
         idempotent: true,
         content_type: ContentType::default(),
         items: None,

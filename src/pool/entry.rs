@@ -104,22 +104,28 @@ pub(super) fn fingerprints() -> impl Fn(&Entry) -> Fingerprint {
     move |entry| fingerprint(&key, &entry.question)
 }
 
-/// Hashes a question without its nonce, which differs in each call. The pieces around the nonce are
-/// hashed each after its length, so that no text can pass for a nonce.
+/// Hashes a question without its nonce and the kept answers in it, which differ from call to call.
+/// The pieces around them are hashed each after its length, so that no text can pass for a nonce.
 fn fingerprint(key: &RandomState, question: &Question) -> Fingerprint {
     let mut hasher = key.build_hasher();
     let mut piece = |text: &[u8]| {
         hasher.write_usize(text.len());
         hasher.write(text);
     };
-    let mut rest = &question.text[..];
-    if let Some(nonce) = question.nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
-        while let Some(place) = memmem::find(rest, nonce) {
-            piece(&rest[..place]);
-            rest = &rest[place + nonce.len()..];
+    let mut without_nonce = |mut rest: &[u8]| {
+        if let Some(nonce) = question.nonce.as_ref().filter(|nonce| !nonce.is_empty()) {
+            while let Some(place) = memmem::find(rest, nonce) {
+                piece(&rest[..place]);
+                rest = &rest[place + nonce.len()..];
+            }
         }
+        piece(rest);
+    };
+    let text = &question.text;
+    match &question.kept {
+        None => without_nonce(text),
+        Some(kept) => [&text[..kept.start], &text[kept.end..]].into_iter().for_each(without_nonce),
     }
-    piece(rest);
     Fingerprint(hasher.finish())
 }
 
@@ -150,5 +156,20 @@ mod tests {
             assert_ne!(of(b"N1 a N1 b", b"N1"), of(other, b"N1"));
         }
         assert_ne!(of(b"\xff", b""), of(b"N1", b"N1"));
+    }
+
+    #[test]
+    fn a_fingerprint_leaves_out_what_was_known_already() {
+        let key = RandomState::new();
+        let of = |text: &'static str, object: &[u8]| {
+            let kept = Some(Box::new(2..4));
+            let mut question = Question { kept, ..Question::plain(text) };
+            question.tell_kept(object);
+            fingerprint(&key, &question)
+        };
+        assert_eq!(of("7 {} x", b"{}"), of("7 {} x", br#"{"1":2}"#));
+        assert_ne!(of("7 {} x", b"{}"), of("8 {} x", b"{}"));
+        assert_ne!(of("7 {} x", b"{}"), of("7 {} y", b"{}"));
+        assert_ne!(of("7 {} x", b"{}"), fingerprint(&key, &Question::plain("7 {} x")));
     }
 }

@@ -296,6 +296,7 @@ impl Server {
 
     /// Replaces the current generation. `pools` are those of its configuration.
     pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
+        self.cache.remember_only(&next.scopes);
         let new = Generation::new(next, pools, &self.cache, self.tasks());
         post(&self.gate, &new.config.callers);
         self.entrance.trust(&new.config.callers.trust);

@@ -282,7 +282,9 @@ fn asking(
     // The question is as it was rendered; without its route it is counted under another of the pool.
     let id = own.or(routes.first().copied()).map_or(RouteId(0), |(route, _)| route.id);
     let call: Option<&CallSettings> = own.map(|(_, call)| call);
-    let keep = call.filter(|_| claimed.question.nonce.is_none()).and_then(|call| call.cache);
+    let keep = call
+        .filter(|it| claimed.question.nonce.is_none() && it.kept.is_none())
+        .and_then(|call| call.cache);
     let call_of_it = Call {
         route: id,
         question: Question::clone(&claimed.question),
@@ -297,7 +299,7 @@ fn asking(
     let request = Request {
         pool: place,
         call: call_of_it,
-        keep: keep.map(|ttl| Keep { question: None, ttl }),
+        keep: keep.map(|ttl| Keep { question: None, ttl, kept: None }),
         claim: None,
     };
     (Some(request), call.map(|call| call.content_type.clone()).unwrap_or_default())

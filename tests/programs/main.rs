@@ -17,6 +17,7 @@ mod openapi;
 mod poison;
 mod python;
 mod scripts;
+mod seed;
 mod serve;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]

@@ -14,6 +14,7 @@ mod function;
 mod hosts;
 mod items;
 mod jobs;
+mod kept;
 mod parameter;
 mod pool;
 mod python;
@@ -406,6 +407,30 @@ this route has several parameters and no `send`
 `default` of `x` must be `true` or `false`
 a segment of the path is always there, so its `default` is never taken
 "##);
+    }
+
+    #[test]
+    fn kept_answers_are_asked_for_only_where_they_can_be_told() {
+        let said = |pool: &str, keys: &str| {
+            said(pool, &format!("[[route]]\nmatch = \"GET /?n={{n}}\"\n{keys}"))
+        };
+        let send = "send = \"{n} {kept:json}\"";
+        let cached = format!("{send}\ncache = \"1h\"");
+        assert!(said("", "cache = \"1h\"\nkept = \"1KiB\"").contains("`kept` has no effect"));
+        assert!(said("", "text = \"a\"\nkept = \"1KiB\"").contains("`kept` has no effect"));
+        assert!(said("", send).contains("this route keeps no answers"));
+        assert!(said("", &format!("{cached}\njobs = true")).contains("beside `jobs`"));
+        assert!(said("framing = \"until:.\"", &cached).contains("a text ends a message"));
+        assert!(said("", &format!("{cached}\nkept = \"17KiB\"")).contains("more than 16 KiB"));
+        assert!(said("", &format!("{cached}\nkept = \"0B\"")).contains("`kept` cannot be 0"));
+        let twice = "send = \"{kept:json} {n} {kept:json}\"\ncache = \"1h\"";
+        assert!(said("", twice).contains("twice"));
+        let good = format!(
+            "[pool.a]\ncommand = [\"cat\"]\n[[route]]\nmatch = \"GET /?n={{n}}\"\n{cached}"
+        );
+        let config = checked(&good).expect("valid");
+        let RouteAction::Call(call) = &config.routes[0].action else { panic!("a call") };
+        assert_eq!(call.kept, Some(16 << 10));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use super::cors::cors;
 use super::function;
 use super::items::no_items;
 use super::jobs;
+use super::kept::kept;
 use super::parameter::parameters;
-use super::shadows::Shadows;
+use super::shadows::{Shadows, covers};
 use crate::base::RouteId;
 use crate::base::parameter::Parameter;
 use crate::base::template::{Form, Segment, Slot, Template};
@@ -19,7 +20,7 @@ use crate::config::origins::Cors;
 use crate::config::pool::{PoolSettings, PythonSettings, WireSettings};
 use crate::config::problem::{Place, Problem};
 use crate::config::route::{
-    CallSettings, ContentType, PathPart, RouteAbout, RouteAction, RouteSettings, SendShape,
+    CallSettings, ContentType, RouteAbout, RouteAction, RouteSettings, SendShape,
 };
 use crate::config::route_text::{self, RouteText};
 use crate::config::shape::nearest;
@@ -154,6 +155,7 @@ fn add_derived(
                 pool,
                 send: SendShape::Function(Arc::new(call)),
                 cache: None,
+                kept: None,
                 idempotent,
                 content_type: bytes(),
                 items: None,
@@ -232,11 +234,13 @@ impl RouteCheck<'_, '_> {
             pool: pool?,
             send: send?,
             cache: self.route.cache.map(|time| time.0),
+            kept: None,
             idempotent,
             content_type,
             items: None,
             jobs: jobs::rules(self.findings, &self.path, self.route.jobs.as_ref()),
         };
+        self.kept(&mut call);
         self.jobs(&call, streams);
         let parameters = parameters?;
         call.items = self.items(text?, &parameters, &call, streams);
@@ -267,11 +271,13 @@ impl RouteCheck<'_, '_> {
             pool,
             send: SendShape::Function(Arc::new(calling.call)),
             cache: self.route.cache.map(|time| time.0),
+            kept: None,
             idempotent,
             content_type,
             items: None,
             jobs: jobs::rules(self.findings, &self.path, self.route.jobs.as_ref()),
         };
+        self.kept(&mut call);
         self.jobs(&call, streams);
         call.items = self.items(text, &calling.parameters, &call, streams);
         Some((calling.parameters, RouteAction::Call(call)))
@@ -301,6 +307,12 @@ impl RouteCheck<'_, '_> {
         }
     }
 
+    /// Checks what its questions tell of kept answers.
+    fn kept(&mut self, call: &mut CallSettings) {
+        let wire = self.pools[call.pool].as_ref().map(|pool| &pool.program.wire);
+        call.kept = kept(self.findings, &self.path, self.route, &call.send, wire);
+    }
+
     /// Checks that its jobs can be kept and run.
     fn jobs(&mut self, call: &CallSettings, streams: bool) {
         if let Some(pool) = &self.pools[call.pool] {
@@ -314,6 +326,7 @@ impl RouteCheck<'_, '_> {
             ("pool", route.pool.is_some()),
             ("send", route.send.is_some()),
             ("cache", route.cache.is_some()),
+            ("kept", route.kept.is_some()),
             ("idempotent", route.idempotent.is_some()),
             ("function", route.function.is_some()),
             ("items", route.items.is_some()),
@@ -471,93 +484,6 @@ impl RouteCheck<'_, '_> {
         } else if let Some(what) = streams {
             let message = format!("`cache` cannot be used with {what}");
             self.findings.refuse(&path, message, "remove one of them");
-        }
-    }
-}
-
-/// Returns true if the earlier route takes every request that the later one could.
-fn covers(earlier: &RouteText, later: &RouteText) -> bool {
-    let method = earlier.method == later.method
-        || earlier.method == "ANY"
-        || (earlier.method == "GET" && later.method == "HEAD");
-    let parts =
-        earlier.path.iter().zip(&later.path).all(|(earlier, later)| match (earlier, later) {
-            (PathPart::Parameter(_), PathPart::Literal(text)) => !text.is_empty(),
-            (PathPart::Parameter(_), PathPart::Parameter(_)) => true,
-            (PathPart::Literal(earlier), PathPart::Literal(later)) => earlier == later,
-            (PathPart::Literal(_), PathPart::Parameter(_)) => false,
-        });
-    // `/*` stands for at least one segment, which may be empty.
-    let length = match (earlier.rest, later.rest) {
-        (false, rest) => !rest && earlier.path.len() == later.path.len(),
-        (true, false) => later.path.len() > earlier.path.len(),
-        (true, true) => later.path.len() >= earlier.path.len(),
-    };
-    method && parts && length
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_index_finds_what_a_look_at_each_route_would() {
-        let parts = ["a", "b", "", "{x}"];
-        let mut state = 7_u32;
-        let mut next = |below: u32| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % below
-        };
-        let mut routes = Vec::new();
-        for _ in 0..600 {
-            let mut text = ["GET ", "HEAD ", "POST "][next(3) as usize].to_owned();
-            for depth in 0..=next(3) {
-                let part = parts[next(4) as usize];
-                text.push('/');
-                text.push_str(&part.replace('x', &format!("x{depth}")));
-            }
-            text += if next(4) == 0 { "/*" } else { "" };
-            routes.extend(route_text::parse(&text));
-        }
-        let mut shadows = Shadows::default();
-        for (place, route) in routes.iter().enumerate() {
-            let expected = routes[..place].iter().position(|earlier| covers(earlier, route));
-            assert_eq!(shadows.first_over(route), expected, "{route:?}");
-            shadows.add(route, place);
-        }
-        assert!(routes.len() > 400, "most of them are routes");
-    }
-
-    #[test]
-    fn a_route_is_shadowed_by_one_that_takes_all_it_could() {
-        let covers = |earlier: &str, later: &str| {
-            let parse = |text: &str| route_text::parse(text).expect("valid");
-            super::covers(&parse(earlier), &parse(later))
-        };
-        for (earlier, later) in [
-            ("GET /a", "GET /a?x={x}"),
-            ("GET /a", "HEAD /a"),
-            ("GET /*", "GET /"),
-            ("ANY /a", "GET /a"),
-            ("GET /*", "GET /a/{b}"),
-            ("GET /a/*", "GET /a/"),
-            ("GET /a/*", "GET /a/b/*"),
-            ("GET /{a}", "GET /b"),
-        ] {
-            assert!(covers(earlier, later), "{earlier} before {later}");
-        }
-        for (earlier, later) in [
-            ("GET /a", "POST /a"),
-            ("GET /a", "ANY /a"),
-            ("HEAD /a", "GET /a"),
-            ("GET /a", "GET /a/"),
-            ("GET /a/*", "GET /a"),
-            ("GET /a/b/*", "GET /a/*"),
-            ("GET /b", "GET /{a}"),
-            ("GET /{a}", "GET /"),
-            ("GET /a", "GET /*"),
-        ] {
-            assert!(!covers(earlier, later), "{earlier} before {later}");
         }
     }
 }

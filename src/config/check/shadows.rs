@@ -67,3 +67,91 @@ impl Node {
         rest.into_iter().chain(below).min()
     }
 }
+
+/// Returns true if the earlier route takes every request that the later one could.
+pub(super) fn covers(earlier: &RouteText, later: &RouteText) -> bool {
+    let method = earlier.method == later.method
+        || earlier.method == "ANY"
+        || (earlier.method == "GET" && later.method == "HEAD");
+    let parts =
+        earlier.path.iter().zip(&later.path).all(|(earlier, later)| match (earlier, later) {
+            (PathPart::Parameter(_), PathPart::Literal(text)) => !text.is_empty(),
+            (PathPart::Parameter(_), PathPart::Parameter(_)) => true,
+            (PathPart::Literal(earlier), PathPart::Literal(later)) => earlier == later,
+            (PathPart::Literal(_), PathPart::Parameter(_)) => false,
+        });
+    // `/*` stands for at least one segment, which may be empty.
+    let length = match (earlier.rest, later.rest) {
+        (false, rest) => !rest && earlier.path.len() == later.path.len(),
+        (true, false) => later.path.len() > earlier.path.len(),
+        (true, true) => later.path.len() >= earlier.path.len(),
+    };
+    method && parts && length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::route_text;
+
+    #[test]
+    fn the_index_finds_what_a_look_at_each_route_would() {
+        let parts = ["a", "b", "", "{x}"];
+        let mut state = 7_u32;
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        let mut routes = Vec::new();
+        for _ in 0..600 {
+            let mut text = ["GET ", "HEAD ", "POST "][next(3) as usize].to_owned();
+            for depth in 0..=next(3) {
+                let part = parts[next(4) as usize];
+                text.push('/');
+                text.push_str(&part.replace('x', &format!("x{depth}")));
+            }
+            text += if next(4) == 0 { "/*" } else { "" };
+            routes.extend(route_text::parse(&text));
+        }
+        let mut shadows = Shadows::default();
+        for (place, route) in routes.iter().enumerate() {
+            let expected = routes[..place].iter().position(|earlier| covers(earlier, route));
+            assert_eq!(shadows.first_over(route), expected, "{route:?}");
+            shadows.add(route, place);
+        }
+        assert!(routes.len() > 400, "most of them are routes");
+    }
+
+    #[test]
+    fn a_route_is_shadowed_by_one_that_takes_all_it_could() {
+        let covers = |earlier: &str, later: &str| {
+            let parse = |text: &str| route_text::parse(text).expect("valid");
+            super::covers(&parse(earlier), &parse(later))
+        };
+        for (earlier, later) in [
+            ("GET /a", "GET /a?x={x}"),
+            ("GET /a", "HEAD /a"),
+            ("GET /*", "GET /"),
+            ("ANY /a", "GET /a"),
+            ("GET /*", "GET /a/{b}"),
+            ("GET /a/*", "GET /a/"),
+            ("GET /a/*", "GET /a/b/*"),
+            ("GET /{a}", "GET /b"),
+        ] {
+            assert!(covers(earlier, later), "{earlier} before {later}");
+        }
+        for (earlier, later) in [
+            ("GET /a", "POST /a"),
+            ("GET /a", "ANY /a"),
+            ("HEAD /a", "GET /a"),
+            ("GET /a", "GET /a/"),
+            ("GET /a/*", "GET /a"),
+            ("GET /a/b/*", "GET /a/*"),
+            ("GET /b", "GET /{a}"),
+            ("GET /{a}", "GET /"),
+            ("GET /a", "GET /*"),
+        ] {
+            assert!(!covers(earlier, later), "{earlier} before {later}");
+        }
+    }
+}
