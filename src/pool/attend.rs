@@ -146,7 +146,7 @@ async fn live(
         }
         ready = tokio::time::timeout(
             settings.rules.start_timeout,
-            prepare(&mut pipes, &mut watcher, process, settings, is_forked),
+            prepare(&mut pipes, &mut watcher, settings, is_forked),
         ) => ready,
         () = process.ended() => {
             link.traces.note_pipes(&pipes);

@@ -44,7 +44,7 @@ pub async fn try_fork(settings: &PoolSettings, guard: &Guard) -> Result<ForkTime
             Watcher::new(process.id(), streams.stdin.get_ref(), streams.stdout.get_ref());
         let pipes = Pipes::new(streams.stdin, streams.stdout, &settings.program.wire);
         let mut pipes = pipes.map_err(|error| error.to_string())?;
-        let ready = prepare(&mut pipes, &mut watcher, &process, settings, true).await;
+        let ready = prepare(&mut pipes, &mut watcher, settings, true).await;
         ready.map_err(|error| error.to_string())?;
         Ok(ForkTimes { import: loaded.import, worker: begun.elapsed() })
     };

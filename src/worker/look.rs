@@ -20,12 +20,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use rustix::process::{Pid, getpgid};
 
 use process::{WatchedProcess, is_gone};
 use source::PipeNames;
 use thread::{Seen, ids};
+
+use super::usage;
 
 /// How often a worker of several threads is looked at until none of them has run meanwhile.
 const TRIES: u32 = 8;
@@ -153,6 +156,31 @@ impl Watcher {
         let look = if look == Look::Waits && !is_asleep() { Look::Works } else { look };
         self.let_go();
         look
+    }
+
+    /// Looks at a worker that starts, as [`Watcher::look`] does, and asks of each thread whether it
+    /// sleeps: one that was woken a moment ago still shows the call that it was blocked in, and one
+    /// that was made a moment ago is not known yet. Both run.
+    pub fn look_at_start(&mut self) -> Look {
+        let look = self.look_at_all();
+        let look = match look {
+            Look::Waits if self.processes.iter().any(WatchedProcess::has_new_threads) => {
+                Look::Works
+            }
+            Look::MayWait { reads, runs: false }
+                if self.processes.iter().any(|it| it.has_new_threads() || !it.is_asleep()) =>
+            {
+                Look::MayWait { reads, runs: true }
+            }
+            look => look,
+        };
+        self.let_go();
+        look
+    }
+
+    /// Returns the CPU time that the processes of the worker have used, as far as they live.
+    pub fn cpu(&self) -> Duration {
+        self.processes.iter().filter_map(|process| usage::cpu_of(process.id).ok()).sum()
     }
 
     /// Returns true if the worker has made its input one that never blocks. Then it asks for input

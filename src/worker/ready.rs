@@ -8,9 +8,7 @@ use bytes::{Buf, Bytes};
 
 use super::look::{Look, Watcher};
 use super::pipes::{Heard, OutOfStep, Pipes, shown};
-use super::process::Process;
 use super::turn::{NextLook, Over, Start, Turn, Written};
-use super::usage;
 use crate::base::json;
 use crate::base::{ByteRegex, CallId, Question};
 use crate::config::{Framing, PoolSettings, WireSettings};
@@ -98,13 +96,11 @@ pub struct Banner {
 pub async fn prepare(
     pipes: &mut Pipes,
     watcher: &mut Watcher,
-    process: &Process,
     settings: &PoolSettings,
     is_forked: bool,
 ) -> Result<Beginning, NotReady> {
     let program = &settings.program;
-    let mut starting =
-        Starting { pipes, watcher, process, beginning: Beginning::default(), kept: 0 };
+    let mut starting = Starting { pipes, watcher, beginning: Beginning::default(), kept: 0 };
     match &program.start.ready {
         Some(ready) => {
             skip_banner(starting.pipes, ready).await?;
@@ -160,7 +156,6 @@ pub async fn prepare(
 struct Starting<'a> {
     pipes: &'a mut Pipes,
     watcher: &'a mut Watcher,
-    process: &'a Process,
     beginning: Beginning,
     /// Bytes of output that are kept.
     kept: usize,
@@ -172,7 +167,7 @@ impl Starting<'_> {
         let mut start = Start::new(Instant::now(), start_timeout);
         loop {
             let is_read = self.pipes.is_read();
-            let mut look = self.watcher.look();
+            let mut look = self.watcher.look_at_start();
             if !is_read {
                 // It is stopped, or was woken a moment ago, and only seems to wait.
                 look = Look::Works;
@@ -193,7 +188,7 @@ impl Starting<'_> {
             // A program that waits needs no other sign.
             let cpu = match look {
                 Look::Waits => Duration::ZERO,
-                _ => usage::cpu_of(self.process.id()).unwrap_or_default(),
+                _ => self.watcher.cpu(),
             };
             let now = Instant::now();
             if look == Look::Works && self.watcher.saw_running() {

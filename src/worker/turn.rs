@@ -32,6 +32,9 @@ const RUNNING_GRACE: Duration = Duration::from_millis(20);
 /// How long a program that may wait for its input must be still before its answer ends, if only
 /// the turn ends answers.
 const STILL: Duration = Duration::from_millis(5);
+/// How much CPU time a new worker uses until it is asked although a thread runs beside the one that
+/// reads: that thread may be about to write a banner. What waits for a processor uses none.
+const START_GRACE: Duration = Duration::from_millis(20);
 /// How long a new worker that may wait for its input must be still before it is asked.
 const START_STILL: Duration = Duration::from_millis(100);
 /// How long a new worker whose input does not block must use hardly any CPU before it is asked.
@@ -222,6 +225,8 @@ pub struct Start {
     /// Since when it is still: it writes nothing, uses no CPU and waits for none.
     still_since: Instant,
     cpu: Duration,
+    /// The CPU time when a thread was seen to run beside the one that reads, in each look since.
+    beside: Option<Duration>,
     /// How long a worker may be still before it is asked although it does not wait for input in
     /// any way that can be seen.
     patience: Duration,
@@ -240,6 +245,7 @@ impl Start {
             begun: now,
             still_since: now,
             cpu: Duration::ZERO,
+            beside: None,
             patience: start_timeout / 2,
             never_blocks: false,
             measured: (now, Duration::ZERO),
@@ -277,9 +283,15 @@ impl Start {
             self.measured = (now, cpu);
         }
         let still = now.saturating_duration_since(self.still_since);
+        let runs_beside = look == Look::MayWait { reads: true, runs: true };
+        self.beside = runs_beside.then(|| self.beside.unwrap_or(cpu));
         let is_ready = match look {
             Look::Waits => return Some(Over::Certain),
-            Look::MayWait { reads: true, .. } => true,
+            Look::MayWait { reads: true, runs: false } => true,
+            Look::MayWait { reads: true, runs: true } => {
+                let used = cpu.saturating_sub(self.beside.unwrap_or(cpu));
+                used >= START_GRACE || still >= self.patience
+            }
             Look::MayWait { reads: false, .. } | Look::Hidden => still >= START_STILL,
             Look::Works if self.never_blocks => {
                 self.is_calm || now.saturating_duration_since(self.begun) >= self.patience
@@ -496,6 +508,26 @@ mod tests {
         assert_eq!(start.looked(later + 149 * MILLISECOND, Look::Hidden, 2 * cpu), None);
         let ready = start.looked(later + 150 * MILLISECOND, Look::Hidden, 2 * cpu);
         assert_eq!(ready, Some(Over::Uncertain));
+    }
+
+    /// It may be about to write a banner, and not have got a processor yet.
+    #[test]
+    fn a_thread_that_runs_beside_the_reader_delays_the_first_question_until_it_has_run() {
+        let begun = Instant::now();
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        let at = |millis: u32| begun + millis * MILLISECOND;
+        let cpu = 40 * MILLISECOND;
+        assert_eq!(start.looked(at(1), READS_BESIDE_WORK, cpu), None);
+        assert_eq!(start.looked(at(9000), READS_BESIDE_WORK, cpu), None, "the machine is busy");
+        assert_eq!(start.looked(at(9010), READS_BESIDE_WORK, cpu + 10 * MILLISECOND), None);
+        assert_eq!(start.looked(at(9020), Look::Works, cpu + 20 * MILLISECOND), None, "it wrote");
+        assert_eq!(start.looked(at(9030), READS_BESIDE_WORK, cpu + 20 * MILLISECOND), None);
+        let ready = start.looked(at(9050), READS_BESIDE_WORK, cpu + 40 * MILLISECOND);
+        assert_eq!(ready, Some(Over::Uncertain));
+        let mut start = Start::new(begun, Duration::from_secs(30));
+        assert_eq!(start.looked(at(14_999), READS_BESIDE_WORK, Duration::ZERO), None);
+        let ready = start.looked(at(15_000), READS_BESIDE_WORK, Duration::ZERO);
+        assert_eq!(ready, Some(Over::Uncertain), "what it uses cannot be seen");
     }
 
     #[test]

@@ -26,7 +26,6 @@ use crate::worker::spawn::{Streams, spawn};
 use crate::worker::stderr::{LastWords, pump};
 use crate::worker::traced::FailedCalls;
 use crate::worker::turn::{Over, Start};
-use crate::worker::usage;
 
 /// How long to wait for more output of a worker that cannot be seen to wait for its input.
 const LINGER: Duration = Duration::from_millis(250);
@@ -209,7 +208,7 @@ impl TriedWorker<'_> {
         let mut start = Start::new(self.born, self.limits.start);
         let mut doubtful_since = None;
         loop {
-            let mut look = self.watcher.look();
+            let mut look = self.watcher.look_at_start();
             if self.worker.read_rest() {
                 start.moved(Instant::now());
                 // It may have waited for room in the pipe, and has room now.
@@ -219,8 +218,7 @@ impl TriedWorker<'_> {
             if look == Look::Works && self.watcher.never_blocks() {
                 start.never_blocks();
             }
-            let cpu =
-                usage::of(self.worker.process.id()).map(|usage| usage.cpu).unwrap_or_default();
+            let cpu = self.watcher.cpu();
             let now = Instant::now();
             if look == Look::Works && self.watcher.saw_running() {
                 start.moved(now);

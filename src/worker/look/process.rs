@@ -84,6 +84,11 @@ impl WatchedProcess {
         !is_stale && self.threads.iter().all(Thread::has_not_run)
     }
 
+    /// Returns true if there are other threads than at the last look, or if it has ended.
+    pub(super) fn has_new_threads(&self) -> bool {
+        self.is_stale().unwrap_or(true)
+    }
+
     /// Returns true if every thread sleeps.
     pub(super) fn is_asleep(&self) -> bool {
         self.threads.iter().all(Thread::is_asleep)
