@@ -46,8 +46,8 @@ pub use worker::own_process;
 pub mod testing {
     pub mod base {
         pub use crate::base::{
-            ByteRegex, ByteSize, CallId, Conduct, Failure, Question, Reply, ReplyForm, Tenant,
-            TenantId, WorkerId,
+            ByteRegex, ByteSize, CallId, Conduct, Failure, NodeId, Question, Reply, ReplyForm,
+            RunId, Tenant, TenantId, WorkerId,
         };
         pub mod pattern {
             pub use crate::base::pattern::Pattern;
@@ -97,6 +97,9 @@ pub mod testing {
     pub mod pool {
         pub mod actions {
             pub use crate::pool::actions::{Action, Loss, NewCall, StopReason};
+        }
+        pub mod away {
+            pub use crate::pool::away::{AwayLoss, GRACE, Granted, Hunger};
         }
         pub mod rules {
             pub use crate::pool::rules::Rules;

@@ -53,6 +53,9 @@ impl Pool {
                 | Action::Examine { .. }
                 | Action::TakeBack(_)
                 | Action::GoesBack { .. }
+                | Action::Claim(_)
+                | Action::CallBack { .. }
+                | Action::GuestLost { .. }
                 | Action::Stop(..) => unreachable!("nothing fails here"),
             }
         }

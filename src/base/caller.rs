@@ -33,6 +33,9 @@ impl TenantId {
 impl Tenant {
     /// All who have no key.
     pub const ANONYMOUS: Self = Self { id: TenantId::ANONYMOUS, weight: NonZeroU8::MIN };
+
+    /// The callers of other servers.
+    pub const ELSEWHERE: Self = Self { id: TenantId(u32::MAX), weight: NonZeroU8::MIN };
 }
 
 /// The addresses that count as one: an address of IPv4, or a /64 network of IPv6. One machine

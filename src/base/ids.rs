@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 /// An accepted call of one pool. No number is used twice in the life of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
@@ -44,6 +46,22 @@ pub struct BatchId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlaceId(pub u64);
 
+/// A pool of a server among the servers that share it, from its start to its end. It is drawn at random
+/// at the start, so no message for an earlier one reaches a later one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u128);
+
+/// One attempt to run a call on another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunId {
+    /// The number of the call at the server whose caller waits for it.
+    pub call: u64,
+    /// Which attempt it is. It counts the attempts of all calls of that server.
+    pub attempt: u32,
+    /// A random number, which a sender of forged answers does not know.
+    pub key: u64,
+}
+
 /// Numbers workers. The pools of a server share one.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerCount(Rc<Cell<u64>>);
@@ -53,6 +71,18 @@ impl WorkerCount {
     pub fn next(&self) -> WorkerId {
         self.0.set(self.0.get() + 1);
         WorkerId(self.0.get())
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

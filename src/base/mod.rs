@@ -26,7 +26,7 @@ pub use caller::{Neighbourhood, NoRate, Rate, Tenant, TenantId};
 pub use code::Code;
 pub use conduct::Conduct;
 pub use failure::Failure;
-pub use ids::{BatchId, CallId, PlaceId, RouteId, WorkerCount, WorkerId};
+pub use ids::{BatchId, CallId, NodeId, PlaceId, RouteId, RunId, WorkerCount, WorkerId};
 pub use regexes::{ByteRegex, WholeRegex};
 pub use units::ByteSize;
 pub use worker::{ExitReason, WorkerCounts};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::{CallId, Conduct, Failure, Tenant, Timing, WorkerId};
+use crate::base::{CallId, Conduct, Failure, NodeId, RunId, Tenant, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
 /// One thing that the shell must do. What is large and rare is boxed: each call moves some actions.
@@ -20,13 +20,37 @@ pub enum Action<P> {
     },
     /// Tell the caller that this call, which has left the books, failed.
     Fail(Box<Ended<P>>, Failure),
-    /// This background call has left the books, because its worker was lost. It may run again, and
-    /// goes back to where it waited.
+    /// This background call, or call of another server, has left the books, because its worker was
+    /// lost. It may run again, and goes back to where it waited.
     GoesBack {
         /// What the shell keeps with it.
         payload: Box<P>,
         /// How many workers it has cost.
         retries: u32,
+    },
+    /// Tell the server whose call this was that it failed, because its worker was lost. It has left the
+    /// books.
+    GuestLost {
+        /// The call.
+        ended: Box<Ended<P>>,
+        /// Why it failed.
+        failure: Failure,
+        /// Its question can be the only reason why the worker was lost.
+        blamed: bool,
+    },
+    /// This worker is reserved for a call of another server: claim one. Then call
+    /// [`State::give_reserved`] or [`State::release`].
+    ///
+    /// [`State::give_reserved`]: super::state::State::give_reserved
+    /// [`State::release`]: super::state::State::release
+    Claim(WorkerId),
+    /// Tell this host that nobody waits for this call any longer. What it still answers is dropped if
+    /// the call has left the books.
+    CallBack {
+        /// The host.
+        host: NodeId,
+        /// The call.
+        run: RunId,
     },
     /// Tell the caller that their own deadline has passed. The call itself runs on, abandoned.
     Expire {

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use super::actions::{Action, Loss};
+use super::calls::Origin;
 use super::crew::Held;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
@@ -57,6 +58,9 @@ impl<P> State<P> {
         let is_alone = read == 1 || (read > 1 && self.rules.in_order);
         let Some(head) = book.held.front().filter(|_| is_alone) else { return };
         let Some(call) = self.calls.get_mut(head.id) else { return };
+        if call.is_guest() {
+            return call.origin = Origin::Elsewhere { blamed: true };
+        }
         if let Some(question) = self.suspects.blame(now, call) {
             self.push(Action::Refuse(question));
         }
@@ -82,6 +86,9 @@ impl<P> State<P> {
             return;
         }
         let Some(call) = self.calls.get_mut(head.id) else { return };
+        if call.is_guest() {
+            return call.origin = Origin::Elsewhere { blamed: true };
+        }
         if let Some(question) = self.suspects.ran_over(now, call) {
             self.push(Action::Refuse(question));
         }

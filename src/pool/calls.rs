@@ -45,12 +45,30 @@ pub(super) struct CallBook<P> {
     pub(super) is_trial: bool,
     /// How long it may take in a worker; `None`: the `timeout` of the pool.
     pub(super) own_timeout: Option<Duration>,
+    pub(super) origin: Origin,
+}
+
+/// Where the caller of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// At this server.
+    Here,
+    /// At another server, which decides what becomes of the call.
+    Elsewhere {
+        /// Its question can be the only reason why its worker was lost.
+        blamed: bool,
+    },
 }
 
 impl<P> CallBook<P> {
     /// Returns true for work that never waits in the queue.
     pub(super) fn is_background(&self) -> bool {
         self.seat.is_none()
+    }
+
+    /// Returns true for the call of a caller of another server.
+    pub(super) fn is_guest(&self) -> bool {
+        self.origin != Origin::Here
     }
 
     /// Returns how long it has waited and worked until now.

@@ -143,6 +143,14 @@ impl<P> State<P> {
         for held in self.crew.iter().flat_map(|book| &book.held) {
             *holders.entry(held.id).or_default() += 1;
         }
+        for id in self.all_away() {
+            if holders.insert(id, 1).is_some() {
+                return Err(format!("call {id} is away and in a worker"));
+            }
+            if self.calls.waits(id) {
+                return Err(format!("call {id} is away and in the queue"));
+            }
+        }
         self.crew.check()?;
         self.check_workers()?;
         self.check_alarms()?;
@@ -170,7 +178,9 @@ impl<P> State<P> {
             }
             waiting += usize::from(call.waits_until.is_some());
         }
-        self.line.check(self.calls.iter(), self.crew.iter().flat_map(|book| &book.held))?;
+        let held = self.crew.iter().flat_map(|book| &book.held);
+        let paid = held.filter_map(|held| held.charge.as_ref()).chain(self.away_charges());
+        self.line.check(self.calls.iter(), paid)?;
         if waiting != self.line.len() {
             return Err(format!("{waiting} calls wait, the queue says {}", self.line.len()));
         }
@@ -206,6 +216,7 @@ impl<P> State<P> {
             ("time until a rescue", overdue.min()),
             ("look at a call that runs long", look.min()),
             ("time to answer anybody", silent.min()),
+            ("answer from elsewhere", self.first_away_deadline()),
         ];
         for (what, deadline) in deadlines {
             if deadline.is_some_and(|deadline| !is_set(deadline)) {

@@ -6,6 +6,7 @@
 mod held;
 mod looks;
 mod owed;
+mod reserved;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ pub(super) enum Stay {
 
 /// One worker. Readable by the whole core, changed by [`Crew`] only.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(super) struct WorkerBook {
     pub(super) id: WorkerId,
     pub(super) phase: Phase,
@@ -56,6 +58,8 @@ pub(super) struct WorkerBook {
     pub(super) given_up: Vec<GivenUp>,
     /// When it last answered any call.
     heard_at: Option<Instant>,
+    /// It waits for a call of another server, and takes no others.
+    pub(super) is_reserved: bool,
     /// It answers nobody, and only the calls that it holds keep it: it takes no more.
     pub(super) is_mute: bool,
     /// When the first of `held` became the first.
@@ -96,7 +100,9 @@ impl WorkerBook {
 
     /// Returns true if it may be given a call when it has room.
     pub(super) fn takes_calls(&self) -> bool {
-        self.phase == Phase::Serving && self.stay != Stay::Parting && !self.is_mute
+        self.phase == Phase::Serving
+            && self.stay != Stay::Parting
+            && !(self.is_mute | self.is_reserved)
     }
 
     /// Returns when it got the first of the calls that were given up and that it got after its last
@@ -269,6 +275,7 @@ impl Crew {
             held: VecDeque::new(),
             given_up: Vec::new(),
             heard_at: None,
+            is_reserved: false,
             is_mute: false,
             head_since: now,
             busy_since: now,
@@ -450,7 +457,8 @@ impl Crew {
             if book.phase != Phase::Serving && !book.held.is_empty() {
                 return Err(format!("worker {id} holds calls while {:?}", book.phase));
             }
-            let is_free = book.phase == Phase::Serving && book.held.is_empty();
+            let is_idle = book.phase == Phase::Serving && book.held.is_empty();
+            let is_free = is_idle && !book.is_reserved;
             if is_free != self.free.contains(&id) {
                 return Err(format!("worker {id} holds nothing and is not free, or the reverse"));
             }

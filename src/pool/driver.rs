@@ -101,6 +101,8 @@ impl Pool {
                 self.take_back_in(now, *payload, retries);
                 return true;
             }
+            // Only after `State::spread`.
+            Action::Claim(_) | Action::GuestLost { .. } | Action::CallBack { .. } => {}
             Action::GiveUp { worker, call } => {
                 if let Some(link) = self.links.get(worker) {
                     let settings = self.settings();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::actions::Loss;
-use super::calls::CallBook;
 use super::crew::{Held, Phase};
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
@@ -42,7 +41,7 @@ impl<P> State<P> {
 
     /// Puts a call back to where it waited.
     pub(super) fn put_back(&mut self, now: Instant, id: CallId) {
-        if self.calls.get(id).is_some_and(CallBook::is_background) {
+        if self.calls.get(id).is_some_and(|call| call.is_background() || call.is_guest()) {
             self.give_back(now, id);
         } else {
             self.rejoin(now, id);
@@ -96,7 +95,7 @@ impl<P> State<P> {
             if !is_abandoned && (again_anyway || self.tries_again(now, id, &failure)) {
                 again.push(id);
             } else {
-                self.fail(now, id, failure);
+                self.fail_lost(now, id, failure);
             }
         }
         again.into_iter().rev().for_each(|id| self.put_back(now, id));
@@ -104,7 +103,7 @@ impl<P> State<P> {
 
     /// Counts one more try of a call, and returns true if it may have it: its worker was lost,
     /// it may run twice, and it has tries left.
-    fn tries_again(&mut self, now: Instant, id: CallId, failure: &Failure) -> bool {
+    pub(super) fn tries_again(&mut self, now: Instant, id: CallId, failure: &Failure) -> bool {
         let retries = self.rules.retries;
         let Some(call) = self.calls.get_mut(id) else { return false };
         let again = matches!(failure, Failure::WorkerLost { .. })

@@ -6,6 +6,7 @@
 
 pub mod actions;
 mod ahead;
+pub mod away;
 pub mod check;
 pub mod crew;
 
@@ -33,6 +34,7 @@ mod estimate;
 mod feeder;
 mod forks;
 mod given_up;
+mod guests;
 mod inside;
 mod ledger;
 mod lifecycle;

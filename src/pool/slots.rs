@@ -28,12 +28,13 @@ impl<P> State<P> {
             self.rules.most.saturating_sub(counted.max(self.rules.least))
         };
         let most = self.rules.most.saturating_mul(each);
-        there.saturating_add(startable.saturating_mul(each)).min(most)
+        let here = there.saturating_add(startable.saturating_mul(each)).min(most);
+        here.saturating_add(self.slots_away())
     }
 
     fn slots_of(&self, book: &WorkerBook, each: usize) -> usize {
         let awaited = book.held.iter().filter(|held| self.is_awaited(held.id)).count();
-        if book.takes_calls() {
+        if book.takes_calls() || book.is_reserved {
             let lost = book.held.len() - awaited + book.given_up.len();
             each.saturating_sub(lost)
         } else {

@@ -31,8 +31,9 @@ use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
 use super::alarms::Alarms;
+use super::away::Spread;
 use super::background::Background;
-use super::calls::{CallBook, CallBooks};
+use super::calls::{CallBook, CallBooks, Origin};
 use super::crew::{Crew, Held, Stay, WorkerBook};
 use super::estimate::Estimate;
 use super::inside::Insides;
@@ -65,9 +66,11 @@ pub struct State<P> {
     /// The match text of the route of a call.
     pub(super) route_of: fn(&P) -> String,
     /// When a worker became ready for the first time.
-    first_ready: Option<Instant>,
+    pub(super) first_ready: Option<Instant>,
     pub(super) stopping: bool,
     pub(super) background: Background,
+    /// What is shared with other servers; `None`: nothing is.
+    pub(super) spread: Option<Box<Spread<P>>>,
     actions: Vec<Action<P>>,
     /// Workers that give unread calls back, once the other actions are carried out.
     take_backs: Vec<WorkerId>,
@@ -94,6 +97,7 @@ impl<P> State<P> {
             first_ready: None,
             stopping: false,
             background: Background::default(),
+            spread: None,
             actions: Vec::new(),
             take_backs: Vec::new(),
         }
@@ -200,6 +204,7 @@ impl<P> State<P> {
             conduct: None,
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
             own_timeout: call.timeout,
+            origin: Origin::Here,
         });
         if let Some(deadline) = caller_deadline {
             self.alarms.at_caller_deadline(deadline, id);
@@ -218,6 +223,7 @@ impl<P> State<P> {
         if call.abandoned.is_none() {
             call.abandoned = Some(now);
             self.alarms.at(now + self.rules.abandoned);
+            self.call_back(now, id);
         }
         None
     }
@@ -306,6 +312,7 @@ impl<P> State<P> {
             self.stop_worker(worker, StopReason::Stopped);
             self.clear(now, worker, 0, &Failure::Draining, |_, _| Some(Failure::Draining));
         }
+        self.call_all_back(now);
         for id in self.line.drain() {
             if self.calls.waits(id) {
                 self.fail(now, id, Failure::Draining);
@@ -319,6 +326,9 @@ impl<P> State<P> {
         self.expire_waits(now);
         if self.background.waits() {
             self.keep_for_background(now);
+        }
+        if self.spread.is_some() {
+            self.reserve_for_others(now);
         }
         self.dispatch(now);
         self.crew.look(now);
@@ -337,13 +347,14 @@ impl<P> State<P> {
         }
         self.check_idle(now);
         self.note_background(now);
+        self.check_away(now);
         self.expire_waits(now);
         // Last, because a call named by `Action::Expire` must still be in the books.
         self.expire_callers(now);
     }
 
     fn dispatch(&mut self, now: Instant) {
-        let rule = WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait };
+        let rule = self.wait_rule(now);
         while let Some(id) = self.line.next(rule, |id| self.calls.since(id)) {
             if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
                 continue;
@@ -354,6 +365,11 @@ impl<P> State<P> {
             self.line.taken(seat, id);
             self.give(now, id, worker);
         }
+    }
+
+    /// By what queues are found to stand.
+    pub(super) fn wait_rule(&self, now: Instant) -> WaitRule {
+        WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait }
     }
 
     /// The worker that gets the next call: the free worker used last, else the one that holds

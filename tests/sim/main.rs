@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod ahead;
+mod away;
 mod background;
 mod diary;
 mod ends;

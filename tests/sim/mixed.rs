@@ -318,6 +318,9 @@ impl Mixed {
             }
             Action::TakeBack(worker) => self.state.taken_back(self.now, worker, &[]),
             Action::Expire { .. } | Action::Examine { .. } | Action::Refuse(_) => {}
+            Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => {
+                panic!("nothing is shared with other servers");
+            }
         }
     }
 

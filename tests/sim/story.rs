@@ -102,6 +102,12 @@ impl Story {
             }
             Action::TakeBack(worker) => format!("take back from {worker}"),
             Action::GoesBack { payload, .. } => format!("{payload} goes back"),
+            Action::Claim(worker) => format!("claim for {worker}"),
+            Action::CallBack { host, .. } => format!("call back from {}", host.0),
+            Action::GuestLost { ended, failure, blamed } => {
+                let blamed = if blamed { " blamed" } else { "" };
+                format!("lose guest {} {}{blamed}", ended.payload, failure.code())
+            }
             Action::Start(worker) => format!("start {worker}"),
             Action::Refuse(_) => "refuse from now on".to_owned(),
             Action::Kill(worker) => format!("kill {worker}"),

@@ -425,6 +425,9 @@ impl World {
             Action::Give { worker, call } => self.give(worker, call),
             Action::TakeBack(worker) => self.take_back(worker),
             Action::GoesBack { payload, .. } => Err(format!("{payload} is no background work")),
+            Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => {
+                Err("nothing is shared with other servers".to_owned())
+            }
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
             Action::Refuse(question) => {

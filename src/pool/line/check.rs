@@ -5,9 +5,8 @@
 use std::collections::HashMap;
 
 use super::super::calls::CallBook;
-use super::super::crew::Held;
 use super::tenant::TenantBook;
-use super::{Line, TenantSlot};
+use super::{Charge, Line, TenantSlot};
 
 impl Line {
     /// Checks that every tenant has the calls and the turn that it should have.
@@ -18,7 +17,7 @@ impl Line {
     pub(in crate::pool) fn check<'a, P: 'a>(
         &self,
         calls: impl Iterator<Item = &'a CallBook<P>>,
-        held: impl Iterator<Item = &'a Held>,
+        paid: impl Iterator<Item = &'a Charge>,
     ) -> Result<(), String> {
         let mut fresh: HashMap<TenantSlot, (usize, u64)> = HashMap::new();
         let mut ties: HashMap<TenantSlot, usize> = HashMap::new();
@@ -31,7 +30,6 @@ impl Line {
                 *bytes += call.bytes as u64;
             }
         }
-        let paid = held.filter_map(|held| held.charge.as_ref());
         paid.for_each(|charge| *ties.entry(charge.seat).or_default() += 1);
         for (seat, book) in self.ring.books() {
             let expected = fresh.remove(&seat).unwrap_or_default();
