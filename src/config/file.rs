@@ -7,6 +7,7 @@
 mod callers;
 mod jobs;
 mod pool;
+mod spread;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use pool::{
     FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, SandboxFile,
     SandboxTable, StrayText,
 };
+pub use spread::SpreadFile;
 pub use tls::TlsFile;
 
 /// The configuration of one server.
@@ -38,7 +40,8 @@ pub struct File {
     /// this machine can reach; `"0.0.0.0:3000"` is for everybody. Port 0 takes any free port. A
     /// socket file is made with mode 0660, replaces one that no server listens on, and is removed
     /// on exit. Sockets that a service manager passes (`LISTEN_FDS`) take its place; one that is
-    /// named `admin` takes the place of `admin`.
+    /// named `admin` takes the place of `admin`. With `"off"` there is none: such a server works for the
+    /// callers of others (`spread`).
     pub listen: ListenFile,
     /// Where operators connect, for health, metrics and reload; `"off"` switches it off. If it is
     /// not set and port 3001 is taken, any free port is used.
@@ -127,6 +130,10 @@ pub struct File {
     /// Where jobs are kept, and how many. If absent, there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<JobsFile>,
+    /// Through which NATS server calls are shared with other hosts. If absent, all workers are on this
+    /// machine. A change takes effect after a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadFile>,
 }
 
 /// One address, or a list of them.
@@ -423,6 +430,7 @@ impl Default for File {
             route: Vec::new(),
             cache: CacheFile::default(),
             jobs: None,
+            spread: None,
         }
     }
 }

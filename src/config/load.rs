@@ -27,6 +27,7 @@ use super::secret_files::read_secrets;
 use super::secrets::secrets;
 use super::server::{AccessSettings, Config};
 use super::shape;
+use super::spread;
 use super::stamp::Stamps;
 use super::tls;
 use super::tree::{KeyPath, Tree};
@@ -142,7 +143,8 @@ impl ConfigSource {
         let mut secrets = read_secrets(&mut file, &places, &base, credentials);
         problems.append(&mut secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
-        let keys = [file.callers.as_deref(), file.tls.key.as_deref()];
+        let creds = file.spread.as_ref().and_then(|spread| spread.creds.as_deref());
+        let keys = [file.callers.as_deref(), file.tls.key.as_deref(), creds];
         let hidden = self.hidden(&secrets.files, keys, &base);
         let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
@@ -184,7 +186,10 @@ impl ConfigSource {
             keys.and_then(|text| noted(&mut problems, callers::resolve(text, &places, &base)));
         let tls = tls::resolve(&file.tls, &places, &base, &mut secrets.warnings);
         let tls = noted(&mut problems, tls).flatten();
-        let host = Host { processors, launches, files, access, pythons, tells_details, keys, tls };
+        let spread = spread::resolve(file.spread.as_ref(), &places, &base);
+        let spread = spread.map_err(|found| problems.extend(found)).ok().flatten();
+        let host =
+            Host { processors, launches, files, access, pythons, tells_details, keys, tls, spread };
         let checked = check(&file, &places, &host, problems);
         checked.map(|config| {
             let in_base = |jobs: JobsSettings| JobsSettings { file: base.join(&jobs.file), ..jobs };
@@ -194,8 +199,8 @@ impl ConfigSource {
     }
 
     /// The files that programs in a sandbox must not read: the configuration, its secrets and the
-    /// keys, those of callers and that of the certificate.
-    fn hidden(&self, secrets: &Stamps, keys: [Option<&str>; 2], base: &Path) -> Vec<PathBuf> {
+    /// keys, those of callers, that of the certificate and that for NATS.
+    fn hidden(&self, secrets: &Stamps, keys: [Option<&str>; 3], base: &Path) -> Vec<PathBuf> {
         let keys = keys.into_iter().flatten().map(|keys| base.join(keys));
         let own = self.path.iter().cloned().chain(keys);
         let all = own.chain(secrets.paths().map(Path::to_owned));

@@ -23,6 +23,7 @@ pub mod key_flags;
 pub mod launch;
 pub mod load;
 pub mod map_flags;
+pub mod nats_login;
 pub mod origins;
 pub mod pool;
 pub mod problem;
@@ -39,6 +40,7 @@ pub mod secret_files;
 pub mod secrets;
 pub mod server;
 pub mod shape;
+pub mod spread;
 pub mod stamp;
 pub mod tls;
 mod tls_files;
@@ -56,12 +58,16 @@ pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
 pub use jobs::{JobRules, JobsSettings};
 pub use load::ConfigSource;
+#[cfg(feature = "nats")]
+pub use nats_login::{NatsLogin, NkeySeed};
 pub use origins::{Cors, Hosts};
 #[cfg(test)]
 pub use pool::StreamSettings;
 pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
 pub use problem::{Problems, Secrets, Warning};
 pub use python::NotDescribed;
+#[cfg(feature = "nats")]
+pub use regular::read_regular;
 #[cfg(test)]
 pub use route::RouteAbout;
 pub use route::{
@@ -72,4 +78,8 @@ pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
     ListenAddress, LogSettings, PerAddressSettings,
 };
+#[cfg(feature = "nats")]
+pub use spread::NatsServer;
+#[cfg(any(test, feature = "nats"))]
+pub use spread::SpreadSettings;
 pub use tls::TlsSettings;

@@ -48,6 +48,9 @@ pub struct ProgramSettings {
     pub python: Option<Arc<PythonSettings>>,
     /// What the operator calls this state of the program; two with different ones are never the same.
     pub version: Option<String>,
+    /// What servers must have in common to share its calls, each by the name of a key; `None`: they are
+    /// not shared.
+    pub spread: Option<Arc<[(&'static str, String)]>>,
 }
 
 /// Functions of a module that are served.
@@ -159,7 +162,7 @@ pub struct WireSettings {
 /// How many workers there are, and the limits of workers, calls and the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSettings {
-    /// Workers kept ready; 1 or more.
+    /// Workers kept ready; 0 only where there are none at all, and other hosts have some.
     pub workers_least: usize,
     /// Most workers under load; `workers_least` or more.
     pub workers_most: usize,
@@ -387,7 +390,8 @@ impl PoolSettings {
             recycle: RecycleSettings::default(),
             share: 500,
         };
-        let program = ProgramSettings { launch, start, wire, python: None, version: None };
+        let program =
+            ProgramSettings { launch, start, wire, python: None, version: None, spread: None };
         let (name, files) = ("it".to_owned(), Stamps::default());
         Self { name, program, rules, files, import: None }
     }
@@ -400,6 +404,7 @@ mod tests {
 
     use super::*;
     use crate::config::AccessSettings;
+    use crate::config::SpreadSettings;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::launch::{Site, resolve};
@@ -407,7 +412,8 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 35] = [
+    const CHANGES: [(&str, &str, &str); 36] = [
+        ("spread", "true", ""),
         ("command", "[\"cat\", \"-\"]", ""),
         ("version", "\"2\"", ""),
         ("workers", "2", ""),
@@ -463,7 +469,7 @@ mod tests {
 
     fn pool(keys: &str) -> PoolSettings {
         let command = if keys.contains("command") { "" } else { "command = [\"cat\"]" };
-        let text = format!("[pool.a]\n{command}\n{keys}");
+        let text = format!("[spread]\nnats = \"a\"\n[pool.a]\n{command}\n{keys}");
         let (tree, _) = Tree::parse(&text).expect("valid TOML");
         let file: File = tree.values.try_into().expect("its shape is right");
         let inherited = vec![("PATH".into(), "/usr/bin:/bin".into())].into();
@@ -480,6 +486,7 @@ mod tests {
             tells_details: false,
             keys: None,
             tls: None,
+            spread: Some(SpreadSettings::for_tests()),
         };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()

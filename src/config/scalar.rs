@@ -26,7 +26,7 @@ pub struct Size(pub ByteSize);
 #[serde(untagged)]
 pub enum Workers {
     /// Always this many.
-    Number(#[schemars(range(min = 1))] usize),
+    Number(usize),
     /// `2..8`: kept ready and most under load.
     Text(String),
 }
@@ -142,10 +142,6 @@ impl Workers {
                 }
             }
         };
-        if least == 0 {
-            let hint = "write 1 or more: a pool without workers answers nothing";
-            return Err(("0 workers cannot answer a call".to_owned(), hint.to_owned()));
-        }
         if most < least {
             let hint = format!("write \"{most}..{least}\"");
             return Err((format!("{most} workers are less than {least}"), hint));
@@ -221,7 +217,7 @@ mod tests {
         let bounds = |text: &str| Workers::Text(text.to_owned()).bounds();
         assert_eq!(bounds("4"), Ok((4, 4)));
         assert_eq!(bounds("2..8"), Ok((2, 8)));
-        for wrong in ["", "0", "0..4", "8..2", "2..", "2...8", "-1", "two", "99999"] {
+        for wrong in ["", "8..2", "2..", "2...8", "-1", "two", "99999"] {
             assert!(bounds(wrong).is_err(), "{wrong}");
         }
     }

@@ -15,6 +15,7 @@ use super::pool::PoolSettings;
 use super::problem::Warning;
 use super::route::RouteSettings;
 use super::secret::Secret;
+use super::spread::SpreadSettings;
 use super::stamp::Stamps;
 use super::tls::TlsSettings;
 use crate::base::ByteSize;
@@ -27,7 +28,7 @@ pub struct Config {
     pub files: Stamps,
     /// What is unwise in it.
     pub warnings: Vec<Warning>,
-    /// Where callers connect; at least one.
+    /// Where callers connect; empty only where some pool is spread.
     pub listen: Vec<ListenAddress>,
     /// Where operators connect.
     pub admin: AdminSettings,
@@ -61,6 +62,8 @@ pub struct Config {
     pub cache: CacheSettings,
     /// Where jobs are kept; `None`: there are none.
     pub jobs: Option<JobsSettings>,
+    /// Through which NATS server calls are shared with other hosts; `None`: they are not.
+    pub spread: Option<SpreadSettings>,
 }
 
 impl Config {

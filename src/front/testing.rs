@@ -86,6 +86,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         routes,
         cache: CacheSettings { memory: ByteSize(1 << 20) },
         jobs: None,
+        spread: None,
     }
 }
 

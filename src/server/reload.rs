@@ -403,6 +403,7 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("limits", old.limits != new.limits),
         ("cache.memory", old.cache != new.cache),
         ("jobs", old.jobs != new.jobs),
+        ("spread", old.spread != new.spread),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
 }

@@ -3,7 +3,12 @@
 //! A call stays with the front end that its caller asked, its *owner*. Where no worker of its own is
 //! free, a *host* with a free worker claims the call and answers it.
 
+#[cfg(feature = "nats")]
+mod dial;
 pub mod few;
+#[cfg(feature = "nats")]
+mod link;
 pub mod message;
+pub mod nats;
 pub mod node;
 pub mod subject;

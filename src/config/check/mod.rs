@@ -20,6 +20,7 @@ mod pool;
 mod python;
 mod route;
 mod shadows;
+mod spread;
 mod stream;
 
 use std::net::Ipv4Addr;
@@ -52,7 +53,7 @@ pub fn check(
     problems: Vec<Problem>,
 ) -> Result<Config, Vec<Problem>> {
     let mut findings = Findings::new(places, problems);
-    let listen = listen(&mut findings, &file.listen);
+    let listen = listen(&mut findings, file);
     let admin = admin(&mut findings, file, &listen);
     let callers = callers::callers(&mut findings, file, &listen, host.keys.as_ref());
     let agent =
@@ -99,6 +100,7 @@ pub fn check(
             routes,
             cache: CacheSettings { memory: file.cache.memory.0 },
             jobs,
+            spread: host.spread.clone(),
         })),
         _ => Err(findings.problems),
     }
@@ -109,9 +111,13 @@ fn advised(config: Config) -> Config {
     Config { warnings: advice::advice(&config), ..config }
 }
 
-fn listen(findings: &mut Findings<'_>, listen: &ListenFile) -> Vec<ListenAddress> {
+fn listen(findings: &mut Findings<'_>, file: &File) -> Vec<ListenAddress> {
     let path = KeyPath::of(&["listen"]);
-    let texts: Vec<(KeyPath, String)> = match listen {
+    if spread::is_off(&file.listen) {
+        spread::may_be_off(findings, &path, file);
+        return Vec::new();
+    }
+    let texts: Vec<(KeyPath, String)> = match &file.listen {
         ListenFile::Port(port) => vec![(path, port.to_string())],
         ListenFile::One(text) => vec![(path, text.clone())],
         ListenFile::Many(texts) => {
@@ -269,6 +275,7 @@ mod tests {
             tells_details: false,
             keys: None,
             tls: None,
+            spread: None,
         };
         check(&file, &tree.places, &host, problems)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{correlation, python, stream};
+use super::{correlation, python, spread, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
@@ -25,6 +25,7 @@ use crate::config::problem::Place;
 use crate::config::scalar::{InFlightText, Time, inline_table};
 use crate::config::server::AccessSettings;
 use crate::config::shape::nearest;
+use crate::config::spread::SpreadSettings;
 use crate::config::stamp::Stamps;
 use crate::config::tls::TlsSettings;
 use crate::config::tree::KeyPath;
@@ -52,6 +53,8 @@ pub struct Host {
     pub keys: Option<KeysSettings>,
     /// The certificate, if one is named and good.
     pub tls: Option<TlsSettings>,
+    /// The NATS server, if one is named and good.
+    pub spread: Option<SpreadSettings>,
 }
 
 /// The pools in the order of `names`; `None` where one cannot be used.
@@ -61,15 +64,16 @@ pub(super) fn pools(
     names: &[&String],
     host: &Host,
 ) -> Vec<Option<PoolSettings>> {
-    names.iter().map(|name| pool(findings, name, &file.pool[*name], host)).collect()
+    names.iter().map(|name| pool(findings, name, file, host)).collect()
 }
 
 fn pool(
     findings: &mut Findings<'_>,
     name: &str,
-    file: &PoolFile,
+    whole: &File,
     host: &Host,
 ) -> Option<PoolSettings> {
+    let file = &whole.pool[name];
     let path = KeyPath::of(&["pool", name]);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if name.is_empty() || !name.bytes().all(is_plain) {
@@ -77,8 +81,9 @@ fn pool(
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
     python::excluded(findings, &path, file);
+    let spread = spread::facts(findings, &path, file, whole);
     if file.python.is_some() {
-        return functions(findings, &path, file, host);
+        return functions(findings, &path, file, host, spread);
     }
     let reply = reply(findings, &path, file.reply.as_deref());
     let has_one_call = matches!(file.framing.reply(), "turn" | "eof");
@@ -91,8 +96,8 @@ fn pool(
         rules.recycle.calls = Some(1);
     }
     let launch = host.launches.get(name)?.clone();
-    let version = file.version.clone();
-    let program = ProgramSettings { launch, start, wire: wire?, python: None, version };
+    let (version, spread) = (file.version.clone(), spread);
+    let program = ProgramSettings { launch, start, wire: wire?, python: None, version, spread };
     let files = host.files.get(name).cloned().unwrap_or_default();
     Some(PoolSettings { name: name.to_owned(), program, rules, files, import: None })
 }
@@ -103,6 +108,7 @@ fn functions(
     path: &KeyPath,
     file: &PoolFile,
     host: &Host,
+    spread: Option<Arc<[(&'static str, String)]>>,
 ) -> Option<PoolSettings> {
     let name = path.last_key();
     let Some((python, import)) = host.pythons.get(name) else {
@@ -116,8 +122,8 @@ fn functions(
     let rules = rules(findings, path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();
     let (start, python) = (python::start(), Some(Arc::new(python.clone())));
-    let version = file.version.clone();
-    let program = ProgramSettings { launch, start, wire, python, version };
+    let (version, spread) = (file.version.clone(), spread);
+    let program = ProgramSettings { launch, start, wire, python, version, spread };
     let files = host.files.get(name).cloned().unwrap_or_default();
     let import = Some(Arc::new(import.clone()));
     Some(PoolSettings { name: name.to_owned(), program, rules, files, import })
@@ -222,7 +228,15 @@ fn workers(
     processors: usize,
 ) -> (usize, usize) {
     let Some(workers) = &file.workers else { return (processors, processors) };
-    workers.bounds().unwrap_or_else(|(message, hint)| {
+    let bounds = workers.bounds().and_then(|(least, most)| {
+        if least == 0 && !(most == 0 && file.spread) {
+            let hint = "write 1 or more: a pool without workers answers nothing, unless other hosts \
+                        have some (`spread = true`)";
+            return Err(("0 workers cannot answer a call".to_owned(), hint.to_owned()));
+        }
+        Ok((least, most))
+    });
+    bounds.unwrap_or_else(|(message, hint)| {
         findings.refuse(&path.key("workers"), message, hint);
         (1, 1)
     })

@@ -188,6 +188,7 @@ mod tests {
             tells_details: false,
             keys: None,
             tls: None,
+            spread: None,
         };
         check(&file, &tree.places, &host, vec![]).map_err(|problems| {
             let said = |one: crate::config::problem::Problem| {

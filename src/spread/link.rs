@@ -1,0 +1,364 @@
+//! The connection to NATS: it connects, subscribes, connects again, and says when it is cut off.
+//!
+//! What is sent while there is no connection is dropped, and so is what could not be written when one
+//! ends: a message that comes late would be of no use, and those who send ask again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::dial::{Dialed, NotDialed, dial};
+use super::nats::{ClientWriter, ServerOp, ServerReader};
+use crate::config::SpreadSettings;
+
+/// The shortest and the longest time between two attempts to connect.
+const RETRY_LEAST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+/// How often a server that says nothing is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_millis(500);
+/// How long it may say nothing until the connection counts as cut.
+const SILENCE_MOST: Duration = Duration::from_secs(2);
+/// Most bytes that wait to be written. Beyond it the server does not keep up.
+const BACKLOG_MOST: usize = 32 << 20;
+/// How often an error that repeats is logged.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
+/// Most refusals that are remembered as logged.
+const REFUSALS_MOST: usize = 64;
+
+/// Who uses a link.
+pub trait LinkUser {
+    /// There is a connection, and all subscriptions are made.
+    fn connected(&self);
+
+    /// There is none any longer.
+    fn cut(&self);
+
+    /// A message has come; `None` if it says that nobody has heard what was sent.
+    fn heard(&self, sid: u64, subject: &str, payload: Option<&Bytes>);
+}
+
+/// What operators are told of a link.
+#[derive(Clone, Debug, Default)]
+pub struct LinkReport {
+    /// There is a connection.
+    pub connected: bool,
+    /// The server that is connected, or was last.
+    pub server: Option<String>,
+    /// Since when there is a connection, or none.
+    pub since: Option<SystemTime>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// Most bytes of a message.
+    pub max_payload: usize,
+}
+
+/// The connection to NATS. It lives on one thread.
+pub struct Link {
+    settings: SpreadSettings,
+    name: String,
+    echo: bool,
+    writer: RefCell<ClientWriter>,
+    /// Wakes who writes.
+    waker: RefCell<Option<Waker>>,
+    subscriptions: RefCell<BTreeMap<u64, Subscription>>,
+    next_sid: Cell<u64>,
+    report: RefCell<LinkReport>,
+    /// The error that was logged last, and when.
+    told: RefCell<Option<(String, Instant)>>,
+    /// What the server refuses, as far as it was logged.
+    refusals: RefCell<Vec<String>>,
+    heard_at: Cell<Instant>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    subject: String,
+    group: Option<String>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+/// Why a connection has ended.
+enum Cut {
+    Io(io::Error),
+    Silent,
+    Full,
+    Refused(String),
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the connection is cut: {error}"),
+            Self::Silent => f.write_str("it says nothing any longer"),
+            Self::Full => f.write_str("it does not take what it is sent"),
+            Self::Refused(why) => write!(f, "it says `{why}`"),
+        }
+    }
+}
+
+impl Link {
+    /// A link that [`Link::run`] connects. `name` is what the server calls this client.
+    pub fn new(settings: SpreadSettings, name: String) -> Rc<Self> {
+        Rc::new(Self {
+            settings,
+            name,
+            echo: false,
+            writer: RefCell::default(),
+            waker: RefCell::default(),
+            subscriptions: RefCell::default(),
+            next_sid: Cell::new(1),
+            report: RefCell::default(),
+            told: RefCell::default(),
+            refusals: RefCell::default(),
+            heard_at: Cell::new(Instant::now()),
+        })
+    }
+
+    /// Returns what operators are told.
+    pub fn report(&self) -> LinkReport {
+        self.report.borrow().clone()
+    }
+
+    /// Returns true if there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.report.borrow().connected
+    }
+
+    /// Returns most bytes of a message.
+    pub fn max_payload(&self) -> usize {
+        self.report.borrow().max_payload
+    }
+
+    /// Subscribes, now and at each connection. Of the subscriptions of all clients with the same
+    /// `group`, one gets each message. Returns the number of the subscription.
+    pub fn subscribe(&self, subject: String, group: Option<&str>) -> u64 {
+        let sid = self.next_sid.get();
+        self.next_sid.set(sid + 1);
+        let group = group.map(str::to_owned);
+        if self.is_connected() {
+            self.write(|writer| writer.subscribe(sid, &subject, group.as_deref()));
+        }
+        self.subscriptions.borrow_mut().insert(sid, Subscription { subject, group });
+        sid
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, sid: u64) {
+        if self.subscriptions.borrow_mut().remove(&sid).is_some() && self.is_connected() {
+            self.write(|writer| writer.unsubscribe(sid));
+        }
+    }
+
+    /// Sends a message; `unheard` is where the server says that nobody has subscribed to its subject.
+    /// Returns false if there is no connection. That it was sent does not say that it arrives.
+    pub fn send(&self, subject: &str, unheard: Option<&str>, payload: &[u8]) -> bool {
+        let is_connected = self.is_connected();
+        if is_connected {
+            self.write(|writer| writer.publish(subject, unheard, payload));
+        }
+        is_connected
+    }
+
+    /// Waits until all that was sent is written. The server has it then, unless the connection is cut.
+    pub async fn flush(&self) {
+        let is_done = || self.writer.borrow().waiting() == 0 || !self.is_connected();
+        while !is_done() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn write(&self, write: impl FnOnce(&mut ClientWriter)) {
+        write(&mut self.writer.borrow_mut());
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Keeps a connection for ever.
+    pub async fn run(&self, user: &dyn LinkUser) {
+        let mut delay = RETRY_LEAST;
+        let mut next = fastrand::usize(..);
+        loop {
+            next = next.wrapping_add(1);
+            let server = &self.settings.servers[next % self.settings.servers.len()];
+            let shown = server.to_string();
+            match dial(&self.settings, server, &self.name, self.echo).await {
+                Ok(dialed) => {
+                    delay = RETRY_LEAST;
+                    let cut = self.converse(dialed, &shown, user).await;
+                    self.cut_off();
+                    user.cut();
+                    self.tell(&format!("{shown}: {cut}"), "connecting again");
+                }
+                Err(NotDialed { step, why }) => {
+                    let hint = match step {
+                        super::dial::DialStep::Tcp => "is `nats-server` running there?",
+                        _ => "`httpipe check` looks at each step of the way to NATS",
+                    };
+                    self.tell(&format!("{shown}: {why}"), hint);
+                }
+            }
+            // Not all at once, if many have lost the same server.
+            tokio::time::sleep(delay.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            delay = (delay * 2).min(RETRY_MOST);
+        }
+    }
+
+    /// Notes an error, and logs it unless it was just logged.
+    fn tell(&self, error: &str, hint: &str) {
+        self.report.borrow_mut().last_error = Some(error.to_owned());
+        let mut told = self.told.borrow_mut();
+        let now = Instant::now();
+        let is_new = told
+            .as_ref()
+            .is_none_or(|(last, at)| last != error || now.duration_since(*at) >= TELL_AGAIN);
+        if is_new {
+            tracing::error!(why = error, hint, "no connection to NATS");
+            *told = Some((error.to_owned(), now));
+        }
+    }
+
+    fn cut_off(&self) {
+        let mut report = self.report.borrow_mut();
+        report.connected = false;
+        report.since = Some(SystemTime::now());
+        *self.writer.borrow_mut() = ClientWriter::default();
+    }
+
+    /// Uses a connection until it is cut. Returns why it was.
+    async fn converse(&self, dialed: Dialed, server: &str, user: &dyn LinkUser) -> Cut {
+        let Dialed { wire, reader, info } = dialed;
+        {
+            let mut report = self.report.borrow_mut();
+            report.connected = true;
+            report.server = Some(server.to_owned());
+            report.since = Some(SystemTime::now());
+            report.max_payload = usize::try_from(info.max_payload).unwrap_or(usize::MAX);
+            let mut writer = self.writer.borrow_mut();
+            for (sid, Subscription { subject, group }) in self.subscriptions.borrow().iter() {
+                writer.subscribe(*sid, subject, group.as_deref());
+            }
+        }
+        *self.told.borrow_mut() = None;
+        self.heard_at.set(Instant::now());
+        let (version, name) = (&info.version, &info.server_name);
+        tracing::info!(server, name, version, "connected to NATS");
+        user.connected();
+        let (read, write) = tokio::io::split(wire);
+        tokio::select! {
+            cut = self.read(read, reader, user) => cut,
+            cut = self.keep_writing(write) => cut,
+            cut = self.keep_asking() => cut,
+        }
+    }
+
+    async fn read(
+        &self,
+        mut wire: impl AsyncRead + Unpin,
+        mut reader: ServerReader,
+        user: &dyn LinkUser,
+    ) -> Cut {
+        loop {
+            loop {
+                match reader.next_op() {
+                    Ok(Some(op)) => {
+                        if let Some(cut) = self.take(op, user) {
+                            return cut;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(not) => return Cut::Io(io::Error::new(io::ErrorKind::InvalidData, not)),
+                }
+            }
+            match wire.read_buf(reader.room()).await {
+                Ok(0) => return Cut::Io(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => self.heard_at.set(Instant::now()),
+                Err(error) => return Cut::Io(error),
+            }
+        }
+    }
+
+    fn take(&self, op: ServerOp, user: &dyn LinkUser) -> Option<Cut> {
+        match op {
+            ServerOp::Msg { sid, subject, payload } => {
+                if self.subscriptions.borrow().contains_key(&sid) {
+                    user.heard(sid, &subject, payload.as_ref());
+                }
+            }
+            ServerOp::Ping => self.write(ClientWriter::pong),
+            ServerOp::Info(info) => {
+                let max_payload = usize::try_from(info.max_payload).unwrap_or(usize::MAX);
+                self.report.borrow_mut().max_payload = max_payload;
+                if info.is_leaving {
+                    tracing::info!("the NATS server is about to stop");
+                }
+            }
+            // The connection stays, and what was refused is not subscribed to.
+            ServerOp::Refused(why) if why.starts_with("Permissions Violation") => {
+                self.report.borrow_mut().last_error = Some(why.clone());
+                let mut refusals = self.refusals.borrow_mut();
+                if !refusals.contains(&why) && refusals.len() < REFUSALS_MOST {
+                    let hint = "examples/nats.conf has the permissions that each node needs";
+                    tracing::error!(why, hint, "the NATS server refuses something");
+                    refusals.push(why);
+                }
+            }
+            ServerOp::Refused(why) => return Some(Cut::Refused(why)),
+            ServerOp::Pong | ServerOp::Fine => {}
+        }
+        None
+    }
+
+    async fn keep_writing(&self, mut wire: impl AsyncWrite + Unpin) -> Cut {
+        loop {
+            let out = poll_fn(|context| {
+                let mut writer = self.writer.borrow_mut();
+                if writer.waiting() > 0 {
+                    return Poll::Ready(writer.bytes().split());
+                }
+                match &mut *self.waker.borrow_mut() {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    empty => *empty = Some(context.waker().clone()),
+                }
+                Poll::Pending
+            });
+            let out = out.await;
+            let written = async {
+                wire.write_all(&out).await?;
+                wire.flush().await
+            };
+            if let Err(error) = written.await {
+                return Cut::Io(error);
+            }
+        }
+    }
+
+    /// Asks a server that says nothing whether it is there.
+    async fn keep_asking(&self) -> Cut {
+        loop {
+            tokio::time::sleep(PING_EVERY).await;
+            let silence = self.heard_at.get().elapsed();
+            if silence >= SILENCE_MOST {
+                return Cut::Silent;
+            }
+            if self.writer.borrow().waiting() > BACKLOG_MOST {
+                return Cut::Full;
+            }
+            if silence >= PING_EVERY {
+                self.write(ClientWriter::ping);
+            }
+        }
+    }
+}
