@@ -112,7 +112,7 @@ pub mod testing {
         pub use crate::spread::few::Few;
         pub use crate::spread::message;
         pub use crate::spread::nats;
-        pub use crate::spread::node::{NodeId, Seal};
+        pub use crate::spread::node::Seal;
         pub use crate::spread::subject::Subjects;
     }
     pub mod wire {

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::few::Few;
-use super::node::{NodeId, Seal};
-use crate::base::Failure;
+use super::node::{Seal, node_text};
+use crate::base::{Failure, NodeId, RunId};
 
 /// Most bytes of the line of a message.
 pub const LINE_MAX: usize = 64 << 10;
@@ -24,18 +24,6 @@ pub const POOLS_MAX: usize = 256;
 const HEADERS_MAX: usize = 128;
 /// Most facts of which the seal of a pool is made.
 const FACTS_MAX: usize = 32;
-
-/// One attempt to run a call: the call, which attempt it is, and a random number that a sender of
-/// forged answers does not know.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub struct RunId {
-    /// The number of the call at its owner.
-    pub call: u64,
-    /// Which attempt it is, counted from 0.
-    pub attempt: u32,
-    /// A random number.
-    pub key: u64,
-}
 
 /// A message without its body.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,13 +60,18 @@ pub enum HostMessage {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Demand {
     /// The owner.
+    #[serde(with = "node_text")]
     pub owner: NodeId,
+    /// How many.
+    #[serde(default)]
+    pub calls: u32,
 }
 
 /// The oldest call of an owner has waited long.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hungry {
     /// The owner.
+    #[serde(with = "node_text")]
     pub owner: NodeId,
     /// How long the call has waited, in milliseconds.
     pub age_ms: u64,
@@ -88,11 +81,8 @@ pub struct Hungry {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SeatClaim {
     /// The host.
+    #[serde(with = "node_text")]
     pub host: NodeId,
-    /// The name of the pool.
-    pub pool: String,
-    /// What the pool is.
-    pub seal: Seal,
     /// The number of the claim at the host.
     pub claim: u64,
     /// How many workers are free there.
@@ -103,6 +93,7 @@ pub struct SeatClaim {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Grant {
     /// The owner.
+    #[serde(with = "node_text")]
     pub owner: NodeId,
     /// The claim that is answered.
     pub claim: u64,
@@ -115,15 +106,16 @@ pub struct Grant {
     pub nonce: Option<String>,
     /// How many bytes the question has. If the body has fewer, parts follow.
     pub len: u64,
-    /// Whether the call may run twice.
+    /// The last ping that the owner has sent before.
     #[serde(default)]
-    pub idempotent: bool,
+    pub ping: u64,
 }
 
 /// An owner has no call for a claim.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Nothing {
     /// The owner.
+    #[serde(with = "node_text")]
     pub owner: NodeId,
     /// The claim.
     pub claim: u64,
@@ -133,6 +125,7 @@ pub struct Nothing {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRefused {
     /// The host.
+    #[serde(with = "node_text")]
     pub host: NodeId,
     /// The attempt.
     pub run: RunId,
@@ -142,6 +135,7 @@ pub struct GrantRefused {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HostAnswer {
     /// The host.
+    #[serde(with = "node_text")]
     pub host: NodeId,
     /// The attempt.
     pub run: RunId,
@@ -199,6 +193,7 @@ pub enum Out {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HostPart {
     /// Who sends it.
+    #[serde(with = "node_text")]
     pub from: NodeId,
     /// The attempt.
     pub run: RunId,
@@ -216,6 +211,7 @@ pub struct HostPart {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct More {
     /// Who receives the parts.
+    #[serde(with = "node_text")]
     pub from: NodeId,
     /// The attempt.
     pub run: RunId,
@@ -227,6 +223,7 @@ pub struct More {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Leave {
     /// Who no longer wants it.
+    #[serde(with = "node_text")]
     pub from: NodeId,
     /// The attempt.
     pub run: RunId,
@@ -236,10 +233,13 @@ pub struct Leave {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ping {
     /// The owner.
+    #[serde(with = "node_text")]
     pub owner: NodeId,
-    /// All calls that it has given to the host, and has no answer to.
+    /// Its number; each is greater than the one before.
+    pub ping: u64,
+    /// Calls that it has given to the host, and has no answer to.
     pub holds: Few<RunId, RUNS_MAX>,
-    /// Further calls are asked for in further pings, so an answer that is not named here is kept.
+    /// Those are not all, so an answer to another call is kept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub partial: bool,
 }
@@ -248,19 +248,23 @@ pub struct Ping {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pong {
     /// The host.
+    #[serde(with = "node_text")]
     pub host: NodeId,
+    /// The ping that is answered.
+    pub ping: u64,
     /// Calls of which it knows nothing.
     #[serde(default)]
     pub unknown: Few<RunId, RUNS_MAX>,
-    /// Calls that run.
+    /// It works on one call, and nothing else.
     #[serde(default)]
-    pub running: Few<RunId, RUNS_MAX>,
+    pub alone: bool,
 }
 
 /// A node says that it is there.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Beat {
     /// The node.
+    #[serde(with = "node_text")]
     pub node: NodeId,
     /// What its machine is called.
     #[serde(default)]
@@ -424,15 +428,9 @@ mod tests {
             busy: 1,
         };
         vec![
-            HostMessage::Demand(Demand { owner: node }),
+            HostMessage::Demand(Demand { owner: node, calls: 3 }),
             HostMessage::Hungry(Hungry { owner: node, age_ms: 120 }),
-            HostMessage::Claim(SeatClaim {
-                host: node,
-                pool: "fib".into(),
-                seal,
-                claim: 1,
-                seats: 2,
-            }),
+            HostMessage::Claim(SeatClaim { host: node, claim: 1, seats: 2 }),
             HostMessage::Grant(Grant {
                 owner: node,
                 claim: 1,
@@ -440,7 +438,7 @@ mod tests {
                 left_ms: 30_000,
                 nonce: Some("n".to_owned()),
                 len: 3,
-                idempotent: true,
+                ping: 5,
             }),
             HostMessage::Nothing(Nothing { owner: node, claim: 1 }),
             HostMessage::NotBegun(GrantRefused { host: node, run: RUN }),
@@ -456,8 +454,8 @@ mod tests {
             }),
             HostMessage::More(More { from: node, run: RUN, taken: 1 << 20 }),
             HostMessage::Leave(Leave { from: node, run: RUN }),
-            HostMessage::Ping(Ping { owner: node, holds: Few(vec![RUN]), partial: false }),
-            HostMessage::Pong(Pong { host: node, unknown: Few(vec![RUN]), running: Few(vec![]) }),
+            HostMessage::Ping(Ping { owner: node, ping: 9, holds: Few(vec![RUN]), partial: true }),
+            HostMessage::Pong(Pong { host: node, ping: 9, unknown: Few(vec![RUN]), alone: true }),
             HostMessage::Beat(Beat {
                 node,
                 machine: "m".to_owned(),
@@ -489,7 +487,10 @@ mod tests {
     fn a_later_version_may_add_members_and_kinds() {
         let id = NodeId(3);
         let more = format!("{{\"demand\":{{\"owner\":\"{id}\",\"later\":[{{}}]}}}}\n");
-        assert_eq!(decode(more).map(|it| it.0), Ok(HostMessage::Demand(Demand { owner: id })));
+        assert_eq!(
+            decode(more).map(|it| it.0),
+            Ok(HostMessage::Demand(Demand { owner: id, calls: 0 }))
+        );
         assert_eq!(decode("{\"later\":{}}\n"), Err(BadMessage::UnknownKind));
     }
 
@@ -530,11 +531,11 @@ mod tests {
         assert_eq!(decode(long), Err(BadMessage::Malformed));
         let run = "{\"call\":1,\"attempt\":1,\"key\":1}";
         let runs = vec![run; RUNS_MAX + 1].join(",");
-        let many = format!("{{\"ping\":{{\"owner\":\"{id}\",\"holds\":[{runs}]}}}}\n");
+        let many = format!("{{\"ping\":{{\"owner\":\"{id}\",\"ping\":1,\"holds\":[{runs}]}}}}\n");
         assert!(many.len() < LINE_MAX);
         assert_eq!(decode(many), Err(BadMessage::Malformed));
         let deep = format!(
-            "{{\"pong\":{{\"host\":\"{id}\",\"running\":{}{}}}}}\n",
+            "{{\"pong\":{{\"host\":\"{id}\",\"ping\":1,\"unknown\":{}{}}}}}\n",
             "[".repeat(5000),
             "]".repeat(5000)
         );

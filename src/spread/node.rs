@@ -1,17 +1,14 @@
-//! The names of nodes and of what their pools are.
+//! What a pool is, so that only pools that answer alike share calls; and how nodes are written.
 //!
 //! Pure. Both are parts of subjects, so both are written in hexadecimal, whatever they hold.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize, Serializer};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xxhash_rust::xxh3::xxh3_64;
 
-/// A server from its start to its end. It is drawn at random at the start, so no message to an
-/// earlier server can reach a later one.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct NodeId(pub u128);
+use crate::base::NodeId;
 
 /// What a pool is: two pools of one name and one seal answer questions alike.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -31,7 +28,7 @@ impl Seal {
             all.extend((text.len() as u64).to_le_bytes());
             all.extend(text.as_bytes());
         }
-        Self(xxh3_128_with_seed(&all, 0) as u64)
+        Self(xxh3_64(&all))
     }
 }
 
@@ -42,41 +39,49 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
     is_right.then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
-macro_rules! in_hexadecimal {
-    ($name:ident, $digits:literal, $of:ty) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!("{:0", $digits, "x}"), self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl $name {
-            /// Reads what is written in a message or in a subject.
-            pub fn parse(text: &str) -> Option<Self> {
-                Some(Self(<$of>::try_from(hex(text, $digits)?).ok()?))
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(from)?;
-                Self::parse(&text).ok_or_else(|| D::Error::custom("digits are wrong"))
-            }
-        }
-    };
+/// Reads a node as it is written in a subject.
+pub fn parse_node(text: &str) -> Option<NodeId> {
+    hex(text, 32).map(NodeId)
 }
 
-in_hexadecimal!(NodeId, 32, u128);
-in_hexadecimal!(Seal, 16, u64);
+/// A node in a message.
+pub mod node_text {
+    use super::{Cow, Deserialize, Deserializer, NodeId, Serializer, parse_node};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(node: &NodeId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(node)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<NodeId, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        parse_node(&text).ok_or_else(|| serde::de::Error::custom("digits are wrong"))
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Seal {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seal {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        let seal = hex(&text, 16).and_then(|seal| u64::try_from(seal).ok());
+        seal.map(Self).ok_or_else(|| serde::de::Error::custom("digits are wrong"))
+    }
+}

@@ -6,7 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::node::{NodeId, Seal};
+use super::node::{Seal, parse_node};
+use crate::base::NodeId;
 
 /// The version of the messages.
 const VERSION: u32 = 1;
@@ -61,7 +62,7 @@ impl Subjects {
     /// Returns the host in a subject of [`Subjects::unheard`].
     pub fn host_unheard(&self, subject: &str) -> Option<NodeId> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".unheard.")?;
-        NodeId::parse(rest.split_once('.')?.1)
+        parse_node(rest.split_once('.')?.1)
     }
 
     /// Where all nodes say that they are there.
