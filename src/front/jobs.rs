@@ -164,6 +164,7 @@ impl Front {
             pool: pool.name.as_str().into(),
             route: Arc::clone(&matched.route.label),
             owner: matched.sender.name().map(Arc::from),
+            has_share: self.has_share(matched.sender),
             idempotent,
             starts_most: retries.saturating_add(1),
             priority_minutes: rules.priority,
@@ -213,6 +214,12 @@ fn refused(refusal: JobRefusal) -> Failure {
         JobRefusal::KeyReused => return Failure::KeyReused,
         JobRefusal::Length(most) => format!("{most} jobs wait or run, as many as may"),
         JobRefusal::Bytes(most) => format!("questions and answers take all of {most} bytes"),
+        JobRefusal::OwnLength(most) => {
+            format!("{most} jobs of one caller wait or run, as many as may")
+        }
+        JobRefusal::OwnBytes(most) => {
+            format!("questions and answers of one caller take all of {most} bytes")
+        }
         JobRefusal::Disk => "the disk has no room for more jobs".to_owned(),
     };
     Failure::JobsFull { detail: detail.into(), retry_after }

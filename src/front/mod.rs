@@ -351,6 +351,12 @@ impl Front {
         gate.and_then(|(gate, visitor)| gate.memory(visitor)).unwrap_or(&self.memory)
     }
 
+    /// Returns true if a caller is one of several who have a share each.
+    fn has_share(&self, sender: RequestSender<'_>) -> bool {
+        let gate = self.gate.as_ref().zip(sender.visitor);
+        gate.is_some_and(|(gate, visitor)| gate.memory(visitor).is_some())
+    }
+
     /// Answers a request that no route takes.
     async fn unrouted(&self, head: &Parts) -> Said {
         let shown = self.docs.as_ref().and_then(|docs| Some((docs, docs.at(head.uri.path())?)));

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::job::{Job, JobId, WallTime};
-use super::order::{NextJob, NextJobs, Rank};
-use super::store::JobCounts;
+use super::order::{NextJob, Rank};
+use super::tally::JobCounts;
+use super::turns::PoolTurns;
 use crate::observe::metrics::JobMetrics;
 
 /// What all threads know of the jobs.
@@ -25,7 +26,7 @@ pub struct JobBoard {
 
 #[derive(Debug, Default)]
 struct Posted {
-    next: HashMap<Arc<str>, NextJobs>,
+    next: HashMap<Arc<str>, PoolTurns>,
     watched: HashMap<JobId, watch::Sender<Option<Job>>>,
     counts: JobCounts,
     /// The server is about to end: no job changes from now on.
@@ -99,10 +100,14 @@ impl JobBoard {
 
     /// Adds a job that begins to wait.
     pub(super) fn queue(&self, job: &Job) {
-        let next =
-            NextJob { turn: Rank { due: job.due, seq: job.seq }, id: job.id, created: job.created };
+        let next = NextJob {
+            turn: Rank { due: job.due, seq: job.seq },
+            id: job.id,
+            created: job.created,
+            owner: job.owner.clone().unwrap_or_default(),
+        };
         let mut posted = self.lock();
-        posted.next.entry(Arc::clone(&job.pool)).or_insert_with(NextJobs::unknown).add(next);
+        posted.next.entry(Arc::clone(&job.pool)).or_default().add(next);
         drop(posted);
         self.came.notify_one();
     }
@@ -110,25 +115,32 @@ impl JobBoard {
     /// Takes out a job that waits no longer.
     pub(super) fn unqueue(&self, job: &Job) {
         if let Some(next) = self.lock().next.get_mut(&job.pool) {
-            next.remove(Rank { due: job.due, seq: job.seq });
+            let owner = job.owner.as_deref().unwrap_or_default();
+            next.remove(owner, Rank { due: job.due, seq: job.seq });
         }
     }
 
-    /// Returns the pools with too few known jobs, and what to ask for.
-    pub(super) fn wanting(&self) -> Vec<(Arc<str>, Rank, u32)> {
+    /// Notes that the file has jobs of this owner that wait.
+    pub(super) fn expect(&self, pool: Arc<str>, owner: Arc<str>) {
+        self.lock().next.entry(pool).or_default().expect(owner);
+    }
+
+    /// Returns the pools and owners with too few known jobs, and what to ask for.
+    pub(super) fn wanting(&self) -> Vec<(Arc<str>, Arc<str>, Rank, u32)> {
         let posted = self.lock();
-        let wants = |(pool, next): (&Arc<str>, &NextJobs)| {
-            let (from, most) = next.wants()?;
-            Some((Arc::clone(pool), from, most))
-        };
-        posted.next.iter().filter_map(wants).collect()
+        let mut wanting = Vec::new();
+        for (pool, next) in &posted.next {
+            let wants = next.wants();
+            wanting.extend(wants.map(|(owner, from, most)| (Arc::clone(pool), owner, from, most)));
+        }
+        wanting
     }
 
     /// Adds what was asked for.
-    pub(super) fn extend(&self, pool: &str, jobs: Vec<NextJob>, most: u32) {
+    pub(super) fn extend(&self, pool: &str, owner: &str, jobs: Vec<NextJob>, most: u32) {
         let is_news = !jobs.is_empty();
         if let Some(next) = self.lock().next.get_mut(pool) {
-            next.extend(jobs, most);
+            next.extend(owner, jobs, most);
         }
         if is_news {
             self.came.notify_one();
@@ -140,11 +152,6 @@ impl JobBoard {
         let mut posted = self.lock();
         if posted.counts != *counts {
             posted.counts.clone_from(counts);
-        }
-        for pool in counts.keys() {
-            if !posted.next.contains_key(pool) {
-                posted.next.insert(Arc::clone(pool), NextJobs::unknown());
-            }
         }
     }
 
@@ -186,9 +193,9 @@ impl JobBoard {
         self.lock().counts.values().map(|counts| counts[queued]).sum()
     }
 
-    /// Returns when the job was accepted that goes next in a pool.
+    /// Returns when the job of a pool was accepted that has waited longest.
     pub fn oldest(&self, pool: &str) -> Option<WallTime> {
-        self.lock().next.get(pool)?.first().map(|job| job.created)
+        self.lock().next.get(pool)?.oldest()
     }
 
     /// Takes the job that goes next in a pool. It must be claimed, or put back.

@@ -91,6 +91,7 @@ pub(super) fn new_job(text: &str) -> NewJob {
         pool: "a".into(),
         route: "POST /".into(),
         owner: None,
+        has_share: false,
         idempotent: true,
         starts_most: 2,
         priority_minutes: 0,

@@ -131,6 +131,8 @@ pub struct NewJob {
     pub route: Arc<str>,
     /// The name of the key that asked; `None`: there was none.
     pub owner: Option<Arc<str>>,
+    /// Its owner is one of several, and may have a quarter of what may be kept.
+    pub has_share: bool,
     /// It may run twice.
     pub idempotent: bool,
     /// How many times it may be started at most.

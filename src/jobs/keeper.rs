@@ -93,6 +93,10 @@ impl Keeper {
             let path = keeper.lock.path.clone();
             NotOpened::Failed { path, error }
         })?;
+        keeper.expect_waiting().map_err(|error| {
+            let path = keeper.lock.path.clone();
+            NotOpened::Failed { path, error }
+        })?;
         keeper.post();
         Ok((keeper, recovered))
     }
@@ -100,6 +104,15 @@ impl Keeper {
     fn recover(&mut self) -> rusqlite::Result<(usize, usize)> {
         let now = self.clock.now();
         self.store.as_mut().map_or(Ok((0, 0)), |store| store.recover(now))
+    }
+
+    /// Tells the board whose jobs wait.
+    fn expect_waiting(&self) -> rusqlite::Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        for (pool, owner) in store.owners_waiting()? {
+            self.board.expect(pool, owner);
+        }
+        Ok(())
     }
 
     /// Serves until the last desk is dropped.
@@ -173,7 +186,7 @@ impl Keeper {
     /// Does a group of operations in one transaction.
     fn commit(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
         let Some(store) = &self.store else { return Ok(Vec::new()) };
-        let counts = store.counts.clone();
+        let tally = store.tally.clone();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
         let writes = group.iter().any(|asked| asked.work.writes());
         let done = if writes { self.begin_again() } else { Ok(()) };
@@ -193,7 +206,7 @@ impl Keeper {
             Ok(done)
         });
         if done.is_err() {
-            store.counts = counts;
+            store.tally = tally;
             if !store.connection().is_autocommit() {
                 // Where this fails, the file is opened again.
                 store.connection().execute_batch("ROLLBACK").ok();
@@ -382,7 +395,7 @@ impl Keeper {
         }
         let now = self.clock.now();
         let Some(store) = &mut self.store else { return };
-        let counts = store.counts.clone();
+        let tally = store.tally.clone();
         let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
         let over = transaction.and_then(|()| {
             // Before those are failed that seem to wait.
@@ -403,7 +416,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                store.counts = counts;
+                store.tally = tally;
                 store.connection().execute_batch("ROLLBACK").ok();
                 self.fail(&[], &error);
             }
@@ -428,10 +441,10 @@ impl Keeper {
     /// Posts how many jobs there are and which go next.
     fn post(&self) {
         let Some(store) = &self.store else { return };
-        self.board.post(&store.counts);
-        for (pool, from, most) in self.board.wanting() {
-            match store.waiting(&pool, from, most) {
-                Ok(jobs) => self.board.extend(&pool, jobs, most),
+        self.board.post(&store.tally.pools);
+        for (pool, owner, from, most) in self.board.wanting() {
+            match store.waiting((&pool, &owner), from, most) {
+                Ok(jobs) => self.board.extend(&pool, &owner, jobs, most),
                 Err(error) => tracing::error!(%error, "the next jobs cannot be read"),
             }
         }

@@ -13,6 +13,8 @@ mod order;
 mod request;
 mod schema;
 mod store;
+mod tally;
+mod turns;
 mod upkeep;
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
-//! The jobs of one pool that go next, in their order, of however many there are in the file.
+//! The jobs of one owner in a pool that go next, in their order, of however many there are in the
+//! file.
 //!
-//! Pure. A few hundred are known here; what comes behind them is asked for when they run low.
+//! Pure. A few are known here; what comes behind them is asked for when they run low.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::job::{JobId, WallTime};
-
-/// How many jobs of a pool are known.
-pub const KNOWN_MOST: u32 = 256;
-/// With fewer than these, more are asked for.
-const KNOWN_FEW: u32 = 64;
 
 /// Where a job stands among those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +18,7 @@ pub struct Rank {
 }
 
 /// A job that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextJob {
     /// Where it stands.
     pub turn: Rank,
@@ -29,9 +26,11 @@ pub struct NextJob {
     pub id: JobId,
     /// When it was accepted.
     pub created: WallTime,
+    /// Who asked; empty: somebody without a key.
+    pub owner: Arc<str>,
 }
 
-/// The jobs of one pool that go next.
+/// The jobs of one owner in a pool that go next.
 #[derive(Debug)]
 pub struct NextJobs {
     known: BTreeMap<Rank, NextJob>,
@@ -46,22 +45,33 @@ impl NextJobs {
         Self { known: BTreeMap::new(), horizon: Some(first) }
     }
 
-    /// Adds a job that begins to wait.
-    pub fn add(&mut self, job: NextJob) {
+    /// There are none, neither here nor in the file.
+    pub fn none() -> Self {
+        Self { known: BTreeMap::new(), horizon: None }
+    }
+
+    /// Adds a job that begins to wait. At most `room` are known after that.
+    pub fn add(&mut self, job: NextJob, room: u32) {
         if self.horizon.is_some_and(|horizon| job.turn > horizon) {
             // It is found when it is asked for.
             return;
         }
         self.known.insert(job.turn, job);
-        if self.count() > KNOWN_MOST {
+        while self.count() > room as usize {
             self.known.pop_last();
             let last = self.known.last_key_value().map(|(turn, _)| *turn);
             self.horizon = last;
         }
     }
 
-    fn count(&self) -> u32 {
-        self.known.len() as u32
+    /// Returns how many are known.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Returns true if no job waits, neither here nor in the file.
+    pub fn is_over(&self) -> bool {
+        self.known.is_empty() && self.horizon.is_none()
     }
 
     /// Adds the jobs behind the horizon, as the file has them; `most` were asked for.
@@ -74,10 +84,12 @@ impl NextJobs {
         self.known.extend(jobs.into_iter().map(|job| (job.turn, job)));
     }
 
-    /// Returns from where on and how many jobs should be asked for; `None`: enough are known.
-    pub fn wants(&self) -> Option<(Rank, u32)> {
-        let horizon = self.horizon.filter(|_| self.count() < KNOWN_FEW)?;
-        Some((horizon, KNOWN_MOST - self.count()))
+    /// Returns from where on and how many jobs should be asked for, if `room` may be known; `None`:
+    /// enough are known.
+    pub fn wants(&self, room: u32) -> Option<(Rank, u32)> {
+        let known = self.count() as u32;
+        let horizon = self.horizon.filter(|_| known < room / 4)?;
+        Some((horizon, room - known))
     }
 
     /// The job that goes next.
@@ -100,9 +112,11 @@ impl NextJobs {
 mod tests {
     use super::*;
 
+    const ROOM: u32 = 256;
+
     fn job(due: i64, seq: i64) -> NextJob {
         let turn = Rank { due: WallTime(due), seq };
-        NextJob { turn, id: JobId([0; 16]), created: WallTime(due) }
+        NextJob { turn, id: JobId([0; 16]), created: WallTime(due), owner: "".into() }
     }
 
     /// Jobs come, go and are given back in any order; each is taken once, and always one that no
@@ -117,12 +131,12 @@ mod tests {
             for _ in 0..random.usize(..900) {
                 seq += 1;
                 let job = job(random.i64(..50), seq);
-                waiting.insert(job.turn, job);
+                waiting.insert(job.turn, job.clone());
             }
             let (mut taken, mut count) = (Vec::new(), 0);
             for _ in 0..3000 {
-                if let Some((from, most)) = next.wants() {
-                    let behind = waiting.range(from..).map(|(_, job)| *job);
+                if let Some((from, most)) = next.wants(ROOM) {
+                    let behind = waiting.range(from..).map(|(_, job)| job.clone());
                     let behind = behind.filter(|job| job.turn > from).take(most as usize);
                     next.extend(behind.collect(), most);
                 }
@@ -130,8 +144,8 @@ mod tests {
                     0..3 => {
                         seq += 1;
                         let job = job(random.i64(..60), seq);
-                        waiting.insert(job.turn, job);
-                        next.add(job);
+                        waiting.insert(job.turn, job.clone());
+                        next.add(job, ROOM);
                     }
                     3 => {
                         let turn = random.choice(waiting.keys().copied().collect::<Vec<_>>());
@@ -142,8 +156,8 @@ mod tests {
                     }
                     4 if !taken.is_empty() => {
                         let back: NextJob = taken.swap_remove(random.usize(..taken.len()));
-                        waiting.insert(back.turn, back);
-                        next.add(back);
+                        waiting.insert(back.turn, back.clone());
+                        next.add(back, ROOM);
                     }
                     _ => {
                         let first = waiting.pop_first().map(|(_, job)| job);
@@ -152,7 +166,7 @@ mod tests {
                         count += 1;
                     }
                 }
-                assert!(next.count() <= KNOWN_MOST);
+                assert!(next.count() <= ROOM as usize);
             }
             assert!(count > 500);
         }

@@ -19,7 +19,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const HEADER: usize = 100;
 
 /// What brings a file from each version to the next. A step that was released is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE job(
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id BLOB NOT NULL UNIQUE,
@@ -49,7 +50,15 @@ const STEPS: [&str; 1] = ["
     CREATE INDEX job_running ON job(seq) WHERE state = 1;
     CREATE INDEX job_expires ON job(expires);
     CREATE UNIQUE INDEX job_key ON job(route, coalesce(owner, ''), key) WHERE key IS NOT NULL;
-"];
+",
+    "
+    ALTER TABLE job ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE job SET bytes = coalesce((SELECT length(text) FROM question WHERE job = seq), 0)
+        + coalesce((SELECT length(body) FROM answer WHERE job = seq), 0);
+    DROP INDEX job_waiting;
+    CREATE INDEX job_turns ON job(pool, coalesce(owner, ''), due, seq) WHERE state = 0;
+",
+];
 
 /// Why the file of the jobs cannot be used. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -354,8 +363,33 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).expect("SQL");
         drop(connection);
         let before = std::fs::read(scratch.file()).expect("it is there");
-        assert!(said(&scratch.file()).contains("knows version 1 of its tables, not 99"));
+        assert!(said(&scratch.file()).contains("knows version 2 of its tables, not 99"));
         assert_eq!(std::fs::read(scratch.file()).expect("it is there"), before);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_brought_up_to_date() {
+        let scratch = Scratch::new();
+        let old = Connection::open(scratch.file()).expect("it can be made");
+        old.execute_batch(STEPS[0]).expect("SQL");
+        old.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;
+            INSERT INTO job(id, pool, route, state, idempotent, attempts, starts_most, due, created,
+                expires, wait, keep, request_id)
+                VALUES (x'00', 'a', 'POST /', 0, 1, 0, 1, 0, 0, 0, 0, 0, 'r');
+            INSERT INTO question VALUES (1, x'0102', NULL); INSERT INTO answer VALUES (1, x'03')"
+        ))
+        .expect("SQL");
+        drop(old);
+        let lock = FileLock::take(&scratch.file()).expect("it is ours");
+        let new = open(&lock).expect("it can be opened");
+        let bytes = new.query_row("SELECT bytes FROM job", [], |row| row.get::<_, i64>(0));
+        assert_eq!(bytes, Ok(3));
+        let plan = "EXPLAIN QUERY PLAN SELECT seq FROM job \
+                    WHERE state = 0 AND pool = 'a' AND coalesce(owner, '') = 'b' \
+                    AND (due, seq) > (1, 1) ORDER BY due, seq LIMIT 5";
+        let plan: String = new.query_row(plan, [], |row| row.get(3)).expect("SQL");
+        assert!(plan.contains("USING INDEX job_turns (pool=? AND <expr>=?"), "{plan}");
     }
 
     #[test]

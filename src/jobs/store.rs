@@ -1,6 +1,5 @@
 //! What is done to the tables. The caller begins and ends the transactions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::job::{
     AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime,
 };
 use super::order::{NextJob, Rank};
+use super::tally::Tally;
 use crate::base::{Failure, Question};
 
 /// The columns of a [`Job`], in the order in which [`job_of`] reads them.
@@ -23,9 +23,6 @@ macro_rules! columns {
     };
 }
 pub(super) use columns;
-
-/// How many jobs of each pool are in each state.
-pub type JobCounts = BTreeMap<Arc<str>, [u64; JobState::ALL.len()]>;
 
 /// What became of a new job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +40,10 @@ pub enum JobRefusal {
     Length(u64),
     /// Questions and answers take all the bytes they may.
     Bytes(u64),
+    /// As many jobs of one owner as may wait or run do.
+    OwnLength(u64),
+    /// Questions and answers of one owner take all the bytes they may.
+    OwnBytes(u64),
     /// The disk has too little room left.
     Disk,
     /// The caller has asked something else under the same key.
@@ -91,19 +92,26 @@ pub struct StoreLimits {
     pub bytes: u64,
 }
 
+impl StoreLimits {
+    /// Returns the share of one owner among several: a quarter, as of the memory.
+    fn share(self) -> Self {
+        Self { length: (self.length / 4).max(1), bytes: self.bytes / 4 }
+    }
+}
+
 /// The tables.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
     /// How many jobs there are, as of the last statement.
-    pub counts: JobCounts,
+    pub tally: Tally,
 }
 
 impl Store {
     /// The tables of a database that is open.
     pub fn new(connection: Connection) -> rusqlite::Result<Self> {
-        let mut store = Self { connection, counts: JobCounts::new() };
-        store.counts = store.counted()?;
+        let mut store = Self { connection, tally: Tally::default() };
+        store.tally = store.counted()?;
         Ok(store)
     }
 
@@ -119,43 +127,34 @@ impl Store {
         Ok(WallTime(found.unwrap_or(0)))
     }
 
-    pub(super) fn counted(&self) -> rusqlite::Result<JobCounts> {
-        let mut counts = JobCounts::new();
-        let sql = "SELECT pool, state, count(*) FROM job GROUP BY pool, state";
+    /// Counts what is in the file.
+    pub(super) fn counted(&self) -> rusqlite::Result<Tally> {
+        let mut tally = Tally::default();
+        let sql = "SELECT pool, coalesce(owner, ''), state, count(*), sum(bytes) FROM job \
+                   GROUP BY 1, 2, 3";
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (pool, state, count): (Arc<str>, i64, i64) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            if let Some(state) = JobState::of(state) {
-                counts.entry(pool).or_default()[state as usize] = count as u64;
+            let (jobs, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
+            if let Some(state) = JobState::of(row.get(2)?) {
+                tally.add(row.get(0)?, row.get(1)?, state, jobs as u64, bytes as u64);
             }
         }
-        Ok(counts)
+        Ok(tally)
     }
 
-    pub(super) fn move_count(
-        &mut self,
-        pool: &Arc<str>,
-        from: Option<JobState>,
-        to: Option<JobState>,
-    ) {
-        let counts = self.counts.entry(Arc::clone(pool)).or_default();
-        if let Some(from) = from {
-            let count = &mut counts[from as usize];
-            *count = count.saturating_sub(1);
-        }
-        if let Some(to) = to {
-            counts[to as usize] += 1;
-        }
+    /// Returns the pools and owners with jobs that wait.
+    pub fn owners_waiting(&self) -> rusqlite::Result<Vec<(Arc<str>, Arc<str>)>> {
+        let sql = "SELECT DISTINCT pool, coalesce(owner, '') FROM job WHERE state = 0";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
     }
 
-    /// Returns how many jobs have not ended.
-    pub fn open_count(&self) -> u64 {
-        let open = |counts: &[u64; 5]| {
-            counts[JobState::Queued as usize] + counts[JobState::Running as usize]
-        };
-        self.counts.values().map(open).sum()
+    /// Counts a job in the state that it has now.
+    pub(super) fn moved(&mut self, job: &Job, from: JobState) {
+        let owner = job.owner.as_deref().unwrap_or_default();
+        self.tally.change(&job.pool, owner, from, job.state);
     }
 
     /// Returns how many bytes of the file are in use.
@@ -195,17 +194,15 @@ impl Store {
         if let Some(known) = self.known(new)? {
             return Ok(known);
         }
-        if self.open_count() >= limits.length {
-            return Ok(Err(JobRefusal::Length(limits.length)));
-        }
-        if self.bytes()? + new.text.len() as u64 > limits.bytes {
-            return Ok(Err(JobRefusal::Bytes(limits.bytes)));
+        if let Some(refusal) = self.refusal(new, limits)? {
+            return Ok(Err(refusal));
         }
         let due = WallTime(now.0 - i64::from(new.priority_minutes) * 60_000);
         let sql = concat!(
             "INSERT INTO job(id, pool, route, owner, state, idempotent, attempts, starts_most, due, \
-             created, expires, wait, keep, key, hash, request_id) \
-             VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING ",
+             created, expires, wait, keep, key, hash, request_id, bytes) \
+             VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+             RETURNING ",
             columns!()
         );
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -224,14 +221,34 @@ impl Store {
             new.repeat.as_ref().map(|repeat| &*repeat.text),
             new.repeat.as_ref().map(|repeat| repeat.hash),
             new.request_id,
+            new.text.len() as i64,
         ];
         let job = statement.query_row(values, job_of)?;
         drop(statement);
         let sql = "INSERT INTO question(job, text, nonce) VALUES (?1, ?2, ?3)";
         let values = params![job.seq, &*new.text, new.nonce.as_deref()];
         self.connection.prepare_cached(sql)?.execute(values)?;
-        self.move_count(&new.pool, None, Some(JobState::Queued));
+        let (pool, owner) = (Arc::clone(&job.pool), job.owner.clone().unwrap_or_default());
+        self.tally.add(pool, owner, JobState::Queued, 1, new.text.len() as u64);
         Ok(Ok(Acceptance::New(job)))
+    }
+
+    /// Returns why there is no room for a job.
+    fn refusal(&self, new: &NewJob, limits: StoreLimits) -> rusqlite::Result<Option<JobRefusal>> {
+        let length = new.text.len() as u64;
+        if self.tally.open() >= limits.length {
+            return Ok(Some(JobRefusal::Length(limits.length)));
+        }
+        if self.bytes()? + length > limits.bytes {
+            return Ok(Some(JobRefusal::Bytes(limits.bytes)));
+        }
+        let (own, share) =
+            (self.tally.of(new.owner.as_deref().unwrap_or_default()), limits.share());
+        Ok(match new.has_share {
+            true if own.open >= share.length => Some(JobRefusal::OwnLength(share.length)),
+            true if own.bytes + length > share.bytes => Some(JobRefusal::OwnBytes(share.bytes)),
+            _ => None,
+        })
     }
 
     /// Returns the job that a caller made by the same key before.
@@ -251,17 +268,23 @@ impl Store {
         statement.query_row(params![new.route, owner, &*repeat.text], read).optional()
     }
 
-    /// Returns the jobs of a pool that wait behind this place, in their order.
-    pub fn waiting(&self, pool: &str, from: Rank, most: u32) -> rusqlite::Result<Vec<NextJob>> {
+    /// Returns the jobs of a pool and an owner that wait behind this place, in their order.
+    pub fn waiting(
+        &self,
+        (pool, owner): (&str, &Arc<str>),
+        from: Rank,
+        most: u32,
+    ) -> rusqlite::Result<Vec<NextJob>> {
         let sql = "SELECT due, seq, id, created FROM job \
-                   WHERE state = 0 AND pool = ?1 AND (due, seq) > (?2, ?3) \
-                   ORDER BY due, seq LIMIT ?4";
+                   WHERE state = 0 AND pool = ?1 AND coalesce(owner, '') = ?2 \
+                   AND (due, seq) > (?3, ?4) ORDER BY due, seq LIMIT ?5";
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let turn = Rank { due: WallTime(row.get(0)?), seq: row.get(1)? };
-            Ok(NextJob { turn, id: JobId(row.get(2)?), created: WallTime(row.get(3)?) })
+            let (id, created) = (JobId(row.get(2)?), WallTime(row.get(3)?));
+            Ok(NextJob { turn, id, created, owner: Arc::clone(owner) })
         };
-        let rows = statement.query_map(params![pool, from.due.0, from.seq, most], read)?;
+        let rows = statement.query_map(params![pool, owner, from.due.0, from.seq, most], read)?;
         rows.collect()
     }
 
@@ -286,7 +309,7 @@ impl Store {
         let read =
             |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?));
         let (text, nonce) = self.connection.prepare_cached(sql)?.query_row([seq], read)?;
-        self.move_count(&job.pool, Some(JobState::Queued), Some(JobState::Running));
+        self.moved(&job, JobState::Queued);
         let claimed = ClaimedJob {
             seq,
             route: Arc::clone(&job.route),
@@ -309,6 +332,9 @@ impl Store {
         if let JobEnd::Answer { body, .. } = end {
             let sql = "INSERT OR REPLACE INTO answer(job, body) VALUES (?1, ?2)";
             self.connection.prepare_cached(sql)?.execute(params![seq, &**body])?;
+            let sql = "UPDATE job SET bytes = bytes + ?2 WHERE seq = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![seq, body.len() as i64])?;
+            self.tally.grow(job.owner.as_deref().unwrap_or_default(), body.len() as u64);
         }
         Ok(Some(job))
     }
@@ -328,7 +354,7 @@ impl Store {
         );
         let values = params![before.seq, state as i64, now.0, problem, form];
         let job = self.connection.prepare_cached(sql)?.query_row(values, job_of)?;
-        self.move_count(&before.pool, Some(before.state), Some(state));
+        self.moved(&job, before.state);
         Ok(job)
     }
 
@@ -347,7 +373,7 @@ impl Store {
         let values = params![seq, i64::from(forgets_start), now.0];
         let job = self.connection.prepare_cached(sql)?.query_row(values, job_of).optional()?;
         if let Some(job) = &job {
-            self.move_count(&job.pool, Some(JobState::Running), Some(JobState::Queued));
+            self.moved(job, JobState::Running);
         }
         Ok(job)
     }
@@ -368,14 +394,15 @@ impl Store {
     }
 
     pub(super) fn delete(&mut self, job: &Job) -> rusqlite::Result<()> {
-        for sql in [
-            "DELETE FROM question WHERE job = ?1",
-            "DELETE FROM answer WHERE job = ?1",
-            "DELETE FROM job WHERE seq = ?1",
-        ] {
+        for sql in ["DELETE FROM question WHERE job = ?1", "DELETE FROM answer WHERE job = ?1"] {
             self.connection.prepare_cached(sql)?.execute([job.seq])?;
         }
-        self.move_count(&job.pool, Some(job.state), None);
+        let sql = "DELETE FROM job WHERE seq = ?1 RETURNING bytes";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let bytes: Option<i64> = statement.query_row([job.seq], |row| row.get(0)).optional()?;
+        drop(statement);
+        let owner = job.owner.as_deref().unwrap_or_default();
+        self.tally.remove(&job.pool, owner, job.state, bytes.unwrap_or(0) as u64);
         Ok(())
     }
 

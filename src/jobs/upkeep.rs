@@ -50,7 +50,7 @@ impl Store {
         );
         let values = params![before.seq, now.0];
         let job = self.connection().prepare_cached(sql)?.query_row(values, job_of)?;
-        self.move_count(&job.pool, Some(before.state), Some(JobState::Queued));
+        self.moved(&job, before.state);
         Ok(Some((job, true)))
     }
 
@@ -90,7 +90,7 @@ impl Store {
         let sql = "UPDATE job SET state = 3, ended = ?1, expires = ?1 + keep, problem = ?2 \
                    WHERE state = 1";
         let failed = self.connection().execute(sql, params![now.0, written(&lost)])?;
-        self.counts = self.counted()?;
+        self.tally = self.counted()?;
         Ok((queued, failed))
     }
 
@@ -106,7 +106,7 @@ impl Store {
                 "UPDATE job SET state = 0, attempts = attempts - 1 WHERE seq = ?1 AND state = 1";
             self.connection().execute(sql, [seq])?;
         }
-        self.counts = self.counted()?;
+        self.tally = self.counted()?;
         Ok(())
     }
 
@@ -119,7 +119,8 @@ impl Store {
         let pool: Option<Arc<str>> = statement.query_row(values, |row| row.get(0)).optional()?;
         drop(statement);
         if let Some(pool) = pool {
-            self.move_count(&pool, Some(JobState::Queued), Some(JobState::Running));
+            // Its owner is not needed: it was open before, and is.
+            self.tally.change(&pool, "", JobState::Queued, JobState::Running);
         }
         Ok(())
     }

@@ -213,6 +213,42 @@ fn nobody_sees_the_job_of_another_key() {
     assert_eq!(state(&server.client().request("GET", &path, &[&ann, wait], "")), "succeeded");
 }
 
+/// Where there are keys, none has more than a quarter of `length`, nor a second turn before others.
+#[test]
+fn one_key_neither_fills_the_jobs_nor_goes_before_others() {
+    let server = with_keys("workers = 2\nstop_grace = \"50ms\"", &["ann", "bob"])
+        .worker("python3 -u notes.py")
+        .file("notes.py", NOTES)
+        .top("jobs = { length = 16 }")
+        .route("match = \"POST /once\"\njobs = true")
+        .start();
+    server.wait_for_count("httpipe_workers{pool=\"main\",state=\"ready\"}", 2.0);
+    let (ann, bob) = (bearer(&server, "ann"), bearer(&server, "bob"));
+    let ask = |key: &str, body: &str| server.client().request("POST", "/once", &[ASYNC, key], body);
+    let first = ask(&ann, "sleep 60 first");
+    assert_eq!(first.status, 202, "{first:?}");
+    let path = first.header("location").to_owned();
+    server.wait_until("it runs", |server| {
+        state(&server.client().request("GET", &path, &[&ann], "")) == "running"
+    });
+    for body in ["ann 1", "ann 2", "ann 3"] {
+        assert_eq!(ask(&ann, body).status, 202);
+    }
+    let refused = ask(&ann, "ann 4");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "jobs_full"));
+    assert!(refused.detail().contains("4 jobs of one caller"), "{refused:?}");
+    let asked = ask(&bob, "bob 1");
+    assert_eq!(asked.status, 202, "{asked:?}");
+    server.client().request("DELETE", &path, &[&ann], "");
+    let last = "Prefer: wait=10";
+    let ended = server.client().request("GET", asked.header("location"), &[&bob, last], "");
+    assert_eq!(state(&ended), "succeeded");
+    server.wait_until("all are done", |server| server.read("runs.log").lines().count() == 5);
+    let log = server.read("runs.log");
+    let place = |line: &str| log.lines().position(|it| it == line).expect("it ran");
+    assert!(place("bob 1") < place("ann 2"), "{log}");
+}
+
 #[test]
 fn what_runs_when_the_server_stops_runs_again_only_if_it_may() {
     let file = kept_file("drain");

@@ -18,11 +18,13 @@ struct ModelJob {
     attempts: u32,
     due: WallTime,
     expires: WallTime,
+    owner: Option<Arc<str>>,
     idempotent: bool,
     starts_most: u32,
     has_answer: bool,
 }
 
+const OWNERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const WAIT: Duration = Duration::from_secs(40);
 const KEEP: Duration = Duration::from_mins(1);
 
@@ -79,41 +81,55 @@ impl World {
             id: JobId(self.random.u128(..).to_be_bytes()),
             idempotent: self.random.bool(),
             starts_most: self.random.u32(1..4),
+            owner: self.random.choice(OWNERS).expect("there are some").map(Arc::from),
+            has_share: self.random.bool(),
             priority_minutes: self.random.i32(-2..3),
             wait: WAIT,
             keep: KEEP,
             ..new_job("x")
         };
         new.text = new.id.to_string().into();
-        let open = self.model.values().filter(|it| !it.state.has_ended()).count() as u64;
+        let open = self.model.values().filter(|it| !it.state.has_ended());
+        let (own, open): (Vec<_>, Vec<_>) =
+            (open.clone().filter(|it| it.owner == new.owner).collect(), open.collect());
+        let expected = if open.len() as u64 >= LIMITS.length {
+            Some(JobRefusal::Length(LIMITS.length))
+        } else {
+            let is_over = new.has_share && own.len() as u64 >= LIMITS.length / 4;
+            is_over.then_some(JobRefusal::OwnLength(LIMITS.length / 4))
+        };
         match self.store.accept(&new, LIMITS, self.now).expect("SQL") {
             Ok(Acceptance::New(job)) => {
-                assert!(open < LIMITS.length);
+                assert_eq!(expected, None);
                 let known = ModelJob {
                     seq: job.seq,
                     state: JobState::Queued,
                     attempts: 0,
                     due: WallTime(self.now.0 - i64::from(new.priority_minutes) * 60_000),
                     expires: self.now.after(WAIT),
+                    owner: new.owner,
                     idempotent: new.idempotent,
                     starts_most: new.starts_most,
                     has_answer: false,
                 };
                 self.model.insert(new.id, known);
             }
-            other => assert_eq!((other, open), (Err(JobRefusal::Length(40)), LIMITS.length)),
+            Err(refusal) => assert_eq!(Some(refusal), expected),
+            Ok(other) => panic!("{other:?}"),
         }
     }
 
     fn claim_next(&mut self) {
         let first = Rank { due: WallTime(i64::MIN), seq: i64::MIN };
-        let next = self.store.waiting("a", first, 1).expect("SQL").pop();
-        let waiting = self.model.iter_mut().filter(|(_, it)| it.state == JobState::Queued);
+        let owner = self.random.choice(OWNERS).expect("there are some");
+        let named = owner.unwrap_or_default().into();
+        let next = self.store.waiting(("a", &named), first, 1).expect("SQL").pop();
+        let waiting = self.model.iter_mut();
+        let waiting =
+            waiting.filter(|(_, it)| it.state == JobState::Queued && it.owner.as_deref() == owner);
         let expected = waiting.min_by_key(|(_, it)| (it.due, it.seq));
-        let (Some(next), Some((id, known))) = (next, expected) else {
-            assert_eq!(next, None);
-            return;
-        };
+        let Some((id, known)) = expected else { return assert_eq!(next, None) };
+        let next = next.expect("one waits");
         let (_, claimed) = self.store.claim(next.turn.seq, self.now).expect("SQL").expect("waits");
         assert_eq!((claimed.seq, claimed.idempotent), (known.seq, known.idempotent));
         assert_eq!(claimed.question.text, id.to_string());
@@ -197,6 +213,7 @@ impl World {
                 attempts: job.attempts,
                 due: job.due,
                 expires: job.expires,
+                owner: job.owner,
                 // These are seen by what comes of them.
                 idempotent: model.is_some_and(|it| it.idempotent),
                 starts_most: model.map_or(0, |it| it.starts_most),
@@ -209,8 +226,13 @@ impl World {
         for known in self.model.values() {
             counts[known.state as usize] += 1;
         }
-        let posted = self.store.counts.get("a").copied().unwrap_or_default();
+        let posted = self.store.tally.pools.get("a").copied().unwrap_or_default();
         assert_eq!(posted, counts, "seed {seed}");
+        assert_eq!(
+            self.store.tally.owners,
+            self.store.counted().expect("SQL").owners,
+            "seed {seed}"
+        );
     }
 }
 
@@ -222,14 +244,14 @@ fn the_tables_say_what_the_model_says() {
         for _ in 0..25 {
             let connection = world.store.connection();
             connection.execute_batch("BEGIN IMMEDIATE").expect("SQL");
-            let (model, counts) = (world.model.clone(), world.store.counts.clone());
+            let (model, tally) = (world.model.clone(), world.store.tally.clone());
             for _ in 0..world.random.usize(1..12) {
                 world.step();
             }
             // A group that fails has never been.
             if world.random.u8(..6) == 0 {
                 world.store.connection().execute_batch("ROLLBACK").expect("SQL");
-                (world.model, world.store.counts) = (model, counts);
+                (world.model, world.store.tally) = (model, tally);
             } else {
                 world.store.connection().execute_batch("COMMIT").expect("SQL");
             }
