@@ -44,8 +44,10 @@ pub enum JobObstacle {
     None,
     /// There is no job of this name.
     Unknown,
-    /// It is not in a state for that, or the request is wrong; in words.
+    /// It is not in a state for that; in words.
     Wrong(String),
+    /// The request is wrong; in words.
+    BadQuery(String),
     /// The file cannot be read or written; in words.
     Failed(String),
 }
@@ -111,6 +113,7 @@ fn told(done: Result<Value, JobObstacle>) -> PageResponse {
         Err(JobObstacle::Unknown) => {
             problem(StatusCode::NOT_FOUND, "there is no job of this name; `/jobs` lists them")
         }
+        Err(JobObstacle::BadQuery(detail)) => problem(StatusCode::BAD_REQUEST, &detail),
         Err(JobObstacle::Wrong(detail)) => problem(StatusCode::CONFLICT, &detail),
         Err(JobObstacle::Failed(detail)) => problem(StatusCode::SERVICE_UNAVAILABLE, &detail),
     }

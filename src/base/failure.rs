@@ -141,6 +141,13 @@ pub enum Failure {
         /// What the program was seen to do, if it was looked at.
         conduct: Option<Conduct>,
     },
+    /// The time of a whole batch, which its caller chose, is over.
+    BatchTimeout {
+        /// The time that has passed.
+        after: Duration,
+    },
+    /// The server ended while a job ran, and does not begin it again.
+    ServerEnded,
     /// No more jobs are accepted now.
     JobsFull {
         /// Which limit was reached, with its value.
@@ -196,14 +203,14 @@ impl Failure {
             Self::Cancelled => Code::Cancelled,
             Self::Poisonous => Code::Poisonous,
             Self::Internal => Code::Internal,
-            Self::WorkerLost { .. } => Code::WorkerLost,
+            Self::WorkerLost { .. } | Self::ServerEnded => Code::WorkerLost,
             Self::BadAnswer { .. } => Code::BadAnswer,
             Self::QueueFull { .. } => Code::QueueFull,
             Self::QueueTimeout { .. } => Code::QueueTimeout,
             Self::NoWorker { .. } => Code::NoWorker,
             Self::Busy => Code::Busy,
             Self::Draining => Code::Draining,
-            Self::Timeout { .. } => Code::Timeout,
+            Self::Timeout { .. } | Self::BatchTimeout { .. } => Code::Timeout,
             Self::JobsFull { .. } => Code::JobsFull,
             Self::StoreFailed => Code::StoreFailed,
             Self::NoJob => Code::NoJob,

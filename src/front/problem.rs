@@ -181,6 +181,14 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::WorkerLost { exit } => {
             format!("the program ended before it answered: {exit}").into()
         }
+        Failure::ServerEnded => "the server ended while the job ran, and does not begin it again; \
+                                 how far the program came is not known"
+            .into(),
+        Failure::BatchTimeout { after } => format!(
+            "the `X-Timeout` of the batch passed after {}; items without a line have no outcome",
+            shown(*after)
+        )
+        .into(),
         Failure::QueueTimeout { waited, .. } => {
             format!("no worker was free within {}", shown(*waited)).into()
         }

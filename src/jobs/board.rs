@@ -167,6 +167,13 @@ impl JobBoard {
         }
     }
 
+    /// Counts a job that cannot be read.
+    pub(super) fn unreadable(&self) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.unreadable();
+        }
+    }
+
     /// Notes whether the file can be written.
     pub(super) fn set_failing(&self, failing: bool) {
         let was_failing = self.failing.swap(failing, Ordering::AcqRel);

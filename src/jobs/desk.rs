@@ -15,7 +15,7 @@ use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
 use super::keeper::{Keeper, KeeperSettings};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{FileLock, NotOpened};
-use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob};
+use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, WaitingJobs};
 
 /// Most operations that wait for the thread; the next one waits where it was asked for.
 const WAITING_MAX: usize = 1024;
@@ -189,6 +189,14 @@ impl JobDesk {
     pub async fn list(&self, filter: JobFilter) -> Result<Vec<Job>, StoreFailed> {
         match self.ask(StoreWork::List(filter)).await? {
             StoreDone::Listed(jobs) => Ok(jobs),
+            _ => Err(StoreFailed),
+        }
+    }
+
+    /// Returns how many jobs of each pool and route wait.
+    pub async fn waiting(&self) -> Result<Vec<WaitingJobs>, StoreFailed> {
+        match self.ask(StoreWork::Waiting).await? {
+            StoreDone::Waits(waiting) => Ok(waiting),
             _ => Err(StoreFailed),
         }
     }

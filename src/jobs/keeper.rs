@@ -17,6 +17,7 @@ use super::job::{Job, JobId};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{self, FileLock, NotOpened};
 use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store, StoreLimits};
+use super::upkeep::Expired;
 
 /// Most operations in one transaction.
 const GROUP_MOST: usize = 1024;
@@ -70,13 +71,9 @@ impl Keeper {
         board: Arc<JobBoard>,
     ) -> Result<(Self, (usize, usize)), NotOpened> {
         let connection = schema::open(&lock)?;
-        let path = || lock.path.clone();
-        let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt) => NotOpened::Damaged { path: path(), error },
-            _ => NotOpened::Failed { path: path(), error },
-        };
-        let store = Store::new(connection).map_err(damaged)?;
-        let clock = SteadyClock::new(store.latest().map_err(damaged)?);
+        let store = Store::new(connection).map_err(|error| lock.unusable(error))?;
+        let latest = store.latest().map_err(|error| lock.unusable(error))?;
+        let clock = SteadyClock::new(latest);
         let (refused, unclaimed) = (Vec::new(), Vec::new());
         let mut keeper = Self {
             store: Some(store),
@@ -89,14 +86,9 @@ impl Keeper {
             free: None,
             lock,
         };
-        let recovered = keeper.recover().map_err(|error| {
-            let path = keeper.lock.path.clone();
-            NotOpened::Failed { path, error }
-        })?;
-        keeper.expect_waiting().map_err(|error| {
-            let path = keeper.lock.path.clone();
-            NotOpened::Failed { path, error }
-        })?;
+        let recovered = keeper.recover();
+        let recovered = recovered.and_then(|both| keeper.expect_waiting().map(|()| both));
+        let recovered = recovered.map_err(|error| keeper.lock.unusable(error))?;
         keeper.post();
         Ok((keeper, recovered))
     }
@@ -170,17 +162,49 @@ impl Keeper {
         }
         match self.commit(&mut group) {
             Ok(done) => self.answer(group, done),
-            // One that brings too much must not fail the others.
-            Err(error) if group.len() > 1 && is_full(&error) => {
+            // One that brings too much or cannot be read must not fail the others.
+            Err(error) if group.len() > 1 && (is_full(&error) || is_of_row(&error)) => {
                 for asked in group {
                     self.turn(vec![asked]);
                 }
+            }
+            Err(error) if is_of_row(&error) => self.pass_over(group, &error),
+            Err(error) => {
+                self.fail(&group, &error);
+                refuse(group);
+            }
+        }
+    }
+
+    /// Fails the job of an operation that could not be done because its row cannot be read.
+    fn pass_over(&mut self, group: Vec<StoreRequest>, error: &rusqlite::Error) {
+        let done = group.first().and_then(|asked| match asked.work {
+            StoreWork::Claim(seq) => Some((seq, StoreDone::Claimed(None))),
+            StoreWork::End(seq, _) => Some((seq, StoreDone::Ended(None))),
+            StoreWork::GiveBack(seq, _) => Some((seq, StoreDone::GivenBack(None))),
+            _ => None,
+        });
+        let Some((seq, done)) = done else {
+            tracing::error!(%error, "a job cannot be read");
+            return refuse(group);
+        };
+        let now = self.clock.now();
+        let Some(store) = &mut self.store else { return refuse(group) };
+        match store.set_aside(seq, now) {
+            Ok(()) => {
+                self.count_unreadable(seq, error);
+                self.answer(group, vec![done]);
             }
             Err(error) => {
                 self.fail(&group, &error);
                 refuse(group);
             }
         }
+    }
+
+    fn count_unreadable(&self, seq: i64, error: &rusqlite::Error) {
+        tracing::error!(seq, %error, "a job cannot be read: it fails, and the others go on");
+        self.board.unreadable();
     }
 
     /// Does a group of operations in one transaction.
@@ -273,6 +297,7 @@ impl Keeper {
                 StoreDone::Kept(store.result(*id, JobViewer::Caller(caller.as_deref()))?)
             }
             StoreWork::List(filter) => StoreDone::Listed(store.list(filter)?),
+            StoreWork::Waiting => StoreDone::Waits(store.waiting_by_route()?),
             StoreWork::Retry(id) => StoreDone::Retried(store.retry(*id, now)?),
             // It is done alone.
             StoreWork::Backup(_) | StoreWork::Close => {
@@ -405,13 +430,17 @@ impl Keeper {
             Ok(over)
         });
         match over {
-            Ok((failed, _)) => {
+            Ok(Expired { failed, unreadable, .. }) => {
                 self.begun.clear();
                 for job in failed {
                     self.board.unqueue(&job);
                     self.board.tell(job.id, Some(&job));
                 }
-                if let Err(error) = store.shrink() {
+                let shrunk = store.shrink();
+                for (seq, error) in unreadable {
+                    self.count_unreadable(seq, &error);
+                }
+                if let Err(error) = shrunk {
                     self.fail(&[], &error);
                 }
             }
@@ -489,6 +518,19 @@ fn refuse(group: Vec<StoreRequest>) {
     }
 }
 
+/// Returns true if an error is about one row, not about the file.
+fn is_of_row(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::QueryReturnedNoRows => true,
+        // A page with a part of one job may be damaged and the others good.
+        _ => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
+    }
+}
+
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
@@ -524,6 +566,48 @@ mod tests {
             Some(StoreDone::Seen(Some(job))) => job,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Each of these is damaged in another way, and stands before one that is good.
+    #[test]
+    fn a_job_that_cannot_be_read_fails_alone() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let metrics = crate::observe::metrics::Metrics::new().jobs();
+        keeper.board.measure(Arc::clone(&metrics));
+        let damages = [
+            "DELETE FROM question WHERE job = ?1",
+            "UPDATE job SET id = x'00' WHERE seq = ?1",
+            "UPDATE job SET request_id = CAST(x'ff' AS TEXT) WHERE seq = ?1",
+            "UPDATE job SET attempts = -7 WHERE seq = ?1",
+        ];
+        let good = accepted(&mut keeper, new_job("good"));
+        for damage in damages {
+            let job = accepted(&mut keeper, new_job("bad"));
+            let store = keeper.store.as_ref().expect("open");
+            store.connection().execute(damage, [job.seq]).expect("SQL");
+        }
+        let last = accepted(&mut keeper, NewJob { wait: Duration::ZERO, ..new_job("last") });
+        let (tells, mut tolds): (Vec<_>, Vec<_>) =
+            (good.seq..last.seq).map(|_| tokio::sync::oneshot::channel()).unzip();
+        let claims = (good.seq..last.seq).zip(tells);
+        let claims = claims
+            .map(|(seq, tell)| StoreRequest { work: StoreWork::Claim(seq), tell: Some(tell) });
+        keeper.turn(claims.collect());
+        let claimed = tolds.iter_mut().map(|told| told.try_recv().expect("told"));
+        let claimed: Vec<_> =
+            claimed.map(|done| matches!(done, Ok(StoreDone::Claimed(Some(_))))).collect();
+        assert_eq!(claimed, [true, false, false, false, false]);
+        assert_eq!(metrics.unreadable_count(), 4);
+        keeper.look_for_ended();
+        assert_eq!(seen(&mut keeper, last.id).state, JobState::Failed);
+        let filter = super::super::store::JobFilter { limit: 9, ..Default::default() };
+        let listed = done(&mut keeper, StoreWork::List(filter));
+        assert!(matches!(&listed, Some(StoreDone::Listed(jobs)) if jobs.len() == 3), "{listed:?}");
+        assert!(!keeper.board.is_failing());
+        drop(keeper);
+        let lock = FileLock::take(&scratch.file()).expect("it is free");
+        Keeper::open(lock, settings(), Arc::default()).expect("it can be opened all the same");
     }
 
     /// What may run twice begins before that is on the disk.

@@ -27,7 +27,7 @@ pub use keeper::KeeperSettings;
 pub use order::NextJob;
 pub use request::StoreFailed;
 pub use schema::NotOpened;
-pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits};
+pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs};
 
 #[cfg(test)]
 mod fixture;

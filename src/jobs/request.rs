@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
-use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob};
+use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, WaitingJobs};
 
 /// The file cannot be read or written now. The log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(super) enum StoreWork {
     Weigh(JobId, Option<Arc<str>>),
     Result(JobId, Option<Arc<str>>),
     List(JobFilter),
+    Waiting,
     Retry(JobId),
     Backup(PathBuf),
     Close,
@@ -34,7 +35,9 @@ impl StoreWork {
     /// Returns true if it may change the file.
     pub(super) fn writes(&self) -> bool {
         match self {
-            Self::Look(..) | Self::Weigh(..) | Self::Result(..) | Self::List(_) => false,
+            Self::Look(..) | Self::Weigh(..) | Self::Result(..) | Self::List(_) | Self::Waiting => {
+                false
+            }
             Self::Accept(_)
             | Self::Claim(_)
             | Self::End(..)
@@ -68,6 +71,7 @@ pub(super) enum StoreDone {
     Weighed(Option<(Job, usize)>),
     Kept(Option<KeptJob>),
     Listed(Vec<Job>),
+    Waits(Vec<WaitingJobs>),
     Retried(Option<(Job, bool)>),
     Copied(Result<(), io::Error>),
 }

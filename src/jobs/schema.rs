@@ -192,6 +192,20 @@ impl FileLock {
     }
 }
 
+impl FileLock {
+    /// Says of an error of SQLite why the file cannot be used.
+    pub(super) fn unusable(&self, error: rusqlite::Error) -> NotOpened {
+        let path = self.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => NotOpened::Busy(path),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                NotOpened::Damaged { path, error }
+            }
+            _ => NotOpened::Failed { path, error },
+        }
+    }
+}
+
 fn read_start(file: &File, into: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < into.len() {
@@ -230,16 +244,7 @@ fn look_at(header: &[u8], path: &Path) -> Result<(), NotOpened> {
 /// Opens the database in a file that was taken, and brings its tables up to date.
 pub fn open(lock: &FileLock) -> Result<Connection, NotOpened> {
     let path = &lock.path;
-    prepared(path).map_err(|error| {
-        let path = path.clone();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => NotOpened::Busy(path),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                NotOpened::Damaged { path, error }
-            }
-            _ => NotOpened::Failed { path, error },
-        }
-    })
+    prepared(path).map_err(|error| lock.unusable(error))
 }
 
 fn prepared(path: &Path) -> rusqlite::Result<Connection> {

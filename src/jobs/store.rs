@@ -83,6 +83,17 @@ pub struct KeptJob {
     pub answer: Option<(AnswerForm, Bytes)>,
 }
 
+/// How many jobs of one pool and route wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingJobs {
+    /// The name of the pool.
+    pub pool: Arc<str>,
+    /// The match text of the route.
+    pub route: Arc<str>,
+    /// How many.
+    pub jobs: u64,
+}
+
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
@@ -137,7 +148,7 @@ impl Store {
         while let Some(row) = rows.next()? {
             let (jobs, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
             if let Some(state) = JobState::of(row.get(2)?) {
-                tally.add(row.get(0)?, row.get(1)?, state, jobs as u64, bytes as u64);
+                tally.add(words(row, 0)?, words(row, 1)?, state, jobs as u64, bytes as u64);
             }
         }
         Ok(tally)
@@ -147,7 +158,7 @@ impl Store {
     pub fn owners_waiting(&self) -> rusqlite::Result<Vec<(Arc<str>, Arc<str>)>> {
         let sql = "SELECT DISTINCT pool, coalesce(owner, '') FROM job WHERE state = 0";
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map([], |row| Ok((words(row, 0)?, words(row, 1)?)))?;
         rows.collect()
     }
 
@@ -221,7 +232,7 @@ impl Store {
             new.repeat.as_ref().map(|repeat| &*repeat.text),
             new.repeat.as_ref().map(|repeat| repeat.hash),
             new.request_id,
-            new.text.len() as i64,
+            length(&new.text),
         ];
         let job = statement.query_row(values, job_of)?;
         drop(statement);
@@ -281,7 +292,8 @@ impl Store {
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let turn = Rank { due: WallTime(row.get(0)?), seq: row.get(1)? };
-            let (id, created) = (JobId(row.get(2)?), WallTime(row.get(3)?));
+            // One whose name cannot be read is found out when it is begun.
+            let (id, created) = (JobId(row.get(2).unwrap_or_default()), WallTime(row.get(3)?));
             Ok(NextJob { turn, id, created, owner: Arc::clone(owner) })
         };
         let rows = statement.query_map(params![pool, owner, from.due.0, from.seq, most], read)?;
@@ -333,7 +345,7 @@ impl Store {
             let sql = "INSERT OR REPLACE INTO answer(job, body) VALUES (?1, ?2)";
             self.connection.prepare_cached(sql)?.execute(params![seq, &**body])?;
             let sql = "UPDATE job SET bytes = bytes + ?2 WHERE seq = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![seq, body.len() as i64])?;
+            self.connection.prepare_cached(sql)?.execute(params![seq, length(body)])?;
             self.tally.grow(job.owner.as_deref().unwrap_or_default(), body.len() as u64);
         }
         Ok(Some(job))
@@ -394,16 +406,21 @@ impl Store {
     }
 
     pub(super) fn delete(&mut self, job: &Job) -> rusqlite::Result<()> {
+        let bytes = self.delete_row(job.seq)?;
+        let owner = job.owner.as_deref().unwrap_or_default();
+        self.tally.remove(&job.pool, owner, job.state, bytes);
+        Ok(())
+    }
+
+    /// Removes a row with all that belongs to it. Returns how many bytes it had.
+    pub(super) fn delete_row(&self, seq: i64) -> rusqlite::Result<u64> {
         for sql in ["DELETE FROM question WHERE job = ?1", "DELETE FROM answer WHERE job = ?1"] {
-            self.connection.prepare_cached(sql)?.execute([job.seq])?;
+            self.connection.prepare_cached(sql)?.execute([seq])?;
         }
         let sql = "DELETE FROM job WHERE seq = ?1 RETURNING bytes";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let bytes: Option<i64> = statement.query_row([job.seq], |row| row.get(0)).optional()?;
-        drop(statement);
-        let owner = job.owner.as_deref().unwrap_or_default();
-        self.tally.remove(&job.pool, owner, job.state, bytes.unwrap_or(0) as u64);
-        Ok(())
+        let bytes: Option<i64> = statement.query_row([seq], |row| row.get(0)).optional()?;
+        Ok(bytes.unwrap_or(0) as u64)
     }
 
     /// Returns a job, if this viewer may see it.
@@ -460,6 +477,16 @@ impl JobViewer<'_> {
             (Self::Caller(name), Some(owner)) => name == Some(owner),
         }
     }
+}
+
+/// Reads a text of which not every byte may be good.
+pub(super) fn words(row: &Row<'_>, index: usize) -> rusqlite::Result<Arc<str>> {
+    let bytes = row.get_ref(index)?.as_bytes().unwrap_or_default();
+    Ok(String::from_utf8_lossy(bytes).into())
+}
+
+fn length(bytes: &Bytes) -> i64 {
+    bytes.len().try_into().unwrap_or(i64::MAX)
 }
 
 fn millis(time: Duration) -> i64 {

@@ -85,7 +85,7 @@ fn what_ran_when_the_server_ended_runs_again_only_if_it_may() {
     with_desk(&scratch, settings(), async |desk| {
         let once = desk.look(ids[0], None).await.expect("read").expect("there");
         assert_eq!((once.state, once.attempts), (JobState::Failed, 1));
-        assert!(matches!(once.failure, Some(Failure::WorkerLost { .. })), "{once:?}");
+        assert_eq!(once.failure, Some(Failure::ServerEnded), "{once:?}");
         let twice = desk.look(ids[1], None).await.expect("read").expect("there");
         assert_eq!((twice.state, twice.attempts), (JobState::Queued, 1));
         begun(desk).await;

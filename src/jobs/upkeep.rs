@@ -5,16 +5,33 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::job::{Job, JobEnd, JobId, JobState, WallTime};
-use super::store::{JobFilter, JobViewer, Store, columns, job_of, written};
+use super::store::{JobFilter, JobViewer, Store, WaitingJobs, columns, job_of, words, written};
 use crate::base::Failure;
 
 /// How long callers are told to wait if their job found no worker.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How many pages that are free are given back to the disk at once.
 const GIVEN_BACK: u64 = 256;
+
+/// What became of jobs whose time was over.
+#[derive(Debug, Default)]
+pub struct Expired {
+    /// They waited too long.
+    pub failed: Vec<Job>,
+    /// How many were kept long enough.
+    pub removed: usize,
+    /// They could not be read, and are removed.
+    pub unreadable: Vec<(i64, rusqlite::Error)>,
+}
+
+/// Reads a row, or returns its `seq` and why it cannot be read.
+fn job_or_seq(row: &Row<'_>) -> rusqlite::Result<Result<Job, (i64, rusqlite::Error)>> {
+    let seq = row.get(0)?;
+    Ok(job_of(row).map_err(|error| (seq, error)))
+}
 
 impl Store {
     /// Returns the jobs that an operator wants to see.
@@ -33,7 +50,38 @@ impl Store {
             filter.after.map(|id| id.0),
             filter.limit
         ];
-        statement.query_map(values, job_of)?.collect()
+        let rows = statement.query_map(values, job_or_seq)?;
+        let mut jobs = Vec::new();
+        for row in rows {
+            match row? {
+                Ok(job) => jobs.push(job),
+                Err((seq, error)) => {
+                    tracing::warn!(seq, %error, "a job cannot be read, and is not in the list");
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Returns how many jobs of each pool and route wait.
+    pub fn waiting_by_route(&self) -> rusqlite::Result<Vec<WaitingJobs>> {
+        let sql = "SELECT pool, route, count(*) FROM job WHERE state = 0 GROUP BY pool, route";
+        let mut statement = self.connection().prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            let jobs: i64 = row.get(2)?;
+            Ok(WaitingJobs { pool: words(row, 0)?, route: words(row, 1)?, jobs: jobs as u64 })
+        })?;
+        rows.collect()
+    }
+
+    /// Fails a job that cannot be read, whatever of it can.
+    pub fn set_aside(&mut self, seq: i64, now: WallTime) -> rusqlite::Result<()> {
+        let sql = "UPDATE job SET state = 3, ended = ?2, expires = ?2 + keep, problem = ?3 \
+                   WHERE seq = ?1 AND state NOT IN (2, 3, 4)";
+        let values = params![seq, now.0, written(&Failure::Internal)];
+        self.connection().execute(sql, values)?;
+        self.tally = self.counted()?;
+        Ok(())
     }
 
     /// Lets a job that failed or was canceled wait again, as if it were new. Returns it as it then
@@ -55,29 +103,40 @@ impl Store {
     }
 
     /// Fails jobs that have waited too long, and removes those that were kept long enough; at most
-    /// this many. Returns those that failed, and how many were removed.
-    pub fn expire(&mut self, now: WallTime, most: u32) -> rusqlite::Result<(Vec<Job>, usize)> {
+    /// this many. Those that cannot be read are removed in either case.
+    pub fn expire(&mut self, now: WallTime, most: u32) -> rusqlite::Result<Expired> {
         let sql = concat!(
             "SELECT ",
             columns!(),
             " FROM job WHERE expires <= ?1 AND state <> 1 ORDER BY expires LIMIT ?2"
         );
         let mut statement = self.connection().prepare_cached(sql)?;
-        let rows = statement.query_map(params![now.0, most], job_of)?;
-        let over: Vec<Job> = rows.collect::<rusqlite::Result<_>>()?;
+        let rows = statement.query_map(params![now.0, most], job_or_seq)?;
+        let over: Vec<Result<Job, (i64, rusqlite::Error)>> = rows.collect::<Result<_, _>>()?;
         drop(statement);
-        let (mut failed, mut removed) = (Vec::new(), 0);
+        let mut expired = Expired::default();
         for job in over {
+            let job = match job {
+                Ok(job) => job,
+                Err((seq, error)) => {
+                    self.delete_row(seq)?;
+                    expired.unreadable.push((seq, error));
+                    continue;
+                }
+            };
             if job.state.has_ended() {
                 self.delete(&job)?;
-                removed += 1;
+                expired.removed += 1;
                 continue;
             }
             let waited = now.since(job.created);
             let end = JobEnd::Failure(Failure::QueueTimeout { waited, retry_after: AGAIN });
-            failed.extend(self.end(job.seq, &end, now)?);
+            expired.failed.extend(self.end(job.seq, &end, now)?);
         }
-        Ok((failed, removed))
+        if !expired.unreadable.is_empty() {
+            self.tally = self.counted()?;
+        }
+        Ok(expired)
     }
 
     /// Decides what becomes of the jobs that ran when the server ended. Those that may run twice wait
@@ -86,10 +145,10 @@ impl Store {
         let sql = "UPDATE job SET state = 0, expires = ?1 + wait \
                    WHERE state = 1 AND idempotent AND attempts < starts_most";
         let queued = self.connection().execute(sql, [now.0])?;
-        let lost = Failure::WorkerLost { exit: "the server ended".into() };
         let sql = "UPDATE job SET state = 3, ended = ?1, expires = ?1 + keep, problem = ?2 \
                    WHERE state = 1";
-        let failed = self.connection().execute(sql, params![now.0, written(&lost)])?;
+        let failed =
+            self.connection().execute(sql, params![now.0, written(&Failure::ServerEnded)])?;
         self.tally = self.counted()?;
         Ok((queued, failed))
     }

@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::Pool;
@@ -71,7 +72,6 @@ pub(super) struct Feeder {
     source: RefCell<Option<Rc<dyn BackgroundSource>>>,
     /// Places that were offered and not used yet.
     offered: RefCell<Vec<PlaceId>>,
-    places: Cell<u64>,
     /// No more work begins.
     is_closed: Cell<bool>,
     /// What the books were told last.
@@ -142,8 +142,10 @@ impl Feeder {
     }
 
     fn new_place(&self) -> PlaceId {
-        self.places.set(self.places.get() + 1);
-        let place = PlaceId(self.places.get());
+        // No other pool has a place of this name: after a reload, a job may use the place of the pool
+        // that was.
+        static PLACES: AtomicU64 = AtomicU64::new(0);
+        let place = PlaceId(PLACES.fetch_add(1, Ordering::Relaxed));
         self.offered.borrow_mut().push(place);
         place
     }
@@ -303,4 +305,17 @@ fn end(WaitingWork { entry, .. }: WaitingWork, failure: Failure) {
         terms.ticket.at.set(Whereabouts::Nowhere);
     }
     entry.refuse(failure);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_of_one_pool_is_none_of_another() {
+        let (old, new) = (Feeder::default(), Feeder::default());
+        let (of_old, of_new) = (old.new_place(), new.new_place());
+        assert!(!new.give_up(of_old), "it was offered by the other pool");
+        assert!(new.give_up(of_new) && old.give_up(of_old));
+    }
 }

@@ -150,6 +150,7 @@ impl Server {
         for pool in self.current().pools() {
             runner.feed(pool, &self.current().config);
         }
+        runner.miss(&self.current().config);
         self.jobs.get_or_init(|| runner);
     }
 
@@ -310,6 +311,7 @@ impl Server {
             for pool in &new.pools {
                 jobs.feed(pool, &new.config);
             }
+            jobs.miss(&new.config);
         }
         for pool in &old.pools {
             if !new.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
@@ -326,6 +328,9 @@ impl Server {
 pub(super) trait JobRunner: Debug {
     /// Lets a pool have the jobs that wait for it, if any can.
     fn feed(&self, pool: &Rc<Pool>, config: &Config);
+
+    /// Says which jobs wait for what this configuration does not have.
+    fn miss(&self, config: &Arc<Config>);
 
     /// Ends what waits for jobs, and begins no more of them.
     fn drain(&self);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use super::app::{Generation, JobRunner, Server};
+use super::job_desk;
 use crate::base::{Call, Class, Failure, Question, RouteId, Tenant};
 use crate::call::{Answer, Calls as _, Keep, Request};
 use crate::config::route::ContentType;
@@ -217,6 +218,19 @@ impl JobRunner for JobFeed {
         let Some(feed) = self.me.upgrade() else { return };
         let source = JobSource { feed, pool: Rc::downgrade(pool), name, since: Cell::new(None) };
         pool.feed_from(Some(Rc::new(source)));
+    }
+
+    fn miss(&self, config: &Arc<Config>) {
+        let (Some(feed), Some(server), config) =
+            (self.me.upgrade(), self.server.upgrade(), Arc::clone(config))
+        else {
+            return;
+        };
+        server.tasks().spawn_local(async move {
+            if let Ok(waiting) = feed.desk.waiting().await {
+                job_desk::tell_of_missing(&waiting, &config);
+            }
+        });
     }
 
     fn drain(&self) {

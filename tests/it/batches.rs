@@ -243,6 +243,18 @@ fn a_body_without_progress_ends_the_batch() {
 }
 
 #[test]
+fn the_time_of_a_batch_is_over_by_its_own_words() {
+    let server = plan("workers = 2").start();
+    let mut batch = server.client().connect();
+    let fields = ["Content-Type: application/jsonl", "X-Timeout: 300ms"];
+    batch.ask("POST", "/", &fields, "sleep 60000 a\n");
+    let lines = outcomes(&batch.answer().body);
+    assert_eq!(shorts(&lines), ["timeout"]);
+    let detail = lines[0]["problem"]["detail"].as_str().expect("a text");
+    assert!(detail.starts_with("the `X-Timeout` of the batch passed after"), "{detail}");
+}
+
+#[test]
 fn a_batch_that_waits_for_its_caller_hears_that_the_server_stops() {
     let mut server = plan("workers = 2").start();
     let mut batch = begin(&server, "/");

@@ -216,12 +216,13 @@ fn nobody_sees_the_job_of_another_key() {
 /// Where there are keys, none has more than a quarter of `length`, nor a second turn before others.
 #[test]
 fn one_key_neither_fills_the_jobs_nor_goes_before_others() {
-    let server = with_keys("workers = 2\nstop_grace = \"50ms\"", &["ann", "bob"])
-        .worker("python3 -u notes.py")
-        .file("notes.py", NOTES)
-        .top("jobs = { length = 16 }")
-        .route("match = \"POST /once\"\njobs = true")
-        .start();
+    let server =
+        with_keys("workers = 2\nstop_grace = \"50ms\"\nabandoned = \"100ms\"", &["ann", "bob"])
+            .worker("python3 -u notes.py")
+            .file("notes.py", NOTES)
+            .top("jobs = { length = 16 }")
+            .route("match = \"POST /once\"\njobs = true")
+            .start();
     server.wait_for_count("httpipe_workers{pool=\"main\",state=\"ready\"}", 2.0);
     let (ann, bob) = (bearer(&server, "ann"), bearer(&server, "bob"));
     let ask = |key: &str, body: &str| server.client().request("POST", "/once", &[ASYNC, key], body);
@@ -275,7 +276,48 @@ fn what_runs_when_the_server_stops_runs_again_only_if_it_may() {
     let server = noting(&in_file(&file)).start();
     let lost = server.client().get(&once);
     assert_eq!(state(&lost), "failed");
-    assert_eq!(lost.json()["problem"]["code"], "worker_lost");
+    let problem = lost.json()["problem"].clone();
+    assert_eq!(problem["code"], "worker_lost");
+    let detail = problem["detail"].as_str().expect("a text");
+    assert!(detail.starts_with("the server ended while the job ran"), "{detail}");
+}
+
+/// What an operator who shows their key is told.
+fn operators(server: &Server, target: &str) -> Answer {
+    let key = format!("Authorization: Bearer {}", server.key());
+    server.admin().request("GET", target, &[&key], "")
+}
+
+#[test]
+fn an_operator_learns_what_is_wrong_with_a_list() {
+    let server = noting("jobs = {}").start();
+    for wrong in ["state=x", "limit=x", "y=1"] {
+        let refused = operators(&server, &format!("/jobs?{wrong}"));
+        assert_eq!(refused.status, 400, "{wrong}: {refused:?}");
+    }
+    let listed = operators(&server, "/jobs?state=failed").json();
+    assert_eq!(listed["jobs"], serde_json::json!([]));
+}
+
+#[test]
+fn jobs_whose_pool_or_route_is_gone_are_told_of() {
+    let server = noting("jobs = {}").start();
+    let running = asked(&server, "/again", "sleep 60");
+    server.wait_until("it runs", |server| state_of(server, &running) == "running");
+    let waiting = asked(&server, "/again", "waits");
+    let reload = || server.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "");
+    server.rewrite("match = \"POST /again\"", "match = \"POST /other\"");
+    assert_eq!(reload().status, 200);
+    let told = server.wait_for_log("jobs wait whose route the configuration does not have");
+    assert!(told.contains("POST /again"), "{told}");
+    server.rewrite("main", "renamed");
+    assert_eq!(reload().status, 200);
+    let told = server.wait_for_log("jobs wait for a pool that the configuration does not have");
+    assert!(told.contains("\"pool\":\"main\""), "{told}");
+    let listed = operators(&server, "/jobs?state=queued").json()["jobs"].clone();
+    let listed = listed.as_array().expect("a list");
+    let job = listed.iter().find(|job| waiting.ends_with(job["id"].as_str().expect("a text")));
+    assert_eq!(job.expect("it is listed")["why"], "no pool has this name", "{listed:?}");
 }
 
 #[test]

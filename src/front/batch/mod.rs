@@ -171,7 +171,7 @@ impl<C: Calls + 'static> Batch<C> {
                 () = &mut late => {
                     let after = self.received.elapsed();
                     asked.abort_all();
-                    self.fail(Failure::Timeout { after, conduct: None });
+                    self.fail(Failure::BatchTimeout { after });
                     return;
                 }
                 () = &mut stops, if !is_over => Some(Failure::Draining),

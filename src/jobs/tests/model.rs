@@ -6,6 +6,7 @@ use super::super::fixture::{Scratch, new_job};
 use super::super::order::Rank;
 use super::super::schema::{self, FileLock};
 use super::super::store::{JobViewer, Store};
+use super::super::upkeep::Expired;
 use super::*;
 
 const LIMITS: StoreLimits = StoreLimits { length: 40, bytes: 1 << 30 };
@@ -60,7 +61,7 @@ impl World {
             9 => self.remove(),
             10 => self.retry(),
             _ => {
-                let (failed, removed) = self.store.expire(now, 1000).expect("SQL");
+                let Expired { failed, removed, .. } = self.store.expire(now, 1000).expect("SQL");
                 let before = self.model.len();
                 self.model.retain(|_, it| !(it.state.has_ended() && it.expires <= now));
                 assert_eq!(removed, before - self.model.len());

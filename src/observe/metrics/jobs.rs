@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use super::names::{Metric, MetricKind};
 
 /// The metrics of jobs. A server without jobs has no samples of them.
-pub(super) const JOBS: [Metric; 5] = [
+pub(super) const JOBS: [Metric; 6] = [
     Metric {
         name: "httpipe_jobs",
         kind: MetricKind::Gauge,
@@ -37,11 +37,23 @@ pub(super) const JOBS: [Metric; 5] = [
         },
     },
     Metric {
+        name: "httpipe_jobs_unreadable_total",
+        kind: MetricKind::Counter,
+        unit: "jobs",
+        labels: &[],
+        help: "Jobs that failed because the file is damaged where they are kept",
+        samples: |numbers, to| {
+            if let Some(jobs) = numbers.server.jobs.get() {
+                to.number(&[], jobs.unreadable.value());
+            }
+        },
+    },
+    Metric {
         name: "httpipe_jobs_oldest_seconds",
         kind: MetricKind::Gauge,
         unit: "seconds",
         labels: &["pool"],
-        help: "How long the job has waited that goes next in its pool; 0 if none waits",
+        help: "How long the job of a pool has waited that has waited longest; 0 if none waits",
         samples: |numbers, to| {
             let Some(jobs) = numbers.server.jobs.get() else { return };
             for pool in &*jobs.shown() {

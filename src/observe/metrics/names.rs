@@ -273,6 +273,7 @@ pub const ALL: &[Metric] = &[
     JOBS[2],
     JOBS[3],
     JOBS[4],
+    JOBS[5],
     Metric {
         name: "httpipe_cache_total",
         kind: MetricKind::Counter,

@@ -102,6 +102,7 @@ impl Histogram {
 pub struct JobMetrics {
     pub(super) commits: Histogram,
     pub(super) failing: Gauge,
+    pub(super) unreadable: Counter,
     pub(super) ended: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     shown: Mutex<Vec<PoolJobs>>,
 }
@@ -121,6 +122,17 @@ impl JobMetrics {
     /// Counts a transaction of the file by the time that it took.
     pub fn committed(&self, time: Duration) {
         self.commits.observe(time);
+    }
+
+    /// Counts a job whose row in the file cannot be read.
+    pub fn unreadable(&self) {
+        self.unreadable.add(1);
+    }
+
+    /// Returns how many could not be read.
+    #[cfg(test)]
+    pub fn unreadable_count(&self) -> u64 {
+        self.unreadable.value()
     }
 
     /// Counts a job of a route that ended so: `ok`, or a failure code.
