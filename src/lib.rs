@@ -107,6 +107,9 @@ pub mod testing {
         pub mod state {
             pub use crate::pool::state::State;
         }
+        pub mod sight {
+            pub use crate::pool::sight::Sight;
+        }
     }
     pub mod spread {
         pub use crate::spread::few::Few;

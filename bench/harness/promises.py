@@ -105,6 +105,10 @@ def short(records, peers):
     nearest, values = highest(ratios)
     name = PARTIES[nearest].name if nearest else "each"
     yield Promise(f"… against the best peer ({name})", values, 1)
+    many = [record for record in records if record["party"] == "httpipe-many"]
+    for what, name, limit in [("p50", "p50_ms", 20), ("longest", "max_ms", 200)]:
+        found = [record[name] for record in many]
+        yield Promise(f"… beside 50 long ones, 2..64 workers: {what}", found, limit, " ms")
 
 
 def mix(records):

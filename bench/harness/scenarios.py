@@ -8,7 +8,17 @@ import time
 from harness import load
 from harness.install import environment, say
 from harness.load import measured
-from harness.parties import CACHED, ELASTIC, FUNCTION, LEAST, PARTIES, TAKING_TURNS, THREADED, WORKS
+from harness.parties import (
+    CACHED,
+    ELASTIC,
+    FUNCTION,
+    LEAST,
+    MANY,
+    PARTIES,
+    TAKING_TURNS,
+    THREADED,
+    WORKS,
+)
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
 from harness.processes import spent
 
@@ -291,10 +301,12 @@ def mix(options):
 
 SHORT_CALLS = 20
 HEAD_START = 0.5
+MANY_LONG = 50
 
 
 def short(options):
-    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 or 1."""
+    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 or 1. httpipe
+    alone also after 50."""
     long_num = long_enough()
     parties = {"httpipe-elastic": ELASTIC} | {
         key: party
@@ -309,6 +321,11 @@ def short(options):
                 about = {"party": key, "round": round_, "long": longs, "fib": long_num}
                 if found:
                     yield about | found
+        what = f"short beside {MANY_LONG} long {round_ + 1}/{options.pairs}: {MANY.name}"
+        found = attempt(what, lambda: short_beside(MANY, MANY_LONG, long_num))
+        if found:
+            about = {"party": "httpipe-many", "round": round_, "long": MANY_LONG, "fib": long_num}
+            yield about | found
 
 
 def short_beside(party, longs, long_num):

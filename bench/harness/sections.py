@@ -3,9 +3,12 @@
 from math import log
 from statistics import median
 
-from harness.parties import ELASTIC, PARTIES
+from harness.parties import ELASTIC, MANY, PARTIES
 
-NAMES = {key: party.name for key, party in PARTIES.items()} | {"httpipe-elastic": ELASTIC.name}
+NAMES = {key: party.name for key, party in PARTIES.items()} | {
+    "httpipe-elastic": ELASTIC.name,
+    "httpipe-many": MANY.name,
+}
 # The configuration that the comparisons are about, and its variants.
 OURS = [key for key in NAMES if key.startswith("httpipe")]
 LIMITS = [key for key, party in PARTIES.items() if party.is_limit]
@@ -99,10 +102,10 @@ def short(records):
         rows.append(row)
     names = ["p50 / longest, ms", *(f"{long} long" for long in longs)]
     return (
-        f"## Short calls beside long ones\n\n20 times fib(10) at once, half a second after 0, 1 or"
-        f" 2 calls of fib({records[0]['fib']}) that came 50 ms apart, on a freshly started server"
+        f"## Short calls beside long ones\n\n20 times fib(10) at once, half a second after 0, 1, 2"
+        f" or 50 calls of fib({records[0]['fib']}) that came 50 ms apart, on a freshly started server"
         " with 2 workers"
-        " (httpipe also with `2..8`, where it may start more).\n\n" + grid(names, rows)
+        " (httpipe also with `2..8` and `2..64`, where it may start more).\n\n" + grid(names, rows)
     )
 
 

@@ -15,7 +15,9 @@ use std::fmt::Write as _;
 use std::process::{Child, ExitCode};
 use std::time::Duration;
 
-use self::system::{contains, descriptors, ignore_term, number, sleep, status, time, write_all};
+use self::system::{
+    burn, contains, descriptors, ignore_term, number, sleep, status, time, write_all,
+};
 use rustix::process::Signal;
 
 /// The exit code of a crash on purpose.
@@ -83,6 +85,10 @@ const TABLE: &[Trick] = &[
     }),
     question("sleep", "TIME", "answers later", |_, _, a| {
         sleep(time(a));
+        Next::Answer
+    }),
+    question("burn", "TIME", "answers later, keeps a processor busy until then", |_, _, a| {
+        burn(time(a));
         Next::Answer
     }),
     question("crash", "", "dies before the answer", |w, _, _| w.exit(CRASHED)),

@@ -162,6 +162,8 @@ pub struct WireSettings {
 /// How many workers there are, and the limits of workers, calls and the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSettings {
+    /// Processors that the server may use; 1 or more.
+    pub processors: usize,
     /// Workers kept ready; 0 only where there are none at all, and other hosts have some.
     pub workers_least: usize,
     /// Most workers under load; `workers_least` or more.
@@ -376,6 +378,7 @@ impl PoolSettings {
         let queue =
             QueueSettings { length: 1024, bytes: ByteSize(64 << 20), wait: Duration::from_secs(5) };
         let rules = RuleSettings {
+            processors: 2,
             workers_least: 1,
             workers_most: 1,
             in_flight: InFlight::Fixed(1),

@@ -74,6 +74,21 @@ pub enum Action<P> {
         /// Its oldest call.
         call: CallId,
     },
+    /// Look whether this worker computes and the processors are full, and tell [`State::seen`].
+    ///
+    /// [`State::seen`]: super::state::State::seen
+    Sight(WorkerId),
+    /// Put this worker so far behind others that compute (`nice`).
+    StepBack {
+        /// The worker.
+        worker: WorkerId,
+        /// How far.
+        by: u8,
+    },
+    /// Let this worker come forward again. If that is not permitted, tell [`State::stays_back`].
+    ///
+    /// [`State::stays_back`]: super::state::State::stays_back
+    ComeForward(WorkerId),
     /// Take back the calls that this worker has not read, and tell [`State::taken_back`]. It comes
     /// after all that was decided without these calls.
     ///

@@ -208,6 +208,7 @@ impl<P> State<P> {
         let run = self.crew.iter().flat_map(|book| self.run_deadlines(book)).map(|(at, _)| at);
         let overdue = self.crew.iter().filter_map(|book| self.overdue_at(book));
         let look = self.crew.iter().filter_map(|book| self.look_at(book));
+        let sight = self.crew.iter().filter_map(|book| self.step_back_at(book));
         let silent = self.crew.iter().filter_map(|book| self.silent_until(book));
         let deadlines = [
             ("wait in the queue", wait),
@@ -215,6 +216,7 @@ impl<P> State<P> {
             ("time to run", run.min()),
             ("time until a rescue", overdue.min()),
             ("look at a call that runs long", look.min()),
+            ("look at a worker that computes", sight.min()),
             ("time to answer anybody", silent.min()),
             ("answer from elsewhere", self.first_away_deadline()),
         ];

@@ -3,6 +3,8 @@
 //! Pure: data and the smallest steps on it; `state` decides. Only this module changes a worker, so
 //! the list of free workers and the census always fit the workers.
 
+mod busy;
+mod check;
 mod held;
 mod looks;
 mod owed;
@@ -11,6 +13,7 @@ mod reserved;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use self::busy::Busy;
 pub(super) use self::held::{GivenUp, Held};
 use super::alarms::Alarms;
 use super::line::Charge;
@@ -85,6 +88,10 @@ pub(super) struct WorkerBook {
     pub(super) looked: Option<Instant>,
     /// What it was seen to do with its head.
     pub(super) conduct: Option<Conduct>,
+    /// When it was last looked at because its head may compute for long.
+    pub(super) sighted: Option<Instant>,
+    /// How far it has stepped back; 0: it has not.
+    pub(super) stepped_back: u8,
 }
 
 impl WorkerBook {
@@ -118,6 +125,7 @@ impl WorkerBook {
         self.head_since = now;
         self.looked = None;
         self.conduct = None;
+        self.sighted = None;
     }
 
     /// Returns true if it serves and holds nothing.
@@ -144,6 +152,8 @@ pub(super) struct Released {
     pub(super) was_head: bool,
     /// ... and it was overdue.
     pub(super) was_overdue: bool,
+    /// The worker had stepped back because of it.
+    pub(super) had_stepped_back: bool,
     /// When the worker can have begun to work on it.
     pub(super) ran_since: Instant,
     /// When the worker was given it.
@@ -165,18 +175,26 @@ pub(super) struct Census {
     pub(super) serving: usize,
 }
 
+/// The lesser of two times, where the one before grows a little, so that a lasting change shows.
+fn least_of(before: Option<Duration>, time: Duration) -> Duration {
+    before.map_or(time, |before| time.min(before + before / 16))
+}
+
 /// The workers of one pool.
 #[derive(Debug)]
 pub(super) struct Crew {
     workers: BTreeMap<WorkerId, WorkerBook>,
     /// Workers that serve and hold nothing; the last is the one used last.
     free: Vec<WorkerId>,
+    busy: Busy,
     /// Since when no worker has been free at the end of a settling. A worker that gets its next
     /// call at once was not free.
     none_free_since: Option<Instant>,
     /// The last count, until a worker changes.
     census: Option<Census>,
     count_of_all: WorkerCount,
+    /// How long a start takes when little delays it.
+    start_time: Option<Duration>,
     seed: u64,
 }
 
@@ -186,9 +204,11 @@ impl Crew {
         Self {
             workers: BTreeMap::new(),
             free: Vec::new(),
+            busy: Busy::default(),
             none_free_since: None,
             census: None,
             count_of_all: WorkerCount::default(),
+            start_time: None,
             seed,
         }
     }
@@ -214,6 +234,11 @@ impl Crew {
     /// Workers that serve and hold nothing; the last is the one used last.
     pub(super) fn free(&self) -> &[WorkerId] {
         &self.free
+    }
+
+    /// The workers that hold calls.
+    pub(super) fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     /// Returns true if any worker serves.
@@ -289,6 +314,8 @@ impl Crew {
             overdue: false,
             looked: None,
             conduct: None,
+            sighted: None,
+            stepped_back: 0,
         };
         self.workers.insert(id, book);
         id
@@ -300,7 +327,13 @@ impl Crew {
         let book = self.workers.get_mut(&worker).filter(|book| book.phase == Phase::Starting)?;
         self.census = None;
         book.phase = Phase::Serving;
+        self.start_time = Some(least_of(self.start_time, now.duration_since(book.started)));
         Some(Self::freed(&mut self.free, now, book))
+    }
+
+    /// How long a start takes when little delays it; `None` before the first.
+    pub(super) fn start_time(&self) -> Option<Duration> {
+        self.start_time
     }
 
     /// Gives a worker a call.
@@ -318,6 +351,7 @@ impl Crew {
             book.has_new_head(now);
             book.busy_since = now;
             Self::leave_free(&mut self.free, worker);
+            self.busy.add(now, worker, rules.processors);
         }
         book.held.push_back(call);
         book.given += 1;
@@ -351,6 +385,7 @@ impl Crew {
         let released = Released {
             was_head,
             was_overdue: was_head && book.overdue,
+            had_stepped_back: was_head && std::mem::take(&mut book.stepped_back) > 0,
             ran_since: if was_head { book.head_since } else { held.given },
             given: held.given,
             busy_since: std::mem::replace(&mut book.busy_since, now),
@@ -363,6 +398,9 @@ impl Crew {
         }
         book.proven |= good;
         let freed = book.held.is_empty().then(|| Self::freed(&mut self.free, now, book));
+        if freed.is_some() {
+            self.busy.remove(worker);
+        }
         Some(Released { freed, ..released })
     }
 
@@ -425,6 +463,7 @@ impl Crew {
         self.census = None;
         book.phase = Phase::Leaving;
         Self::leave_free(&mut self.free, worker);
+        self.busy.remove(worker);
         Some(std::mem::take(&mut book.held))
     }
 
@@ -444,40 +483,5 @@ impl Crew {
     pub(super) fn remove(&mut self, worker: WorkerId) {
         self.census = None;
         self.workers.remove(&worker);
-    }
-
-    /// Checks that the lists fit the workers.
-    ///
-    /// # Errors
-    ///
-    /// Returns what does not fit.
-    pub(super) fn check(&self) -> Result<(), String> {
-        for book in self.workers.values() {
-            let id = book.id;
-            if book.phase != Phase::Serving && !book.held.is_empty() {
-                return Err(format!("worker {id} holds calls while {:?}", book.phase));
-            }
-            let is_idle = book.phase == Phase::Serving && book.held.is_empty();
-            let is_free = is_idle && !book.is_reserved;
-            if is_free != self.free.contains(&id) {
-                return Err(format!("worker {id} holds nothing and is not free, or the reverse"));
-            }
-            for held in &book.held {
-                let twice = book.held.iter().filter(|other| other.id == held.id).count() > 1;
-                if twice {
-                    return Err(format!("worker {id} holds call {} twice", held.id));
-                }
-            }
-        }
-        if self.none_free_since.is_some() && !self.free.is_empty() {
-            return Err("a worker is free and the books say none is".to_owned());
-        }
-        let counted = self.count();
-        match self.census {
-            Some(census) if census != counted => {
-                Err(format!("the census says {census:?} and there are {counted:?}"))
-            }
-            _ => Ok(()),
-        }
     }
 }

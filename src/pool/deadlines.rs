@@ -104,6 +104,9 @@ impl<P> State<P> {
         if let Some(look) = self.look_at(book) {
             self.alarms.at(look);
         }
+        if let Some(sight) = self.step_back_at(book) {
+            self.alarms.at(sight);
+        }
     }
 
     /// Returns the deadlines of the calls that a worker can be working on.

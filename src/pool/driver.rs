@@ -113,6 +113,9 @@ impl Pool {
                 }
             }
             Action::Examine { worker, call } => self.diagnose(now, worker, call),
+            Action::Sight(worker) => return self.sight(worker),
+            Action::StepBack { worker, by } => self.step_back(worker, by),
+            Action::ComeForward(worker) => return self.come_forward(worker),
             Action::TakeBack(worker) => {
                 let Some(link) = self.links.get(worker) else { return false };
                 let taken = link.pipes.borrow_mut().as_mut().map(Pipes::take_back);

@@ -64,7 +64,12 @@ impl<P> State<P> {
         }
         self.note_run_deadline(worker);
         self.stop_if_useless(worker);
-        let Some(book) = self.crew.get(worker) else { return };
+        let Some(book) = self.crew.get(worker).filter(|book| book.phase == Phase::Serving) else {
+            return;
+        };
+        if book.is_mute && self.costs_nobody(now, book, &[]) {
+            return self.stop_mute(now, worker);
+        }
         if book.counts() && self.is_full(book) {
             self.crew.make_due(worker);
             self.retire_due();

@@ -12,6 +12,7 @@ pub mod crew;
 
 pub mod pending;
 pub mod rules;
+pub mod sight;
 pub mod state;
 mod steps;
 
@@ -44,12 +45,15 @@ mod long_runs;
 mod losses;
 mod lost;
 mod once;
+mod pick;
+mod priority;
 mod promises;
 mod records;
 mod refusals;
 mod scale;
 mod seldom_said;
 mod slots;
+mod stepping_back;
 mod streams;
 mod suspects;
 mod taps;

@@ -18,6 +18,8 @@ const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 /// The rules of a pool. A reload may replace them while calls run.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Processors of the machine, or of what it may use.
+    pub processors: usize,
     /// Workers kept ready.
     pub least: usize,
     /// Most workers under load.
@@ -96,6 +98,7 @@ impl From<&PoolSettings> for Rules {
     fn from(settings: &PoolSettings) -> Self {
         let rules = &settings.rules;
         Self {
+            processors: rules.processors,
             least: rules.workers_least,
             most: rules.workers_most,
             in_flight: rules.in_flight,

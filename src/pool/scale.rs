@@ -12,6 +12,11 @@ use crate::base::{Failure, WorkerId};
 /// When no worker has been free for this long, one more is started; each call that has waited
 /// longer gets a start of its own.
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
+/// Starts that take no longer than this are worth waiting for: of those that are added, no more run at
+/// once than there are processors. One after the other, the first is ready sooner and the last no later.
+const QUICK_START: Duration = Duration::from_millis(200);
+/// A start that has taken this long holds up no other.
+const STARTS_LONG: Duration = Duration::from_secs(1);
 /// A worker above the least leaves after it has been free for this long.
 const IDLE_MOST: Duration = Duration::from_secs(30);
 
@@ -59,7 +64,22 @@ impl<P> State<P> {
             self.alarms.at(accepted + PATIENCE);
         }
         let for_nobody = usize::from(census.starting == 0);
-        impatient.saturating_sub(census.starting).max(for_nobody)
+        impatient.saturating_sub(census.starting).max(for_nobody).min(self.starts_at_once(now))
+    }
+
+    /// How many more workers may start at the same time.
+    fn starts_at_once(&mut self, now: Instant) -> usize {
+        if self.crew.start_time().is_none_or(|time| time > QUICK_START) {
+            return usize::MAX;
+        }
+        let starting = self.crew.iter().filter(|book| book.phase == Phase::Starting);
+        let ends = starting.map(|book| book.started + STARTS_LONG);
+        let ends: Vec<Instant> = ends.filter(|ends| *ends > now).collect();
+        let room = self.rules.processors.saturating_sub(ends.len());
+        if let Some(first) = ends.into_iter().min().filter(|_| room == 0) {
+            self.alarms.at(first);
+        }
+        room
     }
 
     /// How many calls have waited for `PATIENCE`, counted up to the most workers, and when the

@@ -34,12 +34,13 @@ use super::alarms::Alarms;
 use super::away::Spread;
 use super::background::Background;
 use super::calls::{CallBook, CallBooks, Origin};
-use super::crew::{Crew, Held, Stay, WorkerBook};
+use super::crew::{Crew, Held, Stay};
 use super::estimate::Estimate;
 use super::inside::Insides;
 use super::line::{Line, TenantSlot, WaitRule};
 use super::promises::Promises;
 use super::rules::{Rules, TAKEN_BACK_MOST};
+use super::sight::Rising;
 use super::suspects::Suspects;
 use crate::base::{CallId, Failure, WorkerCount, WorkerId};
 use crate::config::InFlight;
@@ -60,6 +61,7 @@ pub struct State<P> {
     pub(super) in_vain: Option<Arc<str>>,
     pub(super) estimate: Estimate,
     pub(super) promises: Promises,
+    pub(super) rising: Rising,
     pub(super) suspects: Suspects<P>,
     /// What workers held that were lost and are not gone yet.
     pub(super) insides: HashMap<WorkerId, Insides>,
@@ -91,6 +93,7 @@ impl<P> State<P> {
             in_vain: None,
             estimate: Estimate::default(),
             promises: Promises::default(),
+            rising: Rising::default(),
             suspects: Suspects::new(fingerprint),
             insides: HashMap::new(),
             route_of: |_| String::new(),
@@ -271,6 +274,9 @@ impl<P> State<P> {
         if released.charge.is_some() {
             self.learn(now, &released);
         }
+        if released.had_stepped_back {
+            self.actions.push(Action::ComeForward(worker));
+        }
         self.settle_charge(now, &released);
         match released.freed {
             Some(stay) => self.freed(now, worker, stay),
@@ -344,6 +350,7 @@ impl<P> State<P> {
             self.check_age(now, worker);
             self.check_head(now, worker);
             self.check_long_run(now, worker);
+            self.check_step_back(now, worker);
         }
         self.check_idle(now);
         self.note_background(now);
@@ -372,49 +379,6 @@ impl<P> State<P> {
         WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait }
     }
 
-    /// The worker that gets the next call: the free worker used last, else the one that holds
-    /// the fewest calls and has room. A worker whose head is overdue gets no call.
-    pub(super) fn pick(&self, now: Instant, may_follow: bool) -> Option<WorkerId> {
-        if self.are_enough_running() {
-            return None;
-        }
-        let kept = self.background.kept;
-        let mut free = self.crew.free().iter().rev();
-        if let Some(worker) = free.find(|worker| kept != Some(**worker)) {
-            return Some(*worker);
-        }
-        let window = match self.rules.in_flight {
-            InFlight::Fixed(calls) => calls,
-            InFlight::Auto if may_follow => self.window(),
-            InFlight::Auto => 1,
-        };
-        if window == 1 {
-            return None;
-        }
-        let patience = match self.rules.in_flight {
-            InFlight::Fixed(_) => Duration::MAX,
-            InFlight::Auto => self.estimate.overdue_after(),
-        };
-        let roomy = |book: &&WorkerBook| {
-            let is_overdue = book.overdue || now.duration_since(book.head_since) >= patience;
-            let inside = book.held.len() + book.given_up.len();
-            let is_full = book.given_up.len() >= self.rules.given_up_most();
-            let has_room = !is_full && inside < window as usize && !book.holds_large();
-            let is_taken = kept == Some(book.id) || self.is_in_background(book);
-            book.takes_calls() && !is_overdue && has_room && !is_taken
-        };
-        let books = self.crew.iter().filter(roomy);
-        books.min_by_key(|book| book.held.len()).map(|book| book.id)
-    }
-
-    /// Returns true if as many workers run as there may be. A worker that takes one call does not
-    /// count from then on, and without this limit each waiting call would get a process at once.
-    pub(super) fn are_enough_running(&self) -> bool {
-        let has_call = |book: &&WorkerBook| !book.held.is_empty();
-        self.rules.recycle_calls == Some(1)
-            && self.crew.iter().filter(has_call).count() >= self.rules.most
-    }
-
     pub(super) fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
         self.leave_queue(id);
         let Some(call) = self.calls.get_mut(id) else { return };
@@ -432,6 +396,7 @@ impl<P> State<P> {
         self.alarms.at(now + call.own_timeout.unwrap_or(self.rules.timeout));
         if given.was_free {
             self.alarms.at(now + self.first_look);
+            self.note_sight(now);
         }
         if !given.was_free && self.rules.in_flight == InFlight::Auto {
             self.alarms.at(given.overdue_at);

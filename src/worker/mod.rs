@@ -21,6 +21,7 @@ pub mod meter;
 pub mod own;
 mod packets;
 pub mod pipes;
+pub mod priority;
 pub mod process;
 pub mod ready;
 pub mod reaper;

@@ -37,6 +37,11 @@ pub fn cpu_of(id: u32) -> io::Result<Duration> {
     cpu.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// Returns what the main thread of a process does: `R` while it computes or waits for a processor.
+pub(super) fn state_of(id: u32) -> Option<char> {
+    after_name(&read(id, "stat").ok()?)?.next()?.chars().next()
+}
+
 fn read(id: u32, file: &str) -> io::Result<Vec<u8>> {
     // Room for all of it at once: the size that such a file has is not told.
     let mut text = Vec::with_capacity(FILE_ROOM);

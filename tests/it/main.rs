@@ -101,6 +101,7 @@ mod status_page;
 mod status_page_attacks;
 mod status_page_looks;
 mod stderr;
+mod stepping_back;
 mod streaming;
 mod stress;
 mod support;

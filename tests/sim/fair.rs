@@ -273,7 +273,7 @@ impl Inn {
                 self.ended(ended.payload);
             }
             Action::Stop(worker, _) => self.state.gone(worker),
-            Action::Examine { .. } => {}
+            Action::Examine { .. } | Action::Sight(_) => {}
             other => panic!("{other:?}"),
         }
     }

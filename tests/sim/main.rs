@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "a replayed run is traced")]
 
 mod ahead;
+mod awake;
 mod away;
 mod background;
 mod diary;
@@ -23,8 +24,10 @@ mod operators;
 mod oracle;
 mod overload;
 mod poison;
+mod priorities;
 mod promises;
 mod retry_after;
+mod starts;
 mod story;
 mod suspicion;
 mod taken;

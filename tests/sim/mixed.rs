@@ -317,7 +317,12 @@ impl Mixed {
                 self.stock.push_front((*payload, self.now, retries));
             }
             Action::TakeBack(worker) => self.state.taken_back(self.now, worker, &[]),
-            Action::Expire { .. } | Action::Examine { .. } | Action::Refuse(_) => {}
+            Action::Expire { .. }
+            | Action::Examine { .. }
+            | Action::Sight(_)
+            | Action::StepBack { .. }
+            | Action::ComeForward(_)
+            | Action::Refuse(_) => {}
             Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => {
                 panic!("nothing is shared with other servers");
             }

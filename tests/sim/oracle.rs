@@ -14,7 +14,6 @@ use super::floors::Pause;
 use super::model::{Ask, Blame, Checked, Inside, Model, Serial, Stage, Standing, ensure};
 use super::suspicion::Suspicion;
 
-const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_MOST: Duration = Duration::from_secs(30);
 const WINDOW_MOST: usize = 32;
 const TAKEN_BACK_MOST: usize = 16;
@@ -47,7 +46,7 @@ pub(crate) struct Oracle {
     pub(crate) queue_wait_most: Duration,
     /// How many workers were emptied.
     pub(crate) emptied: u64,
-    no_free_since: Option<Instant>,
+    pub(super) no_free_since: Option<Instant>,
     /// Whether the queue of each tenant stands.
     standing: BTreeMap<TenantId, Standing>,
     pub(crate) suspicion: Suspicion,
@@ -257,7 +256,11 @@ impl Oracle {
         let has_room = inside < most && !self.is_full(model, 0);
         ensure(has_room, || format!("worker {worker} gets call {serial} and has {inside}"))?;
         let last = self.free().max_by_key(|(_, free)| free.used).map(|(id, _)| *id);
-        let right = last.is_none_or(|last| last == worker);
+        // While all processors have work, calls that take microseconds need wake nobody.
+        let at_work = self.workers.values().filter(|model| !model.held.is_empty()).count();
+        let may_follow = holds > 0 && self.rules.in_flight == InFlight::Auto;
+        let may_follow = may_follow && at_work >= self.rules.processors;
+        let right = may_follow || last.is_none_or(|last| last == worker);
         ensure(right, || {
             format!("worker {worker} gets call {serial}, {last:?} is free and was used last")
         })?;
@@ -460,36 +463,6 @@ impl Oracle {
         for (id, model) in &self.workers {
             let late = self.limits(model).any(|limit| limit < now);
             ensure(!late, || format!("worker {id} runs on past a limit: {model:?}"))?;
-        }
-        Ok(())
-    }
-
-    /// A pool with no free worker for 5 ms gets one more, and more while many wait.
-    fn judge_numbers(&mut self, is_free: bool) -> Checked {
-        let now = self.now;
-        let starting = self.count(Stage::Starting);
-        let alive = starting + self.count(Stage::Serving);
-        if is_free {
-            self.no_free_since = None;
-        } else {
-            self.no_free_since.get_or_insert(now);
-        }
-        if self.stopping {
-            return Ok(());
-        }
-        if self.unproven_deaths > 0 {
-            self.calm_since = now;
-            return self.judge_recovery();
-        }
-        let least = self.rules.least;
-        ensure(alive >= least, || format!("{alive} workers are less than {least}"))?;
-        let busy = self.no_free_since.is_some_and(|since| now > since + PATIENCE);
-        if busy && alive < self.rules.most {
-            let impatient = self.waiting().filter(|(_, ask)| now > ask.accepted + PATIENCE).count();
-            ensure(starting > 0, || format!("none of {alive} workers is free and none starts"))?;
-            ensure(impatient <= starting, || {
-                format!("{impatient} wait and {starting} workers start")
-            })?;
         }
         Ok(())
     }

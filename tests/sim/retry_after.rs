@@ -126,7 +126,7 @@ impl Counter {
                         }
                     }
                     Action::Fail(ended, failure) => self.told(ended.payload, &failure),
-                    Action::Examine { .. } => {}
+                    Action::Examine { .. } | Action::Sight(_) => {}
                     other => panic!("{other:?}"),
                 }
             }

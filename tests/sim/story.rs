@@ -25,6 +25,8 @@ pub(crate) struct Story {
 
 pub(crate) fn rules() -> Rules {
     Rules {
+        // So many that a free worker has one in any story that does not say otherwise.
+        processors: 64,
         least: 1,
         most: 1,
         in_flight: InFlight::Fixed(1),
@@ -100,6 +102,10 @@ impl Story {
                 self.looks.push((name(call), self.now));
                 return None;
             }
+            // A story that is about it looks by itself.
+            Action::Sight(_) => return None,
+            Action::StepBack { worker, by } => format!("{worker} steps back by {by}"),
+            Action::ComeForward(worker) => format!("{worker} comes forward"),
             Action::TakeBack(worker) => format!("take back from {worker}"),
             Action::GoesBack { payload, .. } => format!("{payload} goes back"),
             Action::Claim(worker) => format!("claim for {worker}"),

@@ -20,6 +20,8 @@ pub(crate) struct Weather {
     pub(crate) idempotent: f64,
     pub(crate) changes_rules: f64,
     pub(crate) recycles: f64,
+    /// No worker that has stepped back may come forward.
+    pub(crate) none_rises: bool,
     /// How many different questions are asked.
     pub(crate) questions: usize,
     /// Least and most microseconds of a call, between calls, and of a start.
@@ -34,6 +36,7 @@ impl Weather {
         let questions = [usize::MAX, usize::MAX, 40, 3][rng.usize(..4)];
         let mut chance = || often[rng.usize(..often.len())];
         let mut weather = Self {
+            none_rises: false,
             start_fails: chance(),
             crash: chance(),
             hang: chance() / 4.0,
@@ -64,6 +67,7 @@ impl Weather {
         let least = weather.service.0.max(2);
         weather.gap = (0, [least, least * 20, 10_000, 1_000_000][rng.usize(..4)]);
         weather.start = (100, [1_000, 100_000, 2_000_000][rng.usize(..3)]);
+        weather.none_rises = rng.u8(..8) == 0;
         weather
     }
 
@@ -94,6 +98,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool, takes_back: bool) -> Rul
     };
     let millis = |rng: &mut Rng, few: &[u64]| Duration::from_millis(few[rng.usize(..few.len())]);
     Rules {
+        processors: rng.usize(1..=4),
         least,
         most: least + rng.usize(0..=4),
         in_flight,

@@ -2,7 +2,7 @@
 //! what the core decides, and shows both to the oracle.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -54,6 +54,8 @@ pub(crate) struct World {
     ticks_in_vain: u32,
     /// Workers that are to be killed. None of them may get a call.
     pub(super) doomed: BTreeSet<WorkerId>,
+    /// How far workers have stepped back.
+    pub(super) stepped_back: BTreeMap<WorkerId, u8>,
 }
 
 impl World {
@@ -82,6 +84,7 @@ impl World {
             is_thorough: is_traced || seed.is_multiple_of(16),
             ticks_in_vain: 0,
             doomed: BTreeSet::new(),
+            stepped_back: BTreeMap::new(),
         };
         world.after(Duration::ZERO, Event::Arrival);
         world
@@ -430,6 +433,9 @@ impl World {
             }
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
+            Action::Sight(_) | Action::StepBack { .. } | Action::ComeForward(_) => {
+                self.change_priority(&action)
+            }
             Action::Refuse(question) => {
                 let question = usize::try_from(question.0).expect("it was a serial");
                 self.oracle.suspicion.refuse(question, self.oracle.now)

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) fn contains(line: &[u8], word: &[u8]) -> bool {
     line.windows(word.len().max(1)).any(|window| window == word)
@@ -33,6 +33,13 @@ pub(super) fn number(text: &str) -> usize {
 #[expect(clippy::disallowed_methods, reason = "this process has nothing else to do meanwhile")]
 pub(super) fn sleep(time: Duration) {
     std::thread::sleep(time);
+}
+
+pub(super) fn burn(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
 }
 
 /// Installs a handler for TERM that does nothing. Unlike `SIG_IGN` it does not survive an exec, so

@@ -205,6 +205,7 @@ fn rules(
 ) -> RuleSettings {
     let (workers_least, workers_most) = workers(findings, path, file, processors);
     RuleSettings {
+        processors,
         workers_least,
         workers_most,
         in_flight,

@@ -15,6 +15,20 @@ impl Crew {
         }
     }
 
+    /// A worker is looked at because its head may compute for long.
+    pub(in crate::pool) fn sighted(&mut self, now: Instant, worker: WorkerId) {
+        if let Some(book) = self.workers.get_mut(&worker) {
+            book.sighted = Some(now);
+        }
+    }
+
+    /// A worker steps back.
+    pub(in crate::pool) fn step_back(&mut self, worker: WorkerId, by: u8) {
+        if let Some(book) = self.workers.get_mut(&worker) {
+            book.stepped_back = by;
+        }
+    }
+
     /// A worker was seen to do this with its head. Returns true if that is news.
     pub(in crate::pool) fn found(
         &mut self,

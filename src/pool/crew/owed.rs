@@ -48,12 +48,15 @@ impl Crew {
         worker: WorkerId,
         id: CallId,
     ) -> Option<Released> {
-        let was_overdue = self.workers.get(&worker)?.overdue;
+        let before = self.workers.get(&worker)?;
+        let (was_overdue, stepped_back) = (before.overdue, before.stepped_back);
         let released = self.release(now, worker, id, false)?;
         let book = self.workers.get_mut(&worker)?;
         book.given_up.push(GivenUp { id, given: released.given });
         // The worker does not go on to the calls behind this one because it was given up.
         book.overdue = was_overdue && released.freed.is_none();
+        // It computes on.
+        book.stepped_back = stepped_back;
         Some(released)
     }
 
@@ -87,6 +90,9 @@ impl Crew {
             book.overdue = false;
         }
         let freed = book.held.is_empty().then(|| Self::freed(&mut self.free, now, book));
+        if freed.is_some() {
+            self.busy.remove(worker);
+        }
         Some(TakenBack { charge: held.charge, freed })
     }
 }

@@ -1,0 +1,36 @@
+//! Looks whether workers compute, and changes their priority as the books decide.
+
+use super::Pool;
+use super::sight::Sight;
+use crate::base::WorkerId;
+use crate::worker::priority;
+
+impl Pool {
+    /// Looks at a worker and at the processors. Returns true if the books may have changed.
+    pub(super) fn sight(&self, worker: WorkerId) -> bool {
+        let Some(id) = self.links.get(worker).and_then(|link| link.process()) else { return false };
+        let processors = self.settings().rules.processors;
+        let is_full = priority::computing().is_some_and(|computing| computing >= processors);
+        // The cheaper look first: most of the time there is room.
+        let sight = Sight { is_full, computes: is_full && priority::computes(id) };
+        self.state.borrow_mut().seen(worker, sight);
+        is_full
+    }
+
+    pub(super) fn step_back(&self, worker: WorkerId, by: u8) {
+        if let Some(id) = self.links.get(worker).and_then(|link| link.process()) {
+            // One that has just ended, or is not ours to slow down, stays as it is.
+            priority::step_back(id, by).ok();
+        }
+    }
+
+    /// Raises a worker again. Returns true if that is not permitted, and the books have changed.
+    pub(super) fn come_forward(&self, worker: WorkerId) -> bool {
+        let Some(id) = self.links.get(worker).and_then(|link| link.process()) else { return false };
+        let refused = priority::step_back(id, 0).is_err();
+        if refused {
+            self.state.borrow_mut().stays_back(worker);
+        }
+        refused
+    }
+}
