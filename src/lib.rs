@@ -101,6 +101,9 @@ pub mod testing {
         pub mod away {
             pub use crate::pool::away::{AwayLoss, GRACE, Granted, Hunger};
         }
+        pub mod groups {
+            pub use crate::pool::grouping::{GroupRules, HalfId};
+        }
         pub mod rules {
             pub use crate::pool::rules::Rules;
         }

@@ -48,6 +48,7 @@ impl Pool {
                 Action::Fail(..)
                 | Action::Refuse(_)
                 | Action::Expire { .. }
+                | Action::GiveGroup { .. }
                 | Action::GiveUp { .. }
                 | Action::Kill(_)
                 | Action::Examine { .. }

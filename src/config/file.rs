@@ -21,8 +21,8 @@ use super::secret::Secret;
 pub use callers::AnonymousFile;
 pub use jobs::{JobRulesFile, JobsFile, RouteJobsFile};
 pub use pool::{
-    FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile, SandboxFile,
-    SandboxTable, StrayText,
+    BatchFile, FramingFile, HelloFile, IdFile, MatchingText, PoolFile, ProbeFile, RecycleFile,
+    SandboxFile, SandboxTable, StrayText,
 };
 pub use spread::SpreadFile;
 pub use tls::TlsFile;

@@ -63,7 +63,9 @@ pub use nats_login::{NatsLogin, NkeySeed};
 pub use origins::{Cors, Hosts};
 #[cfg(test)]
 pub use pool::StreamSettings;
-pub use pool::{InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings};
+pub use pool::{
+    GroupShape, InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings,
+};
 pub use problem::{Problems, Secrets, Warning};
 pub use python::NotDescribed;
 #[cfg(feature = "nats")]

@@ -157,6 +157,9 @@ pub struct WireSettings {
     pub drops_strays: bool,
     /// Callers may read where in the program a failure happened: a developer tries it out.
     pub tells_details: bool,
+    /// What the questions and the answer of several calls look like; `None`: a worker gets one call at a
+    /// time.
+    pub group: Option<GroupShape>,
 }
 
 /// How many workers there are, and the limits of workers, calls and the queue.
@@ -190,6 +193,8 @@ pub struct RuleSettings {
     pub recycle: RecycleSettings,
     /// The part of the places in workers that background work may hold, in thousandths.
     pub share: u32,
+    /// How many calls a worker gets together; `None`: one at a time.
+    pub group: Option<GroupSettings>,
 }
 
 /// All places in workers, in thousandths.
@@ -213,6 +218,13 @@ impl PoolSettings {
         RuleSettings::background_places(self.rules.share, places)
     }
 
+    /// How many pieces of background work can be in workers while all workers serve: in each place a
+    /// group of them.
+    pub fn background_calls_most(&self) -> usize {
+        let each = self.rules.group.map_or(1, |group| group.most);
+        self.background_most().saturating_mul(each)
+    }
+
     /// How many calls a worker works on at once.
     pub fn places_each(&self) -> usize {
         match self.rules.in_flight {
@@ -222,6 +234,24 @@ impl PoolSettings {
             InFlight::Fixed(_) | InFlight::Auto => 1,
         }
     }
+}
+
+/// What the questions of several calls look like as one, and their answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupShape {
+    /// Each on a line of its own.
+    Lines,
+    /// The elements of a JSON array.
+    Array,
+}
+
+/// How many calls a worker gets together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// Most calls; 1 or more.
+    pub most: usize,
+    /// How long a call may wait for others although a worker is free.
+    pub wait: Duration,
 }
 
 /// Calls in one worker at once.
@@ -374,6 +404,7 @@ impl PoolSettings {
             is_json_rpc: false,
             drops_strays: false,
             tells_details: false,
+            group: None,
         };
         let queue =
             QueueSettings { length: 1024, bytes: ByteSize(64 << 20), wait: Duration::from_secs(5) };
@@ -392,6 +423,7 @@ impl PoolSettings {
             stop_grace: Duration::from_secs(2),
             recycle: RecycleSettings::default(),
             share: 500,
+            group: None,
         };
         let program =
             ProgramSettings { launch, start, wire, python: None, version: None, spread: None };
@@ -516,12 +548,23 @@ mod tests {
     }
 
     #[test]
+    fn groups_may_grow_without_new_workers_and_not_begin_or_end() {
+        let none = pool("framing = \"block\"");
+        let some = pool("framing = \"block\"\nbatch = { most = 4 }");
+        let more = pool("framing = \"block\"\nbatch = { most = 8, wait = \"5ms\" }");
+        assert_ne!(none.program, some.program);
+        assert_eq!(some.program, more.program);
+        assert_ne!(some.rules, more.rules);
+    }
+
+    #[test]
     fn no_key_is_forgotten() {
         let schema = schema();
         let pool = &schema["properties"]["pool"]["additionalProperties"]["properties"];
         let keys = pool.as_object().expect("pools have keys").keys().map(String::as_str);
         // `config::check::python` tests those of functions, and `config::secret` reads the variables.
-        let functions = ["python", "interpreter", "fork", "env_file"];
+        // Part of `batch` is of the program, and part of the rules.
+        let functions = ["python", "interpreter", "fork", "env_file", "batch"];
         let tried = CHANGES.iter().map(|(key, _, _)| *key).chain(functions);
         assert_eq!(keys.collect::<BTreeSet<_>>(), tried.collect());
     }

@@ -24,6 +24,7 @@ use crate::base::template::{Form, Segment, Slot, Template};
 use crate::base::{Failure, Question};
 use crate::config::{CallSettings, Framing, Matching, RouteSettings, SendShape, WireSettings};
 use crate::sync::bulk::LARGE;
+use crate::wire::group;
 
 /// The parts of a request from which a question is made.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,19 @@ pub fn uses_nonce(send: &SendShape) -> bool {
 ///
 /// What is wrong with the request: a parameter, a value that cannot be sent, or the size.
 pub fn ask(
+    call: &CallSettings,
+    wire: &WireSettings,
+    material: Material<'_>,
+    nonce: &str,
+) -> Result<Asked, Failure> {
+    let asked = render(call, wire, material, nonce)?;
+    match wire.group.and_then(|shape| group::unfit(shape, &asked.question.text)) {
+        Some(why) => Err(bad_request(why)),
+        None => Ok(asked),
+    }
+}
+
+fn render(
     call: &CallSettings,
     wire: &WireSettings,
     material: Material<'_>,

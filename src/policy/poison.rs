@@ -88,6 +88,11 @@ impl Poison {
             .is_some_and(|suspect| suspect.is_refused && !suspect.awaits_trial(now))
     }
 
+    /// Returns true if this question was blamed before, and not acquitted or forgotten since.
+    pub fn suspects(&self, question: Fingerprint) -> bool {
+        self.suspects.contains_key(&question)
+    }
+
     /// A call was accepted. Returns true if it is the trial of its question; other calls with the
     /// same question are refused until [`Poison::end_trial`] or a good answer.
     pub fn begin_trial(&mut self, now: Instant, question: Fingerprint, call: CallId) -> bool {

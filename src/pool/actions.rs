@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::grouping::HalfId;
 use crate::base::{CallId, Conduct, Failure, NodeId, RunId, Tenant, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
@@ -18,6 +19,13 @@ pub enum Action<P> {
         /// The call; its payload is in the books.
         call: CallId,
     },
+    /// Write the questions of these calls to this worker as one, in this order (`batch`).
+    GiveGroup {
+        /// The worker that gets them.
+        worker: WorkerId,
+        /// The calls, at least one; their payloads are in the books.
+        calls: Vec<CallId>,
+    },
     /// Tell the caller that this call, which has left the books, failed.
     Fail(Box<Ended<P>>, Failure),
     /// This background call, or call of another server, has left the books, because its worker was
@@ -27,6 +35,8 @@ pub enum Action<P> {
         payload: Box<P>,
         /// How many workers it has cost.
         retries: u32,
+        /// Which half of a lost group it belongs to.
+        half: HalfId,
     },
     /// Tell the server whose call this was that it failed, because its worker was lost. It has left the
     /// books.

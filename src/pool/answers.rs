@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use crate::base::{PartForm, PartSender, Reply, ReplyForm, answer_in_parts};
-use crate::config::{Framing, ReplyShape, StreamEnd, WireSettings};
+use crate::config::{Framing, GroupShape, ReplyShape, StreamEnd, WireSettings};
 use crate::sync::bulk::{LARGE, apart};
 use crate::wire::{Judge, Verdict, answer_again};
 
@@ -30,6 +30,8 @@ pub(super) struct Answers {
     pub(super) ended_well: Cell<bool>,
     /// What the program answered to the greeting `initialize` of `hello`.
     pub(super) initialized: RefCell<Option<Bytes>>,
+    /// What the answer to several calls looks like.
+    pub(super) group: Option<GroupShape>,
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.
     part_limit: usize,
@@ -46,6 +48,7 @@ impl Answers {
             told_uncertain: Cell::new(false),
             ended_well: Cell::new(false),
             initialized: RefCell::default(),
+            group: wire.group,
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
         }

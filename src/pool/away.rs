@@ -252,13 +252,7 @@ impl<P> State<P> {
         if self.stopping {
             return None;
         }
-        let rule = self.wait_rule(now);
-        let id = loop {
-            let id = self.line.next(rule, |id| self.calls.since(id))?;
-            if !(self.refuse_waiting(now, id) || self.fail_if_late(now, id)) {
-                break id;
-            }
-        };
+        let id = self.next_call(now)?;
         let call = self.calls.get(id).filter(|call| call.holders == 0 && may_go(&call.payload))?;
         let since = self.waits_since(call.since);
         let spills_at = if self.rules.most == 0 { since } else { since + SPILL_AFTER };

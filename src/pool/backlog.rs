@@ -112,16 +112,24 @@ impl<T> Backlog<T> {
         }
         let waited = jobs_since.map(|since| self.last_job.map_or(since, |last| last.max(since)));
         let is_late = waited.is_some_and(|since| since + WAIT_MOST <= now);
-        if let Some((batch, mut pieces)) = self.batches.pop_front_if(|_| !is_late) {
-            let item = pieces.pop_front();
-            if !pieces.is_empty() {
-                self.batches.push_back((batch, pieces));
-            }
-            return item.map(|item| NextWork::Begins(item.what));
+        if let Some(item) = self.next_item_if(|_| !is_late) {
+            return Some(NextWork::Begins(item));
         }
         jobs_since?;
         self.last_job = Some(now);
         Some(NextWork::Offer)
+    }
+
+    /// Removes and returns the next item of a batch, if it is like this.
+    pub(super) fn next_item_if(&mut self, is_like: impl FnOnce(&T) -> bool) -> Option<T> {
+        let (_, pieces) = self.batches.front()?;
+        is_like(&pieces.front()?.what).then_some(())?;
+        let (batch, mut pieces) = self.batches.pop_front()?;
+        let item = pieces.pop_front();
+        if !pieces.is_empty() {
+            self.batches.push_back((batch, pieces));
+        }
+        item.map(|item| item.what)
     }
 
     /// Since when the work waits that has waited longest.

@@ -54,8 +54,8 @@ impl<P> State<P> {
         if !book.given_up.is_empty() {
             return;
         }
-        let read = book.held.len().saturating_sub(unwritten);
-        let is_alone = read == 1 || (read > 1 && self.rules.in_order);
+        let read = self.read_of(book.held.len(), unwritten);
+        let is_alone = read == 1 || (read > 1 && self.rules.in_order && self.rules.group.is_none());
         let Some(head) = book.held.front().filter(|_| is_alone) else { return };
         let Some(call) = self.calls.get_mut(head.id) else { return };
         if call.is_guest() {
@@ -75,7 +75,8 @@ impl<P> State<P> {
         let Some(book) = self.crew.get(worker) else { return };
         let head = book.held.front();
         if !head.is_some_and(Held::is_background) {
-            self.estimate.finished(now.saturating_duration_since(book.busy_since));
+            let time = now.saturating_duration_since(book.busy_since);
+            self.estimate.finished(self.part_of(book, time));
         }
         let Some(head) = head.filter(|head| *late == [head.id]) else { return };
         let since = if self.rules.in_order { book.head_since } else { head.given };

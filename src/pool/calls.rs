@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::grouping::HalfId;
 use super::line::TenantSlot;
 use crate::base::{CallId, Conduct, Timing, WorkerId};
 use crate::policy::Fingerprint;
@@ -45,6 +46,8 @@ pub(super) struct CallBook<P> {
     pub(super) is_trial: bool,
     /// How long it may take in a worker; `None`: the `timeout` of the pool.
     pub(super) own_timeout: Option<Duration>,
+    /// Which half of a lost group it belongs to.
+    pub(super) half: HalfId,
     pub(super) origin: Origin,
 }
 

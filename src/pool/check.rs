@@ -193,7 +193,8 @@ impl<P> State<P> {
         }
         let is_kept = |worker: &&WorkerId| self.background.kept == Some(**worker);
         let free = self.crew.free().iter().filter(|worker| !is_kept(worker)).count();
-        if waiting > 0 && free > 0 && !self.are_enough_running() {
+        let gathers = self.groups.gathers_until.is_some();
+        if waiting > 0 && free > 0 && !self.are_enough_running() && !gathers {
             return Err(format!("{waiting} calls wait while {free} workers are free"));
         }
         Ok(())
@@ -219,6 +220,7 @@ impl<P> State<P> {
             ("look at a worker that computes", sight.min()),
             ("time to answer anybody", silent.min()),
             ("answer from elsewhere", self.first_away_deadline()),
+            ("end of gathering", self.groups.gathers_until),
         ];
         for (what, deadline) in deadlines {
             if deadline.is_some_and(|deadline| !is_set(deadline)) {

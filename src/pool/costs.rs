@@ -11,7 +11,7 @@ use super::state::State;
 impl<P> State<P> {
     /// The estimates learn from a call that a worker has answered.
     pub(super) fn learn(&mut self, now: Instant, released: &Released) {
-        self.estimate.finished(now.saturating_duration_since(released.busy_since));
+        self.estimate.finished(released.until.saturating_duration_since(released.busy_since));
         if released.was_head || !self.rules.in_order {
             self.estimate.took(now.saturating_duration_since(released.ran_since));
             let since = if self.rules.in_order { released.ran_since } else { released.given };
@@ -20,9 +20,9 @@ impl<P> State<P> {
     }
 
     /// The tenant of a call that left a worker pays for the time that the call took up.
-    pub(super) fn settle_charge(&mut self, now: Instant, released: &Released) {
+    pub(super) fn settle_charge(&mut self, released: &Released) {
         let Some(charge) = released.charge else { return };
-        let took = self.rules.took(now, released.given, released.busy_since);
+        let took = self.rules.took(released.until, released.given, released.busy_since);
         self.line.settle(charge, Some(took), self.usual());
     }
 

@@ -160,6 +160,8 @@ pub(super) struct Released {
     pub(super) given: Instant,
     /// When the worker had last finished another call.
     pub(super) busy_since: Instant,
+    /// Until when the worker worked on it: until now, or for its part of the time of a group.
+    pub(super) until: Instant,
     /// What its tenant has paid for it; `None` for background work.
     pub(super) charge: Option<Charge>,
     /// The worker holds nothing now; whether it stays.
@@ -370,29 +372,39 @@ impl Crew {
     }
 
     /// A call leaves a worker; `None` if the worker does not hold it. A good answer shows that
-    /// the worker works.
+    /// the worker works. `shares`: all calls that it holds were one question, and each took an equal
+    /// part of its time.
     pub(super) fn release(
         &mut self,
         now: Instant,
         worker: WorkerId,
         id: CallId,
         good: bool,
+        shares: bool,
     ) -> Option<Released> {
         let book = self.workers.get_mut(&worker)?;
         let place = book.held.iter().position(|held| held.id == id)?;
         let held = book.held.remove(place)?;
         let was_head = place == 0;
+        let time = now.saturating_duration_since(book.busy_since);
+        let is_last = book.held.is_empty();
+        let until = match u32::try_from(book.held.len()) {
+            Ok(others @ 1..) if shares => book.busy_since + time / (others + 1),
+            _ => now,
+        };
         let released = Released {
             was_head,
             was_overdue: was_head && book.overdue,
             had_stepped_back: was_head && std::mem::take(&mut book.stepped_back) > 0,
             ran_since: if was_head { book.head_since } else { held.given },
             given: held.given,
-            busy_since: std::mem::replace(&mut book.busy_since, now),
+            busy_since: std::mem::replace(&mut book.busy_since, until),
+            until,
             charge: held.charge,
             freed: None,
         };
-        if was_head {
+        // The clock of a group is that of its last call.
+        if was_head && (is_last || !shares) {
             book.has_new_head(now);
             book.overdue = false;
         }

@@ -114,15 +114,17 @@ impl<P> State<P> {
         &'a self,
         book: &'a WorkerBook,
     ) -> impl Iterator<Item = (Instant, CallId)> + Clone + 'a {
-        let running = if self.rules.in_order { 1 } else { book.held.len() };
-        book.held.iter().take(running).map(|held| {
+        let common = self.group_deadline(book);
+        let is_one = self.rules.in_order && common.is_none();
+        let running = if is_one { 1 } else { book.held.len() };
+        book.held.iter().take(running).map(move |held| {
             let since = if self.rules.in_order { book.head_since } else { held.given };
-            (self.run_deadline(held, since), held.id)
+            (common.unwrap_or_else(|| self.run_deadline(held, since)), held.id)
         })
     }
 
     /// Returns the deadline of a call that began to run at `since`. An abandoned call gets less time.
-    fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
+    pub(super) fn run_deadline(&self, held: &Held, since: Instant) -> Instant {
         let call = self.calls.get(held.id);
         let own_timeout = call.and_then(|call| call.own_timeout);
         let whole = since + own_timeout.unwrap_or(self.rules.timeout);

@@ -91,14 +91,15 @@ impl Pool {
     fn act(self: &Rc<Self>, now: Instant, action: Action<Entry>) -> bool {
         match action {
             Action::Give { worker, call } => return !self.give(now, worker, call),
+            Action::GiveGroup { worker, calls } => return !self.give_group(now, worker, calls),
             Action::Fail(ended, failure) => self.finish(*ended, Err(failure)),
             Action::Expire { call, failure } => {
                 self.break_off(now, call, &failure, Delivery::Unwanted);
                 self.cancel(now, call);
                 return true;
             }
-            Action::GoesBack { payload, retries } => {
-                self.take_back_in(now, *payload, retries);
+            Action::GoesBack { payload, retries, half } => {
+                self.take_back_in(now, *payload, retries, half);
                 return true;
             }
             // Only after `State::spread`.
@@ -170,18 +171,10 @@ impl Pool {
         let waits = link.turns.get().is_some_and(|turns| turns.is_seen_waiting(now));
         let is_idle = pipes.is_idle();
         let silence = if is_idle && !waits { pipes.silence() } else { Silence::Kept };
-        match silence {
-            Silence::Kept => {}
-            Silence::Broken(said) => {
-                drop(state);
-                link.order(self.unasked(now, &link, pipes.unasked(&said)));
-                return false;
-            }
-            Silence::Closed => {
-                state.lose(now, worker, &Loss::UnaskedOutput, ALL);
-                link.order(ExitReason::Crash);
-                return false;
-            }
+        if silence != Silence::Kept {
+            drop(state);
+            self.unasked_before(now, &link, pipes, silence);
+            return false;
         }
         let asked = match link.turns.get() {
             Some(turns) => turns.ask(now, pipes, call, &entry.question),
@@ -203,6 +196,25 @@ impl Pool {
                 drop(state);
                 self.refuse_given(ended, unsendable(&refused));
                 false
+            }
+        }
+    }
+
+    /// Deals with a worker that wrote something, or closed its output, before its next question: the
+    /// calls that it was to get go back.
+    pub(super) fn unasked_before(
+        &self,
+        now: Instant,
+        link: &Link,
+        pipes: &Pipes,
+        silence: Silence,
+    ) {
+        match silence {
+            Silence::Kept => {}
+            Silence::Broken(said) => link.order(self.unasked(now, link, pipes.unasked(&said))),
+            Silence::Closed => {
+                self.state.borrow_mut().lose(now, link.worker, &Loss::UnaskedOutput, ALL);
+                link.order(ExitReason::Crash);
             }
         }
     }
@@ -346,6 +358,12 @@ impl Pool {
                 }
                 continue;
             }
+            if self.answers.group.is_some() {
+                if let Err(detail) = self.answer_group(now, link, heard).await {
+                    return Some(detail);
+                }
+                continue;
+            }
             let call = heard.call;
             let (good, result) = match self.judge(now, link, heard).await {
                 Ok(judged) => judged,
@@ -424,7 +442,8 @@ impl Pool {
         };
         link.note_out_of_step(out);
         let unwritten = link.unwritten();
-        let loss = Loss::BadAnswer { detail: told, calls: doubtful.max(1) };
+        let calls = doubtful.max(link.group_size()).max(1);
+        let loss = Loss::BadAnswer { detail: told, calls };
         self.state.borrow_mut().lose(now, link.worker, &loss, unwritten);
         reason
     }

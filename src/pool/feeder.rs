@@ -21,10 +21,11 @@ use super::Pool;
 use super::actions::NewCall;
 use super::backlog::{Backlog, NextWork};
 use super::entry::Entry;
+use super::grouping::HalfId;
 use super::pending::{Outbox, Pending};
 use super::state::State;
 use super::terms::{Terms, Whereabouts, WorkTicket};
-use crate::base::{Call, Class, Failure, Outcome, PlaceId, Tenant, Timing};
+use crate::base::{Call, CallId, Class, Failure, Outcome, PlaceId, Tenant, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 
 /// Background work that waits in a place of its own.
@@ -83,6 +84,15 @@ pub(super) struct Feeder {
 struct WaitingWork {
     entry: Entry,
     retries: u32,
+    /// Which half of a lost group it belongs to.
+    half: HalfId,
+}
+
+impl WaitingWork {
+    /// How much of a group it takes up.
+    fn size(&self) -> usize {
+        self.entry.question.text.len() + 1
+    }
 }
 
 impl Feeder {
@@ -133,12 +143,43 @@ impl Feeder {
                 _ => self.backlog.borrow_mut().next(now, jobs_since, vacancy > offered),
             };
             match next {
-                Some(NextWork::Begins(waiting)) => begin(now, state, waiting),
+                Some(NextWork::Begins(waiting)) => self.begin(now, state, waiting, vacancy),
                 Some(NextWork::Offer) => return (has_begun, Some(self.new_place())),
                 None => return (has_begun, None),
             }
             has_begun = true;
         }
+    }
+
+    /// Gives a call to a worker, and with it those that may go with it: there is room for so many
+    /// groups.
+    fn begin(&self, now: Instant, state: &mut State<Entry>, first: WaitingWork, vacancy: usize) {
+        let Some(terms) = first.entry.terms.clone() else { return };
+        let Some(rules) = state.group_rules() else {
+            let WaitingWork { entry, retries, .. } = first;
+            let begun = state.begin(now, new_call(entry, &terms), retries);
+            return note_begun(&terms, begun);
+        };
+        let most = rules.most.min((self.waiting() + 1).div_ceil(vacancy.max(1)));
+        let is_item = matches!(terms.class, Class::Batch(_));
+        let mut bytes = 1 + first.size();
+        let mut group = vec![first];
+        while group.len() < most && is_item && terms.idempotent {
+            let is_like = |other: &WaitingWork| {
+                let is_alike =
+                    other.entry.terms.as_ref().is_some_and(|others| others.is_like(&terms));
+                is_alike && other.half == group[0].half && rules.has_room(bytes, other.size() - 1)
+            };
+            let Some(next) = self.backlog.borrow_mut().next_item_if(is_like) else { break };
+            bytes += next.size();
+            group.push(next);
+        }
+        let terms: Vec<_> = group.iter().filter_map(|it| it.entry.terms.clone()).collect();
+        let calls = group.into_iter().zip(&terms).map(|(waiting, terms)| {
+            (new_call(waiting.entry, terms), waiting.retries, waiting.half)
+        });
+        let begun = state.begin_group(now, calls.collect());
+        terms.iter().zip(begun).for_each(|(terms, begun)| note_begun(terms, begun));
     }
 
     fn new_place(&self) -> PlaceId {
@@ -167,25 +208,27 @@ impl Feeder {
     }
 }
 
-/// Gives a call to a worker. A call that is refused ends.
-fn begin(now: Instant, state: &mut State<Entry>, WaitingWork { entry, retries }: WaitingWork) {
-    let Some(terms) = entry.terms.clone() else { return };
-    let call = NewCall {
+/// Returns the call of work that begins.
+fn new_call(entry: Entry, terms: &Terms) -> NewCall<Entry> {
+    NewCall {
         bytes: entry.question.text.len(),
         idempotent: terms.idempotent,
         caller_deadline: None,
         tenant: Tenant::ANONYMOUS,
         timeout: terms.timeout,
         payload: entry,
-    };
-    let at = match state.begin(now, call, retries) {
+    }
+}
+
+/// Notes where a call is that was to begin. One that is refused ends.
+fn note_begun(terms: &Terms, begun: Result<CallId, (Entry, Failure)>) {
+    terms.ticket.at.set(match begun {
         Ok(id) => Whereabouts::Books(id),
         Err((entry, failure)) => {
             entry.refuse(failure);
             Whereabouts::Nowhere
         }
-    };
-    terms.ticket.at.set(at);
+    });
 }
 
 impl Pool {
@@ -211,19 +254,19 @@ impl Pool {
         if feeder.is_closed.get() {
             entry.refuse(Failure::Draining);
         } else {
-            feeder.put(now, WaitingWork { entry, retries: 0 }, false);
+            feeder.put(now, WaitingWork { entry, retries: 0, half: HalfId::NONE }, false);
             self.settle(now);
         }
         Pending::background(Rc::clone(self), ticket, outbox)
     }
 
     /// A background call whose worker was lost waits again.
-    pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32) {
+    pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32, half: HalfId) {
         self.lifecycle.note_no_calls();
         let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
             return entry.refuse(Failure::Draining);
         };
-        feeder.put(now, WaitingWork { entry, retries }, true);
+        feeder.put(now, WaitingWork { entry, retries, half }, true);
     }
 
     /// Begins what background work may begin, after the books have settled. Returns true if they have

@@ -51,7 +51,7 @@ impl<P> State<P> {
                 self.estimate.finished(now.saturating_duration_since(released.busy_since));
             }
             let after = self.timeout_of(*id);
-            self.settle_charge(now, &released);
+            self.settle_charge(&released);
             if let Some(stay) = released.freed {
                 self.freed(now, worker, stay);
             }

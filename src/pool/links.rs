@@ -77,6 +77,8 @@ pub(super) struct Link {
     pub(super) heard: RefCell<Vec<Heard>>,
     /// What is kept for its record.
     pub(super) traces: Traces,
+    /// The calls that it was asked together and has not answered, in the order of their questions.
+    pub(super) group: RefCell<Vec<CallId>>,
 }
 
 impl Links {
@@ -182,7 +184,13 @@ impl Link {
             gates: RefCell::default(),
             heard: RefCell::default(),
             traces: Traces::default(),
+            group: RefCell::default(),
         }
+    }
+
+    /// Returns how many calls it was asked together and has not answered.
+    pub(super) fn group_size(&self) -> usize {
+        self.group.borrow().len()
     }
 
     /// Notes that the worker takes turns from its first question on.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::actions::Loss;
 use super::crew::{Held, Phase};
+use super::grouping::HalfId;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
 
@@ -15,7 +16,10 @@ impl<P> State<P> {
     /// It has read nothing of the newest `unwritten` ones.
     pub fn lose(&mut self, now: Instant, worker: WorkerId, loss: &Loss, unwritten: usize) {
         let Some(book) = self.crew.get(worker) else { return };
-        let tells = !matches!(loss, Loss::Killed);
+        // A group tells nothing of the program: a call that is alone in it will.
+        let is_in_doubt =
+            self.rules.group.is_some() && self.read_of(book.held.len(), unwritten) > 1;
+        let tells = !matches!(loss, Loss::Killed) && !is_in_doubt;
         if tells && !book.proven && book.phase != Phase::Leaving {
             self.backoff.failed(now);
             self.in_vain = Some(loss.in_vain());
@@ -52,7 +56,12 @@ impl<P> State<P> {
     /// at `latest`, which was fixed when the call was accepted.
     pub(super) fn rejoin(&mut self, now: Instant, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let deadline = (now + self.rules.queue_wait).min(call.latest).max(now);
+        let deadline = if call.half == HalfId::NONE {
+            (now + self.rules.queue_wait).min(call.latest).max(now)
+        } else {
+            // The other half goes first, and may cost several workers.
+            call.latest.max(now)
+        };
         if call.waits_until.is_none() {
             call.waits_until = Some(deadline);
             self.line.push_front(id, call.bytes, deadline, &mut self.alarms);
@@ -73,8 +82,12 @@ impl<P> State<P> {
     ) {
         let Some(held) = self.crew.empty(worker) else { return };
         let busy_since = self.crew.get(worker).map_or(now, |book| book.busy_since);
-        let read = held.len() - unwritten.min(held.len());
+        let read = self.read_of(held.len(), unwritten);
         self.note_inside(now, worker, &held, read);
+        if self.rules.group.is_some() && read > 1 {
+            let failure = |place, id| suspect(place, id).unwrap_or_else(|| lost.clone());
+            return self.break_up(now, held, busy_since, failure);
+        }
         let mut again = Vec::new();
         for (place, Held { id, given, charge, .. }) in held.into_iter().enumerate() {
             let has_begun = place < read && (place == 0 || !self.rules.takes_one());

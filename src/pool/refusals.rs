@@ -31,7 +31,7 @@ impl<P> State<P> {
         if self.has_no_prospect() {
             return Some(self.no_worker(now));
         }
-        if self.line.len() == 0 && self.pick(now, idempotent).is_some() {
+        if self.line.len() < self.gather_most() && self.pick(now, idempotent).is_some() {
             return None;
         }
         let detail = if self.line.len() >= self.rules.queue_length {
@@ -76,9 +76,12 @@ impl<P> State<P> {
         let is_open =
             |book: &&WorkerBook| book.phase == Phase::Serving && !self.is_in_background(book);
         let serving = || self.crew.iter().filter(is_open);
-        let expected = |book: &WorkerBook| match book.held.len() {
-            0 => usual,
-            _ => usual.max(now.saturating_duration_since(book.busy_since).min(self.rules.timeout)),
+        let expected = |book: &WorkerBook| {
+            if book.held.is_empty() {
+                return usual;
+            }
+            let so_far = now.saturating_duration_since(book.busy_since).min(self.rules.timeout);
+            usual.max(self.part_of(book, so_far))
         };
         match u32::try_from(serving().count()).unwrap_or(u32::MAX) {
             0 => (1, usual),

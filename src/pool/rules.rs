@@ -5,8 +5,10 @@
 use std::time::{Duration, Instant};
 
 use super::estimate::Estimate;
+use super::grouping::GroupRules;
 use super::line::Nanos;
 use crate::config::{InFlight, Matching, PoolSettings};
+use crate::wire::Encoder;
 
 /// Most bytes of a question that can be taken back: with its length and its tag, it is one page of
 /// a pipe.
@@ -50,6 +52,8 @@ pub struct Rules {
     pub recycle_age: Option<Duration>,
     /// The part of the places in workers that background work may hold, in thousandths.
     pub share: u32,
+    /// Workers get several calls together; `None`: one after the other.
+    pub group: Option<GroupRules>,
 }
 
 impl Rules {
@@ -80,12 +84,15 @@ impl Rules {
     }
 
     /// The time after which a call that is accepted now is no longer put back into the queue: one
-    /// wait, and one `timeout` per try. Without this limit a call that stands behind one hanging
-    /// call after the other would be put back for ever.
+    /// wait, and one `timeout` per try. Each time that its group can be halved, a worker more may start,
+    /// and take as long. Without this limit a call that stands behind one hanging call after the other
+    /// would be put back for ever.
     pub(super) fn latest(&self, now: Instant) -> Instant {
         let tries = self.retries.saturating_add(1);
+        let halves = self.group.map_or(0, |group| group.most.max(1).ilog2() + 1);
+        let halving = self.timeout.saturating_add(self.start_timeout).saturating_mul(halves);
         let most = self.queue_wait.saturating_add(self.timeout.saturating_mul(tries));
-        now.checked_add(most).unwrap_or_else(|| Self::never(now))
+        now.checked_add(most.saturating_add(halving)).unwrap_or_else(|| Self::never(now))
     }
 
     /// A time that never comes.
@@ -114,6 +121,11 @@ impl From<&PoolSettings> for Rules {
             recycle_calls: rules.recycle.calls,
             recycle_age: rules.recycle.age,
             share: rules.share,
+            group: rules.group.map(|group| {
+                let wire = &settings.program.wire;
+                let bytes = Encoder::new(&wire.framing.send, wire.message_max).limit();
+                GroupRules { most: group.most, wait: group.wait, bytes }
+            }),
         }
     }
 }

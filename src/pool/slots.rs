@@ -15,9 +15,10 @@ impl<P> State<P> {
     pub fn slots(&self) -> usize {
         // What the operator lets a worker hold, also where it works on one call at a time: the next
         // one is there when it has answered.
-        let each = match self.rules.in_flight {
-            InFlight::Fixed(calls) => calls as usize,
-            InFlight::Auto => 1,
+        let each = match (self.rules.group, self.rules.in_flight) {
+            (Some(group), _) => group.most,
+            (None, InFlight::Fixed(calls)) => calls as usize,
+            (None, InFlight::Auto) => 1,
         };
         let serving = self.crew.iter().filter(|book| book.phase == Phase::Serving);
         let there: usize = serving.map(|book| self.slots_of(book, each)).sum();

@@ -21,7 +21,8 @@
 //! - A call is in the queue, or held by a worker, or (during a rescue) both; never neither.
 //! - A worker that starts or leaves holds nothing.
 //! - At most `most` workers count.
-//! - While a worker is free, no call waits, unless the most workers run that take one call each.
+//! - While a worker is free, no call waits, unless the most workers run that take one call each, or calls
+//!   gather for a group.
 //! - A worker that serves has room for a call, or holds one.
 //! - An alarm is set for every deadline.
 
@@ -36,6 +37,7 @@ use super::background::Background;
 use super::calls::{CallBook, CallBooks, Origin};
 use super::crew::{Crew, Held, Stay};
 use super::estimate::Estimate;
+use super::grouping::{Groups, HalfId};
 use super::inside::Insides;
 use super::line::{Line, TenantSlot, WaitRule};
 use super::promises::Promises;
@@ -73,6 +75,7 @@ pub struct State<P> {
     pub(super) background: Background,
     /// What is shared with other servers; `None`: nothing is.
     pub(super) spread: Option<Box<Spread<P>>>,
+    pub(super) groups: Groups,
     actions: Vec<Action<P>>,
     /// Workers that give unread calls back, once the other actions are carried out.
     take_backs: Vec<WorkerId>,
@@ -101,6 +104,7 @@ impl<P> State<P> {
             stopping: false,
             background: Background::default(),
             spread: None,
+            groups: Groups::default(),
             actions: Vec::new(),
             take_backs: Vec::new(),
         }
@@ -208,6 +212,7 @@ impl<P> State<P> {
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
             own_timeout: call.timeout,
             origin: Origin::Here,
+            half: HalfId::NONE,
         });
         if let Some(deadline) = caller_deadline {
             self.alarms.at_caller_deadline(deadline, id);
@@ -266,7 +271,7 @@ impl<P> State<P> {
         id: CallId,
         good: bool,
     ) -> Option<Ended<P>> {
-        let released = self.crew.release(now, worker, id, good)?;
+        let released = self.crew.release(now, worker, id, good, self.rules.group.is_some())?;
         if good {
             self.backoff.forget();
             self.suspects.acquit(self.calls.get_mut(id));
@@ -277,7 +282,7 @@ impl<P> State<P> {
         if released.had_stepped_back {
             self.actions.push(Action::ComeForward(worker));
         }
-        self.settle_charge(now, &released);
+        self.settle_charge(&released);
         match released.freed {
             Some(stay) => self.freed(now, worker, stay),
             None => self.note_run_deadline(worker),
@@ -361,11 +366,10 @@ impl<P> State<P> {
     }
 
     fn dispatch(&mut self, now: Instant) {
-        let rule = self.wait_rule(now);
-        while let Some(id) = self.line.next(rule, |id| self.calls.since(id)) {
-            if self.refuse_waiting(now, id) || self.fail_if_late(now, id) {
-                continue;
-            }
+        if let Some(rules) = self.rules.group {
+            return self.dispatch_groups(now, rules);
+        }
+        while let Some(id) = self.next_call(now) {
             let Some(call) = self.calls.get(id) else { break };
             let (Some(seat), may_follow) = (call.seat, self.may_follow(call)) else { break };
             let Some(worker) = self.pick(now, may_follow) else { break };
@@ -374,12 +378,32 @@ impl<P> State<P> {
         }
     }
 
+    /// The call whose turn it is. Those that may not be given any longer fail.
+    pub(super) fn next_call(&mut self, now: Instant) -> Option<CallId> {
+        let rule = self.wait_rule(now);
+        while let Some(id) = self.line.next(rule, |id| self.calls.since(id)) {
+            if !self.refuse_waiting(now, id) && !self.fail_if_late(now, id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
     /// By what queues are found to stand.
     pub(super) fn wait_rule(&self, now: Instant) -> WaitRule {
         WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait }
     }
 
     pub(super) fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {
+        self.hand_over(now, id, worker);
+        self.actions.push(match self.rules.group {
+            None => Action::Give { worker, call: id },
+            Some(_) => Action::GiveGroup { worker, calls: vec![id] },
+        });
+    }
+
+    /// A worker holds this call from now on.
+    pub(super) fn hand_over(&mut self, now: Instant, id: CallId, worker: WorkerId) {
         self.leave_queue(id);
         let Some(call) = self.calls.get_mut(id) else { return };
         let in_peace = !self.line.is_overloaded();
@@ -404,7 +428,6 @@ impl<P> State<P> {
         if given.is_newly_due {
             self.retire_due();
         }
-        self.actions.push(Action::Give { worker, call: id });
     }
 
     /// A worker holds nothing now: it leaves if it is to, else it is free.
@@ -417,45 +440,6 @@ impl<P> State<P> {
             }
             Stay::Kept => self.note_idle(now),
         }
-    }
-
-    /// Takes a call out of the queue if it waits there. It stays in the books.
-    pub(super) fn leave_queue(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(id).filter(|call| call.waits_until.is_some()) else {
-            return;
-        };
-        let bytes = call.bytes;
-        let fresh = call.seat.filter(|_| call.given.is_none());
-        if let Some(seat) = fresh {
-            self.line.look_before(seat, |id| self.calls.since(id));
-        }
-        if let Some(call) = self.calls.get_mut(id) {
-            call.waits_until = None;
-            self.line.left(fresh, bytes, |id| self.calls.waits(id));
-        }
-    }
-
-    /// Ends a call with a failure.
-    pub(super) fn fail(&mut self, now: Instant, id: CallId, failure: Failure) {
-        self.leave_queue(id);
-        if let Some(ended) = self.end(now, id, false) {
-            self.actions.push(Action::Fail(Box::new(ended), failure));
-        }
-    }
-
-    /// Takes a call out of the books; `left` means that its caller left.
-    pub(super) fn end(&mut self, now: Instant, id: CallId, left: bool) -> Option<Ended<P>> {
-        let call = self.calls.remove(id)?;
-        if let Some(deadline) = call.caller_deadline {
-            self.alarms.drop_caller_deadline(deadline, id);
-        }
-        self.suspects.ended(&call);
-        if let Some(seat) = call.seat {
-            self.line.ended(seat);
-        }
-        let (timing, abandoned) = (call.timing(now), left || call.abandoned.is_some());
-        let conduct = call.conduct;
-        Some(Ended { payload: call.payload, timing, abandoned, conduct, at: now })
     }
 
     /// Stops a worker, unless it is leaving already.

@@ -41,6 +41,11 @@ impl<P> Suspects<P> {
         self.poison.refuses(now, question)
     }
 
+    /// Returns true if the question of this call has cost a worker before.
+    pub(super) fn suspects(&self, call: &mut CallBook<P>) -> bool {
+        self.poison.is_wary() && self.poison.suspects(self.question(call))
+    }
+
     /// A call was accepted. Returns true if it is the trial of its question.
     pub(super) fn begin_trial(&mut self, now: Instant, question: Fingerprint, id: CallId) -> bool {
         self.poison.begin_trial(now, question, id)

@@ -16,6 +16,14 @@ pub(super) struct Terms {
     pub(super) ticket: Rc<WorkTicket>,
 }
 
+impl Terms {
+    /// Returns true if another call may run together with one that has these terms, in a group.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let are_items = [self, other].iter().all(|it| matches!(it.class, Class::Batch(_)));
+        are_items && self.idempotent == other.idempotent && self.timeout == other.timeout
+    }
+}
+
 /// Where a background call is.
 #[derive(Debug)]
 pub(super) struct WorkTicket {

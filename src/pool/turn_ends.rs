@@ -156,6 +156,9 @@ impl Pool {
             pipes.close_turn();
             (is_silent, paired)
         };
+        if self.answers.group.is_some() {
+            return self.end_group_turn(now, link, call, paired).await;
+        }
         let (good, result) = match paired {
             Ok(Ok(heard)) => self.judge(now, link, heard).await.unwrap_or_else(bad_answer),
             Ok(Err(out)) => bad_answer(out.detail),
@@ -286,7 +289,12 @@ impl Pool {
     }
 
     /// Logs what was written in a turn that has no answer. Returns the words for the caller.
-    fn report_no_answer(&self, link: &Link, call: CallId, no_answer: NoAnswer) -> String {
+    pub(super) fn report_no_answer(
+        &self,
+        link: &Link,
+        call: CallId,
+        no_answer: NoAnswer,
+    ) -> String {
         let NoAnswer { detail, written, .. } = no_answer;
         if let Some(pipes) = &*link.pipes.borrow() {
             for message in &written {

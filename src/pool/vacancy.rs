@@ -12,12 +12,14 @@
 //! - Background work that has waited for [`WAIT_MOST`] while none runs gets the next worker that
 //!   becomes free, whatever waits in the queue.
 //! - The estimates of how long calls take do not learn from it.
+//! - Where workers get groups, a group of it is in one place, and never has calls of callers in it.
 
 use std::time::Instant;
 
 use super::actions::{Action, NewCall};
 use super::background::WAIT_MOST;
 use super::crew::{Census, Held, WorkerBook};
+use super::grouping::HalfId;
 use super::rules::Rules;
 use super::scale::PATIENCE;
 use super::state::State;
@@ -88,27 +90,43 @@ impl<P> State<P> {
         if self.stopping {
             return Err((call.payload, Failure::Draining));
         }
-        let question = self.suspects.arrives(now, &call.payload);
-        if question.is_some_and(|question| self.suspects.refuses(now, question)) {
-            return Err((call.payload, Failure::Poisonous));
-        }
         let Some(worker) = self.background_place() else {
             return Err((call.payload, self.no_worker(now)));
         };
-        let id = self.enter(now, call, question, (None, None, Rules::never(now)));
-        if let Some(call) = self.calls.get_mut(id) {
-            call.retries = retries;
-        }
+        let id = self.admit(now, call, retries)?;
         self.background.kept = None;
         self.give(now, id, worker);
         Ok(id)
     }
 
+    /// Background work enters the books, for a worker to begin with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::begin`] has them.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        call: NewCall<P>,
+        retries: u32,
+    ) -> Result<CallId, (P, Failure)> {
+        let question = self.suspects.arrives(now, &call.payload);
+        if question.is_some_and(|question| self.suspects.refuses(now, question)) {
+            return Err((call.payload, Failure::Poisonous));
+        }
+        let id = self.enter(now, call, question, (None, None, Rules::never(now)));
+        if let Some(call) = self.calls.get_mut(id) {
+            call.retries = retries;
+        }
+        Ok(id)
+    }
+
     /// A background call whose worker was lost leaves the books, and may run again.
     pub(super) fn give_back(&mut self, now: Instant, id: CallId) {
-        let retries = self.calls.get(id).map_or(0, |call| call.retries);
+        let (retries, half) =
+            self.calls.get(id).map_or((0, HalfId::NONE), |call| (call.retries, call.half));
         if let Some(ended) = self.end(now, id, false) {
-            self.push(Action::GoesBack { payload: Box::new(ended.payload), retries });
+            self.push(Action::GoesBack { payload: Box::new(ended.payload), retries, half });
         }
     }
 
@@ -171,6 +189,10 @@ impl<P> State<P> {
     }
 
     fn background_running(&self) -> usize {
+        if self.rules.group.is_some() {
+            // A group is in one place, whatever its size.
+            return self.crew.iter().filter(|book| self.is_in_background(book)).count();
+        }
         let held = self.crew.iter().flat_map(|book| &book.held);
         held.filter(|held| held.is_background()).count()
     }
@@ -196,7 +218,7 @@ impl<P> State<P> {
 
     /// The worker that gets the next background work: one that was kept for it, else the free worker
     /// used last, else the one that holds the fewest calls.
-    fn background_place(&self) -> Option<WorkerId> {
+    pub(super) fn background_place(&self) -> Option<WorkerId> {
         if let Some(kept) = self.background.kept {
             return self.crew.get(kept).filter(|book| self.room_in(book) > 0).map(|book| book.id);
         }

@@ -58,6 +58,11 @@ impl Encoder {
         Self { frame, limit: message_max.min(framing_max) }
     }
 
+    /// Most bytes of a question.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Appends one question to `out`: `prefix`, then `text`, framed. `nonce` takes the place of
     /// `{nonce}` in the sentinel of an `until:` framing.
     ///

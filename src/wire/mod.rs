@@ -10,6 +10,7 @@
 //! all mean that the worker is out of step and must be stopped.
 
 mod answer;
+mod array;
 mod asides;
 mod cancelled;
 mod correlate;
@@ -17,6 +18,7 @@ mod cut;
 mod decode;
 mod echo;
 mod encode;
+pub mod group;
 mod http_reply;
 mod json_id;
 mod kinds;
@@ -26,6 +28,7 @@ mod sentinel;
 mod verdict;
 
 pub use answer::Judge;
+pub use array::{BatchForm, CutItem, ItemCutter};
 pub use correlate::{Correlator, Received, Refused, Share};
 pub use cut::Broken;
 pub use decode::Decoder;

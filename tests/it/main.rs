@@ -30,6 +30,7 @@ mod faults;
 mod first_request;
 mod first_start;
 mod flood;
+mod groups;
 mod haproxy;
 mod held_memory;
 mod hostile_callers;

@@ -17,6 +17,7 @@ mod ends;
 mod fair;
 mod floors;
 mod given_up;
+mod groups;
 mod looks;
 mod mixed;
 mod model;

@@ -311,7 +311,8 @@ impl Mixed {
                 }
             }
             Action::Fail(ended, failure) => self.tell(ended.payload, failure.code().as_str()),
-            Action::GoesBack { payload, retries } => {
+            Action::GiveGroup { .. } => unreachable!("calls go one by one"),
+            Action::GoesBack { payload, retries, .. } => {
                 assert!(is_work(*payload), "a call of a caller goes back");
                 self.ended += 1;
                 self.stock.push_front((*payload, self.now, retries));

@@ -42,6 +42,7 @@ pub(crate) fn rules() -> Rules {
         recycle_calls: None,
         recycle_age: None,
         share: 500,
+        group: None,
     }
 }
 
@@ -92,6 +93,10 @@ impl Story {
         let name = |id| self.state.payload(id).copied().expect("in the books");
         Some(match action {
             Action::Give { worker, call } => format!("give {} to {worker}", name(call)),
+            Action::GiveGroup { worker, calls } => {
+                let names: Vec<Name> = calls.into_iter().map(name).collect();
+                format!("give {} to {worker}", names.join("+"))
+            }
             Action::GiveUp { worker, call } => {
                 let name = self.ids.iter().find(|(_, id)| **id == call).expect("it arrived").0;
                 format!("give up {name} in {worker}")

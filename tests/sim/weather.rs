@@ -114,6 +114,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool, takes_back: bool) -> Rul
         recycle_calls: [None, None, Some(1), Some(30)][rng.usize(..4)],
         recycle_age: [None, None, None, Some(Duration::from_secs(2))][rng.usize(..4)],
         share: 500,
+        group: None,
     }
 }
 

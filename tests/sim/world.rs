@@ -426,6 +426,7 @@ impl World {
                 Err(format!("worker {worker} gets a call though it is to be killed"))
             }
             Action::Give { worker, call } => self.give(worker, call),
+            Action::GiveGroup { .. } => Err("calls go one by one".to_owned()),
             Action::TakeBack(worker) => self.take_back(worker),
             Action::GoesBack { payload, .. } => Err(format!("{payload} is no background work")),
             Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => {

@@ -33,7 +33,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("gate", &["sync", "base", "config"]),
     (
         "front",
-        &["base", "config", "observe", "net", "cache", "call", "jobs", "sync", "openapi", "gate"],
+        &[
+            "base", "config", "observe", "wire", "net", "cache", "call", "jobs", "sync", "openapi",
+            "gate",
+        ],
     ),
     ("admin", &["base", "report", "config", "observe", "net", "openapi"]),
     ("agent", &["report", "observe", "net"]),

@@ -11,6 +11,7 @@ mod correlation;
 mod cors;
 mod docs;
 mod function;
+mod group;
 mod hosts;
 mod items;
 mod jobs;
@@ -285,6 +286,44 @@ mod tests {
         let text = format!("[pool.a]\ncommand = [\"cat\"]\n{pool}\n{rest}");
         let problems = checked(&text).expect_err(&text);
         problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn groups_are_refused_where_none_could_be_asked() {
+        for (keys, message) in [
+            ("matching = \"tag\"", "`batch` needs `order`"),
+            ("stream = \"until:END\"", "`batch` cannot be used with `stream`"),
+            ("in_flight = 3", "`in_flight` cannot be used with `batch`"),
+            (
+                "in_flight = \"auto\"\nreply = \"{input}|{r}\"",
+                "`in_flight` cannot be used with `batch`",
+            ),
+            ("recycle = { calls = 1 }", "`recycle.calls = 1`: each worker gets one call"),
+            ("queue = { length = 0 }", "no effect with `queue.length = 0`"),
+            ("framing = \"lines:2\"", "`batch` cannot be used with `framing = \"lines:2\"`"),
+            ("framing = \"eof\"", "`batch` cannot be used with `framing = \"eof\"`"),
+            (
+                "framing = { send = \"line\", reply = \"block\" }",
+                "`batch` cannot be used with questions as `line` and answers as `block`",
+            ),
+        ] {
+            let said = said(&format!("batch = {{}}\n{keys}"), "");
+            assert!(said.contains(message), "{keys}: {said}");
+        }
+        let said = |batch: &str| said(&format!("batch = {batch}"), "");
+        assert!(said("{ wait = \"501ms\" }").contains("more than a tenth of `queue.wait`"));
+        assert!(said("{ most = 0 }").contains("most"));
+        assert!(said("{ most = 1001 }").contains("most"));
+    }
+
+    #[test]
+    fn a_worker_of_groups_has_one_at_a_time_also_where_answers_repeat_their_questions() {
+        let text =
+            "[pool.a]\ncommand = [\"cat\"]\nreply = \"{input}|{r}\"\nbatch = { wait = \"500ms\" }";
+        let pool = &checked(text).expect("valid").pools[0];
+        assert_eq!(pool.rules.in_flight, super::super::pool::InFlight::Fixed(1));
+        assert_eq!(pool.rules.group.expect("a group").most, 16);
+        assert!(!pool.program.wire.takes_turns);
     }
 
     #[test]

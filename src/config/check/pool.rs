@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{correlation, python, spread, stream};
+use super::{correlation, group, python, spread, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
@@ -166,6 +166,7 @@ fn wire(
     let id = correlation::id(findings, path, file);
     let is_json_rpc = correlation::is_json_rpc(findings, path, file, &id);
     let drops_strays = correlation::drops_strays(findings, path, file);
+    let group = group::shape(findings, path, file, framing.as_ref());
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
     Some(WireSettings {
         framing: framing?,
@@ -183,6 +184,7 @@ fn wire(
         is_json_rpc,
         drops_strays,
         tells_details: false,
+        group,
     })
 }
 
@@ -219,6 +221,7 @@ fn rules(
         stop_grace: file.stop_grace.0,
         recycle: recycle(findings, &path.key("recycle"), file.recycle.as_ref()),
         share: share(findings, &path.key("share"), file.share),
+        group: group::rules(findings, path, file),
     }
 }
 
@@ -256,6 +259,8 @@ fn share(findings: &mut Findings<'_>, path: &KeyPath, share: f64) -> u32 {
 
 fn in_flight(file: &PoolFile, repeats: bool) -> InFlight {
     match &file.in_flight {
+        // A worker has one group.
+        _ if file.batch.is_some() => InFlight::Fixed(1),
         Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
         Some(InFlightText::Text(_)) => InFlight::Auto,
         None if repeats && file.stream.is_none() => InFlight::Auto,

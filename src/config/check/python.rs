@@ -15,7 +15,8 @@ use crate::config::tree::KeyPath;
 use crate::python::{DESCRIBE, loop_text};
 
 /// Keys about how a program is spoken to. The worker loop speaks in its own way.
-const EXCLUDED: [&str; 15] = [
+const EXCLUDED: [&str; 16] = [
+    "batch",
     "command",
     "framing",
     "matching",
@@ -53,6 +54,7 @@ pub(super) fn excluded(findings: &mut Findings<'_>, path: &KeyPath, file: &PoolF
             let name = findings.name(&key_path);
             let hint = match (*key, &file.python) {
                 ("command", _) => "keep one of them".to_owned(),
+                ("batch", _) => "write `@httpipe.batch(16)` above the function".to_owned(),
                 (_, None) => "add `python = \"FILE.py:NAME\"`, or remove it".to_owned(),
                 _ => format!("remove `{name}`"),
             };
@@ -89,6 +91,7 @@ pub(super) fn wire(
         is_json_rpc: false,
         drops_strays: false,
         tells_details: false,
+        group: None,
     }
 }
 

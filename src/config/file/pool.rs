@@ -3,6 +3,7 @@
 //! Pure. The doc comments are the reference, as those of the rest of the file are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,12 @@ pub struct PoolFile {
     /// answers that show which call they belong to; other workers take turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlightText>,
+    /// A worker that becomes free gets several of the calls that wait, as one question with one answer.
+    /// With `framing = "block"`, each question is a line, and so is each answer; with other framings the
+    /// program gets a JSON array of the questions, and answers with an array of as many answers in the
+    /// same order. Only idempotent calls go together. Needs `order`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchFile>,
     /// How bytes are cut into messages: `line`, `nul`, `lines:N`, `block`, `until:TEXT`,
     /// `last-line:REGEX`, `u16`, `u32`, `u32le`, `netstring`, `content-length`, `eof` or `turn`. With
     /// `eof`, each process gets one question: it reads to the end of its input, and its answer is all
@@ -195,6 +202,25 @@ pub struct PoolFile {
     /// logged; only where each answer says whose it is (`tag`, `echo`, `json-id`). With `json-id`,
     /// what is no JSON object is dropped in any case.
     pub stray: StrayText,
+}
+
+/// Calls that a worker gets together.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchFile {
+    /// Most calls that a worker gets together. It gets as many of those that wait as each free worker
+    /// would.
+    #[schemars(range(min = 1, max = 1000))]
+    pub most: u32,
+    /// How long a call may wait for others although a worker is free: at most a tenth of `queue.wait`.
+    /// It is not delayed beyond a deadline of its own, nor where it would go alone.
+    pub wait: Time,
+}
+
+impl Default for BatchFile {
+    fn default() -> Self {
+        Self { most: 16, wait: Time(Duration::ZERO) }
+    }
 }
 
 /// A switch, or what a program in a sandbox may do besides.
@@ -374,6 +400,7 @@ impl Default for PoolFile {
             fork: None,
             workers: None,
             in_flight: None,
+            batch: None,
             framing: FramingFile::Both("line".to_owned()),
             matching: MatchingText::Order,
             reply: None,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hyper::body::Body;
 
 use super::super::body;
-use super::split::{BatchForm, CutItem, ItemCutter};
 use crate::base::Failure;
+use crate::wire::{BatchForm, CutItem, ItemCutter};
 
 /// One item, or why it is none.
 pub(super) type BatchItem = Result<Bytes, Failure>;

@@ -9,7 +9,6 @@
 mod input;
 pub(super) mod lines;
 mod outcome;
-mod split;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +29,6 @@ use tokio::task::JoinSet;
 use self::input::{BatchInput, BatchItem};
 use self::lines::{BatchBody, Told};
 use self::outcome::{ItemOutcome, last_line};
-use self::split::BatchForm;
 use super::access::Account;
 use super::incoming::{Incoming, Matched};
 use super::panics::unless_panic;
@@ -44,6 +42,7 @@ use crate::config::{CallSettings, RouteAction, RouteSettings, SendShape};
 use crate::gate::Visitor;
 use crate::net::Caller;
 use crate::sync::at_once::{Claim, Hold};
+use crate::wire::BatchForm;
 
 /// How many items are between being read and being written, for each that may be in a worker.
 const ITEMS_FOR_EACH_PLACE: usize = 4;
@@ -121,7 +120,7 @@ impl Front {
         });
         let plan = BatchPlan {
             most: *most,
-            window: ITEMS_FOR_EACH_PLACE * pool.background_most().max(1),
+            window: ITEMS_FOR_EACH_PLACE * pool.background_calls_most().max(1),
             is_unordered: Preference::of(&head.headers).is_unordered,
             deadline,
         };

@@ -6,6 +6,7 @@
 
 mod callers;
 mod counters;
+mod groups;
 mod jobs;
 mod labels;
 mod metric;
@@ -195,6 +196,11 @@ impl PoolMetrics {
     /// Counts how long a call was in its last worker, once the call has ended.
     pub fn worked_for(&self, time: Duration) {
         self.0.work.observe(time);
+    }
+
+    /// Counts a group of so many calls that a worker was given.
+    pub fn gave_together(&self, calls: usize) {
+        self.0.groups.observe(calls);
     }
 
     /// Returns how many requests the cache has answered for this pool.

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+use super::groups::GROUP_BOUNDS;
 use super::jobs::JOBS;
 use super::labels::{AgentResult, CacheResult, Denial, Dropping, OperatorAction};
 pub use super::metric::{Metric, MetricKind};
@@ -79,6 +81,18 @@ pub const ALL: &[Metric] = &[
         samples: |numbers, to| {
             for pool in &numbers.series.pools {
                 to.histogram(&[&pool.name], &pool.work);
+            }
+        },
+    },
+    Metric {
+        name: "httpipe_batch_size",
+        kind: MetricKind::Histogram,
+        unit: "calls",
+        labels: &["pool"],
+        help: "Calls that a worker was given together, in pools with `batch`",
+        samples: |numbers, to| {
+            for pool in numbers.series.pools.iter().filter(|pool| pool.groups.are_any()) {
+                to.group_sizes(&[&pool.name], &pool.groups);
             }
         },
     },
@@ -452,6 +466,9 @@ pub fn reference() -> String {
     }
     page.push_str("\nThe upper bounds of the histograms' buckets, in seconds: ");
     let bounds: Vec<&str> = BOUNDS.iter().map(|(_, text)| *text).collect();
+    page.push_str(&bounds.join(", "));
+    page.push_str(", +Inf. Those of `httpipe_batch_size`, in calls: ");
+    let bounds: Vec<String> = GROUP_BOUNDS.iter().map(u64::to_string).collect();
     page.push_str(&bounds.join(", "));
     page.push_str(", +Inf.\n");
     page

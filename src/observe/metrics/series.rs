@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
+use super::groups::GroupSizes;
 use super::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
 };
@@ -244,6 +245,7 @@ pub(super) struct PoolSeries {
     pub(super) memory: Gauge,
     /// Requests that the cache has answered.
     pub(super) hits: Counter,
+    pub(super) groups: GroupSizes,
     /// In the order of [`Conduct::ALL`].
     pub(super) diagnoses: [Counter; Conduct::ALL.len()],
 }

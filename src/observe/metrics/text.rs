@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::groups::{GROUP_BOUNDS, GroupSizes};
 use super::series::{BOUNDS, Histogram};
 
 /// The content type under which a page must be served.
@@ -75,6 +76,20 @@ impl Samples<'_> {
         self.value_in_seconds(histogram.sum());
         self.name("_count", values, None);
         self.page.extend([itoa::Buffer::new().format(counts[BOUNDS.len()]), "\n"]);
+    }
+
+    /// Writes the samples of the histogram of the sizes of groups.
+    pub(super) fn group_sizes(&mut self, values: &[&str], sizes: &GroupSizes) {
+        let counts = sizes.cumulated();
+        let bounds = GROUP_BOUNDS.iter().map(u64::to_string).chain(["+Inf".to_owned()]);
+        for (bound, count) in bounds.zip(counts) {
+            self.name("_bucket", values, Some(&bound));
+            self.page.extend([itoa::Buffer::new().format(count), "\n"]);
+        }
+        self.name("_sum", values, None);
+        self.page.extend([itoa::Buffer::new().format(sizes.calls()), "\n"]);
+        self.name("_count", values, None);
+        self.page.extend([itoa::Buffer::new().format(counts[GROUP_BOUNDS.len()]), "\n"]);
     }
 
     fn name(&mut self, suffix: &str, values: &[&str], bound: Option<&str>) {

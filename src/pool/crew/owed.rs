@@ -50,7 +50,7 @@ impl Crew {
     ) -> Option<Released> {
         let before = self.workers.get(&worker)?;
         let (was_overdue, stepped_back) = (before.overdue, before.stepped_back);
-        let released = self.release(now, worker, id, false)?;
+        let released = self.release(now, worker, id, false, false)?;
         let book = self.workers.get_mut(&worker)?;
         book.given_up.push(GivenUp { id, given: released.given });
         // The worker does not go on to the calls behind this one because it was given up.

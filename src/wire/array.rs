@@ -1,12 +1,13 @@
-//! Cuts a body that comes in pieces into items: a JSON document a line, or the elements of an array.
+//! Cuts bytes that come in pieces into items: a JSON document a line, or the elements of an array. So
+//! come the items of a batch request, and the answers of a program to several calls.
 //!
 //! Pure: the same bytes give the same items, however they are cut. What an item says is not looked at.
 
 use bytes::{Bytes, BytesMut};
 
-/// How items stand in a body.
+/// How items stand in what is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BatchForm {
+pub enum BatchForm {
     /// Each on a line of its own. Empty lines count for nothing.
     Lines,
     /// In one array.
@@ -15,7 +16,7 @@ pub(super) enum BatchForm {
 
 /// What was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CutItem {
+pub enum CutItem {
     /// One item, without the white space around it.
     Item(Bytes),
     /// One item that is longer than it may be.
@@ -26,7 +27,7 @@ pub(super) enum CutItem {
 
 /// Cuts items.
 #[derive(Debug)]
-pub(super) struct ItemCutter {
+pub struct ItemCutter {
     form: BatchForm,
     most: usize,
     /// What has come and is not looked at.
@@ -63,19 +64,19 @@ enum InString {
 
 impl ItemCutter {
     /// A cutter of items of at most so many bytes, with the white space around them.
-    pub(super) fn new(form: BatchForm, most: usize) -> Self {
+    pub fn new(form: BatchForm, most: usize) -> Self {
         let (rest, begun) = (Bytes::new(), BytesMut::new());
         Self { form, most, rest, begun, is_too_long: false, place: ArrayPlace::Before }
     }
 
     /// Takes the next piece of the body. All items of the last one must have been cut.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub fn push(&mut self, piece: Bytes) {
         debug_assert!(self.rest.is_empty(), "items of the last piece are left");
         self.rest = piece;
     }
 
     /// Returns the next item; `None` if more must come first.
-    pub(super) fn next(&mut self) -> Option<CutItem> {
+    pub fn next(&mut self) -> Option<CutItem> {
         loop {
             let cut = match self.form {
                 BatchForm::Lines => self.next_line()?,
@@ -90,7 +91,7 @@ impl ItemCutter {
     }
 
     /// The body has ended. Returns what is left of it.
-    pub(super) fn end(&mut self) -> Option<CutItem> {
+    pub fn end(&mut self) -> Option<CutItem> {
         match (self.form, self.place) {
             (BatchForm::Lines, _) => {
                 let last = self.item(0);
