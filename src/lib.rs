@@ -59,7 +59,8 @@ pub mod testing {
     pub mod config {
         pub use crate::config::{
             CacheSettings, Config, ConfigSource, Fence, Framing, InFlight, KeyList, LaunchSettings,
-            Matching, PoolSettings, ReplyShape, RouteAction, Sandbox, StreamEnd, Trust,
+            Matching, PoolSettings, ProgressShape, ReplyShape, RouteAction, Sandbox, StreamEnd,
+            Trust,
         };
     }
     pub mod front {

@@ -46,6 +46,7 @@ fuzz_target!(|data: &[u8]| {
             }
             Received::Aside { .. }
             | Received::Notification
+            | Received::Progress { .. }
             | Received::Late { .. }
             | Received::Stray(_)
             | Received::WorkerAsks { .. }

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use httpipe::testing::base::Question;
-use httpipe::testing::config::{Framing, Matching, ReplyShape, StreamEnd};
+use httpipe::testing::config::{Framing, Matching, ProgressShape, ReplyShape, StreamEnd};
 use httpipe::testing::wire::{Correlator, Decoder, Encoder, Judge, Received, Share, Verdict};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,7 +15,7 @@ const CALLS: usize = 4;
 /// What was received, for one way to cut the bytes.
 fn received(bytes: &[u8], piece: usize) -> Vec<String> {
     let mut correlator: Correlator<usize> = Correlator::matching(Matching::Tag, [].iter());
-    correlator = correlator.ending_with(StreamEnd::Kind);
+    correlator = correlator.ending_with(StreamEnd::Kind).telling(ProgressShape::Kind);
     let judge = Judge::of(ReplyShape::Kinds, None, 500);
     let encoder = Encoder::new(&Framing::U32, 1 << 20);
     let mut out = BytesMut::new();
@@ -48,6 +48,10 @@ fn received(bytes: &[u8], piece: usize) -> Vec<String> {
                     };
                     assert!(!matches!(verdict, Some(Verdict::Doubtful { .. })));
                     log.push(format!("{token} {share:?} {verdict:?}"));
+                }
+                Received::Progress { token, progress } => {
+                    assert!(!ended[token], "progress comes before the end");
+                    log.push(format!("{token} {}", progress.json()));
                 }
                 Received::Mismatch(why) => {
                     log.push(why);

@@ -1,9 +1,9 @@
 """Serves Python functions over HTTP: `httpipe run calculate.py:fib`.
 
-A program needs nothing of this module. It has what some programs want: errors with a status, batches, and
-`serve` for scripts.
+A program needs nothing of this module. It has what some programs want: errors with a status, batches,
+progress, and `serve` for scripts.
 """
 
-from ._worker import Error, batch, pure, serve
+from ._worker import Error, batch, progress, pure, serve
 
-__all__ = ["Error", "batch", "pure", "serve"]
+__all__ = ["Error", "batch", "progress", "pure", "serve"]

@@ -12,19 +12,22 @@ The wire: each message is its length (four bytes, big-endian) and that many byte
           TAG x {}                  nobody waits for call TAG any longer
     out   TAG =JSON                 a result
           TAG +JSON                 a part of a stream
+          TAG ~JSON                 how far the call is: {"fraction":0.4,"text":"page 4"}
           TAG .                     the end of a stream, or of a call that was cancelled
           TAG bTYPE\\nRAW            bytes and their media type, which may be empty
           TAG !{"status":404,"message":"no such user"}         the call failed; 500 has "why" and "where" as well
           TAG ?NAME\\nWHY            a parameter is wrong; NAME is empty where JSON is not an object
 
-Each call has exactly one end (`=`, `.`, `b`, `!` or `?`). A part of a stream is always JSON.
+Each call has exactly one end (`=`, `.`, `b`, `!` or `?`), and nothing after it. A part of a stream is always JSON.
 
 Sections: what programs import · JSON · types · functions · wire · programs · loop · async loop · start · fork server.
 """
 
 from __future__ import annotations
 
+import _thread
 import collections.abc
+import contextvars
 import enum
 import faulthandler
 import fcntl
@@ -46,7 +49,7 @@ import typing
 import warnings
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, NoReturn, TypeVar
 
-__all__ = ["Error", "batch", "pure", "serve"]
+__all__ = ["Error", "batch", "progress", "pure", "serve"]
 
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
@@ -106,6 +109,21 @@ def pure(function: Anything) -> Anything:
     """Says that a call may be run again after a failure, and changes nothing: its route is idempotent."""
     function.pure = True  # type: ignore[attr-defined]
     return function
+
+
+def progress(fraction: float, text: str | None = None) -> None:
+    """Says how far the call is, from 0 to 1, and perhaps in words: `httpipe.progress(0.4, "page 4")`.
+
+    Those who look at a job see it, and those who take a stream as server-sent events. It may be said at any rate.
+    Outside of a call nothing happens; nor in a thread, unless it runs in the context of the call, as those of
+    `asyncio.to_thread` do.
+    """
+    number = float(fraction)
+    if number != number:
+        raise ValueError("httpipe.progress takes a number from 0 to 1, not NaN")
+    running = _running.get()
+    if running is not None:
+        running.tell(min(max(number, 0.0), 1.0), None if text is None else str(text))
 
 
 _at_serve: Callable[[list[tuple[str, Any]]], None] | None = None  # set while a script runs in a worker
@@ -1021,6 +1039,8 @@ def _takes_null(kind: Type) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 # The wire
 
+HUSH = 0.01
+"""For how long a call does not say again what is the same within a hundredth (seconds)."""
 LARGE = 65536
 """Messages beyond this are read into a buffer of their own size."""
 PRIVATE = 1000
@@ -1028,6 +1048,39 @@ PRIVATE = 1000
 
 Message = typing.Tuple[bytes, bytes, Any]
 """Tag, function, and what follows: bytes, or a view of the bytes of a large message."""
+
+
+class Running:
+    """A call that runs, or the calls of a batch, and what is said of it meanwhile. Any thread may say something."""
+
+    __slots__ = ("wire", "tags", "said", "fraction", "text")
+
+    def __init__(self, wire: Wire, *tags: bytes) -> None:
+        self.wire, self.tags = wire, tags
+        self.said, self.fraction = 0.0, -1.0
+        self.text: str | None = ""
+        _running.set(self)
+
+    def tell(self, fraction: float, text: str | None) -> None:
+        now = time.monotonic()
+        if now - self.said < HUSH and text == self.text and abs(fraction - self.fraction) < 0.01:
+            return
+        told: dict[str, Any] = {"fraction": fraction}
+        if text is not None:
+            told["text"] = text[:1024].encode("utf-8", "replace").decode()
+        message = b"~" + to_json(told)
+        with self.wire.lock:
+            if self.tags and not self.wire.left:
+                self.wire.tell(self.tags, message)
+        self.said, self.fraction, self.text = now, fraction, text
+
+    def end(self) -> None:
+        """Nothing is said of the call any longer. Comes before its answer."""
+        with self.wire.lock:
+            self.tags = ()
+
+
+_running: contextvars.ContextVar[Running | None] = contextvars.ContextVar("httpipe_running", default=None)
 
 
 class Wire:
@@ -1044,6 +1097,7 @@ class Wire:
         os.dup2(2, 1)
         _flush_by_line()
         self.left = False  # true in a child that the program forked
+        self.lock = _thread.allocate_lock()  # held while anything is written
         self._part = b""  # the begin of a message
         self._out: list[bytes] = []
         self._poll = select.poll()
@@ -1055,6 +1109,7 @@ class Wire:
         if self.left:
             return
         self.left = True
+        self.lock = _thread.allocate_lock()  # a thread that is not here may hold the other one
         self._out.clear()
         for descriptor in (self.rd, self.wr):
             try:
@@ -1112,16 +1167,23 @@ class Wire:
             self._out.append(start + tail)
         else:
             self._out.append(start)
-            self.flush()
-            self._write(tail)
+            self.flush(tail)
 
-    def flush(self) -> None:
+    def tell(self, tags: tuple[bytes, ...], message: bytes) -> None:
+        """Writes a message about each of these calls at once, before what waits for a `flush`. Needs the lock."""
+        self._write(b"".join((len(tag) + 1 + len(message)).to_bytes(4, "big") + tag + b" " + message for tag in tags))
+
+    def flush(self, tail: Any = b"") -> None:
+        """Writes what waits, and then this."""
         if self.left:
             os._exit(0)  # a function forked, and its child came back: it has nothing to answer
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
-            self._write(data)
+            with self.lock:
+                self._write(data)
+                if tail:
+                    self._write(tail)
 
     def _write(self, data: Any) -> None:
         done = os.write(self.wr, data)
@@ -1506,6 +1568,7 @@ class Loop:
         if function.batch:
             self._batch(function, [(tag, rest)])
             return
+        running = Running(self.wire, tag)
         try:
             result = function.run(read_arguments(function, rest))
             if function.kind == "stream":
@@ -1518,6 +1581,7 @@ class Loop:
         except BaseException as error:
             self._leave_if_over()
             end = failed(function, error), b""
+        running.end()
         self.wire.answer(tag, *end)
 
     def _leave_if_over(self) -> None:
@@ -1556,11 +1620,13 @@ class Loop:
             self.wire.answer(*end)
         if not good:
             return
+        running = Running(self.wire, *(tag for tag, _ in good))
         try:
             ends = batch_ends(function, function.run_batch([arguments for _, arguments in good]), len(good))
         except BaseException as error:
             self._leave_if_over()
             ends = [(failed(function, error), b"")] * len(good)
+        running.end()
         for (tag, _), (head, tail) in zip(good, ends):
             self.wire.answer(tag, head, tail)
 
@@ -1723,14 +1789,16 @@ class AsyncLoop(Loop):
         self._flush_soon()
 
     def _begin(self, tags: list[bytes], run: Any) -> None:
+        running = Running(self.wire, *tags)  # the task has a copy of the context
         task = self.events.create_task(run)
         wanted = set(tags)
         for tag in tags:
             self.tasks[tag] = task, wanted
-        task.add_done_callback(lambda task: self._finished(tags, task))
+        task.add_done_callback(lambda task: self._finished(tags, running, task))
 
-    def _finished(self, tags: list[bytes], task: asyncio.Task[Any]) -> None:
+    def _finished(self, tags: list[bytes], running: Running, task: asyncio.Task[Any]) -> None:
         """Answers the calls of a task: here, since a task that is cancelled early runs no line of its own."""
+        running.end()
         for tag in tags:
             del self.tasks[tag]
         if task.cancelled():

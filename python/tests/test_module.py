@@ -62,4 +62,4 @@ class Module(unittest.TestCase):
                 httpipe.batch(wrong)
 
     def test_what_is_exported(self):
-        self.assertEqual(sorted(httpipe.__all__), ["Error", "batch", "pure", "serve"])
+        self.assertEqual(sorted(httpipe.__all__), ["Error", "batch", "progress", "pure", "serve"])

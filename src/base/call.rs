@@ -22,7 +22,7 @@ pub struct Question {
     /// with `{nonce}` searches the answer for this text.
     pub nonce: Option<Bytes>,
     /// The name of the call in what its caller is told before the answer, which nobody else knows;
-    /// `None` if its caller is told nothing before.
+    /// empty if that needs no name. `None` if its caller is told nothing before.
     pub listener: Option<Bytes>,
     /// Where the kept answers of its route stand in it; `None` if its `send` does not ask for them.
     pub kept: Option<Box<Range<usize>>>,

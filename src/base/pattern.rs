@@ -253,6 +253,11 @@ impl Pattern {
     /// The text of one capture by its name (`message` of an `error` pattern), where the answer
     /// fits and the text is UTF-8.
     pub fn capture(&self, name: &str, question: &[u8], answer: &[u8]) -> Option<String> {
+        String::from_utf8(self.captured(name, question, answer)?.to_vec()).ok()
+    }
+
+    /// The bytes of one capture by its name, where the answer fits.
+    pub fn captured<'a>(&self, name: &str, question: &[u8], answer: &'a [u8]) -> Option<&'a [u8]> {
         let mut found = None;
         let walked = self.walk(question, answer, |capture, value| {
             if capture.name == name {
@@ -260,7 +265,7 @@ impl Pattern {
             }
         });
         walked.ok()?;
-        String::from_utf8(found?.to_vec()).ok()
+        found
     }
 
     /// Returns the part of an answer that `{input}` stands for, if the text around it allows

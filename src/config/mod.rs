@@ -64,7 +64,8 @@ pub use origins::{Cors, Hosts};
 #[cfg(test)]
 pub use pool::StreamSettings;
 pub use pool::{
-    GroupShape, InFlight, LaunchSettings, PoolSettings, ReplyShape, StreamEnd, WireSettings,
+    GroupShape, InFlight, LaunchSettings, PoolSettings, ProgressShape, ReplyShape, StreamEnd,
+    WireSettings,
 };
 pub use problem::{Problems, Secrets, Warning};
 pub use python::NotDescribed;

@@ -133,6 +133,9 @@ pub struct WireSettings {
     pub error: Option<Pattern>,
     /// The HTTP status of an answer that `error` matches; 400 to 599.
     pub error_status: u16,
+    /// What a message looks like that says how far a call is; tried before `error` and `reply`.
+    /// `None`: there are none.
+    pub progress: Option<ProgressShape>,
     /// What a program says of its error is the last lines that it writes to stderr.
     pub error_is_stderr: bool,
     /// Most bytes of one question or answer.
@@ -289,6 +292,19 @@ pub enum ReplyShape {
     Kinds,
 }
 
+/// What a message looks like that says how far a call is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProgressShape {
+    /// A pattern whose `percent` is a number from 0 to 100.
+    Percent(Pattern),
+    /// A pattern whose `fraction` is a number from 0 to 1.
+    Fraction(Pattern),
+    /// A JSON object with a `progress`.
+    Json,
+    /// The first byte says what it is.
+    Kind,
+}
+
 /// One message that is sent to a new worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Greeting {
@@ -394,6 +410,7 @@ impl PoolSettings {
             reply: ReplyShape::Plain,
             error: None,
             error_status: 422,
+            progress: None,
             error_is_stderr: false,
             message_max: 1024,
             takes_turns: true,
@@ -447,7 +464,7 @@ mod tests {
     use crate::config::tree::{KeyPath, Tree};
 
     /// Every key of a pool with what to write for it, and what must stand beside it.
-    const CHANGES: [(&str, &str, &str); 36] = [
+    const CHANGES: [(&str, &str, &str); 37] = [
         ("spread", "true", ""),
         ("command", "[\"cat\", \"-\"]", ""),
         ("version", "\"2\"", ""),
@@ -458,6 +475,7 @@ mod tests {
         ("reply", "\"json\"", ""),
         ("error", "\"e|{message}\"", ""),
         ("error_status", "500", ""),
+        ("progress", "\"json\"", ""),
         ("timeout", "\"1s\"", ""),
         ("abandoned", "\"1s\"", ""),
         ("slow", "\"1s\"", ""),

@@ -133,6 +133,8 @@ pub struct FunctionCall {
     pub declared: Vec<usize>,
     /// Arguments come from the query although the route does not declare them.
     pub open_query: bool,
+    /// Its answers come in parts.
+    pub streams: bool,
 }
 
 /// One argument of a function.

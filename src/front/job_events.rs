@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use super::job_page::document;
 use super::job_said::{JobBody, JobSaid};
 use super::parts::{PartsBody, Style};
-use crate::base::{PartForm, PartSender, answer_in_parts};
+use crate::base::{PartForm, PartSender, Progress, answer_in_parts};
 use crate::jobs::{Job, JobWatch};
 
 /// The least time between two events.
@@ -37,34 +37,36 @@ impl JobStream {
     /// Writes until the job has ended, its reader has left or the server ends.
     pub(super) async fn run(mut self) {
         loop {
-            if !self.parts.push(event(&self.job)) {
+            if !self.parts.push(event(&self.job, self.watch.progress().as_ref())) {
                 return;
             }
             if self.job.state.has_ended() {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
-            match self.next().await {
-                Some(job) => self.job = job,
-                None => break,
+            if !self.next().await {
+                break;
             }
         }
         self.parts.finish(Ok(()));
     }
 
-    /// Waits for a change, and for a reader who is behind; `None`: there is nothing more to tell.
-    async fn next(&mut self) -> Option<Job> {
+    /// Waits for a change, and for a reader who is behind. Returns false if there is nothing more to
+    /// tell.
+    async fn next(&mut self) -> bool {
         loop {
-            match tokio::time::timeout(SILENCE, self.watch.changed()).await {
-                Ok(Ok(Some(job))) if self.parts.has_room() || job.state.has_ended() => {
-                    return Some(job);
+            match tokio::time::timeout(SILENCE, self.watch.moved()).await {
+                Ok(Ok(Some(None)) | Err(_)) => return false,
+                Ok(Ok(moved)) => {
+                    self.job = moved.flatten().unwrap_or_else(|| self.job.clone());
+                    // A reader who is behind sees the next change.
+                    if self.parts.has_room() || self.job.state.has_ended() {
+                        return true;
+                    }
                 }
-                // The reader sees the next change.
-                Ok(Ok(Some(_))) => {}
-                Ok(Ok(None) | Err(_)) => return None,
                 Err(_) => {
                     if self.parts.has_room() && !self.parts.push(Bytes::from_static(b":\n\n")) {
-                        return None;
+                        return false;
                     }
                 }
             }
@@ -81,10 +83,10 @@ pub(super) fn response(body: PartsBody) -> JobSaid {
     JobSaid { status: StatusCode::OK, headers, body: JobBody::Events(body) }
 }
 
-fn event(job: &Job) -> Bytes {
+fn event(job: &Job, progress: Option<&Progress>) -> Bytes {
     let mut text = BytesMut::from(&b"event: job\ndata: "[..]);
     // Without line ends: nothing in the document is pretty.
-    text.put_slice(&document(job));
+    text.put_slice(&document(job, progress));
     text.put_slice(b"\n\n");
     text.freeze()
 }

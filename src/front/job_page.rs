@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::problem::ProblemDocument;
+use crate::base::Progress;
 use crate::config::jobs::JobsSettings;
-use crate::jobs::{Job, WallTime};
+use crate::jobs::{Job, JobState, WallTime};
 
 #[derive(Serialize)]
 struct JobDocument<'a> {
@@ -19,12 +20,13 @@ struct JobDocument<'a> {
     ended: Option<String>,
     expires: String,
     attempts: u32,
+    progress: Option<Box<RawValue>>,
     result: Option<String>,
     problem: Option<Box<RawValue>>,
 }
 
-/// Returns a job as JSON.
-pub fn document(job: &Job) -> Vec<u8> {
+/// Returns a job as JSON. `progress` is what it has said of how far it is.
+pub fn document(job: &Job, progress: Option<&Progress>) -> Vec<u8> {
     let problem = job.failure.as_ref().map(|failure| {
         let body = ProblemDocument::of(failure).body(&job.request_id);
         let text = String::from_utf8(body).expect("JSON is text");
@@ -39,6 +41,7 @@ pub fn document(job: &Job) -> Vec<u8> {
         ended: job.ended.map(moment),
         expires: moment(job.expires),
         attempts: job.attempts,
+        progress: progress.filter(|_| job.state == JobState::Running).map(Progress::raw),
         result: job.state.has_ended().then(|| format!("{}{}/result", JobsSettings::PATH, job.id)),
         problem,
     };

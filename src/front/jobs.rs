@@ -202,7 +202,7 @@ async fn accept(
         None => "respond-async".to_owned(),
     };
     let location = format!("{}{}", JobsSettings::PATH, job.id);
-    let mut said = shown(&job, StatusCode::ACCEPTED);
+    let mut said = shown(&jobs.desk, &job, StatusCode::ACCEPTED);
     said.headers.push((header::LOCATION, text(&location)));
     said.headers.push((PREFERENCE_APPLIED, text(&applied)));
     Ok(Said::Job(Some(index), said))
@@ -290,7 +290,7 @@ async fn look(
         Some(wait) => wait_for_end(desk, job, caller, wait).await?,
         None => job,
     };
-    let mut said = shown(&job, StatusCode::OK);
+    let mut said = shown(desk, &job, StatusCode::OK);
     if let Some(wait) = preference.wait {
         let applied = format!("wait={}", wait.as_secs());
         said.headers.push((PREFERENCE_APPLIED, text(&applied)));
@@ -300,7 +300,7 @@ async fn look(
 
 async fn remove(jobs: &FrontJobs, id: JobId, caller: Option<Arc<str>>) -> Result<Said, Failure> {
     match jobs.desk.remove(id, caller).await? {
-        JobRemoval::Canceled(job) => Ok(Said::Job(None, shown(&job, StatusCode::OK))),
+        JobRemoval::Canceled(job) => Ok(Said::Job(None, shown(&jobs.desk, &job, StatusCode::OK))),
         JobRemoval::Removed(_) => {
             let status = StatusCode::NO_CONTENT;
             Ok(Said::Job(
@@ -313,7 +313,8 @@ async fn remove(jobs: &FrontJobs, id: JobId, caller: Option<Arc<str>>) -> Result
 }
 
 /// Shows a job.
-fn shown(job: &Job, status: StatusCode) -> JobSaid {
+fn shown(desk: &JobDesk, job: &Job, status: StatusCode) -> JobSaid {
+    let progress = desk.board().progress(job.id);
     let json = HeaderValue::from_static("application/json");
     let mut headers = vec![
         (header::CONTENT_TYPE, json),
@@ -323,7 +324,7 @@ fn shown(job: &Job, status: StatusCode) -> JobSaid {
         let seconds = problem::whole_seconds(LOOK_AGAIN);
         headers.push((header::RETRY_AFTER, seconds.into()));
     }
-    JobSaid { status, headers, body: JobBody::Whole(document(job).into()) }
+    JobSaid { status, headers, body: JobBody::Whole(document(job, progress.as_ref()).into()) }
 }
 
 /// Returns the `Idempotency-Key` of a request.

@@ -10,12 +10,13 @@ use http::request::Parts;
 use super::incoming::Matched;
 use super::json_rpc::{self, Purpose};
 use super::parameters::{Body, Sources};
+use super::parts::wants_events;
 use super::question::{self, Material};
 use super::{Front, body, request};
 use crate::base::{Call, Class, Failure, Tenant};
 use crate::cache::KeptBounds;
 use crate::call::{Keep, Request as Asking};
-use crate::config::{CallSettings, RouteAction, RouteSettings, WireSettings};
+use crate::config::{CallSettings, RouteAction, RouteSettings, SendShape, WireSettings};
 use crate::gate::Visitor;
 use crate::sync::bulk::{LARGE, apart};
 use crate::sync::memory::{Exhausted, Memory, SMALL};
@@ -78,7 +79,20 @@ pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure
         body: bytes,
         caller: maker.visitor.and_then(Visitor::name),
     };
-    made_of(call, maker.wire, material, maker.caller_deadline, maker.visitor)
+    let mut asking = made_of(call, maker.wire, material, maker.caller_deadline, maker.visitor)?;
+    if hears_progress(call, maker.wire) && wants_events(headers) {
+        asking.call.question.listener = Some(Bytes::new());
+    }
+    Ok(asking)
+}
+
+/// Returns true if callers who take answers as events are told of progress.
+fn hears_progress(call: &CallSettings, wire: &WireSettings) -> bool {
+    let streams = match &call.send {
+        SendShape::Function(function) => function.streams,
+        SendShape::Http | SendShape::Json | SendShape::Template(_) => wire.stream.is_some(),
+    };
+    streams && wire.progress.is_some()
 }
 
 /// Makes a call of what a request has for it.

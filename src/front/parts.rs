@@ -130,7 +130,13 @@ impl PartsBody {
             Stage::Over => return Poll::Ready(Some(Err(BrokenOff))),
             Stage::Done => return Poll::Ready(None),
         }
-        let next = std::task::ready!(self.parts.poll_next(context));
+        if let Some(event) = self.remark() {
+            return Poll::Ready(Some(Ok(event)));
+        }
+        let Poll::Ready(next) = self.parts.poll_next(context) else {
+            // One that came in between woke nobody.
+            return self.remark().map_or(Poll::Pending, |event| Poll::Ready(Some(Ok(event))));
+        };
         match next {
             // The last message is the answer, which ends the call.
             None if self.rpc_id.is_some() => Poll::Ready(None),
@@ -157,12 +163,18 @@ impl PartsBody {
         }
     }
 
+    /// Returns the event of what the caller is told beside the parts.
+    fn remark(&self) -> Option<Bytes> {
+        let remark = self.parts.take_remark().filter(|_| self.style == Style::Events)?;
+        Some(event("progress", &remark))
+    }
+
     fn told(&self, failure: &Failure) -> Bytes {
         event("failure", &ProblemDocument::of(failure).body(&self.request_id))
     }
 }
 
-/// Writes an event with a name, which tells of the end.
+/// Writes an event with a name, which is no part of the answer.
 fn event(name: &str, data: &[u8]) -> Bytes {
     let mut text = BytesMut::from(&*format!("event: {name}\n"));
     data_lines(data, &mut text);

@@ -12,6 +12,7 @@ use super::job::{Job, JobId, WallTime};
 use super::order::{NextJob, Rank};
 use super::tally::JobCounts;
 use super::turns::PoolTurns;
+use crate::base::Progress;
 use crate::observe::metrics::JobMetrics;
 
 /// What all threads know of the jobs.
@@ -27,10 +28,19 @@ pub struct JobBoard {
 #[derive(Debug, Default)]
 struct Posted {
     next: HashMap<Arc<str>, PoolTurns>,
-    watched: HashMap<JobId, watch::Sender<Option<Job>>>,
+    watched: HashMap<JobId, WatchedJob>,
+    /// How far jobs are that run and have said so.
+    progress: HashMap<JobId, Progress>,
     counts: JobCounts,
     /// The server is about to end: no job changes from now on.
     is_closed: bool,
+}
+
+/// What those who watch one job are told.
+#[derive(Debug)]
+struct WatchedJob {
+    changes: watch::Sender<Option<Job>>,
+    progress: watch::Sender<()>,
 }
 
 /// Waits for changes of one job.
@@ -38,6 +48,7 @@ struct Posted {
 pub struct JobWatch {
     id: JobId,
     changes: watch::Receiver<Option<Job>>,
+    progress: watch::Receiver<()>,
     board: Arc<JobBoard>,
 }
 
@@ -51,6 +62,28 @@ impl JobWatch {
         self.changes.changed().await.map_err(|_| Closing)?;
         Ok(self.changes.borrow_and_update().clone())
     }
+
+    /// Waits until the job has said how far it is, or changes. Returns the job if it has changed, as
+    /// [`JobWatch::changed`] does.
+    ///
+    /// # Errors
+    ///
+    /// The server is about to end.
+    pub async fn moved(&mut self) -> Result<Option<Option<Job>>, Closing> {
+        tokio::select! {
+            biased;
+            changed = self.changes.changed() => {
+                changed.map_err(|_| Closing)?;
+                Ok(Some(self.changes.borrow_and_update().clone()))
+            }
+            told = self.progress.changed() => told.map(|()| None).map_err(|_| Closing),
+        }
+    }
+
+    /// Returns how far the job is, if it runs and has said so.
+    pub fn progress(&self) -> Option<Progress> {
+        self.board.progress(self.id)
+    }
 }
 
 /// The server is about to end.
@@ -61,7 +94,7 @@ impl Drop for JobWatch {
     fn drop(&mut self) {
         let mut posted = self.board.lock();
         // This one still counts.
-        if posted.watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+        if posted.watched.get(&self.id).is_some_and(|job| job.changes.receiver_count() <= 1) {
             posted.watched.remove(&self.id);
         }
     }
@@ -76,12 +109,33 @@ impl JobBoard {
     /// Watches a job from now on.
     pub fn watch(self: &Arc<Self>, id: JobId) -> JobWatch {
         let mut posted = self.lock();
-        let changes = if posted.is_closed {
-            watch::channel(None).1
+        let (changes, progress) = if posted.is_closed {
+            (watch::channel(None).1, watch::channel(()).1)
         } else {
-            posted.watched.entry(id).or_insert_with(|| watch::channel(None).0).subscribe()
+            let new =
+                || WatchedJob { changes: watch::channel(None).0, progress: watch::channel(()).0 };
+            let job = posted.watched.entry(id).or_insert_with(new);
+            (job.changes.subscribe(), job.progress.subscribe())
         };
-        JobWatch { id, changes, board: Arc::clone(self) }
+        JobWatch { id, changes, progress, board: Arc::clone(self) }
+    }
+
+    /// Notes how far a job is that runs; `None`: it has not said so, or runs no longer.
+    pub fn note_progress(&self, id: JobId, progress: Option<Progress>) {
+        let mut posted = self.lock();
+        let Some(progress) = progress else {
+            posted.progress.remove(&id);
+            return;
+        };
+        posted.progress.insert(id, progress);
+        if let Some(job) = posted.watched.get(&id) {
+            job.progress.send_replace(());
+        }
+    }
+
+    /// Returns how far a job is, if it runs and has said so.
+    pub fn progress(&self, id: JobId) -> Option<Progress> {
+        self.lock().progress.get(&id).cloned()
     }
 
     /// Ends every watch. Nothing more is watched.
@@ -93,8 +147,8 @@ impl JobBoard {
 
     /// Tells those who watch a job what it is now; `None`: it was removed.
     pub(super) fn tell(&self, id: JobId, job: Option<&Job>) {
-        if let Some(sender) = self.lock().watched.get(&id) {
-            sender.send_replace(job.cloned());
+        if let Some(watched) = self.lock().watched.get(&id) {
+            watched.changes.send_replace(job.cloned());
         }
     }
 

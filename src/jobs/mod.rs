@@ -19,7 +19,7 @@ mod upkeep;
 
 #[cfg(test)]
 pub use board::Closing;
-pub use board::JobWatch;
+pub use board::{JobBoard, JobWatch};
 pub use clock::wall_now;
 pub use desk::{JobDesk, JobThread, Recovered, open};
 pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};

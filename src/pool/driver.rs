@@ -310,10 +310,13 @@ impl Pool {
         step: Result<(), OutOfStep>,
     ) -> Option<ExitReason> {
         let mut now = Instant::now();
+        let mut progress = Vec::new();
         if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
             self.count_dropped(pipes.take_dropped());
             self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
+            progress = pipes.take_progress();
         }
+        self.pass_progress_on(now, link, progress);
         let verdict = match step {
             // Any of these answers may be the one too many, so none is handed out.
             Err(out) if !self.answers.are_proven => {

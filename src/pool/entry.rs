@@ -1,15 +1,16 @@
 //! What the pool keeps with each call: the question, and where the outcome goes.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use memchr::memmem;
+use tokio::sync::watch;
 
 use super::pending::Outbox;
 use super::terms::Terms;
-use crate::base::{Failure, Outcome, OwnName, PartSender, Question, Reply, Timing};
+use crate::base::{Failure, Outcome, OwnName, PartSender, Progress, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::policy::Fingerprint;
 use crate::sync::at_once::Hold;
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) outbox: Rc<Outbox>,
     pub(super) route: Arc<RouteMetrics>,
     pub(super) progress: RefCell<Delivery>,
+    /// Where its progress goes; empty until there is some that its caller is told.
+    pub(super) shown: OnceCell<watch::Sender<Progress>>,
     /// The name by which the caller may cancel the call.
     pub(super) own_name: Option<Box<OwnName>>,
     /// The call counts as one of its caller's as long as it is in the books.
@@ -53,7 +56,8 @@ impl Entry {
         outbox: Rc<Outbox>,
     ) -> Self {
         let progress = RefCell::default();
-        Self { question, outbox, route, progress, own_name, _hold: None, terms: None }
+        let shown = OnceCell::new();
+        Self { question, outbox, route, progress, shown, own_name, _hold: None, terms: None }
     }
 
     /// Makes it a background call.

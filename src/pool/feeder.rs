@@ -25,7 +25,7 @@ use super::grouping::HalfId;
 use super::pending::{Outbox, Pending};
 use super::state::State;
 use super::terms::{Terms, Whereabouts, WorkTicket};
-use crate::base::{Call, CallId, Class, Failure, Outcome, PlaceId, Tenant, Timing};
+use crate::base::{Call, CallId, Class, Failure, Outcome, PlaceId, Progress, Tenant, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 
 /// Background work that waits in a place of its own.
@@ -38,6 +38,9 @@ pub trait BackgroundSource: Debug {
     /// place; to submit another call, or to drop the place, gives it up. Do not submit before this
     /// has returned.
     fn offer(&self, place: JobPlace);
+
+    /// The work that was begun in this place is this far.
+    fn progressed(&self, place: PlaceId, progress: Progress);
 }
 
 /// The right to begin with one piece of background work. Nothing else of the same kind is begun in
@@ -49,6 +52,11 @@ pub struct JobPlace {
 }
 
 impl JobPlace {
+    /// Returns the name of the place.
+    pub fn id(&self) -> PlaceId {
+        self.id
+    }
+
     /// Returns the class with which the call is submitted.
     pub fn class(&self) -> Class {
         Class::Job(self.id)
@@ -290,6 +298,14 @@ impl Pool {
             source.offer(JobPlace { pool: Rc::clone(self), id });
         }
         has_begun || is_news || offered.is_some()
+    }
+
+    /// Tells the source of jobs how far the one in this place is.
+    pub(super) fn tell_source(&self, place: PlaceId, progress: Progress) {
+        let source = self.feeder.get().and_then(|feeder| feeder.source.borrow().clone());
+        if let Some(source) = source {
+            source.progressed(place, progress);
+        }
     }
 
     /// The work that waits in the source of jobs has changed.

@@ -51,6 +51,7 @@ mod lost;
 mod once;
 mod pick;
 mod priority;
+mod progress;
 mod promises;
 mod records;
 mod refusals;

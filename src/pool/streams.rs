@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Pool;
-use super::entry::Delivery;
+use super::entry::{Delivery, Entry};
 use super::links::Link;
-use crate::base::{CallId, Failure, Outcome, PartSender, Reply, ReplyForm};
+use crate::base::{CallId, Failure, Outcome, PartGate, PartSender, Reply, ReplyForm, Timing};
 use crate::observe::metrics::Dropping;
 use crate::wire::{Share, Verdict};
 use crate::worker::pipes::{Dropped, Heard};
@@ -68,6 +68,24 @@ impl Pool {
         let begun = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return self.drop_part() };
+        self.open(now, link, (call, entry), begun);
+        let Some(part) = part else { return };
+        let progress = entry.progress.borrow();
+        let is_wanted = matches!(&*progress, Delivery::Open(sender) if sender.push(part.body));
+        if !is_wanted {
+            self.drop_part();
+        }
+    }
+
+    /// Gives the caller the outcome that parts follow, unless the caller has one. Returns the gate of
+    /// the parts; `None`: they are not wanted.
+    pub(super) fn open(
+        self: &Rc<Self>,
+        now: Instant,
+        link: &Link,
+        (call, entry): (CallId, &Entry),
+        begun: Option<Timing>,
+    ) -> Option<PartGate> {
         let mut progress = entry.progress.borrow_mut();
         if let (Delivery::Before, Some(timing)) = (&*progress, begun) {
             let (sender, reply) = self.answers.in_parts();
@@ -76,10 +94,9 @@ impl Pool {
             *progress = Delivery::Open(sender);
             entry.outbox.put(Outcome { result: Ok(reply), timing });
         }
-        let Some(part) = part else { return };
-        let is_wanted = matches!(&*progress, Delivery::Open(sender) if sender.push(part.body));
-        if !is_wanted {
-            self.drop_part();
+        match &*progress {
+            Delivery::Open(sender) => Some(sender.gate()),
+            Delivery::Before | Delivery::Failed(_) | Delivery::Unwanted => None,
         }
     }
 

@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::app::{Generation, JobRunner, Server};
 use super::job_desk;
-use crate::base::{Call, Class, Failure, Question, RouteId, Tenant};
+use super::job_progress::JobReports;
+use crate::base::{Call, Class, Failure, PlaceId, Progress, Question, RouteId, Tenant};
 use crate::call::{Answer, Calls as _, Keep, Request};
 use crate::config::route::ContentType;
 use crate::config::{CallSettings, Config, JobsSettings, RouteAction};
@@ -62,6 +63,8 @@ pub(super) struct JobFeed {
     metrics: Arc<JobMetrics>,
     /// Jobs that run, or whose end is being written.
     running: TaskTracker,
+    /// How far those are that run.
+    reports: JobReports,
     /// Set after the start: the server knows this, and this the server.
     server: Weak<Server>,
 }
@@ -90,6 +93,7 @@ impl JobFeed {
             metrics: server.metrics().jobs(),
             thread: RefCell::new(Some(thread)),
             running: TaskTracker::new(),
+            reports: JobReports::default(),
             server: Rc::downgrade(server),
         });
         feed.running.close();
@@ -155,6 +159,7 @@ impl JobFeed {
         let answer = tokio::select! {
             answer = generation.gateway.call(asking) => answer,
             () = removed(watch) => return,
+            never = self.reports.post(place.id(), self.desk.board(), next.id) => match never {},
         };
         drop(place);
         self.note(&claimed, answer, content_type.as_str()).await;
@@ -263,6 +268,10 @@ impl BackgroundSource for JobSource {
         let (feed, name) = (Rc::clone(&self.feed), self.name.clone());
         let running = self.feed.running.clone();
         running.spawn_local(async move { feed.run_next(&pool, &name, place).await });
+    }
+
+    fn progressed(&self, place: PlaceId, progress: Progress) {
+        self.feed.reports.told(place, progress);
     }
 }
 

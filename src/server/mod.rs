@@ -17,6 +17,7 @@ mod diagnoses;
 mod ground;
 mod job_desk;
 mod job_feed;
+mod job_progress;
 mod keys;
 mod listeners;
 mod operator;

@@ -53,6 +53,8 @@ struct Contents<E> {
     counted: Option<Reservation>,
     /// There is no memory for all of `parts`.
     is_tight: bool,
+    /// What the receiver is told beside the parts, and has not read.
+    remark: Option<Bytes>,
     /// How the answer ended. The parts before the end are still to be read.
     end: Option<Result<(), E>>,
     /// The receiver has left.
@@ -77,6 +79,7 @@ pub fn channel<E>(limit: usize, dropped: E) -> (Sender<E>, Parts<E>) {
         bytes: 0,
         counted: None,
         is_tight: false,
+        remark: None,
         end: None,
         left: false,
         hurry: None,
@@ -204,6 +207,21 @@ impl<E> Gate<E> {
         Poll::Pending
     }
 
+    /// Tells the receiver something that is no part. A remark that was not read is forgotten. Returns
+    /// false if none is wanted: the answer has ended, or the receiver has left.
+    pub fn remark(&self, text: Bytes) -> bool {
+        let reader = {
+            let mut contents = self.0.lock();
+            if contents.left || contents.end.is_some() {
+                return false;
+            }
+            contents.remark = Some(text);
+            contents.reader.take()
+        };
+        reader.into_iter().for_each(Waker::wake);
+        true
+    }
+
     /// From now on, cuts off a receiver that falls behind by the limit: the answer ends with
     /// this error, and the sender is told what it would be told had the receiver left.
     pub fn hurry(&self, error: E) {
@@ -229,6 +247,14 @@ impl<E> Parts<E> {
         let mut contents = self.0.0.lock();
         contents.counted = Some(reservation);
         contents.count();
+    }
+}
+
+impl<E> Parts<E> {
+    /// Takes the last remark, if it was not taken before. A receiver that waits for the next part is
+    /// woken by a remark, too.
+    pub fn take_remark(&self) -> Option<Bytes> {
+        self.0.0.lock().remark.take()
     }
 }
 

@@ -8,6 +8,7 @@
 //! cancelled calls ([`CancelledIds`]).
 
 mod listeners;
+mod told;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,15 +19,17 @@ use bytes::{Bytes, BytesMut};
 use super::asides::Asides;
 use super::cancelled::CancelledIds;
 use super::echo::{self, NotOne};
-use super::encode::{Encoder, TooLong};
+use super::encode::Encoder;
 use super::json_id::{self, MessageReader, OwnId, ReadMessage, Unusable, WorkerMessage, number};
 use super::kinds;
 use super::ours::put_ours;
+use super::progress;
+use super::received::{Received, Refused, Share};
 use crate::base::Question;
 use crate::base::json::{self, Member};
 use crate::base::pattern::Pattern;
 use crate::base::places::IdPlaces;
-use crate::config::{IdNames, Matching, ReplyShape, StreamEnd, WireSettings};
+use crate::config::{IdNames, Matching, ProgressShape, ReplyShape, StreamEnd, WireSettings};
 
 /// The calls in one worker, each known to the pool by a token `T`.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Correlator<T> {
     last_tag: u64,
     /// How the last part of an answer is recognised; `None` if an answer is one message.
     stream: Option<StreamEnd>,
+    /// What a message looks like that says how far a call is; `None`: there are none.
+    progress: Option<ProgressShape>,
     cancelled: CancelledIds,
     /// A message that cannot be an answer is no reason to stop the worker.
     drops_strays: bool,
@@ -44,80 +49,6 @@ pub struct Correlator<T> {
     passes_asides: bool,
     /// Answers to questions of the worker that nobody answers any longer, to be written.
     refusals: Vec<Bytes>,
-}
-
-/// Why a question was not asked. Nothing was written, and the books are unchanged.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Longer than `message_max` or the framing allows: `body_too_large`.
-    #[error(transparent)]
-    TooLong(#[from] TooLong),
-    /// The question has no place for an `id` (`json-id`): `bad_request`, with the reason.
-    #[error("{0}")]
-    Unfit(&'static str),
-}
-
-/// What a message is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Received<T> {
-    /// The answer to this call, or a share of it.
-    Answer {
-        /// The call.
-        token: T,
-        /// The answer, without its tag or with the caller's own `id`.
-        text: Bytes,
-        /// The caller's question.
-        question: Bytes,
-        /// The message itself shows which call it answers (always, except with `order`).
-        proven: bool,
-        /// How much of the answer it is. The call leaves the books with the last share.
-        share: Share,
-    },
-    /// A message about a call that was cancelled or given up.
-    Late {
-        /// The call that was given up, if this ends its answer. It leaves the books.
-        ended: Option<T>,
-    },
-    /// A message that cannot be an answer; the text tells the operator why.
-    Stray(&'static str),
-    /// What the worker says to the caller of this call before its answer (`json-id`).
-    Aside {
-        /// The call.
-        token: T,
-        /// The message as the caller may see it.
-        text: Bytes,
-    },
-    /// A message that belongs to no call whose caller listens, and asks for nothing (`json-id`).
-    Notification,
-    /// A question of the worker's own that no caller can be asked (`json-id`).
-    WorkerAsks {
-        /// The answer to write back, not yet framed: "method not found".
-        reply: Bytes,
-    },
-    /// The worker is out of step and must be stopped; the text tells the operator why.
-    Mismatch(String),
-}
-
-/// How much of an answer one message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// All of it.
-    Whole,
-    /// A part, with more to follow.
-    Part,
-    /// The last part.
-    Last,
-    /// Not a part: says that the part before was the last.
-    End,
-    /// Not a part: what the worker says to the caller before the end.
-    Aside,
-}
-
-impl Share {
-    /// Returns true if nothing of the answer comes after this.
-    pub fn is_last(self) -> bool {
-        !matches!(self, Self::Part | Self::Aside)
-    }
 }
 
 #[derive(Debug)]
@@ -159,7 +90,8 @@ impl<T: Clone> Correlator<T> {
         }
         let drops_strays = wire.drops_strays || books.drops_strays;
         let passes_asides = wire.has_asides();
-        Self { stream, drops_strays, passes_asides, ..books }
+        let progress = wire.progress.clone();
+        Self { stream, progress, drops_strays, passes_asides, ..books }
     }
 
     /// Reads answers in parts that end in this way.
@@ -193,6 +125,7 @@ impl<T: Clone> Correlator<T> {
             calls,
             last_tag: 0,
             stream: None,
+            progress: None,
             cancelled,
             drops_strays,
             passes_asides,
@@ -261,6 +194,9 @@ impl<T: Clone> Correlator<T> {
             Rule::Order => self.answered(0, message, false),
             Rule::Echo(shapes) => {
                 let questions = self.calls.iter().map(|call| &call.question.text);
+                if let Some(told) = self.told_by_echo(&questions, &message) {
+                    return told;
+                }
                 match echo::find(&questions, shapes, &message) {
                     Ok(place) => self.answered(self.wanted_first(place), message, true),
                     Err(NotOne::None) => self.stray("its message repeats the question of no call"),
@@ -363,6 +299,9 @@ impl<T: Clone> Correlator<T> {
 
     #[inline]
     fn answered(&mut self, place: usize, text: Bytes, proven: bool) -> Received<T> {
+        if let Some(told) = self.told(place, &text) {
+            return told;
+        }
         let share = match &self.stream {
             Some(StreamEnd::Until(end)) if text == end.as_bytes() => Share::End,
             Some(StreamEnd::Until(_) | StreamEnd::Turn) => Share::Part,
@@ -475,7 +414,10 @@ impl<T: Clone> Correlator<T> {
                 self.answered(place, text, true)
             }
             None if self.was_cancelled(tag) => {
-                if let (None, Some(tag)) = (&self.stream, number(tag)) {
+                let shape = self.progress.as_ref();
+                let is_progress =
+                    shape.is_some_and(|it| progress::read(it, b"", message).is_some());
+                if let (None, false, Some(tag)) = (&self.stream, is_progress, number(tag)) {
                     self.cancelled.answered(tag);
                 }
                 Received::Late { ended: None }
@@ -970,7 +912,10 @@ mod tests {
             assert!(matches!(books.try_ask(1, question), Err(Refused::Unfit(_))), "{question}");
         }
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
-        assert_eq!(books.try_ask(1, &long), Err(Refused::TooLong(TooLong { limit: 100 })));
+        assert_eq!(
+            books.try_ask(1, &long),
+            Err(Refused::TooLong(crate::wire::encode::TooLong { limit: 100 }))
+        );
         assert!(books.correlator.is_empty() && books.written.is_empty());
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Cut {
 
 /// What is known about the unfinished message at the front of the buffer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct SearchState {
     /// No end was found before this place.
     pub(super) searched: usize,
     /// Where the line that is being searched began.
@@ -68,7 +68,7 @@ pub(super) struct Progress {
 
 /// Finds the end of the current line and the beginning of the next one.
 #[inline]
-pub(super) fn next_line(buffer: &[u8], progress: &mut Progress) -> Option<(usize, usize)> {
+pub(super) fn next_line(buffer: &[u8], progress: &mut SearchState) -> Option<(usize, usize)> {
     let Some(found) = memchr::memchr(b'\n', &buffer[progress.searched..]) else {
         progress.searched = buffer.len();
         return None;

@@ -10,7 +10,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::cut::{Broken, Cut, Progress, fits, length_without_return, may_still_fit, next_line};
+use super::cut::{Broken, Cut, SearchState, fits, length_without_return, may_still_fit, next_line};
 use super::length;
 use super::sentinel::Sentinel;
 use crate::base::ByteRegex;
@@ -21,7 +21,7 @@ use crate::config::Framing;
 pub struct Decoder {
     end: MessageEnd,
     limit: usize,
-    progress: Progress,
+    progress: SearchState,
 }
 
 /// How the end of a message is known.
@@ -57,7 +57,7 @@ impl Decoder {
             Framing::ContentLength => MessageEnd::ContentLength,
             Framing::Turn | Framing::Eof => MessageEnd::Outside,
         };
-        Self { end, limit: message_max, progress: Progress::default() }
+        Self { end, limit: message_max, progress: SearchState::default() }
     }
 
     /// Cuts the next message off the front of `buffer`; `None` if more bytes are needed. `nonce`
@@ -76,7 +76,7 @@ impl Decoder {
         nonce: Option<&[u8]>,
     ) -> Result<Option<Bytes>, Broken> {
         let Some(cut) = self.find(buffer, nonce)? else { return Ok(None) };
-        self.progress = Progress::default();
+        self.progress = SearchState::default();
         let mut message = buffer.split_to(cut.next);
         message.truncate(cut.end);
         message.advance(cut.start);
@@ -85,7 +85,7 @@ impl Decoder {
 
     /// Forgets the progress in an unfinished message, after a change to the front of `buffer`.
     pub fn reset(&mut self) {
-        self.progress = Progress::default();
+        self.progress = SearchState::default();
     }
 
     /// Returns true if a message has begun and is not whole. If false, a silent worker is between
@@ -120,7 +120,7 @@ impl Decoder {
 #[inline]
 fn find_lines(
     buffer: &[u8],
-    progress: &mut Progress,
+    progress: &mut SearchState,
     limit: usize,
     is_last: impl Fn(usize, &[u8]) -> bool,
 ) -> Result<Option<Cut>, Broken> {
@@ -138,7 +138,11 @@ fn find_lines(
 }
 
 /// Finds a message that ends before the first empty line.
-fn find_block(buffer: &[u8], progress: &mut Progress, limit: usize) -> Result<Option<Cut>, Broken> {
+fn find_block(
+    buffer: &[u8],
+    progress: &mut SearchState,
+    limit: usize,
+) -> Result<Option<Cut>, Broken> {
     while let Some((end, next)) = next_line(buffer, progress) {
         let start = progress.line_start;
         if start == end {
@@ -152,7 +156,11 @@ fn find_block(buffer: &[u8], progress: &mut Progress, limit: usize) -> Result<Op
     may_still_fit(buffer, 4, limit)
 }
 
-fn find_nul(buffer: &[u8], progress: &mut Progress, limit: usize) -> Result<Option<Cut>, Broken> {
+fn find_nul(
+    buffer: &[u8],
+    progress: &mut SearchState,
+    limit: usize,
+) -> Result<Option<Cut>, Broken> {
     if let Some(found) = memchr::memchr(0, &buffer[progress.searched..]) {
         let end = progress.searched + found;
         fits(end, limit)?;

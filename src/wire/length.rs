@@ -4,7 +4,7 @@
 //! Pure: a length above the limit is rejected as soon as it is read, before the server waits for
 //! the message or takes memory for it.
 
-use super::cut::{Broken, Cut, Progress, next_line};
+use super::cut::{Broken, Cut, SearchState, next_line};
 
 /// The most bytes of a `Content-Length` header, its empty line included.
 const HEADER_MAX: usize = 8 * 1024;
@@ -62,7 +62,7 @@ pub(super) fn find_netstring(buffer: &[u8], limit: usize) -> Result<Option<Cut>,
 
 pub(super) fn find_content_length(
     buffer: &[u8],
-    progress: &mut Progress,
+    progress: &mut SearchState,
     limit: usize,
 ) -> Result<Option<Cut>, Broken> {
     while progress.body.is_none() {

@@ -24,14 +24,17 @@ mod json_id;
 mod kinds;
 mod length;
 mod ours;
+mod progress;
+mod received;
 mod sentinel;
 mod verdict;
 
 pub use answer::Judge;
 pub use array::{BatchForm, CutItem, ItemCutter};
-pub use correlate::{Correlator, Received, Refused, Share};
+pub use correlate::Correlator;
 pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use json_id::{MessageReader, ReadMessage, answer_again};
+pub use received::{Received, Refused, Share};
 pub use verdict::{CANCELLED_UNASKED, Verdict};

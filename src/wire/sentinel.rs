@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use memchr::memmem::Finder;
 
-use super::cut::{Broken, Cut, Progress, fits, may_still_fit};
+use super::cut::{Broken, Cut, SearchState, fits, may_still_fit};
 
 /// A text with places for a nonce.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Sentinel {
         &self,
         buffer: &[u8],
         nonce: Option<&[u8]>,
-        progress: &mut Progress,
+        progress: &mut SearchState,
         limit: usize,
     ) -> Result<Option<Cut>, Broken> {
         if let Some(finder) = &self.finder {
@@ -58,7 +58,7 @@ impl Sentinel {
 fn find_text(
     finder: &Finder<'_>,
     buffer: &[u8],
-    progress: &mut Progress,
+    progress: &mut SearchState,
     limit: usize,
 ) -> Result<Option<Cut>, Broken> {
     let length = finder.needle().len();

@@ -8,6 +8,7 @@
 pub(crate) mod fixture;
 mod found;
 mod packets;
+mod progress;
 mod words;
 
 use std::collections::VecDeque;
@@ -22,17 +23,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-pub use self::found::{Dropped, Heard, Silence};
+pub use self::found::{Dropped, Heard, LargeMessage, Silence};
 pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
 use super::listener::{FoundBy, StrayReason, WireListener};
 use super::mark::Mark;
-use crate::base::{CallId, Question};
+use crate::base::{CallId, Progress, Question};
 use crate::config::{Framing, WireSettings};
 use crate::sync::bulk::LARGE;
-use crate::wire::{
-    Correlator, Decoder, Encoder, MessageReader, ReadMessage, Received, Refused, Share,
-};
+use crate::wire::{Correlator, Decoder, Encoder, ReadMessage, Received, Refused, Share};
 use packets::Packets;
 
 /// Room for the next read: a pipe holds this much by default.
@@ -77,24 +76,12 @@ pub struct Pipes {
     dropped: Dropped,
     /// Calls that were given up and have had their answer, since the last [`Pipes::take_ended`].
     ended: Vec<CallId>,
+    /// How far calls are, the latest that was said of each, since the last [`Pipes::take_progress`].
+    progress: Vec<(CallId, Progress)>,
     /// How the calls of its answers are found.
     found_by: FoundBy,
     /// Hears what goes through, if anybody wants to know.
     listener: Option<Rc<dyn WireListener>>,
-}
-
-/// A large message whose call is not known before all of it is read.
-#[derive(Debug)]
-pub struct LargeMessage {
-    message: Bytes,
-    reader: MessageReader,
-}
-
-impl LargeMessage {
-    /// Reads it, which takes long.
-    pub fn read(self) -> ReadMessage {
-        self.reader.read(self.message)
-    }
 }
 
 impl Pipes {
@@ -123,6 +110,7 @@ impl Pipes {
             begins: VecDeque::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
+            progress: Vec::new(),
             found_by: FoundBy::of(wire),
             listener: None,
         })
@@ -338,7 +326,9 @@ impl Pipes {
                 Received::Answer { token, .. } | Received::Aside { token, .. } => {
                     listener.cut(said, *token, self.found_by);
                 }
-                Received::Notification | Received::WorkerAsks { .. } => {
+                Received::Notification
+                | Received::WorkerAsks { .. }
+                | Received::Progress { .. } => {
                     listener.stray(said, StrayReason::Aside);
                 }
                 Received::Late { .. } => listener.stray(said, StrayReason::Late),
@@ -355,6 +345,7 @@ impl Pipes {
                 let (question, share) = (Bytes::new(), Share::Aside);
                 heard.push(Heard { call: token, answer: text, question, proven: true, share });
             }
+            Received::Progress { token, progress } => self.note_progress(token, progress),
             Received::Notification => {
                 self.dropped.notifications += 1;
                 tracing::debug!(said = shown(said), "dropped a notification of a worker");
@@ -382,17 +373,26 @@ impl Pipes {
         Ok(())
     }
 
-    /// Cuts the next whole message off what was read, for a worker that takes turns.
+    /// Cuts the next whole message off what was read, for a worker that takes turns. Messages that
+    /// only say how far the call is are noted.
     pub fn cut(&mut self) -> Result<Option<Bytes>, OutOfStep> {
         self.mark.drop_from(&mut self.incoming);
         if self.passes_on {
             return Ok(Some(self.take_rest()).filter(|part| !part.is_empty()));
         }
-        let message = self.decoder.next(&mut self.incoming, self.correlator.oldest_nonce())?;
-        if message.as_ref().is_some_and(|message| message.len() > KEPT_ROOM) {
-            self.incoming = BytesMut::from(&self.incoming[..]);
+        loop {
+            let nonce = self.correlator.oldest_nonce();
+            let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else {
+                return Ok(None);
+            };
+            if message.len() > KEPT_ROOM {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
+            let Some(told) = self.correlator.told_of_oldest(&message) else {
+                return Ok(Some(message));
+            };
+            self.take_in(told, &message, &mut Vec::new())?;
         }
-        Ok(message)
     }
 
     /// Pairs a message with the call of the turn that it was written in, which proves the pairing.
@@ -413,6 +413,7 @@ impl Pipes {
             | Received::Notification
             | Received::WorkerAsks { .. }
             | Received::Late { .. }
+            | Received::Progress { .. }
             | Received::Stray(_) => {
                 unreachable!("a worker that takes turns has none of these")
             }

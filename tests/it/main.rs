@@ -70,6 +70,7 @@ mod overload;
 mod per_address;
 mod poisonous;
 mod program_errors;
+mod progress;
 mod proxies;
 mod proxy_protocol;
 mod python_ahead;

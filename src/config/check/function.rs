@@ -184,6 +184,7 @@ fn call_of(function: &Function) -> FunctionCall {
         raw: function.parameters.iter().position(|parameter| parameter.bytes),
         declared: Vec::new(),
         open_query: true,
+        streams: function.kind.streams(),
     }
 }
 

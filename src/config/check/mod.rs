@@ -18,6 +18,7 @@ mod jobs;
 mod kept;
 mod parameter;
 mod pool;
+mod progress;
 mod python;
 mod route;
 mod shadows;
@@ -410,6 +411,48 @@ mod tests {
 `error` is not a pattern
 `ready` is not a regular expression
 "##);
+    }
+
+    #[test]
+    fn progress_is_refused_where_nothing_would_show_whose_it_is() {
+        let good = "progress = \"p|{input}|{percent}|{text}\"";
+        let all = [
+            "progress = \"p|{input}\"",
+            "progress = \"p|{input}|{percent}|{fraction}\"",
+            "progress = \"p|{input}|{percent}|{message}\"",
+            "progress = \"{percent}{text}\"",
+            &format!("framing = \"turn\"\n{good}"),
+            &format!("framing = \"eof\"\n{good}"),
+            &format!("matching = \"json-id\"\n{good}"),
+            "progress = \"json\"\nframing = \"block\"\nbatch = { most = 4 }",
+            "progress = \"p|{percent}\"\nreply = \"{input}|{result}\"",
+            "progress = \"json\"\nreply = \"{input}|{result}\"",
+            "progress = \"json\"\nreply = \"{input}|{result}\"\nmatching = \"echo\"",
+        ];
+        let all = all.map(|pool| said(pool, "")).join("\n");
+        insta::assert_snapshot!(all, @r##"
+`progress` does not say how far a call is
+`progress` has two numbers: how far the call is must be one
+`progress` cannot have a `{message}`
+`progress` is not a pattern
+all that such a program writes is its answer, so it cannot tell its progress
+all that such a program writes is its answer, so it cannot tell its progress
+with `json-id` every message is JSON, and so is one of progress
+`progress` cannot be used with `batch`: a group is answered at once
+nothing would show which call such a message is about
+nothing would show which call such a message is about
+nothing would show which call such a message is about
+"##);
+        for pool in [
+            good,
+            "progress = \"p|{percent}\"",
+            "progress = \"json\"",
+            "progress = \"{fraction}\"\nmatching = \"tag\"",
+            "progress = \"json\"\nmatching = \"json-id\"",
+            "progress = \"json\"\nstream = \"turn\"",
+        ] {
+            assert!(checked(&format!("[pool.a]\ncommand = [\"cat\"]\n{pool}")).is_ok(), "{pool}");
+        }
     }
 
     #[test]

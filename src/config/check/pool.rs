@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{correlation, group, python, spread, stream};
+use super::{correlation, group, progress, python, spread, stream};
 use crate::base::ByteRegex;
 use crate::base::pattern::Pattern;
 use crate::base::units::show_duration;
@@ -168,6 +168,7 @@ fn wire(
     let drops_strays = correlation::drops_strays(findings, path, file);
     let group = group::shape(findings, path, file, framing.as_ref());
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
+    let progress = progress::progress(findings, path, file, framing.as_ref(), takes_turns);
     Some(WireSettings {
         framing: framing?,
         matching,
@@ -175,6 +176,7 @@ fn wire(
         error,
         error_is_stderr,
         error_status: file.error_status,
+        progress,
         takes_turns,
         takes_back: false,
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),

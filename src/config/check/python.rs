@@ -7,7 +7,7 @@ use crate::config::file::PoolFile;
 use crate::config::findings::Findings;
 use crate::config::framing::{Framing, Framings, IdNames, Matching};
 use crate::config::pool::{
-    Greeting, InFlight, Probe, PythonSettings, ReplyShape, StartSettings, StreamEnd,
+    Greeting, InFlight, Probe, ProgressShape, PythonSettings, ReplyShape, StartSettings, StreamEnd,
     StreamSettings, WireSettings,
 };
 use crate::config::scalar::InFlightText;
@@ -15,7 +15,7 @@ use crate::config::tree::KeyPath;
 use crate::python::{DESCRIBE, loop_text};
 
 /// Keys about how a program is spoken to. The worker loop speaks in its own way.
-const EXCLUDED: [&str; 16] = [
+const EXCLUDED: [&str; 17] = [
     "batch",
     "command",
     "framing",
@@ -23,6 +23,7 @@ const EXCLUDED: [&str; 16] = [
     "reply",
     "error",
     "error_status",
+    "progress",
     "stream",
     "cancel",
     "ready",
@@ -81,6 +82,7 @@ pub(super) fn wire(
         reply: ReplyShape::Kinds,
         error: None,
         error_status: file.error_status,
+        progress: Some(ProgressShape::Kind),
         error_is_stderr: false,
         message_max: in_bytes(message_max),
         takes_turns: false,
@@ -215,6 +217,7 @@ mod tests {
             ("reply", "\"json\""),
             ("error", "\"e|{message}\""),
             ("error_status", "500"),
+            ("progress", "\"json\""),
             ("stream", "\"more\""),
             ("cancel", "\"x\""),
             ("ready", "\"> \""),

@@ -95,6 +95,14 @@ pub struct PoolFile {
     /// The HTTP status of an answer that `error` matches, and of another exit code with `eof`.
     #[schemars(range(min = 400, max = 599))]
     pub error_status: u16,
+    /// What a message looks like that says how far a call is: text with `{input}`, the question, and
+    /// a number, `{percent}` or `{fraction}`, as in `"p|{input}|{percent}|{text}"`; or `"json"`: a
+    /// JSON object whose `progress` is a number from 0 to 1, or an object of at most 4 KiB. It is tried
+    /// before `error` and `reply`, is no answer, and gives the call no more time. `{input}` may be left
+    /// out where workers take turns, and with `tag`. Who looks at a job sees it, and so does a caller
+    /// who takes an answer in parts as `text/event-stream`: as `event: progress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
     /// Longest time that one call may take in a worker; then the caller gets 504. With `tag`, `echo`
     /// and `json-id` the worker goes on, unless it answers nobody; with `order` it is stopped.
     pub timeout: Time,
@@ -406,6 +414,7 @@ impl Default for PoolFile {
             reply: None,
             error: None,
             error_status: 422,
+            progress: None,
             timeout: Time::seconds(30),
             abandoned: Time::seconds(10),
             slow: None,

@@ -271,6 +271,7 @@ mod tests {
             raw: None,
             declared: vec![],
             open_query: true,
+            streams: false,
         }
     }
 

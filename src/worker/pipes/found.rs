@@ -1,11 +1,11 @@
 //! What is found in the output of a worker.
 //!
-//! Pure: data only.
+//! Pure: data.
 
 use bytes::Bytes;
 
 use crate::base::CallId;
-use crate::wire::Share;
+use crate::wire::{MessageReader, ReadMessage, Share};
 
 /// Numbers of messages that answered no call, since the last `take_dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,4 +46,18 @@ pub enum Silence {
     Broken(Bytes),
     /// It has closed its output.
     Closed,
+}
+
+/// A large message whose call is not known before all of it is read.
+#[derive(Debug)]
+pub struct LargeMessage {
+    pub(super) message: Bytes,
+    pub(super) reader: MessageReader,
+}
+
+impl LargeMessage {
+    /// Reads it, which takes long.
+    pub fn read(self) -> ReadMessage {
+        self.reader.read(self.message)
+    }
 }

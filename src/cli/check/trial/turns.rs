@@ -178,6 +178,7 @@ impl TriedWorker<'_> {
                 }
                 Received::Answer { .. }
                 | Received::Aside { .. }
+                | Received::Progress { .. }
                 | Received::Notification
                 | Received::Late { .. }
                 | Received::Stray(_) => {}
