@@ -97,7 +97,7 @@ pub mod testing {
     }
     pub mod pool {
         pub mod actions {
-            pub use crate::pool::actions::{Action, Loss, NewCall, StopReason};
+            pub use crate::pool::actions::{Action, Ended, Loss, NewCall, StopReason};
         }
         pub mod away {
             pub use crate::pool::away::{AwayLoss, GRACE, Granted, Hunger};
@@ -117,9 +117,12 @@ pub mod testing {
     }
     pub mod spread {
         pub use crate::spread::few::Few;
+        pub use crate::spread::host::{GuestEnd, GuestId, HostDesk, HostStep, Places};
         pub use crate::spread::message;
         pub use crate::spread::nats;
         pub use crate::spread::node::Seal;
+        pub use crate::spread::owner::{OwnerDesk, OwnerStep};
+        pub use crate::spread::said::{ToHost, ToOwner};
         pub use crate::spread::subject::Subjects;
     }
     pub mod wire {

@@ -241,6 +241,11 @@ impl<P> State<P> {
         }
     }
 
+    /// Returns true if this host still has the call.
+    pub fn is_away(&self, host: NodeId, run: RunId) -> bool {
+        self.away(host, run).is_some()
+    }
+
     /// Returns how many calls are away.
     pub fn calls_away(&self) -> usize {
         self.spread.as_ref().map_or(0, |spread| spread.away.len())

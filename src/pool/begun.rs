@@ -12,7 +12,7 @@ use crate::base::{CallId, Tenant, Timing, WorkerId};
 impl<P> State<P> {
     /// A part of the answer goes to the caller, so the call must not run a second time. Returns
     /// how long the call has waited and worked; `None` if its caller left.
-    pub(super) fn has_begun(&mut self, now: Instant, id: CallId) -> Option<Timing> {
+    pub fn has_begun(&mut self, now: Instant, id: CallId) -> Option<Timing> {
         self.leave_queue(id);
         let call = self.calls.get_mut(id).filter(|call| call.abandoned.is_none())?;
         call.idempotent = false;

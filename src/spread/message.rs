@@ -65,6 +65,9 @@ pub struct Demand {
     /// How many.
     #[serde(default)]
     pub calls: u32,
+    /// How often hosts have passed it on.
+    #[serde(default)]
+    pub hops: u32,
 }
 
 /// The oldest call of an owner has waited long.
@@ -428,7 +431,7 @@ mod tests {
             busy: 1,
         };
         vec![
-            HostMessage::Demand(Demand { owner: node, calls: 3 }),
+            HostMessage::Demand(Demand { owner: node, calls: 3, hops: 1 }),
             HostMessage::Hungry(Hungry { owner: node, age_ms: 120 }),
             HostMessage::Claim(SeatClaim { host: node, claim: 1, seats: 2 }),
             HostMessage::Grant(Grant {
@@ -489,7 +492,7 @@ mod tests {
         let more = format!("{{\"demand\":{{\"owner\":\"{id}\",\"later\":[{{}}]}}}}\n");
         assert_eq!(
             decode(more).map(|it| it.0),
-            Ok(HostMessage::Demand(Demand { owner: id, calls: 0 }))
+            Ok(HostMessage::Demand(Demand { owner: id, calls: 0, hops: 0 }))
         );
         assert_eq!(decode("{\"later\":{}}\n"), Err(BadMessage::UnknownKind));
     }

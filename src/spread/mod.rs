@@ -6,9 +6,13 @@
 #[cfg(feature = "nats")]
 mod dial;
 pub mod few;
+pub mod host;
+mod kept;
 #[cfg(feature = "nats")]
 mod link;
 pub mod message;
 pub mod nats;
 pub mod node;
+pub mod owner;
+pub mod said;
 pub mod subject;

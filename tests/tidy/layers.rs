@@ -27,7 +27,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cache", &["sync", "base", "config"]),
     ("jobs", &["base", "observe"]),
-    ("spread", &["base"]),
+    ("spread", &["base", "pool"]),
     ("call", &["sync", "base", "observe", "cache", "pool"]),
     ("openapi", &["base", "python", "config"]),
     ("gate", &["sync", "base", "config"]),

@@ -1,0 +1,501 @@
+//! The host of calls of other servers: what it claims, works on, and tells their owners.
+//!
+//! Pure: events come in with their time, [`HostStep`]s come out, and the shell carries them out. `T`
+//! is what the shell needs to tell how a call has ended.
+//!
+//! - An owner that demands is remembered for [`WANTS_FOR`]. The books reserve workers for such owners,
+//!   which take turns. What is not claimed at once is passed on to another
+//!   host as well, because that one may have a free worker.
+//! - A claim lasts [`CLAIM_FOR`]. A grant that comes later is refused. A grant for a claim that is not
+//!   known at all is ignored: it may be a copy of one that was taken.
+//! - What a call ended with is kept until its owner no longer asks for it, so it can be told again. The
+//!   answer to a claim that came with it shows that it has arrived; else the next ping does.
+//! - An owner that is not heard for [`SILENT_MOST`] has left its calls. While this server is cut off
+//!   itself, that is no sign of an owner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+pub use super::kept::{GuestEnd, GuestId};
+use super::kept::{KEPT_FOR, KeptEnds, of_owner};
+use super::said::{ToHost, ToOwner};
+use crate::base::{CallId, NodeId, RunId, WorkerId};
+
+/// How long a worker is reserved for a call that is claimed.
+const CLAIM_FOR: Duration = Duration::from_millis(250);
+/// How long it is remembered that an owner has calls.
+const WANTS_FOR: Duration = Duration::from_millis(250);
+/// An answer is not told again sooner.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// An owner that is not heard for this long has left.
+const SILENT_MOST: Duration = Duration::from_secs(3);
+/// How often a demand is passed on.
+const HOPS_MOST: u32 = 3;
+
+/// What the shell must do for a host.
+#[derive(Clone, Debug)]
+pub enum HostStep<T> {
+    /// Tell an owner something.
+    Tell {
+        /// The owner.
+        owner: NodeId,
+        /// What it is told.
+        what: ToOwner,
+    },
+    /// Tell an owner how a call has ended, as [`ToOwner::Answer`].
+    Answer {
+        /// The call.
+        guest: GuestId,
+        /// How many parts the answer had before.
+        parts: u64,
+        /// The next claim, for the worker that is free again.
+        claim: Option<u64>,
+        /// How it has ended.
+        answer: T,
+    },
+    /// Pass a demand of an owner on to another host.
+    PassOn {
+        /// The owner.
+        owner: NodeId,
+        /// How many of its calls wait.
+        calls: usize,
+        /// How often it was passed on.
+        hops: u32,
+    },
+    /// Give a reserved worker the call that was just granted. Then call [`HostDesk::begun`] or
+    /// [`HostDesk::refused`].
+    Give {
+        /// The worker.
+        worker: WorkerId,
+        /// The call.
+        guest: GuestId,
+        /// How long it may take.
+        left: Duration,
+    },
+    /// This worker gets no call of another server.
+    Release(WorkerId),
+    /// The caller of this call has left.
+    Leave(CallId),
+    /// Listen to demands from now on, or no longer.
+    Listen(bool),
+}
+
+/// How many workers are free after the books were settled, and how many have calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Free, and not reserved.
+    pub free: usize,
+    /// With calls, whoever asked.
+    pub busy: usize,
+}
+
+/// What a host knows of owners, their calls and its claims.
+#[derive(Debug)]
+pub struct HostDesk<T> {
+    id: NodeId,
+    owners: BTreeMap<NodeId, OwnerBook>,
+    claims: BTreeMap<u64, ClaimBook>,
+    last_claim: u64,
+    /// Claims that ended without a grant, and when they are forgotten.
+    ended_claims: BTreeMap<u64, Instant>,
+    guests: BTreeMap<GuestId, GuestBook>,
+    kept: KeptEnds<T>,
+    /// What has ended since the last settling.
+    news: Vec<GuestId>,
+    /// Demands that came since the last settling: of whom, how many calls, and how often passed on.
+    fresh: Vec<(NodeId, usize, u32)>,
+    is_connected: bool,
+    is_draining: bool,
+    /// Demands reach it.
+    listens: bool,
+    places: Places,
+    steps: Vec<HostStep<T>>,
+}
+
+#[derive(Debug)]
+struct OwnerBook {
+    heard: Instant,
+    /// Since when its oldest call waits, and how many wait, ...
+    since: Instant,
+    calls: usize,
+    /// ... as far as is known until then.
+    wants_until: Instant,
+    /// Its call was answered, so its next one may come at once.
+    again: usize,
+    /// The last claim that it was told.
+    claimed: u64,
+    has_left: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ClaimBook {
+    owner: NodeId,
+    worker: WorkerId,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct GuestBook {
+    /// Its number in the books of this pool.
+    call: Option<CallId>,
+    /// The last ping before it was granted.
+    ping: u64,
+    /// How many parts of its answer were told.
+    parts: u64,
+    has_left: bool,
+}
+
+impl OwnerBook {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            since: now,
+            calls: 0,
+            wants_until: now,
+            again: 0,
+            claimed: 0,
+            has_left: false,
+        }
+    }
+
+    fn wants(&self) -> usize {
+        self.calls + self.again
+    }
+}
+
+impl<T: Clone> HostDesk<T> {
+    /// A host of this name that is connected and knows no owners. It listens to demands once a
+    /// worker is free.
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            owners: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            last_claim: 0,
+            ended_claims: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            kept: KeptEnds::new(),
+            news: Vec::new(),
+            fresh: Vec::new(),
+            is_connected: true,
+            is_draining: false,
+            listens: false,
+            places: Places::default(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Removes and returns what is to be done, in this order.
+    pub fn take_steps(&mut self) -> Vec<HostStep<T>> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// When [`HostDesk::tick`] must be called.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let claims = self.claims.values().map(|claim| claim.until).min();
+        let wants = self.owners.values().filter(|owner| owner.calls > 0);
+        let wants = wants.map(|owner| owner.wants_until).min();
+        let silent = self
+            .owners
+            .iter()
+            .filter(|(id, owner)| self.is_connected && !owner.has_left && self.has_guests_of(**id));
+        let silent = silent.map(|(_, owner)| owner.heard + SILENT_MOST).min();
+        [claims, wants, silent, self.kept.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Since when the oldest call of another server waits, and how many are to be claimed. Tell the
+    /// books before they settle.
+    pub fn wants(&self) -> (Option<Instant>, usize) {
+        if self.is_draining || !self.is_connected {
+            return (None, 0);
+        }
+        let wanting = || self.owners.values().filter(|owner| owner.wants() > 0);
+        (wanting().map(|owner| owner.since).min(), wanting().map(OwnerBook::wants).sum())
+    }
+
+    /// An owner has calls that wait, and one idle host is told.
+    pub fn demand(&mut self, now: Instant, owner: NodeId, calls: usize, hops: u32) {
+        self.fresh.push((owner, calls, hops));
+        // Its own workers take its calls without being told.
+        if owner != self.id {
+            self.note_wants(now, owner, now, calls);
+        }
+    }
+
+    /// The oldest call of an owner has waited this long, and all hosts are told.
+    pub fn hungry(&mut self, now: Instant, owner: NodeId, age: Duration) {
+        if owner != self.id {
+            self.note_wants(now, owner, now.checked_sub(age).unwrap_or(now), 1);
+        }
+    }
+
+    fn note_wants(&mut self, now: Instant, owner: NodeId, since: Instant, calls: usize) {
+        let book = self.owners.entry(owner).or_insert_with(|| OwnerBook::new(now));
+        book.since = if book.calls > 0 { book.since.min(since) } else { since };
+        book.calls = book.calls.max(calls);
+        book.wants_until = now + WANTS_FOR;
+    }
+
+    /// The books have reserved a worker for a call of another server.
+    pub fn reserved(&mut self, now: Instant, worker: WorkerId) {
+        let wanting = self.owners.iter_mut().filter(|(_, owner)| owner.wants() > 0);
+        let next = wanting.min_by_key(|(_, owner)| (owner.claimed, owner.since));
+        let Some((owner, book)) = next.filter(|_| !self.is_draining) else {
+            return self.steps.push(HostStep::Release(worker));
+        };
+        let owner = *owner;
+        if book.again > 0 {
+            book.again -= 1;
+        } else {
+            book.calls -= 1;
+        }
+        self.last_claim += 1;
+        book.claimed = self.last_claim;
+        let claim = self.last_claim;
+        self.claims.insert(claim, ClaimBook { owner, worker, until: now + CLAIM_FOR });
+        if let Some((_, calls, _)) = self.fresh.iter_mut().find(|it| it.0 == owner && it.1 > 0) {
+            *calls -= 1;
+        }
+        // It goes with an answer to the same owner, if there is one.
+        let (news, kept) = (&self.news, &mut self.kept);
+        let mut told = news.iter().filter(|guest| guest.0 == owner);
+        if !told.any(|guest| kept.claim_with(*guest, claim)) {
+            self.tell(owner, ToOwner::Claim { claim });
+        }
+    }
+
+    fn tell(&mut self, owner: NodeId, what: ToOwner) {
+        self.steps.push(HostStep::Tell { owner, what });
+    }
+
+    /// An owner says something.
+    pub fn hear(&mut self, now: Instant, owner: NodeId, said: ToHost) {
+        let book = self.owners.entry(owner).or_insert_with(|| OwnerBook::new(now));
+        book.heard = now;
+        book.has_left = false;
+        match said {
+            ToHost::Grant { claim, run, left, ping } => {
+                self.granted(now, (owner, run), claim, left, ping);
+            }
+            ToHost::Nothing { claim } => {
+                book.calls = 0;
+                self.end_claim(owner, claim);
+            }
+            ToHost::Leave { run } => self.left((owner, run)),
+            ToHost::Ping { ping, holds, is_whole } => {
+                self.pinged(now, owner, ping, &holds, is_whole);
+            }
+        }
+    }
+
+    fn granted(&mut self, now: Instant, guest: GuestId, claim: u64, left: Duration, ping: u64) {
+        if self.guests.contains_key(&guest) || self.kept.has(&guest) {
+            return;
+        }
+        let is_open = |it: &&ClaimBook| it.owner == guest.0 && now < it.until;
+        let Some(ClaimBook { worker, .. }) = self.claims.get(&claim).filter(is_open).copied()
+        else {
+            let is_late = self.claims.get(&claim).is_some_and(|it| it.owner == guest.0);
+            if is_late || self.ended_claims.contains_key(&claim) {
+                self.keep(now, guest, (GuestEnd::NotBegun, 0), (ping, 0));
+            }
+            return;
+        };
+        self.claims.remove(&claim);
+        self.kept.acknowledge(guest.0, claim);
+        self.guests.insert(guest, GuestBook { call: None, ping, parts: 0, has_left: false });
+        self.steps.push(HostStep::Give { worker, guest, left });
+    }
+
+    /// The books have given the call to its worker.
+    pub fn begun(&mut self, guest: GuestId, call: CallId) {
+        if let Some(book) = self.guests.get_mut(&guest) {
+            book.call = Some(call);
+        }
+    }
+
+    /// The worker could not be given the call.
+    pub fn refused(&mut self, now: Instant, guest: GuestId) {
+        if let Some(book) = self.guests.remove(&guest) {
+            self.keep(now, guest, (GuestEnd::NotBegun, 0), (book.ping, 0));
+        }
+    }
+
+    /// A part of an answer goes to its owner. Returns its number; `None` if nobody waits for it.
+    pub fn part(&mut self, guest: GuestId) -> Option<u64> {
+        let book = self.guests.get_mut(&guest).filter(|book| !book.has_left)?;
+        book.parts += 1;
+        Some(book.parts - 1)
+    }
+
+    /// A call of another server has ended. Its answer takes so many bytes.
+    pub fn ended(&mut self, now: Instant, guest: GuestId, end: GuestEnd<T>, bytes: usize) {
+        let Some(book) = self.guests.remove(&guest) else { return };
+        if let Some(owner) = self.owners.get_mut(&guest.0).filter(|owner| !owner.has_left) {
+            owner.since = if owner.wants() > 0 { owner.since } else { now };
+            owner.again += 1;
+        }
+        self.keep(now, guest, (end, bytes), (book.ping, book.parts));
+    }
+
+    fn keep(&mut self, now: Instant, guest: GuestId, end: (GuestEnd<T>, usize), since: (u64, u64)) {
+        self.kept.keep(now, guest, end, since);
+        self.news.push(guest);
+    }
+
+    /// The books were settled: tells what has ended, and passes on what was not claimed.
+    pub fn settled(&mut self, now: Instant, places: Places) {
+        self.places = places;
+        for guest in std::mem::take(&mut self.news) {
+            self.tell_end(now, guest);
+        }
+        for owner in self.owners.values_mut() {
+            owner.again = 0;
+        }
+        for (owner, calls, hops) in std::mem::take(&mut self.fresh) {
+            if calls > 0 && hops < HOPS_MOST {
+                self.steps.push(HostStep::PassOn { owner, calls, hops: hops + 1 });
+            }
+        }
+        if places.free > 0 && !self.is_draining {
+            self.listen(true);
+        }
+    }
+
+    fn listen(&mut self, listens: bool) {
+        if std::mem::replace(&mut self.listens, listens) != listens {
+            self.steps.push(HostStep::Listen(listens));
+        }
+    }
+
+    fn tell_end(&mut self, now: Instant, guest: GuestId) {
+        let Some(kept) = self.kept.tell(now, guest) else { return };
+        self.steps.push(match &kept.end {
+            GuestEnd::Answer(answer) => {
+                let (parts, claim, answer) = (kept.parts, kept.claim, answer.clone());
+                HostStep::Answer { guest, parts, claim, answer }
+            }
+            GuestEnd::NotBegun => {
+                HostStep::Tell { owner: guest.0, what: ToOwner::NotBegun { run: guest.1 } }
+            }
+        });
+    }
+
+    /// An owner has no call for a claim.
+    fn end_claim(&mut self, owner: NodeId, claim: u64) {
+        self.kept.acknowledge(owner, claim);
+        if self.claims.get(&claim).is_some_and(|it| it.owner == owner)
+            && let Some(book) = self.claims.remove(&claim)
+        {
+            self.steps.push(HostStep::Release(book.worker));
+        }
+    }
+
+    fn left(&mut self, guest: GuestId) {
+        self.kept.forget(guest);
+        let Some(book) = self.guests.get_mut(&guest) else { return };
+        if !std::mem::replace(&mut book.has_left, true)
+            && let Some(call) = book.call
+        {
+            self.steps.push(HostStep::Leave(call));
+        }
+    }
+
+    fn pinged(&mut self, now: Instant, owner: NodeId, ping: u64, holds: &[RunId], is_whole: bool) {
+        let knows = |run: &&RunId| {
+            let guest = (owner, **run);
+            self.guests.contains_key(&guest) || self.kept.has(&guest)
+        };
+        let unknown = holds.iter().filter(|run| !knows(run)).copied().collect();
+        for run in holds {
+            let kept = self.kept.get(&(owner, *run));
+            if kept.is_some_and(|kept| kept.told + AGAIN_AFTER <= now) {
+                self.tell_end(now, (owner, *run));
+            }
+        }
+        if is_whole {
+            let holds: BTreeSet<RunId> = holds.iter().copied().collect();
+            let is_out = |guest: &GuestId, before| before < ping && !holds.contains(&guest.1);
+            let kept = self.kept.of(owner).filter(|(guest, kept)| is_out(guest, kept.ping));
+            let kept: Vec<GuestId> = kept.map(|(guest, _)| *guest).collect();
+            kept.into_iter().for_each(|guest| self.kept.forget(guest));
+            let left =
+                of_owner(owner, &self.guests).filter(|(guest, book)| is_out(guest, book.ping));
+            let left: Vec<GuestId> = left.map(|(guest, _)| *guest).collect();
+            left.into_iter().for_each(|guest| self.left(guest));
+        }
+        let alone = self.guests.len() == 1 && self.places.busy <= 1;
+        self.tell(owner, ToOwner::Pong { ping, unknown, alone });
+    }
+
+    fn has_guests_of(&self, owner: NodeId) -> bool {
+        of_owner(owner, &self.guests).next().is_some()
+    }
+
+    /// This server has got, or has lost, its connection.
+    pub fn connected(&mut self, now: Instant, is_connected: bool) {
+        self.is_connected = is_connected;
+        for owner in self.owners.values_mut() {
+            owner.heard = now;
+        }
+        if is_connected && self.listens {
+            self.steps.push(HostStep::Listen(true));
+        }
+    }
+
+    /// Claims nothing from now on. What it has, it ends.
+    pub fn drain(&mut self, now: Instant) {
+        self.is_draining = true;
+        self.listen(false);
+        let all: Vec<u64> = self.claims.keys().copied().collect();
+        all.into_iter().for_each(|claim| self.time_out(now, claim));
+    }
+
+    fn time_out(&mut self, now: Instant, claim: u64) {
+        if let Some(ClaimBook { worker, .. }) = self.claims.remove(&claim) {
+            self.ended_claims.insert(claim, now + KEPT_FOR);
+            self.steps.push(HostStep::Release(worker));
+        }
+    }
+
+    /// Returns true if no call of another server is here, and every owner has heard how its calls
+    /// have ended.
+    pub fn is_empty(&self) -> bool {
+        self.guests.is_empty() && self.kept.is_empty()
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant) {
+        let late = self.claims.iter().filter(|(_, claim)| claim.until <= now);
+        let late: Vec<(u64, NodeId)> = late.map(|(claim, book)| (*claim, book.owner)).collect();
+        for (claim, owner) in late {
+            self.time_out(now, claim);
+            if let Some(owner) = self.owners.get_mut(&owner) {
+                owner.calls = 0;
+            }
+        }
+        for owner in self.owners.values_mut().filter(|owner| owner.wants_until <= now) {
+            owner.calls = 0;
+        }
+        self.ended_claims.retain(|_, until| *until > now);
+        self.leave_silent(now);
+        self.kept.forget_old(now);
+    }
+
+    fn leave_silent(&mut self, now: Instant) {
+        if !self.is_connected {
+            return;
+        }
+        let silent = |owner: &OwnerBook| !owner.has_left && owner.heard + SILENT_MOST <= now;
+        for (_, owner) in self.owners.iter_mut().filter(|(_, owner)| silent(owner)) {
+            owner.has_left = true;
+        }
+        let has_left = |id: &NodeId| self.owners.get(id).is_some_and(|owner| owner.has_left);
+        let all = self.guests.iter().filter(|(guest, book)| has_left(&guest.0) && !book.has_left);
+        let all: Vec<GuestId> = all.map(|(guest, _)| *guest).collect();
+        all.into_iter().for_each(|guest| self.left(guest));
+        let (guests, kept) = (&self.guests, &self.kept);
+        let is_here = |id| of_owner(id, guests).next().is_some() || kept.of(id).next().is_some();
+        self.owners.retain(|id, owner| !owner.has_left || owner.calls > 0 || is_here(*id));
+    }
+}

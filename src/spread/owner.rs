@@ -1,0 +1,548 @@
+//! The owner of calls: what it tells hosts, and what it makes of what they tell.
+//!
+//! Pure: events come in with their time, [`OwnerStep`]s come out, and the shell carries them out. The
+//! books of the pool decide about calls; this knows which host has been given which, so that it can
+//! ask what became of them.
+//!
+//! - Where calls wait, it *demands*: one idle host is told. It repeats that, because a message may be
+//!   lost, and a host may become free later. An owner whose oldest call has waited for
+//!   [`HUNGRY_AFTER`] tells all hosts how long.
+//! - A host that has calls is *pinged*. Its pong says which of them it does not know. That counts if
+//!   the grant was sent [`SETTLED_AFTER`] before the ping: by then the claim of the host has ended, so
+//!   a grant that comes later is refused.
+//! - A host that is not heard for [`SILENT_MOST`], or to which nobody listens for [`UNHEARD_MOST`], is
+//!   lost. While this server is cut off itself, that is no sign of a host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::said::{ToHost, ToOwner};
+use crate::base::{NodeId, RunId};
+use crate::pool::away::{AwayLoss, Granted, Hunger};
+
+/// How often demands are repeated.
+const DEMAND_EVERY: Duration = Duration::from_millis(250);
+/// After this time, and as often, all hosts are told how long the oldest call has waited.
+const HUNGRY_AFTER: Duration = Duration::from_millis(100);
+/// How often a host that has calls is asked what became of them.
+const PING_EVERY: Duration = Duration::from_millis(500);
+/// Pings are no closer together than this.
+const PING_LEAST: Duration = Duration::from_millis(100);
+/// A ping that is sent this long after a grant settles whether the grant has arrived. It is longer
+/// than a claim lasts.
+const SETTLED_AFTER: Duration = Duration::from_millis(300);
+/// A host that is not heard for this long is lost.
+const SILENT_MOST: Duration = Duration::from_secs(3);
+/// A host that nobody reaches for this long is lost.
+const UNHEARD_MOST: Duration = Duration::from_millis(700);
+/// How long a host is remembered that has no calls.
+const KNOWN_FOR: Duration = Duration::from_mins(1);
+/// How many of the last claims of a host are remembered. No claim is answered twice.
+const CLAIMS_KEPT: u64 = 256;
+
+/// What the shell must do for an owner.
+#[derive(Clone, Debug)]
+pub enum OwnerStep {
+    /// Tell one idle host that calls wait here.
+    Demand {
+        /// How many.
+        calls: usize,
+    },
+    /// Tell all hosts how long the oldest call has waited.
+    Hungry {
+        /// How long.
+        age: Duration,
+    },
+    /// A host asks for a call: ask the books, and tell [`OwnerDesk::granted`].
+    Ask {
+        /// The host.
+        host: NodeId,
+        /// Its claim.
+        claim: u64,
+    },
+    /// Tell a host something. A grant goes with the question of its call.
+    Tell {
+        /// The host.
+        host: NodeId,
+        /// What it is told.
+        what: ToHost,
+    },
+    /// The answer that was just heard counts: tell the books, and then the caller.
+    Take {
+        /// The host.
+        host: NodeId,
+        /// The attempt.
+        run: RunId,
+    },
+    /// The part that was just heard counts.
+    TakePart {
+        /// The host.
+        host: NodeId,
+        /// The attempt.
+        run: RunId,
+    },
+    /// An attempt has ended without an answer: tell the books.
+    Lost {
+        /// The host.
+        host: NodeId,
+        /// The attempt.
+        run: RunId,
+        /// Why.
+        loss: AwayLoss,
+    },
+    /// What was just heard came too late, or is from somebody who has no part in the call.
+    Late,
+    /// A host is lost.
+    HostLost(NodeId),
+}
+
+/// What an owner knows of the hosts that serve it.
+#[derive(Debug)]
+pub struct OwnerDesk {
+    hosts: BTreeMap<NodeId, HostBook>,
+    is_connected: bool,
+    hunger: Option<Hunger>,
+    /// How many calls were demanded and not claimed since.
+    demanded: usize,
+    demanded_at: Option<Instant>,
+    hungry_at: Option<Instant>,
+    pings: u64,
+    steps: Vec<OwnerStep>,
+}
+
+#[derive(Debug)]
+struct HostBook {
+    /// When it was last heard.
+    heard: Instant,
+    /// Since when nobody listens to what it is told.
+    unheard: Option<Instant>,
+    /// The last ping, and when that was.
+    pinged: Option<(u64, Instant)>,
+    runs: BTreeMap<RunId, RunBook>,
+    /// It keeps answers, or calls, that it must be told to forget.
+    must_forget: bool,
+    /// It works on one call, and nothing else.
+    alone: bool,
+    claims: BTreeSet<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RunBook {
+    sent: Instant,
+    /// The last ping before it was sent.
+    ping: u64,
+    /// How many parts have come.
+    parts: u64,
+    /// Its caller has left.
+    has_left: bool,
+}
+
+impl HostBook {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            unheard: None,
+            pinged: None,
+            runs: BTreeMap::new(),
+            must_forget: false,
+            alone: false,
+            claims: BTreeSet::new(),
+        }
+    }
+
+    /// Notes a claim. Returns false if it was seen before, or may have been.
+    fn is_new(&mut self, claim: u64) -> bool {
+        let newest = self.claims.last().copied().unwrap_or(claim);
+        let is_new = claim.saturating_add(CLAIMS_KEPT) > newest && self.claims.insert(claim);
+        if self.claims.len() as u64 > CLAIMS_KEPT {
+            self.claims.pop_first();
+        }
+        is_new
+    }
+
+    /// When it is to be pinged; `None` if it has nothing to tell.
+    fn ping_at(&self) -> Option<Instant> {
+        let last = self.pinged.map(|(_, at)| at);
+        let unsettled = |run: &&RunBook| last.is_none_or(|last| last < run.sent + SETTLED_AFTER);
+        let first = self.runs.values().filter(unsettled).map(|run| run.sent + SETTLED_AFTER).min();
+        let Some(last) = last else {
+            return first.or_else(|| self.must_forget.then(|| self.heard + PING_EVERY));
+        };
+        let again = (!self.runs.is_empty() || self.must_forget).then(|| last + PING_EVERY);
+        let next = again.into_iter().chain(first).min();
+        next.map(|at| at.max(last + PING_LEAST))
+    }
+
+    /// When it is lost if it is not heard until then; `None` if it has no calls.
+    fn lost_at(&self) -> Option<Instant> {
+        if self.runs.is_empty() {
+            return None;
+        }
+        let silent = self.heard + SILENT_MOST;
+        Some(self.unheard.map_or(silent, |since| silent.min(since + UNHEARD_MOST)))
+    }
+}
+
+impl OwnerDesk {
+    /// An owner that is connected and knows no hosts.
+    pub fn new() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            is_connected: true,
+            hunger: None,
+            demanded: 0,
+            demanded_at: None,
+            hungry_at: None,
+            pings: 0,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Removes and returns what is to be done, in this order.
+    pub fn take_steps(&mut self) -> Vec<OwnerStep> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// When [`OwnerDesk::tick`] must be called.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.is_connected {
+            return None;
+        }
+        let hosts = self.hosts.values().flat_map(|host| [host.ping_at(), host.lost_at()]).flatten();
+        hosts.chain(self.demand_at()).chain(self.hungry_due()).min()
+    }
+
+    /// The books were settled, and say which calls wait for hosts.
+    pub fn hunger(&mut self, now: Instant, hunger: Option<Hunger>) {
+        self.hunger = hunger;
+        match hunger {
+            None => (self.demanded, self.demanded_at) = (0, None),
+            Some(hunger) if hunger.calls > self.demanded => {
+                self.demand(now, hunger.calls - self.demanded, hunger.calls);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn demand(&mut self, now: Instant, calls: usize, demanded: usize) {
+        if self.is_connected {
+            self.demanded = demanded;
+            self.demanded_at = Some(now);
+            self.steps.push(OwnerStep::Demand { calls });
+        }
+    }
+
+    fn demand_at(&self) -> Option<Instant> {
+        self.hunger?;
+        Some(self.demanded_at? + DEMAND_EVERY)
+    }
+
+    fn hungry_due(&self) -> Option<Instant> {
+        let since = self.hunger?.since;
+        let last = self.hungry_at.filter(|last| *last > since).unwrap_or(since);
+        Some(last + HUNGRY_AFTER)
+    }
+
+    /// The books have, or have not, a call for a claim.
+    pub fn granted(&mut self, now: Instant, host: NodeId, claim: u64, granted: Option<Granted>) {
+        let Some(book) = self.hosts.get_mut(&host) else { return };
+        let what = match granted {
+            Some(Granted { run, left, .. }) => {
+                let ping = self.pings;
+                let sent = RunBook { sent: now, ping, parts: 0, has_left: false };
+                book.runs.insert(run, sent);
+                ToHost::Grant { claim, run, left, ping }
+            }
+            None => ToHost::Nothing { claim },
+        };
+        self.steps.push(OwnerStep::Tell { host, what });
+    }
+
+    /// Nobody waits any longer for a call that a host has. `is_over`: it has left the books.
+    pub fn called_back(&mut self, host: NodeId, run: RunId, is_over: bool) {
+        let Some(book) = self.hosts.get_mut(&host) else { return };
+        if let Some(sent) = book.runs.get_mut(&run) {
+            sent.has_left = true;
+        }
+        if is_over {
+            book.runs.remove(&run);
+            book.must_forget = true;
+        }
+        self.steps.push(OwnerStep::Tell { host, what: ToHost::Leave { run } });
+    }
+
+    /// A host says something.
+    pub fn hear(&mut self, now: Instant, host: NodeId, said: ToOwner) {
+        let book = self.hosts.entry(host).or_insert_with(|| HostBook::new(now));
+        book.heard = now;
+        book.unheard = None;
+        match said {
+            ToOwner::Claim { claim } => self.claimed(host, claim),
+            ToOwner::Answer { run, parts, claim } => {
+                let came = book.runs.get(&run).map_or(parts, |sent| sent.parts);
+                if came == parts {
+                    self.ended(host, run, OwnerStep::Take { host, run });
+                } else {
+                    self.tear(host, run);
+                }
+                if let Some(claim) = claim {
+                    self.claimed(host, claim);
+                } else if let Some(book) = self.hosts.get_mut(&host) {
+                    book.must_forget = true;
+                }
+            }
+            ToOwner::NotBegun { run } => {
+                book.must_forget = true;
+                let loss = AwayLoss::NotBegun;
+                self.ended(host, run, OwnerStep::Lost { host, run, loss });
+            }
+            ToOwner::Part { run, seq } => self.part(host, run, seq),
+            ToOwner::Pong { ping, unknown, alone } => {
+                book.alone = alone;
+                let Some((last, at)) = book.pinged.filter(|(last, _)| *last == ping) else {
+                    return;
+                };
+                for run in unknown {
+                    let is_settled =
+                        |sent: &RunBook| sent.ping < last && at >= sent.sent + SETTLED_AFTER;
+                    if book.runs.get(&run).is_some_and(is_settled) {
+                        book.runs.remove(&run);
+                        let loss = AwayLoss::Unknown;
+                        self.steps.push(OwnerStep::Lost { host, run, loss });
+                    }
+                }
+            }
+        }
+    }
+
+    fn claimed(&mut self, host: NodeId, claim: u64) {
+        let Some(book) = self.hosts.get_mut(&host) else { return };
+        if book.is_new(claim) {
+            self.demanded = self.demanded.saturating_sub(1);
+            self.steps.push(OwnerStep::Ask { host, claim });
+        }
+    }
+
+    fn ended(&mut self, host: NodeId, run: RunId, step: OwnerStep) {
+        let book = self.hosts.get_mut(&host);
+        let is_there = book.is_some_and(|book| book.runs.remove(&run).is_some());
+        self.steps.push(if is_there { step } else { OwnerStep::Late });
+    }
+
+    fn part(&mut self, host: NodeId, run: RunId, seq: u64) {
+        let book = self.hosts.get_mut(&host).and_then(|book| book.runs.get_mut(&run));
+        let Some(sent) = book else { return self.steps.push(OwnerStep::Late) };
+        if seq < sent.parts {
+            return self.steps.push(OwnerStep::Late);
+        }
+        if seq == sent.parts {
+            sent.parts += 1;
+            return self.steps.push(OwnerStep::TakePart { host, run });
+        }
+        self.tear(host, run);
+    }
+
+    /// A part of an answer is missing, so the rest of it is of no use.
+    fn tear(&mut self, host: NodeId, run: RunId) {
+        let exit = "a part of its answer is missing".into();
+        let loss = AwayLoss::Worker { exit, blamed: false };
+        self.called_back(host, run, true);
+        self.steps.push(OwnerStep::Lost { host, run, loss });
+    }
+
+    /// Nobody listens to what this host is told.
+    pub fn unheard(&mut self, now: Instant, host: NodeId) {
+        if let Some(book) = self.hosts.get_mut(&host) {
+            book.unheard.get_or_insert(now);
+        }
+    }
+
+    /// This server has got, or has lost, its connection.
+    pub fn connected(&mut self, now: Instant, is_connected: bool) {
+        self.is_connected = is_connected;
+        if !is_connected {
+            return;
+        }
+        (self.demanded, self.demanded_at, self.hungry_at) = (0, None, None);
+        for book in self.hosts.values_mut() {
+            (book.heard, book.unheard, book.pinged) = (now, None, None);
+        }
+        let held: Vec<NodeId> = self.with_runs();
+        for host in held {
+            self.ping(now, host);
+        }
+        self.hunger(now, self.hunger);
+    }
+
+    fn with_runs(&self) -> Vec<NodeId> {
+        let held = self.hosts.iter().filter(|(_, book)| !book.runs.is_empty());
+        held.map(|(host, _)| *host).collect()
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant) {
+        if !self.is_connected {
+            return;
+        }
+        self.hosts.retain(|_, book| {
+            let is_idle = book.runs.is_empty() && !book.must_forget;
+            !is_idle || now < book.heard + KNOWN_FOR
+        });
+        for host in self.hosts.keys().copied().collect::<Vec<_>>() {
+            let Some(book) = self.hosts.get(&host) else { continue };
+            if book.lost_at().is_some_and(|at| at <= now) {
+                self.lose(host);
+            } else if book.ping_at().is_some_and(|at| at <= now) {
+                self.ping(now, host);
+            }
+        }
+        if let (Some(hunger), Some(at)) = (self.hunger, self.demand_at())
+            && at <= now
+        {
+            self.demand(now, hunger.calls, hunger.calls);
+        }
+        if let (Some(hunger), Some(at)) = (self.hunger, self.hungry_due())
+            && at <= now
+        {
+            self.hungry_at = Some(now);
+            let age = now.saturating_duration_since(hunger.since);
+            self.steps.push(OwnerStep::Hungry { age });
+        }
+    }
+
+    fn ping(&mut self, now: Instant, host: NodeId) {
+        let Some(book) = self.hosts.get_mut(&host) else { return };
+        self.pings += 1;
+        book.pinged = Some((self.pings, now));
+        book.must_forget = false;
+        let tell = |what| OwnerStep::Tell { host, what };
+        // What was told of these before may be lost.
+        let left = book.runs.iter().filter(|(_, sent)| sent.has_left);
+        self.steps.extend(left.map(|(run, _)| tell(ToHost::Leave { run: *run })));
+        let holds = book.runs.keys().copied().collect();
+        self.steps.push(tell(ToHost::Ping { ping: self.pings, holds, is_whole: true }));
+    }
+
+    fn lose(&mut self, host: NodeId) {
+        let Some(book) = self.hosts.remove(&host) else { return };
+        let alone = book.alone && book.runs.len() == 1;
+        self.steps.push(OwnerStep::HostLost(host));
+        for run in book.runs.into_keys() {
+            self.steps.push(OwnerStep::Lost { host, run, loss: AwayLoss::Host { alone } });
+        }
+    }
+
+    /// Returns how many calls hosts have.
+    pub fn runs(&self) -> usize {
+        self.hosts.values().map(|book| book.runs.len()).sum()
+    }
+}
+
+impl Default for OwnerDesk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::CallId;
+
+    const HOST: NodeId = NodeId(7);
+    const RUN: RunId = RunId { call: 1, attempt: 1, key: 9 };
+
+    fn granted(desk: &mut OwnerDesk, now: Instant) {
+        desk.hear(now, HOST, ToOwner::Claim { claim: 1 });
+        let granted = Granted { call: CallId(1), run: RUN, left: Duration::from_secs(30) };
+        desk.granted(now, HOST, 1, Some(granted));
+        desk.take_steps();
+    }
+
+    /// Ticks until a ping is due. Returns its number and time.
+    fn pinged(desk: &mut OwnerDesk) -> (u64, Instant) {
+        let now = desk.next_deadline().expect("it has a call");
+        desk.tick(now);
+        let steps = desk.take_steps();
+        let [OwnerStep::Tell { what: ToHost::Ping { ping, .. }, .. }] = steps[..] else {
+            panic!("{steps:?}")
+        };
+        (ping, now)
+    }
+
+    fn is_lost(desk: &mut OwnerDesk) -> bool {
+        let steps = desk.take_steps();
+        steps.iter().any(|step| matches!(step, OwnerStep::Lost { loss: AwayLoss::Unknown, .. }))
+    }
+
+    #[test]
+    fn a_call_is_unknown_only_after_a_ping_that_settles_it() {
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        granted(&mut desk, now);
+        let (ping, at) = pinged(&mut desk);
+        assert_eq!(at, now + SETTLED_AFTER);
+        let second = RunId { call: 2, ..RUN };
+        desk.hear(at, HOST, ToOwner::Claim { claim: 2 });
+        let late = Granted { call: CallId(2), run: second, left: Duration::from_secs(30) };
+        desk.granted(at, HOST, 2, Some(late));
+        desk.take_steps();
+        let pong = |ping, run| ToOwner::Pong { ping, unknown: vec![run], alone: false };
+        desk.hear(at, HOST, pong(ping, second));
+        assert!(!is_lost(&mut desk), "its grant may be on its way");
+        desk.hear(at, HOST, pong(ping - 1, RUN));
+        assert!(!is_lost(&mut desk), "an old pong says nothing");
+        desk.hear(at, HOST, pong(ping, RUN));
+        assert!(is_lost(&mut desk));
+        assert_eq!(desk.runs(), 1);
+    }
+
+    #[test]
+    fn a_claim_that_comes_twice_is_answered_once() {
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        let asked = |desk: &mut OwnerDesk| desk.take_steps().len();
+        for claim in 1..1000 {
+            desk.hear(now, HOST, ToOwner::Claim { claim });
+            assert_eq!(asked(&mut desk), 1);
+        }
+        for claim in [1, 500, 800, 999] {
+            desk.hear(now, HOST, ToOwner::Claim { claim });
+            assert_eq!(asked(&mut desk), 0, "{claim}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_all_of_its_parts_is_cut_off() {
+        for lost in [ToOwner::Part { run: RUN, seq: 1 }, answer(1), answer(2)] {
+            let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+            granted(&mut desk, now);
+            desk.hear(now, HOST, lost);
+            let steps = desk.take_steps();
+            assert!(steps.iter().any(|step| matches!(step, OwnerStep::Lost { .. })), "{steps:?}");
+            assert_eq!(desk.runs(), 0);
+        }
+    }
+
+    fn answer(parts: u64) -> ToOwner {
+        ToOwner::Answer { run: RUN, parts, claim: None }
+    }
+
+    #[test]
+    fn demands_are_repeated_and_only_news_are_told_at_once() {
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        let demanded = |desk: &mut OwnerDesk| -> Vec<usize> {
+            let calls =
+                |step| if let OwnerStep::Demand { calls } = step { Some(calls) } else { None };
+            desk.take_steps().into_iter().filter_map(calls).collect()
+        };
+        let since = now;
+        desk.hunger(now, Some(Hunger { since, calls: 2 }));
+        desk.hunger(now, Some(Hunger { since, calls: 2 }));
+        desk.hunger(now, Some(Hunger { since, calls: 3 }));
+        assert_eq!(demanded(&mut desk), [2, 1]);
+        let later = now + DEMAND_EVERY;
+        desk.tick(later);
+        assert_eq!(demanded(&mut desk), [3]);
+        desk.hunger(later, None);
+        assert_eq!(desk.next_deadline(), None);
+    }
+}
