@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 pub use super::kept::{GuestEnd, GuestId};
 use super::kept::{KEPT_FOR, KeptEnds, of_owner};
 use super::said::{ToHost, ToOwner};
+pub use super::steps::{HostStep, Places};
 use crate::base::{CallId, NodeId, RunId, WorkerId};
 
 /// How long a worker is reserved for a call that is claimed.
@@ -29,65 +30,10 @@ const WANTS_FOR: Duration = Duration::from_millis(250);
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// An owner that is not heard for this long has left.
 const SILENT_MOST: Duration = Duration::from_secs(3);
+/// Most owners that are remembered. Others are not heard.
+const OWNERS_MOST: usize = 4096;
 /// How often a demand is passed on.
 const HOPS_MOST: u32 = 3;
-
-/// What the shell must do for a host.
-#[derive(Clone, Debug)]
-pub enum HostStep<T> {
-    /// Tell an owner something.
-    Tell {
-        /// The owner.
-        owner: NodeId,
-        /// What it is told.
-        what: ToOwner,
-    },
-    /// Tell an owner how a call has ended, as [`ToOwner::Answer`].
-    Answer {
-        /// The call.
-        guest: GuestId,
-        /// How many parts the answer had before.
-        parts: u64,
-        /// The next claim, for the worker that is free again.
-        claim: Option<u64>,
-        /// How it has ended.
-        answer: T,
-    },
-    /// Pass a demand of an owner on to another host.
-    PassOn {
-        /// The owner.
-        owner: NodeId,
-        /// How many of its calls wait.
-        calls: usize,
-        /// How often it was passed on.
-        hops: u32,
-    },
-    /// Give a reserved worker the call that was just granted. Then call [`HostDesk::begun`] or
-    /// [`HostDesk::refused`].
-    Give {
-        /// The worker.
-        worker: WorkerId,
-        /// The call.
-        guest: GuestId,
-        /// How long it may take.
-        left: Duration,
-    },
-    /// This worker gets no call of another server.
-    Release(WorkerId),
-    /// The caller of this call has left.
-    Leave(CallId),
-    /// Listen to demands from now on, or no longer.
-    Listen(bool),
-}
-
-/// How many workers are free after the books were settled, and how many have calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Places {
-    /// Free, and not reserved.
-    pub free: usize,
-    /// With calls, whoever asked.
-    pub busy: usize,
-}
 
 /// What a host knows of owners, their calls and its claims.
 #[derive(Debug)]
@@ -229,8 +175,15 @@ impl<T: Clone> HostDesk<T> {
         }
     }
 
+    fn owner(&mut self, now: Instant, owner: NodeId) -> Option<&mut OwnerBook> {
+        if self.owners.len() >= OWNERS_MOST && !self.owners.contains_key(&owner) {
+            return None;
+        }
+        Some(self.owners.entry(owner).or_insert_with(|| OwnerBook::new(now)))
+    }
+
     fn note_wants(&mut self, now: Instant, owner: NodeId, since: Instant, calls: usize) {
-        let book = self.owners.entry(owner).or_insert_with(|| OwnerBook::new(now));
+        let Some(book) = self.owner(now, owner) else { return };
         book.since = if book.calls > 0 { book.since.min(since) } else { since };
         book.calls = book.calls.max(calls);
         book.wants_until = now + WANTS_FOR;
@@ -270,7 +223,7 @@ impl<T: Clone> HostDesk<T> {
 
     /// An owner says something.
     pub fn hear(&mut self, now: Instant, owner: NodeId, said: ToHost) {
-        let book = self.owners.entry(owner).or_insert_with(|| OwnerBook::new(now));
+        let Some(book) = self.owner(now, owner) else { return };
         book.heard = now;
         book.has_left = false;
         match said {
@@ -295,6 +248,7 @@ impl<T: Clone> HostDesk<T> {
         let is_open = |it: &&ClaimBook| it.owner == guest.0 && now < it.until;
         let Some(ClaimBook { worker, .. }) = self.claims.get(&claim).filter(is_open).copied()
         else {
+            self.kept.acknowledge(guest.0, claim);
             let is_late = self.claims.get(&claim).is_some_and(|it| it.owner == guest.0);
             if is_late || self.ended_claims.contains_key(&claim) {
                 self.keep(now, guest, (GuestEnd::NotBegun, 0), (ping, 0));
@@ -418,11 +372,15 @@ impl<T: Clone> HostDesk<T> {
             let is_out = |guest: &GuestId, before| before < ping && !holds.contains(&guest.1);
             let kept = self.kept.of(owner).filter(|(guest, kept)| is_out(guest, kept.ping));
             let kept: Vec<GuestId> = kept.map(|(guest, _)| *guest).collect();
-            kept.into_iter().for_each(|guest| self.kept.forget(guest));
+            for guest in kept {
+                self.kept.forget(guest);
+            }
             let left =
                 of_owner(owner, &self.guests).filter(|(guest, book)| is_out(guest, book.ping));
             let left: Vec<GuestId> = left.map(|(guest, _)| *guest).collect();
-            left.into_iter().for_each(|guest| self.left(guest));
+            for guest in left {
+                self.left(guest);
+            }
         }
         let alone = self.guests.len() == 1 && self.places.busy <= 1;
         self.tell(owner, ToOwner::Pong { ping, unknown, alone });
@@ -448,7 +406,9 @@ impl<T: Clone> HostDesk<T> {
         self.is_draining = true;
         self.listen(false);
         let all: Vec<u64> = self.claims.keys().copied().collect();
-        all.into_iter().for_each(|claim| self.time_out(now, claim));
+        for claim in all {
+            self.time_out(now, claim);
+        }
     }
 
     fn time_out(&mut self, now: Instant, claim: u64) {
@@ -493,9 +453,162 @@ impl<T: Clone> HostDesk<T> {
         let has_left = |id: &NodeId| self.owners.get(id).is_some_and(|owner| owner.has_left);
         let all = self.guests.iter().filter(|(guest, book)| has_left(&guest.0) && !book.has_left);
         let all: Vec<GuestId> = all.map(|(guest, _)| *guest).collect();
-        all.into_iter().for_each(|guest| self.left(guest));
+        for guest in all {
+            self.left(guest);
+        }
         let (guests, kept) = (&self.guests, &self.kept);
         let is_here = |id| of_owner(id, guests).next().is_some() || kept.of(id).next().is_some();
         self.owners.retain(|id, owner| !owner.has_left || owner.calls > 0 || is_here(*id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: NodeId = NodeId(1);
+    const OWNER: NodeId = NodeId(7);
+    const WORKER: WorkerId = WorkerId(3);
+    const FREE: Places = Places { free: 1, busy: 0 };
+
+    fn run(call: u64) -> RunId {
+        RunId { call, attempt: 1, key: 9 }
+    }
+
+    fn grant(claim: u64, call: u64) -> ToHost {
+        ToHost::Grant { claim, run: run(call), left: Duration::from_secs(30), ping: 0 }
+    }
+
+    /// A host that has claimed a call.
+    fn claiming(now: Instant) -> HostDesk<()> {
+        let mut desk = HostDesk::new(HOST);
+        desk.settled(now, FREE);
+        desk.demand(now, OWNER, 1, 0);
+        assert_eq!(desk.wants(), (Some(now), 1));
+        desk.reserved(now, WORKER);
+        desk.settled(now, Places::default());
+        let said = desk.take_steps();
+        let is_claim = |step: &HostStep<()>| {
+            matches!(step, HostStep::Tell { owner: OWNER, what: ToOwner::Claim { claim: 1 } })
+        };
+        assert!(said.iter().any(is_claim), "{said:?}");
+        desk
+    }
+
+    /// What follows, in a few letters.
+    fn follows(desk: &mut HostDesk<()>, now: Instant) -> String {
+        desk.settled(now, Places::default());
+        let steps = desk.take_steps().into_iter();
+        let word = |step| match step {
+            HostStep::Give { .. } => "give ",
+            HostStep::Release(_) => "release ",
+            HostStep::Answer { .. } => "answer ",
+            HostStep::Leave(_) => "leave ",
+            HostStep::PassOn { .. } => "pass on ",
+            HostStep::Listen(_) => "listen ",
+            HostStep::Tell { what: ToOwner::NotBegun { .. }, .. } => "not begun ",
+            HostStep::Tell { what: ToOwner::Pong { unknown, .. }, .. } if unknown.is_empty() => {
+                "knows "
+            }
+            HostStep::Tell { .. } => "tell ",
+        };
+        steps.map(word).collect::<String>().trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_claim_is_used_once_and_by_the_owner_that_it_was_told() {
+        let now = Instant::now();
+        let mut desk = claiming(now);
+        desk.hear(now, NodeId(8), grant(1, 5));
+        assert_eq!(follows(&mut desk, now), "", "it was not told the claim");
+        desk.hear(now, OWNER, grant(2, 5));
+        assert_eq!(follows(&mut desk, now), "", "there is no such claim");
+        desk.hear(now, OWNER, grant(1, 5));
+        assert_eq!(follows(&mut desk, now), "give");
+        desk.begun((OWNER, run(5)), CallId(50));
+        for call in [5, 6] {
+            // A copy, and a call that would be the second for the claim.
+            desk.hear(now, OWNER, grant(1, call));
+            assert_eq!(follows(&mut desk, now), "");
+        }
+        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), 1);
+        assert_eq!(follows(&mut desk, now), "answer");
+        desk.hear(now, OWNER, grant(1, 5));
+        assert_eq!(follows(&mut desk, now), "", "a copy that comes late is not refused");
+    }
+
+    #[test]
+    fn a_grant_that_comes_after_its_claim_is_refused_also_before_a_tick() {
+        let now = Instant::now();
+        for is_ticked in [true, false] {
+            let (mut desk, later) = (claiming(now), now + CLAIM_FOR);
+            if is_ticked {
+                desk.tick(later);
+                assert_eq!(follows(&mut desk, later), "release");
+            }
+            desk.hear(later, OWNER, grant(1, 5));
+            assert_eq!(follows(&mut desk, later), "not begun");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_until_its_owner_has_heard_it() {
+        let now = Instant::now();
+        let ping = |number, holds: &[u64]| ToHost::Ping {
+            ping: number,
+            holds: holds.iter().map(|call| run(*call)).collect(),
+            is_whole: true,
+        };
+        let mut desk = claiming(now);
+        desk.hear(now, OWNER, grant(1, 5));
+        desk.begun((OWNER, run(5)), CallId(50));
+        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), 1);
+        assert_eq!(follows(&mut desk, now), "give answer");
+        desk.hear(now, OWNER, ping(1, &[5]));
+        assert_eq!(follows(&mut desk, now), "knows", "it is on its way");
+        let later = now + AGAIN_AFTER;
+        desk.hear(later, OWNER, ping(2, &[5]));
+        assert_eq!(follows(&mut desk, later), "answer knows");
+        desk.hear(later, OWNER, ping(0, &[]));
+        assert!(!desk.is_empty(), "a ping from before the grant says nothing");
+        desk.hear(later, OWNER, ping(3, &[]));
+        assert!(desk.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_its_owner_does_not_name_has_been_left() {
+        let now = Instant::now();
+        let mut desk = claiming(now);
+        desk.hear(now, OWNER, grant(1, 5));
+        desk.begun((OWNER, run(5)), CallId(50));
+        let ping = |is_whole| ToHost::Ping { ping: 1, holds: vec![], is_whole };
+        desk.hear(now, OWNER, ping(false));
+        assert_eq!(follows(&mut desk, now), "give knows");
+        desk.hear(now, OWNER, ping(true));
+        assert_eq!(follows(&mut desk, now), "leave knows");
+    }
+
+    #[test]
+    fn a_demand_that_is_not_claimed_is_passed_on_a_few_times() {
+        let (mut desk, now) = (HostDesk::<()>::new(HOST), Instant::now());
+        for (hops, expected) in [(0, "pass on"), (HOPS_MOST, "")] {
+            desk.demand(now, OWNER, 1, hops);
+            assert_eq!(follows(&mut desk, now), expected);
+        }
+        desk.demand(now, HOST, 1, 0);
+        desk.tick(now + WANTS_FOR);
+        assert_eq!(desk.wants(), (None, 0), "its own calls are no calls of others");
+    }
+
+    #[test]
+    fn one_that_drains_gives_its_claims_up_and_makes_no_others() {
+        let now = Instant::now();
+        let mut desk = claiming(now);
+        desk.drain(now);
+        assert_eq!(follows(&mut desk, now), "listen release");
+        desk.hear(now, OWNER, grant(1, 5));
+        assert_eq!(follows(&mut desk, now), "not begun");
+        desk.demand(now, OWNER, 1, HOPS_MOST);
+        assert_eq!(desk.wants(), (None, 0));
     }
 }

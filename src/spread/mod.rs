@@ -15,4 +15,5 @@ pub mod nats;
 pub mod node;
 pub mod owner;
 pub mod said;
+mod steps;
 pub mod subject;

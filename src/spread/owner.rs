@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::said::{ToHost, ToOwner};
+pub use super::steps::OwnerStep;
 use crate::base::{NodeId, RunId};
 use crate::pool::away::{AwayLoss, Granted, Hunger};
 
@@ -37,64 +38,12 @@ const SILENT_MOST: Duration = Duration::from_secs(3);
 const UNHEARD_MOST: Duration = Duration::from_millis(700);
 /// How long a host is remembered that has no calls.
 const KNOWN_FOR: Duration = Duration::from_mins(1);
+/// Most calls that one ping names.
+const NAMED_MOST: usize = 512;
+/// Most hosts that are remembered. Others are not heard.
+const HOSTS_MOST: usize = 4096;
 /// How many of the last claims of a host are remembered. No claim is answered twice.
 const CLAIMS_KEPT: u64 = 256;
-
-/// What the shell must do for an owner.
-#[derive(Clone, Debug)]
-pub enum OwnerStep {
-    /// Tell one idle host that calls wait here.
-    Demand {
-        /// How many.
-        calls: usize,
-    },
-    /// Tell all hosts how long the oldest call has waited.
-    Hungry {
-        /// How long.
-        age: Duration,
-    },
-    /// A host asks for a call: ask the books, and tell [`OwnerDesk::granted`].
-    Ask {
-        /// The host.
-        host: NodeId,
-        /// Its claim.
-        claim: u64,
-    },
-    /// Tell a host something. A grant goes with the question of its call.
-    Tell {
-        /// The host.
-        host: NodeId,
-        /// What it is told.
-        what: ToHost,
-    },
-    /// The answer that was just heard counts: tell the books, and then the caller.
-    Take {
-        /// The host.
-        host: NodeId,
-        /// The attempt.
-        run: RunId,
-    },
-    /// The part that was just heard counts.
-    TakePart {
-        /// The host.
-        host: NodeId,
-        /// The attempt.
-        run: RunId,
-    },
-    /// An attempt has ended without an answer: tell the books.
-    Lost {
-        /// The host.
-        host: NodeId,
-        /// The attempt.
-        run: RunId,
-        /// Why.
-        loss: AwayLoss,
-    },
-    /// What was just heard came too late, or is from somebody who has no part in the call.
-    Late,
-    /// A host is lost.
-    HostLost(NodeId),
-}
 
 /// What an owner knows of the hosts that serve it.
 #[derive(Debug)]
@@ -116,8 +65,8 @@ struct HostBook {
     heard: Instant,
     /// Since when nobody listens to what it is told.
     unheard: Option<Instant>,
-    /// The last ping, and when that was.
-    pinged: Option<(u64, Instant)>,
+    /// The last pings, from the first to the last of them, and when that was.
+    pinged: Option<(u64, u64, Instant)>,
     runs: BTreeMap<RunId, RunBook>,
     /// It keeps answers, or calls, that it must be told to forget.
     must_forget: bool,
@@ -162,7 +111,7 @@ impl HostBook {
 
     /// When it is to be pinged; `None` if it has nothing to tell.
     fn ping_at(&self) -> Option<Instant> {
-        let last = self.pinged.map(|(_, at)| at);
+        let last = self.pinged.map(|(_, _, at)| at);
         let unsettled = |run: &&RunBook| last.is_none_or(|last| last < run.sent + SETTLED_AFTER);
         let first = self.runs.values().filter(unsettled).map(|run| run.sent + SETTLED_AFTER).min();
         let Some(last) = last else {
@@ -273,6 +222,9 @@ impl OwnerDesk {
 
     /// A host says something.
     pub fn hear(&mut self, now: Instant, host: NodeId, said: ToOwner) {
+        if self.hosts.len() >= HOSTS_MOST && !self.hosts.contains_key(&host) {
+            return self.steps.push(OwnerStep::Late);
+        }
         let book = self.hosts.entry(host).or_insert_with(|| HostBook::new(now));
         book.heard = now;
         book.unheard = None;
@@ -299,12 +251,12 @@ impl OwnerDesk {
             ToOwner::Part { run, seq } => self.part(host, run, seq),
             ToOwner::Pong { ping, unknown, alone } => {
                 book.alone = alone;
-                let Some((last, at)) = book.pinged.filter(|(last, _)| *last == ping) else {
-                    return;
-                };
+                let is_of =
+                    |(first, last, _): &(u64, u64, Instant)| (*first..=*last).contains(&ping);
+                let Some((first, _, at)) = book.pinged.filter(is_of) else { return };
                 for run in unknown {
                     let is_settled =
-                        |sent: &RunBook| sent.ping < last && at >= sent.sent + SETTLED_AFTER;
+                        |sent: &RunBook| sent.ping < first && at >= sent.sent + SETTLED_AFTER;
                     if book.runs.get(&run).is_some_and(is_settled) {
                         book.runs.remove(&run);
                         let loss = AwayLoss::Unknown;
@@ -412,15 +364,24 @@ impl OwnerDesk {
 
     fn ping(&mut self, now: Instant, host: NodeId) {
         let Some(book) = self.hosts.get_mut(&host) else { return };
-        self.pings += 1;
-        book.pinged = Some((self.pings, now));
+        let first = self.pings + 1;
         book.must_forget = false;
         let tell = |what| OwnerStep::Tell { host, what };
         // What was told of these before may be lost.
         let left = book.runs.iter().filter(|(_, sent)| sent.has_left);
         self.steps.extend(left.map(|(run, _)| tell(ToHost::Leave { run: *run })));
-        let holds = book.runs.keys().copied().collect();
-        self.steps.push(tell(ToHost::Ping { ping: self.pings, holds, is_whole: true }));
+        let mut holds: Vec<RunId> = book.runs.keys().copied().collect();
+        let is_whole = holds.len() <= NAMED_MOST;
+        loop {
+            self.pings += 1;
+            let rest = holds.split_off(holds.len().min(NAMED_MOST));
+            self.steps.push(tell(ToHost::Ping { ping: self.pings, holds, is_whole }));
+            holds = rest;
+            if holds.is_empty() {
+                break;
+            }
+        }
+        book.pinged = Some((first, self.pings, now));
     }
 
     fn lose(&mut self, host: NodeId) {
@@ -479,19 +440,19 @@ mod tests {
     fn a_call_is_unknown_only_after_a_ping_that_settles_it() {
         let (mut desk, now) = (OwnerDesk::new(), Instant::now());
         granted(&mut desk, now);
-        let (ping, at) = pinged(&mut desk);
+        let (number, at) = pinged(&mut desk);
         assert_eq!(at, now + SETTLED_AFTER);
         let second = RunId { call: 2, ..RUN };
         desk.hear(at, HOST, ToOwner::Claim { claim: 2 });
         let late = Granted { call: CallId(2), run: second, left: Duration::from_secs(30) };
         desk.granted(at, HOST, 2, Some(late));
         desk.take_steps();
-        let pong = |ping, run| ToOwner::Pong { ping, unknown: vec![run], alone: false };
-        desk.hear(at, HOST, pong(ping, second));
+        let says = |ping, run| ToOwner::Pong { ping, unknown: vec![run], alone: false };
+        desk.hear(at, HOST, says(number, second));
         assert!(!is_lost(&mut desk), "its grant may be on its way");
-        desk.hear(at, HOST, pong(ping - 1, RUN));
+        desk.hear(at, HOST, says(number - 1, RUN));
         assert!(!is_lost(&mut desk), "an old pong says nothing");
-        desk.hear(at, HOST, pong(ping, RUN));
+        desk.hear(at, HOST, says(number, RUN));
         assert!(is_lost(&mut desk));
         assert_eq!(desk.runs(), 1);
     }

@@ -9,15 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use httpipe::testing::base::{CallId, Failure, NodeId, RunId, Tenant, WorkerId};
+use httpipe::testing::base::{CallId, Failure, NodeId, Tenant, WorkerId};
 use httpipe::testing::policy::Fingerprint;
-use httpipe::testing::pool::actions::{Action, Ended, Loss, NewCall};
-use httpipe::testing::pool::away::AwayLoss;
+use httpipe::testing::pool::actions::NewCall;
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
-use httpipe::testing::spread::{
-    GuestEnd, GuestId, HostDesk, HostStep, OwnerDesk, OwnerStep, Places, ToHost, ToOwner,
-};
+use httpipe::testing::spread::{GuestId, HostDesk, OwnerDesk, Places, ToHost, ToOwner};
 
 use super::model::{Checked, Serial, ensure};
 
