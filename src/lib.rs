@@ -124,6 +124,7 @@ pub mod testing {
         pub use crate::spread::owner::{OwnerDesk, OwnerStep};
         pub use crate::spread::said::{ToHost, ToOwner};
         pub use crate::spread::subject::Subjects;
+        pub use crate::spread::{hosts, told};
     }
     pub mod wire {
         pub use crate::wire::{

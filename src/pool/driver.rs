@@ -102,8 +102,11 @@ impl Pool {
                 self.take_back_in(now, *payload, retries, half);
                 return true;
             }
-            // Only after `State::spread`.
-            Action::Claim(_) | Action::GuestLost { .. } | Action::CallBack { .. } => {}
+            Action::Claim(worker) => return self.claim_for(now, worker),
+            Action::GuestLost { ended, failure, blamed } => {
+                self.lose_guest(*ended, failure, blamed);
+            }
+            Action::CallBack { host, run } => self.call_host_back(host, run),
             Action::GiveUp { worker, call } => {
                 if let Some(link) = self.links.get(worker) {
                     let settings = self.settings();
@@ -461,9 +464,12 @@ impl Pool {
             Err(failure) => CallOutcome::Failed(failure.code()),
         };
         self.note_ended(&ended, outcome);
-        let Ended { payload: entry, timing, .. } = ended;
-        if entry.terms.is_some() {
+        let Ended { payload: entry, timing, at: ended_at, .. } = ended;
+        if let Some(terms) = &entry.terms {
             self.lifecycle.note_no_calls();
+            if let Some(guest) = terms.guest {
+                self.end_guest(ended_at, guest, (result.clone(), timing), false);
+            }
         }
         entry.route.call(outcome);
         self.metrics.queued_for(timing.queue);

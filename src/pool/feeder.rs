@@ -10,7 +10,7 @@
 //!
 //! [`State::vacancy`]: super::state::State::vacancy
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::time::Instant;
 use super::Pool;
 use super::actions::NewCall;
 use super::backlog::{Backlog, NextWork};
+use super::elsewhere::Elsewhere;
 use super::entry::Entry;
 use super::grouping::HalfId;
 use super::pending::{Outbox, Pending};
@@ -83,6 +84,8 @@ pub(super) struct Feeder {
     offered: RefCell<Vec<PlaceId>>,
     /// No more work begins.
     is_closed: Cell<bool>,
+    /// Who speaks with other servers.
+    elsewhere: OnceCell<Rc<dyn Elsewhere>>,
     /// What the books were told last.
     told: Cell<(Option<Instant>, bool)>,
 }
@@ -104,6 +107,16 @@ impl WaitingWork {
 }
 
 impl Feeder {
+    /// Other servers are spoken with through this from now on.
+    pub(super) fn set_elsewhere(&self, elsewhere: Rc<dyn Elsewhere>) {
+        self.elsewhere.get_or_init(|| elsewhere);
+    }
+
+    /// Who speaks with other servers.
+    pub(super) fn elsewhere(&self) -> Option<&Rc<dyn Elsewhere>> {
+        self.elsewhere.get()
+    }
+
     /// Gives up a place. Returns true if it was not used before.
     fn give_up(&self, place: PlaceId) -> bool {
         let mut offered = self.offered.borrow_mut();
@@ -255,6 +268,7 @@ impl Pool {
             idempotent: call.idempotent,
             timeout: call.timeout,
             ticket: Rc::clone(&ticket),
+            guest: None,
         };
         let entry = Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
             .holding(call.hold)
@@ -297,7 +311,13 @@ impl Pool {
         {
             source.offer(JobPlace { pool: Rc::clone(self), id });
         }
-        has_begun || is_news || offered.is_some()
+        if has_begun || is_news || offered.is_some() {
+            return true;
+        }
+        match feeder.elsewhere().cloned() {
+            Some(elsewhere) => self.share_out(now, &elsewhere),
+            None => false,
+        }
     }
 
     /// Tells the source of jobs how far the one in this place is.

@@ -31,6 +31,7 @@ mod costs;
 mod deadlines;
 mod diagnose;
 mod driver;
+mod elsewhere;
 mod ends;
 mod entry;
 mod estimate;
@@ -101,6 +102,8 @@ use state::State;
 use taps::Taps;
 use timer::Timer;
 
+#[cfg(feature = "nats")]
+pub use elsewhere::{Elsewhere, Guest, GuestName, GuestOutcome};
 pub use feeder::{BackgroundSource, JobPlace};
 pub use ledger::Lately;
 pub use links::Ending;
@@ -396,7 +399,8 @@ impl Pool {
         is_here
     }
 
-    fn worker_counts(&self) -> WorkerCounts {
+    /// Returns how many of its workers are in each state.
+    pub fn worker_counts(&self) -> WorkerCounts {
         let mut counts = WorkerCounts::default();
         for worker in self.state.borrow().summary(Instant::now()).workers {
             match worker.phase {

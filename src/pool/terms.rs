@@ -1,11 +1,11 @@
-//! What a background call needs to begin, and where it is.
+//! What a background call needs to begin, and where it is; and whose call one of another server is.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::backlog::BacklogId;
-use crate::base::{CallId, Class};
+use crate::base::{CallId, Class, NodeId, RunId};
 
 /// What else a background call needs to begin, also for the second time.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Terms {
     pub(super) idempotent: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) ticket: Rc<WorkTicket>,
+    /// Whose call it is, and which attempt, if it comes from another server.
+    pub(super) guest: Option<(NodeId, RunId)>,
 }
 
 impl Terms {

@@ -28,6 +28,7 @@ mod notices;
 mod pool;
 mod record;
 mod seconds;
+pub mod spread;
 mod status;
 mod tap;
 mod worker;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, SecondSample};
 use super::seconds;
+use super::spread::AwayStatus;
 use super::worker::{ExitStatus, WorkerStatus};
 use crate::base::WorkerCounts;
 
@@ -27,6 +28,9 @@ pub struct PoolStatus {
     pub workers: Vec<WorkerStatus>,
     /// How many calls its workers can have at once, those included that would be started now.
     pub slots: usize,
+    /// Its calls on other servers; `None` if there are none and can be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<AwayStatus>,
     /// The last starts failed. Calls are refused at once while no worker is ready.
     pub tripped: bool,
     /// The calls that wait.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::PoolStatus;
 use super::seconds;
+use super::spread::SpreadStatus;
 
 /// The version of the shape of [`Status`].
 pub const VERSION: u32 = 2;
@@ -37,6 +38,9 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// The agent port; `null` if there is none.
     pub agent: Option<AgentStatus>,
+    /// The other servers that share calls; `None` if calls are shared with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadStatus>,
     /// The cache of answers.
     pub cache: CacheStatus,
     /// How many log lines were lost since the start.
@@ -123,7 +127,11 @@ impl Status {
         if self.draining {
             return Some("the server is stopping".to_owned());
         }
-        let without = self.pools.iter().filter(|pool| pool.states.ready + pool.states.busy == 0);
+        let serves = |pool: &PoolStatus| {
+            let away = pool.away.as_ref().map_or(0, |away| away.slots);
+            pool.states.ready + pool.states.busy + away > 0
+        };
+        let without = self.pools.iter().filter(|pool| !serves(pool));
         let names: Vec<String> = without.map(|pool| format!("`{}`", pool.name)).collect();
         match names.len() {
             0 => None,

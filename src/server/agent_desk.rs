@@ -27,7 +27,7 @@ impl AgentDesk {
 impl Balanced for AgentDesk {
     fn offer(&self) -> Offer {
         let app = self.server.current();
-        if self.server.is_draining() || app.pools().iter().any(|pool| pool.serving() == 0) {
+        if self.server.is_draining() || app.pools().iter().any(|pool| !pool.can_serve()) {
             return Offer::Drain;
         }
         Offer::Ready { slots: app.pools().iter().map(|pool| pool.slots()).sum() }
@@ -38,7 +38,7 @@ impl Balanced for AgentDesk {
             return;
         }
         for pool in self.server.current().pools() {
-            pool.wait_serving().await;
+            pool.wait_able().await;
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
 use super::secure;
+use super::sharing::Sharing;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
 use crate::cache::{Cache, Scope, fingerprint};
@@ -83,6 +84,8 @@ pub(super) struct Server {
     desk: Option<JobDesk>,
     /// What runs them; empty until the start is over.
     jobs: OnceCell<Rc<dyn JobRunner>>,
+    /// The other servers that share calls; empty if there are none.
+    sharing: OnceCell<Sharing>,
     /// Every pool ever started that still exists.
     pools: RefCell<Vec<Weak<Pool>>>,
     taps: OpenTaps,
@@ -139,6 +142,7 @@ impl Server {
             is_private,
             desk: jobs,
             jobs: OnceCell::new(),
+            sharing: OnceCell::new(),
             pools: RefCell::new(living),
             taps,
             reloading: Mutex::new(()),
@@ -245,6 +249,9 @@ impl Server {
         if let Some(jobs) = self.jobs() {
             jobs.drain();
         }
+        if let Some(sharing) = self.sharing() {
+            sharing.drain();
+        }
     }
 
     /// How long accepted calls may take to finish once the server stops.
@@ -274,12 +281,26 @@ impl Server {
         self.pools.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Shares calls with other servers from now on.
+    pub(super) fn share(&self, sharing: Sharing) {
+        self.current().pools().iter().for_each(|pool| sharing.join(pool));
+        self.sharing.get_or_init(|| sharing);
+    }
+
+    /// The other servers that share calls, if any may.
+    pub(super) fn sharing(&self) -> Option<&Sharing> {
+        self.sharing.get()
+    }
+
     pub(super) fn start_pool(&self, settings: &Arc<PoolSettings>) -> Rc<Pool> {
         let pool = Pool::start(Arc::clone(settings), self.services.clone());
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Rc::downgrade(&pool));
         self.taps.hear(&pool);
+        if let Some(sharing) = self.sharing() {
+            sharing.join(&pool);
+        }
         pool
     }
 

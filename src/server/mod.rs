@@ -23,6 +23,8 @@ mod listeners;
 mod operator;
 mod reload;
 mod secure;
+#[cfg_attr(not(feature = "nats"), path = "no_sharing.rs")]
+mod sharing;
 mod taps;
 mod threads;
 mod watch;
@@ -57,6 +59,7 @@ use ground::Ground;
 use job_feed::{JobFeed, OpenJobs};
 use listeners::Listeners;
 use operator::AdminDesk;
+use sharing::Sharing;
 use threads::Threads;
 
 pub use alone::{PoolsAlone, run_alone};
@@ -177,6 +180,9 @@ async fn serve(
     let desk = jobs.as_ref().map(OpenJobs::desk);
     let server = Server::start(config, source, services.clone(), access, told, is_private, desk);
     let jobs = jobs.map(|jobs| JobFeed::run(jobs, &server));
+    if let Some(sharing) = Sharing::start(&server.current().config, &services) {
+        server.share(sharing);
+    }
     announce::page(&server.current().front, &addresses, is_secure);
     let threads = Threads::start(threads_count, &server, &limits, &drain, &active)
         .map_err(system("cannot start a thread", FEW))?;
@@ -287,6 +293,9 @@ async fn wind_down(
         }
         if let Some(jobs) = jobs {
             jobs.becomes_idle().await;
+        }
+        if let Some(sharing) = server.sharing() {
+            sharing.becomes_empty().await;
         }
     };
     if tokio::time::timeout(server.drain_time(), finished).await.is_err() {

@@ -13,6 +13,7 @@ use super::agent_desk::AgentDesk;
 use super::app::Server;
 use super::diagnoses;
 use super::job_desk;
+use super::sharing::Sharing;
 use crate::admin::{JobObstacle, JobRequest, Operator, Replace};
 use crate::agent::Agent;
 use crate::base::WorkerId;
@@ -20,6 +21,7 @@ use crate::config::{Hosts, Secret};
 use crate::observe::tap::Tap;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
+use crate::report::spread::AwayStatus;
 use crate::report::{
     CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus, Status,
     VERSION, WorkerRecord, WorkerState, WorkerStatus,
@@ -112,6 +114,7 @@ impl Operator for AdminDesk {
             notices: app.pools().iter().flat_map(|pool| diagnoses::notices(pool)).collect(),
             pools: pools.collect(),
             agent: self.agent.as_ref().map(|agent| agent.status()),
+            spread: self.server.sharing().map(Sharing::status),
             cache: CacheStatus {
                 bytes: cache.bytes(),
                 limit: config.cache.memory.0,
@@ -266,6 +269,7 @@ fn pool_status(pool: &Rc<Pool>) -> PoolStatus {
         states: counts,
         workers: workers.collect(),
         slots: summary.slots,
+        away: pool.elsewhere_counts().map(|(slots, calls)| AwayStatus { slots, calls }),
         tripped: summary.is_tripped,
         queue: QueueStatus {
             length: summary.queue_length,

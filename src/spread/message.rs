@@ -153,6 +153,9 @@ pub struct HostAnswer {
     /// How long its worker took, in microseconds.
     #[serde(default)]
     pub work_us: u64,
+    /// The question can be the only reason why a worker was lost.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub blamed: bool,
     /// The worker is free again, and asks for the next call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<NextClaim>,
@@ -285,6 +288,9 @@ pub struct Beat {
 pub struct BeatPool {
     /// The name of the pool.
     pub name: String,
+    /// What it is called in subjects.
+    #[serde(with = "node_text")]
+    pub node: NodeId,
     /// What the pool is.
     pub seal: Seal,
     /// Of what the seal is made: the name of a key, and a hash of its value.
@@ -419,12 +425,14 @@ mod tests {
             len: Some(3),
             queue_us: 1,
             work_us: 2,
+            blamed: true,
             claim: Some(NextClaim { claim: 4, seats: 1 }),
         };
         let failure = Failure::WorkerLost { exit: Arc::from("signal 9") };
         let headers = Few(vec![("a".to_owned(), "b\"".to_owned())]);
         let pool = BeatPool {
             name: "fib".to_owned(),
+            node,
             seal,
             facts: Few(vec![("framing".to_owned(), seal)]),
             workers: 4,
@@ -555,6 +563,7 @@ mod tests {
             len: None,
             queue_us: 0,
             work_us: 0,
+            blamed: false,
             claim: None,
         });
         assert_eq!(HostMessage::decode(&message.encode(b"")), Ok((message, Bytes::new())));

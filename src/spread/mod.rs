@@ -4,9 +4,14 @@
 //! free, a *host* with a free worker claims the call and answers it.
 
 #[cfg(feature = "nats")]
+pub mod cluster;
+#[cfg(feature = "nats")]
+mod desk;
+#[cfg(feature = "nats")]
 mod dial;
 pub mod few;
 pub mod host;
+pub mod hosts;
 mod kept;
 #[cfg(feature = "nats")]
 mod link;
@@ -17,3 +22,4 @@ pub mod owner;
 pub mod said;
 mod steps;
 pub mod subject;
+pub mod told;

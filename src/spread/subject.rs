@@ -29,11 +29,6 @@ impl Subjects {
         format!("{}.{}.{seal}.demand", self.prefix, token(pool))
     }
 
-    /// Where hosts say that they have a free worker. An owner gets it.
-    pub fn want(&self, pool: &str, seal: Seal) -> String {
-        format!("{}.{}.{seal}.want", self.prefix, token(pool))
-    }
-
     /// Where owners say how long their oldest call has waited. All hosts get it.
     pub fn hungry(&self, pool: &str, seal: Seal) -> String {
         format!("{}.{}.{seal}.hungry", self.prefix, token(pool))
@@ -93,7 +88,7 @@ mod tests {
         let subjects = Subjects::of("httpipe");
         let seal = Seal(0xab);
         assert_eq!(subjects.demand("fib", seal), "httpipe.1.fib.00000000000000ab.demand");
-        assert_eq!(subjects.want("a.b", seal), "httpipe.1.-612e62.00000000000000ab.want");
+        assert_eq!(subjects.demand("a.b", seal), "httpipe.1.-612e62.00000000000000ab.demand");
         assert_ne!(subjects.hungry("a.b", seal), subjects.hungry("-612e62", seal));
         assert_eq!(subjects.hosts(), "httpipe.1.hosts");
     }

@@ -67,9 +67,6 @@ pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
         return Err("the answer has neither `status` nor `body`".to_owned());
     }
     let status = read.status.unwrap_or(200);
-    if !(200..=599).contains(&status) {
-        return Err("the answer's `status` is not from 200 to 599".to_owned());
-    }
     let body = match (read.body, read.body_base64) {
         (Some(_), Some(_)) => return Err("the answer has both `body` and `body_base64`".to_owned()),
         (Some(text), None) => Bytes::from(text.into_owned()),
@@ -79,7 +76,21 @@ pub(super) fn read(answer: &[u8]) -> Result<Reply, String> {
             .into(),
         (None, None) => Bytes::new(),
     };
-    let headers = check_headers(read.headers.0)?;
+    checked(Reply { body, form: ReplyForm::Http { status, headers: read.headers.0 } })
+}
+
+/// Checks a reply whose program chose status and headers. Others are as they are.
+///
+/// # Errors
+///
+/// What is wrong, without repeating the answer.
+pub fn checked(reply: Reply) -> Result<Reply, String> {
+    let Reply { body, form } = reply;
+    let ReplyForm::Http { status, headers } = form else { return Ok(Reply { body, form }) };
+    if !(200..=599).contains(&status) {
+        return Err("the answer's `status` is not from 200 to 599".to_owned());
+    }
+    let headers = check_headers(headers)?;
     if matches!(status, 204 | 205 | 304) && !body.is_empty() {
         return Err(format!("the answer has a body, which status {status} cannot have"));
     }

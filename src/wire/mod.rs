@@ -35,6 +35,7 @@ pub use correlate::Correlator;
 pub use cut::Broken;
 pub use decode::Decoder;
 pub use encode::Encoder;
+pub use http_reply::checked as checked_reply;
 pub use json_id::{MessageReader, ReadMessage, answer_again};
 pub use received::{Received, Refused, Share};
 pub use verdict::{CANCELLED_UNASKED, Verdict};

@@ -98,6 +98,8 @@ mod slow_calls;
 mod soak;
 mod socket_activation;
 mod socket_file;
+#[cfg(feature = "nats")]
+mod spread;
 mod startup;
 mod status_page;
 mod status_page_attacks;

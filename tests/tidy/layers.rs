@@ -27,7 +27,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cache", &["sync", "base", "config"]),
     ("jobs", &["base", "observe"]),
-    ("spread", &["base", "pool"]),
+    ("spread", &["sync", "base", "config", "observe", "wire", "pool"]),
     ("call", &["sync", "base", "observe", "cache", "pool"]),
     ("openapi", &["base", "python", "config"]),
     ("gate", &["sync", "base", "config"]),
@@ -44,7 +44,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "systemd", "watch", "base", "report", "sync", "config", "observe", "net", "worker",
-            "doctor", "pool", "cache", "call", "jobs", "gate", "front", "admin", "agent",
+            "doctor", "pool", "cache", "call", "jobs", "gate", "front", "admin", "agent", "spread",
         ],
     ),
     ("map", &["base", "call", "front", "pool", "server"]),

@@ -8,6 +8,8 @@ mod command;
 mod judge;
 mod manager;
 mod memory;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 mod output;
 mod plan;
 mod processes;

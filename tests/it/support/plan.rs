@@ -125,6 +125,15 @@ impl Plan {
         server
     }
 
+    /// Starts a server that has no listener for callers, and waits until operators can connect.
+    #[cfg(feature = "nats")]
+    pub(crate) fn start_host(self) -> Server {
+        let (child, dir, mark) = self.spawn();
+        let mut server = Server::of(child, dir, mark);
+        server.wait_until_hosting();
+        server
+    }
+
     /// Starts the server and does not wait, because it may not be able to write its log. `listen`
     /// and `admin` are its configured addresses.
     pub(crate) fn start_mute(self, listen: &str, admin: &str) -> Server {

@@ -71,6 +71,13 @@ impl Server {
         }
     }
 
+    /// Waits until the log has the address of operators.
+    #[cfg(feature = "nats")]
+    pub(super) fn wait_until_hosting(&mut self) {
+        let admin = self.announced("admin listening on");
+        self.is_told("", &admin);
+    }
+
     /// Sets its addresses, without waiting for the log.
     pub(super) fn is_told(&mut self, listen: &str, admin: &str) {
         let absolute = |address: &str| match address.strip_prefix("unix:") {

@@ -1,0 +1,274 @@
+//! Calls that go to other servers, and calls of others in the workers here: what a pool does for the
+//! room that speaks with other servers.
+//!
+//! None of the methods here settles the books: [`Pool::settle_elsewhere`] does so once for all that
+//! one message brings about.
+
+#![cfg_attr(
+    not(feature = "nats"),
+    allow(dead_code, reason = "only the room `spread` has a use for it")
+)]
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Pool;
+use super::actions::{Ended, NewCall};
+use super::away::{AwayLoss, Granted, Hunger};
+use super::entry::Entry;
+use super::pending::Outbox;
+use super::terms::{Terms, Whereabouts, WorkTicket};
+use crate::base::{
+    CallId, Class, Failure, NodeId, Question, Reply, RunId, Tenant, Timing, WorkerId,
+};
+use crate::observe::metrics::RouteMetrics;
+
+/// The largest question that may go to another server, in bytes.
+const QUESTION_MAX: usize = 768 << 10;
+
+/// Who speaks with other servers for a pool.
+pub trait Elsewhere: Debug {
+    /// The books are about to settle. Returns since when the oldest call of another server waits that
+    /// may come here, and how many wait.
+    fn wants(&self) -> (Option<Instant>, usize);
+
+    /// This worker is reserved for a call of another server. Returns true if the books have changed.
+    fn reserved(&self, now: Instant, worker: WorkerId) -> bool;
+
+    /// Nobody waits any longer for a call that a host has. `is_over`: it has left the books.
+    fn called_back(&self, host: NodeId, run: RunId, is_over: bool);
+
+    /// A call of another server has ended here. `blamed`: its question can be the only reason why its
+    /// worker was lost.
+    fn guest_ended(&self, now: Instant, guest: GuestName, end: GuestOutcome);
+
+    /// The books were settled. Returns true if that has changed them.
+    fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool;
+}
+
+/// A call of another server: whose it is, and which attempt.
+pub type GuestName = (NodeId, RunId);
+
+/// How a call of another server has ended.
+#[derive(Debug)]
+pub struct GuestOutcome {
+    /// The answer, or why there is none.
+    pub result: Result<Reply, Failure>,
+    /// How long it waited and worked.
+    pub timing: Timing,
+    /// Its question can be the only reason why its worker was lost.
+    pub blamed: bool,
+}
+
+/// A call of another server that comes here.
+#[derive(Debug)]
+pub struct Guest {
+    /// Whose it is, and which attempt.
+    pub name: GuestName,
+    /// Its question.
+    pub question: Question,
+    /// How long it may take.
+    pub left: Duration,
+}
+
+/// Returns true if this call may run on another server: one whose caller hears nothing before the
+/// answer, and whose question goes there in one piece.
+fn may_go(entry: &Entry) -> bool {
+    entry.own_name.is_none()
+        && entry.question.listener.is_none()
+        && entry.question.text.len() <= QUESTION_MAX
+        && !entry.has_begun()
+}
+
+impl Pool {
+    /// From now on calls go to other servers, and come from them, through this.
+    pub fn spread(self: &Rc<Self>, elsewhere: Rc<dyn Elsewhere>) {
+        let now = Instant::now();
+        self.feeder.get_or_init(Box::default).set_elsewhere(elsewhere);
+        self.state.borrow_mut().spread(now, may_go);
+        self.settle(now);
+    }
+
+    /// Lets the books decide what follows from what other servers have told.
+    pub fn settle_elsewhere(self: &Rc<Self>, now: Instant) {
+        if self.lifecycle.ending().is_none() {
+            if let Some(elsewhere) = self.elsewhere().cloned() {
+                self.note_wants(&elsewhere);
+            }
+            self.settle(now);
+        }
+    }
+
+    fn elsewhere(&self) -> Option<&Rc<dyn Elsewhere>> {
+        self.feeder.get()?.elsewhere()
+    }
+
+    /// Tells the books what others want before they settle.
+    pub(super) fn note_wants(&self, elsewhere: &Rc<dyn Elsewhere>) {
+        let (since, calls) = elsewhere.wants();
+        self.state.borrow_mut().want(since, calls);
+    }
+
+    /// Tells what the books have for others, after they have settled. Returns true if they have changed.
+    pub(super) fn share_out(&self, now: Instant, elsewhere: &Rc<dyn Elsewhere>) -> bool {
+        let (hunger, free, busy) = {
+            let mut state = self.state.borrow_mut();
+            let hunger = state.hunger(now);
+            let busy = state.crew.iter().filter(|book| !book.held.is_empty()).count();
+            (hunger, state.crew.free().len(), busy)
+        };
+        let has_changed = elsewhere.settled(now, hunger, free, busy);
+        self.note_wants(elsewhere);
+        has_changed
+    }
+
+    /// A worker is reserved. Returns true if the books have changed.
+    pub(super) fn claim_for(&self, now: Instant, worker: WorkerId) -> bool {
+        match self.elsewhere().cloned() {
+            Some(elsewhere) => elsewhere.reserved(now, worker),
+            None => false,
+        }
+    }
+
+    /// A host is told that nobody waits for a call any longer.
+    pub(super) fn call_host_back(&self, host: NodeId, run: RunId) {
+        if let Some(elsewhere) = self.elsewhere().cloned() {
+            let is_over = self.state.borrow().payload(CallId(run.call)).is_none();
+            elsewhere.called_back(host, run, is_over);
+        }
+    }
+
+    /// A call of another server has ended: its server is told.
+    pub(super) fn end_guest(
+        &self,
+        now: Instant,
+        guest: GuestName,
+        (result, timing): (Result<Reply, Failure>, Timing),
+        blamed: bool,
+    ) {
+        if let Some(elsewhere) = self.elsewhere().cloned() {
+            elsewhere.guest_ended(now, guest, GuestOutcome { result, timing, blamed });
+            // Its owner may have more calls for the worker that is free now.
+            self.note_wants(&elsewhere);
+        }
+    }
+
+    /// A call of another server has ended with its worker.
+    pub(super) fn lose_guest(&self, mut ended: Ended<Entry>, failure: Failure, blamed: bool) {
+        let (at, timing) = (ended.at, ended.timing);
+        let guest = ended.payload.terms.as_mut().and_then(|terms| terms.guest.take());
+        self.finish(ended, Err(failure.clone()));
+        if let Some(guest) = guest {
+            self.end_guest(at, guest, (Err(failure), timing), blamed);
+        }
+    }
+
+    /// Returns true if a worker serves, here or elsewhere.
+    pub fn can_serve(&self) -> bool {
+        self.serving() > 0 || self.state.borrow().slots_away() > 0
+    }
+
+    /// Returns how many calls other servers can have, and how many they have; `None` if none can go there.
+    pub fn elsewhere_counts(&self) -> Option<(usize, usize)> {
+        self.elsewhere()?;
+        let state = self.state.borrow();
+        Some((state.slots_away(), state.calls_away()))
+    }
+
+    /// Waits until a worker serves, here or elsewhere, or the pool ends.
+    pub async fn wait_able(&self) {
+        let is_over = || self.can_serve() || self.lifecycle.ending().is_some();
+        self.lifecycle.wait_moved(is_over).await;
+    }
+
+    // What the owner of a call does.
+
+    /// A host asks for a call. Returns the call that it gets.
+    pub fn grant(&self, now: Instant, host: NodeId, key: u64) -> Option<Granted> {
+        self.state.borrow_mut().claim(now, host, key)
+    }
+
+    /// A host has answered a call. Returns false if the answer comes too late.
+    pub fn answered_elsewhere(
+        &self,
+        now: Instant,
+        name: GuestName,
+        work: Duration,
+        result: Result<Reply, Failure>,
+    ) -> bool {
+        let good = matches!(result, Ok(_) | Err(Failure::ProgramError { .. }));
+        let ended = self.state.borrow_mut().away_answered(now, name, work, good);
+        let is_in_time = ended.is_some();
+        if let Some(ended) = ended {
+            self.finish(ended, result);
+        }
+        is_in_time
+    }
+
+    /// An attempt on a host has ended without an answer.
+    pub fn lost_elsewhere(&self, now: Instant, name: GuestName, loss: &AwayLoss) {
+        self.state.borrow_mut().away_lost(now, name, loss);
+    }
+
+    /// Hosts have workers for this many calls.
+    pub fn slots_elsewhere(&self, slots: usize) {
+        self.state.borrow_mut().slots_elsewhere(slots);
+        self.lifecycle.note_moved();
+    }
+
+    // What the host of a call does.
+
+    /// A reserved worker gets a call of another server. Returns its number here; `None` if the worker
+    /// is lost, or has to leave.
+    pub fn take_guest(
+        &self,
+        now: Instant,
+        worker: WorkerId,
+        guest: Guest,
+        route: Arc<RouteMetrics>,
+    ) -> Option<CallId> {
+        let ticket = Rc::new(WorkTicket { at: Cell::new(Whereabouts::Nowhere), since: now });
+        let terms = Terms {
+            class: Class::Interactive,
+            idempotent: false,
+            timeout: Some(guest.left),
+            ticket,
+            guest: Some(guest.name),
+        };
+        let call = NewCall {
+            bytes: guest.question.text.len(),
+            idempotent: false,
+            caller_deadline: None,
+            tenant: Tenant::ELSEWHERE,
+            timeout: Some(guest.left),
+            payload: Entry::new(guest.question, None, route, Rc::new(Outbox::default())).on(terms),
+        };
+        self.state.borrow_mut().give_reserved(now, worker, call).ok()
+    }
+
+    /// A reserved worker gets none.
+    pub fn release(&self, now: Instant, worker: WorkerId) {
+        self.state.borrow_mut().release(now, worker);
+    }
+
+    /// The caller of a call of another server has left.
+    pub fn guest_left(self: &Rc<Self>, call: CallId) {
+        self.leave(call);
+    }
+
+    /// Returns why a question cannot be asked here, whatever its own server found: it could end
+    /// before its end.
+    pub fn refusal(&self, question: &Question) -> Option<Failure> {
+        let settings = self.settings.borrow();
+        let what = settings.program.wire.framing.unsendable(&question.text)?;
+        Some(Failure::Unsendable { parameter: "question".into(), detail: what.into() })
+    }
+
+    /// Returns the question of a call in the books.
+    pub fn question(&self, call: CallId) -> Option<Question> {
+        self.state.borrow().payload(call).map(|entry| entry.question.clone())
+    }
+}

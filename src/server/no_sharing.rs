@@ -1,0 +1,36 @@
+//! What stands for other servers in a build without the feature `nats`: there are none.
+
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::pool::{Pool, Services};
+use crate::report::spread::SpreadStatus;
+
+/// Other servers that no build without NATS has.
+#[derive(Debug)]
+pub(super) enum Sharing {}
+
+impl Sharing {
+    /// Shares nothing.
+    pub(super) fn start(_config: &Config, _services: &Services) -> Option<Self> {
+        None
+    }
+
+    /// Is never called, as all below.
+    pub(super) fn join(&self, _pool: &Rc<Pool>) {
+        match *self {}
+    }
+
+    pub(super) fn drain(&self) {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "its twin waits")]
+    pub(super) async fn becomes_empty(&self) {
+        match *self {}
+    }
+
+    pub(super) fn status(&self) -> SpreadStatus {
+        match *self {}
+    }
+}

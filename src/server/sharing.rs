@@ -1,0 +1,60 @@
+//! The other servers that share calls with this one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::pool::{Pool, Services};
+use crate::report::spread::{HostPoolStatus, HostStatus, SpreadStatus};
+use crate::spread::cluster::Cluster;
+
+/// The other servers that share calls with this one.
+#[derive(Debug)]
+pub(super) struct Sharing(Rc<Cluster>);
+
+impl Sharing {
+    /// Begins to share calls; `None` if the configuration says nothing of it.
+    pub(super) fn start(config: &Config, services: &Services) -> Option<Self> {
+        let settings = config.spread.as_ref()?;
+        Some(Self(Cluster::start(settings, Arc::clone(&services.metrics))))
+    }
+
+    /// Shares the calls of a pool, if its settings say so.
+    pub(super) fn join(&self, pool: &Rc<Pool>) {
+        self.0.join(pool);
+    }
+
+    /// Takes no further calls of others.
+    pub(super) fn drain(&self) {
+        self.0.drain();
+    }
+
+    /// Waits until no call of another server is here.
+    pub(super) async fn becomes_empty(&self) {
+        self.0.becomes_empty().await;
+    }
+
+    /// Returns what operators are told.
+    pub(super) fn status(&self) -> SpreadStatus {
+        let link = self.0.report();
+        let hosts = self.0.others().into_iter().map(|host| HostStatus {
+            node: host.node.to_string(),
+            machine: host.machine,
+            draining: host.draining,
+            heard: host.heard,
+            pools: host
+                .pools
+                .into_iter()
+                .map(|(name, workers, busy, shares)| HostPoolStatus { name, workers, busy, shares })
+                .collect(),
+        });
+        SpreadStatus {
+            connected: link.connected,
+            server: link.server,
+            since: link.since.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()),
+            last_error: link.last_error,
+            hosts: hosts.collect(),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! This server among the others: one connection, a desk for each pool that is shared, and who else is
+//! there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::desk::PoolDesk;
+use super::few::Few;
+use super::hosts::OtherNodes;
+use super::link::{Link, LinkReport, LinkUser};
+use super::message::{Beat, BeatPool, HostMessage};
+use super::node::Seal;
+use super::subject::Subjects;
+use crate::base::NodeId;
+use crate::config::SpreadSettings;
+use crate::observe::metrics::Metrics;
+use crate::pool::Pool;
+
+/// How often a node says that it is there.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a drain is over.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// The route under which the calls of other servers are counted.
+const ROUTE: &str = "spread";
+
+/// This server among the others. It lives on one thread.
+#[derive(Debug)]
+pub struct Cluster {
+    node: NodeId,
+    machine: String,
+    link: Rc<Link>,
+    subjects: Rc<Subjects>,
+    desks: RefCell<BTreeMap<NodeId, Place>>,
+    /// For which desk a subscription is.
+    ears: RefCell<BTreeMap<u64, Ear>>,
+    others: RefCell<OtherNodes>,
+    hosts_sid: Cell<u64>,
+    metrics: Arc<Metrics>,
+    is_draining: Cell<bool>,
+}
+
+/// A desk with its subscriptions, besides that to demands.
+#[derive(Debug)]
+struct Place {
+    desk: Rc<PoolDesk>,
+    sids: [u64; 4],
+}
+
+/// For whom a message is.
+#[derive(Clone, Copy, Debug)]
+enum Ear {
+    Node(NodeId),
+    Unheard(NodeId),
+}
+
+/// One other node, for operators.
+#[derive(Clone, Debug)]
+pub struct OtherHost {
+    /// The node.
+    pub node: NodeId,
+    /// What its machine is called.
+    pub machine: String,
+    /// It takes no further calls.
+    pub draining: bool,
+    /// How long ago it was heard.
+    pub heard: Duration,
+    /// Its pools: the name, the workers, the busy ones, and whether they share calls with this server.
+    pub pools: Vec<(String, u32, u32, bool)>,
+}
+
+impl Cluster {
+    /// Connects, and says every second that it is there. Ends with the runtime.
+    pub fn start(settings: &SpreadSettings, metrics: Arc<Metrics>) -> Rc<Self> {
+        let machine = machine();
+        let link = Link::new(settings.clone(), format!("httpipe {machine}"));
+        let subjects = Rc::new(Subjects::of(&settings.name));
+        let hosts_sid = link.subscribe(subjects.hosts(), None);
+        let cluster = Rc::new(Self {
+            node: NodeId(fastrand::u128(..)),
+            machine,
+            link,
+            subjects,
+            desks: RefCell::default(),
+            ears: RefCell::default(),
+            others: RefCell::default(),
+            hosts_sid: Cell::new(hosts_sid),
+            metrics,
+            is_draining: Cell::default(),
+        });
+        // Not on the tracker: it would keep the server from ending.
+        let (run, beat) = (Rc::clone(&cluster), Rc::clone(&cluster));
+        cluster.spawn(async move { run.link.run(&*run).await });
+        cluster.spawn(async move { beat.keep_beating().await });
+        cluster
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it runs until the runtime ends, and no stop waits for it"
+    )]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        drop(tokio::task::spawn_local(task));
+    }
+
+    /// Shares the calls of this pool from now on, if its settings say so.
+    pub fn join(self: &Rc<Self>, pool: &Rc<Pool>) {
+        let settings = pool.settings();
+        let Some(facts) = &settings.program.spread else { return };
+        let facts = facts.iter().map(|(key, text)| ((*key).to_owned(), Seal::of(text))).collect();
+        let route = Arc::new(self.metrics.route(ROUTE, Some(&settings.name)));
+        let both = (Rc::clone(&self.link), Rc::clone(&self.subjects));
+        let desk = PoolDesk::new(pool, facts, both, route);
+        let (link, subjects) = (&self.link, &self.subjects);
+        let sids = [
+            link.subscribe(subjects.owner(desk.node), None),
+            link.subscribe(subjects.host(desk.node), None),
+            link.subscribe(subjects.hungry(&desk.name, desk.seal), None),
+            link.subscribe(subjects.all_unheard(desk.node), None),
+        ];
+        {
+            let mut ears = self.ears.borrow_mut();
+            ears.extend(sids[..3].iter().map(|sid| (*sid, Ear::Node(desk.node))));
+            ears.insert(sids[3], Ear::Unheard(desk.node));
+        }
+        self.desks.borrow_mut().insert(desk.node, Place { desk: Rc::clone(&desk), sids });
+        pool.spread(Rc::<PoolDesk>::clone(&desk));
+        self.count_slots();
+        if self.is_draining.get() {
+            desk.drain();
+        }
+        let cluster = Rc::clone(self);
+        self.spawn(async move { cluster.keep_time(desk).await });
+    }
+
+    /// Ticks a desk as long as its pool exists.
+    async fn keep_time(&self, desk: Rc<PoolDesk>) {
+        while desk.pool().is_some() {
+            let due = desk.next_deadline();
+            desk.will_tick(due);
+            // A pool that has gone is noticed at the next look.
+            let at = due.unwrap_or_else(|| Instant::now() + BEAT_EVERY);
+            tokio::select! {
+                () = tokio::time::sleep_until(at.into()) => {}
+                () = desk.sooner.notified() => continue,
+            }
+            desk.tick();
+        }
+        let place = self.desks.borrow_mut().remove(&desk.node);
+        for sid in place.into_iter().flat_map(|place| place.sids) {
+            self.link.unsubscribe(sid);
+            self.ears.borrow_mut().remove(&sid);
+        }
+    }
+
+    fn all_desks(&self) -> Vec<Rc<PoolDesk>> {
+        self.desks.borrow().values().map(|place| Rc::clone(&place.desk)).collect()
+    }
+
+    async fn keep_beating(&self) {
+        loop {
+            self.beat();
+            tokio::time::sleep(BEAT_EVERY).await;
+            if self.others.borrow_mut().forget_silent(Instant::now()) {
+                self.count_slots();
+            }
+        }
+    }
+
+    /// Says that this server is there.
+    fn beat(&self) {
+        let pools = self.all_desks().into_iter().filter_map(|desk| {
+            let counts = desk.pool()?.worker_counts();
+            Some(BeatPool {
+                name: desk.name.clone(),
+                node: desk.node,
+                seal: desk.seal,
+                facts: Few(desk.facts.clone()),
+                workers: u32::try_from(counts.ready + counts.busy).unwrap_or(u32::MAX),
+                busy: u32::try_from(counts.busy).unwrap_or(u32::MAX),
+            })
+        });
+        let beat = Beat {
+            node: self.node,
+            machine: self.machine.clone(),
+            draining: self.is_draining.get(),
+            pools: pools.collect(),
+        };
+        self.link.send(&self.subjects.hosts(), None, &HostMessage::Beat(beat).encode(b""));
+    }
+
+    /// Tells the pools how many calls others can take.
+    fn count_slots(&self) {
+        for desk in self.all_desks() {
+            let slots = self.others.borrow().workers_for(&desk.name, desk.seal);
+            if let Some(pool) = desk.pool() {
+                pool.slots_elsewhere(slots);
+            }
+        }
+    }
+
+    /// Claims no further calls. What is here is finished.
+    pub fn drain(&self) {
+        if !self.is_draining.replace(true) {
+            self.all_desks().iter().for_each(|desk| desk.drain());
+            self.beat();
+        }
+    }
+
+    /// Waits until no call of another server is here, and all that was to be told is sent.
+    pub async fn becomes_empty(&self) {
+        // Who is cut off cannot tell anything.
+        while self.link.is_connected() && self.all_desks().iter().any(|desk| !desk.is_empty()) {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        self.link.flush().await;
+    }
+
+    /// Returns what operators are told of the connection.
+    pub fn report(&self) -> LinkReport {
+        self.link.report()
+    }
+
+    /// Returns the other nodes.
+    pub fn others(&self) -> Vec<OtherHost> {
+        let now = Instant::now();
+        let desks = self.all_desks();
+        let others = self.others.borrow();
+        let all = others.all().map(|(heard, beat)| OtherHost {
+            node: beat.node,
+            machine: beat.machine.clone(),
+            draining: beat.draining,
+            heard: now.saturating_duration_since(heard),
+            pools: beat
+                .pools
+                .0
+                .iter()
+                .map(|pool| {
+                    let shares =
+                        desks.iter().any(|it| it.name == pool.name && it.seal == pool.seal);
+                    (pool.name.clone(), pool.workers, pool.busy, shares)
+                })
+                .collect(),
+        });
+        all.collect()
+    }
+}
+
+impl LinkUser for Cluster {
+    fn connected(&self) {
+        self.all_desks().iter().for_each(|desk| desk.connected(true));
+        self.beat();
+    }
+
+    fn cut(&self) {
+        self.others.borrow_mut().forget_all();
+        self.all_desks().iter().for_each(|desk| desk.connected(false));
+        self.count_slots();
+    }
+
+    fn heard(&self, sid: u64, subject: &str, payload: Option<&Bytes>) {
+        if sid == self.hosts_sid.get() {
+            if let Some(payload) = payload {
+                self.heard_beat(payload);
+            }
+            return;
+        }
+        let ear = self.ears.borrow().get(&sid).copied();
+        let find = |node| self.desks.borrow().get(&node).map(|place| Rc::clone(&place.desk));
+        match (ear, payload) {
+            (Some(Ear::Node(node)), Some(payload)) => {
+                if let Some(desk) = find(node) {
+                    desk.hear(payload);
+                }
+            }
+            (Some(Ear::Unheard(node)), None) => {
+                if let (Some(desk), Some(host)) = (find(node), self.subjects.host_unheard(subject))
+                {
+                    desk.unheard(host);
+                }
+            }
+            // The subscriptions to demands come and go with free workers.
+            (None, Some(payload)) => {
+                let desk = self.all_desks().into_iter().find(|desk| desk.listens_by(sid));
+                if let Some(desk) = desk {
+                    desk.hear(payload);
+                }
+            }
+            (Some(Ear::Node(_)), None) | (Some(Ear::Unheard(_)), Some(_)) | (None, None) => {}
+        }
+    }
+}
+
+impl Cluster {
+    fn heard_beat(&self, payload: &Bytes) {
+        let Ok((HostMessage::Beat(beat), _)) = HostMessage::decode(payload) else { return };
+        if beat.node != self.node && self.others.borrow_mut().heard(Instant::now(), beat) {
+            self.count_slots();
+        }
+    }
+}
+
+/// What this machine is called.
+fn machine() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().take(64).collect()
+}
