@@ -225,7 +225,7 @@ impl PoolDesk {
         let work = Duration::from_micros(work_us);
         *self.heard.borrow_mut() = Some(Heard::Answer { out, body, work, blamed });
         let claim = claim.map(|next| next.claim);
-        self.tell_owner(host, ToOwner::Answer { run, claim });
+        self.tell_owner(host, ToOwner::Answer { run, claim, parts: 0 });
     }
 
     fn hear_grant(&self, grant: Grant, body: Bytes) {
@@ -340,15 +340,32 @@ impl PoolDesk {
                 (HostMessage::Ping(Ping { owner, ping, holds, partial: !is_whole }), Bytes::new())
             }
         };
+        let encoded = message.encode(&body);
+        if let (HostMessage::Grant(Grant { run, .. }), Some(limit)) =
+            (&message, self.excess(&encoded))
+        {
+            let (now, too_large) = (Instant::now(), Failure::BodyTooLarge { limit: limit as u64 });
+            pool.answered_elsewhere(now, (host, *run), Duration::ZERO, Err(too_large));
+            return self.owner.borrow_mut().called_back(host, *run, true);
+        }
         let unheard = self.subjects.unheard(owner, host);
-        self.link.send(&self.subjects.host(host), Some(&unheard), &message.encode(&body));
+        self.link.send(&self.subjects.host(host), Some(&unheard), &encoded);
+    }
+
+    /// Returns how many bytes a message may have, if this one has more. The NATS server would end the
+    /// connection for it.
+    fn excess(&self, message: &Bytes) -> Option<usize> {
+        let limit = self.link.max_payload();
+        (message.len() > limit).then_some(limit)
     }
 
     fn do_for_host(&self, now: Instant, step: HostStep<Told>) -> bool {
         let Some(pool) = self.pool() else { return false };
         match step {
             HostStep::Tell { owner, what } => self.send_to_owner(owner, what),
-            HostStep::Answer { guest, claim, answer } => self.send_answer(guest, claim, &answer.0),
+            HostStep::Answer { guest, claim, answer, parts: _ } => {
+                self.send_answer(guest, claim, &answer.0)
+            }
             HostStep::PassOn { owner, calls, hops } => self.demand(owner, calls, hops),
             HostStep::Give { worker, guest, left } => {
                 self.give(now, &pool, worker, guest, left);
@@ -427,7 +444,18 @@ impl PoolDesk {
             blamed: told.blamed,
             claim: claim.map(|claim| NextClaim { claim, seats: 0 }),
         };
-        let message = HostMessage::Answer(answer).encode(&told.body);
+        let message = HostMessage::Answer(answer.clone()).encode(&told.body);
+        let message = match self.excess(&message) {
+            None => message,
+            Some(limit) => {
+                let detail = format!(
+                    "it has {} bytes, and at most {limit} go from host to host",
+                    told.body.len()
+                );
+                let out = Out::Failed(Failure::BadAnswer { detail: detail.into() });
+                HostMessage::Answer(HostAnswer { out, len: Some(0), ..answer }).encode(b"")
+            }
+        };
         self.link.send(&self.subjects.owner(owner), None, &message);
     }
 }

@@ -136,6 +136,11 @@ impl Link {
         self.report.borrow().connected
     }
 
+    /// Returns how many bytes a message may have.
+    pub fn max_payload(&self) -> usize {
+        self.report.borrow().max_payload
+    }
+
     /// Subscribes, now and at each connection. Of the subscriptions of all clients with the same
     /// `group`, one gets each message. Returns the number of the subscription.
     pub fn subscribe(&self, subject: String, group: Option<&str>) -> u64 {

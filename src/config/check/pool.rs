@@ -81,14 +81,15 @@ fn pool(
         findings.refuse(&path, message, "use letters, digits, `_`, `-` and `.`");
     }
     python::excluded(findings, &path, file);
-    let spread = spread::facts(findings, &path, file, whole);
+    let facts = spread::facts(findings, &path, file, whole);
     if file.python.is_some() {
-        return functions(findings, &path, file, host, spread);
+        return functions(findings, &path, file, host, facts);
     }
     let reply = reply(findings, &path, file.reply.as_deref());
     let has_one_call = matches!(file.framing.reply(), "turn" | "eof");
     let in_flight = in_flight(file, reply.repeats_question() && !has_one_call);
     let wire = wire(findings, &path, file, reply, in_flight);
+    let wire = wire.map(|wire| spread::possible(findings, &path, file, wire));
     let start = start(findings, &path, file);
     let mut rules = rules(findings, &path, file, host.processors, in_flight);
     if wire.as_ref().is_some_and(WireSettings::ends_with_answer) {
@@ -96,7 +97,7 @@ fn pool(
         rules.recycle.calls = Some(1);
     }
     let launch = host.launches.get(name)?.clone();
-    let (version, spread) = (file.version.clone(), spread);
+    let (version, spread) = (file.version.clone(), facts);
     let program = ProgramSettings { launch, start, wire: wire?, python: None, version, spread };
     let files = host.files.get(name).cloned().unwrap_or_default();
     Some(PoolSettings { name: name.to_owned(), program, rules, files, import: None })
@@ -108,7 +109,7 @@ fn functions(
     path: &KeyPath,
     file: &PoolFile,
     host: &Host,
-    spread: Option<Arc<[(&'static str, String)]>>,
+    facts: Option<Arc<[(&'static str, String)]>>,
 ) -> Option<PoolSettings> {
     let name = path.last_key();
     let Some((python, import)) = host.pythons.get(name) else {
@@ -117,12 +118,13 @@ fn functions(
         return None;
     };
     let wire = python::wire(findings, path, file, python);
+    let wire = spread::possible(findings, path, file, wire);
     let wire = WireSettings { tells_details: host.tells_details, ..wire };
     let in_flight = python::in_flight(file, python);
     let rules = rules(findings, path, file, host.processors, in_flight);
     let launch = host.launches.get(name)?.clone();
     let (start, python) = (python::start(), Some(Arc::new(python.clone())));
-    let (version, spread) = (file.version.clone(), spread);
+    let (version, spread) = (file.version.clone(), facts);
     let program = ProgramSettings { launch, start, wire, python, version, spread };
     let files = host.files.get(name).cloned().unwrap_or_default();
     let import = Some(Arc::new(import.clone()));

@@ -35,9 +35,11 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = ["2026-11-26"]))]
     pub version: Option<String>,
-    /// Whether other hosts may answer its calls, and its workers those of others (docs/scale.md): through the
+    /// Whether other hosts may answer its calls, and its workers those of others (docs/scale.md), through the
     /// NATS server of `[spread]`. Hosts share calls where `framing`, `matching`, `reply`, `error`,
-    /// `stream`, `version` and what belongs to them are the same; the other keys may differ.
+    /// `version` and what belongs to them are the same; the other keys may differ. A question or an answer of
+    /// more than about 768 KiB, and JSON-RPC that is passed on, stay on the server that was asked; answers
+    /// must not come in parts.
     pub spread: bool,
     /// The Python that runs the functions, relative to `dir`. If absent: that of `$VIRTUAL_ENV`,
     /// else `.venv/bin/python` beside the module or this file, else `python3` in `PATH`.

@@ -46,11 +46,6 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Returns its port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Kills it.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
