@@ -94,8 +94,8 @@ impl Cluster {
         });
         // Not on the tracker: it would keep the server from ending.
         let (run, beat) = (Rc::clone(&cluster), Rc::clone(&cluster));
-        cluster.spawn(async move { run.link.run(&*run).await });
-        cluster.spawn(async move { beat.keep_beating().await });
+        Self::spawn(async move { run.link.run(&*run).await });
+        Self::spawn(async move { beat.keep_beating().await });
         cluster
     }
 
@@ -103,7 +103,7 @@ impl Cluster {
         clippy::disallowed_methods,
         reason = "it runs until the runtime ends, and no stop waits for it"
     )]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    fn spawn(task: impl Future<Output = ()> + 'static) {
         drop(tokio::task::spawn_local(task));
     }
 
@@ -134,7 +134,7 @@ impl Cluster {
             desk.drain();
         }
         let cluster = Rc::clone(self);
-        self.spawn(async move { cluster.keep_time(desk).await });
+        Self::spawn(async move { cluster.keep_time(desk).await });
     }
 
     /// Ticks a desk as long as its pool exists.
@@ -290,7 +290,7 @@ impl LinkUser for Cluster {
                     desk.hear(payload);
                 }
             }
-            (Some(Ear::Node(_)), None) | (Some(Ear::Unheard(_)), Some(_)) | (None, None) => {}
+            (Some(Ear::Node(_)) | None, None) | (Some(Ear::Unheard(_)), Some(_)) => {}
         }
     }
 }

@@ -364,7 +364,7 @@ impl PoolDesk {
         match step {
             HostStep::Tell { owner, what } => self.send_to_owner(owner, what),
             HostStep::Answer { guest, claim, answer, parts: _ } => {
-                self.send_answer(guest, claim, &answer.0)
+                self.send_answer(guest, claim, &answer.0);
             }
             HostStep::PassOn { owner, calls, hops } => self.demand(owner, calls, hops),
             HostStep::Give { worker, guest, left } => {
