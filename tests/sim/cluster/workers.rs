@@ -15,6 +15,7 @@ impl Cluster {
                 let delay = micros(&mut self.rng, (1_000, 30_000));
                 self.after(delay, Event::Started(at, worker));
             }
+            Action::GiveGroup { .. } => return Err("no calls go together".to_owned()),
             Action::Give { worker, call } => return self.give(at, worker, call),
             Action::Stop(worker, _) | Action::Kill(worker) => {
                 self.nodes[at].working.remove(&worker);
@@ -40,7 +41,12 @@ impl Cluster {
             }
             Action::GoesBack { payload, .. } => self.end_guest(at, &payload, GuestEnd::NotBegun),
             Action::TakeBack(worker) => self.nodes[at].state.taken_back(now, worker, &[]),
-            Action::GiveUp { .. } | Action::Examine { .. } | Action::Refuse(_) => {}
+            Action::GiveUp { .. }
+            | Action::Examine { .. }
+            | Action::Refuse(_)
+            | Action::Sight(_)
+            | Action::StepBack { .. }
+            | Action::ComeForward(_) => {}
         }
         Ok(())
     }
