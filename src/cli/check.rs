@@ -8,6 +8,7 @@ mod examine;
 mod finding;
 mod framings;
 mod functions;
+mod jobs;
 mod privileges;
 mod process;
 mod questions;
@@ -51,6 +52,10 @@ pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
     for Warning { message, hint } in &config.warnings {
         say(&Finding::warning(message.as_str()).hint(hint.as_str()).shown());
     }
+    let about_jobs = jobs::report(&config);
+    if let Some(finding) = &about_jobs {
+        say(&finding.shown());
+    }
     let findings = match check_pools(&config, source, asks) {
         Ok(Some(findings)) => findings,
         Ok(None) => {
@@ -62,7 +67,8 @@ pub(super) fn run(source: &ConfigSource, asks: bool) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
+    let all = || findings.iter().chain(&about_jobs);
+    let count = |weight| all().filter(|finding| finding.weight == weight).count();
     let warnings = match count(Weight::Warning) + config.warnings.len() {
         0 => String::new(),
         count => format!(", {}", counted(count, "warning")),

@@ -212,6 +212,7 @@ fn refused(refusal: JobRefusal) -> Failure {
     let retry_after = LOOK_AGAIN;
     let detail = match refusal {
         JobRefusal::KeyReused => return Failure::KeyReused,
+        JobRefusal::Misplaced => return Failure::StoreFailed,
         JobRefusal::Length(most) => format!("{most} jobs wait or run, as many as may"),
         JobRefusal::Bytes(most) => format!("questions and answers take all of {most} bytes"),
         JobRefusal::OwnLength(most) => {

@@ -22,6 +22,7 @@ pub struct JobBoard {
     /// A job waits that did not wait before.
     came: Notify,
     failing: AtomicBool,
+    misplaced: AtomicBool,
     metrics: OnceLock<Arc<JobMetrics>>,
 }
 
@@ -237,9 +238,23 @@ impl JobBoard {
         }
     }
 
-    /// Returns true if the file cannot be written.
+    /// Notes whether the file is where it was. Returns whether it was not until now.
+    pub(super) fn set_misplaced(&self, misplaced: bool) -> bool {
+        let was_misplaced = self.misplaced.swap(misplaced, Ordering::AcqRel);
+        if was_misplaced && !misplaced {
+            self.came.notify_one();
+        }
+        was_misplaced
+    }
+
+    /// Returns true if the file is no longer where it was.
+    pub(super) fn is_misplaced(&self) -> bool {
+        self.misplaced.load(Ordering::Acquire)
+    }
+
+    /// Returns true if the file cannot be written, or would be lost.
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Acquire)
+        self.failing.load(Ordering::Acquire) || self.is_misplaced()
     }
 
     /// Returns how many jobs of each pool are in each state.

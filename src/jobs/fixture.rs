@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::job::{JobId, NewJob};
@@ -49,6 +50,18 @@ static MOMENTS_LEFT: AtomicU32 = AtomicU32::new(0);
 /// Lets this process be killed at its n-th moment beside a commit.
 pub(super) fn die_at(moment: u32) {
     MOMENTS_LEFT.store(moment, Ordering::Relaxed);
+}
+
+static GATE: Mutex<()> = Mutex::new(());
+
+/// Copies wait while this is held.
+pub(super) fn hold_copies() -> MutexGuard<'static, ()> {
+    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A copy begins.
+pub(super) fn gate() {
+    drop(hold_copies());
 }
 
 thread_local! {

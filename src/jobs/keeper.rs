@@ -1,17 +1,16 @@
 //! Keeps the file: takes what is asked for together, commits, and only then answers.
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::board::JobBoard;
 use super::clock::SteadyClock;
+use super::copying::Copying;
 use super::disk;
 use super::job::{Job, JobId};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
@@ -25,6 +24,8 @@ const GROUP_MOST: usize = 1024;
 const GROUP_BYTES: usize = 8 << 20;
 /// How often jobs are looked at whose time is over.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether a copy is there.
+const COPIED: Duration = Duration::from_millis(20);
 /// Most jobs whose time is over in one transaction.
 const OVER_MOST: u32 = 512;
 /// How long the room on the disk is taken to be what it was.
@@ -57,6 +58,8 @@ pub(super) struct Keeper {
     /// Jobs that have begun although the file does not say so: their claims were told, and then
     /// could not be written.
     begun: Vec<i64>,
+    /// A copy that is being written, and who waits for it.
+    copying: Option<(Copying, oneshot::Sender<Result<StoreDone, StoreFailed>>)>,
     /// Room on the disk as it was a moment ago.
     free: Option<(Instant, u64)>,
     /// Dropped after the store.
@@ -83,6 +86,7 @@ impl Keeper {
             refused,
             unclaimed,
             begun: Vec::new(),
+            copying: None,
             free: None,
             lock,
         };
@@ -120,6 +124,7 @@ impl Keeper {
         let mut looked = Instant::now();
         loop {
             let patience = LOOK.saturating_sub(looked.elapsed());
+            let patience = if self.copying.is_some() { patience.min(COPIED) } else { patience };
             let first = runtime.block_on(async {
                 // Made inside, where the timer is.
                 tokio::time::timeout(patience, asked.recv()).await
@@ -138,8 +143,10 @@ impl Keeper {
                 }
                 Err(_) => {}
             }
+            self.finish_copy();
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
+                self.look_for_file();
                 self.look_for_ended();
             }
             self.post();
@@ -157,8 +164,8 @@ impl Keeper {
             return self.turn(last.into_iter().collect());
         }
         if let [StoreRequest { work: StoreWork::Backup(path), .. }] = &group[..] {
-            let done = self.back_up(path);
-            return self.answer(group, vec![done]);
+            let path = path.clone();
+            return self.back_up(&path, group);
         }
         match self.commit(&mut group) {
             Ok(done) => self.answer(group, done),
@@ -271,6 +278,9 @@ impl Keeper {
             StoreWork::Accept(new) if !has_room => {
                 StoreDone::Accepted(store.known(new)?.unwrap_or(Err(JobRefusal::Disk)))
             }
+            StoreWork::Accept(new) if self.board.is_misplaced() => {
+                StoreDone::Accepted(store.known(new)?.unwrap_or(Err(JobRefusal::Misplaced)))
+            }
             StoreWork::Accept(new) => StoreDone::Accepted(store.accept(new, limits, now)?),
             StoreWork::Claim(seq) => {
                 let claimed = store.claim(*seq, now)?;
@@ -306,8 +316,20 @@ impl Keeper {
         })
     }
 
+    /// Brings the log into the file every few pages.
+    #[cfg(test)]
+    pub(super) fn checkpoint_often(&self) {
+        let connection = self.store.as_ref().expect("it is open").connection();
+        connection.pragma_update(None, "wal_autocheckpoint", 24).expect("SQL");
+    }
+
     /// Returns true if the disk has room for a job more, and for the answers of those that run.
     fn has_room(&mut self) -> bool {
+        self.free() >= RESERVE + 2 * self.settings.result * self.settings.slots
+    }
+
+    /// Returns how many bytes the disk had left a moment ago.
+    fn free(&mut self) -> u64 {
         let is_fresh = |(at, _): &(Instant, u64)| at.elapsed() < FRESH;
         let free = self.free.filter(is_fresh).map_or_else(
             || {
@@ -320,7 +342,7 @@ impl Keeper {
         if self.free.is_none_or(|known| !is_fresh(&known)) {
             self.free = Some((Instant::now(), free));
         }
-        free >= RESERVE + 2 * self.settings.result * self.settings.slots
+        free
     }
 
     fn answer(&mut self, group: Vec<StoreRequest>, done: Vec<StoreDone>) {
@@ -374,6 +396,7 @@ impl Keeper {
             }
         }
         if !is_known {
+            self.stop_copy();
             self.store = None;
         }
         // `look_for_room` finds out when a full disk has room again.
@@ -479,22 +502,79 @@ impl Keeper {
         }
     }
 
-    fn back_up(&self, path: &Path) -> StoreDone {
-        let Some(store) = &self.store else {
-            return StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into()));
+    /// Begins to write a copy; `finish_copy` answers.
+    fn back_up(&mut self, path: &Path, mut group: Vec<StoreRequest>) {
+        let started = self.start_copy(path);
+        match (started, group.pop().and_then(|asked| asked.tell)) {
+            (Ok(copying), Some(tell)) => self.copying = Some((copying, tell)),
+            (Ok(copying), None) => copying.stop(),
+            (Err(error), tell) => {
+                tell.map(|tell| tell.send(Ok(StoreDone::Copied(Err(error)))));
+            }
+        }
+    }
+
+    fn start_copy(&mut self, path: &Path) -> io::Result<Copying> {
+        if self.copying.is_some() {
+            return Err(io::Error::other("another copy is being written"));
+        }
+        let free = self.free();
+        let store = self.store.as_ref().ok_or(io::ErrorKind::ResourceBusy)?;
+        let size = store.bytes().map_err(io::Error::other)?;
+        if free < RESERVE + size {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        store.rest_file().map_err(io::Error::other)?;
+        let copying = Copying::start(Arc::clone(&self.lock.file), path.to_owned());
+        if copying.is_err() {
+            store.use_file().map_err(io::Error::other)?;
+        }
+        copying
+    }
+
+    /// Answers those who asked for a copy, once it is there.
+    fn finish_copy(&mut self) {
+        let Some((copying, tell)) = self.copying.take_if(|(copying, _)| copying.has_ended()) else {
+            return;
         };
-        StoreDone::Copied(copy(store, path))
+        if let Some(Err(error)) = self.store.as_ref().map(Store::use_file) {
+            self.fail(&[], &error);
+        }
+        tell.send(Ok(StoreDone::Copied(copying.end()))).ok();
+    }
+
+    /// The file is about to change under a copy.
+    fn stop_copy(&mut self) {
+        if let Some((copying, tell)) = self.copying.take() {
+            copying.stop();
+            tell.send(Err(StoreFailed)).ok();
+        }
+    }
+
+    /// Looks whether the file is still where it was.
+    fn look_for_file(&mut self) {
+        let is_there = self.lock.is_in_place();
+        if is_there == self.board.set_misplaced(!is_there) {
+            let file = self.lock.path.display();
+            if is_there {
+                tracing::info!(%file, "the file of the jobs is in its place again");
+            } else {
+                tracing::error!(
+                    %file, "the file of the jobs, or its log, was removed or replaced while the server \
+                    uses it: no job is accepted or begun. Put it back, or write what the server has \
+                    with `POST /jobs/backup`, stop the server, put the copy in the place of the file, \
+                    and start again"
+                );
+            }
+        }
     }
 }
 
-/// Writes a copy that only this user can read, and removes it again where that fails.
-fn copy(store: &Store, path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let copied = store.copy_to(path).map_err(io::Error::other).and_then(|()| file.sync_all());
-    if copied.is_err() {
-        std::fs::remove_file(path).ok();
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // To close the database changes its file.
+        self.stop_copy();
     }
-    copied
 }
 
 /// Takes what waits behind the first operation, as far as it fits into one transaction.
@@ -565,6 +645,100 @@ mod tests {
         match done(keeper, StoreWork::Look(id, None)) {
             Some(StoreDone::Seen(Some(job))) => job,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// A copy is what was in the file when it was asked for, whatever is written meanwhile.
+    #[test]
+    fn jobs_go_on_while_a_copy_is_written() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let first = accepted(&mut keeper, new_job("first"));
+        let held = super::super::fixture::hold_copies();
+        let (tell, mut told) = oneshot::channel();
+        let copy = scratch.path().join("copy.db");
+        let work = StoreWork::Backup(copy.clone());
+        keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+        for _ in 0..30 {
+            let new = NewJob { text: vec![b'x'; 1 << 19].into(), ..new_job("") };
+            let job = accepted(&mut keeper, new);
+            done(&mut keeper, StoreWork::Remove(job.id, None, true));
+            done(&mut keeper, StoreWork::Remove(job.id, None, true));
+        }
+        done(&mut keeper, StoreWork::Remove(first.id, None, true));
+        keeper.finish_copy();
+        assert!(told.try_recv().is_err(), "it is not there yet");
+        drop(held);
+        let told = loop {
+            keeper.finish_copy();
+            if let Ok(told) = told.try_recv() {
+                break told;
+            }
+            std::thread::yield_now();
+        };
+        assert!(matches!(told, Ok(StoreDone::Copied(Ok(())))), "{told:?}");
+        let copied = rusqlite::Connection::open(&copy).expect("it is a database");
+        let one = |sql: &str| copied.query_row(sql, [], |row| row.get::<_, String>(0));
+        assert_eq!(one("PRAGMA integrity_check").as_deref(), Ok("ok"));
+        assert_eq!(one("SELECT count(*) || ' ' || sum(state) FROM job").as_deref(), Ok("1 0"));
+        // The log is brought into the file again.
+        let checkpoints = |keeper: &Keeper| {
+            let store = keeper.store.as_ref().expect("open");
+            store.pragma("wal_autocheckpoint").expect("SQL")
+        };
+        assert_eq!(checkpoints(&keeper), 1000);
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_finished_leaves_nothing() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let held = super::super::fixture::hold_copies();
+        let copy = scratch.path().join("copy.db");
+        for expected in [None, Some("another copy is being written")] {
+            let (tell, mut told) = oneshot::channel();
+            let work = StoreWork::Backup(copy.clone());
+            keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+            let told = told.try_recv().ok();
+            let why = told.map(|told| match told {
+                Ok(StoreDone::Copied(Err(error))) => error.to_string(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(why.as_deref(), expected);
+        }
+        keeper.copying.as_ref().expect("it is being written").0.ask_to_stop();
+        drop(held);
+        drop(keeper);
+        assert!(!copy.exists());
+    }
+
+    /// The server still has a file that nobody finds any longer.
+    #[test]
+    fn a_file_that_is_taken_away_takes_no_more_jobs_until_it_is_back() {
+        for name in ["jobs.db", "jobs.db-wal"] {
+            let scratch = Scratch::new();
+            let mut keeper = keeper(&scratch);
+            let kept = accepted(&mut keeper, new_job("kept"));
+            keeper.look_for_file();
+            let (file, away) = (scratch.path().join(name), scratch.path().join("away"));
+            std::fs::rename(&file, &away).expect("it is there");
+            for replaced in [false, true] {
+                if replaced {
+                    std::fs::copy(&away, &file).expect("copied");
+                }
+                keeper.look_for_file();
+                let refused = done(&mut keeper, StoreWork::Accept(Box::new(new_job("lost"))));
+                assert!(
+                    matches!(refused, Some(StoreDone::Accepted(Err(JobRefusal::Misplaced)))),
+                    "{name} {refused:?}"
+                );
+                assert!(keeper.board.is_failing(), "nothing is begun either");
+                assert_eq!(seen(&mut keeper, kept.id).state, JobState::Queued);
+            }
+            std::fs::rename(&away, &file).expect("it is put back");
+            keeper.look_for_file();
+            accepted(&mut keeper, new_job("again"));
+            assert!(!keeper.board.is_failing());
         }
     }
 

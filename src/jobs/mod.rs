@@ -5,6 +5,7 @@
 
 mod board;
 mod clock;
+mod copying;
 mod desk;
 mod disk;
 mod job;
@@ -26,7 +27,7 @@ pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallT
 pub use keeper::KeeperSettings;
 pub use order::NextJob;
 pub use request::StoreFailed;
-pub use schema::NotOpened;
+pub use schema::{NotOpened, examine};
 pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs};
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Opens the file of the jobs: locks, pragmas, tables and their migration.
 
+use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::disk;
@@ -152,44 +154,86 @@ pub enum NotOpened {
 pub struct FileLock {
     /// Closing any descriptor of the file would give up the locks of SQLite, too. So this one
     /// lives as long as the server.
-    _file: File,
+    pub(super) file: Arc<File>,
     /// The absolute path.
     pub path: PathBuf,
+    /// Which file its log is, once that is known.
+    log: OnceCell<FileName>,
 }
+
+/// What a file is to the system, whatever its path: device and number.
+type FileName = (u64, u64);
 
 impl FileLock {
     /// Takes a file, which is made if it is not there, and looks whether it is one of ours.
     pub fn take(path: &Path) -> Result<Self, NotOpened> {
-        let path = path.to_owned();
-        let unreachable = |error| NotOpened::Unreachable { path: path.clone(), error };
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        if let Some(kind) = disk::network(directory).map_err(unreachable)? {
-            return Err(NotOpened::Network { path, kind });
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(
-                (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed(),
-            )
-            .open(&path)
-            .map_err(unreachable)?;
-        if !file.metadata().map_err(unreachable)?.is_file() {
-            return Err(NotOpened::Foreign { path, what: "it is not a regular file" });
-        }
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(NotOpened::Busy(path)),
-            Err(error) => return Err(unreachable(error.into())),
-        }
-        let mut header = [0; HEADER];
-        let length = read_start(&file, &mut header).map_err(unreachable)?;
-        look_at(&header[..length], &path)?;
-        Ok(Self { _file: file, path })
+        let file = Arc::new(taken(path, true, FlockOperation::NonBlockingLockExclusive)?);
+        Ok(Self { file, path: path.to_owned(), log: OnceCell::new() })
     }
+
+    /// Returns true if the path still leads to this file, and its log is the one that it was.
+    pub fn is_in_place(&self) -> bool {
+        let own = self.file.metadata().ok();
+        let found = std::fs::metadata(&self.path).ok();
+        let log = std::fs::metadata(format!("{}-wal", self.path.display())).ok();
+        let name = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let (own, found, log) = (own.map(name), found.map(name), log.map(name));
+        let known = log.map(|log| *self.log.get_or_init(|| log)).or(self.log.get().copied());
+        own.is_some() && own == found && log == known
+    }
+}
+
+/// Looks at a file as [`FileLock::take`] would, and changes nothing. It need not be there.
+///
+/// # Errors
+///
+/// Why a server could not use it.
+pub fn examine(path: &Path) -> Result<(), NotOpened> {
+    if !path.exists() {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let error = |error| NotOpened::Unreachable { path: path.to_owned(), error };
+        on_local_disk(path)?;
+        let may = rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK);
+        return may.map_err(|code| error(code.into()));
+    }
+    taken(path, false, FlockOperation::NonBlockingLockShared).map(|_| ())
+}
+
+fn on_local_disk(path: &Path) -> Result<(), NotOpened> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let kind = disk::network(directory);
+    let kind = kind.map_err(|error| NotOpened::Unreachable { path: path.to_owned(), error })?;
+    kind.map_or(Ok(()), |kind| Err(NotOpened::Network { path: path.to_owned(), kind }))
+}
+
+/// Opens a file and locks it, and looks whether it is one of ours. `makes`: it need not be there.
+fn taken(path: &Path, makes: bool, lock: FlockOperation) -> Result<File, NotOpened> {
+    let path = path.to_owned();
+    let unreachable = |error| NotOpened::Unreachable { path: path.clone(), error };
+    on_local_disk(&path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(makes)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(
+            (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed(),
+        )
+        .open(&path)
+        .map_err(unreachable)?;
+    if !file.metadata().map_err(unreachable)?.is_file() {
+        return Err(NotOpened::Foreign { path, what: "it is not a regular file" });
+    }
+    match flock(&file, lock) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(NotOpened::Busy(path)),
+        Err(error) => return Err(unreachable(error.into())),
+    }
+    let mut header = [0; HEADER];
+    let length = read_start(&file, &mut header).map_err(unreachable)?;
+    look_at(&header[..length], &path)?;
+    Ok(file)
 }
 
 impl FileLock {
@@ -370,6 +414,26 @@ mod tests {
         let before = std::fs::read(scratch.file()).expect("it is there");
         assert!(said(&scratch.file()).contains("knows version 2 of its tables, not 99"));
         assert_eq!(std::fs::read(scratch.file()).expect("it is there"), before);
+    }
+
+    #[test]
+    fn what_a_server_would_say_is_known_without_one() {
+        let scratch = Scratch::new();
+        let said =
+            |path: &Path| examine(path).map_or_else(|error| error.to_string(), |()| "fine".into());
+        assert_eq!(said(&scratch.file()), "fine");
+        assert_eq!(scratch.files(), [""; 0], "nothing is made");
+        assert!(said(&scratch.path().join("a/b.db")).contains("No such file"));
+        std::fs::write(scratch.file(), "hello").expect("written");
+        assert!(said(&scratch.file()).contains("not a database"));
+        std::fs::remove_file(scratch.file()).expect("it is there");
+        let lock = FileLock::take(&scratch.file()).expect("it is free");
+        let connection = open(&lock).expect("it can be opened");
+        assert!(said(&scratch.file()).starts_with("another server has the file"));
+        connection.pragma_update(None, "user_version", 99).expect("SQL");
+        drop(connection);
+        drop(lock);
+        assert!(said(&scratch.file()).contains("later version"));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum JobRefusal {
     OwnBytes(u64),
     /// The disk has too little room left.
     Disk,
+    /// The file is no longer where it was.
+    Misplaced,
     /// The caller has asked something else under the same key.
     KeyReused,
 }

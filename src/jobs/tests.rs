@@ -2,7 +2,10 @@
 
 mod deaths;
 mod model;
+mod power;
+mod recording;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! What is done to the tables besides what callers ask for: for operators, by time, and after a
 //! server has ended.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,8 +192,20 @@ impl Store {
         Ok(())
     }
 
-    /// Writes all into another file, which must be empty or not there.
-    pub fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
-        self.connection().execute("VACUUM INTO ?1", [path.to_string_lossy()]).map(|_| ())
+    /// Brings all that was committed into the file, which then stays as it is until `use_file`.
+    pub fn rest_file(&self) -> rusqlite::Result<()> {
+        self.connection().pragma_update(None, "wal_autocheckpoint", 0)?;
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: bool = self.connection().query_row(sql, [], |row| row.get(0))?;
+        if is_busy {
+            self.use_file()?;
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
+        Ok(())
+    }
+
+    /// Lets the file change again.
+    pub fn use_file(&self) -> rusqlite::Result<()> {
+        self.connection().pragma_update(None, "wal_autocheckpoint", 1000)
     }
 }

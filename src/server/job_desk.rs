@@ -65,7 +65,14 @@ async fn list(server: &Server, desk: &JobDesk, query: JobQuery) -> Result<Value,
 async fn back_up(server: &Server, desk: &JobDesk) -> Result<Value, JobObstacle> {
     let settings = server.current().config.jobs.clone().ok_or(JobObstacle::None)?;
     let WallTime(now) = wall_now();
-    let copy = PathBuf::from(format!("{}.backup-{}", settings.file.display(), now / 1000));
+    let name = format!("{}.backup-{}", settings.file.display(), now / 1000);
+    let mut copy = PathBuf::from(&name);
+    for number in 2.. {
+        if !copy.exists() {
+            break;
+        }
+        copy = PathBuf::from(format!("{name}-{number}"));
+    }
     match desk.back_up(copy.clone()).await? {
         Ok(()) => Ok(json!({ "file": copy.display().to_string() })),
         Err(error) => {

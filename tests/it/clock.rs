@@ -134,3 +134,27 @@ fn workers_are_neither_old_at_once_nor_for_ever_young() {
     server.wait_until("it is replaced", |s| s.workers().iter().all(|id| !workers.contains(id)));
     end(server);
 }
+
+#[test]
+fn jobs_keep_their_order_and_their_times() {
+    let plan = crate::jobs::noting("jobs = {}").worker("python3 -u notes.py");
+    let Some(server) = shifted(plan) else { return };
+    let running = crate::jobs::asked(&server, "/again", "sleep 60");
+    server.wait_until("it runs", |s| crate::jobs::state_of(s, &running) == "running");
+    let mut created = Vec::new();
+    let mut jobs = Vec::new();
+    for (offset, name) in [("+0", "first"), ("-1d", "second"), ("-2d", "third")] {
+        server.write(OFFSET, offset);
+        let job = crate::jobs::asked(&server, "/again", name);
+        let shown = server.client().get(&job).json();
+        created.push(shown["created"].as_str().expect("a text").to_owned());
+        jobs.push(job);
+    }
+    assert!(created.is_sorted(), "{created:?}");
+    server.client().request("DELETE", &running, &[], "");
+    for job in &jobs {
+        assert_eq!(crate::jobs::state(&crate::jobs::ended(&server, job)), "succeeded");
+    }
+    assert_eq!(server.read("runs.log"), "sleep 60\nfirst\nsecond\nthird\n");
+    end(server);
+}

@@ -42,6 +42,7 @@ mod http_replies;
 mod hygiene;
 mod inheritance;
 mod job_deaths;
+mod job_faults;
 mod jobs;
 mod json_dialects;
 mod json_rpc;

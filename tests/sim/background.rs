@@ -157,3 +157,61 @@ fn the_time_that_callers_wait_is_not_measured_by_it() {
     story.good(2, "a");
     assert_eq!(story.state.summary(story.now).service, None);
 }
+
+/// Callers want more than there is, for four hours, and jobs of a minute wait. One worker is theirs
+/// after thirty seconds, never a second one, and none stays without work.
+#[test]
+fn through_hours_of_overload_jobs_have_the_worth_of_one_worker() {
+    const SECONDS: u64 = 4 * 3600;
+    let mut story = Story::of(workers(4));
+    let names: [Name; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let mut idle: Vec<Name> = names.to_vec();
+    // What each worker has, and since when.
+    let mut busy: std::collections::BTreeMap<u64, (Name, u64)> = std::collections::BTreeMap::new();
+    let (mut done, mut calls, mut first) = (0, 0, None);
+    for second in 0..SECONDS {
+        let mut said = Vec::new();
+        for (worker, (name, since)) in busy.clone() {
+            let takes = if name == "job" { 60 } else { 1 };
+            if second - since >= takes {
+                busy.remove(&worker);
+                if name == "job" {
+                    done += 1;
+                } else {
+                    calls += 1;
+                    idle.push(name);
+                }
+                said.extend(story.good(worker, name));
+            }
+        }
+        while let Some(name) = idle.pop() {
+            said.extend(story.call(name));
+        }
+        let since = story.now.checked_sub(Duration::from_secs(second)).expect("a clock that runs");
+        story.state.background_waits(Some(since), true);
+        said.extend(story.settle());
+        if story.state.vacancy(story.now) > 0 {
+            said.extend(story.begin("job", Some(3600)));
+            first.get_or_insert(second);
+        }
+        for words in said {
+            let words: Vec<&str> = words.split(' ').collect();
+            if let ["give", name, "to", worker] = words[..] {
+                let name = if name == "job" {
+                    "job"
+                } else {
+                    names.into_iter().find(|it| *it == name).expect("a caller")
+                };
+                busy.insert(worker.parse().expect("a number"), (name, second));
+            }
+        }
+        assert_eq!(busy.len(), 4, "every worker works, second {second}");
+        let jobs = busy.values().filter(|(name, _)| *name == "job").count();
+        assert!(jobs <= 1, "{jobs} jobs run, second {second}");
+        story.pass(1000);
+    }
+    assert!(first.is_some_and(|first| (30..33).contains(&first)), "the first began at {first:?}");
+    let worth = SECONDS / 60;
+    assert!((worth - worth / 20..=worth).contains(&done), "{done} jobs of {worth}");
+    assert!(calls > 3 * SECONDS * 9 / 10, "{calls} calls");
+}

@@ -51,8 +51,8 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "gate",
-            "front", "admin", "server", "map",
+            "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "jobs",
+            "gate", "front", "admin", "server", "map",
         ],
     ),
 ];
