@@ -10,7 +10,7 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --features nats,tls --bin httpipe && strip target/release/httpipe
+RUN cargo build --release --locked --features nats,redis,tls --bin httpipe && strip target/release/httpipe
 
 FROM python:3.13-slim-bookworm
 COPY --from=build /src/target/release/httpipe /usr/local/bin/

@@ -19,7 +19,7 @@ pub(crate) fn all(bench: &Bench) {
         if !bench.wants(&name) {
             continue;
         }
-        let cache = Cache::new(&CacheSettings { memory: ByteSize(2 << 30) });
+        let cache = Cache::new(&CacheSettings { memory: ByteSize(2 << 30), shared: None });
         (0..count).for_each(|number| cache.put(key(number), stored(now)));
         let mut number = 0;
         bench.run(&name, 1, || {
@@ -28,7 +28,7 @@ pub(crate) fn all(bench: &Bench) {
             cache.get(&key(number), now).expect("it is kept")
         });
     }
-    let cache = Cache::new(&CacheSettings { memory: ByteSize(64 << 20) });
+    let cache = Cache::new(&CacheSettings { memory: ByteSize(64 << 20), shared: None });
     bench.run("cache: a miss", 1, || cache.get(&key(1), now).is_none());
     let mut number = 0_u32;
     bench.run("cache: keep one more, the cache is full", 1, || {

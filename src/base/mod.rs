@@ -15,6 +15,7 @@ pub mod pattern;
 pub mod places;
 pub mod progress;
 pub mod regexes;
+pub mod reply_header;
 pub mod template;
 pub mod units;
 pub mod worker;

@@ -7,6 +7,13 @@
 mod aged;
 pub mod flight;
 mod known;
+#[cfg_attr(not(feature = "redis"), path = "no_redis.rs")]
+pub mod redis;
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, unused_imports, reason = "there is nothing to share by")
+)]
+pub mod shared;
 
 use std::fmt;
 use std::hash::Hash;
@@ -97,6 +104,40 @@ pub struct Cache {
     known: Mutex<KeptAnswers>,
 }
 
+/// Whether the shared cache can be asked.
+#[derive(Clone, Debug)]
+pub struct SharedState {
+    /// It can.
+    pub is_connected: bool,
+    /// Since when that is so.
+    pub since: Instant,
+    /// Why not, as far as it is known.
+    pub error: Option<String>,
+}
+
+impl SharedState {
+    /// Not yet.
+    #[cfg(feature = "redis")]
+    pub fn new(since: Instant) -> Self {
+        Self { is_connected: false, since, error: None }
+    }
+}
+
+/// What a trial of the shared cache has shown.
+#[derive(Debug, Default)]
+pub struct SharedTrial {
+    /// Where it is.
+    pub server: String,
+    /// How long a look took; `None`: none was possible.
+    pub took: Option<Duration>,
+    /// Which answers it drops where its memory is full, if it says so and drops any.
+    pub eviction: Option<String>,
+    /// Why it cannot be used, and what to do.
+    pub error: Option<(String, String)>,
+    /// What is unwise, and what to do.
+    pub warnings: Vec<(String, String)>,
+}
+
 /// What each kept answer costs beside its text, in bytes: key, counts, times, tag, its places in
 /// the table, and what the allocator rounds up.
 const OVERHEAD: u64 = 512;
@@ -128,6 +169,16 @@ impl Stored {
         let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body)).into();
         let (reply, lent) = (Reply { body, ..reply }, Lent::default());
         Self { reply, etag, since, ttl, lent, age_fields: AgeFields::default() }
+    }
+
+    /// An answer that another server has kept before, and that may still be served for `left`.
+    pub fn aged(reply: Reply, now: Instant, ttl: Duration, left: Duration) -> Self {
+        let age = ttl.saturating_sub(left);
+        // A clock that began later than that: it is as if the answer were fresh, for `left` only.
+        match now.checked_sub(age) {
+            Some(since) => Self::new(reply, since, ttl),
+            None => Self::new(reply, now, left.min(ttl)),
+        }
     }
 
     /// How long it has been kept, for the `Age` header.
@@ -216,7 +267,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     fn cache(bytes: u64) -> Cache {
-        Cache::new(&CacheSettings { memory: ByteSize(bytes) })
+        Cache::new(&CacheSettings { memory: ByteSize(bytes), shared: None })
     }
 
     fn key(question: impl Into<Bytes>) -> Key {

@@ -3,8 +3,10 @@
 //! [`Gateway`] is the one place that asks them, and says in which order. Pools live on one
 //! thread. Connections on that thread reach them through the [`Desk`]; connections on other
 //! threads send their calls to it (`remote`). All threads share the cache. Callers who ask the
-//! same at the same time share one run (`share`).
+//! same at the same time share one run (`share`). Who begins it asks the cache that several servers share
+//! first, if there is one (`elsewhere`).
 
+mod elsewhere;
 mod remote;
 mod share;
 
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
+pub use self::elsewhere::Elsewhere;
 use self::remote::DeskSender;
 pub use self::remote::RemoteGateway;
 use self::share::Runs;
@@ -81,16 +84,22 @@ pub enum CacheUse {
     Miss(Option<Arc<Stored>>),
     /// The call shared the run of another caller. Holds what was kept, unless the run failed.
     Collapsed(Option<Arc<Stored>>),
+    /// Another server had kept the answer.
+    SharedHit(Arc<Stored>),
+    /// The call shared the run of another server. Holds what was kept, unless the run failed.
+    SharedRun(Option<Arc<Stored>>),
 }
 
 impl CacheUse {
     /// Returns the answer as the cache keeps it, if it does.
     pub fn stored(&self) -> Option<&Stored> {
         match self {
-            Self::Hit(stored) | Self::Miss(Some(stored)) | Self::Collapsed(Some(stored)) => {
-                Some(stored)
-            }
-            Self::Miss(None) | Self::Collapsed(None) => None,
+            Self::Hit(stored)
+            | Self::SharedHit(stored)
+            | Self::Miss(Some(stored))
+            | Self::Collapsed(Some(stored))
+            | Self::SharedRun(Some(stored)) => Some(stored),
+            Self::Miss(None) | Self::Collapsed(None) | Self::SharedRun(None) => None,
         }
     }
 }
@@ -122,6 +131,8 @@ pub struct Desk {
     runs: RefCell<Runs>,
     /// Of background work. A caller must not join one, which may wait for long.
     background_runs: RefCell<Runs>,
+    /// The cache that several servers share; `None`: there is none.
+    elsewhere: Option<Elsewhere>,
     tasks: TaskTracker,
 }
 
@@ -195,10 +206,15 @@ impl Calls for Gateway {
 
 impl Desk {
     /// A desk for these pools and routes, both in the order of the configuration.
-    pub fn new(pools: &[Rc<Pool>], routes: Vec<Arc<RouteMetrics>>, tasks: TaskTracker) -> Rc<Self> {
+    pub fn new(
+        pools: &[Rc<Pool>],
+        routes: Vec<Arc<RouteMetrics>>,
+        elsewhere: Option<Elsewhere>,
+        tasks: TaskTracker,
+    ) -> Rc<Self> {
         let pools = pools.iter().map(|pool| PoolHandle::new(Rc::clone(pool))).collect();
         let (runs, background_runs) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { pools, routes, runs, background_runs, tasks })
+        Rc::new(Self { pools, routes, runs, background_runs, elsewhere, tasks })
     }
 
     fn submit(&self, Request { pool, call, .. }: Request) -> Pending {

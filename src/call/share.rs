@@ -3,29 +3,34 @@
 //! The run belongs to none of them: it goes on when the caller that began it leaves, and is
 //! abandoned when the last one does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::elsewhere::{Elsewhere, SearchTerms};
 use super::{Answer, CacheUse, Desk, Request, failed};
-use crate::base::{CallId, Class, Failure, Outcome, Reply};
+use crate::base::{CallId, Class, Failure, Outcome, Reply, Tenant, Timing};
 use crate::cache::flight::{Flights, Role, Ticket};
+use crate::cache::redis::Searched;
+use crate::cache::shared::SharedFound;
 use crate::cache::{Cache, KeptBounds, Key, Scope, Stored};
 use crate::pool::pending::Pending;
 
 /// The runs under way, and who waits for each.
-pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<SharedRun>>;
+pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<CommonRun>>;
 
 /// What all who wait for a run have in common.
 #[derive(Debug, Default)]
-pub(super) struct SharedRun {
+pub(super) struct CommonRun {
     /// Nobody waits any longer.
     deserted: Notify,
-    /// The call; `None` if it was refused.
+    /// The call; `None` if it was refused, or is not made yet.
     call: Cell<Option<CallId>>,
+    /// Who joined before the call was made.
+    early: RefCell<Vec<Tenant>>,
 }
 
 /// What all who wait for a run get.
@@ -33,6 +38,18 @@ pub(super) struct SharedRun {
 pub(super) struct Landed {
     outcome: Outcome,
     stored: Option<Arc<Stored>>,
+    origin: LandedFrom,
+}
+
+/// Where an outcome comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LandedFrom {
+    /// A run of this server.
+    Run,
+    /// Another server had kept the answer.
+    SharedHit,
+    /// A run of another server.
+    SharedRun,
 }
 
 /// One caller's place among those who wait for a run; given up when dropped.
@@ -40,7 +57,7 @@ struct Waiter<'a> {
     desk: &'a Desk,
     key: Key,
     ticket: Ticket,
-    common: Rc<SharedRun>,
+    common: Rc<CommonRun>,
     class: Class,
 }
 
@@ -75,14 +92,13 @@ impl Desk {
             self.runs_of(class).borrow_mut().join(key.clone(), landing, Rc::default());
         if role == Role::Leads {
             own = None;
-            tell(cache, scope, &mut request);
-            let pending = self.submit(request);
-            common.call.set(pending.call());
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
             let run = Run { desk, cache, key: key.clone(), ticket, ttl, kept, class };
-            self.tasks.spawn_local(run.land(pending, Rc::clone(&common)));
+            run.begin(request, &common);
         } else if let Some(call) = common.call.get() {
             self.pools[request.pool].0.share(call, request.call.tenant);
+        } else if self.elsewhere.is_some() {
+            common.early.borrow_mut().push(request.call.tenant);
         }
         let waiter = Waiter { desk: self, key, ticket, common, class };
         let start = Instant::now();
@@ -101,12 +117,16 @@ impl Desk {
             return Answer { result, timing, cache: Some(CacheUse::Miss(None)) };
         }
         match landed {
-            Some(Ok(Landed { outcome, stored })) => Answer {
+            Some(Ok(Landed { outcome, stored, origin })) => Answer {
                 result: outcome.result,
                 timing: outcome.timing,
-                cache: Some(match role {
-                    Role::Leads => CacheUse::Miss(stored),
-                    Role::Follows => CacheUse::Collapsed(stored),
+                cache: Some(match (origin, stored, role) {
+                    (LandedFrom::SharedHit, Some(stored), _) => CacheUse::SharedHit(stored),
+                    (LandedFrom::SharedRun | LandedFrom::SharedHit, stored, _) => {
+                        CacheUse::SharedRun(stored)
+                    }
+                    (LandedFrom::Run, stored, Role::Leads) => CacheUse::Miss(stored),
+                    (LandedFrom::Run, stored, Role::Follows) => CacheUse::Collapsed(stored),
                 }),
             },
             Some(Err(_)) => failed(Failure::Internal),
@@ -115,21 +135,81 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// How to search for the answer to a call on other servers; `None` if it is not to be searched for.
+    fn terms(&self, elsewhere: &Elsewhere, request: &Request, key: &Key) -> Option<SearchTerms> {
+        let rules = &self.pools[request.pool].0.settings().rules;
+        let longest = rules.queue.wait + request.call.timeout.unwrap_or(rules.timeout);
+        elsewhere.terms(request, &key.question, longest)
+    }
+}
+
 impl Run {
-    /// Waits for the outcome, keeps a good one, and passes it to all who wait. A deserted call
-    /// is abandoned; an answer that it gives nevertheless is kept too.
-    async fn land(self, mut pending: Pending, common: Rc<SharedRun>) {
+    /// Makes the call. Where servers share answers, it looks for one of another server first.
+    fn begin(self, request: Request, common: &Rc<CommonRun>) {
+        let (desk, common) = (Rc::clone(&self.desk), Rc::clone(common));
+        let terms = desk.elsewhere.as_ref().and_then(|it| desk.terms(it, &request, &self.key));
+        if let Some(terms) = terms {
+            desk.tasks.spawn_local(self.search(terms, request, common));
+        } else {
+            let pending = self.submit(request, &common);
+            desk.tasks.spawn_local(self.land(pending, common));
+        }
+    }
+
+    fn submit(&self, mut request: Request, common: &CommonRun) -> Pending {
+        tell(&self.cache, self.key.scope, &mut request);
+        let pending = self.desk.submit(request);
+        common.call.set(pending.call());
+        pending
+    }
+
+    /// Waits for the outcome, keeps a good one, and passes it to all who wait.
+    async fn land(self, pending: Pending, common: Rc<CommonRun>) {
+        let outcome = ended(pending, &common).await;
+        self.land_with(&outcome, LandedFrom::Run, self.ttl);
+    }
+
+    /// Looks for an answer of another server. If there is none, the call runs here, and other servers
+    /// learn what became of it.
+    async fn search(self, terms: SearchTerms, request: Request, common: Rc<CommonRun>) {
+        let begun = Instant::now();
+        let SearchTerms { cache, key, patience, may_lead } = terms;
+        let searched = tokio::select! {
+            searched = cache.search(key, patience, may_lead) => searched,
+            // All have left, and nothing has begun.
+            () = common.deserted.notified() => return,
+        };
+        let shared = match searched {
+            Searched::Found(SharedFound { result, left, followed }) => {
+                let origin = if followed { LandedFrom::SharedRun } else { LandedFrom::SharedHit };
+                let queue = if followed { begun.elapsed() } else { Duration::ZERO };
+                let timing = Timing { queue, ..Timing::default() };
+                let left = left.unwrap_or_default();
+                return self.land_with(&Outcome { result, timing }, origin, left);
+            }
+            Searched::Runs(shared) => shared,
+        };
+        let pool = request.pool;
+        let pending = self.submit(request, &common);
+        for tenant in common.early.take() {
+            pending.call().inspect(|call| self.desk.pools[pool].0.share(*call, tenant));
+        }
         let outcome = tokio::select! {
             biased;
-            outcome = &mut pending => outcome,
-            () = common.deserted.notified() => {
-                pending.abandon();
-                pending.await
-            }
+            outcome = ended(pending, &common) => outcome,
+            () = shared.goes_on() => unreachable!("it goes on until it has ended"),
         };
+        self.land_with(&outcome, LandedFrom::Run, self.ttl);
+        shared.end(&outcome.result, self.ttl).await;
+    }
+
+    /// Keeps a good outcome, which may be served for `left`, and passes it to all who wait.
+    fn land_with(&self, outcome: &Outcome, origin: LandedFrom, left: Duration) {
         let now = Instant::now();
-        let keep = |reply: &Reply| Arc::new(Stored::new(reply.clone(), now, self.ttl));
-        let stored = outcome.result.as_ref().ok().filter(|reply| reply.may_be_kept()).map(keep);
+        let may_be_kept = |reply: &&Reply| !left.is_zero() && reply.may_be_kept();
+        let keep = |reply: &Reply| Arc::new(Stored::aged(reply.clone(), now, self.ttl, left));
+        let stored = outcome.result.as_ref().ok().filter(may_be_kept).map(keep);
         if let Some(stored) = &stored {
             self.cache.put(self.key.clone(), Arc::clone(stored));
             if let Some(bounds) = self.kept {
@@ -139,7 +219,20 @@ impl Run {
         let waiters = self.desk.runs_of(self.class).borrow_mut().land(&self.key, self.ticket);
         for waiter in waiters {
             // A caller that has just left needs no answer.
-            waiter.send(Landed { outcome: outcome.clone(), stored: stored.clone() }).ok();
+            waiter.send(Landed { outcome: outcome.clone(), stored: stored.clone(), origin }).ok();
+        }
+    }
+}
+
+/// Waits for the outcome of a call. A deserted call is abandoned; an answer that it gives
+/// nevertheless is kept too.
+async fn ended(mut pending: Pending, common: &CommonRun) -> Outcome {
+    tokio::select! {
+        biased;
+        outcome = &mut pending => outcome,
+        () = common.deserted.notified() => {
+            pending.abandon();
+            pending.await
         }
     }
 }

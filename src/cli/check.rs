@@ -13,6 +13,7 @@ mod privileges;
 mod process;
 mod questions;
 mod record;
+mod shared;
 mod trial;
 mod without;
 
@@ -102,6 +103,9 @@ fn check_pools(
                 let about = |ready| functions::report(config, number, ready);
                 let place = file.command_of(pool);
                 findings.extend(check_pool(pool, &plan, &place, &context, about).await?);
+            }
+            if let Some(settings) = &config.cache.shared {
+                findings.extend(shared::findings(settings).await);
             }
             Ok(Some(findings))
         };

@@ -125,7 +125,7 @@ pub struct File {
     /// one pool and no route, `POST /` sends the body and `GET /?input={input}` sends the
     /// parameter.
     pub route: Vec<RouteFile>,
-    /// How much memory kept answers may take.
+    /// How much memory kept answers may take, and where servers share them.
     pub cache: CacheFile,
     /// Where jobs are kept, and how many. If absent, there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,6 +296,25 @@ pub struct LimitsFile {
 pub struct CacheFile {
     /// Most bytes of kept answers, including their keys and bookkeeping.
     pub memory: Size,
+    /// A Redis or Valkey (6.0 or later) where servers share kept answers, and where one of them runs what
+    /// several are asked at once: `"redis://user@host:6379/0"`, `"rediss://…"` with TLS, or
+    /// `"unix:/path"`. User, port and database may be left out. Whatever is wrong with it, a call only
+    /// misses it (docs/scale.md). Needs the Cargo feature `redis`; takes effect at the start. If absent,
+    /// each server keeps answers for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["rediss://httpipe@redis.internal:6379/0"]))]
+    pub shared: Option<String>,
+    /// The password for it, in the variable `HTTPIPE_CACHE_SHARED_PASSWORD` or, as with `admin_token`,
+    /// where it is kept: `{ file = "redis.pw" }` or `{ credential = "redis.pw" }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_password: Option<SecretFile>,
+    /// The file of the certificates that a `rediss://` must be signed by, relative to this file. If
+    /// absent: those that this machine trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["ca.pem"]))]
+    pub shared_ca: Option<String>,
+    /// How long a look into it may take; then the call runs without it.
+    pub shared_timeout: Time,
 }
 
 /// Which requests become which calls.
@@ -459,6 +478,12 @@ impl Default for LimitsFile {
 
 impl Default for CacheFile {
     fn default() -> Self {
-        Self { memory: Size::mebibytes(64) }
+        Self {
+            memory: Size::mebibytes(64),
+            shared: None,
+            shared_password: None,
+            shared_ca: None,
+            shared_timeout: Time(std::time::Duration::from_millis(10)),
+        }
     }
 }

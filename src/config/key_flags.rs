@@ -215,6 +215,7 @@ pub fn option_of(way: &[&str]) -> String {
         [_] if elsewhere.is_some() => elsewhere.map_or("", |(_, option)| *option).to_owned(),
         ["log", "format" | "level"] => "`--log`".to_owned(),
         ["queue", _] => "`--queue`".to_owned(),
+        ["cache", "shared_password", _] => "`--cache-shared-password`".to_owned(),
         ["framing" | "probe" | "id" | "admin_token" | "sandbox", _] => format!("`--{}`", way[0]),
         _ if FLAGS.iter().any(|flag| flag.id == id) || BY_HAND.contains(&id) => {
             format!("`--{}`", id.replace('_', "-"))

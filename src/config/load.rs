@@ -162,16 +162,12 @@ impl ConfigSource {
             };
             match launch {
                 Ok(launch) => {
-                    match stamps(&launch) {
-                        Ok(stamps) => {
-                            files.insert(name.clone(), stamps);
-                        }
-                        Err(error) => {
-                            let place = places.value(&path.key("watch"));
-                            let hint = "name fewer, or leave some out with `!PATTERN`";
-                            problems.push(Problem::new(place, error.to_string()).hint(hint));
-                        }
-                    }
+                    let found = stamps(&launch).map_err(|error| {
+                        let place = places.value(&path.key("watch"));
+                        let hint = "name fewer, or leave some out with `!PATTERN`";
+                        Problem::new(place, error.to_string()).hint(hint)
+                    });
+                    files.extend(noted(&mut problems, found).map(|found| (name.clone(), found)));
                     launches.insert(name.clone(), launch);
                 }
                 Err(found) => problems.extend(found),
@@ -194,7 +190,7 @@ impl ConfigSource {
         checked.map(|config| {
             let in_base = |jobs: JobsSettings| JobsSettings { file: base.join(&jobs.file), ..jobs };
             let jobs = config.jobs.map(in_base);
-            secrets.noted_in(Config { jobs, ..config })
+            secrets.noted_in(Config { jobs, ..config }.in_base(&base))
         })
     }
 

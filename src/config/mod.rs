@@ -40,6 +40,7 @@ pub mod secret_files;
 pub mod secrets;
 pub mod server;
 pub mod shape;
+pub mod shared;
 pub mod spread;
 pub mod stamp;
 pub mod tls;
@@ -81,6 +82,9 @@ pub use server::{
     AccessSettings, AdminSettings, CacheSettings, Config, DocsSettings, LimitSettings,
     ListenAddress, LogSettings, PerAddressSettings,
 };
+pub use shared::SharedCacheSettings;
+#[cfg(feature = "redis")]
+pub use shared::SharedPlace;
 #[cfg(feature = "nats")]
 pub use spread::NatsServer;
 #[cfg(any(test, feature = "nats"))]

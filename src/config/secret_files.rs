@@ -47,6 +47,8 @@ pub fn read_secrets(
     let mut reader = SecretReader { places, base, credentials, found: SecretsRead::default() };
     reader.fill(&KeyPath::of(&["admin_token"]), &mut file.admin_token);
     let is_sendable = |token: &SecretFile| token.text().bytes().all(|it| it.is_ascii_graphic());
+    let password = KeyPath::of(&["cache", "shared_password"]);
+    reader.fill(&password, &mut file.cache.shared_password);
     if reader.found.problems.is_empty() && !file.admin_token.as_ref().is_none_or(is_sendable) {
         let message = "`admin_token` cannot be sent in a header";
         reader.refuse(

@@ -24,6 +24,7 @@ pub fn secrets(tree: &Tree, schema: &Schema, text: &str) -> Vec<Range<usize>> {
             [KeyStep::Key(pools), KeyStep::Key(_), KeyStep::Key(key), ..] if pools == "pool" => {
                 POOL_KEYS.contains(&key.as_str()) || (!is_known(pool, key) && is_text())
             }
+            [KeyStep::Key(table), KeyStep::Key(key), ..] if table == "cache" => is_of_cache(key),
             [KeyStep::Key(key), ..] => {
                 key == "admin_token" || (!is_known(&schema["properties"], key) && is_text())
             }
@@ -43,7 +44,13 @@ pub fn is_secret(path: &KeyPath) -> bool {
         [KeyStep::Key(pools), KeyStep::Key(_), KeyStep::Key(key), ..] => {
             pools == "pool" && POOL_KEYS.contains(&key.as_str())
         }
+        [KeyStep::Key(table), KeyStep::Key(key), ..] if table == "cache" => is_of_cache(key),
         [KeyStep::Key(key)] => key == "admin_token",
         _ => false,
     }
+}
+
+/// Returns true if a key of `cache` holds a password, or an address that may have one in it.
+fn is_of_cache(key: &str) -> bool {
+    matches!(key, "shared" | "shared_password")
 }

@@ -3,7 +3,7 @@
 //! Pure.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::pool::PoolSettings;
 use super::problem::Warning;
 use super::route::RouteSettings;
 use super::secret::Secret;
+use super::shared::SharedCacheSettings;
 use super::spread::SpreadSettings;
 use super::stamp::Stamps;
 use super::tls::TlsSettings;
@@ -58,7 +59,7 @@ pub struct Config {
     pub pools: Vec<Arc<PoolSettings>>,
     /// The routes, in file order; `RouteId` is the index.
     pub routes: Vec<RouteSettings>,
-    /// The memory for kept answers.
+    /// Where answers are kept.
     pub cache: CacheSettings,
     /// Where jobs are kept; `None`: there are none.
     pub jobs: Option<JobsSettings>,
@@ -67,6 +68,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Makes the paths to the shared cache absolute, which are relative to this directory.
+    pub(super) fn in_base(mut self, base: &Path) -> Self {
+        self.cache.shared = self.cache.shared.map(|shared| shared.in_base(base));
+        self
+    }
+
     /// Returns true if the operator has said who may ask, or callers must show a certificate.
     pub fn says_who_may_ask(&self) -> bool {
         let demands = self.tls.as_ref().is_some_and(|tls| tls.files.clients.is_some());
@@ -178,4 +185,6 @@ impl PerAddressSettings {
 pub struct CacheSettings {
     /// Most bytes of kept answers, including their keys and bookkeeping.
     pub memory: ByteSize,
+    /// Where servers share them; `None`: nowhere.
+    pub shared: Option<Arc<SharedCacheSettings>>,
 }

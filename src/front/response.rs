@@ -294,7 +294,7 @@ fn of_reply(
 ) -> Response<FrontBody> {
     let body = reply.body.clone();
     let begin = |heading: &Heading| match cache {
-        Some(CacheUse::Hit(_)) => heading.begin_kept(),
+        Some(CacheUse::Hit(_) | CacheUse::SharedHit(_)) => heading.begin_kept(),
         _ => heading.begin(),
     };
     match &reply.form {
@@ -406,6 +406,16 @@ fn add_cache_fields<'a>(
             let [age, status] = stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age));
             headers.insert(header::AGE, shared(&age));
             (Some(&**stored), shared(&status))
+        }
+        CacheUse::SharedHit(stored) => {
+            let age = now.saturating_duration_since(stored.since);
+            let [age, status] = of_age(stored.ttl, age);
+            headers.insert(header::AGE, shared(&age));
+            (Some(&**stored), shared(&[&*status, b"; detail=shared"].concat().into()))
+        }
+        CacheUse::SharedRun(stored) => {
+            let status = HeaderValue::from_static("httpipe; fwd=miss; collapsed; detail=shared");
+            (stored.as_deref(), status)
         }
         CacheUse::Miss(Some(stored)) => {
             (Some(&**stored), HeaderValue::from_static("httpipe; fwd=miss; stored"))

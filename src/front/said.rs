@@ -39,9 +39,9 @@ pub(super) enum Said {
 /// Returns what the metrics call a use of the cache.
 pub(super) fn result_of(cache: &CacheUse) -> CacheResult {
     match cache {
-        CacheUse::Hit(_) => CacheResult::Hit,
+        CacheUse::Hit(_) | CacheUse::SharedHit(_) => CacheResult::Hit,
         CacheUse::Miss(_) => CacheResult::Miss,
-        CacheUse::Collapsed(_) => CacheResult::Collapsed,
+        CacheUse::Collapsed(_) | CacheUse::SharedRun(_) => CacheResult::Collapsed,
     }
 }
 
@@ -85,7 +85,10 @@ impl Said {
     /// Returns what the call cost, if there was one.
     pub(super) fn call(&self) -> Option<Timing> {
         match self {
-            Self::Answer(_, Answer { cache: Some(CacheUse::Hit(_)), .. }) => None,
+            Self::Answer(
+                _,
+                Answer { cache: Some(CacheUse::Hit(_) | CacheUse::SharedHit(_)), .. },
+            ) => None,
             Self::Answer(_, answer) => Some(answer.timing),
             Self::Batch(_, _, timing) => Some(*timing),
             _ => None,

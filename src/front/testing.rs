@@ -84,7 +84,7 @@ pub(super) fn config(routes: Vec<RouteSettings>) -> Config {
         },
         pools: vec![Arc::new(pool(Framing::Line))],
         routes,
-        cache: CacheSettings { memory: ByteSize(1 << 20) },
+        cache: CacheSettings { memory: ByteSize(1 << 20), shared: None },
         jobs: None,
         spread: None,
     }

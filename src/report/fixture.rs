@@ -26,7 +26,7 @@ pub fn status(pools: &[(&str, usize, usize)]) -> Status {
         pools: pools.iter().map(|(name, ready, busy)| pool(name, *ready, *busy)).collect(),
         agent: None,
         spread: None,
-        cache: CacheStatus { bytes: 600, limit: 64 << 20, entries: 1 },
+        cache: CacheStatus { bytes: 600, limit: 64 << 20, entries: 1, shared: None },
         log_dropped: 0,
         viewers: 0,
         taps: 0,

@@ -38,6 +38,8 @@ pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,
 };
 pub use record::{InsideCall, WorkerRecord};
-pub use status::{AgentStatus, CacheStatus, Notice, NoticeLevel, ServerStatus, Status, VERSION};
+pub use status::{
+    AgentStatus, CacheStatus, Notice, NoticeLevel, ServerStatus, SharedCacheStatus, Status, VERSION,
+};
 pub use tap::{TapEvent, TapKind};
 pub use worker::{ExitStatus, Head, WorkerState, WorkerStatus};

@@ -111,7 +111,7 @@ pub struct AgentStatus {
 }
 
 /// The cache of answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CacheStatus {
     /// How many bytes it takes, with keys and book-keeping.
     pub bytes: u64,
@@ -119,6 +119,31 @@ pub struct CacheStatus {
     pub limit: u64,
     /// How many answers it keeps.
     pub entries: usize,
+    /// Where servers share answers; `null` if they do not.
+    #[serde(default)]
+    pub shared: Option<SharedCacheStatus>,
+}
+
+/// The cache that several servers share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SharedCacheStatus {
+    /// Where it is, as in `redis://cache:6379`, without a user.
+    pub server: String,
+    /// It can be asked.
+    pub connected: bool,
+    /// The time since `connected` has changed.
+    #[serde(rename = "since_seconds", with = "seconds")]
+    pub since: Duration,
+    /// Why it cannot be asked; `null` if it can, or was not tried yet.
+    pub error: Option<String>,
+    /// Searches that ended with an answer of another server.
+    pub hits: u64,
+    /// Searches that ended with the outcome of another server's run.
+    pub followed: u64,
+    /// Searches after which this server ran the question, because nobody had an answer.
+    pub misses: u64,
+    /// All other searches, after which this server ran the question as well.
+    pub others: u64,
 }
 
 impl Status {

@@ -52,7 +52,7 @@ impl PoolsAlone {
         let start = |settings| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
         let routes = route_metrics(config, &services.metrics);
-        let desk = Desk::new(&pools, routes, services.tasks.clone());
+        let desk = Desk::new(&pools, routes, None, services.tasks.clone());
         let cache = Arc::new(Cache::new(&config.cache));
         let gateway = Gateway::local(desk, cache, scopes(config, &vec![0; pools.len()]));
         Self { gateway, pools }

@@ -13,8 +13,10 @@ use super::secure;
 use super::sharing::Sharing;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
+use crate::cache::redis::SharedCache;
+use crate::cache::shared::SharedScope;
 use crate::cache::{Cache, Scope, fingerprint};
-use crate::call::{Desk, Gateway, RemoteGateway};
+use crate::call::{Desk, Elsewhere, Gateway, RemoteGateway};
 use crate::config::{
     CallersSettings, Config, ConfigSource, Hosts, PoolSettings, RouteAction, WhoMayAsk,
 };
@@ -53,6 +55,7 @@ pub(super) struct Prepared {
     editions: Vec<u64>,
     front: Arc<Front>,
     scopes: Arc<[Scope]>,
+    shared_scopes: Arc<[Option<SharedScope>]>,
     routes: Vec<Arc<RouteMetrics>>,
     described: Arc<DocsSource>,
 }
@@ -71,6 +74,7 @@ pub(super) struct Server {
     remote: watch::Sender<RemoteGeneration>,
     services: Services,
     cache: Arc<Cache>,
+    shared: Option<Rc<SharedCache>>,
     memory: Arc<Memory>,
     gate: Arc<GateCounts>,
     entrance: Entrance,
@@ -106,6 +110,9 @@ impl Server {
         jobs: Option<JobDesk>,
     ) -> Rc<Self> {
         let cache = Arc::new(Cache::new(&config.cache));
+        let shared = config.cache.shared.as_ref().and_then(|settings| {
+            SharedCache::start(settings, services.metrics.shared_cache(), &services.tasks)
+        });
         let memory = Memory::new(config.limits.memory.0);
         let gate = GateCounts::new(Instant::now(), &memory);
         post(&gate, &config.callers);
@@ -124,7 +131,7 @@ impl Server {
             jobs: front_jobs(jobs.as_ref(), &services.tasks),
         };
         let prepared = common.prepare(Arc::new(config), editions);
-        let new = Generation::new(prepared, pools, &cache, &services.tasks);
+        let new = Generation::new(prepared, pools, (&cache, shared.as_ref()), &services.tasks);
         let remote = new.remote(&services.tasks);
         let taps = OpenTaps::new(Arc::clone(&services.metrics));
         Rc::new(Self {
@@ -132,6 +139,7 @@ impl Server {
             remote: watch::Sender::new(remote),
             services,
             cache,
+            shared,
             memory,
             gate,
             entrance,
@@ -200,6 +208,11 @@ impl Server {
         &self.cache
     }
 
+    /// The cache that several servers share, if there is one.
+    pub(super) fn shared(&self) -> Option<&SharedCache> {
+        self.shared.as_deref()
+    }
+
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
     }
@@ -261,6 +274,10 @@ impl Server {
 
     /// Stops all pools. Calls that are still open are refused.
     pub(super) async fn stop(&self, reason: ExitReason) {
+        if let Some(shared) = &self.shared {
+            // Calls that wait for other servers are refused like all others.
+            shared.close();
+        }
         let stops = self
             .living()
             .into_iter()
@@ -319,7 +336,8 @@ impl Server {
     /// Replaces the current generation. `pools` are those of its configuration.
     pub(super) fn put_in_place(&self, next: Prepared, pools: Vec<Rc<Pool>>, old: &Generation) {
         self.cache.remember_only(&next.scopes);
-        let new = Generation::new(next, pools, &self.cache, self.tasks());
+        let caches = (&self.cache, self.shared.as_ref());
+        let new = Generation::new(next, pools, caches, self.tasks());
         post(&self.gate, &new.config.callers);
         self.entrance.trust(&new.config.callers.trust);
         if let Some(tls) = &new.config.tls {
@@ -377,12 +395,13 @@ impl Common {
     pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
         let Self { metrics, access, memory, gate, is_private, jobs } = self;
         let routes = route_metrics(&config, &metrics);
-        let scopes = scopes(&config, &editions);
+        let (scopes, shared_scopes) =
+            (scopes(&config, &editions), shared_scopes(&config, &editions));
         let gate = KeyGate::new(&config.callers, &gate);
         let front = Front::new(&config, &metrics, access, memory).guarded(gate).with_jobs(jobs);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
-        Prepared { config, editions, front, scopes, routes, described }
+        Prepared { config, editions, front, scopes, shared_scopes, routes, described }
     }
 }
 
@@ -414,15 +433,32 @@ pub(super) fn scopes(config: &Config, editions: &[u64]) -> Arc<[Scope]> {
     scopes.collect()
 }
 
+/// Where servers share the answers of the routes. `editions` are those of the pools.
+fn shared_scopes(config: &Config, editions: &[u64]) -> Arc<[Option<SharedScope>]> {
+    if config.cache.shared.is_none() {
+        return Arc::default();
+    }
+    let scopes = config.routes.iter().map(|route| match &route.action {
+        RouteAction::Text { .. } => None,
+        RouteAction::Call(call) => {
+            SharedScope::new(&config.pools[call.pool], editions[call.pool], route)
+        }
+    });
+    scopes.collect()
+}
+
 impl Generation {
     fn new(
         prepared: Prepared,
         pools: Vec<Rc<Pool>>,
-        cache: &Arc<Cache>,
+        (cache, shared): (&Arc<Cache>, Option<&Rc<SharedCache>>),
         tasks: &TaskTracker,
     ) -> Self {
-        let Prepared { config, editions, front, scopes, routes, described } = prepared;
-        let desk = Desk::new(&pools, routes, tasks.clone());
+        let Prepared { config, editions, front, scopes, shared_scopes, routes, described } =
+            prepared;
+        let elsewhere =
+            shared.map(|shared| Elsewhere { cache: Rc::clone(shared), scopes: shared_scopes });
+        let desk = Desk::new(&pools, routes, elsewhere, tasks.clone());
         let gateway = Gateway::local(desk, Arc::clone(cache), scopes);
         let loaded = Instant::now();
         Self { front, gateway, pools, editions, config, loaded, described }

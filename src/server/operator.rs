@@ -17,14 +17,16 @@ use super::sharing::Sharing;
 use crate::admin::{JobObstacle, JobRequest, Operator, Replace};
 use crate::agent::Agent;
 use crate::base::WorkerId;
+use crate::cache::redis::SharedCache;
 use crate::config::{Hosts, Secret};
+use crate::observe::metrics::{Metrics, SharedResult};
 use crate::observe::tap::Tap;
 use crate::pool::crew::Phase;
 use crate::pool::{Pool, Report};
 use crate::report::spread::AwayStatus;
 use crate::report::{
-    CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus, Status,
-    VERSION, WorkerRecord, WorkerState, WorkerStatus,
+    CacheStatus, ExitStatus, Head, PoisonousStatus, PoolStatus, QueueStatus, ServerStatus,
+    SharedCacheStatus, Status, VERSION, WorkerRecord, WorkerState, WorkerStatus,
 };
 use crate::worker::meter::Meter;
 
@@ -83,6 +85,23 @@ impl AdminDesk {
     }
 }
 
+fn shared_status(shared: &SharedCache, metrics: &Metrics) -> SharedCacheStatus {
+    let (state, counts) = (shared.state(), metrics.shared_cache());
+    let total = SharedResult::ALL.iter().map(|result| counts.count(*result)).sum::<u64>();
+    let [hits, followed, misses] =
+        [SharedResult::Hit, SharedResult::Followed, SharedResult::Miss].map(|it| counts.count(it));
+    SharedCacheStatus {
+        server: shared.place(),
+        connected: state.is_connected,
+        since: state.since.elapsed(),
+        error: state.error,
+        hits,
+        followed,
+        misses,
+        others: total.saturating_sub(hits + followed + misses),
+    }
+}
+
 impl Operator for AdminDesk {
     fn status(&self, whole: bool) -> Status {
         let app = self.server.current();
@@ -119,6 +138,7 @@ impl Operator for AdminDesk {
                 bytes: cache.bytes(),
                 limit: config.cache.memory.0,
                 entries: cache.entries(),
+                shared: self.server.shared().map(|shared| shared_status(shared, metrics)),
             },
             log_dropped: metrics.log_dropped_so_far(),
             viewers: 0,

@@ -191,7 +191,10 @@ impl Server {
             }
             before => {
                 let fate = if before.is_some() { Fate::Replaces } else { Fate::New };
-                let edition = edition + u64::from(is_forced);
+                // What other servers have of it is no longer looked for: they may run what was before.
+                let has_same_words = |pool: &Rc<Pool>| pool.settings().program == settings.program;
+                let is_hidden = before.as_ref().is_some_and(has_same_words);
+                let edition = edition + u64::from(is_forced || is_hidden);
                 NextPool { pool: self.start_pool(settings), edition, fate }
             }
         }
@@ -401,7 +404,8 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("limits", old.limits != new.limits),
-        ("cache.memory", old.cache != new.cache),
+        ("cache.memory", old.cache.memory != new.cache.memory),
+        ("cache.shared", old.cache.shared != new.cache.shared),
         ("jobs", old.jobs != new.jobs),
         ("spread", old.spread != new.spread),
     ];

@@ -11,26 +11,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use crate::base::reply_header::check_headers;
 use crate::base::{Reply, ReplyForm};
-
-/// Headers that the program must not set: those that frame the response or belong to the
-/// connection (RFC 9110, 7.6.1), and the one by which callers tell our failures from the program's.
-const RESERVED_HEADERS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "httpipe-failure",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The most headers of one answer.
-const HEADERS_MAX: usize = 100;
-/// The most bytes of all their names and values together.
-const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 #[derive(Deserialize)]
 struct HttpAnswer<'a> {
@@ -97,34 +79,6 @@ pub fn checked(reply: Reply) -> Result<Reply, String> {
     Ok(Reply { body, form: ReplyForm::Http { status, headers } })
 }
 
-fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, String> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
-        return Err("the answer has too many headers".to_owned());
-    }
-    headers.into_iter().map(|(name, value)| check_header(&name, value)).collect()
-}
-
-fn check_header(name: &str, value: String) -> Result<(String, String), String> {
-    if name.is_empty() || !name.bytes().all(is_name_byte) {
-        return Err("the answer has a header name that is not valid".to_owned());
-    }
-    let name = name.to_ascii_lowercase();
-    if RESERVED_HEADERS.contains(&name.as_str()) {
-        return Err(format!("the answer sets the header `{name}`, which only the server may set"));
-    }
-    // HTAB is the only control character that a value may hold; CR and LF would end it.
-    if value.bytes().any(|byte| byte != b'\t' && (byte < 0x20 || byte == 0x7f)) {
-        return Err("a header of the answer holds a control character".to_owned());
-    }
-    Ok((name, value))
-}
-
-/// `token` of RFC 9110.
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_map(HeadersVisitor)
@@ -157,6 +111,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::reply_header::{HEADER_BYTES_MAX, HEADERS_MAX};
 
     fn form(answer: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
         let reply = read(answer.as_bytes()).expect("a good answer");

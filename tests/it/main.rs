@@ -94,6 +94,10 @@ mod secret_files;
 mod secrets;
 mod service_manager;
 mod several_lines;
+#[cfg(feature = "redis")]
+mod shared_cache;
+#[cfg(feature = "redis")]
+mod shared_cache_check;
 mod shared_runs;
 mod slow_calls;
 mod soak;

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "pool",
         &["sync", "base", "report", "config", "observe", "wire", "policy", "worker", "doctor"],
     ),
-    ("cache", &["sync", "base", "config"]),
+    ("cache", &["sync", "base", "config", "observe"]),
     ("jobs", &["base", "observe"]),
     ("spread", &["sync", "base", "config", "observe", "wire", "pool"]),
     ("call", &["sync", "base", "observe", "cache", "pool"]),

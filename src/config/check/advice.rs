@@ -1,9 +1,10 @@
-//! What is unwise about who may ask, in a configuration that can be used.
+//! What is unwise in a configuration that can be used.
 //!
 //! Pure.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::config::callers::{KeyEntry, route_name};
 use crate::config::problem::Warning;
@@ -14,6 +15,37 @@ const NAMES_MOST: usize = 3;
 
 /// Returns what is unwise.
 pub(super) fn advice(config: &Config) -> Vec<Warning> {
+    [unversioned(config), about_keys(config)].concat()
+}
+
+/// Warns of programs whose next version would be given the answers of this one.
+fn unversioned(config: &Config) -> Vec<Warning> {
+    if config.cache.shared.is_none() {
+        return Vec::new();
+    }
+    let keeps = |place: usize| {
+        let of_pool = |action: &RouteAction| match action {
+            RouteAction::Call(call) => call.pool == place && call.cache.is_some(),
+            RouteAction::Text { .. } => false,
+        };
+        config.routes.iter().any(|route| of_pool(&route.action))
+    };
+    let pools = config.pools.iter().enumerate();
+    let unsaid = pools.filter(|(place, pool)| pool.program.version.is_none() && keeps(*place));
+    let warning = |(_, pool): (usize, &Arc<PoolSettings>)| Warning {
+        message: format!(
+            "answers of pool `{}` are shared, but nothing says which version of the program gave them",
+            pool.name
+        ),
+        hint:
+            "write `version = \"…\"` for the pool, and another one with each change of the program"
+                .to_owned(),
+    };
+    unsaid.map(warning).collect()
+}
+
+/// Warns of what keys allow or give away.
+fn about_keys(config: &Config) -> Vec<Warning> {
     let WhoMayAsk::Keys(keys) = &config.callers.who else { return Vec::new() };
     let pools = config.pools.iter().enumerate();
     let held = pools.filter_map(|(index, pool)| {

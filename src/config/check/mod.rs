@@ -22,6 +22,7 @@ mod progress;
 mod python;
 mod route;
 mod shadows;
+mod shared;
 mod spread;
 mod stream;
 
@@ -68,6 +69,7 @@ pub fn check(
     pool_names.sort_by_key(|name| places.position(&KeyPath::of(&["pool", name.as_str()])));
     let pools = pool::pools(&mut findings, file, &pool_names, host);
     let routes = route::routes(&mut findings, file, cors.as_ref(), &pool_names, &pools);
+    let shared = shared::shared(&mut findings, file);
     let jobs = jobs::jobs(&mut findings, file);
     jobs::reserve(&mut findings, file, &routes);
     callers::keep_keys(&mut findings, &callers, &routes);
@@ -100,7 +102,7 @@ pub fn check(
             limits,
             pools,
             routes,
-            cache: CacheSettings { memory: file.cache.memory.0 },
+            cache: CacheSettings { memory: file.cache.memory.0, shared },
             jobs,
             spread: host.spread.clone(),
         })),

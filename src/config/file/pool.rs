@@ -31,7 +31,8 @@ pub struct PoolFile {
     pub python: Option<String>,
     /// The version of the program, in words of your own: `"2026-11-26"`. Another version is another
     /// program: a reload that changes it replaces the workers, and answers that were kept before are not
-    /// given any longer.
+    /// given any longer. Say it where servers share answers (`shared` of `[cache]`): they share those of
+    /// programs with the same command and the same `version`, whatever their variables and files are.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = ["2026-11-26"]))]
     pub version: Option<String>,

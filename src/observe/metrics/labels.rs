@@ -64,6 +64,59 @@ impl CacheResult {
     }
 }
 
+/// How a search in the shared cache ended (`httpipe_shared_cache_total{outcome}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SharedResult {
+    /// With an answer that another server had kept.
+    Hit,
+    /// With the outcome of another server's run.
+    Followed,
+    /// Nobody had an answer: this server ran the question.
+    Miss,
+    /// The answer was not shared, or another server's run took too long.
+    Alone,
+    /// What was there was no answer to the question.
+    Unusable,
+    /// Nothing could be written down there.
+    Refused,
+    /// It took too long.
+    Late,
+    /// It said that it cannot, or was gone.
+    Failed,
+    /// There was no connection.
+    Away,
+}
+
+impl SharedResult {
+    /// Every result, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Hit,
+        Self::Followed,
+        Self::Miss,
+        Self::Alone,
+        Self::Unusable,
+        Self::Refused,
+        Self::Late,
+        Self::Failed,
+        Self::Away,
+    ];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Followed => "followed",
+            Self::Miss => "miss",
+            Self::Alone => "alone",
+            Self::Unusable => "unusable",
+            Self::Refused => "refused",
+            Self::Late => "late",
+            Self::Failed => "failed",
+            Self::Away => "away",
+        }
+    }
+}
+
 /// Why the gate refused a request of a caller (`httpipe_refused_total{reason}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Turned {

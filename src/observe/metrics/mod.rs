@@ -12,6 +12,7 @@ mod labels;
 mod metric;
 pub mod names;
 mod series;
+mod shared;
 pub mod text;
 mod tls_names;
 
@@ -20,10 +21,11 @@ use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
 pub use self::labels::{
-    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction, Turned,
+    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
+    SharedResult, Turned,
 };
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
-pub use self::series::{JobMetrics, PoolJobs};
+pub use self::series::{JobMetrics, PoolJobs, SharedMetrics};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
@@ -153,6 +155,11 @@ impl Metrics {
     /// What is counted of jobs. A server that never asks for it has no samples of them.
     pub fn jobs(&self) -> Arc<JobMetrics> {
         Arc::clone(self.server.jobs.get_or_init(Arc::default))
+    }
+
+    /// What is counted of the shared cache. A server that never asks for it has no samples of it.
+    pub fn shared_cache(&self) -> Arc<SharedMetrics> {
+        Arc::clone(self.server.shared.get_or_init(Arc::default))
     }
 
     /// Counts log lines that were lost.

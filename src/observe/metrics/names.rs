@@ -14,6 +14,7 @@ pub use super::metric::{Metric, MetricKind};
 #[cfg(test)]
 use super::series::BOUNDS;
 use super::series::RouteSeries;
+use super::shared::SHARED;
 use super::tls_names;
 use crate::base::{Conduct, ExitReason};
 
@@ -314,6 +315,9 @@ pub const ALL: &[Metric] = &[
         help: "Bytes of kept answers now, keys and book-keeping included",
         samples: |numbers, to| to.number(&[], numbers.server.cache_bytes.value()),
     },
+    SHARED[0],
+    SHARED[1],
+    SHARED[2],
     Metric {
         name: "httpipe_held_bytes",
         kind: MetricKind::Gauge,

@@ -10,6 +10,7 @@ use super::counters::{Counter, StatusCounters};
 use super::groups::GroupSizes;
 use super::labels::{
     AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
+    SharedResult,
 };
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
@@ -95,6 +96,38 @@ impl Histogram {
 
     pub(super) fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_nanos.load(Relaxed))
+    }
+}
+
+/// What is counted of the shared cache.
+#[derive(Debug, Default)]
+pub struct SharedMetrics {
+    /// In the order of [`SharedResult::ALL`].
+    searches: [Counter; SharedResult::ALL.len()],
+    pub(super) looks: Histogram,
+    pub(super) connected: Gauge,
+}
+
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "nothing is counted"))]
+impl SharedMetrics {
+    /// Counts a search by how it ended.
+    pub fn searched(&self, result: SharedResult) {
+        self.searches[result as usize].add(1);
+    }
+
+    /// Counts a look by the time that it took.
+    pub fn looked(&self, time: Duration) {
+        self.looks.observe(time);
+    }
+
+    /// Sets whether it can be asked.
+    pub fn connected(&self, is_connected: bool) {
+        self.connected.set(u64::from(is_connected));
+    }
+
+    /// Returns how many searches ended so.
+    pub fn count(&self, result: SharedResult) -> u64 {
+        self.searches[result as usize].value()
     }
 }
 
@@ -193,6 +226,8 @@ pub(super) struct ServerSeries {
     pub(super) handshakes: [Counter; Handshake::ALL.len()],
     /// Empty: there are no jobs.
     pub(super) jobs: OnceLock<Arc<JobMetrics>>,
+    /// Empty: there is no shared cache.
+    pub(super) shared: OnceLock<Arc<SharedMetrics>>,
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
     /// In the order of [`AgentResult::ALL`].

@@ -13,6 +13,8 @@ pub(crate) mod nats;
 mod output;
 mod plan;
 mod processes;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 mod socket;
 mod system;
@@ -33,6 +35,8 @@ pub(crate) use judge::Judge;
 pub(crate) use manager::{LentSocket, Told};
 pub(crate) use memory::MemoryGroups;
 pub(crate) use plan::Plan;
+#[cfg(feature = "redis")]
+pub(crate) use redis::Redis;
 pub(crate) use server::Server;
 pub(crate) use terminal::Terminal;
 pub(crate) use time::{Stopwatch, Took};
