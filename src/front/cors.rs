@@ -24,6 +24,11 @@ const ALWAYS_READ: [&str; 5] =
 /// Where callers show their keys.
 const KEYS: [&str; 2] = ["authorization", "x-api-key"];
 
+/// How the caller wishes to be answered.
+const PREFER: &str = "prefer";
+/// By which the caller finds a job again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// How long a browser may remember a preflight, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
@@ -39,11 +44,14 @@ pub(super) enum Reads {
 impl Reads {
     /// Returns what this route reads. `reads_keys`: callers have keys.
     pub(super) fn of(route: &RouteSettings, reads_keys: bool) -> Self {
-        let mut names: Vec<&str> = ALWAYS_READ.to_vec();
-        if reads_keys {
-            names.extend(KEYS);
-        }
+        let mut names = always(reads_keys);
         if let RouteAction::Call(call) = &route.action {
+            if call.items.is_some() || call.jobs.is_some() {
+                names.push(PREFER);
+            }
+            if call.jobs.is_some() {
+                names.push(IDEMPOTENCY_KEY);
+            }
             match &call.send {
                 SendShape::Http => return Self::All,
                 SendShape::Json | SendShape::Function(_) => {}
@@ -58,9 +66,26 @@ impl Reads {
                 }
             }
         }
+        Self::listed(&names)
+    }
+
+    /// Returns what is read of requests about jobs. `reads_keys`: callers have keys.
+    pub(super) fn of_jobs(reads_keys: bool) -> Self {
+        let mut names = always(reads_keys);
+        names.push(PREFER);
+        Self::listed(&names)
+    }
+
+    fn listed(names: &[&str]) -> Self {
         let listed = HeaderValue::from_str(&names.join(", "));
         Self::Listed(listed.expect("names of header fields fit into one"))
     }
+}
+
+/// Returns what is read of any request.
+fn always(reads_keys: bool) -> Vec<&'static str> {
+    let keys = if reads_keys { &KEYS[..] } else { &[] };
+    [&ALWAYS_READ[..], keys].concat()
 }
 
 /// Returns the method that a preflight asks about; `None`: it is no preflight.

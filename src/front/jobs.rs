@@ -99,7 +99,7 @@ pub(super) enum JobPath {
 }
 
 impl JobPath {
-    fn of(path: &str) -> Option<Self> {
+    pub(super) fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix(JobsSettings::PATH)?;
         let id = |text| JobId::from_str(text).ok();
         Some(match rest.strip_suffix("/result") {

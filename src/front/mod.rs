@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Request, Response};
 
@@ -54,6 +54,7 @@ use self::cors::Reads;
 use self::docs::{Docs, DocsSource};
 use self::door::Door;
 use self::ending::FrontEnding;
+use self::foreign::JobPages;
 use self::heading::{AllHeadings, Headings};
 use self::incoming::{Incoming, Matched};
 use self::jobs::FrontJobs;
@@ -99,6 +100,8 @@ pub struct Front {
     cors: Option<Arc<Cors>>,
     /// The configuration has `cors` somewhere.
     has_cors: bool,
+    /// Which pages may look for jobs.
+    job_pages: Option<Box<JobPages>>,
     /// What callers can see of what can be asked; `None`: nothing.
     docs: Option<Docs>,
     /// Where jobs are found; `None`: there are none.
@@ -158,6 +161,7 @@ impl Front {
             door: Door::new(config),
             cors: config.cors.clone(),
             has_cors: config.cors.is_some() || config.routes.iter().any(|it| it.cors.is_some()),
+            job_pages: JobPages::of(config, reads_keys),
             docs: None,
             jobs: None,
             ids: RequestIds::new(),
@@ -368,39 +372,6 @@ impl Front {
         }
     }
 
-    /// Returns the route that a preflight asks about.
-    fn asked_about(&self, head: &Parts) -> Option<usize> {
-        let method = cors::asked_method(&head.headers)?;
-        match self.table.find(method, head.uri.path()) {
-            Found::Route(index) => Some(index),
-            _ => None,
-        }
-    }
-
-    /// Returns which pages may read the answer to this request; `index` is that of its route.
-    fn cors_of(&self, index: Option<usize>, head: &Parts) -> Option<&Cors> {
-        if !self.has_cors {
-            return None;
-        }
-        match index.or_else(|| self.table.at(head.uri.path())) {
-            Some(index) => self.routes[index].settings.cors.as_deref(),
-            None => self.cors.as_deref(),
-        }
-    }
-
-    /// Lets the page that asked read the response, if it may.
-    fn permit(&self, response: &mut Response<FrontBody>, said: &Said, head: &Parts) {
-        let Some(cors) = self.cors_of(said.route(), head) else { return };
-        let (request, headers) = (&head.headers, response.headers_mut());
-        cors::permit(headers, cors, request);
-        if let Said::Options(_, Some(index)) = said
-            && let Some(methods) = headers.get(header::ALLOW).cloned()
-        {
-            let reads = &self.routes[*index].reads;
-            cors::answer_preflight(headers, cors, request, &methods, reads);
-        }
-    }
-
     /// Returns how questions of this call are written.
     fn wire(&self, call: &CallSettings) -> &WireSettings {
         &self.pools[call.pool].program.wire
@@ -503,6 +474,7 @@ impl Front {
 
 #[cfg(test)]
 mod failures_page;
+mod foreign;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

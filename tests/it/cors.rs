@@ -119,3 +119,40 @@ fn the_operator_is_told_the_line_that_lets_a_page_in() {
     let line = server.wait_for_log("of another site");
     assert!(line.contains(r#"cors = [\"https://app.example\"]"#), "{line}");
 }
+
+#[test]
+fn a_page_may_use_the_jobs_of_the_routes_that_let_it_in() {
+    let other = "Origin: https://other.example";
+    let server = Server::with("workers = 2")
+        .top("jobs = {}")
+        .route("match = \"POST /job\"\njobs = true\ncors = [\"https://app.example\"]")
+        .route("match = \"POST /twin\"\njobs = true\nitems = 5\ncors = [\"https://other.example\"]")
+        .route("match = \"POST /items\"\nitems = 5\ncors = [\"https://evil.example\"]")
+        .start();
+    let fields = |target: &str, method: &str, origin: &str| {
+        let answer = preflight(&server, target, method, origin);
+        assert_eq!((answer.status, readable_by(&answer)), (204, &origin[8..]), "{answer:?}");
+        answer.header("access-control-allow-headers").to_owned()
+    };
+    let job = fields("/job", "POST", APP);
+    assert!(job.contains("prefer") && job.contains("idempotency-key"), "{job}");
+    let items = fields("/items", "POST", EVIL);
+    assert!(items.contains("prefer") && !items.contains("idempotency-key"), "{items}");
+    let asked = server.client().request("POST", "/job", &[APP, "Prefer: respond-async"], "x");
+    assert_eq!((asked.status, readable_by(&asked)), (202, "https://app.example"), "{asked:?}");
+    assert_eq!(asked.header("access-control-expose-headers"), "*", "it reads `Location`");
+    let path = asked.header("location").to_owned();
+    for origin in [APP, other] {
+        let answer = preflight(&server, &path, "DELETE", origin);
+        assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, DELETE, OPTIONS");
+        assert!(fields(&path, "DELETE", origin).contains("prefer"));
+        assert!(!fields(&format!("{path}/result"), "GET", origin).is_empty());
+        let seen = server.client().request("GET", &path, &[origin, "Prefer: wait=10"], "");
+        assert_eq!((seen.status, readable_by(&seen)), (200, &origin[8..]), "{seen:?}");
+    }
+    for method in ["GET", "DELETE", "OPTIONS"] {
+        let seen = server.client().request(method, &path, &[EVIL], "");
+        assert_eq!((seen.status, readable_by(&seen)), (403, ""), "{method} {seen:?}");
+    }
+    assert_eq!(preflight(&server, &path, "GET", EVIL).status, 403);
+}
