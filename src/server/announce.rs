@@ -32,7 +32,10 @@ pub(super) async fn ready(
     addresses: Vec<String>,
 ) {
     let failed = starts.are_over().await;
-    let mut status = format!("serving on {}", addresses.join(", "));
+    let mut status = match &addresses[..] {
+        [] => "working for other hosts".to_owned(),
+        addresses => format!("serving on {}", addresses.join(", ")),
+    };
     if !failed.is_empty() {
         status.push_str("; not started, and tried again: ");
         status.push_str(&failed.join(", "));

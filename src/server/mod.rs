@@ -180,7 +180,9 @@ async fn serve(
     let desk = jobs.as_ref().map(OpenJobs::desk);
     let server = Server::start(config, source, services.clone(), access, told, is_private, desk);
     let jobs = jobs.map(|jobs| JobFeed::run(jobs, &server));
-    if let Some(sharing) = Sharing::start(&server.current().config, &services) {
+    if let Some(sharing) =
+        Sharing::start(&server.current().config, !addresses.is_empty(), &services)
+    {
         server.share(sharing);
     }
     announce::page(&server.current().front, &addresses, is_secure);

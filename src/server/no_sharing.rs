@@ -12,7 +12,11 @@ pub(super) enum Sharing {}
 
 impl Sharing {
     /// Shares nothing.
-    pub(super) fn start(_config: &Config, _services: &Services) -> Option<Self> {
+    pub(super) fn start(
+        _config: &Config,
+        _has_callers: bool,
+        _services: &Services,
+    ) -> Option<Self> {
         None
     }
 

@@ -14,10 +14,11 @@ use crate::spread::cluster::Cluster;
 pub(super) struct Sharing(Rc<Cluster>);
 
 impl Sharing {
-    /// Begins to share calls; `None` if the configuration says nothing of it.
-    pub(super) fn start(config: &Config, services: &Services) -> Option<Self> {
+    /// Begins to share calls; `has_callers`: calls may come to this server itself. `None` if the configuration says nothing of it.
+    pub(super) fn start(config: &Config, has_callers: bool, services: &Services) -> Option<Self> {
         let settings = config.spread.as_ref()?;
-        Some(Self(Cluster::start(settings, Arc::clone(&services.metrics))))
+        let metrics = Arc::clone(&services.metrics);
+        Some(Self(Cluster::start(settings, has_callers, metrics)))
     }
 
     /// Shares the calls of a pool, if its settings say so.

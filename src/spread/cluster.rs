@@ -42,13 +42,15 @@ pub struct Cluster {
     hosts_sid: Cell<u64>,
     metrics: Arc<Metrics>,
     is_draining: Cell<bool>,
+    /// Callers can connect here, so there are calls that may go elsewhere.
+    has_callers: bool,
 }
 
 /// A desk with its subscriptions, besides that to demands.
 #[derive(Debug)]
 struct Place {
     desk: Rc<PoolDesk>,
-    sids: [u64; 4],
+    sids: Vec<u64>,
 }
 
 /// For whom a message is.
@@ -74,8 +76,8 @@ pub struct OtherHost {
 }
 
 impl Cluster {
-    /// Connects, and says every second that it is there. Ends with the runtime.
-    pub fn start(settings: &SpreadSettings, metrics: Arc<Metrics>) -> Rc<Self> {
+    /// `has_callers`: calls may come to this server itself. Connects, and says every second that it is there. Ends with the runtime.
+    pub fn start(settings: &SpreadSettings, has_callers: bool, metrics: Arc<Metrics>) -> Rc<Self> {
         let machine = machine();
         let link = Link::new(settings.clone(), format!("httpipe {machine}"));
         let subjects = Rc::new(Subjects::of(&settings.name));
@@ -91,6 +93,7 @@ impl Cluster {
             hosts_sid: Cell::new(hosts_sid),
             metrics,
             is_draining: Cell::default(),
+            has_callers,
         });
         // Not on the tracker: it would keep the server from ending.
         let (run, beat) = (Rc::clone(&cluster), Rc::clone(&cluster));
@@ -116,17 +119,20 @@ impl Cluster {
         let both = (Rc::clone(&self.link), Rc::clone(&self.subjects));
         let desk = PoolDesk::new(pool, facts, both, route);
         let (link, subjects) = (&self.link, &self.subjects);
-        let sids = [
-            link.subscribe(subjects.owner(desk.node), None),
-            link.subscribe(subjects.host(desk.node), None),
-            link.subscribe(subjects.hungry(&desk.name, desk.seal), None),
-            link.subscribe(subjects.all_unheard(desk.node), None),
-        ];
-        {
-            let mut ears = self.ears.borrow_mut();
-            ears.extend(sids[..3].iter().map(|sid| (*sid, Ear::Node(desk.node))));
-            ears.insert(sids[3], Ear::Unheard(desk.node));
+        let mut ears = Vec::new();
+        // Each role needs its own permissions, so nothing is subscribed to in vain.
+        if self.has_callers {
+            ears.push((link.subscribe(subjects.owner(desk.node), None), Ear::Node(desk.node)));
+            let unheard = link.subscribe(subjects.all_unheard(desk.node), None);
+            ears.push((unheard, Ear::Unheard(desk.node)));
         }
+        if settings.rules.workers_most > 0 {
+            ears.push((link.subscribe(subjects.host(desk.node), None), Ear::Node(desk.node)));
+            let hungry = link.subscribe(subjects.hungry(&desk.name, desk.seal), None);
+            ears.push((hungry, Ear::Node(desk.node)));
+        }
+        let sids = ears.iter().map(|(sid, _)| *sid).collect();
+        self.ears.borrow_mut().extend(ears);
         self.desks.borrow_mut().insert(desk.node, Place { desk: Rc::clone(&desk), sids });
         pool.spread(Rc::<PoolDesk>::clone(&desk));
         self.count_slots();

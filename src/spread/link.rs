@@ -310,7 +310,7 @@ impl Link {
                 self.report.borrow_mut().last_error = Some(why.clone());
                 let mut refusals = self.refusals.borrow_mut();
                 if !refusals.contains(&why) && refusals.len() < REFUSALS_MOST {
-                    let hint = "examples/nats.conf has the permissions that each node needs";
+                    let hint = "examples/spread/nats.conf has the permissions that each node needs";
                     tracing::error!(why, hint, "the NATS server refuses something");
                     refusals.push(why);
                 }

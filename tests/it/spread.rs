@@ -5,7 +5,7 @@ use std::thread;
 use rustix::process::Signal;
 
 use crate::support::nats::Nats;
-use crate::support::{Plan, Server};
+use crate::support::{Plan, Server, shell};
 
 /// A server that shares the calls of its pool through this NATS, with further keys of the pool.
 fn shared(nats: &Nats, keys: &str) -> Plan {
@@ -123,4 +123,105 @@ fn a_server_starts_without_nats_and_serves_with_its_own_workers() {
     server.wait_until("it is cut off", |it| it.status()["spread"]["connected"] == false);
     nats.signal(Signal::CONT);
     server.wait_until("it has connected", |it| it.status()["spread"]["connected"] == true);
+}
+
+#[test]
+fn each_role_needs_no_more_than_the_example_allows_and_no_password_is_told() {
+    let example = include_str!("../../examples/spread/nats.conf");
+    let configuration = example.replace("listen: \"127.0.0.1:4222\"", "");
+    let Some(nats) = Nats::start(&configuration) else { return };
+    let known = |plan: Plan, login: &str| {
+        let creds = format!("creds = \"nats.creds\"\nnats = \"{}\"", nats.url());
+        let plan = plan.file("nats.creds", login);
+        plan.top(&format!("[spread]\n{creds}"))
+    };
+    let pool = |keys: &str| Server::with(&format!("spread = true\nabandoned = \"1s\"\n{keys}"));
+    let front = known(pool("workers = 0"), "front:change me too").start_unready();
+    let host = known(pool("workers = 1"), "worker:change me");
+    let host = host.option("--listen").option("off").start_host();
+    host.wait_until_ready();
+    wait_for_slots(&front, 1);
+    for text in ["a", "b"] {
+        assert_eq!(front.answers(text).body, text);
+    }
+    let left = front.client().get_later("/?input=sleep%205s");
+    host.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
+    left.leave();
+    front.wait_until("the call is called back", |it| it.status()["pools"][0]["away"]["calls"] == 0);
+    for server in [&front, &host] {
+        assert_eq!(server.status()["spread"]["last_error"], serde_json::Value::Null);
+        let said = server.log_lines().join("\n") + &server.status().to_string();
+        assert!(!said.contains("change me") && !said.contains("Violation"), "{said}");
+    }
+    let stranger = known(pool("workers = 1"), "front:wrong-canary").start();
+    stranger.wait_for_log("Authorization Violation");
+    let said = stranger.log_lines().join("\n") + &stranger.status().to_string();
+    assert!(!said.contains("wrong-canary"), "{said}");
+}
+
+#[test]
+fn a_call_that_may_run_twice_outlives_its_host_and_another_runs_once() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "retries = 2");
+    let mut first = host(&nats, "workers = 2");
+    wait_for_slots(&front, 2);
+    let client = front.client();
+    let (again, once) =
+        (client.get_later("/?input=sleep%201s"), client.post_later("/", "sleep 1s"));
+    first.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 2.0);
+    let second = host(&nats, "workers = 2");
+    first.signal("KILL");
+    first.exit_code();
+    assert_eq!(again.answer().status, 200, "it was tried again elsewhere");
+    let failed = once.answer();
+    assert_eq!((failed.status, failed.code().as_str()), (502, "worker_lost"));
+    let elsewhere = r#"httpipe_calls_total{pool="main",route="spread",outcome="ok"}"#;
+    assert_eq!(second.metric(elsewhere), 1.0, "the other call was not given away again");
+}
+
+/// Runs the servers and the caller of `docs/spread.md`.
+#[test]
+fn the_commands_of_the_page_serve() {
+    let Some(nats) = Nats::start("") else { return };
+    let page = include_str!("../../docs/spread.md");
+    let example = include_str!("../../examples/spread/fib.toml");
+    let python = include_str!("../../examples/fib/calculate.py");
+    let run: Vec<_> = page.lines().filter_map(|it| it.strip_prefix("httpipe run ")).collect();
+    let serve = |line: &&str| {
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("examples/spread/fib.toml"));
+        let text = example.replace("nats://127.0.0.1:4222", &nats.url()).replace("../fib", ".");
+        let plan = Server::config(&text).file("calculate.py", python);
+        words.fold(plan, |plan, word| plan.option(if word.starts_with('3') { "0" } else { word }))
+    };
+    let front = serve(&run[0]).start_unready();
+    let hosts: Vec<_> = run[1..].iter().map(|line| serve(line).start_host()).collect();
+    assert_eq!(hosts.len(), 2);
+    wait_for_slots(&front, 4);
+    let asked = page.lines().find(|line| line.starts_with("curl ")).expect("a caller");
+    let (command, wanted) = asked.split_once(" # ").expect("an answer");
+    let command = command.replace("http://127.0.0.1:3000", &front.url());
+    let answer = shell(&format!("{command} --silent --show-error"));
+    assert_eq!(answer, (0, wanted.to_owned()));
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused_with_what_to_do() {
+    let nats = "[spread]\nnats = \"nats://127.0.0.1:4222\"";
+    let refused = |plan: Plan| plan.refused().stderr;
+    for (plan, words) in [
+        (Server::with("spread = true"), "there is no `[spread]`"),
+        (Server::with("workers = 0"), "`spread = true`"),
+        (Server::with("").top(&format!("listen = \"off\"\n{nats}")), "nobody could ask"),
+        (Server::with("spread = true\nstream = \"more\"").top(nats), "answers come in parts"),
+        (Server::with("spread = true").top("[spread]"), "names no NATS server"),
+        (Server::with("").top("[spread]\nnats = \"nats://u:canary@a\""), "USER:PASSWORD"),
+        (Server::with("").top(&format!("{nats}\ncreds = \"none\"")), "No such file"),
+    ] {
+        let said = refused(plan);
+        assert!(said.contains(words) && !said.contains("canary"), "{said}");
+    }
+    let empty = Server::with("").top(&format!("{nats}\ncreds = \"creds\"")).file("creds", "canary");
+    let said = refused(empty);
+    assert!(said.contains("begins with `SU`") && !said.contains("canary"), "{said}");
 }

@@ -36,7 +36,7 @@ pub struct PoolFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("examples" = ["2026-11-26"]))]
     pub version: Option<String>,
-    /// Whether other hosts may answer its calls, and its workers those of others (docs/scale.md), through the
+    /// Whether other hosts may answer its calls, and its workers those of others (docs/spread.md), through the
     /// NATS server of `[spread]`. Hosts share calls where `framing`, `matching`, `reply`, `error`,
     /// `version` and what belongs to them are the same; the other keys may differ. A question or an answer of
     /// more than about 768 KiB, and JSON-RPC that is passed on, stay on the server that was asked; answers
