@@ -117,7 +117,7 @@ pub mod testing {
     }
     pub mod spread {
         pub use crate::spread::few::Few;
-        pub use crate::spread::host::{GuestEnd, GuestId, HostDesk, HostStep, Places};
+        pub use crate::spread::host::{GuestEnd, GuestId, HostDesk, HostStep, Seating};
         pub use crate::spread::message;
         pub use crate::spread::nats;
         pub use crate::spread::node::Seal;

@@ -18,92 +18,19 @@
 //! Nothing here exists before [`State::spread`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended};
-use super::guests::Wanted;
 use super::line::Charge;
+use super::sharing::{AwayBook, Spread, Wanted};
+pub use super::sharing::{AwayLoss, GRACE, Granted, Hunger};
 use super::state::State;
 use crate::base::{CallId, Failure, NodeId, RunId, Timing};
 
 /// How long the oldest call waits for a worker of this server before others may have it. A pool
 /// without workers of its own does not wait.
 const SPILL_AFTER: Duration = Duration::from_millis(2);
-/// How much longer than its time a call is waited for: its host ends it, and tells.
-pub const GRACE: Duration = Duration::from_secs(3);
-
-/// What a pool knows of other servers.
-pub(super) struct Spread<P> {
-    may_go: fn(&P) -> bool,
-    away: BTreeMap<CallId, AwayBook>,
-    /// How many attempts there were.
-    attempts: u32,
-    /// How many calls other servers can take.
-    pub(super) slots: usize,
-    pub(super) wanted: Wanted,
-}
-
-impl<P> fmt::Debug for Spread<P> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Spread").field("away", &self.away).finish_non_exhaustive()
-    }
-}
-
-/// One call that is away.
-#[derive(Clone, Copy, Debug)]
-struct AwayBook {
-    host: NodeId,
-    run: RunId,
-    given: Instant,
-    /// When it is no longer waited for.
-    until: Instant,
-    /// A part of its answer was seen.
-    has_begun: bool,
-    charge: Option<Charge>,
-}
-
-/// A call that a host gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// The call; its payload is in the books.
-    pub call: CallId,
-    /// What the answer must show.
-    pub run: RunId,
-    /// How long it may take.
-    pub left: Duration,
-}
-
-/// How an attempt on another server ended without an answer.
-#[derive(Clone, Debug)]
-pub enum AwayLoss {
-    /// The host refused the call.
-    NotBegun,
-    /// The host does not have the call, and never will.
-    Unknown,
-    /// The worker was lost.
-    Worker {
-        /// How it ended, in words.
-        exit: Arc<str>,
-        /// The question can be the only reason.
-        blamed: bool,
-    },
-    /// Nothing is heard of the host any longer. It had no other call than this one if `alone`.
-    Host {
-        /// Nothing else ran there.
-        alone: bool,
-    },
-}
-
-/// Calls of this server wait that others may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hunger {
-    /// Since when the oldest waits.
-    pub since: Instant,
-    /// How many wait.
-    pub calls: usize,
-}
 
 impl<P> State<P> {
     /// From now on calls may run on other servers, and calls of others here. `may_go` says which

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::actions::{Action, Loss};
-use super::calls::Origin;
+use super::calls::CallOrigin;
 use super::crew::Held;
 use super::state::State;
 use crate::base::{CallId, Failure, WorkerId};
@@ -59,7 +59,7 @@ impl<P> State<P> {
         let Some(head) = book.held.front().filter(|_| is_alone) else { return };
         let Some(call) = self.calls.get_mut(head.id) else { return };
         if call.is_guest() {
-            return call.origin = Origin::Elsewhere { blamed: true };
+            return call.origin = CallOrigin::Elsewhere { blamed: true };
         }
         if let Some(question) = self.suspects.blame(now, call) {
             self.push(Action::Refuse(question));
@@ -88,7 +88,7 @@ impl<P> State<P> {
         }
         let Some(call) = self.calls.get_mut(head.id) else { return };
         if call.is_guest() {
-            return call.origin = Origin::Elsewhere { blamed: true };
+            return call.origin = CallOrigin::Elsewhere { blamed: true };
         }
         if let Some(question) = self.suspects.ran_over(now, call) {
             self.push(Action::Refuse(question));

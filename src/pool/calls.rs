@@ -48,12 +48,12 @@ pub(super) struct CallBook<P> {
     pub(super) own_timeout: Option<Duration>,
     /// Which half of a lost group it belongs to.
     pub(super) half: HalfId,
-    pub(super) origin: Origin,
+    pub(super) origin: CallOrigin,
 }
 
 /// Where the caller of a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum CallOrigin {
     /// At this server.
     Here,
     /// At another server, which decides what becomes of the call.
@@ -71,7 +71,7 @@ impl<P> CallBook<P> {
 
     /// Returns true for the call of a caller of another server.
     pub(super) fn is_guest(&self) -> bool {
-        self.origin != Origin::Here
+        self.origin != CallOrigin::Here
     }
 
     /// Returns how long it has waited and worked until now.

@@ -8,18 +8,11 @@
 use std::time::Instant;
 
 use super::actions::{Action, NewCall};
-use super::calls::Origin;
+use super::calls::CallOrigin;
 use super::rules::Rules;
+use super::sharing::Wanted;
 use super::state::State;
 use crate::base::{CallId, Failure, Tenant, WorkerId};
-
-/// The calls of other servers for which workers may be reserved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
-    /// Since when the oldest waits.
-    since: Option<Instant>,
-    calls: usize,
-}
 
 impl<P> State<P> {
     /// This many calls of other servers wait, the oldest since `since`. Workers are reserved for them
@@ -48,7 +41,7 @@ impl<P> State<P> {
         let call = NewCall { idempotent: false, caller_deadline: None, ..call };
         let id = self.enter(now, call, None, (Some(seat), None, Rules::never(now)));
         if let Some(call) = self.calls.get_mut(id) {
-            call.origin = Origin::Elsewhere { blamed: false };
+            call.origin = CallOrigin::Elsewhere { blamed: false };
         }
         self.give(now, id, worker);
         Ok(id)
@@ -96,7 +89,7 @@ impl<P> State<P> {
     /// Fails a call whose worker was lost.
     pub(super) fn fail_lost(&mut self, now: Instant, id: CallId, failure: Failure) {
         let origin = self.calls.get(id).map(|call| call.origin);
-        let Some(Origin::Elsewhere { blamed }) = origin else {
+        let Some(CallOrigin::Elsewhere { blamed }) = origin else {
             return self.fail(now, id, failure);
         };
         if let Some(ended) = self.end(now, id, false) {

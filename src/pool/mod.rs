@@ -58,6 +58,7 @@ mod records;
 mod refusals;
 mod scale;
 mod seldom_said;
+mod sharing;
 mod slots;
 mod stepping_back;
 mod streams;

@@ -32,9 +32,8 @@ use std::time::{Duration, Instant};
 
 use super::actions::{Action, Ended, NewCall, StopReason};
 use super::alarms::Alarms;
-use super::away::Spread;
 use super::background::Background;
-use super::calls::{CallBook, CallBooks, Origin};
+use super::calls::{CallBook, CallBooks, CallOrigin};
 use super::crew::{Crew, Held, Stay};
 use super::estimate::Estimate;
 use super::grouping::{Groups, HalfId};
@@ -42,6 +41,7 @@ use super::inside::Insides;
 use super::line::{Line, TenantSlot, WaitRule};
 use super::promises::Promises;
 use super::rules::{Rules, TAKEN_BACK_MOST};
+use super::sharing::Spread;
 use super::sight::Rising;
 use super::suspects::Suspects;
 use crate::base::{CallId, Failure, WorkerCount, WorkerId};
@@ -211,7 +211,7 @@ impl<P> State<P> {
             conduct: None,
             is_trial: question.is_some_and(|question| self.suspects.begin_trial(now, question, id)),
             own_timeout: call.timeout,
-            origin: Origin::Here,
+            origin: CallOrigin::Here,
             half: HalfId::NONE,
         });
         if let Some(deadline) = caller_deadline {

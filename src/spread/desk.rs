@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::few::Few;
-use super::host::{GuestEnd, HostDesk, HostStep, Places};
+use super::host::{GuestEnd, HostDesk, HostStep, Seating};
 use super::link::Link;
 use super::message::{
     Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, Leave, NextClaim, Nothing, Out,
@@ -302,6 +302,11 @@ impl PoolDesk {
             Err(Failure::WorkerLost { exit }) => {
                 pool.lost_elsewhere(now, name, &AwayLoss::Worker { exit, blamed });
             }
+            // Its host stops, and has not waited for it.
+            Err(Failure::Draining) => {
+                let loss = AwayLoss::Worker { exit: "its host is stopping".into(), blamed: false };
+                pool.lost_elsewhere(now, name, &loss);
+            }
             result => {
                 pool.answered_elsewhere(now, name, work, result);
             }
@@ -487,7 +492,7 @@ impl Elsewhere for PoolDesk {
 
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool {
         self.owner.borrow_mut().hunger(now, hunger);
-        self.host.borrow_mut().settled(now, Places { free, busy });
+        self.host.borrow_mut().settled(now, Seating { free, busy });
         let has_changed = self.carry_out(now);
         self.note_deadline();
         has_changed

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub use super::kept::{GuestEnd, GuestId};
 use super::kept::{KEPT_FOR, KeptEnds, of_owner};
 use super::said::{ToHost, ToOwner};
-pub use super::steps::{HostStep, Places};
+pub use super::steps::{HostStep, Seating};
 use crate::base::{CallId, NodeId, RunId, WorkerId};
 
 /// How long a worker is reserved for a call that is claimed.
@@ -54,7 +54,7 @@ pub struct HostDesk<T> {
     is_draining: bool,
     /// Demands reach it.
     listens: bool,
-    places: Places,
+    places: Seating,
     steps: Vec<HostStep<T>>,
 }
 
@@ -126,7 +126,7 @@ impl<T: Clone> HostDesk<T> {
             is_connected: true,
             is_draining: false,
             listens: false,
-            places: Places::default(),
+            places: Seating::default(),
             steps: Vec::new(),
         }
     }
@@ -298,7 +298,7 @@ impl<T: Clone> HostDesk<T> {
     }
 
     /// The books were settled: tells what has ended, and passes on what was not claimed.
-    pub fn settled(&mut self, now: Instant, places: Places) {
+    pub fn settled(&mut self, now: Instant, places: Seating) {
         self.places = places;
         for guest in std::mem::take(&mut self.news) {
             self.tell_end(now, guest);
@@ -469,7 +469,7 @@ mod tests {
     const HOST: NodeId = NodeId(1);
     const OWNER: NodeId = NodeId(7);
     const WORKER: WorkerId = WorkerId(3);
-    const FREE: Places = Places { free: 1, busy: 0 };
+    const FREE: Seating = Seating { free: 1, busy: 0 };
 
     fn run(call: u64) -> RunId {
         RunId { call, attempt: 1, key: 9 }
@@ -486,7 +486,7 @@ mod tests {
         desk.demand(now, OWNER, 1, 0);
         assert_eq!(desk.wants(), (Some(now), 1));
         desk.reserved(now, WORKER);
-        desk.settled(now, Places::default());
+        desk.settled(now, Seating::default());
         let said = desk.take_steps();
         let is_claim = |step: &HostStep<()>| {
             matches!(step, HostStep::Tell { owner: OWNER, what: ToOwner::Claim { claim: 1 } })
@@ -497,7 +497,7 @@ mod tests {
 
     /// What follows, in a few letters.
     fn follows(desk: &mut HostDesk<()>, now: Instant) -> String {
-        desk.settled(now, Places::default());
+        desk.settled(now, Seating::default());
         let steps = desk.take_steps().into_iter();
         let word = |step| match step {
             HostStep::Give { .. } => "give ",

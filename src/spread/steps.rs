@@ -115,7 +115,7 @@ pub enum HostStep<T> {
 
 /// How many workers are free after the books were settled, and how many have calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct Seating {
     /// Free, and not reserved.
     pub free: usize,
     /// With calls, whoever asked.

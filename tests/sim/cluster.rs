@@ -14,7 +14,7 @@ use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::NewCall;
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
-use httpipe::testing::spread::{GuestId, HostDesk, OwnerDesk, Places, ToHost, ToOwner};
+use httpipe::testing::spread::{GuestId, HostDesk, OwnerDesk, Seating, ToHost, ToOwner};
 
 use super::model::{Checked, Serial, ensure};
 
@@ -432,7 +432,7 @@ impl Cluster {
                 let (busy, workers) = (node.working.len(), load.workers as usize);
                 let free = workers - (load.busy as usize).min(workers);
                 node.free_since = node.free_since.or(Some(now)).filter(|_| free > 0);
-                node.host.settled(now, Places { free, busy });
+                node.host.settled(now, Seating { free, busy });
             }
             let steps = self.nodes[at].owner.take_steps();
             is_settled &= steps.is_empty();

@@ -99,3 +99,8 @@ impl Standing {
 pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
+
+/// A pool of one server decides what only those of several do.
+pub(crate) fn unshared() -> Checked {
+    Err("nothing is shared with other servers".to_owned())
+}

@@ -13,7 +13,7 @@ use httpipe::testing::pool::actions::{Action, Loss, NewCall};
 use httpipe::testing::pool::state::State;
 
 use super::diary::{Diary, decided};
-use super::model::{Checked, Serial, Stage};
+use super::model::{Checked, Serial, Stage, unshared};
 use super::oracle::Oracle;
 use super::weather::{Weather, draw_rules, spread};
 
@@ -429,9 +429,7 @@ impl World {
             Action::GiveGroup { .. } => Err("calls go one by one".to_owned()),
             Action::TakeBack(worker) => self.take_back(worker),
             Action::GoesBack { payload, .. } => Err(format!("{payload} is no background work")),
-            Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => {
-                Err("nothing is shared with other servers".to_owned())
-            }
+            Action::Claim(_) | Action::CallBack { .. } | Action::GuestLost { .. } => unshared(),
             Action::GiveUp { worker, call } => self.oracle.give_up(worker, call),
             Action::Examine { worker, call } => self.oracle.looked_at(worker, call),
             Action::Sight(_) | Action::StepBack { .. } | Action::ComeForward(_) => {
