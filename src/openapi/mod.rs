@@ -10,6 +10,7 @@ mod ecma;
 mod failures;
 mod functions;
 mod hoist;
+mod jobs;
 mod operation;
 pub mod page;
 mod paths;

@@ -10,6 +10,7 @@ use super::carries::Carries;
 use super::failures::{Failures, Ways};
 use super::functions;
 use super::hoist::Hoist;
+use super::jobs;
 use super::values::{object, schema, typed};
 use crate::base::Code;
 use crate::base::example::example;
@@ -90,6 +91,7 @@ impl Operation<'_> {
             }
         }
         parameters.extend(header_parameters(call));
+        parameters.extend(jobs::parameters(call));
         parameters.extend(common_parameters(call, self.method));
         let (body, mut responses) = if is_json_rpc {
             shared.json_rpc = Some(shared.json_rpc.unwrap_or(true) && wire.is_json_rpc);
@@ -108,6 +110,7 @@ impl Operation<'_> {
         let ways = Ways::of_program(&also, reports.then_some(wire.error_status));
         add(operation, parameters, with_items(body, call, &mut responses));
         add_not_modified(call, self.method, &mut responses);
+        jobs::add_accepted(call, &mut responses);
         // A program that writes its own responses may do so for every status.
         if wire.reply != ReplyShape::Http {
             shared.failures.add(&ways, &mut responses);
@@ -131,12 +134,14 @@ impl Operation<'_> {
         let hoist = &mut shared.hoist;
         let mut parameters =
             functions::parameters(self.route, function_call, function, self.in_path, hoist);
+        parameters.extend(jobs::parameters(call));
         parameters.extend(common_parameters(call, self.method));
         let body = functions::body(self.route, function_call, function, hoist);
         let returns = function.returns.as_ref().map(|schema| hoist.hoist(schema));
         let answer = answers::of_function(call, returns, function.kind.streams());
         let mut responses = object(json!({ "200": answer }));
         add_not_modified(call, self.method, &mut responses);
+        jobs::add_accepted(call, &mut responses);
         let ways = Ways::of_function(body.is_some());
         let body = with_items(body, call, &mut responses);
         shared.failures.add(&ways, &mut responses);

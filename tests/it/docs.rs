@@ -65,6 +65,28 @@ fn callers_on_this_machine_see_the_document_and_the_page() {
 }
 
 #[test]
+fn a_route_with_jobs_says_how_to_ask_for_one_and_what_comes_then() {
+    let routes = ROUTES.replace("workers = 1", "workers = 2") + "jobs = true\n";
+    let server = Server::config(&format!("{routes}[jobs]\n")).start();
+    let document = document(&server.client().get("/openapi.json"));
+    let operation = &document["paths"]["/spell/{word}"]["get"];
+    let parameters = operation["parameters"].as_array().expect("a list");
+    for name in ["Prefer", "Idempotency-Key"] {
+        assert!(parameters.iter().any(|it| it["name"] == name), "{parameters:?}");
+    }
+    let accepted = &operation["responses"]["202"];
+    let shown = &accepted["content"]["application/json"]["schema"]["properties"];
+    let job = ["Prefer: respond-async"];
+    let answer = server.client().request("GET", "/spell/a", &job, "");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    for name in accepted["headers"].as_object().expect("headers").keys() {
+        assert!(!answer.header(&name.to_ascii_lowercase()).is_empty(), "{name}");
+    }
+    let known: Vec<&String> = shown.as_object().expect("members").keys().collect();
+    assert_eq!(answer.json().as_object().expect("a job").keys().collect::<Vec<_>>(), known);
+}
+
+#[test]
 fn no_page_of_another_site_reads_what_can_be_asked() {
     let server = serve("");
     for listener in [server.client(), server.admin()] {
