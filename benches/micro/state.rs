@@ -45,6 +45,7 @@ impl Pool {
             match action {
                 Action::Start(worker) => self.state.ready(self.now, worker),
                 Action::Give { worker, call } => self.given.push_back((worker, call)),
+                Action::Sight(_) | Action::StepBack { .. } | Action::ComeForward(_) => {}
                 Action::Fail(..)
                 | Action::Refuse(_)
                 | Action::Expire { .. }

@@ -22,8 +22,9 @@ impl Pool {
         let state = State::new(rules, 1, |_| Fingerprint(0));
         let mut pool = Self { state, now: Instant::now() };
         pool.settle();
-        let ids = pool.state.crew.ids();
-        ids.into_iter().for_each(|worker| pool.state.ready(pool.now, worker));
+        for worker in pool.state.crew.ids() {
+            pool.state.ready(pool.now, worker);
+        }
         let calls = (0..workers).map(|call| pool.arrive(call)).collect();
         pool.settle();
         (pool, calls)
