@@ -506,8 +506,13 @@ mod tests {
     fn ask(fake: &Fake, token: Option<&str>, request: Request<()>) -> Seen {
         *fake.token.borrow_mut() = token.map(|token| Secret::from(token.to_owned()));
         let admin = Admin::new(fake, Arc::clone(&fake.metrics), None);
-        let caller =
-            Caller { peer: "127.0.0.1:9".into(), address: None, is_guarded: true, connection: 1 };
+        let caller = Caller {
+            peer: "127.0.0.1:9".into(),
+            address: None,
+            is_guarded: true,
+            names: Box::default(),
+            connection: 1,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let (head, body) = admin.handle(request, &caller).await.into_parts();

@@ -10,7 +10,8 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::file::{AccessFile, LogFile};
-use super::problem::{Place, Problem, reason};
+use super::paths::path_at;
+use super::problem::{Problem, reason};
 use super::server::AccessSettings;
 use super::tree::{KeyPath, Places};
 
@@ -37,11 +38,7 @@ pub fn resolve(log: &LogFile, places: &Places, base: &Path) -> Result<AccessSett
         let hint = format!("write {switch} without quotes, or ./{text} if you mean a file");
         return Err(Problem::new(place, message).hint(hint));
     }
-    let path = match place {
-        // Relative to where it was typed.
-        Place::Option(_) => std::path::absolute(text).unwrap_or_else(|_| text.into()),
-        Place::File(_) | Place::Nowhere => base.join(text),
-    };
+    let path = path_at(&place, text, base);
     match writable(&path) {
         Ok(()) => Ok(AccessSettings::File(path)),
         Err(error) => {

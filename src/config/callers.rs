@@ -16,7 +16,8 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::problem::{Place, Problem};
+use super::paths::path_at;
+use super::problem::Problem;
 use super::regular::read_regular;
 use super::stamp::Stamps;
 use super::tree::{KeyPath, Places};
@@ -24,6 +25,8 @@ use crate::base::{NoRate, Rate};
 
 /// The largest keys file that is read, in bytes: about 100,000 keys.
 const FILE_MAX: u64 = 16 << 20;
+/// The longest DNS name.
+const DNS_NAME_MAX: usize = 253;
 /// The longest name of a key.
 const NAME_MAX: usize = 64;
 /// How an entry begins that says which hash it is.
@@ -145,8 +148,10 @@ impl fmt::Display for KeyHash {
 pub struct KeyEntry {
     /// Whose key it is: what the log and the metrics call them.
     pub name: Arc<str>,
-    /// One hash, or two while a key is replaced by another.
+    /// One hash, or two while a key is replaced by another; none where there are `certificates`.
     pub hashes: Vec<KeyHash>,
+    /// DNS names, in lower case. A certificate of a caller that has one of them is as good as a key.
+    pub certificates: Vec<Box<str>>,
     /// The routes it is for, each as method and path; `None`: all.
     pub routes: Option<HashSet<Box<str>>>,
     /// How often its holder may ask.
@@ -157,7 +162,7 @@ pub struct KeyEntry {
     pub weight: NonZeroU8,
 }
 
-/// What a keys file holds; at least one entry, and no hash twice.
+/// What a keys file holds; at least one entry, and no hash and no certificate twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyList(pub Vec<KeyEntry>);
 
@@ -182,7 +187,8 @@ impl BadKeys {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EntryText {
-    hash: Hashes,
+    hash: Option<OneOrMore>,
+    cert: Option<OneOrMore>,
     routes: Option<Vec<String>>,
     rate: Option<String>,
     calls: Option<NonZeroU32>,
@@ -191,9 +197,25 @@ struct EntryText {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Hashes {
+enum OneOrMore {
     One(String),
-    Many(Vec<String>),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    /// Returns the texts; at least one and at most two.
+    fn texts(this: Option<Self>, what: &str) -> Result<Vec<String>, (String, &'static str)> {
+        let texts = match this {
+            None => return Ok(Vec::new()),
+            Some(Self::One(text)) => vec![text],
+            Some(Self::More(texts)) => texts,
+        };
+        if (1..=2).contains(&texts.len()) {
+            return Ok(texts);
+        }
+        let why = format!("has {} {what}", texts.len());
+        Err((why, "write one, or two while one replaces the other"))
+    }
 }
 
 /// What to do if there is no key.
@@ -207,11 +229,7 @@ const MAKE_ONE: &str = "make a key: `httpipe key new NAME`";
 /// Why it cannot be used.
 pub fn resolve(text: &str, places: &Places, base: &Path) -> Result<KeysSettings, Problem> {
     let place = places.value(&KeyPath::of(&["callers"]));
-    let path = match place {
-        // Relative to where it was typed.
-        Place::Option(_) => std::path::absolute(text).unwrap_or_else(|_| text.into()),
-        Place::File(_) | Place::Nowhere => base.join(text),
-    };
+    let path = path_at(&place, text, base);
     match KeysSettings::read(path) {
         Ok(keys) => Ok(keys),
         Err(bad) => {
@@ -266,12 +284,12 @@ impl KeyList {
                 let what = at(place.min(text.len()), error.message().trim());
                 BadKeys {
                     what,
-                    hint: "an entry is `[NAME]` and `hash = \"sha256:…\"`; it may have `routes`, \
+                    hint: "an entry is `[NAME]` and `hash = \"sha256:…\"`; it may have `cert`, `routes`, \
                                    `rate`, `calls` and `weight`",
                 }
             })?;
         let mut entries = Vec::new();
-        let mut owners = HashMap::new();
+        let (mut owners, mut certified) = (HashMap::new(), HashMap::new());
         for (name, entry) in table {
             let place = name.span().start;
             let name: Arc<str> = name.into_inner().into();
@@ -289,6 +307,13 @@ impl KeyList {
                     return Err(bad(what, "give each its own key: `httpipe key new NAME`"));
                 }
             }
+            for certificate in &entry.certificates {
+                if let Some(owner) = certified.insert(certificate.clone(), Arc::clone(&name)) {
+                    let what =
+                        format!("has the certificate `{certificate}`, which `{owner}` has already");
+                    return Err(bad(what, "give each its own certificate"));
+                }
+            }
             entries.push(entry);
         }
         if entries.is_empty() {
@@ -296,18 +321,37 @@ impl KeyList {
         }
         Ok(Self(entries))
     }
+
+    /// Checks that callers show certificates if an entry is about one. `signers`: they do.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn check_certificates(&self, signers: bool) -> Result<(), BadKeys> {
+        match self.0.iter().find(|entry| !entry.certificates.is_empty()) {
+            Some(entry) if !signers => {
+                let what = format!("`{}` has a `cert`, but callers show none", entry.name);
+                let hint = "name those who sign for callers: `tls = { …, clients = \"ca.pem\" }`";
+                Err(BadKeys { what, hint })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl EntryText {
     fn read(self, name: &Arc<str>) -> Result<KeyEntry, (String, &'static str)> {
-        let texts = match self.hash {
-            Hashes::One(text) => vec![text],
-            Hashes::Many(texts) => texts,
-        };
-        if !(1..=2).contains(&texts.len()) {
-            let what = format!("has {} hashes", texts.len());
-            return Err((what, "write one, or two while a key is replaced by another"));
+        let texts = OneOrMore::texts(self.hash, "hashes")?;
+        let names = OneOrMore::texts(self.cert, "certificates")?;
+        if texts.is_empty() && names.is_empty() {
+            let hint = "write the `hash` that `httpipe key new` wrote, or a DNS name as `cert`";
+            return Err(("has no `hash`".to_owned(), hint));
         }
+        let certificates = names.iter().map(|name| dns_name(name)).collect::<Result<_, _>>();
+        let certificates = certificates.map_err(|name| {
+            let hint = "write a DNS name that its certificate has: \"alice.example\"";
+            (format!("has a `cert` `{}` that is no DNS name", name.escape_debug()), hint)
+        })?;
         let hashes = texts.iter().map(|text| text.parse()).collect::<Result<Vec<KeyHash>, ()>>();
         // What was written instead may be the key itself.
         let hashes = hashes.map_err(|()| {
@@ -324,7 +368,8 @@ impl EntryText {
             (format!("has a route `{}` that is none", text.escape_debug()), BadKeys::ROUTE_HINT)
         })?;
         let weight = self.weight.unwrap_or(NonZeroU8::MIN);
-        Ok(KeyEntry { name: Arc::clone(name), hashes, routes, rate, calls: self.calls, weight })
+        let (name, calls) = (Arc::clone(name), self.calls);
+        Ok(KeyEntry { name, hashes, certificates, routes, rate, calls, weight })
     }
 }
 
@@ -333,6 +378,18 @@ impl EntryText {
 pub fn is_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte);
     (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(is_part)
+}
+
+/// Returns a DNS name in lower case. If it is not one, or has a `*`, returns the text.
+fn dns_name(text: &str) -> Result<Box<str>, String> {
+    let is_label = |label: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=63).contains(&label.len()) && label.bytes().all(is_part)
+    };
+    if text.len() > DNS_NAME_MAX || !text.split('.').all(is_label) {
+        return Err(text.to_owned());
+    }
+    Ok(text.to_ascii_lowercase().into())
 }
 
 /// Returns the method and the path of a `match`, without its parameters: what a keys file calls a
@@ -359,6 +416,28 @@ mod tests {
     const GOOD: &str = "[alice]\nhash = \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\n\
         routes = [\"GET /fib\"]\nrate = \"100/1m\"\ncalls = 4\n[bob]\nweight = 2\n\
         hash = [\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"]\n";
+
+    #[test]
+    fn an_entry_has_a_key_or_a_certificate_and_each_has_one_owner() {
+        let read = |text: &str| KeyList::parse(text).map(|mut list| list.0.remove(0));
+        let alice = read("[alice]\ncert = \"Alice.Example\"\n").expect("good");
+        assert_eq!((alice.certificates, alice.hashes), (vec!["alice.example".into()], vec![]));
+        let both = GOOD.replace("routes", "cert = [\"a.example\", \"b.example\"]\nroutes");
+        assert_eq!(read(&both).expect("good").certificates.len(), 2);
+        for (text, expected) in [
+            ("[a]\nrate = \"1/1s\"\n", "line 1: `a` has no `hash`"),
+            ("[a]\ncert = []\n", "`a` has 0 certificates"),
+            ("[a]\ncert = \"*.example\"\n", "that is no DNS name"),
+            ("[a]\ncert = \"a b\"\n", "that is no DNS name"),
+            ("[a]\ncert = \"\"\n", "that is no DNS name"),
+            ("[a]\ncert = \"x.y\"\n[b]\ncert = \"X.Y\"\n", "`x.y`, which `a` has already"),
+        ] {
+            let bad = read(text).expect_err(text);
+            assert!(bad.what.contains(expected), "{text}: {}", bad.what);
+        }
+        let list = KeyList::parse(&both).expect("good");
+        assert!(list.check_certificates(true).is_ok() && list.check_certificates(false).is_err());
+    }
 
     proptest! {
         /// A file that somebody is just writing, or edits badly.

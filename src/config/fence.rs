@@ -28,7 +28,7 @@ pub struct Sandbox {
     /// What it may read and execute: files, and directories with all that is below, except `hidden`.
     /// Their paths are real, without links.
     pub system: Vec<PathBuf>,
-    /// Files of the server that it must not read there.
+    /// Files of the server that it must not read there, nor where these are links to.
     pub hidden: Vec<PathBuf>,
     /// What it may read and execute without exception.
     pub read: Vec<PathBuf>,

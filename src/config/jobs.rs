@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::ByteSize;
@@ -36,4 +36,10 @@ pub struct JobRules {
 impl JobsSettings {
     /// How the paths of jobs begin, which are those of no route then.
     pub const PATH: &str = "/-/jobs/";
+
+    /// Returns them with a file that is relative to this directory.
+    #[must_use]
+    pub fn below(self, base: &Path) -> Self {
+        Self { file: base.join(&self.file), ..self }
+    }
 }

@@ -63,7 +63,7 @@ pub struct WithKey {
 /// Only what says where the hashes stand.
 #[derive(Debug, Deserialize)]
 struct Place {
-    hash: Spanned<toml::Value>,
+    hash: Option<Spanned<toml::Value>>,
 }
 
 /// Adds the key with this hash to the text of a keys file. An empty text is a new file.
@@ -101,8 +101,12 @@ pub fn with_key(
         let message = format!("`{name}` has a key already, and what it may do stands in `{shown}`");
         return Err(told(message, "leave the options out, or change the entry there"));
     }
-    let span = place.hash.span();
-    let first = match place.hash.as_ref() {
+    let Some(known) = &place.hash else {
+        let message = format!("`{name}` is known by a certificate and has no key in `{shown}`");
+        return Err(told(message, "make a key for another name, or take the entry out before"));
+    };
+    let span = known.span();
+    let first = match known.as_ref() {
         toml::Value::String(first) => first.clone(),
         toml::Value::Array(all) if all.len() == 1 => all[0].as_str().unwrap_or_default().to_owned(),
         _ => {
@@ -208,6 +212,14 @@ mod tests {
         assert!(message.contains("two keys already") && hint.contains("take the hash out"));
         let limited = NewKeyArguments { calls: NonZeroU32::new(1), ..arguments("alice") };
         assert!(with_key(&first, &limited, &hash(3)).is_err(), "what she may do is not changed");
+    }
+
+    #[test]
+    fn who_is_known_by_a_certificate_gets_no_second_entry() {
+        let text = "[alice]\ncert = \"a.example\"\n";
+        let (message, _) = with_key(text, &arguments("alice"), &hash(1)).expect_err("known");
+        assert!(message.contains("known by a certificate"), "{message}");
+        assert_eq!(KeyList::parse(&added(text, "bob", 1)).expect("good").0.len(), 2);
     }
 
     #[test]

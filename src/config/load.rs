@@ -17,10 +17,11 @@ use super::check::{ANYONE, Host, check};
 use super::environment::Environment;
 use super::file::File;
 use super::flags::{Target, Typed};
-use super::jobs::JobsSettings;
 use super::launch::{Site, resolve, stamps};
+use super::paths::path_at;
 use super::problem::{Place, Problem, Problems, SourceText, reason};
 use super::python::{self, Describe};
+use super::sandbox;
 use super::schema::schema;
 use super::secret::CREDENTIALS;
 use super::secret_files::read_secrets;
@@ -30,7 +31,7 @@ use super::shape;
 use super::spread;
 use super::stamp::Stamps;
 use super::tls;
-use super::tree::{KeyPath, Tree};
+use super::tree::{KeyPath, Places, Tree};
 use crate::python::PythonTarget;
 
 /// The file that is read if neither a file nor a program is named.
@@ -143,9 +144,8 @@ impl ConfigSource {
         let mut secrets = read_secrets(&mut file, &places, &base, credentials);
         problems.append(&mut secrets.problems);
         let inherited: Environment = std::env::vars_os().collect();
-        let creds = file.spread.as_ref().and_then(|spread| spread.creds.as_deref());
-        let keys = [file.callers.as_deref(), file.tls.key.as_deref(), creds];
-        let hidden = self.hidden(&secrets.files, keys, &base);
+        let kept = kept_secret(&file, &places, &base, &secrets.files);
+        let hidden = self.hidden(&file, &places, &base, &kept);
         let site = Site { base: &base, inherited: &inherited, hidden: &hidden };
         let (mut launches, mut files) = (BTreeMap::new(), BTreeMap::new());
         let mut pythons = BTreeMap::new();
@@ -188,19 +188,21 @@ impl ConfigSource {
             Host { processors, launches, files, access, pythons, tells_details, keys, tls, spread };
         let checked = check(&file, &places, &host, problems);
         checked.map(|config| {
-            let in_base = |jobs: JobsSettings| JobsSettings { file: base.join(&jobs.file), ..jobs };
-            let jobs = config.jobs.map(in_base);
+            secrets.warnings.extend(sandbox::exposed(&config, &kept));
+            let jobs = config.jobs.map(|it| it.below(&base));
             secrets.noted_in(Config { jobs, ..config }.in_base(&base))
         })
     }
 
-    /// The files that programs in a sandbox must not read: the configuration, its secrets and the
-    /// keys, those of callers, that of the certificate and that for NATS.
-    fn hidden(&self, secrets: &Stamps, keys: [Option<&str>; 3], base: &Path) -> Vec<PathBuf> {
-        let keys = keys.into_iter().flatten().map(|keys| base.join(keys));
-        let own = self.path.iter().cloned().chain(keys);
-        let all = own.chain(secrets.paths().map(Path::to_owned));
-        all.filter_map(|file| file.canonicalize().ok()).collect()
+    /// The files that programs in a sandbox must not read: the configuration, the keys of callers and
+    /// what is `kept` secret, by their names and by where these lead now.
+    fn hidden(&self, file: &File, places: &Places, base: &Path, kept: &[PathBuf]) -> Vec<PathBuf> {
+        let place = places.value(&KeyPath::of(&["callers"]));
+        let keys = file.callers.as_deref().map(|text| path_at(&place, text, base));
+        let all = self.path.iter().cloned().chain(keys).chain(kept.iter().cloned());
+        all.flat_map(|path| [path.canonicalize().ok(), std::path::absolute(path).ok()])
+            .flatten()
+            .collect()
     }
 
     /// The absolute directory that the file's relative paths begin in.
@@ -291,6 +293,17 @@ impl ConfigSource {
 }
 
 /// Returns what was found, or notes the problem.
+/// Returns the files with secrets: those that are named as such, the key of the certificate and that
+/// for NATS.
+fn kept_secret(file: &File, places: &Places, base: &Path, secrets: &Stamps) -> Vec<PathBuf> {
+    let creds = file.spread.as_ref().and_then(|spread| spread.creds.as_deref());
+    let named = [("tls", "key", file.tls.key.as_deref()), ("spread", "creds", creds)];
+    let named = named.into_iter().filter_map(|(table, key, text)| {
+        Some(path_at(&places.value(&KeyPath::of(&[table, key])), text?, base))
+    });
+    named.chain(secrets.paths().map(Path::to_owned)).collect()
+}
+
 fn noted<T>(problems: &mut Vec<Problem>, found: Result<T, Problem>) -> Option<T> {
     found.map_err(|problem| problems.push(problem)).ok()
 }

@@ -25,6 +25,7 @@ pub mod load;
 pub mod map_flags;
 pub mod nats_login;
 pub mod origins;
+pub mod paths;
 pub mod pool;
 pub mod problem;
 pub mod python;

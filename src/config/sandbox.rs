@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::fence::{Fence, Sandbox};
 use super::file::{PoolFile, SandboxFile, SandboxTable};
-use super::problem::{Problem, reason};
+use super::problem::{Problem, Warning, reason};
+use super::server::Config;
 use super::tree::{KeyPath, Places};
 
 /// What every program may read: the system, and no data of users.
@@ -115,6 +116,30 @@ fn home(program: &Path) -> PathBuf {
 fn files_of(fenced: Fenced<'_>) -> impl Iterator<Item = PathBuf> {
     let named = fenced.arguments.iter().map(|word| fenced.dir.join(word));
     named.filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_file())
+}
+
+/// Warns of files with secrets that programs in a sandbox can read.
+pub fn exposed(config: &Config, secrets: &[PathBuf]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for pool in &config.pools {
+        let Some(sandbox) = pool.program.launch.fence.sandbox() else { continue };
+        let open: Vec<&PathBuf> = sandbox.read.iter().chain(&sandbox.write).collect();
+        for secret in secrets {
+            let Ok(real) = secret.canonicalize() else { continue };
+            let Some(dir) = open.iter().find(|dir| real.starts_with(dir)) else { continue };
+            let (name, secret, dir) = (&pool.name, secret.display(), dir.display());
+            let message = format!(
+                "the sandbox of pool `{name}` lets its programs read the secret `{secret}`, which lies in \
+                 `{dir}`"
+            );
+            let hint = format!(
+                "keep it in another directory, or give the pool a `dir` of its own: \
+                 `[pool.{name}]`, `dir = \"…\"`"
+            );
+            warnings.push(Warning { message, hint });
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]

@@ -76,8 +76,12 @@ impl Config {
 
     /// Returns true if the operator has said who may ask, or callers must show a certificate.
     pub fn says_who_may_ask(&self) -> bool {
-        let demands = self.tls.as_ref().is_some_and(|tls| tls.files.clients.is_some());
-        demands || self.callers.who != WhoMayAsk::Unsaid
+        self.demands_certificates() || self.callers.who != WhoMayAsk::Unsaid
+    }
+
+    /// Returns true if callers must show a certificate.
+    pub fn demands_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.files.clients.is_some())
     }
 }
 

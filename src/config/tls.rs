@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use super::file::TlsFile;
 use super::identity::TlsIdentity;
-use super::problem::{Place, Problem, Warning};
+use super::paths::path_at;
+use super::problem::{Problem, Warning};
 use super::stamp::Stamps;
 use super::tls_files::{BadTls, TlsFiles, UNBUILT};
 use super::tree::{KeyPath, Places};
@@ -101,11 +102,7 @@ pub fn resolve(
             return Err(problem.hint("name the certificate: `cert = \"fullchain.pem\"`"));
         }
     };
-    let absolute = |name: &str, text: &String| match places.value(&path.key(name)) {
-        // Relative to where it was typed.
-        Place::Option(_) => std::path::absolute(text).unwrap_or_else(|_| text.into()),
-        Place::File(_) | Place::Nowhere => base.join(text),
-    };
+    let absolute = |name: &str, text: &String| path_at(&places.value(&path.key(name)), text, base);
     let clients = file.clients.as_ref().map(|clients| absolute("clients", clients));
     let files = TlsFiles { cert: absolute("cert", cert), key: absolute("key", key), clients };
     let settings = TlsSettings::read(files).map_err(|bad| {

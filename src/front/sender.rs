@@ -113,7 +113,8 @@ impl Front {
             return (None, None);
         }
         let (key, forwarded) = (KeyField::of(&head.headers), forwarded(&head.headers));
-        let (visitor, decided) = gate.admit(caller.address, forwarded, key.shown(), received);
+        let shown = (key.shown(), &*caller.names);
+        let (visitor, decided) = gate.admit(caller.address, forwarded, shown, received);
         (Some(visitor), decided.err())
     }
 

@@ -67,7 +67,13 @@ impl Calls for Echo {
 
 /// One who came by a socket file.
 fn caller() -> Caller {
-    Caller { peer: "unix".into(), address: None, is_guarded: false, connection: 0 }
+    Caller {
+        peer: "unix".into(),
+        address: None,
+        is_guarded: false,
+        names: Box::default(),
+        connection: 0,
+    }
 }
 
 struct Told {

@@ -16,6 +16,18 @@ use crate::sync::memory::Memory;
 #[derive(Debug, Default)]
 pub struct Holders {
     by_hash: HashMap<KeyHash, KnownKey>,
+    by_certificate: HashMap<Box<str>, Arc<Holder>>,
+}
+
+/// Whom a certificate names.
+#[derive(Debug)]
+pub enum Certified {
+    /// Nobody that has an entry.
+    Nobody,
+    /// One holder.
+    One(Arc<Holder>),
+    /// Holders of several entries: which of them is meant is not guessed.
+    Several,
 }
 
 /// A good key.
@@ -68,15 +80,17 @@ impl KeyLedger {
         let names: HashSet<&Arc<str>> = keys.0.iter().map(|entry| &entry.name).collect();
         self.counts
             .retain(|name, counts| names.contains(name) || Arc::strong_count(&counts.calls) > 1);
-        let mut by_hash = HashMap::new();
+        let (mut by_hash, mut by_certificate) = (HashMap::new(), HashMap::new());
         for entry in &keys.0 {
             let holder = Arc::new(Holder::new(entry, self.counts(&entry.name)));
             by_hash.extend(entry.hashes.iter().map(|hash| {
                 let holder = Arc::clone(&holder);
                 (*hash, KnownKey { holder, came: AtomicBool::default() })
             }));
+            let names = entry.certificates.iter();
+            by_certificate.extend(names.map(|name| (name.clone(), Arc::clone(&holder))));
         }
-        Holders { by_hash }
+        Holders { by_hash, by_certificate }
     }
 
     fn counts(&mut self, name: &Arc<str>) -> Arc<Counts> {
@@ -98,6 +112,19 @@ impl Holders {
         let known = self.by_hash.get(hash)?;
         let came = known.came.load(Ordering::Relaxed) || known.came.swap(true, Ordering::Relaxed);
         Some((&known.holder, !came))
+    }
+
+    /// Returns whom a certificate with these DNS names names.
+    pub fn certified(&self, names: &[Box<str>]) -> Certified {
+        let mut found = Certified::Nobody;
+        for holder in names.iter().filter_map(|name| self.by_certificate.get(name)) {
+            match &found {
+                Certified::Nobody => found = Certified::One(Arc::clone(holder)),
+                Certified::One(before) if Arc::ptr_eq(before, holder) => {}
+                _ => return Certified::Several,
+            }
+        }
+        found
     }
 }
 

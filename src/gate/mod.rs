@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 pub use self::holders::Holder;
-use self::holders::{Holders, KeyLedger};
+use self::holders::{Certified, Holders, KeyLedger};
 use self::strangers::Strangers;
 pub use self::used_rate::RateLeft;
 use self::used_rate::{Pace, UsedUp};
@@ -159,6 +159,11 @@ impl GateCounts {
         Some(Arc::clone(holder))
     }
 
+    /// Returns whom a certificate with these DNS names names.
+    fn certified(&self, names: &[Box<str>]) -> Certified {
+        if names.is_empty() { Certified::Nobody } else { self.holders().certified(names) }
+    }
+
     fn is_regular(&self, text: &[u8]) -> bool {
         let regulars = self.regulars.lock().unwrap_or_else(PoisonError::into_inner);
         regulars.contains(&self.hasher.hash_one(text))
@@ -192,12 +197,13 @@ impl KeyGate {
     }
 
     /// Decides about a request that came at `now`. `peer` is who connects, `None` by a socket file;
-    /// `forwarded` are the values of `X-Forwarded-For` in their order.
+    /// `forwarded` are the values of `X-Forwarded-For` in their order; `names` are the DNS names of
+    /// the certificate that the caller has shown.
     pub fn admit<'a>(
         &self,
         peer: Option<IpAddr>,
         forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
-        shown: ShownKey<'_>,
+        (shown, names): (ShownKey<'_>, &[Box<str>]),
         now: Instant,
     ) -> (Visitor, Result<(), Failure>) {
         let address = forwarded::caller(&self.trust, peer.map(|it| it.to_canonical()), forwarded);
@@ -205,9 +211,13 @@ impl KeyGate {
         let now = self.counts.since_start(now);
         let decided = match shown {
             _ if !self.wants_keys => self.stranger(&mut visitor, now),
-            ShownKey::Nothing if self.lets_strangers_in => self.stranger(&mut visitor, now),
-            ShownKey::Nothing | ShownKey::Wrong => Err(Failure::Unauthorized),
-            ShownKey::Key { name, text } => self.key_holder(&mut visitor, name, text, now),
+            ShownKey::Nothing => match self.counts.certified(names) {
+                Certified::One(holder) => welcome(&mut visitor, holder, now),
+                Certified::Nobody if self.lets_strangers_in => self.stranger(&mut visitor, now),
+                Certified::Nobody | Certified::Several => Err(Failure::Unauthorized),
+            },
+            ShownKey::Wrong => Err(Failure::Unauthorized),
+            ShownKey::Key { name, text } => self.key_holder(&mut visitor, (name, text), names, now),
         };
         (visitor, decided)
     }
@@ -266,8 +276,8 @@ impl KeyGate {
     fn key_holder(
         &self,
         visitor: &mut Visitor,
-        name: Option<&[u8]>,
-        text: &[u8],
+        (name, text): (Option<&[u8]>, &[u8]),
+        names: &[Box<str>],
         now: u64,
     ) -> Result<(), Failure> {
         let counts = &self.counts;
@@ -284,11 +294,21 @@ impl KeyGate {
             });
             return Err(Failure::Unauthorized);
         };
-        let asked = holder.ask(now, 1);
-        visitor.claim = holder.claim().cloned();
-        visitor.holder = Some(holder);
-        asked.map_err(too_often)
+        // Who shows two things that name two holders is not taken for either.
+        match counts.certified(names) {
+            Certified::Nobody => welcome(visitor, holder, now),
+            Certified::One(same) if same.name == holder.name => welcome(visitor, holder, now),
+            Certified::One(_) | Certified::Several => Err(Failure::Unauthorized),
+        }
     }
+}
+
+/// Lets a holder in, within their rate.
+fn welcome(visitor: &mut Visitor, holder: Arc<Holder>, now: u64) -> Result<(), Failure> {
+    let asked = holder.ask(now, 1);
+    visitor.claim = holder.claim().cloned();
+    visitor.holder = Some(holder);
+    asked.map_err(too_often)
 }
 
 fn too_often(UsedUp { rate, retry_after }: UsedUp) -> Failure {

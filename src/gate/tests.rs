@@ -17,12 +17,19 @@ fn gate(anonymous: Option<AnonymousSettings>) -> (KeyGate, Instant) {
     let entry = KeyEntry {
         name: "alice".into(),
         hashes: vec![CallerKey::new(ALICE).hash()],
+        certificates: vec!["alice.example".into()],
         routes: None,
         rate: Some(rate(2)),
         calls: None,
         weight: NonZeroU8::MIN,
     };
-    let keys = Arc::new(KeyList(vec![entry]));
+    let bob = KeyEntry {
+        name: "bob".into(),
+        hashes: Vec::new(),
+        certificates: vec!["bob.example".into()],
+        ..entry.clone()
+    };
+    let keys = Arc::new(KeyList(vec![entry, bob]));
     let start = Instant::now();
     let counts = GateCounts::new(start, &Memory::new(1 << 20));
     counts.post(&keys);
@@ -42,7 +49,7 @@ fn admitted(gate: &KeyGate, from: &str, random: Option<[u8; RANDOM]>, now: Insta
     let text = key.as_ref().map(|key| key.reveal().as_bytes());
     let shown = text.map_or(ShownKey::Nothing, |text| ShownKey::Key { name: None, text });
     let address = from.parse().expect("an address");
-    let (visitor, decided) = gate.admit(Some(address), std::iter::empty(), shown, now);
+    let (visitor, decided) = gate.admit(Some(address), std::iter::empty(), (shown, &[]), now);
     match decided {
         Ok(()) => visitor.name().unwrap_or("nobody").to_owned(),
         Err(failure) => failure.code().to_string(),
@@ -85,4 +92,25 @@ fn who_has_no_key_may_do_what_all_may() {
     assert_eq!(admitted(&gate, "192.0.2.2", None, now), "nobody");
     assert_eq!(admitted(&gate, "192.0.2.1", Some(NOBODY), now), "unauthorized");
     assert_eq!(admitted(&gate, "192.0.2.1", Some(ALICE), now), "alice");
+}
+
+#[test]
+fn a_certificate_names_a_holder_and_no_two() {
+    let (gate, now) = gate(None);
+    let ask = |names: &[&str], key: Option<[u8; RANDOM]>| {
+        let names: Vec<Box<str>> = names.iter().map(|name| (*name).into()).collect();
+        let key = key.map(CallerKey::new);
+        let text = key.as_ref().map(|key| key.reveal().as_bytes());
+        let shown = text.map_or(ShownKey::Nothing, |text| ShownKey::Key { name: None, text });
+        let address = Some("::1".parse().expect("an address"));
+        let (visitor, decided) = gate.admit(address, std::iter::empty(), (shown, &names), now);
+        (visitor.name().map(str::to_owned), decided.err().map(|it| it.code().to_string()))
+    };
+    let refused = (None, Some("unauthorized".to_owned()));
+    assert_eq!(ask(&["carol.example"], None), refused);
+    assert_eq!(ask(&["bob.example", "alice.example"], None), refused);
+    assert_eq!(ask(&["bob.example"], Some(ALICE)), refused);
+    let alice = (Some("alice".to_owned()), None);
+    assert_eq!(ask(&["x.example", "alice.example"], None), alice);
+    assert_eq!(ask(&["alice.example"], Some(ALICE)), alice);
 }

@@ -110,6 +110,7 @@ impl Entrance {
             && matches!(stream, Stream::Tcp(_))
         {
             let secured = Box::pin(door.open(stream, since, permit, limits, drain)).await?;
+            let caller = Caller { names: secured.names(), ..caller };
             return Some((Entered::Secure(secured), caller));
         }
         Some((Entered::Plain(stream), caller))

@@ -16,6 +16,7 @@ use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use webpki::EndEntityCert;
 
 use super::conduit::{Conduit, PlainConduit};
 use super::places::PlaceLimit;
@@ -55,6 +56,19 @@ pub struct SecureStream {
     pub(super) watch: Rc<Watch>,
     /// Both sides speak HTTP/2.
     pub(super) is_http2: bool,
+}
+
+impl SecureStream {
+    /// Returns the DNS names of the certificate that the caller has shown, in lower case. One that
+    /// was signed for none, or that stands for many (`*.example`), has none.
+    pub(super) fn names(&self) -> Box<[Box<str>]> {
+        let stream = self.conduit.stream.borrow();
+        // Only one that was found good is there.
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let Some(Ok(shown)) = shown.map(EndEntityCert::try_from) else { return Box::default() };
+        let names = shown.valid_dns_names().filter(|name| !name.contains('*'));
+        names.map(|name| name.to_ascii_lowercase().into()).collect()
+    }
 }
 
 impl TlsDoor {

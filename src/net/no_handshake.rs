@@ -12,6 +12,13 @@ pub(super) struct TlsDoor;
 /// A connection that there is not.
 pub enum SecureStream {}
 
+impl SecureStream {
+    /// Returns the names of nobody.
+    pub(super) fn names(&self) -> Box<[Box<str>]> {
+        match *self {}
+    }
+}
+
 impl TlsDoor {
     pub(super) fn new(
         _tls: &TlsSettings,

@@ -49,6 +49,8 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// The connection came by a loopback listener, which web pages of other sites must not use.
     pub is_guarded: bool,
+    /// The DNS names of the certificate that they have shown, in lower case.
+    pub names: Box<[Box<str>]>,
     /// Tells their connection from others. It is drawn at random.
     pub connection: u64,
 }
@@ -65,7 +67,8 @@ impl Stream {
             },
             Self::Unix(_) => ("unix".into(), None),
         };
-        Caller { peer, address, is_guarded, connection: fastrand::u64(..) }
+        let (names, connection) = (Box::default(), fastrand::u64(..));
+        Caller { peer, address, is_guarded, names, connection }
     }
 
     /// Breaks the connection when the other end has taken none of the bytes that wait for it for

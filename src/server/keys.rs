@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::app::Server;
 use crate::config::WhoMayAsk;
-use crate::config::callers::KeysSettings;
+use crate::config::callers::{BadKeys, KeysSettings};
 use crate::config::stamp::Stamps;
 
 /// How often to look.
@@ -45,7 +45,13 @@ pub(super) async fn follow_keys(server: Rc<Server>) {
         }
         seen = settled(std::slice::from_ref(path)).await;
         let read = path.clone();
-        let read = tokio::task::spawn_blocking(move || KeysSettings::read(read)).await;
+        let signers = server.current().config.demands_certificates();
+        let read = tokio::task::spawn_blocking(move || {
+            let settings = KeysSettings::read(read)?;
+            settings.keys.check_certificates(signers)?;
+            Ok(settings)
+        });
+        let read: Result<Result<_, BadKeys>, _> = read.await;
         match read {
             Ok(Ok(settings)) if of_configuration(&server) == loaded => {
                 server.gate().post(&settings.keys);

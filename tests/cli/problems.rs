@@ -1,5 +1,7 @@
 //! The messages about configurations that cannot be used. Nothing is ever started.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::Room;
 
 #[test]
@@ -285,7 +287,6 @@ hint: add `pool = "a"` or `pool = "b"`
 }
 
 fn make_executable(room: &Room, name: &str) {
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(room.dir.join(name), mode).expect("our own file");
 }
@@ -419,6 +420,25 @@ fn keys_in_the_clear_and_keys_that_hold_all_workers_are_warnings() {
         more.contains("keys `alice`, `bob`, `erin` and 1 more may hold all 3 workers"),
         "{more}"
     );
+}
+
+#[test]
+fn secrets_that_a_sandbox_leaves_open_are_warnings() {
+    let text = "admin_token = { file = \"token\" }\n\
+        [pool.a]\ncommand = [\"cat\"]\nsandbox = true\n\
+        [pool.b]\ncommand = [\"cat\"]\ndir = \"inner\"\nsandbox = true\n\
+        [pool.c]\ncommand = [\"cat\"]\n\
+        [[route]]\nmatch = \"POST /a\"\npool = \"a\"\n[[route]]\nmatch = \"POST /b\"\npool = \"b\"\n\
+        [[route]]\nmatch = \"POST /c\"\npool = \"c\"\n";
+    let room = Room::new().file("httpipe.toml", text).file("token", "hunter2\n");
+    std::fs::create_dir(room.dir.join("inner")).expect("our own directory");
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(room.dir.join("token"), mode).expect("our own file");
+    let told = room.run(&["check", "--no-ask"]);
+    assert!(told.starts_with("exit 0\n") && told.contains("1 warning"), "{told}");
+    assert!(told.contains("the sandbox of pool `a` lets its programs read the secret"), "{told}");
+    assert!(told.contains("give the pool a `dir` of its own"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
 }
 
 #[test]

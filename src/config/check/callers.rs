@@ -30,6 +30,12 @@ pub(super) fn callers(
         (_, Some(keys)) => WhoMayAsk::Keys(keys.clone()),
         (Some(_), None) => WhoMayAsk::Anyone,
     };
+    if let WhoMayAsk::Keys(keys) = &who
+        && let Err(bad) = keys.keys.check_certificates(file.tls.clients.is_some())
+    {
+        let message = format!("the keys of callers cannot be used: {}", bad.what);
+        findings.refuse(&KeyPath::of(&["callers"]), message, bad.hint);
+    }
     // Who signs for callers decides who they are.
     if who == WhoMayAsk::Unsaid && file.tls.clients.is_none() {
         refuse_everybody(findings, listen);

@@ -35,7 +35,10 @@ pub fn words(sandbox: &Sandbox, temporary: &Path, binary: &Path) -> Vec<OsString
         words.push(word);
     };
     let mut around = Around::default();
-    sandbox.system.iter().for_each(|root| around.allow(root, &sandbox.hidden));
+    // Where a link leads to a secret, it may lead to a newer one by now.
+    let newer = sandbox.hidden.iter().filter_map(|path| path.canonicalize().ok());
+    let hidden: Vec<PathBuf> = sandbox.hidden.iter().cloned().chain(newer).collect();
+    sandbox.system.iter().for_each(|root| around.allow(root, &hidden));
     around.read.iter().chain(&sandbox.read).for_each(|path| put("read=", path.as_os_str()));
     if let Ok(binary) = binary.canonicalize() {
         put("read=", binary.as_os_str());
@@ -181,6 +184,25 @@ mod tests {
         around.read.sort();
         assert_eq!(around.read, [dir.join("inner"), dir.join("other")]);
         assert_eq!(around.list, [dir]);
+    }
+
+    /// `certbot` writes `privkey2.pem`, and then lets a link lead there.
+    #[test]
+    fn a_secret_stays_hidden_when_its_link_leads_to_a_newer_one() {
+        let dir = std::env::temp_dir().join(format!("httpipe-newer-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("archive")).expect("a directory");
+        let dir = dir.canonicalize().expect("it is there");
+        let file = |name: &str| dir.join("archive").join(name);
+        for name in ["key1", "key2", "cert1"] {
+            std::fs::write(file(name), "").expect("a file");
+        }
+        std::os::unix::fs::symlink("archive/key2", dir.join("key")).expect("a link");
+        let hidden = vec![file("key1"), dir.join("key")];
+        let sandbox = Sandbox { system: vec![dir.clone()], hidden, ..Sandbox::default() };
+        let words = words(&sandbox, Path::new("/t"), Path::new("/no"));
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        let spec = read(words.into_iter()).expect("what we write we read");
+        assert_eq!(spec.read, [file("cert1")]);
     }
 
     proptest! {
