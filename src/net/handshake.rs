@@ -197,6 +197,8 @@ fn config(tls: &TlsSettings, ticketer: Option<&Arc<dyn ProducesTickets>>) -> Ser
     let versions = versions.with_client_cert_verifier(verifier);
     let mut config = versions.with_cert_resolver(Arc::new(certified));
     config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+    // The server chooses the cipher, the strongest that both know first.
+    config.ignore_client_order = true;
     // A ticket would let callers in whose signer is no longer among those named.
     let ticketer = ticketer.filter(|_| tls.identity.clients.is_none());
     if let Some(ticketer) = ticketer {
