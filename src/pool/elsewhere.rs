@@ -30,7 +30,7 @@ use crate::observe::metrics::RouteMetrics;
 const QUESTION_MAX: usize = 768 << 10;
 
 /// Who speaks with other servers for a pool.
-pub trait Elsewhere: Debug {
+pub trait OtherServers: Debug {
     /// The books are about to settle. Returns since when the oldest call of another server waits that
     /// may come here, and how many wait.
     fn wants(&self) -> (Option<Instant>, usize);
@@ -85,7 +85,7 @@ fn may_go(entry: &Entry) -> bool {
 
 impl Pool {
     /// From now on calls go to other servers, and come from them, through this.
-    pub fn spread(self: &Rc<Self>, elsewhere: Rc<dyn Elsewhere>) {
+    pub fn spread(self: &Rc<Self>, elsewhere: Rc<dyn OtherServers>) {
         let now = Instant::now();
         self.feeder.get_or_init(Box::default).set_elsewhere(elsewhere);
         self.state.borrow_mut().spread(now, may_go);
@@ -102,18 +102,18 @@ impl Pool {
         }
     }
 
-    fn elsewhere(&self) -> Option<&Rc<dyn Elsewhere>> {
+    fn elsewhere(&self) -> Option<&Rc<dyn OtherServers>> {
         self.feeder.get()?.elsewhere()
     }
 
     /// Tells the books what others want before they settle.
-    pub(super) fn note_wants(&self, elsewhere: &Rc<dyn Elsewhere>) {
+    pub(super) fn note_wants(&self, elsewhere: &Rc<dyn OtherServers>) {
         let (since, calls) = elsewhere.wants();
         self.state.borrow_mut().want(since, calls);
     }
 
     /// Tells what the books have for others, after they have settled. Returns true if they have changed.
-    pub(super) fn share_out(&self, now: Instant, elsewhere: &Rc<dyn Elsewhere>) -> bool {
+    pub(super) fn share_out(&self, now: Instant, elsewhere: &Rc<dyn OtherServers>) -> bool {
         let (hunger, free, busy) = {
             let mut state = self.state.borrow_mut();
             let hunger = state.hunger(now);

@@ -20,7 +20,7 @@ use std::time::Instant;
 use super::Pool;
 use super::actions::NewCall;
 use super::backlog::{Backlog, NextWork};
-use super::elsewhere::Elsewhere;
+use super::elsewhere::OtherServers;
 use super::entry::Entry;
 use super::grouping::HalfId;
 use super::pending::{Outbox, Pending};
@@ -85,7 +85,7 @@ pub(super) struct Feeder {
     /// No more work begins.
     is_closed: Cell<bool>,
     /// Who speaks with other servers.
-    elsewhere: OnceCell<Rc<dyn Elsewhere>>,
+    elsewhere: OnceCell<Rc<dyn OtherServers>>,
     /// What the books were told last.
     told: Cell<(Option<Instant>, bool)>,
 }
@@ -108,12 +108,12 @@ impl WaitingWork {
 
 impl Feeder {
     /// Other servers are spoken with through this from now on.
-    pub(super) fn set_elsewhere(&self, elsewhere: Rc<dyn Elsewhere>) {
+    pub(super) fn set_elsewhere(&self, elsewhere: Rc<dyn OtherServers>) {
         self.elsewhere.get_or_init(|| elsewhere);
     }
 
     /// Who speaks with other servers.
-    pub(super) fn elsewhere(&self) -> Option<&Rc<dyn Elsewhere>> {
+    pub(super) fn elsewhere(&self) -> Option<&Rc<dyn OtherServers>> {
         self.elsewhere.get()
     }
 

@@ -262,9 +262,7 @@ impl Server {
         if let Some(jobs) = self.jobs() {
             jobs.drain();
         }
-        if let Some(sharing) = self.sharing() {
-            sharing.drain();
-        }
+        self.sharing().into_iter().for_each(Sharing::drain);
     }
 
     /// How long accepted calls may take to finish once the server stops.
@@ -315,9 +313,7 @@ impl Server {
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Rc::downgrade(&pool));
         self.taps.hear(&pool);
-        if let Some(sharing) = self.sharing() {
-            sharing.join(&pool);
-        }
+        self.sharing().into_iter().for_each(|sharing| sharing.join(&pool));
         pool
     }
 

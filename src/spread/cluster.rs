@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::desk::PoolDesk;
 use super::few::Few;
 use super::hosts::OtherNodes;
-use super::link::{Link, LinkReport, LinkUser};
+use super::link::{LinkReport, LinkUser, NatsLink};
 use super::message::{Beat, BeatPool, HostMessage};
 use super::node::Seal;
 use super::subject::Subjects;
@@ -33,9 +33,9 @@ const ROUTE: &str = "spread";
 pub struct Cluster {
     node: NodeId,
     machine: String,
-    link: Rc<Link>,
+    link: Rc<NatsLink>,
     subjects: Rc<Subjects>,
-    desks: RefCell<BTreeMap<NodeId, Place>>,
+    desks: RefCell<BTreeMap<NodeId, DeskPlace>>,
     /// For which desk a subscription is.
     ears: RefCell<BTreeMap<u64, Ear>>,
     others: RefCell<OtherNodes>,
@@ -48,7 +48,7 @@ pub struct Cluster {
 
 /// A desk with its subscriptions, besides that to demands.
 #[derive(Debug)]
-struct Place {
+struct DeskPlace {
     desk: Rc<PoolDesk>,
     sids: Vec<u64>,
 }
@@ -79,7 +79,7 @@ impl Cluster {
     /// `has_callers`: calls may come to this server itself. Connects, and says every second that it is there. Ends with the runtime.
     pub fn start(settings: &SpreadSettings, has_callers: bool, metrics: Arc<Metrics>) -> Rc<Self> {
         let machine = machine();
-        let link = Link::new(settings.clone(), format!("httpipe {machine}"));
+        let link = NatsLink::new(settings.clone(), format!("httpipe {machine}"));
         let subjects = Rc::new(Subjects::of(&settings.name));
         let hosts_sid = link.subscribe(subjects.hosts(), None);
         let cluster = Rc::new(Self {
@@ -133,7 +133,7 @@ impl Cluster {
         }
         let sids = ears.iter().map(|(sid, _)| *sid).collect();
         self.ears.borrow_mut().extend(ears);
-        self.desks.borrow_mut().insert(desk.node, Place { desk: Rc::clone(&desk), sids });
+        self.desks.borrow_mut().insert(desk.node, DeskPlace { desk: Rc::clone(&desk), sids });
         pool.spread(Rc::<PoolDesk>::clone(&desk));
         self.count_slots();
         if self.is_draining.get() {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::few::Few;
 use super::host::{GuestEnd, HostDesk, HostStep, Seating};
-use super::link::Link;
+use super::link::NatsLink;
 use super::message::{
     Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, Leave, NextClaim, Nothing, Out,
     Ping, Pong, SeatClaim,
@@ -22,11 +22,11 @@ use super::node::Seal;
 use super::owner::{OwnerDesk, OwnerStep};
 use super::said::{ToHost, ToOwner};
 use super::subject::Subjects;
-use super::told::{Told, ToldAnswer, out_of, result_of};
+use super::told::{HostTold, ToldAnswer, out_of, result_of};
 use crate::base::{CallId, Failure, NodeId, Question, RunId, WorkerId};
 use crate::observe::metrics::RouteMetrics;
 use crate::pool::away::{AwayLoss, Hunger};
-use crate::pool::{Elsewhere, Guest, GuestName, GuestOutcome, Pool};
+use crate::pool::{Guest, GuestName, GuestOutcome, OtherServers, Pool};
 
 /// The longest time that an owner may give a host for a call.
 const LEFT_MOST: Duration = Duration::from_hours(24 * 30);
@@ -41,13 +41,13 @@ pub(super) struct PoolDesk {
     /// Of what the seal is made.
     pub(super) facts: Vec<(String, Seal)>,
     pool: Weak<Pool>,
-    link: Rc<Link>,
+    link: Rc<NatsLink>,
     subjects: Rc<Subjects>,
     owner: RefCell<OwnerDesk>,
-    host: RefCell<HostDesk<Told>>,
+    host: RefCell<HostDesk<HostTold>>,
     route: Arc<RouteMetrics>,
     /// What was just heard, for the steps that follow from it.
-    heard: RefCell<Option<Heard>>,
+    heard: RefCell<Option<JustHeard>>,
     demands: Cell<Option<u64>>,
     /// Something may be due sooner than it was.
     pub(super) sooner: Notify,
@@ -59,7 +59,7 @@ pub(super) struct PoolDesk {
 
 /// What was just heard.
 #[derive(Debug)]
-enum Heard {
+enum JustHeard {
     Answer { out: Out, body: Bytes, work: Duration, blamed: bool },
     Question(Question),
 }
@@ -68,7 +68,7 @@ impl PoolDesk {
     pub(super) fn new(
         pool: &Rc<Pool>,
         facts: Vec<(String, Seal)>,
-        (link, subjects): (Rc<Link>, Rc<Subjects>),
+        (link, subjects): (Rc<NatsLink>, Rc<Subjects>),
         route: Arc<RouteMetrics>,
     ) -> Rc<Self> {
         let node = NodeId(fastrand::u128(..));
@@ -107,7 +107,7 @@ impl PoolDesk {
     }
 
     /// Does something with the machines, carries out what follows, and lets the books settle.
-    fn event(&self, act: impl FnOnce(Instant, &mut OwnerDesk, &mut HostDesk<Told>)) {
+    fn event(&self, act: impl FnOnce(Instant, &mut OwnerDesk, &mut HostDesk<HostTold>)) {
         let now = Instant::now();
         act(now, &mut self.owner.borrow_mut(), &mut self.host.borrow_mut());
         self.carry_out(now);
@@ -223,7 +223,7 @@ impl PoolDesk {
             return self.strange.set(self.strange.get() + 1);
         }
         let work = Duration::from_micros(work_us);
-        *self.heard.borrow_mut() = Some(Heard::Answer { out, body, work, blamed });
+        *self.heard.borrow_mut() = Some(JustHeard::Answer { out, body, work, blamed });
         let claim = claim.map(|next| next.claim);
         self.tell_owner(host, ToOwner::Answer { run, claim, parts: 0 });
     }
@@ -235,7 +235,7 @@ impl PoolDesk {
         }
         let nonce = nonce.map(Bytes::from);
         let question = Question { nonce, ..Question::plain(body) };
-        *self.heard.borrow_mut() = Some(Heard::Question(question));
+        *self.heard.borrow_mut() = Some(JustHeard::Question(question));
         let left = Duration::from_millis(left_ms).min(LEFT_MOST);
         self.tell_host(owner, ToHost::Grant { claim, run, left, ping });
     }
@@ -297,7 +297,7 @@ impl PoolDesk {
 
     /// Takes the answer that was just heard.
     fn take(&self, now: Instant, pool: &Pool, name: GuestName) {
-        let Some(Heard::Answer { out, body, work, blamed }) = self.heard.take() else { return };
+        let Some(JustHeard::Answer { out, body, work, blamed }) = self.heard.take() else { return };
         match result_of(out, body) {
             Err(Failure::WorkerLost { exit }) => {
                 pool.lost_elsewhere(now, name, &AwayLoss::Worker { exit, blamed });
@@ -364,7 +364,7 @@ impl PoolDesk {
         (message.len() > limit).then_some(limit)
     }
 
-    fn do_for_host(&self, now: Instant, step: HostStep<Told>) -> bool {
+    fn do_for_host(&self, now: Instant, step: HostStep<HostTold>) -> bool {
         let Some(pool) = self.pool() else { return false };
         match step {
             HostStep::Tell { owner, what } => self.send_to_owner(owner, what),
@@ -405,7 +405,7 @@ impl PoolDesk {
         name: GuestName,
         left: Duration,
     ) {
-        let Some(Heard::Question(question)) = self.heard.take() else {
+        let Some(JustHeard::Question(question)) = self.heard.take() else {
             pool.release(now, worker);
             return self.host.borrow_mut().refused(now, name);
         };
@@ -413,7 +413,7 @@ impl PoolDesk {
             pool.release(now, worker);
             let (out, body) = out_of(Err(failure));
             let told = ToldAnswer { out, body, queue_us: 0, work_us: 0, blamed: false };
-            let end = GuestEnd::Answer(Told(Rc::new(told)));
+            let end = GuestEnd::Answer(HostTold(Rc::new(told)));
             return self.host.borrow_mut().ended(now, name, end, 0);
         }
         let guest = Guest { name, question, left };
@@ -465,7 +465,7 @@ impl PoolDesk {
     }
 }
 
-impl Elsewhere for PoolDesk {
+impl OtherServers for PoolDesk {
     fn wants(&self) -> (Option<Instant>, usize) {
         self.host.borrow().wants()
     }
@@ -486,7 +486,7 @@ impl Elsewhere for PoolDesk {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (queue_us, work_us) = (micros(timing.queue), micros(timing.work));
         let bytes = body.len();
-        let told = Told(Rc::new(ToldAnswer { out, body, queue_us, work_us, blamed }));
+        let told = HostTold(Rc::new(ToldAnswer { out, body, queue_us, work_us, blamed }));
         self.host.borrow_mut().ended(now, guest, GuestEnd::Answer(told), bytes);
     }
 

@@ -32,13 +32,13 @@ const CA_MAX: u64 = 4 << 20;
 const PKCS8: [u8; 16] = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
 
 /// What bytes go through: TCP or TLS.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+pub(super) trait NatsWire: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> NatsWire for T {}
 
 /// A connection on which the server has accepted the login.
 pub(super) struct Dialed {
     /// What bytes go through.
-    pub(super) wire: Box<dyn Wire>,
+    pub(super) wire: Box<dyn NatsWire>,
     /// What the server has sent and is not read yet.
     pub(super) reader: ServerReader,
     /// What the server says of itself.
@@ -92,7 +92,7 @@ pub(super) async fn dial(
     echo: bool,
 ) -> Result<Dialed, NotDialed> {
     let tcp = connect(server).await?;
-    let mut wire: Box<dyn Wire> = Box::new(tcp);
+    let mut wire: Box<dyn NatsWire> = Box::new(tcp);
     let mut reader = ServerReader::new(PAYLOAD_MAX);
     let greeting = within(DialStep::Greeting, "no greeting", read_op(&mut wire, &mut reader));
     let ServerOp::Info(mut info) = greeting.await? else {
@@ -143,8 +143,8 @@ async fn connect(server: &NatsServer) -> Result<TcpStream, NotDialed> {
 async fn encrypt(
     settings: &SpreadSettings,
     server: &NatsServer,
-    wire: Box<dyn Wire>,
-) -> Result<Box<dyn Wire>, NotDialed> {
+    wire: Box<dyn NatsWire>,
+) -> Result<Box<dyn NatsWire>, NotDialed> {
     let bad = |why: String| NotDialed { step: DialStep::Tls, why };
     let ca = settings.ca.clone();
     let roots = apart(move || read_roots(&ca)).await.map_err(bad)?;

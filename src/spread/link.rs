@@ -60,7 +60,7 @@ pub struct LinkReport {
 }
 
 /// The connection to NATS. It lives on one thread.
-pub struct Link {
+pub struct NatsLink {
     settings: SpreadSettings,
     name: String,
     echo: bool,
@@ -83,21 +83,21 @@ struct Subscription {
     group: Option<String>,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for NatsLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("NatsLink").field("report", &self.report).finish_non_exhaustive()
     }
 }
 
 /// Why a connection has ended.
-enum Cut {
+enum LinkCut {
     Io(io::Error),
     Silent,
     Full,
     Refused(String),
 }
 
-impl std::fmt::Display for Cut {
+impl std::fmt::Display for LinkCut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(error) => write!(f, "the connection is cut: {error}"),
@@ -108,8 +108,8 @@ impl std::fmt::Display for Cut {
     }
 }
 
-impl Link {
-    /// A link that [`Link::run`] connects. `name` is what the server calls this client.
+impl NatsLink {
+    /// A link that [`NatsLink::run`] connects. `name` is what the server calls this client.
     pub fn new(settings: SpreadSettings, name: String) -> Rc<Self> {
         Rc::new(Self {
             settings,
@@ -238,7 +238,7 @@ impl Link {
     }
 
     /// Uses a connection until it is cut. Returns why it was.
-    async fn converse(&self, dialed: Dialed, server: &str, user: &dyn LinkUser) -> Cut {
+    async fn converse(&self, dialed: Dialed, server: &str, user: &dyn LinkUser) -> LinkCut {
         let Dialed { wire, reader, info } = dialed;
         {
             let mut report = self.report.borrow_mut();
@@ -269,7 +269,7 @@ impl Link {
         mut wire: impl AsyncRead + Unpin,
         mut reader: ServerReader,
         user: &dyn LinkUser,
-    ) -> Cut {
+    ) -> LinkCut {
         loop {
             loop {
                 match reader.next_op() {
@@ -279,18 +279,20 @@ impl Link {
                         }
                     }
                     Ok(None) => break,
-                    Err(not) => return Cut::Io(io::Error::new(io::ErrorKind::InvalidData, not)),
+                    Err(not) => {
+                        return LinkCut::Io(io::Error::new(io::ErrorKind::InvalidData, not));
+                    }
                 }
             }
             match wire.read_buf(reader.room()).await {
-                Ok(0) => return Cut::Io(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return LinkCut::Io(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => self.heard_at.set(Instant::now()),
-                Err(error) => return Cut::Io(error),
+                Err(error) => return LinkCut::Io(error),
             }
         }
     }
 
-    fn take(&self, op: ServerOp, user: &dyn LinkUser) -> Option<Cut> {
+    fn take(&self, op: ServerOp, user: &dyn LinkUser) -> Option<LinkCut> {
         match op {
             ServerOp::Msg { sid, subject, payload } => {
                 if self.subscriptions.borrow().contains_key(&sid) {
@@ -315,13 +317,13 @@ impl Link {
                     refusals.push(why);
                 }
             }
-            ServerOp::Refused(why) => return Some(Cut::Refused(why)),
+            ServerOp::Refused(why) => return Some(LinkCut::Refused(why)),
             ServerOp::Pong | ServerOp::Fine => {}
         }
         None
     }
 
-    async fn keep_writing(&self, mut wire: impl AsyncWrite + Unpin) -> Cut {
+    async fn keep_writing(&self, mut wire: impl AsyncWrite + Unpin) -> LinkCut {
         loop {
             let out = poll_fn(|context| {
                 let mut writer = self.writer.borrow_mut();
@@ -340,21 +342,21 @@ impl Link {
                 wire.flush().await
             };
             if let Err(error) = written.await {
-                return Cut::Io(error);
+                return LinkCut::Io(error);
             }
         }
     }
 
     /// Asks a server that says nothing whether it is there.
-    async fn keep_asking(&self) -> Cut {
+    async fn keep_asking(&self) -> LinkCut {
         loop {
             tokio::time::sleep(PING_EVERY).await;
             let silence = self.heard_at.get().elapsed();
             if silence >= SILENCE_MOST {
-                return Cut::Silent;
+                return LinkCut::Silent;
             }
             if self.writer.borrow().waiting() > BACKLOG_MOST {
-                return Cut::Full;
+                return LinkCut::Full;
             }
             if silence >= PING_EVERY {
                 self.write(ClientWriter::ping);

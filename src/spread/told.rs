@@ -14,7 +14,7 @@ use crate::wire::checked_reply;
 
 /// How a call ended at its host.
 #[derive(Clone, Debug)]
-pub struct Told(pub Rc<ToldAnswer>);
+pub struct HostTold(pub Rc<ToldAnswer>);
 
 /// How a call ended, as it is sent.
 #[derive(Debug)]
