@@ -67,11 +67,24 @@ pub(super) fn gate() {
 thread_local! {
     /// How commits of this thread fail.
     static FAULT: Cell<Option<c_int>> = const { Cell::new(None) };
+    /// How they seem to.
+    static LATE_FAULT: Cell<Option<c_int>> = const { Cell::new(None) };
 }
 
 /// Lets the commits of this thread fail with this code of SQLite; `None`: they succeed.
 pub(super) fn commits_fail(code: Option<c_int>) {
     FAULT.set(code);
+}
+
+/// Lets the commits of this thread seem to fail with this code of SQLite once they are done.
+pub(super) fn commits_seem_to_fail(code: Option<c_int>) {
+    LATE_FAULT.set(code);
+}
+
+/// A moment just after a commit.
+pub(super) fn moment_after() -> rusqlite::Result<()> {
+    let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    LATE_FAULT.get().map_or_else(moment, |code| Err(error(code)))
 }
 
 /// A moment just before or after a commit.

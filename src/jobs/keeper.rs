@@ -233,7 +233,7 @@ impl Keeper {
                 self.begun.clear();
             }
             #[cfg(test)]
-            super::fixture::moment()?;
+            super::fixture::moment_after()?;
             Ok(done)
         });
         if done.is_err() {
@@ -617,7 +617,7 @@ fn is_full(error: &rusqlite::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Scratch, commits_fail, new_job, settings};
+    use super::super::fixture::{Scratch, commits_fail, commits_seem_to_fail, new_job, settings};
     use super::super::job::{JobState, NewJob};
     use super::*;
 
@@ -646,6 +646,25 @@ mod tests {
             Some(StoreDone::Seen(Some(job))) => job,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A disk may have all of a commit that failed.
+    #[test]
+    fn what_was_refused_is_not_there_when_the_disk_has_it_all_the_same() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let waits = accepted(&mut keeper, NewJob { idempotent: false, ..new_job("waits") });
+        let refused = new_job("refused");
+        commits_seem_to_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+        assert!(done(&mut keeper, StoreWork::Accept(Box::new(refused.clone()))).is_none());
+        commits_seem_to_fail(None);
+        let looked = done(&mut keeper, StoreWork::Look(refused.id, None));
+        assert!(matches!(looked, Some(StoreDone::Seen(None))), "{looked:?}");
+        commits_seem_to_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+        assert!(done(&mut keeper, StoreWork::Claim(waits.seq)).is_none());
+        commits_seem_to_fail(None);
+        let job = seen(&mut keeper, waits.id);
+        assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
     }
 
     /// A copy is what was in the file when it was asked for, whatever is written meanwhile.

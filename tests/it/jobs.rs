@@ -161,7 +161,7 @@ fn ended_by_kill(server: &Server, path: &str) -> Answer {
 #[test]
 fn a_canceled_job_is_not_done() {
     let server = noting("jobs = {}").start();
-    let running = asked(&server, "/once", "sleep 60");
+    let running = asked(&server, "/once", "until never");
     server.wait_until("it runs", |server| state_of(server, &running) == "running");
     let canceled = server.client().request("DELETE", &running, &[], "");
     assert_eq!((canceled.status, state(&canceled).as_str()), (200, "canceled"));
@@ -406,6 +406,8 @@ fn a_reload_keeps_jobs_and_their_names() {
     let running = asked(&server, "/once", "sleep 1.5 a");
     server.wait_until("it runs", |server| state_of(server, &running) == "running");
     let waiting = asked(&server, "/again", "b");
+    // New workers take the place of the old ones.
+    server.rewrite("notes.py", "./notes.py");
     let reloaded = server.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "");
     assert_eq!(reloaded.status, 200, "{reloaded:?}");
     for path in [running, waiting] {
