@@ -28,7 +28,9 @@ fn in_parallel_a_short_call_waits_for_no_long_one() {
     let Some(server) = seed("parallel") else { return };
     let client = server.client();
     let long: Vec<_> = (44..46).map(|n| client.get_later(&format!("/fib?num={n}"))).collect();
-    server.wait_until("both compute", |it| busy(it) == 2.0);
+    server.wait_until("both compute, and a third is ready", |it| {
+        busy(it) == 2.0 && it.metric("httpipe_workers{state=\"ready\"}") >= 1.0
+    });
     assert_eq!(client.get("/fib?num=10").body, r#"{"result":"55"}"#);
     for call in long {
         call.leave();
