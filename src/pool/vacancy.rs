@@ -31,6 +31,10 @@ impl<P> State<P> {
     pub fn background_waits(&mut self, since: Option<Instant>, is_ready: bool) {
         self.background.waits_since = since;
         self.background.is_ready = is_ready && since.is_some();
+        if since.is_none() {
+            // No worker is kept for what has gone.
+            self.background.kept = None;
+        }
         // Without a share it changes nothing, not even when the books are looked at.
         if let Some(since) = since.filter(|_| self.rules.share > 0) {
             self.alarms.at(since + WAIT_MOST);

@@ -42,6 +42,16 @@ pub fn join<'a>(shape: GroupShape, questions: impl Iterator<Item = &'a [u8]>) ->
     joined.freeze()
 }
 
+/// Returns the questions of which this one was made.
+pub fn parts(shape: GroupShape, joined: &Bytes) -> Vec<Bytes> {
+    match shape {
+        GroupShape::Lines => {
+            joined.split(|byte| *byte == b'\n').map(|line| joined.slice_ref(line)).collect()
+        }
+        GroupShape::Array => elements(joined, usize::MAX).unwrap_or_default(),
+    }
+}
+
 /// Returns the answers to so many calls, in their order.
 ///
 /// # Errors

@@ -58,6 +58,19 @@ fn without_a_probe_it_asks_what_run_says_to_try() {
 }
 
 #[test]
+fn a_program_of_groups_is_asked_several_questions_as_one() {
+    let told = |program: &str| {
+        let file = format!(
+            "[pool.it]\ncommand = [\"sed\", \"-u\", \"{program}\"]\nreply = \"json\"\nbatch = {{}}\n\
+             [[route]]\nmatch = \"GET /f?n={{n:int}}\"\nsend = \"{{n}}\"\nidempotent = true\n"
+        );
+        Room::new().file("httpipe.toml", file).run(&["check"])
+    };
+    says(&told("s/,/, /g"), 0, &["\"[10,1,1]\" answered after ", "\"[10, 1, 1]\""]);
+    says(&told("s/,.*/]/"), 2, &["the program gave 1 answers for 3 calls"]);
+}
+
+#[test]
 fn it_asks_nothing_of_its_own_where_that_is_not_wanted_or_not_known() {
     let said = Room::new().run(&["check", "--no-ask", "--", "cat"]);
     says(&said, 0, &["probe     not configured, so no question was asked\n"]);

@@ -107,6 +107,16 @@ fn after_thirty_seconds_the_next_worker_that_becomes_free_is_its_own() {
 }
 
 #[test]
+fn a_worker_is_kept_for_it_only_while_it_waits() {
+    let mut story = Story::of(workers(2));
+    story.calls(&["x", "y", "z", "w"]);
+    story.background_waits(31);
+    story.state.background_waits(None, false);
+    assert_eq!(story.good(1, "y"), ["answer y", "give z to 1"]);
+    assert_eq!(story.good(2, "x"), ["answer x", "give w to 2"]);
+}
+
+#[test]
 fn a_worker_with_calls_sent_ahead_comes_to_it_after_them() {
     let ahead = Rules { in_flight: InFlight::Fixed(2), ..workers(2) };
     let mut story = Story::of(ahead);

@@ -18,6 +18,7 @@ mod ends;
 mod fair;
 mod floors;
 mod given_up;
+mod group_world;
 mod groups;
 mod looks;
 mod mixed;

@@ -4,6 +4,7 @@ use super::record::TrialPhase;
 use crate::base::Question;
 use crate::config::{Config, Matching, PoolSettings, RouteAction, RouteSettings};
 use crate::front::sample::{SAMPLES_MAX, Sample};
+use crate::wire::group;
 use crate::worker::ready::question;
 
 /// How many different samples a worker is asked one after the other.
@@ -111,6 +112,12 @@ fn samples(route: &RouteSettings, pool: &PoolSettings) -> Vec<Vec<Planned>> {
         }
         // Another caller may ask the same.
         group.extend(group.last().cloned());
+        if let Some(shape) = pool.program.wire.group {
+            // So the program gets them: together.
+            let texts = group.iter().map(|planned| &planned.question.text[..]);
+            let question = Question::plain(group::join(shape, texts));
+            group = vec![Planned { phase: TrialPhase::Sample, question, is_answered: true }];
+        }
         groups.push(group);
     }
     groups

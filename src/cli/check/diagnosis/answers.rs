@@ -12,7 +12,7 @@ use crate::cli::check::record::{Exchange, Record, TrialEnd, TrialPhase};
 use crate::config::words::{quoted, shell_word};
 use crate::config::{Framing, PoolSettings, ReplyShape};
 use crate::doctor::remedy::framing_change;
-use crate::wire::{CANCELLED_UNASKED, Decoder, Judge, Verdict};
+use crate::wire::{CANCELLED_UNASKED, Decoder, Judge, Verdict, group};
 
 /// Returns what is wrong with the answer of this exchange; `None`: it fits `reply` or `error`.
 pub(in crate::cli::check) fn misfit(pool: &PoolSettings, exchange: &Exchange) -> Option<String> {
@@ -26,7 +26,21 @@ pub(in crate::cli::check) fn misfit(pool: &PoolSettings, exchange: &Exchange) ->
 fn verdict(pool: &PoolSettings, exchange: &Exchange) -> Option<Verdict> {
     let wire = &pool.program.wire;
     let answer = exchange.answer.clone().filter(|_| wire.stream.is_none())?;
-    Some(Judge::new(wire).judge(&exchange.question, answer, exchange.proven))
+    let judge = Judge::new(wire);
+    let Some(shape) = wire.group else {
+        return Some(judge.judge(&exchange.question, answer, exchange.proven));
+    };
+    let questions = group::parts(shape, &exchange.question);
+    let answers = match group::split(shape, &answer, questions.len()) {
+        Ok(answers) => answers,
+        Err(detail) => return Some(Verdict::Doubtful { detail }),
+    };
+    let judged = questions.iter().zip(answers);
+    let mut judged =
+        judged.map(|(question, answer)| judge.judge(question, answer, exchange.proven));
+    let first = judged.next();
+    let is_fit = |verdict: &Verdict| matches!(verdict, Verdict::Good(_) | Verdict::ProgramError(_));
+    judged.find(|verdict| !is_fit(verdict)).filter(|_| first.as_ref().is_some_and(is_fit)).or(first)
 }
 
 impl Diagnosis<'_> {
