@@ -12,7 +12,7 @@ import sys
 
 from harness.places import BENCH, DEBIAN, PROJECT, PYTHON, VENV, WORK
 
-PYPI = ["uvicorn", "uvloop", "httptools", "fastapi", "granian", "mosec", "flask", "gunicorn"]
+PYPI = ["scikit-learn", "uvicorn", "uvloop", "httptools", "fastapi", "granian", "mosec", "flask", "gunicorn"]
 DEBIAN_PACKAGES = ["nginx", "uwsgi-core", "uwsgi-plugin-python3"]
 # Their dependencies that a minimal Debian lacks; unpacked beside them.
 DEBIAN_LIBRARIES = ["libnorm1", "libpcre3", "libpgm-5.3-0", "libyajl2", "libzmq5", "libjansson4"]

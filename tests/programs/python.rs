@@ -54,6 +54,31 @@ fn a_model_classifies_flowers_in_batches() {
 }
 
 #[test]
+fn a_program_classifies_the_flowers_that_wait_together() {
+    let needs = ["python3", "python/sklearn"];
+    let options = ["--workers", "1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let Some(server) = crate::serve::serve_with("python-batch", &needs, &options) else { return };
+    let flower = |length: f64, petal: f64| {
+        format!(
+            "/species?sepal_length={length}&sepal_width=3&petal_length={petal}&petal_width={}",
+            petal / 3.0
+        )
+    };
+    let species = |petal: f64| if petal < 2.0 { "\"setosa\"" } else { "\"virginica\"" };
+    let asked: Vec<_> = (0..60)
+        .map(|number| if number % 3 == 0 { 1.4 } else { 6.5 })
+        .map(|petal| (petal, server.client().get_later(&flower(petal + 1.5, petal))))
+        .collect();
+    for (petal, asked) in asked {
+        let answer = asked.answer();
+        assert_eq!((answer.status, answer.body.as_str()), (200, species(petal)), "{answer:?}");
+    }
+    let groups = server.metric("httpipe_batch_size_count");
+    assert!(groups < 60.0, "each went alone");
+    assert_eq!(server.metric("httpipe_batch_size_sum"), 60.0);
+}
+
+#[test]
 fn pictures_come_and_go_as_bytes() {
     let needs = ["python3", "curl", "python/numpy", "python/PIL"];
     let Some(server) = serve("python-image/picture.py:*", &needs, &[]) else { return };
