@@ -106,7 +106,11 @@ pub fn resolve(
     for text in texts {
         match server(text) {
             Ok(server) => servers.push(server),
-            Err((what, hint)) => problems.push(Problem::new(place("nats"), what).hint(hint)),
+            Err((what, hint)) => {
+                // The line of the file would show the password.
+                let at = if text.contains('@') { Place::Nowhere } else { place("nats") };
+                problems.push(Problem::new(at, what).hint(hint));
+            }
         }
     }
     if texts.is_empty() {
