@@ -456,17 +456,14 @@ impl Front {
         }
         if self.access.is_on() && said.has_ended() {
             let label = route.map_or("none", |served| &served.settings.label);
-            let account = Account {
-                method: head.method.as_str(),
-                path: head.uri.path(),
-                status: Some(status),
-                label,
-                duration,
-                bytes: response.body().length(),
-                sender,
-                request_id: manner.request_id,
-            };
-            account.write(&self.access, said.call(), said.failure());
+            let bytes = response.body().length();
+            let (method, path) = (head.method.as_str(), head.uri.path());
+            let (status, request_id) = (Some(status), manner.request_id);
+            Account { method, path, status, label, duration, bytes, sender, request_id }.write(
+                &self.access,
+                said.call(),
+                said.failure(),
+            );
         }
         response
     }

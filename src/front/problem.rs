@@ -181,9 +181,12 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::WorkerLost { exit } => {
             format!("the program ended before it answered: {exit}").into()
         }
-        Failure::ServerEnded => "the server ended while the job ran, and does not begin it again; \
-                                 how far the program came is not known"
-            .into(),
+        Failure::ServerEnded
+        | Failure::StoreFailed
+        | Failure::NoJob
+        | Failure::NotEnded
+        | Failure::KeyReused
+        | Failure::JobCanceled => of_job(failure).into(),
         Failure::BatchTimeout { after } => format!(
             "the `X-Timeout` of the batch passed after {}; items without a line have no outcome",
             shown(*after)
@@ -196,16 +199,26 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         Failure::Busy => {
             "the server has no memory for this request or its answer at the moment".into()
         }
-        Failure::StoreFailed => "the file of the jobs cannot be read or written now".into(),
-        Failure::NoJob => "there is no job of this name; it may have been removed".into(),
-        Failure::NotEnded => "the job has not ended yet".into(),
-        Failure::KeyReused => "this `Idempotency-Key` stands for another question".into(),
-        Failure::JobCanceled => "the job was canceled, so it has no answer".into(),
         Failure::Draining => "the server is stopping".into(),
         Failure::Timeout { after, conduct } => {
             let how = conduct.map(|conduct| format!(": {}", conduct.told())).unwrap_or_default();
             format!("the program did not answer within {}{how}", shown(*after)).into()
         }
+    }
+}
+
+/// Says what became of a job, or why it cannot be told.
+fn of_job(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::ServerEnded => {
+            "the server ended while the job ran, and does not begin it again; \
+             how far the program came is not known"
+        }
+        Failure::NoJob => "there is no job of this name; it may have been removed",
+        Failure::NotEnded => "the job has not ended yet",
+        Failure::KeyReused => "this `Idempotency-Key` stands for another question",
+        Failure::JobCanceled => "the job was canceled, so it has no answer",
+        _ => "the file of the jobs cannot be read or written now",
     }
 }
 

@@ -15,10 +15,12 @@ struct Pool {
 }
 
 impl Pool {
-    /// A pool of this many workers on two processors, each of which has a call.
+    /// A pool of this many workers, each with a call, on as many processors, or on two.
     fn busy(workers: usize) -> (Self, Vec<CallId>) {
         let settings = PoolSettings::for_tests();
-        let rules = Rules { least: workers, most: workers + 1, ..Rules::from(&settings) };
+        let processors = workers.min(2);
+        let rules =
+            Rules { least: workers, most: workers + 1, processors, ..Rules::from(&settings) };
         let state = State::new(rules, 1, |_| Fingerprint(0));
         let mut pool = Self { state, now: Instant::now() };
         pool.settle();
