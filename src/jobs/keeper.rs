@@ -1,5 +1,7 @@
 //! Keeps the file: takes what is asked for together, commits, and only then answers.
 
+mod care;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,6 @@ use super::job::{Job, JobId};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{self, FileLock, NotOpened};
 use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store, StoreLimits};
-use super::upkeep::Expired;
 
 /// Most operations in one transaction.
 const GROUP_MOST: usize = 1024;
@@ -376,196 +377,6 @@ impl Keeper {
             }
             StoreDone::Removed(JobRemoval::Removed(job)) => board.tell(job.id, None),
             _ => {}
-        }
-    }
-
-    /// Notes that a group failed. What of it reached the disk is not known.
-    fn fail(&mut self, group: &[StoreRequest], error: &rusqlite::Error) {
-        if !self.board.is_failing() {
-            tracing::error!(%error, file = %self.lock.path.display(), "the jobs cannot be written");
-        }
-        self.board.set_failing(true);
-        // Where the disk is full, the group was rolled back; else nobody knows what the disk has.
-        let is_known = is_full(error);
-        for asked in group {
-            match &asked.work {
-                StoreWork::Claim(seq) if asked.tell.is_none() => self.begun.push(*seq),
-                StoreWork::Claim(seq) if !is_known => self.unclaimed.push(*seq),
-                StoreWork::Accept(new) if !is_known => self.refused.push(new.id),
-                _ => {}
-            }
-        }
-        if !is_known {
-            self.stop_copy();
-            self.store = None;
-        }
-        // `look_for_room` finds out when a full disk has room again.
-    }
-
-    /// Opens the file again if it failed. Returns false if it still does.
-    fn reopen(&mut self) -> bool {
-        if self.store.is_some() {
-            return true;
-        }
-        match self.reopened() {
-            Ok(store) => {
-                self.store = Some(store);
-                self.refused.clear();
-                self.unclaimed.clear();
-                self.begun.clear();
-                self.writes_again();
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the file of the jobs cannot be opened again yet");
-                false
-            }
-        }
-    }
-
-    fn reopened(&mut self) -> Result<Store, Box<dyn std::error::Error>> {
-        let mut store = Store::new(schema::open(&self.lock)?)?;
-        let now = self.clock.now();
-        store.connection().execute_batch("BEGIN IMMEDIATE")?;
-        store.undo(&self.refused, &self.unclaimed)?;
-        self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
-        store.connection().execute_batch("COMMIT")?;
-        Ok(store)
-    }
-
-    /// Ends jobs whose time is over, and posts those that go next.
-    fn look_for_ended(&mut self) {
-        if !self.reopen() {
-            return;
-        }
-        if self.board.is_failing() {
-            self.look_for_room();
-        }
-        let now = self.clock.now();
-        let Some(store) = &mut self.store else { return };
-        let tally = store.tally.clone();
-        let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
-        let over = transaction.and_then(|()| {
-            // Before those are failed that seem to wait.
-            self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
-            let over = store.expire(now, OVER_MOST)?;
-            store.connection().execute_batch("COMMIT")?;
-            Ok(over)
-        });
-        match over {
-            Ok(Expired { failed, unreadable, .. }) => {
-                self.begun.clear();
-                for job in failed {
-                    self.board.unqueue(&job);
-                    self.board.tell(job.id, Some(&job));
-                }
-                let shrunk = store.shrink();
-                for (seq, error) in unreadable {
-                    self.count_unreadable(seq, &error);
-                }
-                if let Err(error) = shrunk {
-                    self.fail(&[], &error);
-                }
-            }
-            Err(error) => {
-                store.tally = tally;
-                store.connection().execute_batch("ROLLBACK").ok();
-                self.fail(&[], &error);
-            }
-        }
-    }
-
-    /// The disk was full. Says so no longer once it has room and something could be written.
-    fn look_for_room(&mut self) {
-        let has_room = self.has_room();
-        let Some(store) = self.store.as_ref().filter(|_| has_room) else { return };
-        match schema::write_again(store.connection()) {
-            Ok(()) => self.writes_again(),
-            Err(error) => self.fail(&[], &error),
-        }
-    }
-
-    fn writes_again(&self) {
-        tracing::info!(file = %self.lock.path.display(), "the jobs can be written again");
-        self.board.set_failing(false);
-    }
-
-    /// Posts how many jobs there are and which go next.
-    fn post(&self) {
-        let Some(store) = &self.store else { return };
-        self.board.post(&store.tally.pools);
-        for (pool, owner, from, most) in self.board.wanting() {
-            match store.waiting((&pool, &owner), from, most) {
-                Ok(jobs) => self.board.extend(&pool, &owner, jobs, most),
-                Err(error) => tracing::error!(%error, "the next jobs cannot be read"),
-            }
-        }
-    }
-
-    /// Begins to write a copy; `finish_copy` answers.
-    fn back_up(&mut self, path: &Path, mut group: Vec<StoreRequest>) {
-        let started = self.start_copy(path);
-        match (started, group.pop().and_then(|asked| asked.tell)) {
-            (Ok(copying), Some(tell)) => self.copying = Some((copying, tell)),
-            (Ok(copying), None) => copying.stop(),
-            (Err(error), tell) => {
-                tell.map(|tell| tell.send(Ok(StoreDone::Copied(Err(error)))));
-            }
-        }
-    }
-
-    fn start_copy(&mut self, path: &Path) -> io::Result<Copying> {
-        if self.copying.is_some() {
-            return Err(io::Error::other("another copy is being written"));
-        }
-        let free = self.free();
-        let store = self.store.as_ref().ok_or(io::ErrorKind::ResourceBusy)?;
-        let size = store.bytes().map_err(io::Error::other)?;
-        if free < RESERVE + size {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        store.rest_file().map_err(io::Error::other)?;
-        let copying = Copying::start(Arc::clone(&self.lock.file), path.to_owned());
-        if copying.is_err() {
-            store.use_file().map_err(io::Error::other)?;
-        }
-        copying
-    }
-
-    /// Answers those who asked for a copy, once it is there.
-    fn finish_copy(&mut self) {
-        let Some((copying, tell)) = self.copying.take_if(|(copying, _)| copying.has_ended()) else {
-            return;
-        };
-        if let Some(Err(error)) = self.store.as_ref().map(Store::use_file) {
-            self.fail(&[], &error);
-        }
-        tell.send(Ok(StoreDone::Copied(copying.end()))).ok();
-    }
-
-    /// The file is about to change under a copy.
-    fn stop_copy(&mut self) {
-        if let Some((copying, tell)) = self.copying.take() {
-            copying.stop();
-            tell.send(Err(StoreFailed)).ok();
-        }
-    }
-
-    /// Looks whether the file is still where it was.
-    fn look_for_file(&mut self) {
-        let is_there = self.lock.is_in_place();
-        if is_there == self.board.set_misplaced(!is_there) {
-            let file = self.lock.path.display();
-            if is_there {
-                tracing::info!(%file, "the file of the jobs is in its place again");
-            } else {
-                tracing::error!(
-                    %file, "the file of the jobs, or its log, was removed or replaced while the server \
-                    uses it: no job is accepted or begun. Put it back, or write what the server has \
-                    with `POST /jobs/backup`, stop the server, put the copy in the place of the file, \
-                    and start again"
-                );
-            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::job::{
     AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime,
 };
 use super::order::{NextJob, Rank};
-use super::tally::Tally;
+use super::tally::JobTally;
 use crate::base::{Failure, Question};
 
 /// The columns of a [`Job`], in the order in which [`job_of`] reads them.
@@ -117,13 +117,13 @@ impl StoreLimits {
 pub struct Store {
     connection: Connection,
     /// How many jobs there are, as of the last statement.
-    pub tally: Tally,
+    pub tally: JobTally,
 }
 
 impl Store {
     /// The tables of a database that is open.
     pub fn new(connection: Connection) -> rusqlite::Result<Self> {
-        let mut store = Self { connection, tally: Tally::default() };
+        let mut store = Self { connection, tally: JobTally::default() };
         store.tally = store.counted()?;
         Ok(store)
     }
@@ -131,37 +131,6 @@ impl Store {
     /// The database, for transactions.
     pub fn connection(&self) -> &Connection {
         &self.connection
-    }
-
-    /// Returns the time at which the latest job was accepted.
-    pub fn latest(&self) -> rusqlite::Result<WallTime> {
-        let sql = "SELECT created FROM job ORDER BY seq DESC LIMIT 1";
-        let found = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
-        Ok(WallTime(found.unwrap_or(0)))
-    }
-
-    /// Counts what is in the file.
-    pub(super) fn counted(&self) -> rusqlite::Result<Tally> {
-        let mut tally = Tally::default();
-        let sql = "SELECT pool, coalesce(owner, ''), state, count(*), sum(bytes) FROM job \
-                   GROUP BY 1, 2, 3";
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (jobs, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
-            if let Some(state) = JobState::of(row.get(2)?) {
-                tally.add(words(row, 0)?, words(row, 1)?, state, jobs as u64, bytes as u64);
-            }
-        }
-        Ok(tally)
-    }
-
-    /// Returns the pools and owners with jobs that wait.
-    pub fn owners_waiting(&self) -> rusqlite::Result<Vec<(Arc<str>, Arc<str>)>> {
-        let sql = "SELECT DISTINCT pool, coalesce(owner, '') FROM job WHERE state = 0";
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((words(row, 0)?, words(row, 1)?)))?;
-        rows.collect()
     }
 
     /// Counts a job in the state that it has now.

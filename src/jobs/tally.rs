@@ -12,7 +12,7 @@ pub type JobCounts = BTreeMap<Arc<str>, [u64; JobState::ALL.len()]>;
 
 /// How many jobs there are, of each pool and of each owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct JobTally {
     /// Of each pool.
     pub pools: JobCounts,
     /// Of each owner who has any; without a name: of those who show no key.
@@ -30,7 +30,7 @@ pub struct Holding {
     pub bytes: u64,
 }
 
-impl Tally {
+impl JobTally {
     /// Adds jobs of one pool, owner and state, with as many bytes in all.
     pub fn add(&mut self, pool: Arc<str>, owner: Arc<str>, state: JobState, jobs: u64, bytes: u64) {
         self.pools.entry(pool).or_default()[state as usize] += jobs;

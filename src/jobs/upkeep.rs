@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::job::{Job, JobEnd, JobId, JobState, WallTime};
 use super::store::{JobFilter, JobViewer, Store, WaitingJobs, columns, job_of, words, written};
+use super::tally::JobTally;
 use crate::base::Failure;
 
 /// How long callers are told to wait if their job found no worker.
@@ -60,6 +61,37 @@ impl Store {
             }
         }
         Ok(jobs)
+    }
+
+    /// Returns the time at which the latest job was accepted.
+    pub fn latest(&self) -> rusqlite::Result<WallTime> {
+        let sql = "SELECT created FROM job ORDER BY seq DESC LIMIT 1";
+        let found = self.connection().query_row(sql, [], |row| row.get(0)).optional()?;
+        Ok(WallTime(found.unwrap_or(0)))
+    }
+
+    /// Counts what is in the file.
+    pub(super) fn counted(&self) -> rusqlite::Result<JobTally> {
+        let mut tally = JobTally::default();
+        let sql = "SELECT pool, coalesce(owner, ''), state, count(*), sum(bytes) FROM job \
+                   GROUP BY 1, 2, 3";
+        let mut statement = self.connection().prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (jobs, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
+            if let Some(state) = JobState::of(row.get(2)?) {
+                tally.add(words(row, 0)?, words(row, 1)?, state, jobs as u64, bytes as u64);
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Returns the pools and owners with jobs that wait.
+    pub fn owners_waiting(&self) -> rusqlite::Result<Vec<(Arc<str>, Arc<str>)>> {
+        let sql = "SELECT DISTINCT pool, coalesce(owner, '') FROM job WHERE state = 0";
+        let mut statement = self.connection().prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((words(row, 0)?, words(row, 1)?)))?;
+        rows.collect()
     }
 
     /// Returns how many jobs of each pool and route wait.

@@ -32,20 +32,20 @@ pub(super) enum Noted {
 type Event = Noted;
 
 #[derive(Default)]
-struct Recorder {
+struct Recording {
     events: Vec<Event>,
     files: HashMap<usize, (PathBuf, usize)>,
 }
 
 thread_local! {
-    static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+    static RECORDER: RefCell<Option<Recording>> = const { RefCell::new(None) };
 }
 
 /// Begins to record what this thread writes to databases that it opens from now on.
 pub(super) fn record() {
     static WRAPPED: Once = Once::new();
     WRAPPED.call_once(wrap);
-    RECORDER.set(Some(Recorder::default()));
+    RECORDER.set(Some(Recording::default()));
 }
 
 /// Notes that something was told to somebody.
@@ -214,7 +214,9 @@ pub(super) fn after_power_loss(
         if random.bool() {
             random.shuffle(&mut pieces);
         }
-        pieces.iter().for_each(|piece| apply(file, piece));
+        for piece in &pieces {
+            apply(file, piece);
+        }
     }
     files
 }
