@@ -161,10 +161,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("a batch may have {most} items; send the rest in another request").into()
         }
         Failure::RateLimited { rate, retry_after } => rate_limited(*rate, *retry_after).into(),
-        Failure::TooManyCalls { most } => {
-            let calls = if *most == 1 { "1 call".to_owned() } else { format!("{most} calls") };
-            format!("you may have {calls} at once; wait for an answer first").into()
-        }
+        Failure::TooManyCalls { most } => too_many_calls(*most).into(),
         Failure::UriTooLong => "the target of the request is too long".into(),
         Failure::HeadersTooLarge => {
             "the head of the request is too large or has too many fields".into()
@@ -187,11 +184,7 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
         | Failure::NotEnded
         | Failure::KeyReused
         | Failure::JobCanceled => of_job(failure).into(),
-        Failure::BatchTimeout { after } => format!(
-            "the `X-Timeout` of the batch passed after {}; items without a line have no outcome",
-            shown(*after)
-        )
-        .into(),
+        Failure::BatchTimeout { after } => batch_timeout(*after).into(),
         Failure::QueueTimeout { waited, .. } => {
             format!("no worker was free within {}", shown(*waited)).into()
         }
@@ -205,6 +198,20 @@ fn detail_of(failure: &Failure) -> Cow<'_, str> {
             format!("the program did not answer within {}{how}", shown(*after)).into()
         }
     }
+}
+
+/// Says how many calls the caller may have.
+fn too_many_calls(most: u32) -> String {
+    let calls = if most == 1 { "1 call".to_owned() } else { format!("{most} calls") };
+    format!("you may have {calls} at once; wait for an answer first")
+}
+
+/// Says that a batch has no more time.
+fn batch_timeout(after: Duration) -> String {
+    let after = shown(after);
+    format!(
+        "the `X-Timeout` of the batch passed after {after}; items without a line have no outcome"
+    )
 }
 
 /// Says what became of a job, or why it cannot be told.
