@@ -391,7 +391,7 @@ fn line<T: Serialize>(out: &mut BytesMut, kind: &str, value: &T) {
     out.put_slice(b"}\n");
 }
 
-/// Returns the name and the value of the one member of an object, as [`line`] writes it. The value
+/// Returns the name and the value of the one member of an object, as [`line()`] writes it. The value
 /// is not looked at.
 fn member(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = line.strip_prefix(b"{\"")?.strip_suffix(b"}")?;
