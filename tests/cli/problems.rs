@@ -257,7 +257,7 @@ error: `--timeout` needs a unit
 hint: write 30s
 
 error: `--workers` cannot be 0
-hint: write 1 or more
+hint: write 1 or more: a pool without workers answers nothing, unless other hosts have some (`spread = true`)
 
 5 problems, nothing was started.
 "##);

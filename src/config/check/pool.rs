@@ -236,11 +236,16 @@ fn workers(
     processors: usize,
 ) -> (usize, usize) {
     let Some(workers) = &file.workers else { return (processors, processors) };
+    let name = findings.name(&path.key("workers"));
     let bounds = workers.bounds().and_then(|(least, most)| {
         if least == 0 && !(most == 0 && file.spread) {
             let hint = "write 1 or more: a pool without workers answers nothing, unless other hosts \
                         have some (`spread = true`)";
-            return Err(("0 workers cannot answer a call".to_owned(), hint.to_owned()));
+            let message = match most {
+                0 => format!("`{name}` cannot be 0"),
+                _ => "0 workers cannot answer a call".to_owned(),
+            };
+            return Err((message, hint.to_owned()));
         }
         Ok((least, most))
     });
