@@ -48,7 +48,8 @@ fn a_job_that_kills_the_server_is_not_begun_for_ever() {
     connection.try_answer();
     server.exit_code();
     for _ in 0..2 {
-        plan().start_unready().exit_code();
+        // It may be dead before it has said where it listens.
+        plan().start_mute("127.0.0.1:0", "127.0.0.1:0").exit_code();
     }
     let server = plan().start();
     let listed = operators(&server, "/jobs").json();
