@@ -84,6 +84,7 @@ enum Event {
 }
 
 /// One server.
+#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) state: State<Item>,

@@ -42,6 +42,7 @@ impl Nature {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
 struct GroupedCall {
     nature: Nature,
     idempotent: bool,
@@ -190,7 +191,7 @@ impl GroupWorld {
         if is_tick {
             self.state.tick(self.now);
         } else if let Some(Reverse((_, _, event))) = self.events.pop() {
-            self.happen(event)?;
+            self.happen(&event)?;
         }
         self.consequences()
     }
@@ -227,8 +228,8 @@ impl GroupWorld {
         NewCall { payload: serial, bytes, idempotent, caller_deadline: None, tenant, timeout: None }
     }
 
-    fn happen(&mut self, event: Event) -> Checked {
-        match event {
+    fn happen(&mut self, event: &Event) -> Checked {
+        match *event {
             Event::Arrives if self.is_open => {
                 let gap = spread(&mut self.rng, self.gap);
                 self.after(gap, Event::Arrives);
@@ -412,8 +413,11 @@ impl GroupWorld {
                 ensure(self.calls[*payload].is_work, || "a call of a caller goes back".to_owned())?;
                 self.stock.insert(0, (*payload, retries, half));
             }
-            Action::Examine { .. } | Action::Refuse(_) | Action::Sight(_) => {}
-            Action::StepBack { .. } | Action::ComeForward(_) => {}
+            Action::Examine { .. }
+            | Action::Refuse(_)
+            | Action::Sight(_)
+            | Action::StepBack { .. }
+            | Action::ComeForward(_) => {}
             other => return Err(format!("{other:?}")),
         }
         Ok(())

@@ -16,11 +16,11 @@ impl Cluster {
         match step {
             OwnerStep::Demand { calls } => {
                 let owner = self.nodes[at].id;
-                self.send(at, Letter::Demand { owner, calls, hops: 0 });
+                self.send(at, &Letter::Demand { owner, calls, hops: 0 });
             }
             OwnerStep::Hungry { age } => {
                 let owner = self.nodes[at].id;
-                self.send(at, Letter::Hungry { owner, age });
+                self.send(at, &Letter::Hungry { owner, age });
             }
             OwnerStep::Ask { host, claim } => {
                 let key = self.rng.u64(..);
@@ -35,7 +35,7 @@ impl Cluster {
                     }
                     _ => None,
                 };
-                self.send(at, Letter::ToHost { from: at, to: host, what, serial });
+                self.send(at, &Letter::ToHost { from: at, to: host, what, serial });
             }
             OwnerStep::Take { host, run } => return self.take(at, host, run),
             OwnerStep::TakePart { host, run } => {
@@ -78,15 +78,15 @@ impl Cluster {
         let now = self.now;
         match step {
             HostStep::Tell { owner, what } => {
-                self.send(at, Letter::ToOwner { from: at, to: owner, what, end: None });
+                self.send(at, &Letter::ToOwner { from: at, to: owner, what, end: None });
             }
             HostStep::Answer { guest, parts, claim, answer } => {
                 let what = ToOwner::Answer { run: guest.1, parts, claim };
                 let end = Some(answer.0);
-                self.send(at, Letter::ToOwner { from: at, to: guest.0, what, end });
+                self.send(at, &Letter::ToOwner { from: at, to: guest.0, what, end });
             }
             HostStep::PassOn { owner, calls, hops } => {
-                self.send(at, Letter::Demand { owner, calls, hops });
+                self.send(at, &Letter::Demand { owner, calls, hops });
             }
             HostStep::Give { worker, guest, left } => {
                 let node = &mut self.nodes[at];

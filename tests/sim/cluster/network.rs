@@ -6,14 +6,14 @@ use super::{At, Cluster, Event, Letter, Loses, Node, micros};
 
 impl Cluster {
     /// Sends a message on its way, if the network lets it.
-    pub(super) fn send(&mut self, from: At, letter: Letter) {
+    pub(super) fn send(&mut self, from: At, letter: &Letter) {
         if self.nodes[from].is_cut {
             return;
         }
         self.trace(|| format!("{from}: says {letter:?}"));
         let live = |node: &Node| node.is_alive && !node.is_cut;
         let everywhere = 0..self.nodes.len();
-        let to: Vec<At> = match &letter {
+        let to: Vec<At> = match letter {
             Letter::ToHost { to, .. } | Letter::ToOwner { to, .. } => {
                 everywhere.filter(|at| self.nodes[*at].id == *to).collect()
             }
@@ -26,13 +26,13 @@ impl Cluster {
             }
         };
         for to in to {
-            if let Letter::ToHost { to: host, .. } = letter
+            if let Letter::ToHost { to: host, .. } = *letter
                 && !live(&self.nodes[to])
             {
                 let delay = micros(&mut self.rng, self.net.delay);
                 self.after(delay, Event::Unheard(from, host));
             }
-            self.carry(from, to, &letter);
+            self.carry(from, to, letter);
         }
     }
 

@@ -21,7 +21,7 @@ impl Cluster {
                 self.nodes[at].working.remove(&worker);
                 self.nodes[at].state.gone(worker);
             }
-            Action::Fail(ended, failure) => return self.fail(at, *ended, failure),
+            Action::Fail(ended, failure) => return self.fail(at, &ended, failure),
             Action::Expire { call, failure } => {
                 let serial = self.nodes[at].state.payload(call).map(|item| item.serial);
                 let Some(serial) = serial else { return Err("no such call".to_owned()) };
@@ -51,7 +51,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn fail(&mut self, at: At, ended: Ended<Item>, failure: Failure) -> Checked {
+    fn fail(&mut self, at: At, ended: &Ended<Item>, failure: Failure) -> Checked {
         let serial = ended.payload.serial;
         if ended.payload.guest.is_some() {
             let end = GuestEnd::Answer(EndOf(End::Failed(failure)));
@@ -127,7 +127,7 @@ impl Cluster {
         if let Some(guest) = guest {
             if let Some(seq) = self.nodes[at].host.part(guest) {
                 let what = ToOwner::Part { run: guest.1, seq };
-                self.send(at, Letter::ToOwner { from: at, to: guest.0, what, end: None });
+                self.send(at, &Letter::ToOwner { from: at, to: guest.0, what, end: None });
             }
         } else if self.nodes[at].state.has_begun(self.now, call).is_some() {
             self.hear_part(serial);
