@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use crate::support::tls::{TlsSocket, secure};
-use crate::support::{Server, shell, skipped};
+use crate::support::{Browser, Server, shell, skipped};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -215,4 +215,45 @@ fn another_implementation_finds_no_fault() {
     let (code, said) = shell(&format!("h2load -n 1000 -c 3 -m 20 '{url}'"));
     assert_eq!((code, said.contains("1000 succeeded")), (0, true), "{said}");
     assert!(said.contains("Application protocol: h2"), "{said}");
+}
+
+/// It is larger than the windows of a stream and of a connection.
+#[test]
+fn a_large_body_goes_both_ways() {
+    let Some(plan) = secure("workers = 1") else { return };
+    if shell("curl --version | grep -q HTTP2").0 != 0 {
+        return skipped("curl has no HTTP/2", "`apt-get install curl` does it");
+    }
+    let server = plan.worker("cat").route("match = \"POST /\"").start();
+    let (url, dir) = (server.address(), server.dir().display());
+    let make = "head -c 5242880 /dev/zero | tr '\\0' a >large";
+    let ask = "curl --http2 -sk --data-binary @large -w '%{http_version} %{http_code}' -o got";
+    let (code, said) =
+        shell(&format!("cd '{dir}' && {make} && {ask} https://{url}/ && cmp large got"));
+    assert_eq!((code, said.trim()), (0, "2 200"));
+}
+
+/// Over HTTP/1 a browser opens six connections to a server, and the seventh page would hang.
+#[test]
+fn twenty_pages_of_a_browser_wait_for_events_at_once() {
+    let Some(plan) = secure("workers = 20\nstream = \"until:END\"") else { return };
+    let server = plan
+        .worker("sh tick.sh")
+        .file("tick.sh", "while read -r line; do echo part; sleep 600; done")
+        .route("match = \"GET /events?n={n}\"")
+        .route("match = \"GET /page\"\ntext = \"here\"")
+        .start();
+    server.wait_for_count("httpipe_workers{state=\"ready\"}", 20.0);
+    let Some(browser) = Browser::open(&format!("https://{}/page", server.address())) else {
+        return;
+    };
+    browser.wait_until("document.body?.innerText === 'here'");
+    browser.evaluate(
+        "window.opened = 0; for (let n = 0; n < 20; n++) { \
+         new EventSource(`/events?n=${n}`).onopen = () => window.opened++; }",
+    );
+    browser.wait_until("window.opened === 20");
+    assert_eq!(browser.evaluate("fetch('/page').then((response) => response.text())"), "here");
+    let protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    assert_eq!(browser.evaluate(protocol), "h2");
 }

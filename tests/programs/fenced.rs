@@ -1,7 +1,7 @@
 //! Every example in a sandbox: it works there, or `check` says what it misses.
 
 use crate::serve::environment;
-use crate::support::{shell, skipped};
+use crate::support::{Server, shell, skipped};
 
 /// Examples that need no more than every program in a sandbox may use.
 const CONTENT: [&str; 22] = [
@@ -73,4 +73,29 @@ fn examples_work_in_a_sandbox_or_are_told_what_to_allow() {
         assert!(told.contains("works without its sandbox"), "{name}: {told}");
         assert!(!has_strace || told.contains(line), "{name}: {told}");
     }
+}
+
+const NUMPY: &str = "
+import sys, numpy
+for line in sys.stdin:
+    print(numpy.linalg.inv(numpy.eye(int(line))).sum(), flush=True)
+";
+
+/// It makes threads, and looks at the processor.
+#[test]
+fn numpy_works_in_a_sandbox() {
+    let (path, python) = environment();
+    if !std::fs::exists(format!("{python}/numpy")).unwrap_or(false) {
+        return skipped("numpy is missing", "tests/programs/install.sh installs it");
+    }
+    if checked("sed", "--sandbox").1.contains("no Landlock") {
+        return skipped("this kernel has no Landlock", "it takes Linux 5.13");
+    }
+    let server = Server::with(&format!("workers = 1\nsandbox = {{ read = [{python:?}] }}"))
+        .worker("python3 numbers_.py")
+        .file("numbers_.py", NUMPY)
+        .env("PATH", &path)
+        .env("PYTHONPATH", &python)
+        .start();
+    assert_eq!(server.answers("200").body, "200.0");
 }

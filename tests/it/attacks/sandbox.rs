@@ -1,7 +1,7 @@
 //! What a program in a sandbox may do, and what common programs do not notice of it.
 
 use super::without_privileges;
-use crate::support::{Plan, Server, passed_over, shell};
+use crate::support::{Plan, Server, has_strace, passed_over, shell};
 
 const PROGRAM: &str = include_str!("evaluates.py");
 
@@ -167,6 +167,23 @@ fn common_programs_do_not_notice() {
             .start();
         assert_eq!(server.answers(question).body, expected, "{program}");
     }
+}
+
+/// A kernel before 5.13 does not know the call.
+#[test]
+fn without_landlock_its_pool_does_not_start_and_says_why() {
+    if !has_strace() {
+        return;
+    }
+    let old = "strace -D -f --seccomp-bpf -qq -o /dev/null -e trace=landlock_create_ruleset \
+               -e inject=landlock_create_ruleset:error=ENOSYS";
+    let server = Server::with("workers = 1\nsandbox = true")
+        .worker("python3 worker.py")
+        .file("worker.py", PROGRAM)
+        .under(old)
+        .start_unready();
+    server.wait_for_log("this kernel has no Landlock, which `sandbox` needs");
+    assert_eq!(server.metric("httpipe_workers{state=\"ready\"}"), 0.0);
 }
 
 const FUNCTIONS: &str = "

@@ -16,7 +16,7 @@ use super::{PATIENCE_MOST, eventually, shell, skipped};
 
 /// No network but loopback, where every `*.example` is, and nothing that asks or updates. A key that
 /// is pressed before the first picture of a page counts: otherwise Chromium drops it.
-const OPTIONS: &str = "--headless --no-sandbox --allow-pre-commit-input --disable-gpu --disable-quic --no-first-run \
+const OPTIONS: &str = "--headless --no-sandbox --ignore-certificate-errors --allow-pre-commit-input --disable-gpu --disable-quic --no-first-run \
      --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars \
      --disable-dev-shm-usage --host-resolver-rules='MAP *.example 127.0.0.1'";
 
