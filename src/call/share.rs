@@ -27,6 +27,8 @@ pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<CommonRun>>;
 pub(super) struct CommonRun {
     /// Nobody waits any longer.
     deserted: Notify,
+    /// The same, for who looks later.
+    is_deserted: Cell<bool>,
     /// The call; `None` if it was refused, or is not made yet.
     call: Cell<Option<CallId>>,
     /// Who joined before the call was made.
@@ -201,7 +203,10 @@ impl Run {
             () = shared.goes_on() => unreachable!("it goes on until it has ended"),
         };
         self.land_with(&outcome, LandedFrom::Run, self.ttl);
-        shared.end(&outcome.result, self.ttl).await;
+        // That all have left here says nothing of the question.
+        let is_own = common.is_deserted.get() && outcome.result.is_err();
+        let told = if is_own { Err(Failure::Cancelled) } else { outcome.result };
+        shared.end(&told, self.ttl).await;
     }
 
     /// Keeps a good outcome, which may be served for `left`, and passes it to all who wait.
@@ -248,6 +253,7 @@ fn tell(cache: &Cache, scope: Scope, request: &mut Request) {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.desk.runs_of(self.class).borrow_mut().leave(&self.key, self.ticket) {
+            self.common.is_deserted.set(true);
             self.common.deserted.notify_one();
         }
     }

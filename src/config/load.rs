@@ -194,12 +194,15 @@ impl ConfigSource {
         })
     }
 
-    /// The files that programs in a sandbox must not read: the configuration, the keys of callers and
-    /// what is `kept` secret, by their names and by where these lead now.
+    /// The files that programs in a sandbox must not read: the configuration, the keys of callers, the
+    /// jobs and what is `kept` secret, by their names and by where these lead now.
     fn hidden(&self, file: &File, places: &Places, base: &Path, kept: &[PathBuf]) -> Vec<PathBuf> {
         let place = places.value(&KeyPath::of(&["callers"]));
         let keys = file.callers.as_deref().map(|text| path_at(&place, text, base));
-        let all = self.path.iter().cloned().chain(keys).chain(kept.iter().cloned());
+        let jobs = file.jobs.iter().flat_map(|jobs| {
+            ["", "-wal", "-journal"].map(|end| base.join(format!("{}{end}", jobs.file)))
+        });
+        let all = self.path.iter().cloned().chain(keys).chain(jobs).chain(kept.iter().cloned());
         all.flat_map(|path| [path.canonicalize().ok(), std::path::absolute(path).ok()])
             .flatten()
             .collect()

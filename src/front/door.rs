@@ -42,7 +42,8 @@ impl Door {
     }
 
     /// Refuses a request that is for another host, or comes from a web page of another site which
-    /// `cors` does not let in.
+    /// `cors` does not let in. Where other machines may ask, this holds for pages that would ask with
+    /// the certificate of their reader.
     pub(super) fn admit(
         &self,
         head: &Parts,
@@ -50,16 +51,24 @@ impl Door {
         caller: &Caller,
         cors: Option<&Cors>,
     ) -> Result<(), Failure> {
-        if !caller.is_guarded || *self.hosts == Hosts::Any {
+        if *self.hosts == Hosts::Any {
             return Ok(());
+        }
+        let let_in = |page: Option<Foreign<'_>>| match page {
+            Some(page) if !cors.is_some_and(|cors| is_let_in(page, cors)) => Err(self.refuse(page)),
+            _ => Ok(()),
+        };
+        if !caller.is_guarded {
+            // A browser shows the certificate of its user, whichever page asks.
+            return match caller.names.is_empty() {
+                true => Ok(()),
+                false => let_in(marks.page_of_another(head)),
+            };
         }
         if let Some(host) = marks.foreign_host(head, &self.hosts) {
             return Err(self.refuse(host));
         }
-        match marks.foreign_page(&self.hosts) {
-            Some(page) if !cors.is_some_and(|cors| is_let_in(page, cors)) => Err(self.refuse(page)),
-            _ => Ok(()),
-        }
+        let_in(marks.foreign_page(&self.hosts))
     }
 
     #[cold]

@@ -191,11 +191,17 @@ async fn accept(
     };
     let job = match preference.wait {
         None => job,
-        Some(wait) => wait_for_end(&jobs.desk, job, caller.clone(), wait).await?,
+        // The job is there whatever fails from here on, and its caller must learn its name.
+        Some(wait) => match wait_for_end(&jobs.desk, job.clone(), caller.clone(), wait).await {
+            Err(Failure::StoreFailed) => job,
+            ended => ended?,
+        },
     };
     if preference.wait.is_some() && job.state.has_ended() {
-        let kept = job_answer::read(&jobs.desk, job.id, caller, matched.memory).await?;
-        return Ok(Said::Kept(Some(index), Box::new(kept)));
+        match job_answer::read(&jobs.desk, job.id, caller, matched.memory).await {
+            Err(Failure::Busy | Failure::StoreFailed) => {}
+            kept => return Ok(Said::Kept(Some(index), Box::new(kept?))),
+        }
     }
     let applied = match preference.wait {
         Some(wait) => format!("respond-async, wait={}", wait.as_secs()),

@@ -157,6 +157,7 @@ impl Keeper {
     /// Does a group of operations, and answers each.
     pub(super) fn turn(&mut self, mut group: Vec<StoreRequest>) {
         if !self.reopen() {
+            self.note_begun(&group);
             return refuse(group);
         }
         if group.len() > 1 && group.last().is_some_and(StoreRequest::is_alone) {

@@ -1,6 +1,6 @@
 //! Opens the file of the jobs: locks, pragmas, tables and their migration.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -158,7 +158,7 @@ pub struct FileLock {
     /// The absolute path.
     pub path: PathBuf,
     /// Which file its log is, once that is known.
-    log: OnceCell<FileName>,
+    log: Cell<Option<FileName>>,
 }
 
 /// What a file is to the system, whatever its path: device and number.
@@ -168,7 +168,12 @@ impl FileLock {
     /// Takes a file, which is made if it is not there, and looks whether it is one of ours.
     pub fn take(path: &Path) -> Result<Self, NotOpened> {
         let file = Arc::new(taken(path, true, FlockOperation::NonBlockingLockExclusive)?);
-        Ok(Self { file, path: path.to_owned(), log: OnceCell::new() })
+        Ok(Self { file, path: path.to_owned(), log: Cell::new(None) })
+    }
+
+    /// The database was closed or opened: its log may be another file from now on.
+    pub(super) fn forget_log(&self) {
+        self.log.set(None);
     }
 
     /// Returns true if the path still leads to this file, and its log is the one that it was.
@@ -178,8 +183,10 @@ impl FileLock {
         let log = std::fs::metadata(format!("{}-wal", self.path.display())).ok();
         let name = |found: std::fs::Metadata| (found.dev(), found.ino());
         let (own, found, log) = (own.map(name), found.map(name), log.map(name));
-        let known = log.map(|log| *self.log.get_or_init(|| log)).or(self.log.get().copied());
-        own.is_some() && own == found && log == known
+        if self.log.get().is_none() {
+            self.log.set(log);
+        }
+        own.is_some() && own == found && log == self.log.get()
     }
 }
 

@@ -355,10 +355,12 @@ impl Store {
         );
         let values = params![seq, i64::from(forgets_start), now.0];
         let job = self.connection.prepare_cached(sql)?.query_row(values, job_of).optional()?;
-        if let Some(job) = &job {
-            self.moved(job, JobState::Running);
-        }
-        Ok(job)
+        let Some(job) = job else {
+            // It was given back before, where the disk had it and nobody knew.
+            return Ok(self.by_seq(seq)?.filter(|job| job.state == JobState::Queued));
+        };
+        self.moved(&job, JobState::Running);
+        Ok(Some(job))
     }
 
     /// Cancels a job that is open, or removes one that has ended.

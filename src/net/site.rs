@@ -62,6 +62,21 @@ impl<'a> Marks<'a> {
     }
 }
 
+impl<'a> Marks<'a> {
+    /// Returns what shows that a page asks that is not of the host and port that the request is for.
+    pub fn page_of_another(&self, head: &'a Parts) -> Option<Foreign<'a>> {
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        let own = self.host.map(shown).or(authority);
+        match (self.origin(), self.site) {
+            (Some(origin), _) => {
+                let host = origin.split_once("://").map(|(_, host)| host);
+                (host.is_none() || host != own).then_some(Foreign::Origin(origin))
+            }
+            (None, site) => site.filter(|site| *site == "cross-site").map(|_| Foreign::Site),
+        }
+    }
+}
+
 /// Returns a value as text; empty if it is not text, which is no name of this server.
 fn shown(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or("(not ASCII)")
@@ -193,5 +208,22 @@ mod tests {
         }
         let both = [local, ("origin", "http://127.0.0.1:1"), ("sec-fetch-site", "cross-site")];
         assert!(!foreign("/", &both, &hosts), "both are names of this machine");
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_no_page_of_this_server() {
+        let is_another = |fields: &[(&'static str, &str)]| {
+            let head = head("/", fields);
+            HeadFields::of(&head.headers).marks.page_of_another(&head).is_some()
+        };
+        let host = ("host", "api.example:8443");
+        assert!(!is_another(&[host]), "a program");
+        assert!(!is_another(&[host, ("origin", "https://api.example:8443")]));
+        assert!(!is_another(&[host, ("sec-fetch-site", "same-origin")]));
+        assert!(!is_another(&[host, ("sec-fetch-site", "none")]), "typed by its reader");
+        assert!(is_another(&[host, ("origin", "https://evil.example")]));
+        assert!(is_another(&[host, ("origin", "https://api.example")]), "another port");
+        assert!(is_another(&[host, ("origin", "null")]));
+        assert!(is_another(&[host, ("sec-fetch-site", "cross-site")]));
     }
 }

@@ -45,6 +45,9 @@ pub trait OtherServers: Debug {
     /// worker was lost.
     fn guest_ended(&self, now: Instant, guest: GuestName, end: GuestOutcome);
 
+    /// No worker here has seen a call of another server.
+    fn guest_not_begun(&self, now: Instant, guest: GuestName);
+
     /// The books were settled. Returns true if that has changed them.
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool;
 }
@@ -153,6 +156,13 @@ impl Pool {
             elsewhere.guest_ended(now, guest, GuestOutcome { result, timing, blamed });
             // Its owner may have more calls for the worker that is free now.
             self.note_wants(&elsewhere);
+        }
+    }
+
+    /// No worker has seen a call of another server: its server is told.
+    pub(super) fn tell_not_begun(&self, now: Instant, guest: GuestName) {
+        if let Some(elsewhere) = self.elsewhere().cloned() {
+            elsewhere.guest_not_begun(now, guest);
         }
     }
 

@@ -285,6 +285,10 @@ impl Pool {
     /// A background call whose worker was lost waits again.
     pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32, half: HalfId) {
         self.lifecycle.note_no_calls();
+        if let Some(guest) = entry.terms.as_ref().and_then(|terms| terms.guest) {
+            // Its own server gives it to another worker.
+            return self.tell_not_begun(now, guest);
+        }
         let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
             return entry.refuse(Failure::Draining);
         };

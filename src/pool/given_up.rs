@@ -29,7 +29,9 @@ impl<P> State<P> {
     /// A worker answered a call that was given up. It has room for one more.
     pub fn answered_late(&mut self, now: Instant, worker: WorkerId, id: CallId) {
         self.crew.heard(now, worker);
-        self.crew.answered_late(worker, id);
+        if self.crew.answered_late(worker, id) {
+            self.push(Action::ComeForward(worker));
+        }
     }
 
     /// Returns true if a worker whose calls in `late` have run out of time is useless, and no other

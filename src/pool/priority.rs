@@ -20,14 +20,18 @@ impl Pool {
     pub(super) fn step_back(&self, worker: WorkerId, by: u8) {
         if let Some(id) = self.links.get(worker).and_then(|link| link.process()) {
             // One that has just ended, or is not ours to slow down, stays as it is.
-            priority::step_back(id, by).ok();
+            if priority::step_back(id, by).is_err() {
+                self.state.borrow_mut().stays_in_front(worker);
+            }
         }
     }
 
     /// Raises a worker again. Returns true if that is not permitted, and the books have changed.
     pub(super) fn come_forward(&self, worker: WorkerId) -> bool {
         let Some(id) = self.links.get(worker).and_then(|link| link.process()) else { return false };
-        let refused = priority::step_back(id, 0).is_err();
+        // One that has just ended says nothing of what is permitted.
+        let refused = priority::step_back(id, 0)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
         if refused {
             self.state.borrow_mut().stays_back(worker);
         }

@@ -14,7 +14,7 @@ use crate::base::{Failure, WorkerId};
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 /// Starts that take no longer than this are worth waiting for: of those that are added, no more run at
 /// once than there are processors. One after the other, the first is ready sooner and the last no later.
-const QUICK_START: Duration = Duration::from_millis(200);
+pub(super) const QUICK_START: Duration = Duration::from_millis(200);
 /// A start that has taken this long holds up no other.
 const STARTS_LONG: Duration = Duration::from_secs(1);
 /// A worker above the least leaves after it has been free for this long.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::actions::Action;
 use super::crew::WorkerBook;
+use super::scale::QUICK_START;
 use super::sight::{Rising, Sight};
 use super::state::State;
 use crate::base::WorkerId;
@@ -33,9 +34,15 @@ impl<P> State<P> {
     }
 
     /// When the worker is looked at next because its oldest call may compute for long; `None` if it has
-    /// no call, or has stepped back, or while fewer workers than there are processors have calls.
+    /// no call, or has stepped back, or while fewer workers than there are processors have calls, or
+    /// where it could not rise again and another one takes long to start.
     pub(super) fn step_back_at(&self, book: &WorkerBook) -> Option<Instant> {
         book.held.front().filter(|_| book.stepped_back == 0)?;
+        // One that cannot rise again costs a start, which must be quick.
+        let is_slow = self.crew.start_time().is_none_or(|time| time > QUICK_START);
+        if self.rising == Rising::Refused && is_slow {
+            return None;
+        }
         let (first, full) = (self.sight_after(), self.crew.busy().enough_since()?);
         Some(match book.sighted {
             None => book.head_since.max(full) + first,
@@ -82,6 +89,11 @@ impl<P> State<P> {
             self.crew.step_back(id, by);
             self.push(Action::StepBack { worker: id, by });
         }
+    }
+
+    /// A worker could not be slowed down, so it need not rise again.
+    pub fn stays_in_front(&mut self, worker: WorkerId) {
+        self.crew.step_back(worker, 0);
     }
 
     /// A worker could not rise to its old priority. It is replaced.

@@ -353,6 +353,7 @@ impl Server {
                 if self.jobs().is_some() {
                     pool.feed_from(None);
                 }
+                self.sharing().into_iter().for_each(|sharing| sharing.leave(pool));
                 self.tasks().spawn_local(let_go(Rc::clone(pool)));
             }
         }

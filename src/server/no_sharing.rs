@@ -25,6 +25,10 @@ impl Sharing {
         match *self {}
     }
 
+    pub(super) fn leave(&self, _: &Rc<Pool>) {
+        match *self {}
+    }
+
     pub(super) fn drain(&self) {
         match *self {}
     }

@@ -26,6 +26,11 @@ impl Sharing {
         self.0.join(pool);
     }
 
+    /// A pool that a reload has replaced takes no more calls of others.
+    pub(super) fn leave(&self, pool: &Rc<Pool>) {
+        self.0.leave(pool);
+    }
+
     /// Takes no further calls of others.
     pub(super) fn drain(&self) {
         self.0.drain();

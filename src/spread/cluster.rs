@@ -128,6 +128,7 @@ impl Cluster {
         }
         if settings.rules.workers_most > 0 {
             ears.push((link.subscribe(subjects.host(desk.node), None), Ear::Node(desk.node)));
+            desk.can_host();
             let hungry = link.subscribe(subjects.hungry(&desk.name, desk.seal), None);
             ears.push((hungry, Ear::Node(desk.node)));
         }
@@ -161,6 +162,15 @@ impl Cluster {
             self.link.unsubscribe(sid);
             self.ears.borrow_mut().remove(&sid);
         }
+        if let Some(sid) = desk.stop_listening() {
+            self.link.unsubscribe(sid);
+        }
+    }
+
+    /// A pool that a reload has replaced takes no more calls of other servers.
+    pub fn leave(&self, pool: &Rc<Pool>) {
+        let is_its = |desk: &Rc<PoolDesk>| desk.pool().is_some_and(|it| Rc::ptr_eq(&it, pool));
+        self.all_desks().into_iter().filter(is_its).for_each(|desk| desk.drain());
     }
 
     fn all_desks(&self) -> Vec<Rc<PoolDesk>> {

@@ -15,8 +15,8 @@ use super::few::Few;
 use super::host::{GuestEnd, HostDesk, HostStep, Seating};
 use super::link::NatsLink;
 use super::message::{
-    Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, Leave, NextClaim, Nothing, Out,
-    Ping, Pong, SeatClaim,
+    Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, LINE_MAX, Leave, NextClaim,
+    Nothing, Out, Ping, Pong, SeatClaim,
 };
 use super::node::Seal;
 use super::owner::{OwnerDesk, OwnerStep};
@@ -49,6 +49,8 @@ pub(super) struct PoolDesk {
     /// What was just heard, for the steps that follow from it.
     heard: RefCell<Option<JustHeard>>,
     demands: Cell<Option<u64>>,
+    /// It hears what it is given: it had workers when it joined.
+    hosts: Cell<bool>,
     /// Something may be due sooner than it was.
     pub(super) sooner: Notify,
     waits_until: Cell<Option<Instant>>,
@@ -94,6 +96,7 @@ impl PoolDesk {
             route,
             heard: RefCell::default(),
             demands: Cell::default(),
+            hosts: Cell::default(),
             sooner: Notify::new(),
             waits_until: Cell::default(),
             late: Cell::default(),
@@ -134,6 +137,16 @@ impl PoolDesk {
     /// Claims no further calls.
     pub(super) fn drain(&self) {
         self.event(|now, _, host| host.drain(now));
+    }
+
+    /// From now on its workers may get calls of other servers.
+    pub(super) fn can_host(&self) {
+        self.hosts.set(true);
+    }
+
+    /// Returns its subscription to demands, if it has one, which it has no longer then.
+    pub(super) fn stop_listening(&self) -> Option<u64> {
+        self.demands.take()
     }
 
     /// Returns true if no call of another server is here, and each owner knows how its calls ended.
@@ -450,12 +463,14 @@ impl PoolDesk {
             claim: claim.map(|claim| NextClaim { claim, seats: 0 }),
         };
         let message = HostMessage::Answer(answer.clone()).encode(&told.body);
-        let message = match self.excess(&message) {
+        let line = message.len() - told.body.len();
+        let excess = self.excess(&message).or((line > LINE_MAX).then_some(LINE_MAX));
+        let message = match excess {
             None => message,
             Some(limit) => {
                 let detail = format!(
                     "it has {} bytes, and at most {limit} go from host to host",
-                    told.body.len()
+                    line + told.body.len()
                 );
                 let out = Out::Failed(Failure::BadAnswer { detail: detail.into() });
                 HostMessage::Answer(HostAnswer { out, len: Some(0), ..answer }).encode(b"")
@@ -490,8 +505,14 @@ impl OtherServers for PoolDesk {
         self.host.borrow_mut().ended(now, guest, GuestEnd::Answer(told), bytes);
     }
 
+    fn guest_not_begun(&self, now: Instant, guest: GuestName) {
+        self.host.borrow_mut().ended(now, guest, GuestEnd::NotBegun, 0);
+    }
+
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool {
         self.owner.borrow_mut().hunger(now, hunger);
+        // A pool that gets its first workers by a reload has nothing that listens for it.
+        let free = if self.hosts.get() { free } else { 0 };
         self.host.borrow_mut().settled(now, Seating { free, busy });
         let has_changed = self.carry_out(now);
         self.note_deadline();

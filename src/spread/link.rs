@@ -21,6 +21,11 @@ use crate::config::SpreadSettings;
 /// The shortest and the longest time between two attempts to connect.
 const RETRY_LEAST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(5);
+/// So long after a cut, servers that were cut off together come back together, for calls that are away
+/// wait for it.
+const SOON_FOR: Duration = Duration::from_secs(4);
+/// How long they wait then between two attempts, at most.
+const RETRY_SOON: Duration = Duration::from_millis(250);
 /// How often a server that says nothing is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long it may say nothing until the connection counts as cut.
@@ -188,7 +193,7 @@ impl NatsLink {
 
     /// Keeps a connection for ever.
     pub async fn run(&self, user: &dyn LinkUser) {
-        let mut delay = RETRY_LEAST;
+        let (mut delay, mut cut_at) = (RETRY_LEAST, Instant::now());
         let mut next = fastrand::usize(..);
         loop {
             next = next.wrapping_add(1);
@@ -196,8 +201,13 @@ impl NatsLink {
             let shown = server.to_string();
             match dial(&self.settings, server, &self.name, self.echo).await {
                 Ok(dialed) => {
-                    delay = RETRY_LEAST;
+                    let begun = Instant::now();
                     let cut = self.converse(dialed, &shown, user).await;
+                    cut_at = Instant::now();
+                    // A server that takes the login and then ends the connection is no new one.
+                    if cut_at.duration_since(begun) >= RETRY_MOST {
+                        delay = RETRY_LEAST;
+                    }
                     self.cut_off();
                     user.cut();
                     self.tell(&format!("{shown}: {cut}"), "connecting again");
@@ -212,7 +222,8 @@ impl NatsLink {
             }
             // Not all at once, if many have lost the same server.
             tokio::time::sleep(delay.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-            delay = (delay * 2).min(RETRY_MOST);
+            let most = if cut_at.elapsed() < SOON_FOR { RETRY_SOON } else { RETRY_MOST };
+            delay = (delay * 2).min(most);
         }
     }
 
@@ -251,7 +262,6 @@ impl NatsLink {
                 writer.subscribe(*sid, subject, group.as_deref());
             }
         }
-        *self.told.borrow_mut() = None;
         self.heard_at.set(Instant::now());
         let (version, name) = (&info.version, &info.server_name);
         tracing::info!(server, name, version, "connected to NATS");

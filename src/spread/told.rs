@@ -76,6 +76,7 @@ fn checked(failure: Failure) -> Failure {
         | Failure::Unsendable { .. }
         | Failure::BodyTooLarge { .. }
         | Failure::BadRequest { .. }
+        | Failure::Draining
         | Failure::Cancelled => failure,
         _ => Failure::Internal,
     }

@@ -298,6 +298,18 @@ fn when_the_server_that_runs_it_dies_another_one_does() {
 }
 
 #[test]
+fn a_caller_who_leaves_one_server_fails_nobody_on_another() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cache = format!("shared = \"{}\"\nshared_timeout = \"10s\"", redis.url());
+    let plan = || plan("abandoned = \"100ms\"", &cache);
+    let two = leader_and_follower(&redis, plan, "sleep 3000 a");
+    two.leads.leave();
+    let answer = two.follows.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "sleep 3000 a"), "{answer:?}");
+    assert_eq!(two.servers[1].seen().len(), 1, "it has run the question itself");
+}
+
+#[test]
 fn who_waits_runs_alone_when_the_cache_ends() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     let url = redis.url();

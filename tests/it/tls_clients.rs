@@ -113,6 +113,18 @@ fn a_certificate_is_as_good_as_a_key_for_the_entry_that_names_it() {
     );
 }
 
+/// A browser shows the certificate of its user whichever page asks.
+#[test]
+fn a_page_of_another_site_cannot_ask_with_the_certificate_of_its_reader() {
+    let Some(plan) = with_certificates() else { return };
+    let server = plan.start();
+    let ask = |field: &str| ask(&server, &format!("--cert alice.pem --key alice.key -H '{field}'"));
+    assert!(ask("Origin: https://evil.example").contains("forbidden_origin"));
+    assert!(ask("Sec-Fetch-Site: cross-site").contains("forbidden_origin"));
+    let port = server.address().rsplit(':').next().expect("a port");
+    assert_eq!(ask(&format!("Origin: https://127.0.0.1:{port}")), "alice hello");
+}
+
 #[test]
 fn a_certificate_in_a_keys_file_needs_those_who_sign() {
     let Some(plan) = with_certificates() else { return };

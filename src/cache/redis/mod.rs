@@ -163,7 +163,8 @@ impl SharedCache {
         };
         if self.breaker.borrow_mut().fault() {
             self.lost(&why);
-            self.given_up.notify_one();
+            // Only the connection of now is given up: a permit would end the next one.
+            self.given_up.notify_waiters();
         }
         SharedSeen::Fault(fault)
     }

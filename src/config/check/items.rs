@@ -40,6 +40,12 @@ pub(super) fn no_items(
     if pool.background_most() > 0 {
         return None;
     }
+    if pool.rules.workers_most == 0 {
+        return found(
+            "no item could ever run: the pool has no workers on this server",
+            "write `workers = 1` or more, or leave `items` out here",
+        );
+    }
     let hint = if pool.rules.share == 0 {
         format!("give `pool.{}` a `share` above 0", pool.name)
     } else {

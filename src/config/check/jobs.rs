@@ -69,6 +69,10 @@ pub(super) fn possible(
     } else if call.passes_json_rpc_on(&pool.program.wire) {
         let message = "`jobs` cannot be used where JSON-RPC is passed on";
         findings.refuse(&path, message, "remove `jobs`: such calls are answered as they come");
+    } else if pool.rules.workers_most == 0 {
+        let message =
+            format!("`jobs` would never run: `{}` has no workers on this server", pool.name);
+        findings.refuse(&path, message, "write `workers = 1` or more, or leave `jobs` out here");
     } else if !has_room(pool) {
         let message = format!(
             "`jobs` would never run: `{}` has one worker, and `share` leaves it to other calls",

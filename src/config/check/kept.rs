@@ -51,6 +51,11 @@ pub(super) fn kept(
              before they are asked",
             "give jobs a route of their own, without the slot",
         ))
+    } else if names_caller(send) {
+        Some((
+            "`{kept:json}` cannot be used beside `{caller}`: it tells the answers that others got",
+            "leave one of them out",
+        ))
     } else if wire.is_some_and(ends_with_text) {
         Some((
             "`{kept:json}` cannot be used where a text ends a message: an answer may contain it",
@@ -68,6 +73,12 @@ pub(super) fn kept(
         findings.refuse(&key, message, "write \"16KiB\" or less");
     }
     usize::try_from(most.0).ok()
+}
+
+/// Returns true if the question says who asks, so that each caller has answers of their own.
+fn names_caller(send: &SendShape) -> bool {
+    let SendShape::Template(template) = send else { return false };
+    template.segments.iter().any(|it| *it == Segment::Slot(Slot::Caller))
 }
 
 /// Returns true if a text ends questions or answers that anybody can know.

@@ -514,6 +514,8 @@ a segment of the path is always there, so its `default` is never taken
         assert!(said("framing = \"until:.\"", &cached).contains("a text ends a message"));
         assert!(said("", &format!("{cached}\nkept = \"17KiB\"")).contains("more than 16 KiB"));
         assert!(said("", &format!("{cached}\nkept = \"0B\"")).contains("`kept` cannot be 0"));
+        let callers = "send = \"{caller} {kept:json}\"\ncache = \"1h\"";
+        assert!(said("", callers).contains("beside `{caller}`"));
         let twice = "send = \"{kept:json} {n} {kept:json}\"\ncache = \"1h\"";
         assert!(said("", twice).contains("twice"));
         let good = format!(

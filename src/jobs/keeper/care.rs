@@ -21,9 +21,10 @@ impl Keeper {
         self.board.set_failing(true);
         // Where the disk is full, the group was rolled back; else nobody knows what the disk has.
         let is_known = is_full(error);
+        self.note_begun(group);
         for asked in group {
             match &asked.work {
-                StoreWork::Claim(seq) if asked.tell.is_none() => self.begun.push(*seq),
+                StoreWork::Claim(_) if asked.tell.is_none() => {}
                 StoreWork::Claim(seq) if !is_known => self.unclaimed.push(*seq),
                 StoreWork::Accept(new) if !is_known => self.refused.push(new.id),
                 _ => {}
@@ -36,6 +37,15 @@ impl Keeper {
         // `look_for_room` finds out when a full disk has room again.
     }
 
+    /// Notes the jobs that run although their start is not in the file: it was told before.
+    pub(super) fn note_begun(&mut self, group: &[StoreRequest]) {
+        let told = group.iter().filter(|asked| asked.tell.is_none());
+        self.begun.extend(told.filter_map(|asked| match asked.work {
+            StoreWork::Claim(seq) => Some(seq),
+            _ => None,
+        }));
+    }
+
     /// Opens the file again if it failed. Returns false if it still does.
     pub(super) fn reopen(&mut self) -> bool {
         if self.store.is_some() {
@@ -44,6 +54,7 @@ impl Keeper {
         match self.reopened() {
             Ok(store) => {
                 self.store = Some(store);
+                self.lock.forget_log();
                 self.refused.clear();
                 self.unclaimed.clear();
                 self.begun.clear();
@@ -186,6 +197,10 @@ impl Keeper {
 
     /// Looks whether the file is still where it was.
     pub(super) fn look_for_file(&mut self) {
+        if self.store.is_none() {
+            // Closed, it need not have a log.
+            return;
+        }
         let is_there = self.lock.is_in_place();
         if is_there == self.board.set_misplaced(!is_there) {
             let file = self.lock.path.display();

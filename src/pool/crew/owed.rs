@@ -33,11 +33,13 @@ impl Crew {
         }
     }
 
-    /// A worker answered a call that was given up.
-    pub(in crate::pool) fn answered_late(&mut self, worker: WorkerId, id: CallId) {
-        if let Some(book) = self.workers.get_mut(&worker) {
-            book.given_up.retain(|call| call.id != id);
-        }
+    /// A worker answered a call that was given up. Returns true if it had stepped back, and has
+    /// nothing to work on now.
+    pub(in crate::pool) fn answered_late(&mut self, worker: WorkerId, id: CallId) -> bool {
+        let Some(book) = self.workers.get_mut(&worker) else { return false };
+        book.given_up.retain(|call| call.id != id);
+        let rests = book.given_up.is_empty() && book.held.is_empty();
+        rests && std::mem::take(&mut book.stepped_back) > 0
     }
 
     /// Gives up a call that a worker holds and still has to answer. Returns `None` if the worker
