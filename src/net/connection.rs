@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::conduit::{Conduit, PlainConduit};
 use super::entrance::Entered;
@@ -33,6 +33,7 @@ use super::http1::{self, Serving};
 #[cfg(feature = "tls")]
 use super::http2::{self, CALM_DOWN, FramedStream, GO_AWAY, H2Streams};
 use super::refusal::{Refusal, last_words};
+use super::request_body::RequestBody;
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Overdue, Patience, Watch};
 use super::watched::WatchedStream;
@@ -72,7 +73,7 @@ pub async fn serve<S, B>(
     refuse: impl Fn(Refusal) -> Response<Bytes>,
     drain: Drain,
 ) where
-    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -108,7 +109,7 @@ async fn serve_http1<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -144,7 +145,7 @@ async fn serve_http2<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 
 use super::conduit::Conduit;
 use super::now;
+use super::request_body::RequestBody;
 use super::watch::Watch;
 use super::watched::WatchedStream;
 use crate::config::LimitSettings;
@@ -50,7 +51,7 @@ pub(super) fn serve<'a, C, S, B>(
 ) -> impl Serving + use<'a, C, S, B>
 where
     C: Conduit + Unpin + 'a,
-    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -60,7 +61,7 @@ where
         async move {
             let since = watch.called(now);
             let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
-            let response = service(request, since).await;
+            let response = service(request.map(RequestBody::new), since).await;
             if is_old && response.body().size_hint().exact().is_none() {
                 watch.ends_by_close();
                 writer.reset_by_kernel(true);

@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -32,6 +33,7 @@ use super::calm::Calm;
 use super::conduit::Conduit;
 use super::http1::Serving;
 use super::now;
+use super::request_body::{RequestBody, Unread};
 use super::watch::Watch;
 use crate::config::LimitSettings;
 
@@ -41,6 +43,10 @@ const STREAMS_MOST: u32 = 100;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// How much a caller may send before the service asks for more, of all bodies of a connection together.
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How much of a body that nobody wants is read, in bytes, and for how long: what was under way when its
+/// caller was answered.
+const UNREAD_MOST: usize = STREAM_WINDOW as usize;
+const UNREAD_FOR: Duration = Duration::from_secs(1);
 /// How often a connection is asked whether it still lives, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
 /// How much of an answer hyper gets at once, and how much of it hyper keeps.
@@ -141,6 +147,17 @@ impl H2Streams<'_> {
         }
     }
 
+    /// Reads what a caller still sends although the request is answered. Without this, hyper would reset
+    /// the stream with the answer, and curl 7.88 shows such an answer to nobody.
+    fn read_on(self: &Rc<Self>, body: Incoming) {
+        self.open.set(self.open.get() + 1);
+        let future = Box::pin(async move {
+            tokio::time::timeout(UNREAD_FOR, read_off(body)).await.ok();
+        });
+        let task = StreamTask { future, reading: None, streams: Rc::clone(self) };
+        self.begun.borrow_mut().push(task);
+    }
+
     /// Resets the streams whose callers have not read for `patience`. Returns when the next one may
     /// be.
     fn reset_unread(&self, now: Instant, patience: Duration) -> Option<Instant> {
@@ -172,6 +189,18 @@ impl H2Streams<'_> {
             let next = self.reset_unread(now, patience).unwrap_or(now + patience);
             tokio::time::sleep_until(next.into()).await;
         }
+    }
+}
+
+/// Reads a body to its end, or to [`UNREAD_MOST`] bytes.
+async fn read_off(mut body: Incoming) {
+    let mut left = UNREAD_MOST;
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if length >= left {
+            return;
+        }
+        left -= length;
     }
 }
 
@@ -296,15 +325,21 @@ pub(super) fn serve<'a, I, S, B>(
 ) -> impl Serving + use<'a, I, S, B>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'a,
-    S: AsyncFn(Request<Incoming>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let shared = Rc::clone(streams);
     let answer = move |request: Request<Incoming>| {
         let (received, reading) = shared.called();
+        let streams = Rc::clone(&shared);
         async move {
-            let response = service(as_http1(request), received).await;
+            let unread = Rc::new(Unread::default());
+            let request = as_http1(request).map(|body| RequestBody::kept(body, &unread));
+            let response = service(request, received).await;
+            if let Some(body) = unread.take() {
+                streams.read_on(body);
+            }
             reading.waits_since.set(Some(now()));
             Ok::<_, Infallible>(response.map(|body| BodyPieces {
                 body,

@@ -23,6 +23,7 @@ pub mod per_address;
 mod places;
 pub mod proxy;
 pub mod refusal;
+mod request_body;
 mod seats;
 pub mod site;
 mod stream;

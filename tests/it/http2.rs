@@ -217,6 +217,20 @@ fn another_implementation_finds_no_fault() {
     assert!(said.contains("Application protocol: h2"), "{said}");
 }
 
+/// Their bodies may be under way when they are refused.
+#[test]
+fn who_is_refused_before_the_body_is_read_is_told_so() {
+    let Some(plan) = secure("workers = 1") else { return };
+    if shell("curl --version | grep -q HTTP2").0 != 0 {
+        return skipped("curl has no HTTP/2", "`apt-get install curl` does it");
+    }
+    let server = plan.worker("cat").route("match = \"POST /\"").start();
+    let url = format!("https://{}/nothing", server.address());
+    let ask = format!("curl --http2 -sk -o /dev/null -w '%{{http_code}} ' -d hello {url}");
+    let (_, said) = shell(&format!("for n in 1 2 3 4 5 6 7 8 9 10; do {ask}; done"));
+    assert_eq!(said, "404 ".repeat(10));
+}
+
 /// It is larger than the windows of a stream and of a connection.
 #[test]
 fn a_large_body_goes_both_ways() {

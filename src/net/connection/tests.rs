@@ -133,7 +133,7 @@ fn statuses(text: &str) -> Vec<&str> {
 }
 
 /// Echoes what it saw; what it must not serve gets 400.
-async fn answer(request: Request<Incoming>, seen: &Seen) -> Response<Full<Bytes>> {
+async fn answer(request: Request<RequestBody>, seen: &Seen) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     if conformance::check(&head, &HeadFields::of(&head.headers)).is_err() {
         return refuse();
