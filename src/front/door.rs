@@ -60,10 +60,8 @@ impl Door {
         };
         if !caller.is_guarded {
             // A browser shows the certificate of its user, whichever page asks.
-            return match caller.names.is_empty() {
-                true => Ok(()),
-                false => let_in(marks.page_of_another(head)),
-            };
+            let page = marks.page_of_another(head).filter(|_| !caller.names.is_empty());
+            return let_in(page);
         }
         if let Some(host) = marks.foreign_host(head, &self.hosts) {
             return Err(self.refuse(host));
