@@ -199,9 +199,8 @@ impl ConfigSource {
     fn hidden(&self, file: &File, places: &Places, base: &Path, kept: &[PathBuf]) -> Vec<PathBuf> {
         let place = places.value(&KeyPath::of(&["callers"]));
         let keys = file.callers.as_deref().map(|text| path_at(&place, text, base));
-        let jobs = file.jobs.iter().flat_map(|jobs| {
-            ["", "-wal", "-journal"].map(|end| base.join(format!("{}{end}", jobs.file)))
-        });
+        let of_jobs = |end| Some(base.join(format!("{}{end}", file.jobs.as_ref()?.file)));
+        let jobs = ["", "-wal", "-journal"].into_iter().filter_map(of_jobs);
         let all = self.path.iter().cloned().chain(keys).chain(jobs).chain(kept.iter().cloned());
         all.flat_map(|path| [path.canonicalize().ok(), std::path::absolute(path).ok()])
             .flatten()

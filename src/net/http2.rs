@@ -33,7 +33,7 @@ use super::calm::Calm;
 use super::conduit::Conduit;
 use super::http1::Serving;
 use super::now;
-use super::request_body::{RequestBody, Unread};
+use super::request_body::{RequestBody, UnreadBody};
 use super::watch::Watch;
 use crate::config::LimitSettings;
 
@@ -334,7 +334,7 @@ where
         let (received, reading) = shared.called();
         let streams = Rc::clone(&shared);
         async move {
-            let unread = Rc::new(Unread::default());
+            let unread = Rc::new(UnreadBody::default());
             let request = as_http1(request).map(|body| RequestBody::kept(body, &unread));
             let response = service(request, received).await;
             if let Some(body) = unread.take() {

@@ -12,14 +12,14 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 #[derive(Debug)]
 pub struct RequestBody {
     body: Option<Incoming>,
-    unread: Option<Rc<Unread>>,
+    unread: Option<Rc<UnreadBody>>,
 }
 
 /// A body that was not read to its end.
 #[derive(Debug, Default)]
-pub(super) struct Unread(RefCell<Option<Incoming>>);
+pub(super) struct UnreadBody(RefCell<Option<Incoming>>);
 
-impl Unread {
+impl UnreadBody {
     /// Takes the body, if there is one that was not read to its end.
     #[cfg(feature = "tls")]
     pub(super) fn take(&self) -> Option<Incoming> {
@@ -35,7 +35,7 @@ impl RequestBody {
 
     /// A body that goes to `unread` if it is not read to its end.
     #[cfg(feature = "tls")]
-    pub(super) fn kept(body: Incoming, unread: &Rc<Unread>) -> Self {
+    pub(super) fn kept(body: Incoming, unread: &Rc<UnreadBody>) -> Self {
         Self { body: Some(body), unread: Some(Rc::clone(unread)) }
     }
 }

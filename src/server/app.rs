@@ -348,14 +348,13 @@ impl Server {
             }
             jobs.miss(&new.config);
         }
-        for pool in &old.pools {
-            if !new.pools.iter().any(|other| Rc::ptr_eq(other, pool)) {
-                if self.jobs().is_some() {
-                    pool.feed_from(None);
-                }
-                self.sharing().into_iter().for_each(|sharing| sharing.leave(pool));
-                self.tasks().spawn_local(let_go(Rc::clone(pool)));
+        let has_gone = |pool: &&Rc<Pool>| !new.pools.iter().any(|other| Rc::ptr_eq(other, pool));
+        for pool in old.pools.iter().filter(has_gone) {
+            if self.jobs().is_some() {
+                pool.feed_from(None);
             }
+            self.sharing().into_iter().for_each(|sharing| sharing.leave(pool));
+            self.tasks().spawn_local(let_go(Rc::clone(pool)));
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A machine is never borrowed while its steps are carried out, because a step may settle the books,
 //! and what they decide comes back here.
 
+mod elsewhere;
+
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::few::Few;
-use super::host::{GuestEnd, HostDesk, HostStep, Seating};
+use super::host::{GuestEnd, HostDesk, HostStep};
 use super::link::NatsLink;
 use super::message::{
     Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, LINE_MAX, Leave, NextClaim,
@@ -25,8 +27,8 @@ use super::subject::Subjects;
 use super::told::{HostTold, ToldAnswer, out_of, result_of};
 use crate::base::{CallId, Failure, NodeId, Question, RunId, WorkerId};
 use crate::observe::metrics::RouteMetrics;
-use crate::pool::away::{AwayLoss, Hunger};
-use crate::pool::{Guest, GuestName, GuestOutcome, OtherServers, Pool};
+use crate::pool::away::AwayLoss;
+use crate::pool::{Guest, GuestName, Pool};
 
 /// The longest time that an owner may give a host for a call.
 const LEFT_MOST: Duration = Duration::from_hours(24 * 30);
@@ -477,45 +479,5 @@ impl PoolDesk {
             }
         };
         self.link.send(&self.subjects.owner(owner), None, &message);
-    }
-}
-
-impl OtherServers for PoolDesk {
-    fn wants(&self) -> (Option<Instant>, usize) {
-        self.host.borrow().wants()
-    }
-
-    fn reserved(&self, now: Instant, worker: WorkerId) -> bool {
-        self.host.borrow_mut().reserved(now, worker);
-        self.carry_out(now)
-    }
-
-    fn called_back(&self, host: NodeId, run: RunId, is_over: bool) {
-        self.owner.borrow_mut().called_back(host, run, is_over);
-        self.carry_out(Instant::now());
-    }
-
-    fn guest_ended(&self, now: Instant, guest: GuestName, end: GuestOutcome) {
-        let GuestOutcome { result, timing, blamed } = end;
-        let (out, body) = out_of(result);
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let (queue_us, work_us) = (micros(timing.queue), micros(timing.work));
-        let bytes = body.len();
-        let told = HostTold(Rc::new(ToldAnswer { out, body, queue_us, work_us, blamed }));
-        self.host.borrow_mut().ended(now, guest, GuestEnd::Answer(told), bytes);
-    }
-
-    fn guest_not_begun(&self, now: Instant, guest: GuestName) {
-        self.host.borrow_mut().ended(now, guest, GuestEnd::NotBegun, 0);
-    }
-
-    fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool {
-        self.owner.borrow_mut().hunger(now, hunger);
-        // A pool that gets its first workers by a reload has nothing that listens for it.
-        let free = if self.hosts.get() { free } else { 0 };
-        self.host.borrow_mut().settled(now, Seating { free, busy });
-        let has_changed = self.carry_out(now);
-        self.note_deadline();
-        has_changed
     }
 }
