@@ -27,7 +27,7 @@ pub(super) type Runs = Flights<Key, oneshot::Sender<Landed>, Rc<CommonRun>>;
 pub(super) struct CommonRun {
     /// Nobody waits any longer.
     deserted: Notify,
-    /// The same, for who looks later.
+    /// True once nobody waits any longer; `deserted` only wakes who waits for that.
     is_deserted: Cell<bool>,
     /// The call; `None` if it was refused, or is not made yet.
     call: Cell<Option<CallId>>,

@@ -452,7 +452,7 @@ impl JobViewer<'_> {
     }
 }
 
-/// Reads a text of which not every byte may be good.
+/// Reads a text, which may have bytes that are no UTF-8.
 pub(super) fn words(row: &Row<'_>, index: usize) -> rusqlite::Result<Arc<str>> {
     let bytes = row.get_ref(index)?.as_bytes().unwrap_or_default();
     Ok(String::from_utf8_lossy(bytes).into())

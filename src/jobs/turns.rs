@@ -18,7 +18,7 @@ const KNOWN_LEAST: u32 = 8;
 pub struct PoolTurns {
     /// Of each owner who has jobs that wait, here or in the file.
     owners: BTreeMap<Arc<str>, NextJobs>,
-    /// The same owners. The turn of the first is next.
+    /// These owners in the order of their turns; the first one is next.
     turns: VecDeque<Arc<str>>,
 }
 

@@ -28,7 +28,7 @@ impl UnreadBody {
 }
 
 impl RequestBody {
-    /// A body of which nothing is kept.
+    /// A body whose unread rest is dropped.
     pub(super) fn new(body: Incoming) -> Self {
         Self { body: Some(body), unread: None }
     }

@@ -22,7 +22,7 @@ pub const RUNS_MAX: usize = 512;
 pub const POOLS_MAX: usize = 256;
 /// Most headers of an answer.
 const HEADERS_MAX: usize = 128;
-/// Most facts of which the seal of a pool is made.
+/// How many facts may make up the seal of a pool.
 const FACTS_MAX: usize = 32;
 
 /// A message without its body.

@@ -1,6 +1,6 @@
 //! Under which key servers look for the answer to a question.
 //!
-//! Pure. The key does not say the question; whoever reads a value compares that whole.
+//! Pure. The key has only a hash of the question, so a reader of a value compares the whole question.
 
 use std::fmt;
 use std::sync::Arc;

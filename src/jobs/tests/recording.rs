@@ -114,7 +114,7 @@ unsafe extern "C" fn open(
     out: *mut c_int,
 ) -> c_int {
     // SAFETY: what SQLite passes is passed on. The table of the file is replaced by a copy that differs
-    // in four functions, each of which calls the original one.
+    // in four functions, and each calls the original one.
     unsafe {
         let default = default();
         let code = (*default).xOpen.expect("it opens files")(default, name, file, flags, out);

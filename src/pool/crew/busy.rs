@@ -28,7 +28,7 @@ impl Busy {
         self.enough_since
     }
 
-    /// A worker was given its first call; so many as `processors` keep all of them busy.
+    /// A worker was given its first call; `processors` such workers keep all processors busy.
     pub(super) fn add(&mut self, now: Instant, worker: WorkerId, processors: usize) {
         self.workers.push(worker);
         self.enough = processors;
