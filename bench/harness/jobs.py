@@ -16,14 +16,18 @@ from harness.parties import Party
 from harness.processes import spent
 from harness.scenarios import Running, attempt, turned
 
-# A number of this many digits is a question that takes ten seconds.
-LONG = 8
+# A number of this many digits is a question that takes ten seconds, or two thousandths of a second. Callers
+# beside long jobs ask the latter: two of them that ask programs without any work keep all processors of a
+# small machine busy, and a hundredth of their calls waits for a processor, whether there are jobs or not.
+LONG, SHORT = 8, 6
 PROGRAM = f"""\
 import sys, time
 for line in sys.stdin:
     number = line.strip()
     if len(number) >= {LONG}:
         time.sleep(10)
+    elif len(number) == {SHORT}:
+        time.sleep(0.002)
     print(number + "|" + number, flush=True)
 """
 # Long jobs that wait, enough for every run.
@@ -32,7 +36,7 @@ PATIENCE = 300
 
 
 def with_jobs(workers, share):
-    """httpipe with jobs over a program that is quick, but for long numbers."""
+    """httpipe with jobs over a program that is quick, except for long numbers."""
 
     def commands(work, port, directory):
         (directory / "program.py").write_text(PROGRAM)
@@ -140,7 +144,8 @@ def pair(round_, options):
                 while numbers(running, "running") < 2 and time.monotonic() < until:
                     time.sleep(0.05)
             # As many callers as are workers without jobs: both have a worker for each.
-            runs[name] = right(running.load(2, options))
+            text = load.script(running.party, "echo", range(10 ** (SHORT - 1), 10 ** (SHORT - 1) + 1000))
+            runs[name] = right(running.load(2, options, text=text))
     return {"what": "beside", **runs}
 
 
