@@ -183,13 +183,17 @@ impl Feeder {
         };
         let most = rules.most.min((self.waiting() + 1).div_ceil(vacancy.max(1)));
         let is_item = matches!(terms.class, Class::Batch(_));
+        let may_share = is_item && terms.idempotent && !state.is_suspected(&first.entry);
         let mut bytes = 1 + first.size();
         let mut group = vec![first];
-        while group.len() < most && is_item && terms.idempotent {
+        while group.len() < most && may_share {
             let is_like = |other: &WaitingWork| {
                 let is_alike =
                     other.entry.terms.as_ref().is_some_and(|others| others.is_like(&terms));
-                is_alike && other.half == group[0].half && rules.has_room(bytes, other.size() - 1)
+                is_alike
+                    && other.half == group[0].half
+                    && rules.has_room(bytes, other.size() - 1)
+                    && !state.is_suspected(&other.entry)
             };
             let Some(next) = self.backlog.borrow_mut().next_item_if(is_like) else { break };
             bytes += next.size();

@@ -109,6 +109,12 @@ impl<P> State<P> {
         !call.idempotent || call.is_trial || self.suspects.suspects(call)
     }
 
+    /// Returns true if background work must be the only one of its group, because its question has cost a
+    /// worker before. The caller knows the other reasons.
+    pub fn is_suspected(&self, payload: &P) -> bool {
+        self.suspects.suspects_new(payload)
+    }
+
     /// Until when the calls that wait gather although a worker is free; `None` if they go now.
     fn gathers_until(&mut self, now: Instant, rules: GroupRules, first: CallId) -> Option<Instant> {
         let is_full = self.line.len() >= rules.most;

@@ -41,6 +41,11 @@ impl<P> Suspects<P> {
         self.poison.refuses(now, question)
     }
 
+    /// Returns true if the question of a call that is not in the books has cost a worker before.
+    pub(super) fn suspects_new(&self, payload: &P) -> bool {
+        self.poison.is_wary() && self.poison.suspects((self.fingerprint)(payload))
+    }
+
     /// Returns true if the question of this call has cost a worker before.
     pub(super) fn suspects(&self, call: &mut CallBook<P>) -> bool {
         self.poison.is_wary() && self.poison.suspects(self.question(call))

@@ -210,6 +210,37 @@ fn a_question_that_could_pass_for_two_is_refused() {
     }
 }
 
+/// Sends these as the items of one batch, and returns what each was told in short.
+fn items(server: &Server, words: &[&str]) -> Vec<String> {
+    let body: Vec<String> = words.iter().map(|word| format!("\"{word}\"\n")).collect();
+    let fields = ["Content-Type: application/jsonl"];
+    let answer = server.client().request("POST", "/", &fields, &body.concat());
+    let line = |line: &str| serde_json::from_str(line).expect("JSON");
+    let lines: Vec<serde_json::Value> = answer.body.lines().map(line).collect();
+    let told = |line: &serde_json::Value| match line["body"].as_str() {
+        Some(body) => body.to_owned(),
+        None => line["problem"]["code"].as_str().expect("a code").to_owned(),
+    };
+    lines.iter().map(told).collect()
+}
+
+#[test]
+fn an_item_whose_question_has_cost_a_worker_goes_alone() {
+    let keys = "workers = 1\nshare = 1\nretries = 0\nbatch = { most = 4 }\nreply = \"json\"";
+    let server = Server::with(keys)
+        .file("worker.py", WORKER)
+        .worker("python3 worker.py")
+        .route("match = \"POST /\"\nsend = \"{body}\"\nidempotent = true\nitems = 100")
+        .start();
+    assert_eq!(items(&server, &["good", "crash"]), ["good", "worker_lost"]);
+    let before = server.seen().len();
+    assert_eq!(items(&server, &["a", "b", "crash", "c", "d"]), ["a", "b", "worker_lost", "c", "d"]);
+    let seen = &server.seen()[before..];
+    assert!(seen.contains(&"crash".to_owned()), "{seen:?}");
+    let is_shared = |line: &&String| line.contains("crash") && *line != "crash";
+    assert_eq!(seen.iter().find(is_shared), None, "{seen:?}");
+}
+
 #[test]
 fn items_of_a_batch_request_go_together_too() {
     let server = Server::with("workers = 2\nbatch = { most = 4 }\nreply = \"json\"")

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use httpipe::testing::base::{CallId, Failure, Tenant, WorkerId};
+use httpipe::testing::base::{CallId, Failure, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, Loss, NewCall};
@@ -14,6 +14,7 @@ use httpipe::testing::pool::groups::{GroupRules, HalfId};
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
 
+use super::grouped_call::{GroupedCall, Nature, question_of};
 use super::model::{Checked, ensure};
 use super::weather::spread;
 use super::{number_from, tenant};
@@ -23,41 +24,6 @@ const STEPS_MOST: u32 = 20_000;
 const SEEDS: u64 = 256;
 /// The pool must have ended every call this long after the last.
 const REST: Duration = Duration::from_hours(2);
-
-/// What a worker does with a group that has this call in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nature {
-    Good,
-    /// An error of its own: no fault of the worker.
-    Error,
-    Crash,
-    Hang,
-    Miscount,
-}
-
-impl Nature {
-    fn is_bad(self) -> bool {
-        !matches!(self, Self::Good | Self::Error)
-    }
-}
-
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is known for itself")]
-struct GroupedCall {
-    nature: Nature,
-    idempotent: bool,
-    is_work: bool,
-    tenant: Tenant,
-    arrived: Instant,
-    has_left: bool,
-    ended: u32,
-    /// Most calls that its next group may have.
-    most: usize,
-    /// The lost group that it was in last.
-    lost_with: u32,
-    lost: u32,
-    was_read: bool,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -125,7 +91,7 @@ impl GroupWorld {
             group: Some(group),
         };
         let now = Instant::now();
-        let question = |call: &usize| Fingerprint(*call as u64);
+        let question = |call: &usize| Fingerprint(question_of(*call) as u64);
         let mut world = Self {
             state: State::new(rules.clone(), seed, question),
             rules,
@@ -198,7 +164,9 @@ impl GroupWorld {
 
     fn new_call(&mut self, is_work: bool) -> NewCall<usize> {
         let serial = self.calls.len();
+        let same = self.calls.get(question_of(serial)).map(|first| first.nature);
         let nature = match self.rng.f64() {
+            _ if same.is_some() => same.unwrap_or(Nature::Good),
             chance if chance >= self.bad => Nature::Good,
             _ => {
                 [Nature::Error, Nature::Crash, Nature::Hang, Nature::Miscount][self.rng.usize(..4)]
@@ -277,6 +245,7 @@ impl GroupWorld {
         let may = match failure {
             Failure::QueueFull { .. } => self.free.is_empty(),
             Failure::NoWorker { .. } => self.bad > 0.0,
+            Failure::Poisonous => self.calls[serial].nature.is_bad(),
             _ => false,
         };
         ensure(may, || format!("call {serial} is refused as {failure:?}"))
@@ -373,8 +342,10 @@ impl GroupWorld {
         let is_owed = self.state.owes_background(self.now);
         ensure(waiting == 0 || is_owed, || format!("work begins while {waiting} calls wait"))?;
         let most = self.group.most.min(self.stock.len().div_ceil(vacancy));
+        let may_share =
+            |serial: usize| self.calls[serial].idempotent && !self.state.is_suspected(&serial);
         let joins = |(serial, _, other): &(usize, u32, HalfId)| {
-            *other == half && self.calls[*serial].idempotent && self.calls[first].idempotent
+            *other == half && may_share(*serial) && may_share(first)
         };
         let others =
             self.stock[1..].iter().take(most.min(3) - 1).take_while(|it| joins(it)).count();
@@ -432,6 +403,10 @@ impl GroupWorld {
         ensure(count == 1 || bytes < self.group.bytes, || format!("{bytes} bytes, {}", what()))?;
         let is_free = self.held.get(&worker).is_some_and(|(_, held)| held.is_empty());
         ensure(is_free, || format!("it is not free: {}", what()))?;
+        let is_suspected = |id: &CallId| self.state.is_suspected(&self.ids[id]);
+        ensure(count == 1 || !ids.iter().any(is_suspected), || {
+            format!("one of them has cost a worker before: {}", what())
+        })?;
         for call in &calls {
             let is_whole = count <= call.most
                 && call.lost_with == calls[0].lost_with

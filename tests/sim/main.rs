@@ -19,6 +19,7 @@ mod fair;
 mod floors;
 mod given_up;
 mod group_world;
+mod grouped_call;
 mod groups;
 mod looks;
 mod mixed;
