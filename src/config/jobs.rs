@@ -36,6 +36,8 @@ pub struct JobRules {
 impl JobsSettings {
     /// How the paths of jobs begin, which are those of no route then.
     pub const PATH: &str = "/-/jobs/";
+    /// What stands behind the name of the file in the name of a backup, before its time.
+    pub const BACKUP: &str = ".backup-";
 
     /// Returns them with a file that is relative to this directory.
     #[must_use]

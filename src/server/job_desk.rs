@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::app::Server;
 use crate::admin::{JobObstacle, JobQuery, JobRequest};
-use crate::config::Config;
+use crate::config::{Config, JobsSettings};
 use crate::front::jobs::moment;
 use crate::jobs::{
     Job, JobDesk, JobFilter, JobId, JobRemoval, JobState, StoreFailed, WaitingJobs, WallTime,
@@ -65,7 +65,7 @@ async fn list(server: &Server, desk: &JobDesk, query: JobQuery) -> Result<Value,
 async fn back_up(server: &Server, desk: &JobDesk) -> Result<Value, JobObstacle> {
     let settings = server.current().config.jobs.clone().ok_or(JobObstacle::None)?;
     let WallTime(now) = wall_now();
-    let name = format!("{}.backup-{}", settings.file.display(), now / 1000);
+    let name = format!("{}{}{}", settings.file.display(), JobsSettings::BACKUP, now / 1000);
     let mut copy = PathBuf::from(&name);
     for number in 2.. {
         if !copy.exists() {

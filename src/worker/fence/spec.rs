@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Sandbox;
+use crate::config::{JobsSettings, Sandbox};
 
 /// What a program may do, as its shim is told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,6 +75,9 @@ impl Around {
     /// allows, so each directory on the way to them is taken apart.
     fn allow(&mut self, root: &Path, hidden: &[PathBuf]) {
         let leads_to_hidden = |path: &Path| hidden.iter().any(|file| file.starts_with(path));
+        if hidden.iter().any(|file| is_backup(root, file)) {
+            return;
+        }
         if !leads_to_hidden(root) {
             self.read.push(root.to_owned());
             return;
@@ -91,6 +94,12 @@ impl Around {
         }
         self.list.push(root.to_owned());
     }
+}
+
+/// Returns true if a file is a backup of another one, as operators have them written of the jobs.
+fn is_backup(path: &Path, file: &Path) -> bool {
+    let rest = path.as_os_str().as_bytes().strip_prefix(file.as_os_str().as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(JobsSettings::BACKUP.as_bytes()))
 }
 
 /// Reads what a program may do; `None`: a word has no meaning.
@@ -203,6 +212,24 @@ mod tests {
         std::fs::remove_dir_all(&dir).expect("it is ours");
         let spec = read(words.into_iter()).expect("what we write we read");
         assert_eq!(spec.read, [file("cert1")]);
+    }
+
+    /// They are made while the server runs, and a worker that starts later must not read them either.
+    #[test]
+    fn backups_of_a_hidden_file_are_hidden() {
+        let dir = std::env::temp_dir().join(format!("httpipe-backups-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let dir = dir.canonicalize().expect("it is there");
+        let file = |name: &str| dir.join(name);
+        for name in ["jobs.db", "jobs.db.backup-1", "jobs.db.backup-1-2", "jobs.dbx", "x.backup-1"]
+        {
+            std::fs::write(file(name), "").expect("a file");
+        }
+        let mut around = Around::default();
+        around.allow(&dir, &[file("jobs.db")]);
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        around.read.sort();
+        assert_eq!(around.read, [file("jobs.dbx"), file("x.backup-1")]);
     }
 
     proptest! {
