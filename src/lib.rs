@@ -58,9 +58,9 @@ pub mod testing {
     }
     pub mod config {
         pub use crate::config::{
-            CacheSettings, Config, ConfigSource, Fence, Framing, InFlight, KeyList, LaunchSettings,
-            Matching, PoolSettings, ProgressShape, ReplyShape, RouteAction, Sandbox, StreamEnd,
-            Trust,
+            CacheSettings, Config, ConfigSource, Fence, Framing, GroupShape, InFlight, KeyList,
+            LaunchSettings, Matching, PoolSettings, ProgressShape, ReplyShape, RouteAction,
+            Sandbox, StreamEnd, Trust,
         };
     }
     pub mod front {
@@ -128,7 +128,8 @@ pub mod testing {
     }
     pub mod wire {
         pub use crate::wire::{
-            Broken, Correlator, Decoder, Encoder, Judge, Received, Share, Verdict,
+            BatchForm, Broken, Correlator, CutItem, Decoder, Encoder, ItemCutter, Judge, Received,
+            Share, Verdict, group,
         };
     }
     pub mod worker {
