@@ -124,8 +124,14 @@ pub enum Class {
     Interactive,
     /// It is an item of this batch: background work, which waits for a worker without other work.
     Batch(BatchId),
-    /// It is a job, for which this place was offered: background work as well.
-    Job(PlaceId),
+    /// It is a job, for which this place was offered: background work as well. If its worker is lost,
+    /// the source of the job decides whether it is tried again, and not the pool.
+    Job {
+        /// The place.
+        place: PlaceId,
+        /// How many starts of it came to nothing before.
+        lost: u32,
+    },
 }
 
 impl Class {

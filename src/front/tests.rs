@@ -8,7 +8,9 @@ use std::time::Duration;
 use http::header::{self, HeaderMap};
 use hyper::body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::task::TaskTracker;
 
+use super::jobs::FrontJobs;
 use super::parameters::tests::{int, route, text};
 use super::routes::tests::fixed;
 use super::testing::{Pieces, call, config};
@@ -18,6 +20,8 @@ use crate::base::{Reply, ReplyForm, Word};
 use crate::cache::{AgeFields, Stored};
 use crate::call::CacheUse;
 use crate::call::Request as Asking;
+use crate::config::JobRules;
+use crate::jobs::forgetful_desk;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
     let mut route = route(path, parameters);
@@ -143,6 +147,27 @@ async fn a_request_becomes_a_call_and_its_reply_a_response() {
     assert!(!told.header("x-request-id").is_empty());
     assert_eq!(told.header("connection"), "");
     assert!(calls.asked.borrow()[0].keep.is_none());
+}
+
+/// Once it is accepted, its caller must learn its name, whatever fails then.
+#[tokio::test]
+async fn an_accepted_job_is_named_though_the_file_fails_meanwhile() {
+    let mut route = calling("POST /", &[], "{body}");
+    if let RouteAction::Call(call) = &mut route.action {
+        let (timeout, wait) = (Duration::from_secs(1), Duration::from_secs(1));
+        call.jobs = Some(JobRules { timeout, wait, keep: wait, priority: 0 });
+    }
+    let jobs = FrontJobs::new(forgetful_desk(), TaskTracker::new());
+    let front = Arc::into_inner(front(vec![route])).expect("nobody else has it");
+    let front = Arc::new(front.with_jobs(Some(jobs)));
+    for wish in ["respond-async", "respond-async, wait=10"] {
+        let body = Pieces::of(&[b"x"]);
+        let told = ask_with(&front, &Echo::default(), "POST /", &[("prefer", wish)], body).await;
+        assert_eq!(told.status, 202, "{wish}: {}", told.body);
+        assert!(told.header("location").starts_with("/-/jobs/"), "{wish}");
+        let look = ask(&front, &Echo::default(), &format!("GET {}", told.header("location"))).await;
+        look.is(503, "store_failed");
+    }
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ impl JobBoard {
     }
 
     /// Notes that the file has jobs of this owner that wait.
-    pub(super) fn expect(&self, pool: Arc<str>, owner: Arc<str>) {
+    pub(super) fn expect(&self, pool: Arc<str>, owner: &Arc<str>) {
         self.lock().next.entry(pool).or_default().expect(owner);
     }
 

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::board::JobBoard;
-use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
+use super::job::{ClaimedJob, Job, JobEnd, JobId, JobStart, NewJob};
 use super::keeper::{Keeper, KeeperSettings};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{FileLock, NotOpened};
@@ -85,7 +85,7 @@ impl JobDesk {
 
     async fn ask(&self, work: StoreWork) -> Result<StoreDone, StoreFailed> {
         let (tell, told) = oneshot::channel();
-        self.asked.send(StoreRequest { work, tell: Some(tell) }).await.map_err(|_| StoreFailed)?;
+        self.asked.send(StoreRequest::new(work, tell)).await.map_err(|_| StoreFailed)?;
         told.await.unwrap_or(Err(StoreFailed))
     }
 
@@ -117,14 +117,14 @@ impl JobDesk {
         }
     }
 
-    /// Ends a job, unless it has ended.
-    pub async fn end(&self, seq: i64, end: JobEnd) -> Result<(), StoreFailed> {
-        self.ask(StoreWork::End(seq, end)).await.map(|_| ())
+    /// Ends a job with what came of this start, unless it has ended or was started again.
+    pub async fn end(&self, start: JobStart, end: JobEnd) -> Result<(), StoreFailed> {
+        self.ask(StoreWork::End(start, end)).await.map(|_| ())
     }
 
-    /// Lets a job that runs wait again. `forgets_start`: as if it had not been started.
-    pub async fn give_back(&self, seq: i64, forgets_start: bool) -> Result<(), StoreFailed> {
-        self.ask(StoreWork::GiveBack(seq, forgets_start)).await.map(|_| ())
+    /// Lets a job wait again that runs since this start. `forgets_start`: as if it had not been started.
+    pub async fn give_back(&self, start: JobStart, forgets_start: bool) -> Result<(), StoreFailed> {
+        self.ask(StoreWork::GiveBack(start, forgets_start)).await.map(|_| ())
     }
 
     /// Cancels a job of this caller that is open, or removes one that has ended.
@@ -215,5 +215,23 @@ impl JobDesk {
             StoreDone::Copied(result) => Ok(result),
             _ => Err(StoreFailed),
         }
+    }
+}
+
+#[cfg(test)]
+impl JobDesk {
+    /// A desk that is answered by this, without a file.
+    pub(super) fn scripted(
+        answer: impl Fn(StoreWork) -> Result<StoreDone, StoreFailed> + Send + 'static,
+    ) -> Self {
+        let (asked, mut receive) = mpsc::channel::<StoreRequest>(1);
+        std::thread::spawn(move || {
+            while let Some(StoreRequest { work, tell, .. }) = receive.blocking_recv() {
+                tell.into_iter().for_each(|tell| drop(tell.send(answer(work.clone()))));
+            }
+        });
+        let reading = Arc::new(Semaphore::new(READING_MOST));
+        let (board, recovered) = (Arc::default(), Recovered::default());
+        Self { asked, board, reading, result_most: 1000, recovered }
     }
 }

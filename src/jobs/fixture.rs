@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::job::{JobId, NewJob};
+use super::desk::JobDesk;
+use super::job::{Job, JobId, JobStart, JobState, NewJob, WallTime};
 use super::keeper::KeeperSettings;
-use super::store::StoreLimits;
+use super::request::{StoreDone, StoreFailed, StoreWork};
+use super::store::{Acceptance, StoreLimits};
 
 /// A directory that is removed with its last owner.
 pub(super) struct Scratch(PathBuf);
@@ -110,6 +112,11 @@ pub(super) fn settings() -> KeeperSettings {
     KeeperSettings { limits, result: 1 << 20, slots: 1 }
 }
 
+/// The last start of a job.
+pub(super) fn start_of(job: &Job) -> JobStart {
+    JobStart { seq: job.seq, at: job.started.unwrap_or_default() }
+}
+
 /// A job of the pool `a` with a random name.
 pub(super) fn new_job(text: &str) -> NewJob {
     NewJob {
@@ -128,4 +135,31 @@ pub(super) fn new_job(text: &str) -> NewJob {
         nonce: None,
         request_id: "r".into(),
     }
+}
+
+/// A desk whose file takes jobs, and can be neither read nor written after that.
+pub fn forgetful_desk() -> JobDesk {
+    JobDesk::scripted(|work| match work {
+        StoreWork::Accept(new) => {
+            let now = WallTime(0);
+            let job = Job {
+                seq: 1,
+                id: new.id,
+                pool: new.pool,
+                route: new.route,
+                owner: new.owner,
+                state: JobState::Queued,
+                attempts: 0,
+                due: now,
+                created: now,
+                started: None,
+                ended: None,
+                expires: now.after(new.wait),
+                failure: None,
+                request_id: new.request_id,
+            };
+            Ok(StoreDone::Accepted(Ok(Acceptance::New(job))))
+        }
+        _ => Err(StoreFailed),
+    })
 }

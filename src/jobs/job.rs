@@ -247,11 +247,24 @@ impl AnswerForm {
     }
 }
 
+/// One start of a job. What comes of it changes nothing if the job was started again since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobStart {
+    /// The place of the job in the order of acceptance.
+    pub seq: i64,
+    /// When it was. No other start of the job was then.
+    pub at: WallTime,
+}
+
 /// A job that a worker may begin.
 #[derive(Clone, Debug)]
 pub struct ClaimedJob {
-    /// Its place in the order of acceptance.
-    pub seq: i64,
+    /// This start of it.
+    pub start: JobStart,
+    /// How many starts came to nothing before this one.
+    pub lost: u32,
+    /// It may be started again if this start comes to nothing.
+    pub may_start_again: bool,
     /// The match text of its route.
     pub route: Arc<str>,
     /// It may run twice.

@@ -14,7 +14,7 @@ use super::board::JobBoard;
 use super::clock::SteadyClock;
 use super::copying::Copying;
 use super::disk;
-use super::job::{Job, JobId};
+use super::job::{Job, JobId, JobStart};
 use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{self, FileLock, NotOpened};
 use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store, StoreLimits};
@@ -55,10 +55,9 @@ pub(super) struct Keeper {
     board: Arc<JobBoard>,
     /// What callers were told had failed, and what the disk may have all the same.
     refused: Vec<JobId>,
-    unclaimed: Vec<i64>,
-    /// Jobs that have begun although the file does not say so: their claims were told, and then
-    /// could not be written.
-    begun: Vec<i64>,
+    unclaimed: Vec<JobStart>,
+    /// Starts that the file does not have: their claims were told, and then could not be written.
+    begun: Vec<JobStart>,
     /// A copy that is being written, and who waits for it.
     copying: Option<(Copying, oneshot::Sender<Result<StoreDone, StoreFailed>>)>,
     /// Room on the disk as it was a moment ago.
@@ -107,7 +106,7 @@ impl Keeper {
     fn expect_waiting(&self) -> rusqlite::Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         for (pool, owner) in store.owners_waiting()? {
-            self.board.expect(pool, owner);
+            self.board.expect(pool, &owner);
         }
         Ok(())
     }
@@ -189,8 +188,8 @@ impl Keeper {
     fn pass_over(&mut self, group: Vec<StoreRequest>, error: &rusqlite::Error) {
         let done = group.first().and_then(|asked| match asked.work {
             StoreWork::Claim(seq) => Some((seq, StoreDone::Claimed(None))),
-            StoreWork::End(seq, _) => Some((seq, StoreDone::Ended(None))),
-            StoreWork::GiveBack(seq, _) => Some((seq, StoreDone::GivenBack(None))),
+            StoreWork::End(start, _) => Some((start.seq, StoreDone::Ended(None))),
+            StoreWork::GiveBack(start, _) => Some((start.seq, StoreDone::GivenBack(None))),
             _ => None,
         });
         let Some((seq, done)) = done else {
@@ -218,8 +217,8 @@ impl Keeper {
 
     /// Does a group of operations in one transaction.
     fn commit(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
-        let Some(store) = &self.store else { return Ok(Vec::new()) };
-        let tally = store.tally.clone();
+        let Some(store) = &mut self.store else { return Ok(Vec::new()) };
+        store.tally.begin();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
         let writes = group.iter().any(|asked| asked.work.writes());
         let done = if writes { self.begin_again() } else { Ok(()) };
@@ -239,7 +238,7 @@ impl Keeper {
             Ok(done)
         });
         if done.is_err() {
-            store.tally = tally;
+            store.tally.roll_back();
             if !store.connection().is_autocommit() {
                 // Where this fails, the file is opened again.
                 store.connection().execute_batch("ROLLBACK").ok();
@@ -250,28 +249,30 @@ impl Keeper {
 
     /// Writes down which jobs have begun, where that failed before.
     fn begin_again(&mut self) -> rusqlite::Result<()> {
-        let now = self.clock.now();
         let store = self.store.as_mut().expect("it is open during a transaction");
-        self.begun.iter().try_for_each(|seq| store.begin(*seq, now))
+        self.begun.iter().try_for_each(|start| store.begin(*start))
     }
 
     fn do_all(&mut self, group: &mut [StoreRequest]) -> rusqlite::Result<Vec<StoreDone>> {
         let mut all = Vec::with_capacity(group.len());
         for asked in group {
-            let done = self.do_one(&asked.work)?;
-            if let StoreDone::Claimed(Some(both)) = &done
-                && both.1.idempotent
-                && let Some(tell) = asked.tell.take()
-            {
-                // What may run twice need not wait for the disk.
-                tell.send(Ok(StoreDone::Claimed(Some(both.clone())))).ok();
+            let done = self.do_one(&asked.work, asked.start)?;
+            if let StoreDone::Claimed(Some(both)) = &done {
+                asked.start = Some(both.1.start);
+                if both.1.idempotent
+                    && let Some(tell) = asked.tell.take()
+                {
+                    // What may run twice need not wait for the disk.
+                    tell.send(Ok(StoreDone::Claimed(Some(both.clone())))).ok();
+                }
             }
             all.push(done);
         }
         Ok(all)
     }
 
-    fn do_one(&mut self, work: &StoreWork) -> rusqlite::Result<StoreDone> {
+    /// Does one operation; `start` is the one that it made when it was done before, and undone.
+    fn do_one(&mut self, work: &StoreWork, start: Option<JobStart>) -> rusqlite::Result<StoreDone> {
         let now = self.clock.now();
         let has_room = !matches!(work, StoreWork::Accept(_)) || self.has_room();
         let limits = self.settings.limits;
@@ -285,12 +286,12 @@ impl Keeper {
             }
             StoreWork::Accept(new) => StoreDone::Accepted(store.accept(new, limits, now)?),
             StoreWork::Claim(seq) => {
-                let claimed = store.claim(*seq, now)?;
+                let claimed = store.claim(*seq, start.map_or(now, |start| start.at))?;
                 StoreDone::Claimed(claimed.map(|(job, claimed)| (job, Box::new(claimed))))
             }
-            StoreWork::End(seq, end) => StoreDone::Ended(store.end(*seq, end, now)?),
-            StoreWork::GiveBack(seq, forgets) => {
-                StoreDone::GivenBack(store.give_back(*seq, *forgets, now)?)
+            StoreWork::End(start, end) => StoreDone::Ended(store.end(*start, end, now)?),
+            StoreWork::GiveBack(start, forgets) => {
+                StoreDone::GivenBack(store.give_back(*start, *forgets, now)?)
             }
             StoreWork::Remove(id, caller, is_operator) => {
                 let viewer = match is_operator {
@@ -429,9 +430,12 @@ fn is_full(error: &rusqlite::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Scratch, commits_fail, commits_seem_to_fail, new_job, settings};
-    use super::super::job::{JobState, NewJob};
+    use super::super::fixture::{
+        Scratch, commits_fail, commits_seem_to_fail, new_job, settings, start_of,
+    };
+    use super::super::job::{JobEnd, JobState, NewJob};
     use super::*;
+    use crate::base::Failure;
 
     fn keeper(scratch: &Scratch) -> Keeper {
         let lock = FileLock::take(&scratch.file()).expect("it is free");
@@ -442,7 +446,7 @@ mod tests {
     /// Does one thing, and returns what was told.
     fn done(keeper: &mut Keeper, work: StoreWork) -> Option<StoreDone> {
         let (tell, mut told) = tokio::sync::oneshot::channel();
-        keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+        keeper.turn(vec![StoreRequest::new(work, tell)]);
         told.try_recv().expect("it was told").ok()
     }
 
@@ -479,6 +483,107 @@ mod tests {
         assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
     }
 
+    fn claimed(keeper: &mut Keeper, seq: i64) -> JobStart {
+        match done(keeper, StoreWork::Claim(seq)) {
+            Some(StoreDone::Claimed(Some((_, claimed)))) => claimed.start,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn once(text: &str) -> NewJob {
+        NewJob { idempotent: false, ..new_job(text) }
+    }
+
+    const ENDED: JobEnd = JobEnd::Failure(Failure::Internal);
+
+    #[test]
+    fn a_start_that_another_group_made_is_not_undone() {
+        for fault in [commits_fail, commits_seem_to_fail] {
+            let scratch = Scratch::new();
+            let mut keeper = keeper(&scratch);
+            let job = accepted(&mut keeper, once("x"));
+            let start = claimed(&mut keeper, job.seq);
+            fault(Some(rusqlite::ffi::SQLITE_IOERR));
+            assert!(done(&mut keeper, StoreWork::Claim(job.seq)).is_none());
+            fault(None);
+            let job = seen(&mut keeper, job.id);
+            assert_eq!((job.state, job.attempts), (JobState::Running, 1), "{job:?}");
+            done(&mut keeper, StoreWork::End(start, ENDED));
+            assert_eq!(seen(&mut keeper, job.id).state, JobState::Failed);
+        }
+    }
+
+    /// Nobody heard that the first time was written, so it is said again.
+    #[test]
+    fn a_job_that_is_given_back_twice_waits_once_and_no_later_start_is_lost() {
+        for is_begun_between in [false, true] {
+            let scratch = Scratch::new();
+            let mut keeper = keeper(&scratch);
+            let job = accepted(&mut keeper, once("x"));
+            keeper.board.take("a").expect("it waits");
+            let start = claimed(&mut keeper, job.seq);
+            commits_seem_to_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+            assert!(done(&mut keeper, StoreWork::GiveBack(start, true)).is_none());
+            commits_seem_to_fail(None);
+            let later = is_begun_between.then(|| claimed(&mut keeper, job.seq));
+            let again = done(&mut keeper, StoreWork::GiveBack(start, true));
+            assert!(matches!(again, Some(StoreDone::GivenBack(_))), "{again:?}");
+            done(&mut keeper, StoreWork::End(start, ENDED));
+            let job = seen(&mut keeper, job.id);
+            if let Some(later) = later {
+                assert_eq!((job.state, start_of(&job)), (JobState::Running, later));
+            } else {
+                assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
+                assert!(keeper.board.take("a").is_some(), "it goes next");
+            }
+            assert_eq!(keeper.board.take("a"), None);
+        }
+    }
+
+    /// One of a group that is too large for the disk is done again alone, after others were told.
+    #[test]
+    fn a_start_that_was_told_is_the_same_when_it_is_written_later() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let jobs = ["a", "b"].map(|text| accepted(&mut keeper, new_job(text)));
+        let (tells, tolds): (Vec<_>, Vec<_>) = jobs.iter().map(|_| oneshot::channel()).unzip();
+        let claims = jobs.iter().zip(tells);
+        let claims = claims.map(|(job, tell)| StoreRequest::new(StoreWork::Claim(job.seq), tell));
+        commits_fail(Some(rusqlite::ffi::SQLITE_FULL));
+        keeper.turn(claims.collect());
+        commits_fail(None);
+        for (job, mut told) in jobs.iter().zip(tolds) {
+            let told = told.try_recv().expect("it was told before the disk was full");
+            let Ok(StoreDone::Claimed(Some((_, claimed)))) = told else { panic!("{told:?}") };
+            done(&mut keeper, StoreWork::End(claimed.start, ENDED));
+            let job = seen(&mut keeper, job.id);
+            assert_eq!((job.state, job.attempts), (JobState::Failed, 1));
+        }
+    }
+
+    /// The log is another file once the database was opened again.
+    #[test]
+    fn after_a_fault_the_new_log_is_the_right_one() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        accepted(&mut keeper, new_job("x"));
+        keeper.look_for_file();
+        // No other file gets its number while it is open.
+        let old = std::fs::File::open(scratch.path().join("jobs.db-wal")).expect("it is there");
+        commits_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+        assert!(done(&mut keeper, StoreWork::Accept(Box::new(new_job("lost")))).is_none());
+        commits_fail(None);
+        keeper.look_for_file();
+        assert!(!keeper.board.is_misplaced(), "it is closed, and needs no log");
+        accepted(&mut keeper, new_job("y"));
+        for _ in 0..2 {
+            keeper.look_for_file();
+            assert!(!keeper.board.is_misplaced());
+        }
+        accepted(&mut keeper, new_job("z"));
+        drop(old);
+    }
+
     /// A copy is what was in the file when it was asked for, whatever is written meanwhile.
     #[test]
     fn jobs_go_on_while_a_copy_is_written() {
@@ -489,7 +594,7 @@ mod tests {
         let (tell, mut told) = oneshot::channel();
         let copy = scratch.path().join("copy.db");
         let work = StoreWork::Backup(copy.clone());
-        keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+        keeper.turn(vec![StoreRequest::new(work, tell)]);
         for _ in 0..30 {
             let new = NewJob { text: vec![b'x'; 1 << 19].into(), ..new_job("") };
             let job = accepted(&mut keeper, new);
@@ -529,7 +634,7 @@ mod tests {
         for expected in [None, Some("another copy is being written")] {
             let (tell, mut told) = oneshot::channel();
             let work = StoreWork::Backup(copy.clone());
-            keeper.turn(vec![StoreRequest { work, tell: Some(tell) }]);
+            keeper.turn(vec![StoreRequest::new(work, tell)]);
             let told = told.try_recv().ok();
             let why = told.map(|told| match told {
                 Ok(StoreDone::Copied(Err(error))) => error.to_string(),
@@ -596,8 +701,7 @@ mod tests {
         let (tells, mut tolds): (Vec<_>, Vec<_>) =
             (good.seq..last.seq).map(|_| tokio::sync::oneshot::channel()).unzip();
         let claims = (good.seq..last.seq).zip(tells);
-        let claims = claims
-            .map(|(seq, tell)| StoreRequest { work: StoreWork::Claim(seq), tell: Some(tell) });
+        let claims = claims.map(|(seq, tell)| StoreRequest::new(StoreWork::Claim(seq), tell));
         keeper.turn(claims.collect());
         let claimed = tolds.iter_mut().map(|told| told.try_recv().expect("told"));
         let claimed: Vec<_> =
@@ -635,7 +739,7 @@ mod tests {
                 keeper.look_for_ended();
                 let job = seen(&mut keeper, job.id);
                 assert_eq!((job.state, job.attempts), (JobState::Running, 1), "{job:?}");
-                done(&mut keeper, StoreWork::GiveBack(job.seq, true));
+                done(&mut keeper, StoreWork::GiveBack(start_of(&job), true));
                 let job = seen(&mut keeper, job.id);
                 assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
             }
@@ -655,10 +759,14 @@ mod tests {
         pages_most(&keeper, 1).expect("SQL");
         let large = NewJob { text: vec![b'x'; 1 << 20].into(), ..new_job("") };
         let work = StoreWork::Accept(Box::new(large));
-        keeper.turn(vec![StoreRequest { work, tell: None }]);
+        keeper.turn(vec![StoreRequest { work, tell: None, start: None }]);
         assert!(board.is_failing());
         pages_most(&keeper, 1 << 20).expect("SQL");
-        keeper.turn(vec![StoreRequest { work: StoreWork::Look(JobId([0; 16]), None), tell: None }]);
+        keeper.turn(vec![StoreRequest {
+            work: StoreWork::Look(JobId([0; 16]), None),
+            tell: None,
+            start: None,
+        }]);
         assert!(board.is_failing(), "what only reads says nothing of the disk");
         keeper.look_for_ended();
         assert!(!board.is_failing());

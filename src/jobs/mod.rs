@@ -12,6 +12,7 @@ mod job;
 mod keeper;
 mod order;
 mod request;
+mod rows;
 mod schema;
 mod store;
 mod tally;
@@ -23,6 +24,8 @@ pub use board::Closing;
 pub use board::{JobBoard, JobWatch};
 pub use clock::wall_now;
 pub use desk::{JobDesk, JobThread, Recovered, open};
+#[cfg(test)]
+pub use fixture::forgetful_desk;
 pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
 pub use keeper::KeeperSettings;
 pub use order::NextJob;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::job::{ClaimedJob, Job, JobEnd, JobId, NewJob};
+use super::job::{ClaimedJob, Job, JobEnd, JobId, JobStart, NewJob};
 use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, WaitingJobs};
 
 /// The file cannot be read or written now. The log says why.
@@ -18,8 +18,8 @@ pub struct StoreFailed;
 pub(super) enum StoreWork {
     Accept(Box<NewJob>),
     Claim(i64),
-    End(i64, JobEnd),
-    GiveBack(i64, bool),
+    End(JobStart, JobEnd),
+    GiveBack(JobStart, bool),
     Remove(JobId, Option<Arc<str>>, bool),
     Look(JobId, Option<Arc<str>>),
     Weigh(JobId, Option<Arc<str>>),
@@ -82,9 +82,19 @@ pub(super) struct StoreRequest {
     pub(super) work: StoreWork,
     /// `None`: they were told.
     pub(super) tell: Option<oneshot::Sender<Result<StoreDone, StoreFailed>>>,
+    /// The start that a claim made, once it was done. It is the same one if the claim is done again.
+    pub(super) start: Option<JobStart>,
 }
 
 impl StoreRequest {
+    /// A request of somebody who waits.
+    pub(super) fn new(
+        work: StoreWork,
+        tell: oneshot::Sender<Result<StoreDone, StoreFailed>>,
+    ) -> Self {
+        Self { work, tell: Some(tell), start: None }
+    }
+
     /// Returns true if it cannot be a part of a transaction.
     pub(super) fn is_alone(&self) -> bool {
         matches!(self.work, StoreWork::Backup(_) | StoreWork::Close)

@@ -5,24 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::job::{
-    AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime,
+    AnswerForm, ClaimedJob, Job, JobEnd, JobId, JobStart, JobState, NewJob, RepeatKey, WallTime,
 };
 use super::order::{NextJob, Rank};
+use super::rows::{columns, job_of, owner_of, read_back, written};
 use super::tally::JobTally;
 use crate::base::{Failure, Question};
-
-/// The columns of a [`Job`], in the order in which [`job_of`] reads them.
-macro_rules! columns {
-    () => {
-        "seq, id, pool, route, owner, state, attempts, due, created, started, ended, expires, problem, \
-         request_id"
-    };
-}
-pub(super) use columns;
 
 /// What became of a new job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +125,7 @@ impl Store {
 
     /// Counts a job in the state that it has now.
     pub(super) fn moved(&mut self, job: &Job, from: JobState) {
-        let owner = job.owner.as_deref().unwrap_or_default();
-        self.tally.change(&job.pool, owner, from, job.state);
+        self.tally.change(&job.pool, &owner_of(job), from, job.state);
     }
 
     /// Returns how many bytes of the file are in use.
@@ -210,8 +199,8 @@ impl Store {
         let sql = "INSERT INTO question(job, text, nonce) VALUES (?1, ?2, ?3)";
         let values = params![job.seq, &*new.text, new.nonce.as_deref()];
         self.connection.prepare_cached(sql)?.execute(values)?;
-        let (pool, owner) = (Arc::clone(&job.pool), job.owner.clone().unwrap_or_default());
-        self.tally.add(pool, owner, JobState::Queued, 1, new.text.len() as u64);
+        let length = new.text.len() as u64;
+        self.tally.add(&job.pool, &owner_of(&job), JobState::Queued, 1, length);
         Ok(Ok(Acceptance::New(job)))
     }
 
@@ -271,30 +260,32 @@ impl Store {
         rows.collect()
     }
 
-    /// Begins a job, if it waits.
+    /// Begins a job, if it waits. No two starts of it are at the same time.
     pub fn claim(
         &mut self,
         seq: i64,
         now: WallTime,
     ) -> rusqlite::Result<Option<(Job, ClaimedJob)>> {
         let sql = concat!(
-            "UPDATE job SET state = 1, attempts = attempts + 1, started = ?2 \
-             WHERE seq = ?1 AND state = 0 RETURNING ",
+            "UPDATE job SET state = 1, attempts = attempts + 1, \
+             started = max(?2, coalesce(started + 1, ?2)) WHERE seq = ?1 AND state = 0 RETURNING ",
             columns!(),
-            ", idempotent"
+            ", idempotent, idempotent AND attempts < starts_most"
         );
-        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(14)?));
+        let read = |row: &Row<'_>| Ok((job_of(row)?, row.get(14)?, row.get(15)?));
         let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_row(params![seq, now.0], read).optional()?;
         drop(statement);
-        let Some((job, idempotent)) = found else { return Ok(None) };
+        let Some((job, idempotent, may_start_again)) = found else { return Ok(None) };
         let sql = "SELECT text, nonce FROM question WHERE job = ?1";
         let read =
             |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?));
         let (text, nonce) = self.connection.prepare_cached(sql)?.query_row([seq], read)?;
         self.moved(&job, JobState::Queued);
         let claimed = ClaimedJob {
-            seq,
+            start: JobStart { seq, at: job.started.unwrap_or(now) },
+            lost: job.attempts.saturating_sub(1),
+            may_start_again,
             route: Arc::clone(&job.route),
             idempotent,
             question: Question { nonce: nonce.map(Bytes::from), ..Question::plain(text) },
@@ -302,24 +293,38 @@ impl Store {
         Ok(Some((job, claimed)))
     }
 
-    /// Ends a job, if it is open. Returns it as it then is; `None`: it is no longer there.
-    pub fn end(&mut self, seq: i64, end: &JobEnd, now: WallTime) -> rusqlite::Result<Option<Job>> {
-        let Some(before) = self.by_seq(seq)?.filter(|job| !job.state.has_ended()) else {
-            return self.by_seq(seq);
-        };
-        let (state, problem, form) = match end {
-            JobEnd::Answer { form, .. } => (JobState::Succeeded, None, Some(written(form))),
-            JobEnd::Failure(failure) => (JobState::Failed, Some(written(failure)), None),
-        };
-        let job = self.close(&before, state, problem.as_deref(), form.as_deref(), now)?;
-        if let JobEnd::Answer { body, .. } = end {
-            let sql = "INSERT OR REPLACE INTO answer(job, body) VALUES (?1, ?2)";
-            self.connection.prepare_cached(sql)?.execute(params![seq, &**body])?;
-            let sql = "UPDATE job SET bytes = bytes + ?2 WHERE seq = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![seq, length(body)])?;
-            self.tally.grow(job.owner.as_deref().unwrap_or_default(), body.len() as u64);
+    /// Ends a job that runs since this start. Returns it as it then is; `None`: it is no longer there.
+    pub fn end(
+        &mut self,
+        JobStart { seq, at }: JobStart,
+        end: &JobEnd,
+        now: WallTime,
+    ) -> rusqlite::Result<Option<Job>> {
+        let Some(before) = self.by_seq(seq)? else { return Ok(None) };
+        if before.state != JobState::Running || before.started != Some(at) {
+            return Ok(Some(before));
         }
+        let (form, body) = match end {
+            JobEnd::Answer { form, body } => (written(form), body),
+            JobEnd::Failure(failure) => return self.fail(&before, failure, now).map(Some),
+        };
+        let job = self.close(&before, JobState::Succeeded, None, Some(&form), now)?;
+        let sql = "INSERT OR REPLACE INTO answer(job, body) VALUES (?1, ?2)";
+        self.connection.prepare_cached(sql)?.execute(params![seq, &**body])?;
+        let sql = "UPDATE job SET bytes = bytes + ?2 WHERE seq = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![seq, length(body)])?;
+        self.tally.grow(&owner_of(&job), body.len() as u64);
         Ok(Some(job))
+    }
+
+    /// Ends a job without an answer.
+    pub(super) fn fail(
+        &mut self,
+        before: &Job,
+        failure: &Failure,
+        now: WallTime,
+    ) -> rusqlite::Result<Job> {
+        self.close(before, JobState::Failed, Some(&written(failure)), None, now)
     }
 
     fn close(
@@ -341,19 +346,19 @@ impl Store {
         Ok(job)
     }
 
-    /// Lets a job that runs wait again. `forgets_start`: as if it had not been started.
+    /// Lets a job wait again that runs since this start. `forgets_start`: as if it had not been started.
     pub fn give_back(
         &mut self,
-        seq: i64,
+        JobStart { seq, at }: JobStart,
         forgets_start: bool,
         now: WallTime,
     ) -> rusqlite::Result<Option<Job>> {
         let sql = concat!(
             "UPDATE job SET state = 0, attempts = attempts - ?2, expires = ?3 + wait \
-             WHERE seq = ?1 AND state = 1 RETURNING ",
+             WHERE seq = ?1 AND state = 1 AND started = ?4 RETURNING ",
             columns!()
         );
-        let values = params![seq, i64::from(forgets_start), now.0];
+        let values = params![seq, i64::from(forgets_start), now.0, at.0];
         let job = self.connection.prepare_cached(sql)?.query_row(values, job_of).optional()?;
         let Some(job) = job else {
             // It was given back before, where the disk had it and nobody knew.
@@ -380,8 +385,7 @@ impl Store {
 
     pub(super) fn delete(&mut self, job: &Job) -> rusqlite::Result<()> {
         let bytes = self.delete_row(job.seq)?;
-        let owner = job.owner.as_deref().unwrap_or_default();
-        self.tally.remove(&job.pool, owner, job.state, bytes);
+        self.tally.remove(&job.pool, &owner_of(job), job.state, bytes);
         Ok(())
     }
 
@@ -452,46 +456,10 @@ impl JobViewer<'_> {
     }
 }
 
-/// Reads a text, which may have bytes that are no UTF-8.
-pub(super) fn words(row: &Row<'_>, index: usize) -> rusqlite::Result<Arc<str>> {
-    let bytes = row.get_ref(index)?.as_bytes().unwrap_or_default();
-    Ok(String::from_utf8_lossy(bytes).into())
-}
-
 fn length(bytes: &Bytes) -> i64 {
     bytes.len().try_into().unwrap_or(i64::MAX)
 }
 
 fn millis(time: Duration) -> i64 {
     time.as_millis().try_into().unwrap_or(i64::MAX / 4)
-}
-
-pub(super) fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let problem: Option<String> = row.get(12)?;
-    let number: i64 = row.get(5)?;
-    Ok(Job {
-        seq: row.get(0)?,
-        id: JobId(row.get(1)?),
-        pool: row.get(2)?,
-        route: row.get(3)?,
-        owner: row.get(4)?,
-        state: JobState::of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(5, number))?,
-        attempts: row.get(6)?,
-        due: WallTime(row.get(7)?),
-        created: WallTime(row.get(8)?),
-        started: row.get::<_, Option<i64>>(9)?.map(WallTime),
-        ended: row.get::<_, Option<i64>>(10)?.map(WallTime),
-        expires: WallTime(row.get(11)?),
-        failure: problem.map(|text| read_back(&text).unwrap_or(Failure::Internal)),
-        request_id: row.get(13)?,
-    })
-}
-
-pub(super) fn written(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("texts and numbers are always JSON")
-}
-
-/// Reads what was written down, perhaps by another version.
-fn read_back<T: DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text).ok()
 }

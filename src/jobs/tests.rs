@@ -1,6 +1,7 @@
 //! The file and its thread, as those above use them.
 
 mod deaths;
+mod faults;
 mod model;
 mod power;
 mod recording;
@@ -56,10 +57,10 @@ fn a_job_is_found_from_its_acceptance_to_its_removal() {
         let job = accepted(desk, new_job("one")).await;
         assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
         let claimed = begun(desk).await;
-        assert_eq!((claimed.seq, &*claimed.question.text), (job.seq, &b"one"[..]));
+        assert_eq!((claimed.start.seq, &*claimed.question.text), (job.seq, &b"one"[..]));
         let seen = desk.look(job.id, None).await.expect("read").expect("there");
         assert_eq!((seen.state, seen.attempts), (JobState::Running, 1));
-        desk.end(claimed.seq, answer("1")).await.expect("written");
+        desk.end(claimed.start, answer("1")).await.expect("written");
         job
     });
     with_desk(&scratch, settings(), async |desk| {
@@ -193,10 +194,10 @@ fn whichever_comes_first_of_an_end_and_a_cancel_is_final() {
         let id = accepted(desk, new_job("x")).await.id;
         let claimed = begun(desk).await;
         assert!(matches!(desk.remove(id, None).await, Ok(JobRemoval::Canceled(_))));
-        desk.end(claimed.seq, answer("late")).await.expect("written");
+        desk.end(claimed.start, answer("late")).await.expect("written");
         let kept = desk.result(id, None).await.expect("read").expect("there");
         assert_eq!((kept.job.state, kept.answer), (JobState::Canceled, None));
-        desk.give_back(claimed.seq, true).await.expect("written");
+        desk.give_back(claimed.start, true).await.expect("written");
         assert_eq!(desk.board().take("a"), None);
         // A canceled job that waits is not begun.
         let id = accepted(desk, new_job("y")).await.id;
@@ -214,7 +215,7 @@ fn those_who_watch_a_job_are_told_of_each_change() {
         let claimed = begun(desk).await;
         let job = watch.changed().await.expect("open").expect("there");
         assert_eq!(job.state, JobState::Running);
-        desk.end(claimed.seq, answer("1")).await.expect("written");
+        desk.end(claimed.start, answer("1")).await.expect("written");
         let job = watch.changed().await.expect("open").expect("there");
         assert_eq!(job.state, JobState::Succeeded);
         desk.remove(id, None).await.expect("written");
@@ -239,7 +240,7 @@ fn what_waited_or_was_kept_too_long_goes() {
         let id = accepted(desk, running).await.id;
         let claimed = begun(desk).await;
         let mut watch = desk.board().watch(id);
-        desk.end(claimed.seq, answer("1")).await.expect("written");
+        desk.end(claimed.start, answer("1")).await.expect("written");
         assert!(watch.changed().await.expect("open").is_some());
         while desk.look(id, None).await.expect("read").is_some() {
             tokio::time::timeout(Duration::from_millis(50), watch.changed()).await.ok();

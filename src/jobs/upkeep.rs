@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::job::{Job, JobEnd, JobId, JobState, WallTime};
-use super::store::{JobFilter, JobViewer, Store, WaitingJobs, columns, job_of, words, written};
+use super::job::{Job, JobId, JobStart, JobState, WallTime};
+use super::rows::{columns, job_of, words, written};
+use super::store::{JobFilter, JobViewer, Store, WaitingJobs};
 use super::tally::JobTally;
 use crate::base::Failure;
 
@@ -80,7 +81,7 @@ impl Store {
         while let Some(row) = rows.next()? {
             let (jobs, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
             if let Some(state) = JobState::of(row.get(2)?) {
-                tally.add(words(row, 0)?, words(row, 1)?, state, jobs as u64, bytes as u64);
+                tally.add(&words(row, 0)?, &words(row, 1)?, state, jobs as u64, bytes as u64);
             }
         }
         Ok(tally)
@@ -111,7 +112,8 @@ impl Store {
                    WHERE seq = ?1 AND state NOT IN (2, 3, 4)";
         let values = params![seq, now.0, written(&Failure::Internal)];
         self.connection().execute(sql, values)?;
-        self.tally = self.counted()?;
+        let counted = self.counted()?;
+        self.tally.replace(counted);
         Ok(())
     }
 
@@ -161,11 +163,12 @@ impl Store {
                 continue;
             }
             let waited = now.since(job.created);
-            let end = JobEnd::Failure(Failure::QueueTimeout { waited, retry_after: AGAIN });
-            expired.failed.extend(self.end(job.seq, &end, now)?);
+            let failure = Failure::QueueTimeout { waited, retry_after: AGAIN };
+            expired.failed.push(self.fail(&job, &failure, now)?);
         }
         if !expired.unreadable.is_empty() {
-            self.tally = self.counted()?;
+            let counted = self.counted()?;
+            self.tally.replace(counted);
         }
         Ok(expired)
     }
@@ -180,37 +183,41 @@ impl Store {
                    WHERE state = 1";
         let failed =
             self.connection().execute(sql, params![now.0, written(&Failure::ServerEnded)])?;
-        self.tally = self.counted()?;
+        let counted = self.counted()?;
+        self.tally.replace(counted);
         Ok((queued, failed))
     }
 
-    /// Undoes what callers were told had failed: `refused` were not accepted, `unclaimed` not begun.
-    pub fn undo(&mut self, refused: &[JobId], unclaimed: &[i64]) -> rusqlite::Result<()> {
+    /// Undoes what callers were told had failed: `refused` were not accepted, and `unclaimed` never
+    /// were starts.
+    pub fn undo(&mut self, refused: &[JobId], unclaimed: &[JobStart]) -> rusqlite::Result<()> {
         for id in refused {
             if let Some(job) = self.look(*id, JobViewer::Operator)? {
                 self.delete(&job)?;
             }
         }
-        for seq in unclaimed {
-            let sql =
-                "UPDATE job SET state = 0, attempts = attempts - 1 WHERE seq = ?1 AND state = 1";
-            self.connection().execute(sql, [seq])?;
+        for JobStart { seq, at } in unclaimed {
+            let sql = "UPDATE job SET state = 0, attempts = attempts - 1 \
+                       WHERE seq = ?1 AND state = 1 AND started = ?2";
+            self.connection().execute(sql, [*seq, at.0])?;
         }
-        self.tally = self.counted()?;
+        let counted = self.counted()?;
+        self.tally.replace(counted);
         Ok(())
     }
 
-    /// Notes that a job has begun, if that could not be written when it did.
-    pub fn begin(&mut self, seq: i64, now: WallTime) -> rusqlite::Result<()> {
+    /// Notes that a job has begun, if that could not be written when it did. If it was, and the job has
+    /// come back since, nothing changes.
+    pub fn begin(&mut self, JobStart { seq, at }: JobStart) -> rusqlite::Result<()> {
         let sql = "UPDATE job SET state = 1, attempts = attempts + 1, started = ?2 \
-                   WHERE seq = ?1 AND state = 0 RETURNING pool";
-        let values = params![seq, now.0];
+                   WHERE seq = ?1 AND state = 0 AND started IS NOT ?2 RETURNING pool";
+        let values = params![seq, at.0];
         let mut statement = self.connection().prepare_cached(sql)?;
         let pool: Option<Arc<str>> = statement.query_row(values, |row| row.get(0)).optional()?;
         drop(statement);
         if let Some(pool) = pool {
             // Its owner is not needed: it was open before, and is.
-            self.tally.change(&pool, "", JobState::Queued, JobState::Running);
+            self.tally.change(&pool, &"".into(), JobState::Queued, JobState::Running);
         }
         Ok(())
     }

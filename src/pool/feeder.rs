@@ -6,7 +6,8 @@
 //!
 //! Items come with [`Pool::submit`] and wait here, because each open batch sends only a few. Jobs wait
 //! in a place of their own, a [`BackgroundSource`]. It is offered a [`JobPlace`], makes what must be
-//! durable so, and then submits the job as [`Class::Job`].
+//! durable so, and then submits the job as [`Class::Job`]. It is told of each start that came to nothing, so
+//! that it can count them: a job whose worker was lost does not wait here for another one.
 //!
 //! [`State::vacancy`]: super::state::State::vacancy
 
@@ -58,9 +59,10 @@ impl JobPlace {
         self.id
     }
 
-    /// Returns the class with which the call is submitted.
-    pub fn class(&self) -> Class {
-        Class::Job(self.id)
+    /// Returns the class with which the call is submitted, of which so many starts came to nothing
+    /// before.
+    pub fn class(&self, lost: u32) -> Class {
+        Class::Job { place: self.id, lost }
     }
 }
 
@@ -132,7 +134,7 @@ impl Feeder {
         let piece = match terms.class {
             Class::Batch(batch) if is_back => backlog.return_item(now, batch, waiting),
             Class::Batch(batch) => backlog.push_item(now, batch, waiting),
-            Class::Job(place) => {
+            Class::Job { place, .. } => {
                 self.give_up(place);
                 backlog.push_job(now, waiting)
             }
@@ -233,6 +235,14 @@ impl Feeder {
     }
 }
 
+/// Returns how many starts of work came to nothing before it was submitted.
+fn lost_before(class: Class) -> u32 {
+    match class {
+        Class::Job { lost, .. } => lost,
+        Class::Interactive | Class::Batch(_) => 0,
+    }
+}
+
 /// Returns the call of work that begins.
 fn new_call(entry: Entry, terms: &Terms) -> NewCall<Entry> {
     NewCall {
@@ -280,7 +290,11 @@ impl Pool {
         if feeder.is_closed.get() {
             entry.refuse(Failure::Draining);
         } else {
-            feeder.put(now, WaitingWork { entry, retries: 0, half: HalfId::NONE }, false);
+            feeder.put(
+                now,
+                WaitingWork { entry, retries: lost_before(call.class), half: HalfId::NONE },
+                false,
+            );
             self.settle(now);
         }
         Pending::background(Rc::clone(self), ticket, outbox)
@@ -296,6 +310,15 @@ impl Pool {
         let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
             return entry.refuse(Failure::Draining);
         };
+        if let Some(terms) = &entry.terms
+            && let Class::Job { lost, .. } = terms.class
+            && retries > lost
+        {
+            // Its source counts this start, and has it begun again. So no call has failed.
+            terms.ticket.at.set(Whereabouts::Nowhere);
+            let result = Err(Failure::WorkerLost { exit: "it may be started again".into() });
+            return entry.outbox.put(Outcome { result, timing: Timing::default() });
+        }
         feeder.put(now, WaitingWork { entry, retries, half }, true);
     }
 

@@ -36,7 +36,7 @@ impl Pool {
                 }
             };
             match class {
-                Class::Job(place) => self.tell_source(place, progress),
+                Class::Job { place, .. } => self.tell_source(place, progress),
                 Class::Interactive => self.show_progress(now, link, call, progress),
                 Class::Batch(_) => {}
             }

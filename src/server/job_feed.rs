@@ -151,10 +151,10 @@ impl JobFeed {
         };
         let Some(server) = self.server.upgrade() else { return };
         let generation = server.current();
-        let (asking, content_type) = asking(&generation, name, &claimed, place.class());
+        let (asking, content_type) = asking(&generation, name, &claimed, place.class(claimed.lost));
         let Some(asking) = asking else {
             // The pool went while the job was claimed; one of its name may come back.
-            return self.written(async || self.desk.give_back(claimed.seq, true).await).await;
+            return self.written(async || self.desk.give_back(claimed.start, true).await).await;
         };
         let answer = tokio::select! {
             answer = generation.gateway.call(asking) => answer,
@@ -167,19 +167,23 @@ impl JobFeed {
 
     /// Writes down what became of a job.
     async fn note(&self, claimed: &ClaimedJob, answer: Answer, content_type: &str) {
-        let seq = claimed.seq;
+        let start = claimed.start;
         let has_begun = answer.timing.worker.is_some();
         match answer.result {
             // The server or the pool ended before the job did.
             Err(Failure::Draining) if claimed.idempotent || !has_begun => {
-                self.written(async || self.desk.give_back(seq, true).await).await;
+                self.written(async || self.desk.give_back(start, true).await).await;
+            }
+            // The file says how many times a job was started, whatever becomes of this server.
+            Err(Failure::WorkerLost { .. }) if claimed.may_start_again => {
+                self.written(async || self.desk.give_back(start, false).await).await;
             }
             // No worker could be started at this moment, so it waits for one.
             Err(
                 Failure::NoWorker { .. } | Failure::QueueFull { .. } | Failure::QueueTimeout { .. },
             ) if !has_begun => {
                 tokio::time::sleep(AGAIN).await;
-                self.written(async || self.desk.give_back(seq, true).await).await;
+                self.written(async || self.desk.give_back(start, true).await).await;
             }
             result => {
                 let end = JobEnd::of(result, content_type, self.desk.result_most);
@@ -188,7 +192,7 @@ impl JobFeed {
                     JobEnd::Failure(failure) => failure.code().as_str(),
                 };
                 self.metrics.ended(&claimed.route, outcome);
-                self.written(async || self.desk.end(seq, end.clone()).await).await;
+                self.written(async || self.desk.end(start, end.clone()).await).await;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Jobs whose program, server or caller behaves as none should.
 
 use crate::jobs::{ASYNC, asked, ended, in_file, kept_file, noting, operators, state, state_of};
-use crate::support::{Answer, Client, Server};
+use crate::support::{Answer, Client, Server, has_strace};
 
 #[test]
 fn a_job_that_hangs_ends_with_its_time_and_others_go_on() {
@@ -57,6 +57,51 @@ fn a_job_that_kills_the_server_is_not_begun_for_ever() {
     assert_eq!((&job["state"], &job["attempts"]), (&"failed".into(), &3.into()), "{listed}");
     let killed = std::fs::read_to_string(&log).expect("it was asked");
     assert_eq!(killed, "die\n".repeat(3));
+    std::fs::remove_file(&log).ok();
+}
+
+/// Ends itself for its first question, kills the server that asks it the second time, and so on.
+const UNSTEADY: &str = "
+import os, signal, sys
+for line in sys.stdin:
+    with open(LOG, 'a+') as log:
+        log.write(line)
+        log.seek(0)
+        times = len(log.readlines())
+    if times % 2 == 1:
+        os._exit(1)
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+";
+
+/// Every start counts, whether it cost a worker or the server.
+#[test]
+fn a_job_that_ends_workers_and_servers_is_begun_once_and_retries_times() {
+    let file = kept_file("unsteady");
+    let log = file.with_extension("begun");
+    std::fs::remove_file(&log).ok();
+    let plan = || {
+        let program = UNSTEADY.replace("LOG", &format!("{:?}", log.display().to_string()));
+        Server::with("workers = 2\nretries = 2")
+            .worker("python3 -u unsteady.py")
+            .file("unsteady.py", &program)
+            .top(&in_file(&file))
+            .route("match = \"POST /\"\njobs = true\nidempotent = true")
+    };
+    let mut server = plan().start();
+    let mut connection = server.client().connect();
+    connection.try_send(&crate::support::request("POST", "/", &[ASYNC], "die"));
+    connection.try_answer();
+    server.exit_code();
+    let server = plan().start();
+    server.wait_until("it has ended", |server| {
+        operators(server, "/jobs").json()["jobs"][0]["state"] == "failed"
+    });
+    let listed = operators(&server, "/jobs").json();
+    let job = &listed["jobs"][0];
+    assert_eq!((&job["attempts"], &job["code"]), (&3.into(), &"worker_lost".into()), "{listed}");
+    let begun = std::fs::read_to_string(&log).expect("it was asked");
+    assert_eq!(begun, "die\n".repeat(3));
     std::fs::remove_file(&log).ok();
 }
 
@@ -197,4 +242,59 @@ fn a_file_that_is_removed_below_the_server_takes_no_more_jobs() {
     std::fs::rename(name, server.dir().join("saved.db")).expect("it is there");
     let again = Server::with("workers = 1").top(&in_file(&server.dir().join("saved.db"))).start();
     assert_eq!(state_of(&again, &job), "succeeded");
+}
+
+/// Lets the n-th call fail with which the thread of the jobs changes its file, and has two jobs done
+/// meanwhile, for each of these n.
+fn the_disk_fails_at(calls: std::ops::RangeInclusive<u32>, name: &str) {
+    if !has_strace() {
+        return;
+    }
+    let file = kept_file(name);
+    let server = noting(&in_file(&file)).start();
+    let mut accepted = Vec::new();
+    for fault in ["EIO", "ENOSPC"] {
+        for call in calls.clone() {
+            let what = format!("pwrite64,fdatasync,fsync,ftruncate:error={fault}:when={call}");
+            let failing = server.inject("jobs", &what);
+            for target in ["/once", "/again"] {
+                let question = format!("{target} {fault} {call}");
+                let answer = server.client().request("POST", target, &[ASYNC], &question);
+                match answer.status {
+                    202 => accepted.push((answer.header("location").to_owned(), question)),
+                    503 => assert_eq!(answer.code(), "store_failed", "{question}"),
+                    _ => panic!("{question}: {answer:?}"),
+                }
+            }
+            for (path, question) in accepted.iter().rev().take(2) {
+                assert_eq!(state(&ended(&server, path)), "succeeded", "{question}");
+            }
+            failing.end();
+            server.wait_until("jobs are accepted again", |server| {
+                server.metric("httpipe_jobs_store_failing") == 0.0
+            });
+        }
+    }
+    let mut ran: Vec<String> = server.read("runs.log").lines().map(str::to_owned).collect();
+    let mut expected: Vec<_> = accepted.iter().map(|(_, question)| question.clone()).collect();
+    ran.sort();
+    expected.sort();
+    assert_eq!(ran, expected, "what was accepted is done, once, and nothing else");
+    drop(server);
+    let server = noting(&in_file(&file)).start();
+    for (path, question) in &accepted {
+        let answer = server.client().get(&format!("{path}/result"));
+        assert_eq!(answer.body, format!("did {question}"));
+    }
+}
+
+#[test]
+fn whichever_call_to_the_disk_fails_what_was_accepted_is_done_once() {
+    the_disk_fails_at(1..=5, "calls");
+}
+
+#[test]
+#[ignore = "takes some minutes: cargo test --test it -- --ignored later_calls_to_the_disk"]
+fn whichever_of_the_later_calls_to_the_disk_fails_too() {
+    the_disk_fails_at(6..=60, "later-calls");
 }

@@ -24,8 +24,9 @@ impl Keeper {
         self.note_begun(group);
         for asked in group {
             match &asked.work {
+                // Only starts that this group made are undone, and those that were told have begun.
                 StoreWork::Claim(_) if asked.tell.is_none() => {}
-                StoreWork::Claim(seq) if !is_known => self.unclaimed.push(*seq),
+                StoreWork::Claim(_) if !is_known => self.unclaimed.extend(asked.start),
                 StoreWork::Accept(new) if !is_known => self.refused.push(new.id),
                 _ => {}
             }
@@ -40,10 +41,7 @@ impl Keeper {
     /// Notes the jobs that run although their start is not in the file: it was told before.
     pub(super) fn note_begun(&mut self, group: &[StoreRequest]) {
         let told = group.iter().filter(|asked| asked.tell.is_none());
-        self.begun.extend(told.filter_map(|asked| match asked.work {
-            StoreWork::Claim(seq) => Some(seq),
-            _ => None,
-        }));
+        self.begun.extend(told.filter_map(|asked| asked.start));
     }
 
     /// Opens the file again if it failed. Returns false if it still does.
@@ -70,16 +68,15 @@ impl Keeper {
 
     fn reopened(&mut self) -> Result<Store, Box<dyn std::error::Error>> {
         let mut store = Store::new(schema::open(&self.lock)?)?;
-        let now = self.clock.now();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
         store.undo(&self.refused, &self.unclaimed)?;
-        self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
+        self.begun.iter().try_for_each(|start| store.begin(*start))?;
         store.connection().execute_batch("COMMIT")?;
         Ok(store)
     }
 
     /// Ends jobs whose time is over, and posts those that go next.
-    pub(super) fn look_for_ended(&mut self) {
+    pub(in super::super) fn look_for_ended(&mut self) {
         if !self.reopen() {
             return;
         }
@@ -88,11 +85,11 @@ impl Keeper {
         }
         let now = self.clock.now();
         let Some(store) = &mut self.store else { return };
-        let tally = store.tally.clone();
+        store.tally.begin();
         let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
         let over = transaction.and_then(|()| {
             // Before those are failed that seem to wait.
-            self.begun.iter().try_for_each(|seq| store.begin(*seq, now))?;
+            self.begun.iter().try_for_each(|start| store.begin(*start))?;
             let over = store.expire(now, OVER_MOST)?;
             store.connection().execute_batch("COMMIT")?;
             Ok(over)
@@ -113,7 +110,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                store.tally = tally;
+                store.tally.roll_back();
                 store.connection().execute_batch("ROLLBACK").ok();
                 self.fail(&[], &error);
             }
@@ -138,7 +135,7 @@ impl Keeper {
     /// Posts how many jobs there are and which go next.
     pub(super) fn post(&self) {
         let Some(store) = &self.store else { return };
-        self.board.post(&store.tally.pools);
+        self.board.post(store.tally.pools());
         for (pool, owner, from, most) in self.board.wanting() {
             match store.waiting((&pool, &owner), from, most) {
                 Ok(jobs) => self.board.extend(&pool, &owner, jobs, most),

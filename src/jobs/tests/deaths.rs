@@ -1,5 +1,6 @@
 //! Servers that die, and disks that lose what was not yet told to be there.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -32,12 +33,12 @@ fn child_that_dies() {
     super::super::fixture::die_at(moment.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
+        let keys = Cell::new(0);
         let accept = async |number: usize| {
-            let idempotent = number.is_multiple_of(2);
-            let route = if idempotent { "POST /again" } else { ONCE };
-            let route = route.into();
-            let mut new = NewJob { route, idempotent, ..new_job("") };
-            new.text = new.id.to_string().into();
+            let key = keys.get() + 1;
+            keys.set(key);
+            writeln!(std::io::stdout(), "asked {number} {key}").expect("the parent reads");
+            let new = keyed(number, key);
             promise("accepted", accepted(&desk, new).await.id);
         };
         let run = async |()| {
@@ -45,7 +46,7 @@ fn child_that_dies() {
             let id = claimed.question.text.as_ref();
             let id = str::from_utf8(id).expect("a name").parse().expect("a name");
             promise("claimed", id);
-            desk.end(claimed.seq, answer("a")).await.expect("written");
+            desk.end(claimed.start, answer("a")).await.expect("written");
             promise("ended", id);
         };
         for round in 0..4 {
@@ -56,9 +57,20 @@ fn child_that_dies() {
     writeln!(std::io::stdout(), "promise all done").expect("the parent reads");
 }
 
+/// A job that may run twice if its number is even, with a key of its own.
+fn keyed(number: usize, key: u8) -> NewJob {
+    let idempotent = number.is_multiple_of(2);
+    let route = if idempotent { "POST /again" } else { ONCE };
+    let repeat = Some(RepeatKey { text: format!("key {key}").into(), hash: [key; 32] });
+    let mut new = NewJob { route: route.into(), idempotent, repeat, ..new_job("") };
+    new.text = new.id.to_string().into();
+    new
+}
+
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the child is this very binary")]
 fn it_dies_at_each_commit_and_keeps_what_it_promised() {
+    let mut found_by_key = 0;
     for moment in 1.. {
         let scratch = Scratch::new();
         let child = std::process::Command::new(std::env::current_exe().expect("it runs"))
@@ -74,9 +86,24 @@ fn it_dies_at_each_commit_and_keeps_what_it_promised() {
         }
         if promised.remove("done").is_some() {
             assert!(moment > 20, "it had many commits");
+            assert!(found_by_key > 3, "{found_by_key} were there that nobody was told of");
             return;
         }
+        let asked = said.lines().filter_map(|line| line.strip_prefix("asked "));
         with_desk(&scratch, settings(), async |desk| {
+            // Whoever was not answered asks again, by the key.
+            for asked in asked {
+                let (number, key) = asked.split_once(' ').expect("two numbers");
+                let new = keyed(number.parse().expect("a number"), key.parse().expect("a number"));
+                match desk.accept(new).await.expect("written").expect("the same question") {
+                    Acceptance::Known(job) if promised.contains_key(&*job.id.to_string()) => {}
+                    Acceptance::Known(_) => found_by_key += 1,
+                    Acceptance::New(job) => {
+                        let id = job.id.to_string();
+                        assert!(!promised.contains_key(&*id), "it was promised under its key");
+                    }
+                }
+            }
             for (id, what) in promised {
                 let id = id.parse().expect("a name");
                 let kept = desk.result(id, None).await.expect("read");
@@ -108,7 +135,7 @@ fn the_log_cut_anywhere_is_a_beginning_of_the_story() {
             accepted(desk, new_job(&number.to_string())).await;
             if number % 3 == 2 {
                 let claimed = begun(desk).await;
-                desk.end(claimed.seq, answer("a")).await.expect("written");
+                desk.end(claimed.start, answer("a")).await.expect("written");
             }
         }
         let read = |name: &str| std::fs::read(scratch.path().join(name)).expect("it is there");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::fixture::{Scratch, new_job};
+use super::super::job::JobStart;
 use super::super::order::Rank;
 use super::super::schema::{self, FileLock};
 use super::super::store::{JobViewer, Store};
@@ -17,12 +18,21 @@ struct ModelJob {
     seq: i64,
     state: JobState,
     attempts: u32,
+    started: Option<WallTime>,
     due: WallTime,
     expires: WallTime,
     owner: Option<Arc<str>>,
     idempotent: bool,
     starts_most: u32,
     has_answer: bool,
+}
+
+impl ModelJob {
+    /// Returns the last start of this job, and true, or an earlier one.
+    fn some_start(&self, random: &mut fastrand::Rng) -> (JobStart, bool) {
+        let (WallTime(last), is_last) = (self.started.unwrap_or_default(), random.u8(..4) > 0);
+        (JobStart { seq: self.seq, at: WallTime(last - i64::from(!is_last)) }, is_last)
+    }
 }
 
 const OWNERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
@@ -106,6 +116,7 @@ impl World {
                     seq: job.seq,
                     state: JobState::Queued,
                     attempts: 0,
+                    started: None,
                     due: WallTime(self.now.0 - i64::from(new.priority_minutes) * 60_000),
                     expires: self.now.after(WAIT),
                     owner: new.owner,
@@ -132,9 +143,14 @@ impl World {
         let Some((id, known)) = expected else { return assert_eq!(next, None) };
         let next = next.expect("one waits");
         let (_, claimed) = self.store.claim(next.turn.seq, self.now).expect("SQL").expect("waits");
-        assert_eq!((claimed.seq, claimed.idempotent), (known.seq, known.idempotent));
+        assert_eq!((claimed.start.seq, claimed.idempotent), (known.seq, known.idempotent));
+        assert!(known.started < Some(claimed.start.at), "each start has its own time");
+        assert_eq!(claimed.lost, known.attempts);
+        let again = known.idempotent && known.attempts + 1 < known.starts_most;
+        assert_eq!(claimed.may_start_again, again);
         assert_eq!(claimed.question.text, id.to_string());
         (known.state, known.attempts) = (JobState::Running, known.attempts + 1);
+        known.started = Some(claimed.start.at);
     }
 
     fn end(&mut self) {
@@ -142,8 +158,9 @@ impl World {
         let known = self.model.get_mut(&id).expect("chosen of these");
         let good = self.random.bool();
         let end = if good { answer("a") } else { JobEnd::Failure(Failure::Internal) };
-        let job = self.store.end(known.seq, &end, self.now).expect("SQL").expect("there");
-        if !known.state.has_ended() {
+        let (start, is_last) = known.some_start(&mut self.random);
+        let job = self.store.end(start, &end, self.now).expect("SQL").expect("there");
+        if known.state == JobState::Running && is_last {
             known.state = if good { JobState::Succeeded } else { JobState::Failed };
             known.expires = self.now.after(KEEP);
             known.has_answer = good;
@@ -155,10 +172,12 @@ impl World {
         let Some(id) = self.any() else { return };
         let known = self.model.get_mut(&id).expect("chosen of these");
         let forgets = self.random.bool();
-        let job = self.store.give_back(known.seq, forgets, self.now).expect("SQL");
+        let (start, is_last) = known.some_start(&mut self.random);
+        let job = self.store.give_back(start, forgets, self.now).expect("SQL");
+        let is_given_back = known.state == JobState::Running && is_last;
         // What was given back already is said again: the first time may not have been heard.
-        assert_eq!(job.is_some(), matches!(known.state, JobState::Running | JobState::Queued));
-        if known.state == JobState::Running {
+        assert_eq!(job.is_some(), is_given_back || known.state == JobState::Queued);
+        if is_given_back {
             (known.state, known.expires) = (JobState::Queued, self.now.after(WAIT));
             known.attempts -= u32::from(forgets);
         }
@@ -184,7 +203,7 @@ impl World {
         let may = matches!(known.state, JobState::Failed | JobState::Canceled);
         assert_eq!(changed, may);
         if changed {
-            (known.state, known.attempts) = (JobState::Queued, 0);
+            (known.state, known.attempts, known.started) = (JobState::Queued, 0, None);
             known.expires = self.now.after(WAIT);
         }
     }
@@ -213,6 +232,7 @@ impl World {
                 seq: job.seq,
                 state: job.state,
                 attempts: job.attempts,
+                started: job.started,
                 due: job.due,
                 expires: job.expires,
                 owner: job.owner,
@@ -228,11 +248,11 @@ impl World {
         for known in self.model.values() {
             counts[known.state as usize] += 1;
         }
-        let posted = self.store.tally.pools.get("a").copied().unwrap_or_default();
+        let posted = self.store.tally.pools().get("a").copied().unwrap_or_default();
         assert_eq!(posted, counts, "seed {seed}");
         assert_eq!(
-            self.store.tally.owners,
-            self.store.counted().expect("SQL").owners,
+            self.store.tally.owners(),
+            self.store.counted().expect("SQL").owners(),
             "seed {seed}"
         );
     }
@@ -246,14 +266,16 @@ fn the_tables_say_what_the_model_says() {
         for _ in 0..25 {
             let connection = world.store.connection();
             connection.execute_batch("BEGIN IMMEDIATE").expect("SQL");
-            let (model, tally) = (world.model.clone(), world.store.tally.clone());
+            let model = world.model.clone();
+            world.store.tally.begin();
             for _ in 0..world.random.usize(1..12) {
                 world.step();
             }
             // A group that fails has never been.
             if world.random.u8(..6) == 0 {
                 world.store.connection().execute_batch("ROLLBACK").expect("SQL");
-                (world.model, world.store.tally) = (model, tally);
+                world.model = model;
+                world.store.tally.roll_back();
             } else {
                 world.store.connection().execute_batch("COMMIT").expect("SQL");
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::super::fixture::{Scratch, new_job, settings};
+use super::super::fixture::{Scratch, new_job, settings, start_of};
 use super::super::keeper::Keeper;
 use super::super::request::{StoreDone, StoreRequest, StoreWork};
 use super::super::schema::FileLock;
@@ -38,7 +38,7 @@ impl Life {
             .into_iter()
             .map(|work| {
                 let (tell, told) = oneshot::channel();
-                (StoreRequest { work, tell: Some(tell) }, told)
+                (StoreRequest::new(work, tell), told)
             })
             .unzip();
         self.keeper.turn(group);
@@ -72,7 +72,8 @@ impl Life {
             }
             4..6 if !self.waiting.is_empty() => {
                 let job = self.waiting.swap_remove(self.random.usize(..self.waiting.len()));
-                self.turn(vec![StoreWork::Claim(job.seq)]);
+                let done = self.turn(vec![StoreWork::Claim(job.seq)]).pop();
+                let Some(StoreDone::Claimed(Some((job, _)))) = done else { panic!("{done:?}") };
                 self.tell(Pledge::Begun(job.id));
                 self.running.push(job);
             }
@@ -80,7 +81,7 @@ impl Life {
                 let job = self.running.swap_remove(self.random.usize(..self.running.len()));
                 let body = vec![b'a'; self.random.usize(..9000)].into();
                 let end = JobEnd::Answer { body, form: AnswerForm::Json };
-                self.turn(vec![StoreWork::End(job.seq, end)]);
+                self.turn(vec![StoreWork::End(start_of(&job), end)]);
                 self.tell(Pledge::Ended(job.id));
                 self.ended.push(job);
             }

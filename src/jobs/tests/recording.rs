@@ -8,7 +8,7 @@
     reason = "each block is one call of the wrapped system"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,20 @@ struct Recording {
     files: HashMap<usize, (PathBuf, usize)>,
 }
 
+/// When calls of a thread fail that change files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallFaults {
+    /// The first call that fails, counted from 1.
+    pub(super) first: u32,
+    /// So do all that come after it.
+    pub(super) lasts: bool,
+    /// The disk is full; else it cannot be written.
+    pub(super) is_full: bool,
+}
+
 thread_local! {
+    static FAULTS: Cell<Option<CallFaults>> = const { Cell::new(None) };
+    static CALLS: Cell<u32> = const { Cell::new(0) };
     static RECORDER: RefCell<Option<Recording>> = const { RefCell::new(None) };
 }
 
@@ -46,6 +59,32 @@ pub(super) fn record() {
     static WRAPPED: Once = Once::new();
     WRAPPED.call_once(wrap);
     RECORDER.set(Some(Recording::default()));
+}
+
+/// Lets calls of this thread fail that change files, and counts them from now on. Meanwhile nothing is
+/// synced: here no power is lost.
+pub(super) fn calls_fail(faults: CallFaults) {
+    CALLS.set(0);
+    FAULTS.set(Some(faults));
+}
+
+/// No call fails from now on.
+pub(super) fn faults_end() {
+    FAULTS.set(Some(CallFaults { first: 0, lasts: false, is_full: false }));
+}
+
+/// Returns how many calls there were since [`calls_fail`].
+pub(super) fn calls() -> u32 {
+    CALLS.get()
+}
+
+/// Counts a call that changes a file. Returns the code with which it fails.
+fn fault(broken: c_int) -> Option<c_int> {
+    let faults = FAULTS.get()?;
+    let call = CALLS.get() + 1;
+    CALLS.set(call);
+    let fails = call == faults.first || (faults.lasts && call > faults.first);
+    fails.then_some(if faults.is_full { ffi::SQLITE_FULL } else { broken })
 }
 
 /// Notes that something was told to somebody.
@@ -137,6 +176,9 @@ unsafe extern "C" fn open(
 }
 
 unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, syncs: c_int) -> c_int {
+    if let Some(code) = fault(ffi::SQLITE_IOERR_DELETE) {
+        return code;
+    }
     note(Noted::Delete(path_of(name)));
     let default = default();
     // SAFETY: what SQLite passes is passed on.
@@ -154,19 +196,29 @@ unsafe extern "C" fn write(
     // SAFETY: SQLite passes as many bytes as it says.
     let written = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), count) }.to_vec();
     note(Noted::Write(path, usize::try_from(at).expect("a place"), written));
+    let fault = fault(ffi::SQLITE_IOERR_WRITE);
+    // Some of it is written before the disk is found to fail.
+    let length = if fault.is_some() { length / 2 } else { length };
     // SAFETY: what SQLite passes is passed on.
-    unsafe { (*methods).xWrite.expect("it writes")(file, bytes, length, at) }
+    let code = unsafe { (*methods).xWrite.expect("it writes")(file, bytes, length, at) };
+    fault.unwrap_or(code)
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: ffi::sqlite3_int64) -> c_int {
     let (path, methods) = known(file);
     note(Noted::Truncate(path, usize::try_from(size).expect("a length")));
+    if let Some(code) = fault(ffi::SQLITE_IOERR_TRUNCATE) {
+        return code;
+    }
     // SAFETY: what SQLite passes is passed on.
     unsafe { (*methods).xTruncate.expect("it truncates")(file, size) }
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     let (path, methods) = known(file);
+    if FAULTS.get().is_some() {
+        return fault(ffi::SQLITE_IOERR_FSYNC).unwrap_or(ffi::SQLITE_OK);
+    }
     // SAFETY: what SQLite passes is passed on.
     let code = unsafe { (*methods).xSync.expect("it syncs")(file, flags) };
     note(Noted::Sync(path));
