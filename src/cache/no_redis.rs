@@ -49,7 +49,13 @@ impl SharedCache {
     }
 
     /// Is never called.
-    pub async fn search(self: &Rc<Self>, _: SharedKey, _: Duration, _: bool) -> Searched {
+    pub async fn search(
+        self: &Rc<Self>,
+        _: SharedKey,
+        _: Duration,
+        _: bool,
+        _: impl Future<Output = ()>,
+    ) -> Option<Searched> {
         match self.0 {}
     }
 

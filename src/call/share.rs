@@ -177,20 +177,18 @@ impl Run {
     async fn search(self, terms: SearchTerms, request: Request, common: Rc<CommonRun>) {
         let begun = Instant::now();
         let SearchTerms { cache, key, patience, may_lead } = terms;
-        let searched = tokio::select! {
-            searched = cache.search(key, patience, may_lead) => searched,
+        let deserted = common.deserted.notified();
+        let shared = match cache.search(key, patience, may_lead, deserted).await {
             // All have left, and nothing has begun.
-            () = common.deserted.notified() => return,
-        };
-        let shared = match searched {
-            Searched::Found(SharedFound { result, left, followed }) => {
+            None => return,
+            Some(Searched::Found(SharedFound { result, left, followed })) => {
                 let origin = if followed { LandedFrom::SharedRun } else { LandedFrom::SharedHit };
                 let queue = if followed { begun.elapsed() } else { Duration::ZERO };
                 let timing = Timing { queue, ..Timing::default() };
                 let left = left.unwrap_or_default();
                 return self.land_with(&Outcome { result, timing }, origin, left);
             }
-            Searched::Runs(shared) => shared,
+            Some(Searched::Runs(shared)) => shared,
         };
         let pool = request.pool;
         let pending = self.submit(request, &common);

@@ -88,28 +88,52 @@ impl SharedCache {
     }
 
     /// Looks for the answer to a question, and waits for a server that runs it, for as long as
-    /// `patience` says. `may_lead`: others may wait for a run of this server.
+    /// `patience` says. `may_lead`: others may wait for a run of this server. Returns `None` once all
+    /// who want the answer have left, which `deserted` tells.
     pub async fn search(
         self: &Rc<Self>,
         key: SharedKey,
         patience: Duration,
         may_lead: bool,
-    ) -> Searched {
-        let mut search = Search::new(Instant::now(), patience);
+        deserted: impl Future<Output = ()>,
+    ) -> Option<Searched> {
         let token = RunToken(fastrand::u128(..));
+        let found = tokio::select! {
+            found = self.find(&key, patience, may_lead.then_some(token)) => found,
+            () = deserted => {
+                self.take_back(&key, token).await;
+                return None;
+            }
+        };
+        Some(match found {
+            Ok(found) => Searched::Found(found),
+            Err(token) => Searched::Runs(SharedRun { cache: Rc::clone(self), key, token }),
+        })
+    }
+
+    /// Does the looks of a search. If this server is to run the question, returns the name of the run
+    /// that others may wait for.
+    async fn find(
+        &self,
+        key: &SharedKey,
+        patience: Duration,
+        begins: Option<RunToken>,
+    ) -> Result<SharedFound, Option<RunToken>> {
+        let mut search = Search::new(Instant::now(), patience);
         loop {
-            let seen = self.look(&key, search.run(), may_lead.then_some(token)).await;
+            let seen = self.look(key, search.run(), begins).await;
             match search.seen(seen, Instant::now()) {
                 SharedStep::Take(found) => {
                     let result =
                         if found.followed { SharedResult::Followed } else { SharedResult::Hit };
                     self.metrics.searched(result);
-                    return Searched::Found(found);
+                    return Ok(found);
                 }
                 SharedStep::Run { leads, why } => {
                     self.metrics.searched(result_of(why));
-                    let token = leads.then_some(token);
-                    return Searched::Runs(SharedRun { cache: Rc::clone(self), key, token });
+                    // What came too late may have begun the run all the same. Then others wait for it.
+                    let may_lead = leads || why == WhyRun::Fault(SharedFault::Late);
+                    return Err(begins.filter(|_| may_lead));
                 }
                 SharedStep::Wait(run, until) => {
                     if let Some(follower) = self.followers.follow(run) {
@@ -117,6 +141,15 @@ impl SharedCache {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends a run that a look may have begun whose answer nobody waits for: others would wait for
+    /// its lease.
+    async fn take_back(&self, key: &SharedKey, token: RunToken) {
+        let connection = self.connection.borrow().clone();
+        if let Some(connection) = connection {
+            timeout(TELL_PATIENCE, connection.end(key, Some(token), None, None)).await.ok();
         }
     }
 
