@@ -55,6 +55,9 @@ pub mod testing {
     }
     pub mod cache {
         pub use crate::cache::{Cache, Key, Scope, Stored};
+        pub mod shared {
+            pub use crate::cache::shared::{read, write};
+        }
     }
     pub mod config {
         pub use crate::config::{
