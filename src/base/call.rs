@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::places::IdPlaces;
-use super::{BatchId, CallId, Failure, PlaceId, RouteId, Tenant, WorkerId};
+use super::{BatchId, CallId, Failure, HostTag, PlaceId, RouteId, Tenant, WorkerId};
 use crate::sync::at_once::Hold;
 use crate::sync::parts;
 
@@ -276,6 +276,18 @@ pub struct Timing {
     pub call: Option<CallId>,
     /// The worker that was given it last; `None` if none was.
     pub worker: Option<WorkerId>,
+    /// The other server that was given it last; `None` if a worker here was, or nobody.
+    pub away: Option<AwayTime>,
+}
+
+/// Where a call was that another server has worked on, and what the way there and back took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwayTime {
+    /// The other server.
+    pub host: HostTag,
+    /// The time that its answer was neither in the queue nor in the worker, in microseconds; 0 if
+    /// it did not answer.
+    pub way_us: u32,
 }
 
 /// How one call ended, or that its first part has come. Each accepted call has exactly one.

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,30 @@ pub struct PlaceId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u128);
 
+/// The first 32 bits of a [`NodeId`], which all pools of a server share: what logs call it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostTag(NonZeroU32);
+
+impl NodeId {
+    /// Returns this node as one of the server with this tag.
+    #[must_use]
+    pub fn of_server(self, HostTag(tag): HostTag) -> Self {
+        Self(self.0 & (u128::MAX >> 32) | u128::from(tag.get()) << 96)
+    }
+
+    /// Returns the part that all nodes of a server share.
+    pub fn tag(self) -> HostTag {
+        HostTag(NonZeroU32::new((self.0 >> 96) as u32).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+impl HostTag {
+    /// Returns it as a number, which is shown with eight hexadecimal digits.
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
 /// One attempt to run a call on another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId {
@@ -81,6 +106,18 @@ impl fmt::Display for NodeId {
 }
 
 impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for HostTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Debug for HostTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

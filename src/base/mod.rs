@@ -21,14 +21,14 @@ pub mod units;
 pub mod worker;
 
 pub use call::{
-    Call, Cancels, Class, Errand, Outcome, OwnName, PartForm, PartGate, PartSender, Parts,
-    Question, Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
+    AwayTime, Call, Cancels, Class, Errand, Outcome, OwnName, PartForm, PartGate, PartSender,
+    Parts, Question, Reply, ReplyForm, Speaker, Timing, Word, answer_in_parts,
 };
 pub use caller::{Neighbourhood, NoRate, Rate, Tenant, TenantId};
 pub use code::Code;
 pub use conduct::Conduct;
 pub use failure::Failure;
-pub use ids::{BatchId, CallId, NodeId, PlaceId, RouteId, RunId, WorkerCount, WorkerId};
+pub use ids::{BatchId, CallId, HostTag, NodeId, PlaceId, RouteId, RunId, WorkerCount, WorkerId};
 pub use progress::Progress;
 pub use regexes::{ByteRegex, WholeRegex};
 pub use units::ByteSize;

@@ -14,6 +14,8 @@ mod process;
 mod questions;
 mod record;
 mod shared;
+#[cfg(feature = "nats")]
+mod spread;
 mod trial;
 mod without;
 
@@ -106,6 +108,11 @@ fn check_pools(
             }
             if let Some(settings) = &config.cache.shared {
                 findings.extend(shared::findings(settings).await);
+            }
+            #[cfg(feature = "nats")]
+            if let Some(settings) = &config.spread {
+                let has_callers = !config.listen.is_empty();
+                findings.extend(spread::findings(settings, &config.pools, has_callers).await);
             }
             Ok(Some(findings))
         };

@@ -116,6 +116,7 @@ impl Account<'_> {
             queue: call.map(|timing| timing.queue),
             work: call.map(|timing| timing.work),
             worker: call.and_then(|timing| timing.worker),
+            host: call.and_then(|timing| timing.away).map(|away| away.host),
             call: call.and_then(|timing| timing.call),
             peer: &self.sender.caller.peer,
             caller: self.sender.name(),

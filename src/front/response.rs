@@ -23,7 +23,7 @@ use super::parts::{BrokenOff, PartsBody, Style};
 use super::preference::PREFERENCE_APPLIED;
 use super::problem::ProblemDocument;
 use super::request::X_REQUEST_ID;
-use crate::base::{Failure, Reply, ReplyForm, Timing};
+use crate::base::{AwayTime, Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
 use crate::openapi::page::{HTML, POLICY};
@@ -381,6 +381,10 @@ fn server_timing(timing: Timing) -> HeaderValue {
     HeaderText::value(|it| {
         it.text("queue;dur=");
         it.millis(timing.queue);
+        if let Some(AwayTime { way_us: way @ 1.., .. }) = timing.away {
+            it.text(", spread;dur=");
+            it.millis(Duration::from_micros(way.into()));
+        }
         it.text(", work;dur=");
         it.millis(timing.work);
     })

@@ -16,7 +16,7 @@ use super::routes::tests::fixed;
 use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
-use crate::base::{Reply, ReplyForm, Word};
+use crate::base::{AwayTime, NodeId, Reply, ReplyForm, Word};
 use crate::cache::{AgeFields, Stored};
 use crate::call::CacheUse;
 use crate::call::Request as Asking;
@@ -168,6 +168,17 @@ async fn an_accepted_job_is_named_though_the_file_fails_meanwhile() {
         let look = ask(&front, &Echo::default(), &format!("GET {}", told.header("location"))).await;
         look.is(503, "store_failed");
     }
+}
+
+#[tokio::test]
+async fn a_call_of_another_server_tells_what_the_way_took() {
+    let result = Ok(Reply { body: "1".into(), form: ReplyForm::Plain });
+    let host = NodeId(1 << 96).tag();
+    let work = Duration::from_millis(2);
+    let timing = Timing { work, away: Some(AwayTime { host, way_us: 345 }), ..Timing::default() };
+    let calls = Echo { told: Some(Answer { result, timing, cache: None }), ..Echo::default() };
+    let told = ask(&fib(), &calls, "GET /fib?num=10").await;
+    assert_eq!(told.header("server-timing"), "queue;dur=0.000, spread;dur=0.345, work;dur=2.000");
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ pub(super) fn headers() -> Value {
             "schema": { "type": "string" },
         },
         "Server-Timing": {
-            "description": "How long the call waited and worked, in milliseconds",
+            "description": "How long the call waited (`queue`), was on its way to another server and back (`spread`), and worked (`work`), in milliseconds",
             "schema": { "type": "string" },
         },
         "ETag": { "description": "Names the answer", "schema": { "type": "string" } },

@@ -26,7 +26,7 @@ use super::line::Charge;
 use super::sharing::{AwayBook, Spread, Wanted};
 pub use super::sharing::{AwayLoss, GRACE, Granted, Hunger};
 use super::state::State;
-use crate::base::{CallId, Failure, NodeId, RunId, Timing};
+use crate::base::{AwayTime, CallId, Failure, NodeId, RunId, Timing};
 
 /// How long the oldest call waits for a worker of this server before others may have it. A pool
 /// without workers of its own does not wait.
@@ -81,6 +81,7 @@ impl<P> State<P> {
         let charge = Some(self.line.charge(seat, usual));
         let (call, spread) = (self.calls.get_mut(id)?, self.spread.as_mut()?);
         (call.given, call.worker, call.conduct) = (Some(now), None, None);
+        call.host = Some(host.tag());
         call.holders += 1;
         spread.attempts = spread.attempts.wrapping_add(1);
         let run = RunId { call: id.0, attempt: spread.attempts, key };
@@ -91,7 +92,8 @@ impl<P> State<P> {
     }
 
     /// A host answered a call, on which its worker worked this long. A good answer shows that the
-    /// program works. Returns the call, for its caller to be told; `None` if the answer is late.
+    /// program works. Returns the call, for its caller to be told; `None` if the answer is late. What
+    /// the call took beyond that work, it was on its way.
     pub fn away_answered(
         &mut self,
         now: Instant,
@@ -100,13 +102,19 @@ impl<P> State<P> {
         good: bool,
     ) -> Option<Ended<P>> {
         let (id, book) = self.comes_back(host, run)?;
+        let took = now.saturating_duration_since(book.given);
+        let work = work.min(took);
         self.estimate.finished(work);
         self.estimate.served(work);
         self.settle_away(book, Some(work));
         if good {
             self.suspects.acquit(self.calls.get_mut(id));
         }
-        self.end(now, id, false)
+        let mut ended = self.end(now, id, false)?;
+        let way_us = u32::try_from((took - work).as_micros()).unwrap_or(u32::MAX);
+        ended.timing.work = work;
+        ended.timing.away = Some(AwayTime { host: host.tag(), way_us });
+        Some(ended)
     }
 
     /// The first part of an answer has come, so the call must not run a second time. Returns how long

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::grouping::HalfId;
 use super::line::TenantSlot;
-use crate::base::{CallId, Conduct, Timing, WorkerId};
+use crate::base::{AwayTime, CallId, Conduct, HostTag, Timing, WorkerId};
 use crate::policy::Fingerprint;
 
 /// One accepted call that is not answered yet.
@@ -31,8 +31,10 @@ pub(super) struct CallBook<P> {
     pub(super) caller_deadline: Option<Instant>,
     /// When a worker was last given it; `None` before the first time.
     pub(super) given: Option<Instant>,
-    /// That worker.
+    /// That worker; `None` if it went to another server.
     pub(super) worker: Option<WorkerId>,
+    /// The other server that was given it last.
+    pub(super) host: Option<HostTag>,
     /// Workers that hold it. More than one only after a rescue.
     pub(super) holders: u32,
     pub(super) retries: u32,
@@ -82,6 +84,10 @@ impl<P> CallBook<P> {
             work: now.saturating_duration_since(given),
             call: Some(self.id),
             worker: self.worker,
+            away: match self.worker {
+                None => self.host.map(|host| AwayTime { host, way_us: 0 }),
+                Some(_) => None,
+            },
         }
     }
 }

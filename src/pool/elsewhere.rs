@@ -201,21 +201,20 @@ impl Pool {
         self.state.borrow_mut().claim(now, host, key)
     }
 
-    /// A host has answered a call. Returns false if the answer comes too late.
+    /// A host has answered a call. Returns how long the call was on its way; `None` if the answer comes
+    /// too late.
     pub fn answered_elsewhere(
         &self,
         now: Instant,
         name: GuestName,
         work: Duration,
         result: Result<Reply, Failure>,
-    ) -> bool {
+    ) -> Option<Duration> {
         let good = matches!(result, Ok(_) | Err(Failure::ProgramError { .. }));
-        let ended = self.state.borrow_mut().away_answered(now, name, work, good);
-        let is_in_time = ended.is_some();
-        if let Some(ended) = ended {
-            self.finish(ended, result);
-        }
-        is_in_time
+        let ended = self.state.borrow_mut().away_answered(now, name, work, good)?;
+        let way = ended.timing.away.map(|away| Duration::from_micros(away.way_us.into()));
+        self.finish(ended, result);
+        way
     }
 
     /// An attempt on a host has ended without an answer.

@@ -204,6 +204,7 @@ impl<P> State<P> {
             caller_deadline,
             given: None,
             worker: None,
+            host: None,
             holders: 0,
             retries: 0,
             abandoned: None,

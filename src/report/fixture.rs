@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::spread::{HostPoolStatus, HostStatus, SpreadStatus};
 use super::*;
 use crate::base::WorkerCounts;
 
@@ -74,6 +75,7 @@ pub fn full() -> Status {
         said: Some("ready up maxconn:4".to_owned()),
         said_ago: Some(Duration::from_millis(700)),
     });
+    status.spread = Some(spread());
     let pool = &mut status.pools[0];
     pool.about = Some(About {
         command: "python3 fib.py".to_owned(),
@@ -123,6 +125,39 @@ pub fn full() -> Status {
     });
     fill_calls(pool);
     status
+}
+
+/// Two other servers, of which one runs another version of the program.
+fn spread() -> SpreadStatus {
+    let pool = HostPoolStatus {
+        name: "fib".to_owned(),
+        workers: 4,
+        busy: 1,
+        shares: true,
+        differs: Vec::new(),
+    };
+    let host = HostStatus {
+        node: "0a1b2c3d00000000000000000000000f".to_owned(),
+        machine: "web-2".to_owned(),
+        draining: false,
+        heard: Duration::from_millis(400),
+        pools: vec![pool.clone()],
+    };
+    let differs = vec!["version".to_owned()];
+    let old = HostStatus {
+        node: "3d2c1b0a00000000000000000000000f".to_owned(),
+        machine: "web-3".to_owned(),
+        draining: true,
+        pools: vec![HostPoolStatus { shares: false, differs, ..pool }],
+        ..host.clone()
+    };
+    SpreadStatus {
+        connected: true,
+        server: Some("tls://nats.internal:4222".to_owned()),
+        since: Some(Duration::from_mins(5)),
+        last_error: None,
+        hosts: vec![host, old],
+    }
 }
 
 /// What became of the calls of the pool.

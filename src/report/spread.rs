@@ -27,7 +27,7 @@ pub struct SpreadStatus {
 /// One other server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostStatus {
-    /// Its name, which it draws at its start.
+    /// Its name, which it draws at its start. The log names it by the first eight digits.
     pub node: String,
     /// What its machine is called.
     pub machine: String,
@@ -51,6 +51,9 @@ pub struct HostPoolStatus {
     pub busy: u32,
     /// It is what this server has under the name, so they share calls.
     pub shares: bool,
+    /// The keys in which it differs from what this server has under the name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<String>,
 }
 
 /// The calls of a pool on other servers.

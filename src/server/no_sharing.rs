@@ -38,6 +38,10 @@ impl Sharing {
         match *self {}
     }
 
+    pub(super) fn refresh_gauges(&self) {
+        match *self {}
+    }
+
     pub(super) fn status(&self) -> SpreadStatus {
         match *self {}
     }

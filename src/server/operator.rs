@@ -206,6 +206,9 @@ impl Operator for AdminDesk {
         self.server.current().pools().iter().for_each(|pool| pool.refresh_gauges());
         self.server.metrics().cache_bytes(self.server.cache().bytes());
         self.server.metrics().held_bytes(self.server.memory().used());
+        if let Some(sharing) = self.server.sharing() {
+            sharing.refresh_gauges();
+        }
         if let Some(desk) = self.server.desk() {
             let failing = desk.board().is_failing();
             self.server.metrics().jobs().show(job_desk::numbers(desk), failing);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::pool::{Pool, Services};
 use crate::report::spread::{HostPoolStatus, HostStatus, SpreadStatus};
-use crate::spread::cluster::Cluster;
+use crate::spread::cluster::{Cluster, OtherHostPool};
 
 /// The other servers that share calls with this one.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl Sharing {
         self.0.becomes_empty().await;
     }
 
+    /// Brings the gauges of the shared pools up to date.
+    pub(super) fn refresh_gauges(&self) {
+        self.0.refresh_gauges();
+    }
+
     /// Returns what operators are told.
     pub(super) fn status(&self) -> SpreadStatus {
         let link = self.0.report();
@@ -49,11 +54,7 @@ impl Sharing {
             machine: host.machine,
             draining: host.draining,
             heard: host.heard,
-            pools: host
-                .pools
-                .into_iter()
-                .map(|(name, workers, busy, shares)| HostPoolStatus { name, workers, busy, shares })
-                .collect(),
+            pools: host.pools.into_iter().map(pool_status).collect(),
         });
         SpreadStatus {
             connected: link.connected,
@@ -63,4 +64,9 @@ impl Sharing {
             hosts: hosts.collect(),
         }
     }
+}
+
+fn pool_status(pool: OtherHostPool) -> HostPoolStatus {
+    let OtherHostPool { name, workers, busy, shares, differs } = pool;
+    HostPoolStatus { name, workers, busy, shares, differs }
 }

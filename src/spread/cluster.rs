@@ -11,10 +11,10 @@ use bytes::Bytes;
 
 use super::desk::PoolDesk;
 use super::few::Few;
-use super::hosts::OtherNodes;
+use super::hosts::{OtherNodes, OtherPool};
 use super::link::{LinkReport, LinkUser, NatsLink};
 use super::message::{Beat, BeatPool, HostMessage};
-use super::node::Seal;
+use super::node::facts_of;
 use super::subject::Subjects;
 use crate::base::NodeId;
 use crate::config::SpreadSettings;
@@ -25,8 +25,6 @@ use crate::pool::Pool;
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether a drain is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// The route under which the calls of other servers are counted.
-const ROUTE: &str = "spread";
 
 /// This server among the others. It lives on one thread.
 #[derive(Debug)]
@@ -71,12 +69,28 @@ pub struct OtherHost {
     pub draining: bool,
     /// How long ago it was heard.
     pub heard: Duration,
-    /// Its pools: the name, the workers, the busy ones, and whether they share calls with this server.
-    pub pools: Vec<(String, u32, u32, bool)>,
+    /// Its pools.
+    pub pools: Vec<OtherHostPool>,
+}
+
+/// One pool of another node, for operators.
+#[derive(Clone, Debug)]
+pub struct OtherHostPool {
+    /// The name after `pool.`.
+    pub name: String,
+    /// Its workers that are ready or busy.
+    pub workers: u32,
+    /// Those that are busy.
+    pub busy: u32,
+    /// It shares calls with this server.
+    pub shares: bool,
+    /// The keys in which it differs from the pool of this name here.
+    pub differs: Vec<String>,
 }
 
 impl Cluster {
-    /// `has_callers`: calls may come to this server itself. Connects, and says every second that it is there. Ends with the runtime.
+    /// Connects, and says every second that it is there. Ends with the runtime. `has_callers`: calls may
+    /// come to this server itself.
     pub fn start(settings: &SpreadSettings, has_callers: bool, metrics: Arc<Metrics>) -> Rc<Self> {
         let machine = machine();
         let link = NatsLink::new(settings.clone(), format!("httpipe {machine}"));
@@ -114,10 +128,9 @@ impl Cluster {
     pub fn join(self: &Rc<Self>, pool: &Rc<Pool>) {
         let settings = pool.settings();
         let Some(facts) = &settings.program.spread else { return };
-        let facts = facts.iter().map(|(key, text)| ((*key).to_owned(), Seal::of(text))).collect();
-        let route = Arc::new(self.metrics.route(ROUTE, Some(&settings.name)));
+        let facts = facts_of(facts);
         let both = (Rc::clone(&self.link), Rc::clone(&self.subjects));
-        let desk = PoolDesk::new(pool, facts, both, route);
+        let desk = PoolDesk::new(pool, facts, both, (self.node.tag(), &self.metrics));
         let (link, subjects) = (&self.link, &self.subjects);
         let mut ears = Vec::new();
         // Each role needs its own permissions, so nothing is subscribed to in vain.
@@ -209,10 +222,23 @@ impl Cluster {
         self.link.send(&self.subjects.hosts(), None, &HostMessage::Beat(beat).encode(b""));
     }
 
+    /// Brings the gauges of the shared pools up to date.
+    pub fn refresh_gauges(&self) {
+        let mut away = BTreeMap::<String, usize>::new();
+        for desk in self.all_desks() {
+            let counts = desk.pool().and_then(|pool| pool.elsewhere_counts());
+            *away.entry(desk.name.clone()).or_default() += counts.map_or(0, |(_, calls)| calls);
+        }
+        for (pool, calls) in away {
+            self.metrics.spread().pool(&pool).away(calls);
+        }
+    }
+
     /// Tells the pools how many calls others can take.
     fn count_slots(&self) {
         for desk in self.all_desks() {
-            let slots = self.others.borrow().workers_for(&desk.name, desk.seal);
+            let (hosts, slots) = self.others.borrow().workers_for(&desk.name, desk.seal);
+            desk.counts.hosts(hosts);
             if let Some(pool) = desk.pool() {
                 pool.slots_elsewhere(slots);
             }
@@ -256,9 +282,19 @@ impl Cluster {
                 .0
                 .iter()
                 .map(|pool| {
-                    let shares =
-                        desks.iter().any(|it| it.name == pool.name && it.seal == pool.seal);
-                    (pool.name.clone(), pool.workers, pool.busy, shares)
+                    let mut ours = desks.iter().filter(|desk| desk.name == pool.name);
+                    let shares = ours.clone().any(|desk| desk.seal == pool.seal);
+                    let differs = ours.next().filter(|_| !shares).map(|desk| {
+                        let theirs = OtherPool { beat, pool };
+                        theirs.differs_in(&desk.facts).into_iter().map(str::to_owned).collect()
+                    });
+                    OtherHostPool {
+                        name: pool.name.clone(),
+                        workers: pool.workers,
+                        busy: pool.busy,
+                        shares,
+                        differs: differs.unwrap_or_default(),
+                    }
                 })
                 .collect(),
         });
@@ -268,11 +304,13 @@ impl Cluster {
 
 impl LinkUser for Cluster {
     fn connected(&self) {
+        self.metrics.spread().connected(true);
         self.all_desks().iter().for_each(|desk| desk.connected(true));
         self.beat();
     }
 
     fn cut(&self) {
+        self.metrics.spread().connected(false);
         self.others.borrow_mut().forget_all();
         self.all_desks().iter().for_each(|desk| desk.connected(false));
         self.count_slots();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use self::elsewhere::end_of;
 use super::few::Few;
 use super::host::{GuestEnd, HostDesk, HostStep};
 use super::link::NatsLink;
@@ -25,11 +26,13 @@ use super::owner::{OwnerDesk, OwnerStep};
 use super::said::{ToHost, ToOwner};
 use super::subject::Subjects;
 use super::told::{HostTold, ToldAnswer, out_of, result_of};
-use crate::base::{CallId, Failure, NodeId, Question, RunId, WorkerId};
-use crate::observe::metrics::RouteMetrics;
+use crate::base::{CallId, Failure, HostTag, NodeId, Question, RunId, WorkerId};
+use crate::observe::metrics::{AwayEnd, ClaimEnd, Metrics, RouteMetrics, SharedPoolMetrics};
 use crate::pool::away::AwayLoss;
 use crate::pool::{Guest, GuestName, Pool};
 
+/// The route under which the calls of other servers are counted.
+const ROUTE: &str = "spread";
 /// The longest time that an owner may give a host for a call.
 const LEFT_MOST: Duration = Duration::from_hours(24 * 30);
 
@@ -48,6 +51,7 @@ pub(super) struct PoolDesk {
     owner: RefCell<OwnerDesk>,
     host: RefCell<HostDesk<HostTold>>,
     route: Arc<RouteMetrics>,
+    pub(super) counts: Arc<SharedPoolMetrics>,
     /// What was just heard, for the steps that follow from it.
     heard: RefCell<Option<JustHeard>>,
     demands: Cell<Option<u64>>,
@@ -56,9 +60,6 @@ pub(super) struct PoolDesk {
     /// Something may be due sooner than it was.
     pub(super) sooner: Notify,
     waits_until: Cell<Option<Instant>>,
-    pub(super) late: Cell<u64>,
-    /// Messages that were none.
-    pub(super) strange: Cell<u64>,
 }
 
 /// What was just heard.
@@ -73,9 +74,9 @@ impl PoolDesk {
         pool: &Rc<Pool>,
         facts: Vec<(String, Seal)>,
         (link, subjects): (Rc<NatsLink>, Rc<Subjects>),
-        route: Arc<RouteMetrics>,
+        (server, metrics): (HostTag, &Metrics),
     ) -> Rc<Self> {
-        let node = NodeId(fastrand::u128(..));
+        let node = NodeId(fastrand::u128(..)).of_server(server);
         let mut owner = OwnerDesk::new();
         let mut host = HostDesk::new(node);
         let now = Instant::now();
@@ -83,8 +84,9 @@ impl PoolDesk {
         owner.connected(now, is_connected);
         host.connected(now, is_connected);
         let name = pool.name();
-        let texts = facts.iter().map(|(key, seal)| format!("{key}={seal}")).collect::<Vec<_>>();
-        let seal = Seal::of_all(std::iter::once(name.as_str()).chain(texts.iter().map(|it| &**it)));
+        let route = Arc::new(metrics.route(ROUTE, Some(&name)));
+        let counts = metrics.spread().pool(&name);
+        let seal = Seal::of_pool(&name, &facts);
         Rc::new(Self {
             node,
             name,
@@ -96,13 +98,12 @@ impl PoolDesk {
             owner: RefCell::new(owner),
             host: RefCell::new(host),
             route,
+            counts,
             heard: RefCell::default(),
             demands: Cell::default(),
             hosts: Cell::default(),
             sooner: Notify::new(),
             waits_until: Cell::default(),
-            late: Cell::default(),
-            strange: Cell::default(),
         })
     }
 
@@ -190,7 +191,7 @@ impl PoolDesk {
     /// Another node says something to this one, or to all hosts.
     pub(super) fn hear(&self, payload: &Bytes) {
         let Ok((message, body)) = HostMessage::decode(payload) else {
-            return self.strange.set(self.strange.get() + 1);
+            return self.counts.strange();
         };
         match message {
             HostMessage::Demand(Demand { owner, calls, hops }) => {
@@ -219,7 +220,7 @@ impl PoolDesk {
                 self.tell_host(owner, ToHost::Ping { ping, holds: holds.0, is_whole: !partial });
             }
             HostMessage::Part(_) | HostMessage::More(_) | HostMessage::Beat(_) => {
-                self.strange.set(self.strange.get() + 1);
+                self.counts.strange();
             }
         }
     }
@@ -235,7 +236,7 @@ impl PoolDesk {
     fn hear_answer(&self, answer: HostAnswer, body: Bytes) {
         let HostAnswer { host, run, out, work_us, claim, blamed, len, .. } = answer;
         if len != Some(body.len() as u64) {
-            return self.strange.set(self.strange.get() + 1);
+            return self.counts.strange();
         }
         let work = Duration::from_micros(work_us);
         *self.heard.borrow_mut() = Some(JustHeard::Answer { out, body, work, blamed });
@@ -246,7 +247,7 @@ impl PoolDesk {
     fn hear_grant(&self, grant: Grant, body: Bytes) {
         let Grant { owner, claim, run, left_ms, nonce, len, ping } = grant;
         if len != body.len() as u64 {
-            return self.strange.set(self.strange.get() + 1);
+            return self.counts.strange();
         }
         let nonce = nonce.map(Bytes::from);
         let question = Question { nonce, ..Question::plain(body) };
@@ -288,6 +289,8 @@ impl PoolDesk {
             }
             OwnerStep::Ask { host, claim } => {
                 let granted = pool.grant(now, host, fastrand::u64(..));
+                let end = if granted.is_some() { ClaimEnd::Granted } else { ClaimEnd::Empty };
+                self.counts.claimed(end);
                 self.owner.borrow_mut().granted(now, host, claim, granted);
                 return true;
             }
@@ -298,12 +301,14 @@ impl PoolDesk {
             }
             OwnerStep::TakePart { .. } => {}
             OwnerStep::Lost { host, run, loss } => {
+                self.counts.ended(end_of(&loss));
                 pool.lost_elsewhere(now, (host, run), &loss);
                 return true;
             }
-            OwnerStep::Late => self.late.set(self.late.get() + 1),
+            OwnerStep::Late => self.counts.late_answer(),
             OwnerStep::HostLost(host) => {
-                let (pool, host) = (self.name.as_str(), host.to_string());
+                self.counts.host_lost();
+                let (pool, host) = (self.name.as_str(), host.tag().to_string());
                 tracing::warn!(pool, host, "nothing is heard of a host that has calls");
             }
         }
@@ -315,15 +320,20 @@ impl PoolDesk {
         let Some(JustHeard::Answer { out, body, work, blamed }) = self.heard.take() else { return };
         match result_of(out, body) {
             Err(Failure::WorkerLost { exit }) => {
+                self.counts.ended(AwayEnd::WorkerLost);
                 pool.lost_elsewhere(now, name, &AwayLoss::Worker { exit, blamed });
             }
             // Its host stops, and has not waited for it.
             Err(Failure::Draining) => {
+                self.counts.ended(AwayEnd::WorkerLost);
                 let loss = AwayLoss::Worker { exit: "its host is stopping".into(), blamed: false };
                 pool.lost_elsewhere(now, name, &loss);
             }
             result => {
-                pool.answered_elsewhere(now, name, work, result);
+                self.counts.ended(AwayEnd::Answered);
+                if let Some(way) = pool.answered_elsewhere(now, name, work, result) {
+                    self.counts.way(way);
+                }
             }
         }
     }
@@ -384,6 +394,9 @@ impl PoolDesk {
         match step {
             HostStep::Tell { owner, what } => self.send_to_owner(owner, what),
             HostStep::Answer { guest, claim, answer, parts: _ } => {
+                if claim.is_some() {
+                    self.counts.claimed(ClaimEnd::Sent);
+                }
                 self.send_answer(guest, claim, &answer.0);
             }
             HostStep::PassOn { owner, calls, hops } => self.demand(owner, calls, hops),
@@ -441,7 +454,10 @@ impl PoolDesk {
     fn send_to_owner(&self, owner: NodeId, what: ToOwner) {
         let host = self.node;
         let message = match what {
-            ToOwner::Claim { claim } => HostMessage::Claim(SeatClaim { host, claim, seats: 0 }),
+            ToOwner::Claim { claim } => {
+                self.counts.claimed(ClaimEnd::Sent);
+                HostMessage::Claim(SeatClaim { host, claim, seats: 0 })
+            }
             ToOwner::NotBegun { run } => HostMessage::NotBegun(GrantRefused { host, run }),
             ToOwner::Pong { ping, unknown, alone } => {
                 let unknown: Few<RunId, _> = unknown.into_iter().collect();

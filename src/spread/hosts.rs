@@ -65,10 +65,11 @@ impl OtherNodes {
         self.nodes.values().map(|(heard, beat)| (*heard, beat))
     }
 
-    /// Returns how many workers others have for the calls of this pool.
-    pub fn workers_for(&self, name: &str, seal: Seal) -> usize {
+    /// Returns how many others have workers for the calls of this pool, and how many workers.
+    pub fn workers_for(&self, name: &str, seal: Seal) -> (usize, usize) {
         let serving = self.pools(name).filter(|it| it.pool.seal == seal && !it.beat.draining);
-        serving.map(|it| it.pool.workers as usize).sum()
+        let workers = serving.map(|it| it.pool.workers as usize).filter(|workers| *workers > 0);
+        workers.fold((0, 0), |(hosts, all), workers| (hosts + 1, all + workers))
     }
 
     /// Returns the other pools of this name.
@@ -124,12 +125,12 @@ mod tests {
         assert!(!nodes.heard(now, beat(1, 4, "a")), "that is known");
         assert!(nodes.heard(now + Duration::from_secs(1), beat(2, 2, "a")));
         assert!(nodes.heard(now, beat(3, 8, "b")));
-        assert_eq!(nodes.workers_for("fib", Seal::of("a")), 6);
+        assert_eq!(nodes.workers_for("fib", Seal::of("a")), (2, 6));
         assert!(nodes.heard(now, Beat { draining: true, ..beat(3, 8, "b") }));
-        assert_eq!(nodes.workers_for("fib", Seal::of("b")), 0);
+        assert_eq!(nodes.workers_for("fib", Seal::of("b")), (0, 0));
         assert_eq!(nodes.next_deadline(), Some(now + GONE_AFTER));
         assert!(nodes.forget_silent(now + GONE_AFTER));
-        assert_eq!(nodes.workers_for("fib", Seal::of("a")), 2);
+        assert_eq!(nodes.workers_for("fib", Seal::of("a")), (1, 2));
     }
 
     #[test]

@@ -23,3 +23,5 @@ pub mod said;
 mod steps;
 pub mod subject;
 pub mod told;
+#[cfg(feature = "nats")]
+pub mod trial;

@@ -20,6 +20,12 @@ impl Seal {
         Self::of_all([text])
     }
 
+    /// The seal of a pool of this name that is made of these facts.
+    pub fn of_pool(name: &str, facts: &[(String, Self)]) -> Self {
+        let texts = facts.iter().map(|(key, seal)| format!("{key}={seal}")).collect::<Vec<_>>();
+        Self::of_all(std::iter::once(name).chain(texts.iter().map(|it| &**it)))
+    }
+
     /// The seal of these texts in this order.
     pub fn of_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut all = Vec::new();
@@ -30,6 +36,11 @@ impl Seal {
         }
         Self(xxh3_64(&all))
     }
+}
+
+/// Returns the facts of a pool as others are told them: what they say stays here.
+pub fn facts_of(facts: &[(&'static str, String)]) -> Vec<(String, Seal)> {
+    facts.iter().map(|(key, text)| ((*key).to_owned(), Seal::of(text))).collect()
 }
 
 /// Reads exactly these digits, in lower case.

@@ -10,6 +10,8 @@ const FACTS = {
   "listens on": ({ listen }) => listen.join(", "),
   connections: ({ connections }) => count(connections),
   balancers: ({ agent }) => agent && (agent.balancers ? agent.said : "none asks"),
+  NATS: ({ spread }) => spread && (spread.connected ? "connected" : `away: ${spread.last_error ?? ""}`),
+  "shared cache": ({ cache: { shared } }) => shared && (shared.connected ? "connected" : "away"),
   cache: ({ cache }) => `${bytes(cache.bytes)} of ${bytes(cache.limit)}, ${count(cache.entries)} answers`,
 };
 

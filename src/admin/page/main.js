@@ -4,6 +4,7 @@ import { reload } from "./actions.js";
 import { announce, showBar, showHealth, showStream } from "./bar.js";
 import { askForKey } from "./dialogs.js";
 import { byId, set, write } from "./dom.js";
+import { showHosts } from "./hosts.js";
 import { hasKey, keep, onKey, takeFromAddress } from "./key.js";
 import { startKeyboard } from "./keyboard.js";
 import { Model } from "./model.js";
@@ -28,7 +29,8 @@ function take(name, status) {
 function show() {
   if (!model.status) return;
   if (document.hidden) return showHealth(model.status);
-  for (const part of [showBar, showNotices, showOverview, showPlots, showPools]) part(model);
+  const parts = [showBar, showNotices, showOverview, showHosts, showPlots, showPools];
+  for (const part of parts) part(model);
 }
 
 function tell(state, why, status) {

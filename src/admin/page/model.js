@@ -91,7 +91,8 @@ export function verdictWords({ verdict }) {
 /** Returns how the server is, as `{ level, text }`; agrees with what `/ready` says. */
 export function health({ draining, pools, notices }) {
   if (draining) return { level: "bad", text: "stopping" };
-  const without = pools.filter(({ states }) => states.ready + states.busy === 0);
+  const without = pools.filter(({ states, away }) =>
+    states.ready + states.busy + (away?.slots ?? 0) === 0);
   if (without.length) {
     const few = without.slice(0, 3).map(({ name }) => name).join(", ");
     return { level: "bad", text: `not ready: ${few}${without.length > 3 ? ", …" : ""}` };

@@ -1,6 +1,7 @@
 //! `httpipe top` and `httpipe status`: what a running server does, live or once.
 
 mod feed;
+mod hosts;
 mod line;
 mod picture;
 mod pools;

@@ -2,6 +2,7 @@
 //!
 //! Pure. Names come from configurations and routes, so each is cleaned before it gets into a line.
 
+use super::hosts;
 use super::line::{Ink, ScreenLine};
 use super::pools;
 use super::view::View;
@@ -40,6 +41,7 @@ const HELP: &[&str] = &[
     "  cpu       cores that the workers used in the last second; 1.00 is a whole one",
     "  memory    their resident memory, shared parts included",
     "  since     how long a worker has been at its oldest call",
+    "  host      other servers that share calls with this one, as the log names them",
     "",
     "  ↑ ↓ or k j   one pool, or all        PgUp PgDn   more workers",
     "  s            order of the workers    p           pause",
@@ -64,6 +66,7 @@ pub(super) fn picture(shown: &Moment<'_>, view: &View, size: ScreenSize) -> Vec<
     let left = size.rows.saturating_sub(lines.len() + 2);
     lines.extend(pools::table(&status.pools, view, size.columns, left / 2));
     lines.push(ScreenLine::default());
+    lines.extend(other_hosts(status, size.columns, left / 4));
     let left = size.rows.saturating_sub(lines.len() + 1);
     lines.extend(workers::table(&status.pools, view, size.columns, left));
     lines.truncate(size.rows.saturating_sub(1));
@@ -83,8 +86,19 @@ pub(super) fn whole(shown: &Moment<'_>, columns: usize) -> Vec<ScreenLine> {
     lines.push(ScreenLine::default());
     lines.extend(pools::table(&status.pools, &view, columns, usize::MAX));
     lines.push(ScreenLine::default());
+    lines.extend(other_hosts(status, columns, usize::MAX));
     lines.extend(workers::table(&status.pools, &view, columns, WORKERS + 2));
     lines.into_iter().map(|line| line.cut(columns)).collect()
+}
+
+/// The other servers, with an empty line after them, if there are any.
+fn other_hosts(status: &Status, columns: usize, rows: usize) -> Vec<ScreenLine> {
+    let Some(spread) = &status.spread else { return Vec::new() };
+    let mut lines = hosts::table(spread, columns, rows);
+    if !lines.is_empty() {
+        lines.push(ScreenLine::default());
+    }
+    lines
 }
 
 /// How many workers a screen of this size shows, about.
@@ -128,8 +142,19 @@ fn head(shown: &Moment<'_>, view: &View) -> ScreenLine {
         let said = agent.said.as_deref().filter(|_| agent.balancers > 0);
         facts.push(format!("balancers: {}", clean(said.unwrap_or("none asks"))));
     }
+    let cut_off = match status.spread.as_ref().map(hosts::connection) {
+        Some((Ink::Dim, fact)) => {
+            facts.push(fact);
+            None
+        }
+        other => other,
+    };
     if status.log_dropped > 0 {
         facts.push(format!("{} log lines lost", count(status.log_dropped)));
+    }
+    if let Some((look, why)) = cut_off {
+        line.push(Ink::Plain, "  ");
+        line.push(look, why);
     }
     line.push(Ink::Dim, format!("  {}", facts.join(" · ")));
     line

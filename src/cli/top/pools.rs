@@ -37,7 +37,7 @@ const COLUMNS: &[Column<PoolStatus>] = &[
     Column::number("hits", 4, 2, hits),
     Column::number("cpu", 5, 3, |pool| (Ink::Plain, cores(pool.cpu))),
     Column::number("memory", 6, 4, |pool| (Ink::Plain, memory(pool.memory))),
-    Column::text("state", 12, 5, state),
+    Column::text("state", 14, 5, state),
 ];
 
 /// Returns the titles and a row a pool, at most `rows` lines. The chosen pool is always among them.
@@ -98,6 +98,7 @@ fn state(pool: &PoolStatus) -> (Ink, String) {
     let (look, word) = match () {
         () if pool.tripped => (Ink::Bad, "cannot start"),
         () if serving == 0 && states.starting > 0 => (Ink::Warn, "starting"),
+        () if serving == 0 && has_hosts(pool) => (Ink::Good, "on other hosts"),
         () if serving == 0 => (Ink::Bad, "no worker"),
         () if needs_look => (Ink::Bad, "needs a look"),
         () if pool.queue.overloaded => (Ink::Bad, "overloaded"),
@@ -118,7 +119,12 @@ fn workers(pool: &PoolStatus) -> (Ink, String) {
             text.push_str(&count.to_string());
         }
     }
-    (if serving == 0 { Ink::Bad } else { Ink::Plain }, text)
+    (if serving == 0 && !has_hosts(pool) { Ink::Bad } else { Ink::Plain }, text)
+}
+
+/// Returns true if other servers answer its calls.
+fn has_hosts(pool: &PoolStatus) -> bool {
+    pool.away.as_ref().is_some_and(|away| away.slots > 0)
 }
 
 fn failed(pool: &PoolStatus) -> (Ink, String) {

@@ -24,7 +24,7 @@ use self::layer::EventLayer;
 use self::line::{Field, Format, LogLine, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
-use crate::base::{CallId, WorkerId};
+use crate::base::{CallId, HostTag, WorkerId};
 use crate::config::{AccessSettings, LogFormat, LogLevel, LogSettings};
 
 /// The log of one server.
@@ -70,6 +70,8 @@ pub struct AccessLine<'a> {
     pub work: Option<Duration>,
     /// The worker that was given its call last; `None` if none was.
     pub worker: Option<WorkerId>,
+    /// The other server that was given its call last; `None` if a worker here was, or nobody.
+    pub host: Option<HostTag>,
     /// Its call; `None` if there was none, or several.
     pub call: Option<CallId>,
     /// The address of the caller, or a word of ours.
@@ -214,6 +216,9 @@ impl AccessLog {
             if let Some(worker) = access.worker {
                 line.number(field!("worker"), worker.0);
             }
+            if let Some(host) = access.host {
+                line.bare(field!("host"), &host.to_string());
+            }
             if let Some(call) = access.call {
                 line.hexadecimal(field!("call"), call.ordinal());
             }
@@ -272,6 +277,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 mod tests {
     use super::sink::tests::Memory;
     use super::*;
+    use crate::base::NodeId;
 
     fn log(format: LogFormat, level: LogLevel, access: bool) -> (Log, Memory) {
         let access = if access { AccessSettings::Log } else { AccessSettings::Off };
@@ -300,6 +306,7 @@ mod tests {
         queue: Some(Duration::from_micros(5)),
         work: Some(Duration::from_millis(1)),
         worker: Some(WorkerId(3)),
+        host: None,
         call: Some(CallId(0x005a_01c7 << CallId::PLACE_BITS)),
         peer: "127.0.0.1:40312",
         caller: None,
@@ -323,6 +330,15 @@ mod tests {
              \"peer\":\"127.0.0.1:40312\",\"request_id\":\"r-1\",\"code\":\"timeout\"}\n"
         );
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    }
+
+    #[test]
+    fn a_call_of_another_server_names_it_in_the_place_of_the_worker() {
+        let (log, memory) = log(LogFormat::Text, LogLevel::Info, true);
+        let host = Some(NodeId(0x0a1b_2c3d << 96 | 7).tag());
+        log.access().write(&AccessLine { worker: None, host, ..LINE });
+        let text = written(&log, &memory);
+        assert!(text.contains(" work_ms=1.000 host=0a1b2c3d call=5a01c7 "), "{text}");
     }
 
     #[test]

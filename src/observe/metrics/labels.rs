@@ -117,6 +117,72 @@ impl SharedResult {
     }
 }
 
+/// How an attempt at a call on another server ended (`httpipe_spread_calls_total{result}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwayEnd {
+    /// With an answer, or with a failure that is one.
+    Answered,
+    /// No worker there has seen it.
+    NotBegun,
+    /// The other server does not know the call.
+    Unknown,
+    /// The worker was lost, or the answer was.
+    WorkerLost,
+    /// The other server was lost.
+    HostLost,
+    /// Nobody waited any longer.
+    GivenUp,
+}
+
+impl AwayEnd {
+    /// Every end, in the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Answered,
+        Self::NotBegun,
+        Self::Unknown,
+        Self::WorkerLost,
+        Self::HostLost,
+        Self::GivenUp,
+    ];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::NotBegun => "not_begun",
+            Self::Unknown => "unknown",
+            Self::WorkerLost => "worker_lost",
+            Self::HostLost => "host_lost",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// What became of a claim (`httpipe_spread_claims_total{result}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimEnd {
+    /// A worker of this server was free, and another server was asked for a call.
+    Sent,
+    /// Another server asked this one, and got a call.
+    Granted,
+    /// Another server asked this one, and no call waited.
+    Empty,
+}
+
+impl ClaimEnd {
+    /// Every end, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::Sent, Self::Granted, Self::Empty];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Granted => "granted",
+            Self::Empty => "empty",
+        }
+    }
+}
+
 /// Why the gate refused a request of a caller (`httpipe_refused_total{reason}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Turned {

@@ -13,6 +13,7 @@ mod metric;
 pub mod names;
 mod series;
 mod shared;
+mod spread;
 pub mod text;
 mod tls_names;
 
@@ -21,11 +22,11 @@ use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
 pub use self::labels::{
-    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
-    SharedResult, Turned,
+    AgentResult, AwayEnd, CacheResult, CallOutcome, ClaimEnd, Denial, Dropping, Handshake,
+    OperatorAction, SharedResult, Turned,
 };
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
-pub use self::series::{JobMetrics, PoolJobs, SharedMetrics};
+pub use self::series::{JobMetrics, PoolJobs, SharedMetrics, SharedPoolMetrics, SpreadMetrics};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
@@ -160,6 +161,12 @@ impl Metrics {
     /// What is counted of the shared cache. A server that never asks for it has no samples of it.
     pub fn shared_cache(&self) -> Arc<SharedMetrics> {
         Arc::clone(self.server.shared.get_or_init(Arc::default))
+    }
+
+    /// What is counted of the servers that share calls. A server that never asks for it has no samples
+    /// of them.
+    pub fn spread(&self) -> Arc<SpreadMetrics> {
+        Arc::clone(self.server.spread.get_or_init(Arc::default))
     }
 
     /// Counts log lines that were lost.

@@ -15,6 +15,7 @@ pub use super::metric::{Metric, MetricKind};
 use super::series::BOUNDS;
 use super::series::RouteSeries;
 use super::shared::SHARED;
+use super::spread::SPREAD;
 use super::tls_names;
 use crate::base::{Conduct, ExitReason};
 
@@ -318,6 +319,15 @@ pub const ALL: &[Metric] = &[
     SHARED[0],
     SHARED[1],
     SHARED[2],
+    SPREAD[0],
+    SPREAD[1],
+    SPREAD[2],
+    SPREAD[3],
+    SPREAD[4],
+    SPREAD[5],
+    SPREAD[6],
+    SPREAD[7],
+    SPREAD[8],
     Metric {
         name: "httpipe_held_bytes",
         kind: MetricKind::Gauge,

@@ -9,8 +9,8 @@ use super::callers::CallerMetrics;
 use super::counters::{Counter, StatusCounters};
 use super::groups::GroupSizes;
 use super::labels::{
-    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
-    SharedResult,
+    AgentResult, AwayEnd, CacheResult, CallOutcome, ClaimEnd, Denial, Dropping, Handshake,
+    OperatorAction, SharedResult,
 };
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 
@@ -131,6 +131,95 @@ impl SharedMetrics {
     }
 }
 
+/// What is counted of the servers that share calls.
+#[derive(Debug, Default)]
+pub struct SpreadMetrics {
+    pub(super) connected: Gauge,
+    pools: Mutex<Vec<Arc<SharedPoolMetrics>>>,
+}
+
+/// What is counted of one pool that servers share.
+#[derive(Debug, Default)]
+pub struct SharedPoolMetrics {
+    pub(super) pool: String,
+    pub(super) hosts: Gauge,
+    pub(super) away: Gauge,
+    /// In the order of [`AwayEnd::ALL`].
+    pub(super) calls: [Counter; AwayEnd::ALL.len()],
+    /// In the order of [`ClaimEnd::ALL`].
+    pub(super) claims: [Counter; ClaimEnd::ALL.len()],
+    pub(super) hosts_lost: Counter,
+    pub(super) late: Counter,
+    pub(super) strange: Counter,
+    pub(super) way: Histogram,
+}
+
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing is counted"))]
+impl SpreadMetrics {
+    /// Sets whether there is a connection.
+    pub fn connected(&self, is_connected: bool) {
+        self.connected.set(u64::from(is_connected));
+    }
+
+    /// Returns the handle of the pool with this name. The same name gives the same counters.
+    pub fn pool(&self, name: &str) -> Arc<SharedPoolMetrics> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = pools.iter().find(|pool| pool.pool == name).cloned();
+        known.unwrap_or_else(|| {
+            let pool = SharedPoolMetrics { pool: name.to_owned(), ..SharedPoolMetrics::default() };
+            pools.push(Arc::new(pool));
+            Arc::clone(&pools[pools.len() - 1])
+        })
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<SharedPoolMetrics>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing is counted"))]
+impl SharedPoolMetrics {
+    /// Sets how many other servers share its calls.
+    pub fn hosts(&self, hosts: usize) {
+        self.hosts.set(hosts as u64);
+    }
+
+    /// Sets how many calls other servers have.
+    pub fn away(&self, calls: usize) {
+        self.away.set(calls as u64);
+    }
+
+    /// Counts an attempt on another server that ended.
+    pub fn ended(&self, end: AwayEnd) {
+        self.calls[end as usize].add(1);
+    }
+
+    /// Counts what an answer of another server took beyond the work.
+    pub fn way(&self, time: Duration) {
+        self.way.observe(time);
+    }
+
+    /// Counts a claim.
+    pub fn claimed(&self, end: ClaimEnd) {
+        self.claims[end as usize].add(1);
+    }
+
+    /// Counts a server that was lost while it had calls.
+    pub fn host_lost(&self) {
+        self.hosts_lost.add(1);
+    }
+
+    /// Counts an answer that nobody waited for.
+    pub fn late_answer(&self) {
+        self.late.add(1);
+    }
+
+    /// Counts a message that cannot be understood.
+    pub fn strange(&self) {
+        self.strange.add(1);
+    }
+}
+
 /// What is counted of jobs.
 #[derive(Debug, Default)]
 pub struct JobMetrics {
@@ -228,6 +317,8 @@ pub(super) struct ServerSeries {
     pub(super) jobs: OnceLock<Arc<JobMetrics>>,
     /// Empty: there is no shared cache.
     pub(super) shared: OnceLock<Arc<SharedMetrics>>,
+    /// Empty: no calls are shared.
+    pub(super) spread: OnceLock<Arc<SpreadMetrics>>,
     /// In the order of [`Denial::ALL`].
     pub(super) admin_denied: [Counter; Denial::ALL.len()],
     /// In the order of [`AgentResult::ALL`].

@@ -7,7 +7,8 @@ use super::super::host::{GuestEnd, Seating};
 use super::super::told::{HostTold, ToldAnswer, out_of};
 use super::PoolDesk;
 use crate::base::{NodeId, RunId, WorkerId};
-use crate::pool::away::Hunger;
+use crate::observe::metrics::AwayEnd;
+use crate::pool::away::{AwayLoss, Hunger};
 use crate::pool::{GuestName, GuestOutcome, OtherServers};
 
 impl OtherServers for PoolDesk {
@@ -21,6 +22,9 @@ impl OtherServers for PoolDesk {
     }
 
     fn called_back(&self, host: NodeId, run: RunId, is_over: bool) {
+        if is_over {
+            self.counts.ended(AwayEnd::GivenUp);
+        }
         self.owner.borrow_mut().called_back(host, run, is_over);
         self.carry_out(Instant::now());
     }
@@ -47,5 +51,15 @@ impl OtherServers for PoolDesk {
         let has_changed = self.carry_out(now);
         self.note_deadline();
         has_changed
+    }
+}
+
+/// Returns how an attempt is counted that has ended without an answer.
+pub(super) fn end_of(loss: &AwayLoss) -> AwayEnd {
+    match loss {
+        AwayLoss::NotBegun => AwayEnd::NotBegun,
+        AwayLoss::Unknown => AwayEnd::Unknown,
+        AwayLoss::Worker { .. } => AwayEnd::WorkerLost,
+        AwayLoss::Host { .. } => AwayEnd::HostLost,
     }
 }

@@ -1,0 +1,38 @@
+// The other servers that share calls with this one, a row for each of their pools.
+
+import { byId, list, make, tableHead, write } from "./dom.js";
+import { time } from "./numbers.js";
+
+const columns = ["Host", "Machine", "Pool", "Busy", "Heard", "State"];
+const body = make("tbody");
+byId("hosts").append(
+  make("caption.unseen", "Other servers that share calls"),
+  tableHead(columns.map((title) => ({ title, kind: title === "Heard" ? ".num" : "" }))),
+  body,
+);
+const showRows = list(body, ({ key }) => key, row);
+
+export function showHosts({ status: { spread } }) {
+  const rows = (spread?.hosts ?? []).flatMap((host) =>
+    host.pools.map((pool) => ({ ...host, pool, key: host.node + pool.name })));
+  byId("hosts").parentElement.hidden = !rows.length;
+  showRows(rows);
+}
+
+function row() {
+  const cells = columns.map((title) => make(title === "Heard" ? "td.num" : "td"));
+  const element = make("tr", ...cells);
+  const show = ({ node, machine, heard_seconds: heard, draining, pool }) => {
+    const { name, busy, workers } = pool;
+    const texts = [node.slice(0, 8), machine, name, `${busy}/${workers}`, time(heard)];
+    [...texts, state(draining, pool)].forEach((text, index) => write(cells[index], text));
+  };
+  return { element, show };
+}
+
+function state(draining, { shares, differs, workers }) {
+  if (draining) return "draining";
+  if (differs) return `other ${differs.join(", ")}`;
+  if (!shares) return "not a pool of this server";
+  return workers ? "shares calls" : "asks only";
+}
