@@ -105,6 +105,16 @@ mod socket_activation;
 mod socket_file;
 #[cfg(feature = "nats")]
 mod spread;
+#[cfg(feature = "nats")]
+mod spread_check;
+#[cfg(feature = "nats")]
+mod spread_load;
+#[cfg(feature = "nats")]
+mod spread_logins;
+#[cfg(feature = "nats")]
+mod spread_partitions;
+#[cfg(feature = "nats")]
+mod spread_seen;
 mod startup;
 mod status_page;
 mod status_page_attacks;

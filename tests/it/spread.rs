@@ -8,25 +8,25 @@ use crate::support::nats::Nats;
 use crate::support::{Plan, Server, shell};
 
 /// A server that shares the calls of its pool through this NATS, with further keys of the pool.
-fn shared(nats: &Nats, keys: &str) -> Plan {
+pub(crate) fn shared(nats: &Nats, keys: &str) -> Plan {
     let top = format!("[spread]\nnats = \"{}\"\n", nats.url());
     Server::with(&format!("spread = true\n{keys}")).top(&top)
 }
 
 /// A front end without workers.
-fn front(nats: &Nats, keys: &str) -> Server {
+pub(crate) fn front(nats: &Nats, keys: &str) -> Server {
     shared(nats, &format!("workers = 0\n{keys}")).start_unready()
 }
 
 /// A host without a listener.
-fn host(nats: &Nats, keys: &str) -> Server {
+pub(crate) fn host(nats: &Nats, keys: &str) -> Server {
     let server = shared(nats, keys).option("--listen").option("off").start_host();
     server.wait_until_ready();
     server
 }
 
 /// Waits until the front end can place so many calls.
-fn wait_for_slots(front: &Server, slots: u64) {
+pub(crate) fn wait_for_slots(front: &Server, slots: u64) {
     front.wait_until("it sees the workers of others", |it| {
         it.status()["pools"][0]["away"]["slots"] == slots
     });

@@ -52,7 +52,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "base", "report", "config", "wire", "worker", "doctor", "openapi", "cache", "jobs",
-            "gate", "front", "admin", "server", "map",
+            "gate", "front", "admin", "server", "map", "spread",
         ],
     ),
 ];
