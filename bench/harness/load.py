@@ -9,6 +9,7 @@ import json
 import re
 import selectors
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -45,10 +46,18 @@ def check(party, work, num, status, body):
         raise Wrong(f"{work}({num}) is {status} {body[:80]!r}, not {expected}")
 
 
+def connected(party, port):
+    """A connection of `http.client`."""
+    if not party.secure:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    anybody = ssl._create_unverified_context()
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=anybody)
+
+
 def ask(connection, party, work, num):
     """One checked call over an `http.client` connection."""
     method, path, body = party.request(work, num)
-    headers = {"Content-Type": "application/json"} if body else {}
+    headers = party.headers | ({"Content-Type": "application/json"} if body else {})
     connection.request(method, path, body, headers)
     response = connection.getresponse()
     check(party, work, num, response.status, response.read())
@@ -57,7 +66,7 @@ def ask(connection, party, work, num):
 def wait_for_first_answer(tree, party, work, port, since, patience=60):
     """Waits for the first right answer. Returns the seconds since the start of the processes."""
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = connected(party, port)
         try:
             ask(connection, party, work, 10)
             return time.monotonic() - since
@@ -78,7 +87,7 @@ def checked_calls(party, work, port, connections=16, each=25):
     first = []
 
     def caller(offset):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = connected(party, port)
         for i in range(each):
             num = (offset * each + i) * 7 % 1000 + 1 if work == "echo" else (offset + i) % 12
             kind = None
@@ -114,6 +123,7 @@ local requests, at = {}, 0
 init = function()
   wrk.method = "%(method)s"
   wrk.headers["Content-Type"] = %(content_type)s
+  for name, value in pairs({%(headers)s}) do wrk.headers[name] = value end
   for index, path in ipairs({%(paths)s}) do
     requests[index] = wrk.format(nil, path, nil, ({%(bodies)s})[index])
   end
@@ -161,6 +171,7 @@ def script(party, work, nums=None):
     return SCRIPT % {
         "method": asked[0][0],
         "content_type": '"application/json"' if has_body else "nil",
+        "headers": ",".join(f'["{name}"]="{value}"' for name, value in party.headers.items()),
         "paths": ",".join(f'"{path}"' for _, path, _ in asked),
         "bodies": ",".join(f"'{body}'" for _, _, body in asked) if has_body else "",
     }
@@ -179,7 +190,7 @@ def wrk(party, work, port, connections, seconds, threads=1, core=None, text=None
     command = [] if core is None else ["taskset", "-c", str(core)]
     command += ["wrk", "-t", str(min(threads, connections)), "-c", str(connections)]
     command += ["-d", f"{max(1, round(seconds))}s", "--timeout", "20s", "-s", str(file)]
-    command += [f"http://127.0.0.1:{port}/"]
+    command += [f"http{'s' if party.secure else ''}://127.0.0.1:{port}/"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
     if not found:

@@ -32,6 +32,10 @@ class Party:
     env: dict = field(default_factory=dict)
     # It does no work and shows what is possible at most.
     is_limit: bool = False
+    # Header fields of each request.
+    headers: dict = field(default_factory=dict)
+    # It speaks HTTPS, with a certificate that nobody has signed.
+    secure: bool = False
 
     def start(self, work, port, directory, core=None):
         directory.mkdir(parents=True, exist_ok=True)

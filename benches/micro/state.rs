@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use httpipe::testing::base::{CallId, Tenant, WorkerId};
+use httpipe::testing::base::{CallId, Tenant, TenantId, WorkerId};
 use httpipe::testing::config::InFlight;
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::{Action, NewCall};
@@ -65,12 +65,16 @@ impl Pool {
     }
 
     fn arrive(&mut self) {
+        self.arrive_from(Tenant::ANONYMOUS);
+    }
+
+    fn arrive_from(&mut self, tenant: Tenant) {
         let call = NewCall {
             payload: 0_u32,
             bytes: 2,
             idempotent: true,
             caller_deadline: None,
-            tenant: Tenant::ANONYMOUS,
+            tenant,
             timeout: None,
         };
         assert!(self.state.arrive(self.now, call).is_ok(), "there is room");
@@ -98,6 +102,23 @@ pub(crate) fn all(bench: &Bench) {
         (0..workers).for_each(|_| pool.arrive());
         bench.run(&format!("state: a call, auto, {workers} busy workers"), 1, || {
             pool.arrive();
+            pool.answer();
+        });
+    }
+    // What it costs that tenants take turns is the difference to the first of these.
+    for tenants in [1, 2, 100] {
+        let name = format!("state: a call behind 1000 that wait, {tenants} tenants");
+        if !bench.wants(&name) {
+            continue;
+        }
+        let mut pool = Pool::new(2, InFlight::Fixed(1));
+        let mut next = (1..=tenants)
+            .cycle()
+            .map(|number| Tenant { id: TenantId(number), weight: std::num::NonZeroU8::MIN });
+        let mut arrive = |pool: &mut Pool| pool.arrive_from(next.next().expect("it goes on"));
+        (0..1002).for_each(|_| arrive(&mut pool));
+        bench.run(&name, 1, || {
+            arrive(&mut pool);
             pool.answer();
         });
     }

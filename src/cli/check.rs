@@ -5,6 +5,7 @@ mod denials;
 mod diagnosis;
 mod examination;
 mod examine;
+mod fenced;
 mod finding;
 mod framings;
 mod functions;
@@ -142,6 +143,9 @@ async fn check_pool(
     say(&report);
     if pool.program.python.is_some() && examination.record.is_started {
         say(&finding::row("fork", &forks(pool, context).await));
+    }
+    for (name, text) in fenced::rows(pool) {
+        say(&finding::row(name, &text));
     }
     say("
 ");

@@ -36,10 +36,27 @@ pub struct Sandbox {
     pub write: Vec<PathBuf>,
     /// It may use the network, and sockets in files.
     pub network: bool,
-    /// Most memory of each of its processes.
+    /// Most memory of a worker, or of each of its processes.
     pub memory: Option<ByteSize>,
     /// Most processes and threads of its user.
     pub processes: Option<u64>,
+    /// Who it runs as; `None`: the user of the server.
+    pub user: Option<OtherUser>,
+}
+
+/// A user of this machine that a program runs as, in place of that of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherUser {
+    /// Their name.
+    pub name: String,
+    /// Where their files are.
+    pub home: PathBuf,
+    /// Their number.
+    pub id: u32,
+    /// Their first group.
+    pub group: u32,
+    /// All their groups.
+    pub groups: Vec<u32>,
 }
 
 impl Fence {

@@ -4,7 +4,7 @@
 //! that starting a worker needs no look-up; what it does not find is reported with the exact
 //! path and the error of the kernel.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -75,21 +75,25 @@ pub fn resolve(
     places: &Places,
     site: Site<'_>,
 ) -> Result<LaunchSettings, Vec<Problem>> {
-    let Surroundings { dir, env, watch } = surroundings(pool, path, places, site)?;
+    let Surroundings { dir, mut env, watch } = surroundings(pool, path, places, site)?;
     let command = path.key("command");
     let Some((name, arguments)) = pool.command.split_first() else { return Err(Vec::new()) };
     match find(name, &dir, search_path(&env)) {
-        Ok(program) => Ok(LaunchSettings {
-            fence: site.fence(pool, path, places, (&program, arguments), &dir)?,
-            program,
-            name: name.clone(),
-            arguments: arguments.to_vec(),
-            dir,
-            env,
-            tty: pool.tty,
-            watch,
-            files: None,
-        }),
+        Ok(program) => {
+            let fence = site.fence(pool, path, places, (&program, arguments), &dir)?;
+            name_user(&mut env, pool, &fence);
+            Ok(LaunchSettings {
+                fence,
+                program,
+                name: name.clone(),
+                arguments: arguments.to_vec(),
+                dir,
+                env,
+                tty: pool.tty,
+                watch,
+                files: None,
+            })
+        }
         Err((message, hint)) => {
             let first = command.index(0);
             let at = if places.is_written(&first) { first } else { command };
@@ -268,6 +272,23 @@ fn environment(pool: &PoolFile, inherited: &Environment) -> Environment {
         }
     }
     env
+}
+
+/// Tells a program that runs as another user who that is, unless the pool says something else.
+pub(super) fn name_user(env: &mut Environment, pool: &PoolFile, fence: &Fence) {
+    let Some(user) = fence.sandbox().and_then(|sandbox| sandbox.user.as_ref()) else { return };
+    if pool.clear_env {
+        return;
+    }
+    let name = || OsString::from(&user.name);
+    for (variable, value) in
+        [("HOME", user.home.clone().into_os_string()), ("USER", name()), ("LOGNAME", name())]
+    {
+        if !pool.env.contains_key(variable) {
+            env.retain(|(known, _)| known != variable);
+            env.push((variable.into(), value));
+        }
+    }
 }
 
 pub(super) fn search_path(env: &Environment) -> &OsStr {

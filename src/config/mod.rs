@@ -47,6 +47,7 @@ pub mod stamp;
 pub mod tls;
 mod tls_files;
 pub mod tree;
+mod user;
 #[cfg(feature = "tls")]
 mod validity;
 pub mod words;
@@ -55,7 +56,7 @@ pub mod written;
 pub use callers::{CallersSettings, KeyEntry, KeyHash, KeyList, Trust, WhoMayAsk};
 #[cfg(test)]
 pub use environment::Environment;
-pub use fence::{Fence, Sandbox};
+pub use fence::{Fence, OtherUser, Sandbox};
 pub use file::{LogFormat, LogLevel};
 pub use framing::{Framing, IdNames, Matching};
 pub use jobs::{JobRules, JobsSettings};

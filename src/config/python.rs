@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::PoolFile;
-use super::launch::{Site, Surroundings, find, search_path, surroundings};
+use super::launch::{Site, Surroundings, find, name_user, search_path, surroundings};
 use super::pool::{Import, LaunchSettings, PythonSettings};
 use super::problem::Problem;
 use super::tree::{KeyPath, Places};
@@ -75,12 +75,14 @@ pub fn resolve(
     let arguments = arguments(&target);
     let command = (&*interpreter.program, &*arguments);
     let fence = site.fence(pool, path, places, command, &around.dir)?;
+    let mut env = around.env;
+    name_user(&mut env, pool, &fence);
     let launch = LaunchSettings {
         program: interpreter.program,
         name: interpreter.name,
         arguments,
         dir: around.dir,
-        env: around.env,
+        env,
         tty: false,
         watch: around.watch,
         files: Some(Vec::new()),

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fence::{Fence, Sandbox};
+use super::fence::{Fence, OtherUser, Sandbox};
 use super::file::{PoolFile, SandboxFile, SandboxTable};
 use super::problem::{Problem, Warning, reason};
 use super::server::Config;
 use super::tree::{KeyPath, Places};
+use super::user;
 
 /// What every program may read: the system, and no data of users.
 const SYSTEM: [&str; 11] =
@@ -37,7 +38,7 @@ pub struct Fenced<'a> {
 ///
 /// # Errors
 ///
-/// A path is named that is not there.
+/// A path or a user is named that is not there, or the server cannot run a program as that user.
 pub fn fence(
     pool: &PoolFile,
     path: &KeyPath,
@@ -68,6 +69,12 @@ pub fn fence(
         found.collect::<Vec<_>>()
     };
     let (read, write) = (named("read", &table.read), named("write", &table.write));
+    let other = table.user.as_deref().map(other_user).transpose();
+    let other = other.unwrap_or_else(|(message, hint)| {
+        let place = places.value(&path.key("sandbox").key("user"));
+        problems.push(Problem::new(place, message).hint(hint));
+        None
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -81,7 +88,35 @@ pub fn fence(
         network: table.network,
         memory: table.memory.map(|size| size.0),
         processes: table.processes,
+        user: other,
     })))
+}
+
+/// Returns a user that the server can run programs as, or what is wrong and what to do.
+fn other_user(name: &str) -> Result<OtherUser, (String, String)> {
+    if let Some(missing) = user::missing_privilege() {
+        let message =
+            format!("a program can run as user `{name}` only where root starts the server");
+        return Err((
+            message,
+            format!("{missing}; without `user` it runs as the user of the server"),
+        ));
+    }
+    match user::named(name) {
+        Ok(Some(user)) if user.id == 0 => {
+            let message = format!("`{name}` is root, who no program in a sandbox is to be");
+            Err((message, "name a user with few rights, such as `nobody`".to_owned()))
+        }
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => {
+            let message = format!("there is no user `{name}` on this machine");
+            Err((message, "`getent passwd` lists those that there are".to_owned()))
+        }
+        Err(error) => {
+            let message = format!("the user `{name}` cannot be looked up: {}", reason(&error));
+            Err((message, "`getent passwd` lists the users of this machine".to_owned()))
+        }
+    }
 }
 
 /// Returns the real paths of what is there, without those below others: `/bin` is as a rule a link

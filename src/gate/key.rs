@@ -99,4 +99,19 @@ mod tests {
             assert_eq!(hash_of(wrong.as_bytes()), None, "{wrong}");
         }
     }
+
+    /// So however near a guess is, the comparison of hashes, which looks at all bytes, learns nothing from it.
+    #[test]
+    fn a_key_that_is_nearly_right_has_another_hash_altogether() {
+        let good = CallerKey::new([7; RANDOM]).hash();
+        for at in 0..RANDOM * 8 {
+            let mut random = [7; RANDOM];
+            random[at / 8] ^= 1 << (at % 8);
+            let near =
+                hash_of(CallerKey::new(random).reveal().as_bytes()).expect("its form is right");
+            assert_eq!(near, KeyHash(Sha256::digest(CallerKey::new(random).reveal()).into()));
+            let differ = near.0.iter().zip(&good.0).map(|(one, other)| (one ^ other).count_ones());
+            assert!((80..176).contains(&differ.sum::<u32>()), "bit {at}");
+        }
+    }
 }

@@ -6,7 +6,9 @@
 //! What it needs is laid out before.
 //!
 //! If a step fails, the child becomes the shim instead, which tries again and says in words what is
-//! wrong.
+//! wrong. A program that runs as another user is made by the shim alone: a child of that user must not share
+//! the memory of the server, nor hold up its thread. One that enters a control group is, too: that takes
+//! some hundredths of a second.
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
@@ -28,6 +30,23 @@ pub(super) struct TheirEnds {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+}
+
+/// The user and the group that a file belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+impl TheirEnds {
+    /// Makes them files of this user, who could not open `/dev/stdout` otherwise.
+    pub(super) fn give_to(&self, owner: Owner) -> io::Result<()> {
+        for stream in [&self.stdin, &self.stdout, &self.stderr] {
+            std::os::unix::fs::fchown(stream, Some(owner.user), Some(owner.group))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a child becomes.
@@ -56,6 +75,8 @@ pub(super) struct NewChild<'a> {
     pub(super) keeps_user: bool,
     /// The fence of a sandbox. If it could not be laid, the shim says why.
     pub(super) fence: io::Result<Option<LaidFence>>,
+    /// The shim must make the program of it.
+    pub(super) needs_shim: bool,
 }
 
 /// What the child reads.
@@ -100,7 +121,7 @@ impl NewChild<'_> {
         let mut image = Image::new(program, words)?;
         image.arguments.push(self.shim.path.clone());
         image.arguments.extend_from_slice(&self.shim.arguments[1..]);
-        Ok(Self { program: image, fence: Ok(None), ..self })
+        Ok(Self { program: image, fence: Ok(None), needs_shim: false, ..self })
     }
 
     /// Makes the child. Must be called on a thread that lives as long as the server: the kernel
@@ -121,7 +142,7 @@ impl NewChild<'_> {
             files: lower_limit(self.files),
             keeps_user: self.keeps_user,
             fence: self.fence.as_ref().ok().and_then(Option::as_ref),
-            needs_shim: self.fence.is_err(),
+            needs_shim: self.needs_shim || self.fence.is_err(),
         };
         run(&orders)
     }
@@ -223,7 +244,7 @@ unsafe fn become_program(orders: &Orders<'_>) {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        if orders.fence.is_some_and(|fence| fence.raise().is_err()) {
+        if orders.fence.is_some_and(|fence| fence.limit().and(fence.raise()).is_err()) {
             return;
         }
         libc::execve(orders.program, orders.arguments, orders.environment);

@@ -10,13 +10,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitIdOptions, getpgid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::belongings::{Belongings, owner};
 use super::child::TheirEnds;
 use super::ending::wait;
 use super::guard::Guard;
@@ -24,8 +24,7 @@ use super::own::{self, Token};
 use super::packets::Packets;
 use super::process::{Exit, Process};
 use super::reaper;
-use super::scratch::ScratchDir;
-use super::spawn::{Streams, non_blocking, open_streams, scratch_for};
+use super::spawn::{Streams, non_blocking, open_streams_for};
 use crate::config::LaunchSettings;
 use crate::python::{FORK_SERVER, loop_text, read_description};
 
@@ -39,6 +38,8 @@ const DESCRIPTION_MOST: usize = 16 << 20;
 pub struct ForkServer {
     process: Process,
     control: Packets,
+    /// How its workers are kept.
+    launch: LaunchSettings,
 }
 
 /// A fork server that was just started.
@@ -88,18 +89,14 @@ impl ForkServer {
         let stderr = non_blocking(stderr, Interest::READABLE)?;
         let stdout = their_stderr.try_clone()?;
         let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
-        let scratch = scratch_for(launch, guard)?;
-        let child = own::new_child(
-            guard.binary(),
-            launch,
-            &token,
-            &theirs,
-            scratch.as_ref().map(|dir| dir.path()),
-        )?;
+        owner(launch).map_or(Ok(()), |owner| theirs.give_to(owner))?;
+        let belongings = Belongings::make(launch, guard)?;
+        let child = own::new_child(guard.binary(), launch, &token, &theirs, belongings.places())?;
         let id = guard.register(|| child.begin())?;
         drop(theirs);
-        let process = Process::adopt(id, guard, scratch)?;
-        Ok(Started { server: Self { process, control }, stderr, token })
+        let process = Process::adopt(id, guard, belongings)?;
+        let launch = launch.clone();
+        Ok(Started { server: Self { process, control, launch }, stderr, token })
     }
 
     /// Starts the fork server of a pool of functions, whose workers `launch` starts.
@@ -173,7 +170,7 @@ impl ForkServer {
 
     async fn make(&self, guard: &Guard) -> Result<(Process, Streams), NotForked> {
         let open = guard.open_fork();
-        let (theirs, streams) = open_streams(false)?;
+        let (theirs, streams) = open_streams_for(&self.launch)?;
         let (birth, their_birth) = Packets::pair()?;
         let with = [
             theirs.stdin.as_fd(),
@@ -188,8 +185,9 @@ impl ForkServer {
         drop((theirs, their_birth));
         let birth = Birth(birth);
         let id = birth.wait().await?;
-        let process = adopt(id, guard, self.process.scratch())?;
+        let mut process = adopt(id, guard)?;
         drop(open);
+        process.keep(self.process.belongings().share(&self.launch, guard, id).await?);
         birth.confirm().await;
         Ok((process, streams))
     }
@@ -239,7 +237,7 @@ fn process_id(text: &str) -> Option<Pid> {
 }
 
 /// Takes over a worker that says that it has this id.
-fn adopt(id: Pid, guard: &Guard, scratch: Option<Arc<ScratchDir>>) -> Result<Process, NotForked> {
+fn adopt(id: Pid, guard: &Guard) -> Result<Process, NotForked> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     // As long as it is not reaped, which only we can do, no other process gets its id.
     let is_our_child = wait(id, look).is_ok();
@@ -247,5 +245,5 @@ fn adopt(id: Pid, guard: &Guard, scratch: Option<Arc<ScratchDir>>) -> Result<Pro
         return Err(NotForked::Lost("names a process that is none of its workers"));
     }
     let id = guard.register(|| Ok(id))?;
-    Ok(Process::adopt(id, guard, scratch)?)
+    Ok(Process::adopt(id, guard, Belongings::default())?)
 }

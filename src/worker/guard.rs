@@ -3,7 +3,7 @@
 //! The kernel kills a worker when the server dies, but not the processes that the worker started.
 //! So a second process of our own binary reads from a pipe. The server writes one line to it for
 //! each change: `+PID` when a worker was started, `-PID` before it is reaped; and `>PATH` when a directory
-//! of temporary files was made, `<PATH` when it was removed. When the pipe ends, for whatever reason
+//! of temporary files was made, `<PATH` when it was removed; `{PATH` and `}PATH` are about control groups. When the pipe ends, for whatever reason
 //! the server ended, the guard kills every group and removes every directory that is left on its list.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -31,7 +31,7 @@ use super::shim;
 /// without pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often, and with which pause, the guard tries to remove a directory.
+/// How often, and with which pause, a directory or a control group is removed.
 const REMOVALS: usize = 20;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -64,6 +64,7 @@ struct GuardState {
 struct LeftBehind {
     groups: HashSet<Pid>,
     scratch: BTreeSet<PathBuf>,
+    memory_groups: BTreeSet<PathBuf>,
 }
 
 /// The forks whose worker is not on the list yet, and the ended children that may be theirs.
@@ -218,6 +219,23 @@ impl Guard {
         }
     }
 
+    /// Notes a control group that must go with the server.
+    pub(super) fn note_group(&self, path: &Path) {
+        if !path.as_os_str().as_bytes().contains(&b'\n') {
+            let mut state = self.lock();
+            state.left.memory_groups.insert(path.to_owned());
+            self.tell(&mut state, &path_line(b'{', path));
+        }
+    }
+
+    /// Forgets a control group that was removed.
+    pub(super) fn forget_group(&self, path: &Path) {
+        let mut state = self.lock();
+        if state.left.memory_groups.remove(path) {
+            self.tell(&mut state, &path_line(b'}', path));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, GuardState> {
         // Each single step leaves the list consistent, so a panic of another thread does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -298,6 +316,8 @@ impl Connection {
         let connection = Self::start(binary)?;
         left.groups.iter().try_for_each(|group| connection.write(&line('+', *group)))?;
         left.scratch.iter().try_for_each(|path| connection.write(&path_line(b'>', path)))?;
+        let groups = &left.memory_groups;
+        groups.iter().try_for_each(|path| connection.write(&path_line(b'{', path)))?;
         Ok(connection)
     }
 
@@ -333,6 +353,9 @@ pub fn main() -> ExitCode {
     for group in left.groups {
         kill_process_group(group, Signal::KILL).ok();
     }
+    for path in left.memory_groups {
+        remove_group(&path).ok();
+    }
     for path in left.scratch {
         remove(&path);
     }
@@ -350,6 +373,23 @@ fn remove(path: &Path) {
             _ => return,
         }
     }
+}
+
+/// Kills the processes of a control group and removes it.
+#[expect(clippy::disallowed_methods, reason = "only threads that have nothing else to do call it")]
+pub(super) fn remove_group(path: &Path) -> io::Result<()> {
+    let mut removed = std::fs::remove_dir(path);
+    for _ in 0..REMOVALS {
+        match &removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {}
+            _ => return Ok(()),
+        }
+        // Since Linux 5.14. Before that, those that have left the group of the worker stay.
+        std::fs::write(path.join("cgroup.kill"), "1").ok();
+        std::thread::sleep(REMOVAL_PAUSE);
+        removed = std::fs::remove_dir(path);
+    }
+    removed
 }
 
 /// Writes a line about a group.
@@ -372,6 +412,12 @@ fn note(left: &mut LeftBehind, line: &[u8]) {
         }
         b'<' => {
             left.scratch.remove(path());
+        }
+        b'{' if path().is_absolute() => {
+            left.memory_groups.insert(path().to_owned());
+        }
+        b'}' => {
+            left.memory_groups.remove(path());
         }
         _ => {}
     }
@@ -412,6 +458,11 @@ mod tests {
             note(&mut left, line.as_bytes());
         }
         assert_eq!(left.scratch, BTreeSet::from([PathBuf::from("/tmp/b")]));
+        for line in ["{/sys/a", "{/sys/b", "}/sys/a", "{sys", "{", "}"] {
+            note(&mut left, line.as_bytes());
+        }
+        assert_eq!(left.memory_groups, BTreeSet::from([PathBuf::from("/sys/b")]));
+        assert_eq!(left.scratch.len(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod advice;
+mod belongings;
 mod child;
 pub mod describe;
 mod ending;
@@ -17,6 +18,7 @@ pub mod kill;
 pub mod listener;
 pub mod look;
 mod mark;
+pub mod memory_group;
 pub mod meter;
 pub mod own;
 mod packets;

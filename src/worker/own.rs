@@ -91,21 +91,33 @@ pub fn hide_memory() {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
 }
 
+/// What a worker in a sandbox has of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WorkerPlaces<'a> {
+    /// The directory for its temporary files.
+    pub(super) scratch: Option<&'a Path>,
+    /// The control group that bounds its memory.
+    pub(super) group: Option<&'a Path>,
+}
+
 /// Lays out the child that becomes a program with these streams.
 pub(super) fn new_child<'a>(
     binary: &Path,
     launch: &LaunchSettings,
     token: &Token,
     streams: &'a TheirEnds,
-    scratch: Option<&Path>,
+    places: WorkerPlaces<'_>,
 ) -> io::Result<NewChild<'a>> {
     let files = FILES_AT_START.load(Ordering::Relaxed);
     let (server, limit) = (std::process::id().to_string(), files.to_string());
+    let WorkerPlaces { scratch, group } = places;
     let sandbox = launch.fence.sandbox().zip(scratch);
-    let allowed = match sandbox {
+    let mut allowed = match sandbox {
         Some((sandbox, scratch)) => fence::words(sandbox, scratch, binary),
         None => Vec::new(),
     };
+    allowed.extend(group.map(fence::group_word));
+    let needs_shim = group.is_some() || sandbox.is_some_and(|(sandbox, _)| sandbox.user.is_some());
     let count = allowed.len().to_string();
     let (keeps_user, first) = match (&launch.fence, sandbox) {
         (Fence::Off, _) => (false, NO_FENCE),
@@ -139,7 +151,8 @@ pub(super) fn new_child<'a>(
         streams,
         files,
         keeps_user,
-        fence: laid(&allowed),
+        fence: if needs_shim { Ok(None) } else { laid(&allowed) },
+        needs_shim,
     })
 }
 

@@ -14,9 +14,9 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::belongings::Belongings;
 use super::ending::{end_of, has_ended, wait, watched};
 use super::guard::Guard;
-use super::scratch::ScratchDir;
 use super::usage;
 
 /// A running process that leads its own group.
@@ -28,8 +28,8 @@ pub struct Process {
     ending: AsyncFd<OwnedFd>,
     leader: Leader,
     used: Arc<OnceLock<Used>>,
-    /// After the leader: its temporary files are removed once it has ended.
-    scratch: Option<Arc<ScratchDir>>,
+    /// After the leader: what is its own is removed once it has ended.
+    belongings: Belongings,
 }
 
 /// What a process has used in all its life.
@@ -49,6 +49,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel ended it because it and what it started used more memory than its sandbox allows.
+    OutOfMemory,
     /// The program was never run. The text of the shim says which program, and why.
     NotRun(String),
 }
@@ -64,20 +66,21 @@ struct Leader {
 impl Process {
     /// Takes over a child of this process that leads its own group and that `guard` knows. A
     /// child that cannot be watched is killed and reaped.
-    pub(super) fn adopt(
-        id: Pid,
-        guard: &Guard,
-        scratch: Option<Arc<ScratchDir>>,
-    ) -> io::Result<Self> {
+    pub(super) fn adopt(id: Pid, guard: &Guard, belongings: Belongings) -> io::Result<Self> {
         // From here on a failure drops the leader, which kills and reaps it.
         let leader = Leader { id, guard: guard.clone(), reaped: false };
         let ending = watched(end_of(id)?, Interest::READABLE)?;
-        Ok(Self { ending, leader, used: Arc::default(), scratch })
+        Ok(Self { ending, leader, used: Arc::default(), belongings })
     }
 
-    /// Returns the directory of its temporary files, which a worker that it forks shares.
-    pub(super) fn scratch(&self) -> Option<Arc<ScratchDir>> {
-        self.scratch.clone()
+    /// Gives it what is to go with it.
+    pub(super) fn keep(&mut self, belongings: Belongings) {
+        self.belongings = belongings;
+    }
+
+    /// Returns what is its own.
+    pub(super) fn belongings(&self) -> &Belongings {
+        &self.belongings
     }
 
     /// Returns the process id, which is also the id of its group.
@@ -113,7 +116,10 @@ impl Process {
         if let Ok(cpu) = usage::cpu_of(leader.id.as_raw_pid().unsigned_abs()) {
             self.used.get_or_init(|| Used { cpu, memory_peak: usage::peak_of(leader.id) });
         }
-        reap(leader.id, &leader.guard)
+        match reap(leader.id, &leader.guard) {
+            Exit::Signal(_) if self.belongings.ran_out() => Exit::OutOfMemory,
+            exit => exit,
+        }
     }
 }
 
@@ -123,6 +129,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("signal 9, for more memory than its sandbox allows"),
             Self::NotRun(reason) => f.write_str(reason),
         }
     }

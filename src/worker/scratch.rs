@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use super::child::Owner;
 use super::guard::Guard;
 
-/// A directory that only this user can enter. Dropping it removes it with all that is in it; if the
+/// A directory that only one user can enter. Dropping it removes it with all that is in it; if the
 /// server ends before, the guard does.
 #[derive(Debug)]
 pub(super) struct ScratchDir {
@@ -16,8 +17,9 @@ pub(super) struct ScratchDir {
 }
 
 impl ScratchDir {
-    /// Makes one, where the temporary files of this process are.
-    pub(super) fn make(guard: &Guard) -> io::Result<Self> {
+    /// Makes one, where the temporary files of this process are. `None`: it belongs to the user of the
+    /// server.
+    pub(super) fn make(guard: &Guard, owner: Option<Owner>) -> io::Result<Self> {
         // Nobody can know the name before, and a link that is there already is an error.
         let name = format!("httpipe-{:032x}", fastrand::u128(..));
         let path = std::env::temp_dir().join(name);
@@ -25,7 +27,11 @@ impl ScratchDir {
         // Rules are about the directory that a path leads to.
         let path = path.canonicalize()?;
         guard.note_scratch(&path);
-        Ok(Self { path, guard: guard.clone() })
+        let made = Self { path, guard: guard.clone() };
+        if let Some(Owner { user, group }) = owner {
+            std::os::unix::fs::lchown(&made.path, Some(user), Some(group))?;
+        }
+        Ok(made)
     }
 
     pub(super) fn path(&self) -> &Path {

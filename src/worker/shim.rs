@@ -1,5 +1,5 @@
 //! The shim: where a new process cannot become the program at once (`child`), it becomes our own
-//! binary, which tries again and says what is wrong.
+//! binary, which tries again and says what is wrong. A program that runs as another user is always made here.
 //!
 //! `httpipe __exec TOKEN SERVER FILES FENCE … DIR PROGRAM NAME ARGUMENT…` runs before anything else of the
 //! binary, on one thread. It makes sure that the program dies with the server, has no descriptors
@@ -42,12 +42,10 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             reset_signals();
             restore_file_limit(&files);
             close_inherited_on_exec();
-            become_program(&fence, Path::new(&dir), (Path::new(&program), &name), arguments)
+            let lay = || fence.lay(&server);
+            become_program(lay, Path::new(&dir), (Path::new(&program), &name), arguments)
         }
-        Err(error) => Reason {
-            text: format!("cannot be tied to the server: {}", in_words(&error)),
-            code: NOT_RUNNABLE,
-        },
+        Err(error) => Reason { text: not_tied(&error), code: NOT_RUNNABLE },
     };
     // A server that has gone does not read it.
     io::stderr().write_all(marked_line(&token, &reason.text).as_bytes()).ok();
@@ -72,23 +70,58 @@ impl TheirFence {
         })
     }
 
+    /// Lays it out, sets its limits, and makes this process one of its user. What is left to do comes
+    /// after the directory was entered, which that user may not be allowed to.
+    fn lay(&self, server: &OsStr) -> Result<Option<Laid>, String> {
+        let spec = match self {
+            Self::Off => return Ok(None),
+            Self::Usual => return Ok(Some(Laid { fence: None, user: None })),
+            Self::Sandbox(spec) => spec,
+        };
+        let laid = fence::lay(spec).map_err(|error| fence::why_none(None, &error))?;
+        if let Some(group) = &spec.group {
+            let cannot = |error: io::Error| {
+                format!("it cannot enter the group {}: {}", group.display(), in_words(&error))
+            };
+            fence::enter_group(group).map_err(cannot)?;
+        }
+        laid.limit().map_err(why_gap)?;
+        if let Some(user) = &spec.user {
+            let cannot = |error: io::Error| {
+                let why = in_words(&error);
+                format!("it cannot become user {}: {why}", user.id)
+            };
+            fence::become_user(user).map_err(cannot)?;
+            die_with(server).map_err(|error| not_tied(&error))?;
+        }
+        Ok(Some(Laid { fence: Some(laid), user: spec.user.as_ref().map(|user| user.id) }))
+    }
+}
+
+/// A fence that is to be raised.
+struct Laid {
+    /// `None`: the usual one.
+    fence: Option<fence::LaidFence>,
+    /// Who this process has become; `None`: it is the user of the server.
+    user: Option<u32>,
+}
+
+impl Laid {
     /// Raises it around this process.
     fn raise(&self) -> Result<(), String> {
-        if matches!(self, Self::Off) {
-            return Ok(());
-        }
         if !keep_user() {
             return Err("the kernel does not keep it from becoming another user".to_owned());
         }
-        match self {
-            Self::Sandbox(spec) => {
-                let laid = fence::lay(spec).map_err(|error| fence::why_none(None, &error))?;
-                let gap = |gap| fence::why_none(Some(gap), &io::Error::last_os_error());
-                laid.raise().map_err(gap)
-            }
-            Self::Off | Self::Usual => Ok(()),
-        }
+        self.fence.as_ref().map_or(Ok(()), |laid| laid.raise().map_err(why_gap))
     }
+}
+
+fn why_gap(gap: fence::FenceGap) -> String {
+    fence::why_none(Some(gap), &io::Error::last_os_error())
+}
+
+fn not_tied(error: &io::Error) -> String {
+    format!("cannot be tied to the server: {}", in_words(error))
 }
 
 /// Why the program cannot be run.
@@ -114,18 +147,28 @@ fn die_with(server: &OsStr) -> io::Result<()> {
 }
 
 fn become_program(
-    fence: &TheirFence,
+    lay: impl FnOnce() -> Result<Option<Laid>, String>,
     dir: &Path,
     (program, name): (&Path, &OsStr),
     arguments: impl Iterator<Item = OsString>,
 ) -> Reason {
+    let unfenced = |why: String| Reason {
+        text: format!("cannot keep `{}` in its fence: {why}", program.display()),
+        code: NOT_RUNNABLE,
+    };
+    let laid = match lay() {
+        Ok(laid) => laid,
+        Err(why) => return unfenced(why),
+    };
+    let user = laid.as_ref().and_then(|laid| laid.user);
+    let whom = user.map_or_else(String::new, |user| format!(" as user {user}"));
     if let Err(error) = std::env::set_current_dir(dir) {
-        let text = format!("cannot enter the directory `{}`: {}", dir.display(), in_words(&error));
+        let (dir, why) = (dir.display(), in_words(&error));
+        let text = format!("cannot enter the directory `{dir}`{whom}: {why}");
         return Reason { text, code: NOT_RUNNABLE };
     }
-    if let Err(why) = fence.raise() {
-        let text = format!("cannot keep `{}` in its fence: {why}", program.display());
-        return Reason { text, code: NOT_RUNNABLE };
+    if let Some(Err(why)) = laid.map(|laid| laid.raise()) {
+        return unfenced(why);
     }
     let error = command(program).arg0(name).args(arguments).exec();
     let missing = error.kind() == io::ErrorKind::NotFound;
@@ -134,7 +177,7 @@ fn become_program(
     } else {
         in_words(&error)
     };
-    let text = format!("cannot run `{}`: {reason}", program.display());
+    let text = format!("cannot run `{}`{whom}: {reason}", program.display());
     Reason { text, code: if missing { NOT_FOUND } else { NOT_RUNNABLE } }
 }
 

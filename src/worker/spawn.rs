@@ -12,7 +12,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -21,12 +20,12 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::belongings::{Belongings, owner};
 use super::child::TheirEnds;
 use super::ending::watched;
 use super::guard::Guard;
 use super::own::{self, Token};
 use super::process::Process;
-use super::scratch::ScratchDir;
 use crate::config::LaunchSettings;
 
 /// Our ends of a worker's streams, non-blocking.
@@ -49,28 +48,22 @@ pub struct Streams {
 /// A program that cannot be run is no error here: the process then ends with code 126 or 127, and
 /// its stderr says why (`stderr::LastWords::explain`).
 pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
-    let (theirs, streams) = open_streams(launch.tty)?;
-    let scratch = scratch_for(launch, guard)?;
-    let child = own::new_child(
-        guard.binary(),
-        launch,
-        &streams.token,
-        &theirs,
-        scratch.as_ref().map(|dir| dir.path()),
-    )?;
+    let (theirs, streams) = open_streams_for(launch)?;
+    let belongings = Belongings::make(launch, guard)?;
+    let child =
+        own::new_child(guard.binary(), launch, &streams.token, &theirs, belongings.places())?;
     let id = guard.register(|| child.begin())?;
     // Our copies of the worker's ends must go, or we would never see the end of its output.
     drop(theirs);
-    let process = Process::adopt(id, guard, scratch)?;
+    let process = Process::adopt(id, guard, belongings)?;
     Ok((process, streams))
 }
 
-/// Makes the directory of temporary files of a program in a sandbox.
-pub(super) fn scratch_for(
-    launch: &LaunchSettings,
-    guard: &Guard,
-) -> io::Result<Option<Arc<ScratchDir>>> {
-    launch.fence.sandbox().map(|_| ScratchDir::make(guard).map(Arc::new)).transpose()
+/// Makes the streams of a worker of this program.
+pub(super) fn open_streams_for(launch: &LaunchSettings) -> io::Result<(TheirEnds, Streams)> {
+    let (theirs, streams) = open_streams(launch.tty)?;
+    owner(launch).map_or(Ok(()), |owner| theirs.give_to(owner))?;
+    Ok((theirs, streams))
 }
 
 /// Makes the streams of a worker that is about to be made.

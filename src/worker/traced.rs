@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::belongings::Belongings;
 use super::guard::Guard;
 use super::own;
 use super::process::Process;
 use super::scratch::ScratchDir;
-use super::spawn::{Streams, open_streams, scratch_for};
+use super::spawn::{Streams, open_streams_for};
 use crate::config::LaunchSettings;
 
 /// The calls of a program that failed, as `strace` writes them.
@@ -22,7 +23,7 @@ pub struct FailedCalls {
 impl FailedCalls {
     /// Nothing was written yet. `strace` is the path of the tool.
     pub fn new(strace: &Path, guard: &Guard) -> io::Result<Self> {
-        Ok(Self { strace: strace.to_owned(), dir: ScratchDir::make(guard)? })
+        Ok(Self { strace: strace.to_owned(), dir: ScratchDir::make(guard, None)? })
     }
 
     /// Returns what was written.
@@ -38,17 +39,16 @@ impl FailedCalls {
     /// Starts a program as [`spawn`](super::spawn::spawn) does. Its process is the one that is
     /// returned; the tool is a descendant of it.
     pub fn spawn(&self, launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
-        let (theirs, streams) = open_streams(launch.tty)?;
-        let scratch = scratch_for(launch, guard)?;
-        let path = scratch.as_ref().map(|dir| dir.path());
+        let (theirs, streams) = open_streams_for(launch)?;
+        let belongings = Belongings::make(launch, guard)?;
         // The tool is another program, for which `/proc/self/exe` is itself.
         let binary = guard.binary().canonicalize()?;
-        let child = own::new_child(&binary, launch, &streams.token, &theirs, path)?;
+        let child = own::new_child(&binary, launch, &streams.token, &theirs, belongings.places())?;
         let file = self.file();
         let words = ["strace", "-D", "-f", "-qq", "-Z", "-s", "256", "-e", "signal=none", "-o"];
         let words = words.into_iter().map(OsStr::new).chain([file.as_os_str()]);
         let id = guard.register(|| child.below(self.strace.as_os_str(), words)?.begin())?;
         drop(theirs);
-        Ok((Process::adopt(id, guard, scratch)?, streams))
+        Ok((Process::adopt(id, guard, belongings)?, streams))
     }
 }

@@ -8,7 +8,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::finding::Finding;
 use crate::config::launch::program_at;
-use crate::config::{Fence, PoolSettings};
+use crate::config::{Fence, PoolSettings, Sandbox};
 
 /// Returns what a pool loses because its workers never become another user.
 pub(super) fn findings(pool: &PoolSettings) -> Vec<Finding> {
@@ -20,7 +20,7 @@ pub(super) fn findings(pool: &PoolSettings) -> Vec<Finding> {
     let named = launch.arguments.iter().filter_map(|word| program_at(word, launch));
     let programs = std::iter::once(launch.program.clone()).chain(named);
     let lost = programs.filter_map(|program| {
-        let what = privilege(&program)?;
+        let what = privilege(&program, launch.fence.sandbox())?;
         let message = format!(
             "pool `{}`: `{}` {what}, which has no effect in a worker",
             pool.name,
@@ -33,23 +33,26 @@ pub(super) fn findings(pool: &PoolSettings) -> Vec<Finding> {
     lost.collect()
 }
 
-/// Says what a program gets when it is executed, beyond what this process has.
-fn privilege(program: &Path) -> Option<&'static str> {
+/// Says what a program gets when it is executed, beyond what a worker has.
+fn privilege(program: &Path, sandbox: Option<&Sandbox>) -> Option<&'static str> {
     let about = std::fs::metadata(program).ok()?;
-    if let Some(what) = identity(&about) {
+    let other = sandbox.and_then(|sandbox| sandbox.user.as_ref());
+    let (user, group) =
+        other.map_or((geteuid().as_raw(), getegid().as_raw()), |other| (other.id, other.group));
+    if let Some(what) = identity(&about, user, group) {
         return Some(what);
     }
     let mut room = [0_u8; 64];
     let has_capabilities = rustix::fs::getxattr(program, "security.capability", &mut room).is_ok();
-    (has_capabilities && !geteuid().is_root()).then_some("has file capabilities")
+    (has_capabilities && user != 0).then_some("has file capabilities")
 }
 
-fn identity(about: &Metadata) -> Option<&'static str> {
+fn identity(about: &Metadata, user: u32, group: u32) -> Option<&'static str> {
     let is_set = |bit: u32| about.mode() & bit != 0;
-    if is_set(libc::S_ISUID) && about.uid() != geteuid().as_raw() {
+    if is_set(libc::S_ISUID) && about.uid() != user {
         return Some("is set-uid");
     }
     // Without the right to execute it, the group's bit means something else.
     let is_set_gid = is_set(libc::S_ISGID) && is_set(libc::S_IXGRP);
-    (is_set_gid && about.gid() != getegid().as_raw()).then_some("is set-gid")
+    (is_set_gid && about.gid() != group).then_some("is set-gid")
 }

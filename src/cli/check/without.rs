@@ -1,6 +1,7 @@
 //! Tries a pool that fails in its sandbox outside of it, and finds out what it misses inside.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use super::finding::{Finding, Weight};
 use super::questions::Plan;
 use super::trial::{Limits, TrialContext, try_one};
 use crate::config::launch::program_at;
-use crate::config::{Fence, PoolSettings};
+use crate::config::{Fence, OtherUser, PoolSettings};
 use crate::worker::traced::FailedCalls;
 
 /// Returns what a pool that fails in its sandbox misses there; `None`: it fails outside, too, or has
@@ -59,7 +60,9 @@ async fn refused(
     let traced = TrialContext { traced: Some(Rc::clone(&calls)), ..context.clone() };
     let limits = Limits { start: pool.rules.start_timeout, answer: pool.rules.timeout };
     try_one(pool, &plan.questions(0), limits, &traced).await?;
-    Ok(denials(&calls.text(), &pool.program.launch.dir, &ThisUser))
+    let launch = &pool.program.launch;
+    let user = launch.fence.sandbox().and_then(|sandbox| sandbox.user.as_ref());
+    Ok(denials(&calls.text(), &launch.dir, &TheirUser(user)))
 }
 
 /// Adds to a note what was refused, and the line that allows it.
@@ -80,21 +83,59 @@ fn told(mut note: Finding, refused: &[FenceDenial]) -> Finding {
     note.hint(hint)
 }
 
-/// What this user may do, who is that of the workers, too.
-struct ThisUser;
+/// What the user of the workers may do; `None`: this one.
+struct TheirUser<'a>(Option<&'a OtherUser>);
 
-impl Outside for ThisUser {
+impl TheirUser<'_> {
+    fn may(&self, path: &Path, what: Access) -> bool {
+        match self.0 {
+            None => access(path, what).is_ok(),
+            Some(user) => is_allowed(user, path, what.bits()),
+        }
+    }
+}
+
+/// Returns true if the modes of a file and of the directories above it allow this to a user.
+fn is_allowed(user: &OtherUser, path: &Path, what: u32) -> bool {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let allows = |path: &Path, what: u32| {
+        let Ok(about) = path.metadata() else { return false };
+        let of_group = user.groups.contains(&about.gid());
+        let shift = if about.uid() == user.id { 6 } else { 3 * u32::from(of_group) };
+        (about.mode() >> shift) & what == what
+    };
+    allows(&real, what) && real.ancestors().skip(1).all(|dir| allows(dir, Access::EXEC_OK.bits()))
+}
+
+impl Outside for TheirUser<'_> {
     fn reads(&self, path: &Path) -> bool {
-        access(path, Access::READ_OK).is_ok()
+        self.may(path, Access::READ_OK)
     }
 
     fn writes(&self, path: &Path) -> bool {
         let is_there = path.symlink_metadata().is_ok();
         let parent = path.parent().unwrap_or(path);
-        access(if is_there { path } else { parent }, Access::WRITE_OK).is_ok()
+        self.may(if is_there { path } else { parent }, Access::WRITE_OK)
     }
 
     fn real(&self, path: &Path) -> PathBuf {
         path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modes_of_a_file_say_what_another_user_may() {
+        let nobody = OtherUser { id: 65534, group: 65534, ..OtherUser::default() };
+        let root = OtherUser { id: 0, groups: vec![0], ..OtherUser::default() };
+        let read = Access::READ_OK.bits();
+        assert!(is_allowed(&nobody, Path::new("/etc/passwd"), read));
+        assert!(!is_allowed(&nobody, Path::new("/etc/passwd"), Access::WRITE_OK.bits()));
+        assert!(is_allowed(&root, Path::new("/etc/passwd"), Access::WRITE_OK.bits()));
+        assert!(!is_allowed(&nobody, Path::new("/etc/shadow"), read));
+        assert!(!is_allowed(&nobody, Path::new("/no/such"), read));
     }
 }

@@ -255,14 +255,21 @@ pub struct SandboxTable {
     pub write: Vec<String>,
     /// It may use the network, and sockets in files.
     pub network: bool,
-    /// Most memory of each of its processes, as the kernel counts data (`RLIMIT_DATA`).
+    /// Most memory of each worker with all that it starts, where the server may make control groups (version 2;
+    /// `Delegate=memory` in a unit of systemd); else of each process, as the kernel counts data
+    /// (`RLIMIT_DATA`). `httpipe check` and the log say which holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
-    /// Most processes and threads of the server's user, all together (`RLIMIT_NPROC`); root has no
+    /// Most processes and threads of the program's user, all together (`RLIMIT_NPROC`); root has no
     /// such limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub processes: Option<u64>,
+    /// The name of the user that it runs as, with the groups of that user and `HOME`, `USER` and
+    /// `LOGNAME`. Only a server that root has started can do that. If absent: the user of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("examples" = ["nobody"]))]
+    pub user: Option<String>,
 }
 
 /// Which member of a JSON object holds the id of a call.

@@ -296,6 +296,76 @@ mod tests {
         assert!(steps(false, ARCHITECTURE, 1_000, [0; 3]).1 <= 14);
     }
 
+    /// The calls by their names, with their numbers in the tables of the kernel: those of `x86_64`, and those
+    /// that 64-bit Arm shares with all newer processors.
+    const NUMBERS: &[(libc::c_long, u32, u32)] = &[
+        (libc::SYS_acct, 163, 89),
+        (libc::SYS_add_key, 248, 217),
+        (libc::SYS_bpf, 321, 280),
+        (libc::SYS_delete_module, 176, 106),
+        (libc::SYS_finit_module, 313, 273),
+        (libc::SYS_fsconfig, 431, 431),
+        (libc::SYS_fsmount, 432, 432),
+        (libc::SYS_fsopen, 430, 430),
+        (libc::SYS_fspick, 433, 433),
+        (libc::SYS_init_module, 175, 105),
+        (libc::SYS_kcmp, 312, 272),
+        (libc::SYS_kexec_load, 246, 104),
+        (libc::SYS_keyctl, 250, 219),
+        (libc::SYS_mount, 165, 40),
+        (libc::SYS_mount_setattr, 442, 442),
+        (libc::SYS_move_mount, 429, 429),
+        (libc::SYS_name_to_handle_at, 303, 264),
+        (libc::SYS_open_by_handle_at, 304, 265),
+        (libc::SYS_open_tree, 428, 428),
+        (libc::SYS_perf_event_open, 298, 241),
+        (libc::SYS_pidfd_getfd, 438, 438),
+        (libc::SYS_pivot_root, 155, 41),
+        (libc::SYS_process_vm_readv, 310, 270),
+        (libc::SYS_process_vm_writev, 311, 271),
+        (libc::SYS_ptrace, 101, 117),
+        (libc::SYS_quotactl, 179, 60),
+        (libc::SYS_reboot, 169, 142),
+        (libc::SYS_request_key, 249, 218),
+        (libc::SYS_setns, 308, 268),
+        (libc::SYS_swapoff, 168, 225),
+        (libc::SYS_swapon, 167, 224),
+        (libc::SYS_syslog, 103, 116),
+        (libc::SYS_umount2, 166, 39),
+        (libc::SYS_unshare, 272, 97),
+        (libc::SYS_userfaultfd, 323, 282),
+        (libc::SYS_clone3, 435, 435),
+        (libc::SYS_io_uring_enter, 426, 426),
+        (libc::SYS_io_uring_register, 427, 427),
+        (libc::SYS_io_uring_setup, 425, 425),
+        (libc::SYS_clone, 56, 220),
+        (libc::SYS_ioctl, 16, 29),
+        (libc::SYS_socket, 41, 198),
+        (libc::SYS_socketpair, 53, 199),
+        (libc::SYS_seccomp, 317, 277),
+        (libc::SYS_capset, 126, 91),
+        (libc::SYS_landlock_create_ruleset, 444, 444),
+        (libc::SYS_landlock_add_rule, 445, 445),
+        (libc::SYS_landlock_restrict_self, 446, 446),
+        (libc::SYS_close_range, 436, 436),
+    ];
+
+    #[test]
+    fn calls_have_the_numbers_that_the_kernel_knows_them_by() {
+        let is_arm = cfg!(target_arch = "aarch64");
+        for (call, on_x86_64, on_arm) in NUMBERS {
+            assert_eq!(number(*call), if is_arm { *on_arm } else { *on_x86_64 }, "{on_x86_64}");
+        }
+        for call in REFUSED.iter().chain(MISSING) {
+            assert!(NUMBERS.iter().any(|(known, ..)| known == call), "{call} has no row");
+        }
+        let machine = if is_arm { libc::EM_AARCH64 } else { libc::EM_X86_64 };
+        // 64 bits, the lower half first.
+        assert_eq!(super::ARCHITECTURE, Some(0xC000_0000 | u32::from(machine)));
+        let controls = [libc::TIOCSTI, libc::TIOCLINUX].map(|it| it as u32);
+        assert_eq!(TYPE_INTO_TERMINAL, controls);
+    }
+
     #[test]
     fn numbers_of_other_processors_are_refused() {
         assert_eq!(answer(true, ARCHITECTURE + 1, 0, [0; 3]), fail(libc::EPERM));

@@ -11,10 +11,12 @@ pub mod spec;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Gid, Resource, Uid, getrlimit};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-pub(super) use spec::{Spec, read, words};
+pub(super) use spec::{Spec, UserIds, group_word, read, words};
 
 /// A fence that is ready to be raised.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(super) enum FenceGap {
 pub(super) fn lay(spec: &Spec) -> io::Result<LaidFence> {
     let limits = [
         (libc::RLIMIT_CORE, Resource::Core, Some(0)),
-        (libc::RLIMIT_DATA, Resource::Data, spec.memory),
+        (libc::RLIMIT_DATA, Resource::Data, spec.memory.filter(|_| spec.group.is_none())),
         (libc::RLIMIT_NPROC, Resource::Nproc, spec.processes),
         (libc::RLIMIT_FSIZE, Resource::Fsize, spec.file),
     ];
@@ -51,16 +53,22 @@ pub(super) fn lay(spec: &Spec) -> io::Result<LaidFence> {
 }
 
 impl LaidFence {
-    /// Keeps this process within the fence from now on. Must come after `no_new_privs`. Makes system
-    /// calls and does nothing else, so that a child that shares the memory of the server may call it.
+    /// Sets the limits of this process. Makes system calls and does nothing else, so that a child that
+    /// shares the memory of the server may call it.
     #[expect(unsafe_code, reason = "no safe call sets this limit for libc's numbers")]
-    pub(super) fn raise(&self) -> Result<(), FenceGap> {
+    pub(super) fn limit(&self) -> Result<(), FenceGap> {
         for (resource, limit) in &self.limits {
             // SAFETY: it changes a limit of this process.
             if unsafe { libc::setrlimit(*resource, limit) } != 0 {
                 return Err(FenceGap::Limits);
             }
         }
+        Ok(())
+    }
+
+    /// Keeps this process within the fence from now on. Must come after `no_new_privs`. Makes system
+    /// calls and does nothing else, as [`LaidFence::limit`].
+    pub(super) fn raise(&self) -> Result<(), FenceGap> {
         if !drop_capabilities() {
             return Err(FenceGap::Capabilities);
         }
@@ -69,6 +77,25 @@ impl LaidFence {
         }
         if self.filter.install() { Ok(()) } else { Err(FenceGap::Calls) }
     }
+}
+
+/// The file that lists the processes of a control group, and moves one that is written into it.
+pub(super) const PROCESSES: &str = "cgroup.procs";
+
+/// Moves this process into a control group.
+pub(super) fn enter_group(group: &Path) -> io::Result<()> {
+    std::fs::write(group.join(PROCESSES), "0")
+}
+
+/// Makes this process one of another user, which only root can. A process that shares memory with the
+/// server must not do that: other processes of this user could stop it, and the server with it. The
+/// kernel forgets by it whose end this process is tied to.
+pub(super) fn become_user(user: &UserIds) -> io::Result<()> {
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let (id, group) = (Uid::from_raw(user.id), Gid::from_raw(user.group));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(group, group, group)?;
+    Ok(set_thread_res_uid(id, id, id)?)
 }
 
 /// Gives up what root may do beyond others, for good: nothing is gained again with `no_new_privs`.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{JobsSettings, Sandbox};
+use crate::config::{JobsSettings, OtherUser, Sandbox};
 
 /// What a program may do, as its shim is told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,21 @@ pub struct Spec {
     pub processes: Option<u64>,
     /// Most bytes of a file that it writes.
     pub file: Option<u64>,
+    /// Who it becomes.
+    pub user: Option<UserIds>,
+    /// The control group that it enters, which bounds its memory in place of `memory`.
+    pub group: Option<PathBuf>,
+}
+
+/// A user, as the kernel knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserIds {
+    /// Their number.
+    pub id: u32,
+    /// Their first group.
+    pub group: u32,
+    /// All their groups.
+    pub groups: Vec<u32>,
 }
 
 /// Writes what a program may do that has this directory for its temporary files. `binary` is our own,
@@ -59,7 +74,33 @@ pub fn words(sandbox: &Sandbox, temporary: &Path, binary: &Path) -> Vec<OsString
             put(name, OsStr::new(&number.to_string()));
         }
     }
+    if let Some(user) = &sandbox.user {
+        put("user=", OsStr::new(&user_word(user)));
+    }
     words
+}
+
+/// Writes that a program enters a control group.
+pub fn group_word(group: &Path) -> OsString {
+    let mut word = OsString::from("group=");
+    word.push(group);
+    word
+}
+
+/// Writes a user as `ID:GROUP:GROUP,GROUP`.
+fn user_word(user: &OtherUser) -> String {
+    let groups: Vec<String> = user.groups.iter().map(u32::to_string).collect();
+    format!("{}:{}:{}", user.id, user.group, groups.join(","))
+}
+
+/// Reads what [`user_word`] writes. Root is nobody that a program becomes.
+fn user_ids(word: &[u8]) -> Option<UserIds> {
+    let mut parts = std::str::from_utf8(word).ok()?.split(':');
+    let mut next = || parts.next();
+    let (id, group, groups) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?);
+    let groups = groups.split(',').filter(|number| !number.is_empty()).map(str::parse);
+    let user = UserIds { id, group, groups: groups.collect::<Result<_, _>>().ok()? };
+    (user.id != 0 && next().is_none()).then_some(user)
 }
 
 /// What may be read around files that are hidden.
@@ -119,6 +160,8 @@ pub fn read(words: impl Iterator<Item = OsString>) -> Option<Spec> {
             b"memory" => spec.memory = Some(number()?),
             b"processes" => spec.processes = Some(number()?),
             b"file" => spec.file = Some(number()?),
+            b"group" => spec.group = Some(path()),
+            b"user" => spec.user = Some(user_ids(value)?),
             _ => return None,
         }
     }
@@ -143,6 +186,7 @@ mod tests {
             network: true,
             memory: Some(ByteSize(7)),
             processes: Some(3),
+            user: Some(OtherUser { id: 7, group: 8, groups: vec![8, 9], ..OtherUser::default() }),
         };
         let expected = Spec {
             read: vec!["/usr".into(), odd.clone()],
@@ -152,14 +196,30 @@ mod tests {
             memory: Some(7),
             processes: Some(3),
             file: None,
+            user: Some(UserIds { id: 7, group: 8, groups: vec![8, 9] }),
+            group: Some("/sys/g=".into()),
         };
-        assert_eq!(
-            read(words(&sandbox, Path::new("/tmp/x"), Path::new("/no")).into_iter()),
-            Some(expected)
-        );
+        let mut written = words(&sandbox, Path::new("/tmp/x"), Path::new("/no"));
+        written.push(group_word(Path::new("/sys/g=")));
+        assert_eq!(read(written.into_iter()), Some(expected));
         let plain = words(&Sandbox::default(), Path::new("/t"), Path::new("/no"));
         assert_eq!(plain, ["write=/t", "file=1073741824"]);
-        for wrong in ["", "raed=/usr", "memory=", "memory=-1", "processes=x"] {
+        let alone = read(std::iter::once(OsString::from("user=7:8:"))).expect("a user");
+        assert_eq!(alone.user, Some(UserIds { id: 7, group: 8, groups: vec![] }));
+        for wrong in [
+            "",
+            "raed=/usr",
+            "memory=",
+            "memory=-1",
+            "processes=x",
+            "user=",
+            "user=7",
+            "user=7:8",
+            "user=0:0:",
+            "user=7:8:x",
+            "user=7:8:9:",
+            "user=-1:8:",
+        ] {
             assert_eq!(read(std::iter::once(OsString::from(wrong))), None, "{wrong}");
         }
     }

@@ -1,6 +1,8 @@
 //! What a worker may do to its server.
 
+mod hidden;
 pub(crate) mod sandbox;
+mod user;
 
 use crate::support::{Plan, Server, passed_over, shell};
 
@@ -18,10 +20,12 @@ const ATTACKS: [&str; 10] = [
     "set-uid",
 ];
 
+/// Makes of root an ordinary user.
+const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+
 /// Returns a command under which root is an ordinary user, whom nothing is allowed that a worker is
 /// to be kept from. `None`: the test is skipped.
 fn without_privileges() -> Option<&'static str> {
-    const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if shell("id -u").1.trim() != "0" {
         return Some("env");
     }

@@ -3,7 +3,7 @@
 use super::without_privileges;
 use crate::support::{Plan, Server, has_strace, passed_over, shell};
 
-const PROGRAM: &str = include_str!("evaluates.py");
+pub(super) const PROGRAM: &str = include_str!("evaluates.py");
 
 /// A server whose worker does what it is told, in a sandbox.
 fn sandboxed(pool: &str) -> Option<Plan> {

@@ -1,0 +1,178 @@
+//! Workers that run as another user than their server, which root has started.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::sandbox::{PROGRAM, has_landlock};
+use super::{NOBODY, without_privileges};
+use crate::support::{Pending, Plan, Server, passed_over, shell, whole_machine};
+
+/// A pool whose programs run as `nobody`.
+const AS_NOBODY: &str = "workers = 1\nsandbox = { user = \"nobody\" }";
+
+/// Returns true if root can start a server whose programs run as another user. Otherwise the test is
+/// skipped.
+fn can_change_user() -> bool {
+    let is_root = shell("id -u").1.trim() == "0";
+    if !is_root {
+        passed_over("only root can run a program as another user", "run the tests as root");
+    }
+    is_root && without_privileges().is_some() && has_landlock()
+}
+
+fn evaluates(pool: &str) -> Option<Plan> {
+    let plan =
+        || Server::with(pool).worker("/usr/bin/python3 worker.py").file("worker.py", PROGRAM);
+    can_change_user().then(plan)
+}
+
+/// What a worker asks of itself or tries, and the answer.
+const TRIES: [(&str, &str); 18] = [
+    ("os.getresuid() == (os.stat('/proc/self').st_uid,) * 3 and os.getuid() > 0", "True"),
+    ("os.getgroups() == os.getgrouplist('nobody', os.getgid())", "True"),
+    ("os.environ['USER'], os.environ['LOGNAME']", "('nobody', 'nobody')"),
+    ("os.environ['HOME'] == os.path.expanduser('~nobody')", "True"),
+    ("tempfile.TemporaryFile('w').write('x')", "1"),
+    ("open('/dev/stdout', 'w').write('')", "0"),
+    ("open('/dev/stderr', 'w').write('')", "0"),
+    ("open('/etc/shadow').read()", "EACCES"),
+    ("os.setuid(0)", "EPERM"),
+    ("os.setgroups([0])", "EPERM"),
+    ("os.kill(SERVER, 9)", "EPERM"),
+    ("os.setpriority(os.PRIO_PROCESS, SERVER, 19)", "EPERM"),
+    ("open(f'/proc/{SERVER}/environ').read()", "EACCES"),
+    ("open('worker.py', 'a')", "EACCES"),
+    ("open('/proc/self/status').read().split('CapPrm:')[1].split()[0]", "0000000000000000"),
+    ("open('/proc/self/status').read().split('CapAmb:')[1].split()[0]", "0000000000000000"),
+    // The end of the server is still its own (`PR_GET_PDEATHSIG`).
+    ("ctypes.CDLL(None).prctl(2, ctypes.byref(number := ctypes.c_int())) or number.value", "9"),
+    ("1 + 1", "2"),
+];
+
+#[test]
+fn a_program_runs_as_another_user_and_dies_with_its_server() {
+    let Some(plan) = evaluates(AS_NOBODY) else { return };
+    let mut server = plan.start();
+    for (attempt, expected) in TRIES {
+        assert_eq!(server.answers(attempt).body, expected, "{attempt}");
+    }
+    let dir = server.answers("TMP").body;
+    let worker = server.workers()[0];
+    server.signal("KILL");
+    server.exit_code();
+    server.wait_until("its worker is gone", |it| !it.is_alive(worker));
+    server.wait_until("its files are removed", |_| !Path::new(&dir).exists());
+}
+
+#[test]
+fn a_program_of_another_user_is_killed_when_it_takes_too_long() {
+    let pool = "workers = 1\ntimeout = \"500ms\"\nretries = 0\nsandbox = { user = \"nobody\" }";
+    let Some(plan) = evaluates(pool) else { return };
+    let server = plan.start();
+    let worker = server.workers()[0];
+    let stubborn = "[__import__('signal').signal(n, 1) for n in (2, 15)] and \
+                    __import__('time').sleep(1000)";
+    assert_eq!(server.answers(stubborn).status, 504);
+    server.wait_until("it is gone", |it| !it.is_alive(worker));
+    assert_eq!(server.answers("1 + 1").body, "2");
+}
+
+/// A look takes `ptrace` rights over a process, and a turn ends by a look.
+#[test]
+fn the_server_sees_when_a_program_of_another_user_waits() {
+    let Some(plan) = evaluates(&format!("{AS_NOBODY}\nframing = \"turn\"")) else { return };
+    let server = plan.start();
+    assert_eq!(server.answers("print('a') or 'b'").body, "a\nb");
+    let lines = server.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("does not show")), "{lines:?}");
+}
+
+#[test]
+fn a_program_of_another_user_gives_way_while_it_computes() {
+    if !can_change_user() {
+        return;
+    }
+    let _machine = whole_machine();
+    let processors = std::thread::available_parallelism().expect("Linux tells").get();
+    let pool = format!("workers = {processors}\nsandbox = {{ user = \"nobody\" }}");
+    let server = Server::with(&pool).start();
+    server.wait_for_count("httpipe_workers{state=\"ready\"}", processors as f64);
+    let long = |number| server.client().post_later("/", &format!("burn 2000 {number}"));
+    let long: Vec<Pending> = (0..processors).map(long).collect();
+    let nice = |id: &u32| shell(&format!("ps -o ni= -p {id}")).1.trim().parse::<i32>();
+    server.wait_until("one has stepped back", |it| {
+        it.workers().iter().any(|id| nice(id).is_ok_and(|nice| nice > 0))
+    });
+    for (number, call) in long.into_iter().enumerate() {
+        assert_eq!(call.answer().body, format!("burn 2000 {number}"));
+    }
+}
+
+const FUNCTIONS: &str = "
+import os
+def who() -> list[int]:
+    with open(os.environ['TMPDIR'] + '/x', 'w') as file, open('/dev/stdout', 'w'):
+        return [os.getuid(), os.getpid()]
+";
+
+#[test]
+fn functions_are_forked_as_another_user() {
+    if !can_change_user() {
+        return;
+    }
+    let config = "[pool.who]\npython = \"who.py:who\"\n\
+                  interpreter = \"/usr/bin/python3\"\nworkers = 2\n\
+                  sandbox = { user = \"nobody\" }";
+    let mut server = Server::config(config).file("who.py", FUNCTIONS).start();
+    server.wait_for_log("fork: import");
+    server.wait_for_count("httpipe_workers{state=\"ready\"}", 2.0);
+    let nobody = shell("id -u nobody").1;
+    let answer = server.client().post("/who", "{}");
+    assert!(answer.body.starts_with(&format!("[{},", nobody.trim())), "{answer:?}");
+    let offspring = server.offspring();
+    assert!(offspring.len() >= 3, "a fork server and its workers: {offspring:?}");
+    server.signal("KILL");
+    server.exit_code();
+    server.wait_until("all are gone", |it| offspring.iter().all(|id| !it.is_alive(*id)));
+}
+
+/// Without the right to kill others, a worker would outlive its server.
+#[test]
+fn a_server_that_could_not_end_its_programs_is_refused() {
+    if !can_change_user() {
+        return;
+    }
+    let pool = "workers = 1\nsandbox = { user = \"nobody\" }";
+    for (under, why) in [
+        (NOBODY, "this is user 65534, who cannot end the processes of others"),
+        ("setpriv --bounding-set=-kill", "this root has no CAP_KILL"),
+    ] {
+        let ended = Server::with(pool).under(under).refused();
+        let (code, stderr) = (ended.code, ended.stderr);
+        assert_eq!(code, 2, "{stderr}");
+        let what = "a program can run as user `nobody` only where root starts the server";
+        assert!(stderr.contains(what) && stderr.contains(why), "{stderr}");
+    }
+    for (user, what) in [
+        ("root", "`root` is root, who no program in a sandbox is to be"),
+        ("no-such-user", "there is no user `no-such-user` on this machine"),
+    ] {
+        let pool = pool.replace("nobody", user);
+        let ended = Server::with(&pool).refused();
+        assert!(ended.code == 2 && ended.stderr.contains(what), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_program_that_its_user_cannot_reach_says_why_it_does_not_start() {
+    if !can_change_user() {
+        return;
+    }
+    let server = Server::with(&format!("{AS_NOBODY}\ndir = \"closed\""))
+        .prepare_with("mkdir -m 700 closed")
+        .worker("cat")
+        .start_unready();
+    server.wait_for_log("closed` as user ");
+    assert_eq!(server.metric("httpipe_workers{state=\"ready\"}"), 0.0);
+    assert!(server.admin().get("/ready").is_within(Duration::from_secs(3)));
+}
