@@ -68,10 +68,20 @@ impl Audience {
         }
     }
 
-    /// Gives all viewers this picture, in place of the last one.
-    pub(super) fn tick(&self, tick: &Status) {
-        let event = event("tick", tick);
-        self.give(|waiting| waiting.tick = Some(event.clone()));
+    /// Gives all viewers this picture, in place of the last one; without what only operators may see
+    /// to those who are none.
+    pub(super) fn tick(&self, mut tick: Status) {
+        let whole = event("tick", &tick);
+        let has_jobs = tick.background.as_ref().is_some_and(|work| !work.running.is_empty());
+        let public = if has_jobs && self.waiting.borrow().iter().any(|(_, it)| !it.whole) {
+            tick.hide_contents();
+            event("tick", &tick)
+        } else {
+            whole.clone()
+        };
+        self.give(|waiting| {
+            waiting.tick = Some(if waiting.whole { whole.clone() } else { public.clone() });
+        });
     }
 
     /// Lets all viewers begin again: each with the picture that it may be shown, which `hello`
@@ -168,7 +178,7 @@ mod tests {
         let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[("a", 1, 0)]));
         let mut viewer = audience.enter(&status, false).expect("there is room");
         for _ in 0..1000 {
-            audience.tick(&status);
+            audience.tick(status.clone());
         }
         assert_eq!(taken(&mut viewer), "event: hello");
         assert_eq!(taken(&mut viewer), "event: tick");
@@ -180,7 +190,7 @@ mod tests {
         let (audience, status) = (Rc::new(Audience::default()), fixture::status(&[("a", 1, 0)]));
         let mut viewer = audience.enter(&status, false).expect("there is room");
         assert_eq!(taken(&mut viewer), "event: hello");
-        audience.tick(&status);
+        audience.tick(status.clone());
         audience.greet(|_| status.clone());
         assert_eq!(taken(&mut viewer), "event: hello");
         assert_eq!(taken(&mut viewer), "");
@@ -197,6 +207,22 @@ mod tests {
             String::from_utf8_lossy(&event).contains("\"log_dropped\":1")
         });
         assert_eq!(dropped, [false, true]);
+    }
+
+    #[test]
+    fn what_jobs_say_is_for_those_only_who_may_see_all() {
+        let (audience, status) = (Rc::new(Audience::default()), fixture::full());
+        let mut viewers =
+            [false, true].map(|whole| audience.enter(&status, whole).expect("there is room"));
+        viewers.iter_mut().for_each(|viewer| drop(taken(viewer)));
+        audience.tick(status);
+        let told = viewers.each_mut().map(|viewer| {
+            let Poll::Ready(event) = next(viewer) else { panic!("there is a tick") };
+            let text = String::from_utf8_lossy(&event);
+            assert!(text.contains("\"fraction\":0.4"), "{text}");
+            (text.contains("page 2"), text.contains("34d301cc"))
+        });
+        assert_eq!(told, [(false, false), (true, true)]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl<O: Operator> Admin<O> {
         let configured = take_configured(&mut tick);
         let known = self.known.replace(configured);
         if known == *self.known.borrow() {
-            self.audience.tick(&tick);
+            self.audience.tick(tick);
         } else {
             self.audience.greet(|whole| self.hello(whole));
         }

@@ -25,8 +25,8 @@ pub struct Progress(Arc<str>);
 struct KnownMembers {
     #[serde(default)]
     fraction: Option<f64>,
-    #[serde(default, rename = "text")]
-    _text: Option<String>,
+    #[serde(default)]
+    text: Option<String>,
 }
 
 impl Progress {
@@ -68,6 +68,12 @@ impl Progress {
     /// Returns the JSON object, which is one line.
     pub fn json(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the part of the whole that is done, and what is said of it, as far as it is.
+    pub fn parts(&self) -> (Option<f64>, Option<String>) {
+        let members: Option<KnownMembers> = serde_json::from_str(&self.0).ok();
+        members.map_or((None, None), |members| (members.fraction, members.text))
     }
 
     /// Returns the JSON object as a part of a document.

@@ -32,6 +32,7 @@ pub use order::NextJob;
 pub use request::StoreFailed;
 pub use schema::{NotOpened, examine};
 pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs};
+pub use tally::JobCounts;
 
 #[cfg(test)]
 mod fixture;

@@ -138,6 +138,11 @@ impl<T> Backlog<T> {
         firsts.chain(self.jobs.front()).map(|piece| piece.since).min()
     }
 
+    /// The batches that have items here, and how many.
+    pub(super) fn batches(&self) -> Vec<(BatchId, usize)> {
+        self.batches.iter().map(|(batch, pieces)| (*batch, pieces.len())).collect()
+    }
+
     /// How many pieces of work wait.
     pub(super) fn len(&self) -> usize {
         self.jobs.len() + self.batches.iter().map(|(_, pieces)| pieces.len()).sum::<usize>()
@@ -182,8 +187,9 @@ mod tests {
         assert_eq!(backlog.next(now, None, true), Some(NextWork::Begins("a1")));
         backlog.push_item(now, TWO, "b1");
         backlog.push_item(now, TWO, "b2");
+        assert_eq!(backlog.batches(), [(ONE, 3), (TWO, 2)]);
         assert_eq!(order(&mut backlog, now), ["a2", "b1", "a3", "b2", "a4"]);
-        assert_eq!((backlog.len(), backlog.since()), (0, None));
+        assert_eq!((backlog.len(), backlog.since(), backlog.batches()), (0, None, vec![]));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! [`State::vacancy`]: super::state::State::vacancy
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,8 +28,11 @@ use super::grouping::HalfId;
 use super::pending::{Outbox, Pending};
 use super::state::State;
 use super::terms::{Terms, Whereabouts, WorkTicket};
-use crate::base::{Call, CallId, Class, Failure, Outcome, PlaceId, Progress, Tenant, Timing};
+use crate::base::{
+    BatchId, Call, CallId, Class, Failure, Outcome, PlaceId, Progress, Tenant, Timing,
+};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
+use crate::report::{BatchStatus, GroupStatus};
 
 /// Background work that waits in a place of its own.
 pub trait BackgroundSource: Debug {
@@ -86,6 +90,8 @@ pub(super) struct Feeder {
     offered: RefCell<Vec<PlaceId>>,
     /// No more work begins.
     is_closed: Cell<bool>,
+    /// An item of a batch has waited here.
+    has_had_items: Cell<bool>,
     /// Who speaks with other servers.
     elsewhere: OnceCell<Rc<dyn OtherServers>>,
     /// What the books were told last.
@@ -133,7 +139,10 @@ impl Feeder {
         let mut backlog = self.backlog.borrow_mut();
         let piece = match terms.class {
             Class::Batch(batch) if is_back => backlog.return_item(now, batch, waiting),
-            Class::Batch(batch) => backlog.push_item(now, batch, waiting),
+            Class::Batch(batch) => {
+                self.has_had_items.set(true);
+                backlog.push_item(now, batch, waiting)
+            }
             Class::Job { place, .. } => {
                 self.give_up(place);
                 backlog.push_job(now, waiting)
@@ -349,6 +358,30 @@ impl Pool {
             Some(elsewhere) => self.share_out(now, &elsewhere),
             None => false,
         }
+    }
+
+    /// Returns the batch requests whose items are here, if there have been any; and how many calls
+    /// workers were given together, where they are.
+    pub fn background(&self) -> (Option<BatchStatus>, Option<GroupStatus>) {
+        let state = self.state.borrow();
+        let groups = state.group_rules().map(|_| self.metrics.groups());
+        (self.batches(&state), groups)
+    }
+
+    fn batches(&self, state: &State<Entry>) -> Option<BatchStatus> {
+        let feeder = self.feeder.get().filter(|feeder| feeder.has_had_items.get())?;
+        let backlog = feeder.backlog.borrow();
+        let waits = backlog.batches();
+        let waiting = waits.iter().map(|(_, items)| items).sum();
+        let mut open: HashSet<BatchId> = waits.iter().map(|(batch, _)| *batch).collect();
+        let mut running = 0;
+        state.each_background(|entry| {
+            if let Some(Class::Batch(batch)) = entry.terms.as_ref().map(|terms| terms.class) {
+                open.insert(batch);
+                running += 1;
+            }
+        });
+        Some(BatchStatus { open: open.len(), waiting, running })
     }
 
     /// Tells the source of jobs how far the one in this place is.

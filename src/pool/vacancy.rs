@@ -192,6 +192,16 @@ impl<P> State<P> {
         self.background_running() > 0
     }
 
+    /// Shows each piece of background work that a worker holds.
+    pub fn each_background(&self, mut show: impl FnMut(&P)) {
+        let held = self.crew.iter().flat_map(|book| &book.held);
+        for held in held.filter(|held| held.is_background()) {
+            if let Some(payload) = self.payload(held.id) {
+                show(payload);
+            }
+        }
+    }
+
     fn background_running(&self) -> usize {
         if self.rules.group.is_some() {
             // A group is in one place, whatever its size.

@@ -27,6 +27,7 @@ pub fn status(pools: &[(&str, usize, usize)]) -> Status {
         pools: pools.iter().map(|(name, ready, busy)| pool(name, *ready, *busy)).collect(),
         agent: None,
         spread: None,
+        background: None,
         cache: CacheStatus { bytes: 600, limit: 64 << 20, entries: 1, shared: None },
         log_dropped: 0,
         viewers: 0,
@@ -124,6 +125,7 @@ pub fn full() -> Status {
         record: true,
     });
     fill_calls(pool);
+    status.background = Some(background());
     status
 }
 
@@ -157,6 +159,39 @@ fn spread() -> SpreadStatus {
         since: Some(Duration::from_mins(5)),
         last_error: None,
         hosts: vec![host, old],
+    }
+}
+
+/// A pool with jobs, one of which says how far it is, with a batch, and with groups.
+fn background() -> BackgroundStatus {
+    let jobs = JobCountsStatus {
+        queued: 3,
+        running: 1,
+        succeeded: 40,
+        failed: 2,
+        canceled: 1,
+        oldest: Some(Duration::from_secs(12)),
+    };
+    let sizes = vec![
+        GroupSizeStatus { most: Some(1), groups: 3 },
+        GroupSizeStatus { most: Some(16), groups: 2 },
+    ];
+    BackgroundStatus {
+        store_failing: false,
+        pools: vec![PoolWorkStatus {
+            pool: "fib".to_owned(),
+            jobs: Some(jobs),
+            batches: Some(BatchStatus { open: 1, waiting: 97, running: 3 }),
+            groups: Some(GroupStatus { groups: 5, calls: 33, sizes }),
+        }],
+        running: vec![RunningJobStatus {
+            id: Some("34d301cc4d37fc2899d5e50ea0e8f7e4".to_owned()),
+            pool: "fib".to_owned(),
+            route: "POST /fib".to_owned(),
+            since: Duration::from_millis(12_400),
+            fraction: Some(0.4),
+            text: Some("page 2".to_owned()),
+        }],
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Pure: data only, owned, written and read as JSON. The server fills it, the page reads it as
 //! JavaScript, `httpipe top` and its likes read it back into these types. Nothing in a [`Status`] is
-//! secret: no environment, no questions, no answers, nothing that a worker wrote. Fields may be
-//! added; if the meaning of one changes, so does [`VERSION`].
+//! secret: no environment, no questions, no answers. What a worker wrote is in it in one place, the
+//! progress of jobs, and for operators only ([`Status::hide_contents`]). Fields may be added; if the
+//! meaning of one changes, so does [`VERSION`].
 //!
 //! | where | what it is |
 //! |---|---|
@@ -21,6 +22,7 @@
 //! Times are in seconds, where the name does not say otherwise, and sizes in bytes. A number that is
 //! not known is `null`.
 
+mod background;
 #[cfg(test)]
 pub mod fixture;
 mod history;
@@ -33,6 +35,10 @@ mod status;
 mod tap;
 mod worker;
 
+pub use background::{
+    BackgroundStatus, BatchStatus, GroupSizeStatus, GroupStatus, JobCountsStatus, PoolWorkStatus,
+    RunningJobStatus,
+};
 pub use history::{History, SecondSample};
 pub use pool::{
     About, FailureStatus, Percentiles, PoisonousStatus, PoolStatus, QueueStatus, Recent, SlowCall,

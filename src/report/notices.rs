@@ -10,6 +10,16 @@ impl Status {
     pub fn take_notice(&mut self) {
         let of_pools = self.pools.iter().flat_map(notices);
         self.notices.extend(of_pools);
+        if self.background.as_ref().is_some_and(|work| work.store_failing) {
+            self.notices.push(Notice {
+                level: NoticeLevel::Bad,
+                code: "jobs_store_failing".into(),
+                pool: None,
+                worker: None,
+                text: "the file of the jobs cannot be written, so new jobs are refused".to_owned(),
+                fix: Some("make room on its disk; the log says what failed".to_owned()),
+            });
+        }
         if self.log_dropped > 0 {
             let lines = plural(self.log_dropped, "log line was lost", "log lines were lost");
             self.notices.push(Notice {
@@ -69,6 +79,7 @@ mod tests {
     fn what_is_wrong_is_told_in_sentences_the_worst_first() {
         let mut status = fixture::full();
         status.log_dropped = 2;
+        status.background.as_mut().expect("jobs").store_failing = true;
         status.take_notice();
         let told: Vec<String> =
             status.notices.iter().map(|it| format!("{}: {}", it.code, it.text)).collect();
@@ -77,6 +88,7 @@ mod tests {
             [
                 "holds_output: worker 3 has read its question 12 s ago and has written nothing",
                 "tripped: its workers do not start; the last one: signal 9",
+                "jobs_store_failing: the file of the jobs cannot be written, so new jobs are refused",
                 "overloaded: calls wait too long, so the newest is served first and others time out",
                 "poisonous: 1 question is refused, because it cost several workers",
                 "log_dropped: 2 log lines were lost, because what reads the log does not keep up",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::background::BackgroundStatus;
 use super::pool::PoolStatus;
 use super::seconds;
 use super::spread::SpreadStatus;
@@ -41,6 +42,9 @@ pub struct Status {
     /// The other servers that share calls; `None` if calls are shared with none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadStatus>,
+    /// Jobs, batch requests, and calls that go together; `None` if there is nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<BackgroundStatus>,
     /// The cache of answers.
     pub cache: CacheStatus,
     /// How many log lines were lost since the start.
@@ -147,6 +151,13 @@ pub struct SharedCacheStatus {
 }
 
 impl Status {
+    /// Takes out what only operators may see of jobs. What they may see of commands is in `about`.
+    pub fn hide_contents(&mut self) {
+        if let Some(background) = &mut self.background {
+            background.hide_contents();
+        }
+    }
+
     /// Returns why the server is not ready for calls; `None` if it is.
     pub fn not_ready(&self) -> Option<String> {
         if self.draining {
@@ -201,6 +212,14 @@ mod tests {
             let text = serde_json::to_string(&status).expect("JSON");
             assert_eq!(serde_json::from_str::<Status>(&text).expect("a status"), status);
         }
+    }
+
+    #[test]
+    fn names_and_words_of_jobs_are_for_operators() {
+        let mut status = full();
+        status.hide_contents();
+        let job = &status.background.expect("jobs").running[0];
+        assert_eq!((&job.id, &job.text, job.fraction), (&None, &None, Some(0.4)));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What is built from a load of the configuration, and how the next one takes its place.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt::Debug;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
+use super::job_runner::JobRunner;
 use super::secure;
 use super::sharing::Sharing;
 use super::taps::OpenTaps;
@@ -172,7 +172,7 @@ impl Server {
     }
 
     /// What runs jobs, if there are any.
-    fn jobs(&self) -> Option<&Rc<dyn JobRunner>> {
+    pub(super) fn jobs(&self) -> Option<&Rc<dyn JobRunner>> {
         self.jobs.get()
     }
 
@@ -357,18 +357,6 @@ impl Server {
             self.tasks().spawn_local(let_go(Rc::clone(pool)));
         }
     }
-}
-
-/// What runs jobs.
-pub(super) trait JobRunner: Debug {
-    /// Lets a pool have the jobs that wait for it, if any can.
-    fn feed(&self, pool: &Rc<Pool>, config: &Config);
-
-    /// Says which jobs wait for what this configuration does not have.
-    fn miss(&self, config: &Arc<Config>);
-
-    /// Ends what waits for jobs, and begins no more of them.
-    fn drain(&self);
 }
 
 /// What all generations share and each is made with.

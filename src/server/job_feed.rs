@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::app::{Generation, JobRunner, Server};
+use super::app::{Generation, Server};
 use super::job_desk;
-use super::job_progress::JobReports;
+use super::job_progress::{BegunJob, JobReports};
+use super::job_runner::JobRunner;
 use crate::base::{Call, Class, Failure, PlaceId, Progress, Question, RouteId, Tenant};
 use crate::call::{Answer, Calls as _, Keep, Request};
 use crate::config::route::ContentType;
@@ -21,6 +22,7 @@ use crate::jobs::{
 };
 use crate::observe::metrics::JobMetrics;
 use crate::pool::{BackgroundSource, JobPlace, Pool};
+use crate::report::RunningJobStatus;
 
 /// How long one waits before the file is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -156,10 +158,17 @@ impl JobFeed {
             // The pool went while the job was claimed; one of its name may come back.
             return self.written(async || self.desk.give_back(claimed.start, true).await).await;
         };
+        let begun = BegunJob {
+            id: next.id,
+            seq: claimed.seq,
+            pool: name.into(),
+            route: Arc::clone(&claimed.route),
+            since: Instant::now(),
+        };
         let answer = tokio::select! {
             answer = generation.gateway.call(asking) => answer,
             () = removed(watch) => return,
-            never = self.reports.post(place.id(), self.desk.board(), next.id) => match never {},
+            never = self.reports.post(place.id(), self.desk.board(), begun) => match never {},
         };
         drop(place);
         self.note(&claimed, answer, content_type.as_str()).await;
@@ -244,6 +253,10 @@ impl JobRunner for JobFeed {
 
     fn drain(&self) {
         self.desk.board().close();
+    }
+
+    fn running(&self) -> Vec<RunningJobStatus> {
+        self.reports.running(self.desk.board())
     }
 }
 

@@ -1,23 +1,37 @@
-//! Posts how far jobs are, as their programs say: four times a second at most for each
-//! job, whatever the program says.
+//! Which jobs run, and how far they are, as their programs say: posted four times a second at most
+//! for each job, whatever the program says.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::base::{PlaceId, Progress};
 use crate::jobs::{JobBoard, JobId};
+use crate::report::{BackgroundStatus, RunningJobStatus};
 
 /// The least time between two reports of one job.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Where the progress of the jobs goes that run, by their places.
+/// The jobs that run, by their places, and where their progress goes.
 #[derive(Debug, Default)]
-pub(super) struct JobReports(RefCell<HashMap<PlaceId, watch::Sender<Option<Progress>>>>);
+pub(super) struct JobReports(
+    RefCell<HashMap<PlaceId, (BegunJob, watch::Sender<Option<Progress>>)>>,
+);
+
+/// A job that was begun.
+#[derive(Clone, Debug)]
+pub(super) struct BegunJob {
+    pub(super) id: JobId,
+    /// Its place in the order of acceptance.
+    pub(super) seq: i64,
+    pub(super) pool: Arc<str>,
+    pub(super) route: Arc<str>,
+    pub(super) since: Instant,
+}
 
 /// A job whose progress is posted until this is dropped.
 struct FollowedJob<'a> {
@@ -30,7 +44,7 @@ struct FollowedJob<'a> {
 impl JobReports {
     /// Takes in how far the job in this place is. What was not posted yet is forgotten.
     pub(super) fn told(&self, place: PlaceId, progress: Progress) {
-        if let Some(latest) = self.0.borrow().get(&place) {
+        if let Some((_, latest)) = self.0.borrow().get(&place) {
             latest.send_replace(Some(progress));
         }
     }
@@ -40,10 +54,11 @@ impl JobReports {
         &self,
         place: PlaceId,
         board: &Arc<JobBoard>,
-        id: JobId,
+        begun: BegunJob,
     ) -> Infallible {
         let (told, mut latest) = watch::channel(None);
-        self.0.borrow_mut().insert(place, told);
+        let id = begun.id;
+        self.0.borrow_mut().insert(place, (begun, told));
         let job = FollowedJob { reports: self, place, board: Arc::clone(board), id };
         while latest.changed().await.is_ok() {
             let progress = latest.borrow_and_update().clone();
@@ -51,6 +66,26 @@ impl JobReports {
             tokio::time::sleep(PAUSE).await;
         }
         std::future::pending().await
+    }
+
+    /// Returns the jobs that run, the one first that has run longest.
+    pub(super) fn running(&self, board: &JobBoard) -> Vec<RunningJobStatus> {
+        let mut begun: Vec<BegunJob> =
+            self.0.borrow().values().map(|(job, _)| job.clone()).collect();
+        begun.sort_by_key(|job| (job.since, job.seq));
+        begun.truncate(BackgroundStatus::RUNNING_MOST);
+        let shown = begun.into_iter().map(|job| {
+            let (fraction, text) = board.progress(job.id).map_or((None, None), |it| it.parts());
+            RunningJobStatus {
+                id: Some(job.id.to_string()),
+                pool: job.pool.to_string(),
+                route: job.route.to_string(),
+                since: job.since.elapsed(),
+                fraction,
+                text,
+            }
+        });
+        shown.collect()
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::about::{about, keeps_answers};
 use super::agent_desk::AgentDesk;
 use super::app::Server;
+use super::background;
 use super::diagnoses;
 use super::job_desk;
 use super::sharing::Sharing;
@@ -134,6 +135,7 @@ impl Operator for AdminDesk {
             pools: pools.collect(),
             agent: self.agent.as_ref().map(|agent| agent.status()),
             spread: self.server.sharing().map(Sharing::status),
+            background: background::status(&self.server),
             cache: CacheStatus {
                 bytes: cache.bytes(),
                 limit: config.cache.memory.0,
@@ -144,6 +146,9 @@ impl Operator for AdminDesk {
             viewers: 0,
             taps: 0,
         };
+        if !whole {
+            status.hide_contents();
+        }
         status.take_notice();
         status
     }

@@ -22,7 +22,7 @@ fn two_pools_with(top: &str) -> Plan {
 }
 
 /// Opens the page of a server, and waits until it is live.
-fn open(server: &Server) -> Option<Browser> {
+pub(crate) fn open(server: &Server) -> Option<Browser> {
     let browser = Browser::open(&server.admin_url())?;
     browser.wait_until(LIVE);
     Some(browser)

@@ -30,9 +30,12 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
         status["notices"] = json!([{ "level": "bad", "code": "x", "pool": "main",
             "worker": 1, "text": long, "fix": long.repeat(3) }]);
         status["listen"] = json!([long, long]);
+        status["background"] = made_up_work();
+        status["background"]["running"][0]["text"] = json!(long);
+        status["background"]["running"][0]["route"] = json!(long);
     });
     let Some(browser) = open_with(&server, &event("hello", &status)) else { return };
-    browser.wait_until("document.querySelectorAll('.pool').length === 2");
+    browser.wait_until("document.querySelectorAll('.pool').length === 3");
     for width in [400, 640, 1280] {
         browser.look(width, 900, "light");
         let (document, window) = widths(&browser);
@@ -45,6 +48,21 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
     click(&browser, "td.acts .more");
     let (document, window) = widths(&browser);
     assert!(document <= window, "{document} of {window} with actions");
+}
+
+/// Jobs, a batch, and groups, as a status has them.
+fn made_up_work() -> Value {
+    json!({
+        "store_failing": false,
+        "pools": [
+            { "pool": "main", "jobs": { "queued": 3, "running": 1, "succeeded": 40, "failed": 2,
+              "canceled": 0, "oldest_seconds": 12.5 }, "batches": null, "groups": null },
+            { "pool": "echo", "jobs": null, "batches": { "open": 1, "waiting": 97, "running": 3 },
+              "groups": { "groups": 5, "calls": 33, "sizes": [] } },
+        ],
+        "running": [{ "id": "34d301cc4d37fc2899d5e50ea0e8f7e4", "pool": "main",
+            "route": "POST /", "since_seconds": 12.4, "fraction": 0.4, "text": "page 2" }],
+    })
 }
 
 #[test]
@@ -65,6 +83,7 @@ fn the_page_is_accessible_in_both_themes() {
             { "level": "warn", "code": "poisonous", "pool": "echo", "worker": null,
               "text": "one question is refused", "fix": null },
         ]);
+        status["background"] = made_up_work();
     });
     let (Some(judge), Some(browser)) =
         (Judge::find(), open_with(&server, &event("hello", &status)))
@@ -72,6 +91,7 @@ fn the_page_is_accessible_in_both_themes() {
         return;
     };
     browser.wait_until("document.querySelectorAll('.cell').length === 12");
+    browser.wait_until("document.getElementById('jobs') !== null");
     // The stream has ended; a picture of the past is paler, which is meant.
     browser.press("p");
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {

@@ -55,3 +55,13 @@ function say({ level, text }) {
   const title = level === "good" ? "httpipe" : `● ${text} – httpipe`;
   if (document.title !== title) document.title = title;
 }
+
+const { style } = document.documentElement;
+style.colorScheme = localStorage.getItem("httpipe-theme") ?? "";
+
+/** Light or dark: as the system says, until the button says otherwise. */
+byId("theme").addEventListener("click", () => {
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  style.colorScheme = (style.colorScheme || system) === "dark" ? "light" : "dark";
+  localStorage.setItem("httpipe-theme", style.colorScheme);
+});

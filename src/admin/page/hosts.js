@@ -5,17 +5,21 @@ import { time } from "./numbers.js";
 
 const columns = ["Host", "Machine", "Pool", "Busy", "Heard", "State"];
 const body = make("tbody");
-byId("hosts").append(
+const table = make(
+  "table", { id: "hosts" },
   make("caption.unseen", "Other servers that share calls"),
   tableHead(columns.map((title) => ({ title, kind: title === "Heard" ? ".num" : "" }))),
   body,
 );
+const region = { tabindex: "0", role: "region", "aria-label": "Other servers" };
+const element = make("div.scroll", region, table);
+byId("chips").before(element);
 const showRows = list(body, ({ key }) => key, row);
 
-export function showHosts({ status: { spread } }) {
+export function show({ status: { spread } }) {
   const rows = (spread?.hosts ?? []).flatMap((host) =>
     host.pools.map((pool) => ({ ...host, pool, key: host.node + pool.name })));
-  byId("hosts").parentElement.hidden = !rows.length;
+  element.hidden = !rows.length;
   showRows(rows);
 }
 

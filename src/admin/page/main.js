@@ -4,19 +4,19 @@ import { reload } from "./actions.js";
 import { announce, showBar, showHealth, showStream } from "./bar.js";
 import { askForKey } from "./dialogs.js";
 import { byId, set, write } from "./dom.js";
-import { showHosts } from "./hosts.js";
 import { hasKey, keep, onKey, takeFromAddress } from "./key.js";
-import { startKeyboard } from "./keyboard.js";
 import { Model } from "./model.js";
 import { showNotices } from "./notices.js";
 import { showOverview } from "./overview.js";
 import { choose, showPlots } from "./plots.js";
 import { showPools } from "./pools.js";
 import { makeStream } from "./stream.js";
-import { startTheme } from "./theme.js";
 
 const model = new Model();
 const stream = makeStream("events", take, tell);
+const parts = new Set([showBar, showNotices, showOverview, showPlots, showPools]);
+/** Most servers need none of these. */
+const load = (file) => import(file).then(({ show }) => parts.add(show), () => {});
 let isPaused = false;
 
 function take(name, status) {
@@ -29,8 +29,10 @@ function take(name, status) {
 function show() {
   if (!model.status) return;
   if (document.hidden) return showHealth(model.status);
-  const parts = [showBar, showNotices, showOverview, showHosts, showPlots, showPools];
   for (const part of parts) part(model);
+  const { background, spread } = model.status;
+  if (background) load("./jobs.js");
+  if (spread) load("./hosts.js");
 }
 
 function tell(state, why, status) {
@@ -57,12 +59,13 @@ function pause() {
 
 takeFromAddress();
 onKey(() => isPaused || stream.open());
-startTheme(byId("theme"));
 byId("pause").addEventListener("click", pause);
 byId("reload").addEventListener("click", reload);
 document.addEventListener("visibilitychange", show);
 
-startKeyboard((key) => {
+// Keys that stand for a button, but not while somebody types.
+addEventListener("keydown", ({ key, ctrlKey, metaKey, altKey, target }) => {
+  if (ctrlKey || metaKey || altKey || target.closest?.("input, dialog")) return;
   if (key === "p") pause();
   if (key === "t") byId("theme").click();
   if (/^\d$/.test(key)) choose(model.pools[key - 1]?.name ?? null);

@@ -5,8 +5,6 @@ import { SPAN } from "./model.js";
 import { count, span, timeInShort } from "./numbers.js";
 import { linear, logarithmic, plot } from "./plot.js";
 
-const number = { scale: linear, text: count };
-const duration = { scale: logarithmic, text: (micros) => timeInShort(micros / 1e6) };
 const line = (name) => (pools) =>
   combine(pools.map(({ history }) => history[name]), (one, other) => one + other);
 /** Percentiles cannot be added up, so the pool where they are highest is shown. */
@@ -20,44 +18,22 @@ const percentiles = (part) => [
 ];
 const most = (pools) => pools.reduce((total, { about }) => total + about.most, 0);
 
+const number = (title, what, colour, name, limit) =>
+  ({ title, what, limit, scale: linear, text: count, lines: [{ colour, column: line(name) }] });
+const duration = (title, part) => ({
+  title,
+  what: `${part} of the slowest pool`,
+  scale: logarithmic,
+  text: (micros) => timeInShort(micros / 1e6),
+  lines: percentiles(part),
+});
 const plans = [
-  {
-    ...number,
-    title: "Calls/s",
-    what: "calls that ended",
-    lines: [{ colour: "work", column: line("calls") }],
-  },
-  {
-    ...number,
-    title: "Failures/s",
-    what: "calls that failed",
-    lines: [{ colour: "bad", column: line("failures") }],
-  },
-  {
-    ...number,
-    title: "Busy workers",
-    what: "workers that hold a call",
-    lines: [{ colour: "work", column: line("busy") }],
-    limit: most,
-  },
-  {
-    ...number,
-    title: "Queue",
-    what: "calls that wait for a worker",
-    lines: [{ colour: "wait", column: line("queue") }],
-  },
-  {
-    ...duration,
-    title: "Wait",
-    what: "wait of the slowest pool",
-    lines: percentiles("wait"),
-  },
-  {
-    ...duration,
-    title: "Work",
-    what: "work of the slowest pool",
-    lines: percentiles("work"),
-  },
+  number("Calls/s", "calls that ended", "work", "calls"),
+  number("Failures/s", "calls that failed", "bad", "failures"),
+  number("Busy workers", "workers that hold a call", "work", "busy", most),
+  number("Queue", "calls that wait for a worker", "wait", "queue"),
+  duration("Wait", "wait"),
+  duration("Work", "work"),
 ];
 
 function combine([first = Array(SPAN).fill(0), ...others], join) {

@@ -2,6 +2,7 @@
 
 mod feed;
 mod hosts;
+mod jobs;
 mod line;
 mod picture;
 mod pools;

@@ -3,6 +3,7 @@
 //! Pure. Names come from configurations and routes, so each is cleaned before it gets into a line.
 
 use super::hosts;
+use super::jobs;
 use super::line::{Ink, ScreenLine};
 use super::pools;
 use super::view::View;
@@ -42,6 +43,8 @@ const HELP: &[&str] = &[
     "  memory    their resident memory, shared parts included",
     "  since     how long a worker has been at its oldest call",
     "  host      other servers that share calls with this one, as the log names them",
+    "  items     items of open batches: in workers + waiting here",
+    "  together  how many calls workers were given at once, on average",
     "",
     "  ↑ ↓ or k j   one pool, or all        PgUp PgDn   more workers",
     "  s            order of the workers    p           pause",
@@ -67,6 +70,8 @@ pub(super) fn picture(shown: &Moment<'_>, view: &View, size: ScreenSize) -> Vec<
     lines.extend(pools::table(&status.pools, view, size.columns, left / 2));
     lines.push(ScreenLine::default());
     lines.extend(other_hosts(status, size.columns, left / 4));
+    let left = size.rows.saturating_sub(lines.len() + 2);
+    lines.extend(jobs::tables(status, size.columns, left / 2));
     let left = size.rows.saturating_sub(lines.len() + 1);
     lines.extend(workers::table(&status.pools, view, size.columns, left));
     lines.truncate(size.rows.saturating_sub(1));
@@ -87,6 +92,7 @@ pub(super) fn whole(shown: &Moment<'_>, columns: usize) -> Vec<ScreenLine> {
     lines.extend(pools::table(&status.pools, &view, columns, usize::MAX));
     lines.push(ScreenLine::default());
     lines.extend(other_hosts(status, columns, usize::MAX));
+    lines.extend(jobs::tables(status, columns, usize::MAX));
     lines.extend(workers::table(&status.pools, &view, columns, WORKERS + 2));
     lines.into_iter().map(|line| line.cut(columns)).collect()
 }

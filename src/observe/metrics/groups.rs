@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::report::{GroupSizeStatus, GroupStatus};
+
 /// Upper bounds of the buckets, in calls.
 pub(super) const GROUP_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
@@ -30,6 +32,18 @@ impl GroupSizes {
         })
     }
 
+    /// Returns what operators are told of them.
+    pub(super) fn status(&self) -> GroupStatus {
+        let counts = self.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
+        let bounds = GROUP_BOUNDS.iter().copied().map(Some).chain([None]);
+        let sizes = bounds.zip(counts).filter(|(_, groups)| *groups > 0);
+        GroupStatus {
+            groups: counts.iter().sum(),
+            calls: self.calls(),
+            sizes: sizes.map(|(most, groups)| GroupSizeStatus { most, groups }).collect(),
+        }
+    }
+
     /// How many calls there were in all of them.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Relaxed)
@@ -54,5 +68,12 @@ mod tests {
         }
         assert_eq!(sizes.cumulated(), [1, 2, 3, 3, 4, 5, 5, 5, 5, 5, 6]);
         assert_eq!((sizes.calls(), sizes.are_any()), (1039, true));
+        let status = sizes.status();
+        assert_eq!((status.groups, status.calls), (6, 1039));
+        let sizes: Vec<_> = status.sizes.iter().map(|size| (size.most, size.groups)).collect();
+        assert_eq!(
+            sizes,
+            [(Some(1), 1), (Some(2), 1), (Some(4), 1), (Some(16), 1), (Some(32), 1), (None, 1)]
+        );
     }
 }

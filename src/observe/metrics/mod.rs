@@ -29,6 +29,7 @@ use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerS
 pub use self::series::{JobMetrics, PoolJobs, SharedMetrics, SharedPoolMetrics, SpreadMetrics};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
+use crate::report::GroupStatus;
 
 /// All metrics of one server. Two servers in one process share nothing.
 #[derive(Debug, Default)]
@@ -215,6 +216,11 @@ impl PoolMetrics {
     /// Counts a group of so many calls that a worker was given.
     pub fn gave_together(&self, calls: usize) {
         self.0.groups.observe(calls);
+    }
+
+    /// Returns how many calls workers were given together.
+    pub fn groups(&self) -> GroupStatus {
+        self.0.groups.status()
     }
 
     /// Returns how many requests the cache has answered for this pool.
