@@ -80,10 +80,16 @@ impl Ways {
         Self { codes, program_error, any_status: false }
     }
 
+    /// Those of a request about a job: also in these ways.
+    pub(super) fn of_job(also: &[Code]) -> Self {
+        let own = [Code::NoJob, Code::StoreFailed];
+        let codes = OF_ALL.iter().chain(&own).chain(also).copied().collect();
+        Self { codes, program_error: None, any_status: false }
+    }
+
     /// Those of a function, which may report an error with any status.
-    pub(super) fn of_function(has_body: bool) -> Self {
-        let also = [(Code::BadParameter, true), (Code::UnsupportedMediaType, has_body)];
-        Self { any_status: true, ..Self::of_program(&also, None) }
+    pub(super) fn of_function(also: &[(Code, bool)]) -> Self {
+        Self { any_status: true, ..Self::of_program(also, None) }
     }
 }
 

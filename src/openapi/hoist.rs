@@ -69,7 +69,7 @@ impl Hoist {
 }
 
 /// The names of our own schemas.
-const RESERVED: [&str; 2] = [super::failures::PROBLEM, super::bodies::MESSAGE];
+const RESERVED: [&str; 3] = [super::failures::PROBLEM, super::bodies::MESSAGE, super::jobs::JOB];
 
 /// Points all references of a schema to the new names.
 fn refer(schema: &mut Value, names: &HashMap<String, String>) {

@@ -10,6 +10,7 @@ mod ecma;
 mod failures;
 mod functions;
 mod hoist;
+mod job_paths;
 mod jobs;
 mod operation;
 pub mod page;
@@ -54,7 +55,8 @@ impl Document {
             hoist: Hoist::default(),
             json_rpc: None,
         };
-        let paths = paths::paths(&mut shared);
+        let mut paths = paths::paths(&mut shared);
+        job_paths::add(&mut shared, &mut paths);
         let components = components(shared);
         let mut body = json!({ "paths": paths, "components": components });
         if let WhoMayAsk::Keys(_) = config.callers.who {
@@ -146,6 +148,9 @@ fn components(mut shared: Making<'_>) -> Value {
     schemas.insert(failures::PROBLEM.to_owned(), failures::problem_schema());
     if let Some(strictly) = shared.json_rpc {
         schemas.insert(bodies::MESSAGE.to_owned(), bodies::message_schema(strictly));
+    }
+    if jobs::are_any(shared.config) {
+        schemas.insert(jobs::JOB.to_owned(), jobs::schema());
     }
     schemas.extend(shared.hoist.into_schemas());
     json!({

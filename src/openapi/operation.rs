@@ -100,12 +100,13 @@ impl Operation<'_> {
             let body = bodies::of_program(self.method, self.route, call, wire);
             (body, answers::of_program(call, wire))
         };
-        let also = [
+        let mut also = vec![
             (Code::BadParameter, !self.route.parameters.is_empty()),
             (Code::Unsendable, has_values(call)),
             (Code::UnsupportedMediaType, body.is_some()),
             (Code::Cancelled, wire.cancel.is_some()),
         ];
+        also.extend(jobs::failures(call));
         let reports = wire.error.is_some() || wire.error_is_stderr;
         let ways = Ways::of_program(&also, reports.then_some(wire.error_status));
         add(operation, parameters, with_items(body, call, &mut responses));
@@ -142,7 +143,10 @@ impl Operation<'_> {
         let mut responses = object(json!({ "200": answer }));
         add_not_modified(call, self.method, &mut responses);
         jobs::add_accepted(call, &mut responses);
-        let ways = Ways::of_function(body.is_some());
+        let mut also =
+            vec![(Code::BadParameter, true), (Code::UnsupportedMediaType, body.is_some())];
+        also.extend(jobs::failures(call));
+        let ways = Ways::of_function(&also);
         let body = with_items(body, call, &mut responses);
         shared.failures.add(&ways, &mut responses);
         add(operation, parameters, body);

@@ -190,9 +190,11 @@ command = ["cat"]
 framing = "u32"
 workers = 1
 
+[jobs]
+
 [pool.pairs]
 command = ["$httpipe", "demo-worker", "--pair"]
-workers = 1
+workers = 2
 reply = "{input}|{result}"
 
 [[route]]
@@ -234,6 +236,7 @@ pool = "lengths"
 match = "GET /pair?n={n:int}"
 pool = "pairs"
 cache = "1m"
+jobs = true
 
 [[route]]
 match = "GET /free"

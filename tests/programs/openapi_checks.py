@@ -9,7 +9,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 CODES = {
     502: {"worker_lost", "bad_answer"},
-    503: {"queue_full", "queue_timeout", "no_worker", "busy", "draining"},
+    503: {"queue_full", "queue_timeout", "no_worker", "busy", "draining", "jobs_full"},
     504: {"timeout"},
 }
 
