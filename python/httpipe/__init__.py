@@ -4,6 +4,6 @@ A program needs nothing of this module. It has what some programs want: errors w
 progress, and `serve` for scripts.
 """
 
-from ._worker import Error, batch, progress, pure, serve
+from ._worker import Error, batch, progress, pure, route, serve
 
-__all__ = ["Error", "batch", "progress", "pure", "serve"]
+__all__ = ["Error", "batch", "progress", "pure", "route", "serve"]

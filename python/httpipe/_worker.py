@@ -49,7 +49,7 @@ import typing
 import warnings
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, NoReturn, TypeVar
 
-__all__ = ["Error", "batch", "progress", "pure", "serve"]
+__all__ = ["Error", "batch", "progress", "pure", "route", "serve"]
 
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
@@ -100,6 +100,31 @@ def batch(size: int) -> Callable[[Anything], Anything]:
 
     def mark(function: Anything) -> Anything:
         function.batch = size  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Route(NamedTuple):
+    """What callers may do with the routes that a function has of its own."""
+
+    items: int
+    jobs: bool
+
+
+def route(*, items: int = 0, jobs: bool = False) -> Callable[[Anything], Anything]:
+    """Lets callers send up to `items` calls in one request, and ask for calls as `jobs`.
+
+    It is for the routes that a function has of its own: `@httpipe.route(items=1000, jobs=True)`. A `[[route]]` of the
+    configuration says so itself. Jobs need `[jobs]` there, or `--jobs-file jobs.db`.
+    """
+    if isinstance(items, bool) or not isinstance(items, int) or items < 0:
+        raise TypeError("@httpipe.route takes the most items of one request, as in @httpipe.route(items=1000)")
+    if not isinstance(jobs, bool):
+        raise TypeError("@httpipe.route takes jobs=True or jobs=False; other rules are for `[[route]]`")
+
+    def mark(function: Anything) -> Anything:
+        function.route = Route(items, jobs)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -845,6 +870,8 @@ class Function:
         self.inner = _innermost(call)
         self.batch: int = getattr(call, "batch", 0)
         self.pure: bool = bool(getattr(call, "pure", False))
+        route = getattr(call, "route", None)
+        self.route = route if isinstance(route, Route) else Route(0, False)
         if name == "x":
             raise self.problem("a function cannot be called `x`: the wire uses that name to cancel a call; rename it")
         if not callable(call):
@@ -992,7 +1019,7 @@ class Function:
         in_flight = self.batch or (64 if self.kind.startswith("async") else 1)
         return {"name": self.name, "doc": inspect.getdoc(self.inner) or "", "kind": self.kind, "batch": self.batch,
                 "pure": self.pure, "parameters": parameters, "rest": None if self.rest is None else self.rest.schema,
-                "returns": self._result_schema(), "in_flight": in_flight}  # fmt: skip
+                "returns": self._result_schema(), "in_flight": in_flight, **self.route._asdict()}  # fmt: skip
 
     def _result_schema(self) -> dict[str, Any] | None:
         note = self.returns
@@ -1268,7 +1295,10 @@ class Program:
         functions = [one.describe() for one in self.functions.values()]
         for function in functions:
             # `Loop` reads one question, and begins with it at once. So the server may take back what is not read.
-            function["begins_at_once"] = function["kind"] == "sync" and not function["batch"] and not self.is_async
+            is_plain = function["kind"] == "sync" and not self.is_async
+            function["begins_at_once"] = is_plain and not function["batch"]
+            # `Loop` runs one batch after the other. So the server may put it together.
+            function["takes_groups"] = is_plain and bool(function["batch"])
         return functions
 
 
@@ -1478,7 +1508,7 @@ class Loop:
     def __init__(self, program: Program, wire: Wire) -> None:
         self.program, self.wire = program, wire
         self.functions = {name.encode(): function for name, function in program.functions.items()}
-        self.waiting: list[tuple[bytes, Function, Any]] = []  # calls that are not begun
+        self.waiting: list[tuple[bytes, Function | None, Any]] = []  # calls that are not begun, and groups of calls
         self.streaming: bytes | None = None  # the call whose stream is being made
         self.stopped = False  # its caller is gone
         self.at_end = False  # there will be no more messages
@@ -1543,6 +1573,8 @@ class Loop:
             function = self.functions.get(name)
             if function is not None:
                 self.waiting.append((tag, function, rest))
+            elif name == b"*":
+                self.waiting.append((tag, None, rest))  # a group
             elif name == b"x":
                 self._stop(tag)
             else:
@@ -1565,6 +1597,9 @@ class Loop:
 
     def _next(self) -> None:
         tag, function, rest = self.waiting.pop(0)
+        if function is None:
+            self._group(tag, rest)
+            return
         if function.batch:
             self._batch(function, [(tag, rest)])
             return
@@ -1615,20 +1650,61 @@ class Loop:
             index = next(index for index, (_, other, _) in enumerate(self.waiting) if other is function)
             tag, _, rest = self.waiting.pop(index)
             calls.append((tag, rest))
-        good, bad = good_calls(function, calls)
-        for end in bad:
+        for end in self._ends(function, calls, *(tag for tag, _ in calls)):
             self.wire.answer(*end)
+
+    def _group(self, tag: bytes, rest: Any) -> None:
+        """Answers calls that came as one message with one message: their ends, in the same order.
+
+        The server puts together what waits, so that after a crash it knows which calls were together.
+        """
+        ends: dict[bytes, tuple[bytes, Any]] = {}
+        batches: dict[Function, list[tuple[bytes, Any]]] = {}
+        for place, frame in enumerate(frames(rest)):
+            name, _, arguments = frame.partition(b" ")
+            function, number = self.functions.get(name), b"%d" % place
+            if function is None:
+                ends[number] = self._other(name), b""
+            else:
+                batches.setdefault(function, []).append((number, arguments))
+        for function, calls in batches.items():
+            for first in range(0, len(calls), function.batch or 1):
+                several = calls[first : first + (function.batch or 1)]
+                ends.update((number, (head, tail)) for number, head, tail in self._ends(function, several, tag))
+        told = [b"".join(ends[b"%d" % place]) for place in range(len(ends))]
+        self.wire.answer(tag, b"*", b"".join(len(one).to_bytes(4, "big") + one for one in told))
+
+    def _ends(
+        self, function: Function, calls: list[tuple[bytes, Any]], *tags: bytes
+    ) -> list[tuple[bytes, bytes, Any]]:
+        """Runs a batch, and returns how each of its calls ends. What is said meanwhile goes to `tags`."""
+        good, bad = good_calls(function, calls)
         if not good:
-            return
-        running = Running(self.wire, *(tag for tag, _ in good))
+            return bad
+        running = Running(self.wire, *tags)
+        ends = self._run_batch(function, [arguments for _, arguments in good])
+        running.end()
+        return bad + [(tag, *end) for (tag, _), end in zip(good, ends)]
+
+    def _run_batch(self, function: Function, several: list[dict[str, Any]]) -> list[tuple[bytes, Any]]:
+        """Runs calls as one. If that fails and they may run twice, each half runs again: so one call fails no other."""
         try:
-            ends = batch_ends(function, function.run_batch([arguments for _, arguments in good]), len(good))
+            return batch_ends(function, function.run_batch(several), len(several))
         except BaseException as error:
             self._leave_if_over()
-            ends = [(failed(function, error), b"")] * len(good)
-        running.end()
-        for (tag, _), (head, tail) in zip(good, ends):
-            self.wire.answer(tag, head, tail)
+            if len(several) == 1 or not function.pure:
+                return [(failed(function, error), b"")] * len(several)
+        half = (len(several) + 1) // 2
+        return self._run_batch(function, several[:half]) + self._run_batch(function, several[half:])
+
+
+def frames(rest: Any) -> Iterator[bytes]:
+    """Returns the messages inside of a message, each after its length."""
+    data, at = bytes(rest), 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : end]
+        at = end
 
 
 def read_arguments(function: Function, rest: Any) -> dict[str, Any]:
@@ -1763,7 +1839,8 @@ class AsyncLoop(Loop):
         try:
             self._receive()
             for _ in range(100):  # what is in the pipe is the batch
-                if self.at_end or not any(function.batch for _, function, _ in self.waiting) or not self.wire.ready():
+                has_batch = any(function is not None and function.batch for _, function, _ in self.waiting)
+                if self.at_end or not has_batch or not self.wire.ready():
                     break
                 self._receive()
         except OSError as error:
@@ -1772,7 +1849,9 @@ class AsyncLoop(Loop):
         waiting, self.waiting = self.waiting, []
         batches: dict[Function, list[tuple[bytes, Any]]] = {}
         for tag, function, rest in waiting:
-            if function.batch:
+            if function is None:
+                self._answer(tag, b"!", b'{"message":"calls come one by one here"}')
+            elif function.batch:
                 batches.setdefault(function, []).append((tag, rest))
             else:
                 self._begin([tag], self._one(tag, function, rest))
@@ -1869,12 +1948,15 @@ class AsyncLoop(Loop):
         try:
             value = await _awaited(function.run_batch([arguments for _, arguments in calls]))
             ends = batch_ends(function, value, len(calls))
+            return [(tag, *end) for (tag, _), end in zip(calls, ends)]
         except BaseException as error:
             self._leave_if_over()
             if isinstance(error, asyncio.CancelledError) and self._is_stopped(calls[0][0]):
                 raise
-            ends = [(failed(function, error), b"")] * len(calls)
-        return [(tag, *end) for (tag, _), end in zip(calls, ends)]
+            if len(calls) == 1 or not function.pure:
+                return [(tag, failed(function, error), b"") for tag, _ in calls]
+        half = (len(calls) + 1) // 2
+        return await self._several(function, calls[:half]) + await self._several(function, calls[half:])
 
     def _answer(self, tag: bytes, head: bytes, tail: Any) -> None:
         try:

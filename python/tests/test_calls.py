@@ -5,7 +5,7 @@ import os
 import threading
 import unittest
 
-from .support import WorkerCase
+from .support import WorkerCase, framed
 
 
 class Results(WorkerCase):
@@ -361,7 +361,28 @@ class Batches(WorkerCase):
         untyped.batch = 8
         def wait():
             open("gate").close()
+        @httpipe.pure
+        @httpipe.batch(16)
+        def twice(n: List[int]) -> List[int]:
+            SIZES.append(len(n))
+            if 7 in n: raise LookupError("seven")
+            return n[1:] if 9 in n else n
+        @httpipe.route(items=100, jobs=True)
+        def own(n: int) -> int: return n
     """
+
+    def grouped(self, *calls):
+        """Sends calls as one message, and returns their ends."""
+        frames = b"".join(framed(b"%s %s" % (name, arguments)) for name, arguments in calls)
+        self.worker.send(b"g * " + frames)
+        tag, rest = self.worker.read()
+        self.assertEqual((tag, rest[:1]), ("g", b"*"))
+        ends, rest = [], rest[1:]
+        while rest:
+            size = int.from_bytes(rest[:4], "big")
+            ends.append(rest[4 : 4 + size])
+            rest = rest[4 + size :]
+        return ends
 
     def together(self, function, several):
         """Sends calls while the worker is busy, and returns their ends in order."""
@@ -400,6 +421,25 @@ class Batches(WorkerCase):
         self.assertEqual({end[:1] for end in ends}, {b"!"})
         self.assertIn(b"embed failed: LookupError", ends[0])
 
+    def test_a_call_that_makes_a_batch_raise_fails_alone_if_all_may_run_twice(self):
+        ends = self.together("twice", [{"n": n} for n in range(9)])
+        self.assertEqual([end[:1] for end in ends], [b"="] * 7 + [b"!", b"="])
+        ends = self.together("twice", [{"n": n} for n in (1, 9, 2)])
+        self.assertEqual([end[:1] for end in ends], [b"=", b"!", b"="])
+
+    def test_calls_in_one_message_are_answered_by_one(self):
+        ends = self.grouped((b"embed", b'{"text":"abc"}'), (b"twice", b'{"n":5}'), (b"embed", b'{"text":1}'),
+                            (b"none", b""), (b"embed", b'{"text":"ab"}'))  # fmt: skip
+        self.assertEqual(ends[:3], [b"=3", b"=5", b"?text\nmust be a string"])
+        self.assertIn(b"there is no function `none`", ends[3])
+        self.assertEqual(ends[4], b"=2")
+        ends = self.grouped(*[(b"twice", b'{"n":%d}' % n) for n in range(16)])
+        self.assertEqual([end[:1] for end in ends], [b"!" if n in (7, 9) else b"=" for n in range(16)])
+        ends = self.grouped(*[(b"embed", b'{"text":"%s"}' % (b"x" * n)) for n in range(6)])
+        self.assertEqual(ends, [b"=%d" % n for n in range(6)])
+        self.gives("sizes", {}, "2")
+        self.assertEqual(self.grouped(), [])
+
     def test_a_wrong_number_of_results(self):
         ends = self.together("embed", [{"text": "less"}, {"text": "a"}])
         self.assertEqual({end[:1] for end in ends}, {b"!"})
@@ -420,6 +460,9 @@ class Batches(WorkerCase):
         self.assertEqual((embed["batch"], embed["in_flight"], embed["returns"]), (4, 4, {"type": "integer"}))
         self.assertEqual(embed["parameters"][0]["schema"], {"type": "string"})
         self.assertEqual((embed["begins_at_once"], sizes["begins_at_once"]), (False, True))
+        self.assertEqual((embed["takes_groups"], sizes["takes_groups"]), (True, False))
+        own = next(one for one in self.worker.describe()["functions"] if one["name"] == "own")
+        self.assertEqual([(one["items"], one["jobs"]) for one in (own, sizes)], [(100, True), (0, False)])
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ class Module(unittest.TestCase):
         for wrong in (0, -1, True, "3", print):
             with self.assertRaises(TypeError):
                 httpipe.batch(wrong)
+        self.assertEqual(httpipe.route(items=3, jobs=True)(lambda: 1).route, (3, True))
+        for wrong in ({"items": -1}, {"items": True}, {"items": "3"}, {"jobs": 1}):
+            with self.assertRaises(TypeError):
+                httpipe.route(**wrong)
 
     def test_what_is_exported(self):
-        self.assertEqual(sorted(httpipe.__all__), ["Error", "batch", "progress", "pure", "serve"])
+        self.assertEqual(sorted(httpipe.__all__), ["Error", "batch", "progress", "pure", "route", "serve"])

@@ -246,6 +246,8 @@ pub enum GroupShape {
     Lines,
     /// The elements of a JSON array.
     Array,
+    /// Each after its length, as the worker loop for Python reads and writes them.
+    Frames,
 }
 
 /// How many calls a worker gets together.
@@ -255,6 +257,8 @@ pub struct GroupSettings {
     pub most: usize,
     /// How long a call may wait for others although a worker is free.
     pub wait: Duration,
+    /// Calls that may not run twice go together as well: the program wants it so.
+    pub mixes_all: bool,
 }
 
 /// Calls in one worker at once.

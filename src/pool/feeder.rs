@@ -194,7 +194,8 @@ impl Feeder {
         };
         let most = rules.most.min((self.waiting() + 1).div_ceil(vacancy.max(1)));
         let is_item = matches!(terms.class, Class::Batch(_));
-        let may_share = is_item && terms.idempotent && !state.is_suspected(&first.entry);
+        let may_mix = terms.idempotent || rules.mixes_all;
+        let may_share = is_item && may_mix && !state.is_suspected(&first.entry);
         let mut bytes = 1 + first.size();
         let mut group = vec![first];
         while group.len() < most && may_share {

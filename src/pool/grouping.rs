@@ -11,8 +11,10 @@ pub struct GroupRules {
     pub most: usize,
     /// How long a call may wait for others although a worker is free.
     pub wait: Duration,
-    /// Most bytes of the questions of a group, with one byte for each question beside its own.
+    /// Most bytes of the questions of a group, with some bytes for each question beside its own.
     pub bytes: usize,
+    /// Calls that may not run twice go together as well.
+    pub mixes_all: bool,
 }
 
 impl GroupRules {

@@ -106,7 +106,8 @@ impl<P> State<P> {
     /// has cost a worker before.
     fn goes_alone(&mut self, id: CallId) -> bool {
         let Some(call) = self.calls.get_mut(id) else { return true };
-        !call.idempotent || call.is_trial || self.suspects.suspects(call)
+        let mixes_all = self.rules.group.is_some_and(|rules| rules.mixes_all);
+        !(call.idempotent || mixes_all) || call.is_trial || self.suspects.suspects(call)
     }
 
     /// Returns true if background work must be the only one of its group, because its question has cost a

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::estimate::Estimate;
 use super::grouping::GroupRules;
 use super::line::Nanos;
-use crate::config::{InFlight, Matching, PoolSettings};
+use crate::config::{GroupShape, InFlight, Matching, PoolSettings};
 use crate::wire::Encoder;
 
 /// Most bytes of a question that can be taken back: with its length and its tag, it is one page of
@@ -101,6 +101,12 @@ impl Rules {
     }
 }
 
+/// The longest beginning of a group, and the lengths of its questions, as far as they take more than a
+/// byte each.
+fn beside(shape: Option<GroupShape>, most: usize) -> usize {
+    if shape == Some(GroupShape::Frames) { 32 + 3 * most } else { 0 }
+}
+
 impl From<&PoolSettings> for Rules {
     fn from(settings: &PoolSettings) -> Self {
         let rules = &settings.rules;
@@ -110,7 +116,8 @@ impl From<&PoolSettings> for Rules {
             most: rules.workers_most,
             in_flight: rules.in_flight,
             takes_back: settings.program.wire.takes_back,
-            in_order: settings.program.wire.matching == Matching::Order,
+            // A worker has one group, whatever proves its answer.
+            in_order: settings.program.wire.matching == Matching::Order || rules.group.is_some(),
             timeout: rules.timeout,
             abandoned: rules.abandoned,
             queue_length: rules.queue.length,
@@ -124,7 +131,8 @@ impl From<&PoolSettings> for Rules {
             group: rules.group.map(|group| {
                 let wire = &settings.program.wire;
                 let bytes = Encoder::new(&wire.framing.send, wire.message_max).limit();
-                GroupRules { most: group.most, wait: group.wait, bytes }
+                let bytes = bytes.saturating_sub(beside(wire.group, group.most));
+                GroupRules { most: group.most, wait: group.wait, bytes, mixes_all: group.mixes_all }
             }),
         }
     }

@@ -64,6 +64,15 @@ pub struct Function {
     /// A worker reads one question of it at a time, and begins with it at once.
     #[serde(default)]
     pub begins_at_once: bool,
+    /// A worker takes several of its calls as one question.
+    #[serde(default)]
+    pub takes_groups: bool,
+    /// Most items of one request to the routes of its own; 0: none.
+    #[serde(default)]
+    pub items: u64,
+    /// Calls of the routes of its own may be jobs.
+    #[serde(default)]
+    pub jobs: bool,
 }
 
 /// What a function is.

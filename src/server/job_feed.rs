@@ -160,7 +160,7 @@ impl JobFeed {
         };
         let begun = BegunJob {
             id: next.id,
-            seq: claimed.seq,
+            seq: claimed.start.seq,
             pool: name.into(),
             route: Arc::clone(&claimed.route),
             since: Instant::now(),

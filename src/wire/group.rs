@@ -2,8 +2,11 @@
 //!
 //! Pure. Which answer belongs to which call is known by its place alone. So an answer with another
 //! number of parts is no answer to any of them.
+//!
+//! For functions of Python, a group is the message `* ` and then the questions, and its answer is `*`
+//! and then the answers, each after its length in four bytes.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use super::array::{BatchForm, CutItem, ItemCutter};
 use crate::base::json;
@@ -21,7 +24,7 @@ pub fn unfit(shape: GroupShape, question: &[u8]) -> Option<&'static str> {
         GroupShape::Array if !json::is_json(question) => {
             Some("a question must be JSON: the program gets several in one array")
         }
-        GroupShape::Lines | GroupShape::Array => None,
+        GroupShape::Lines | GroupShape::Array | GroupShape::Frames => None,
     }
 }
 
@@ -30,6 +33,7 @@ pub fn join<'a>(shape: GroupShape, questions: impl Iterator<Item = &'a [u8]>) ->
     let (begin, between, end): (&[u8], u8, &[u8]) = match shape {
         GroupShape::Lines => (b"", b'\n', b""),
         GroupShape::Array => (b"[", b',', b"]"),
+        GroupShape::Frames => return framed(b"* ", questions),
     };
     let mut joined = BytesMut::from(begin);
     for (place, question) in questions.enumerate() {
@@ -42,6 +46,27 @@ pub fn join<'a>(shape: GroupShape, questions: impl Iterator<Item = &'a [u8]>) ->
     joined.freeze()
 }
 
+/// Returns these messages as one, each after its length.
+fn framed<'a>(begin: &[u8], messages: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    let mut joined = BytesMut::from(begin);
+    for message in messages {
+        joined.put_u32(u32::try_from(message.len()).expect("questions are shorter than a group"));
+        joined.extend_from_slice(message);
+    }
+    joined.freeze()
+}
+
+/// Returns the messages after this beginning; `None` if they are not whole.
+fn frames(begin: &[u8], joined: &Bytes) -> Option<Vec<Bytes>> {
+    let mut rest = joined.slice_ref(joined.strip_prefix(begin)?);
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        let length = rest.try_get_u32().ok()? as usize;
+        messages.push((length <= rest.len()).then(|| rest.split_to(length))?);
+    }
+    Some(messages)
+}
+
 /// Returns the questions of which this one was made.
 pub fn parts(shape: GroupShape, joined: &Bytes) -> Vec<Bytes> {
     match shape {
@@ -49,7 +74,13 @@ pub fn parts(shape: GroupShape, joined: &Bytes) -> Vec<Bytes> {
             joined.split(|byte| *byte == b'\n').map(|line| joined.slice_ref(line)).collect()
         }
         GroupShape::Array => elements(joined, usize::MAX).unwrap_or_default(),
+        GroupShape::Frames => frames(b"* ", joined).unwrap_or_default(),
     }
+}
+
+/// Returns true if this may be the question of a group, and not one that stands for itself.
+pub fn is_joined(shape: GroupShape, question: &[u8]) -> bool {
+    shape != GroupShape::Frames || question.starts_with(b"* ")
 }
 
 /// Returns the answers to so many calls, in their order.
@@ -65,6 +96,9 @@ pub fn split(shape: GroupShape, answer: &Bytes, calls: usize) -> Result<Vec<Byte
             lines.map(|line| answer.slice_ref(line)).collect()
         }
         GroupShape::Array => elements(answer, calls)?,
+        GroupShape::Frames => {
+            frames(b"*", answer).ok_or("the answer to several calls cannot be read")?
+        }
     };
     if answers.len() == calls {
         return Ok(answers);
@@ -119,6 +153,9 @@ mod tests {
         assert_eq!(join(GroupShape::Lines, questions()), "1\n{\"a\":[2]}");
         assert_eq!(join(GroupShape::Array, questions()), "[1,{\"a\":[2]}]");
         assert_eq!(join(GroupShape::Array, questions().take(1)), "[1]");
+        let framed = join(GroupShape::Frames, questions());
+        assert_eq!(framed, &b"* \0\0\0\x011\0\0\0\x09{\"a\":[2]}"[..]);
+        assert_eq!(parts(GroupShape::Frames, &framed), [&b"1"[..], b"{\"a\":[2]}"]);
     }
 
     #[test]
@@ -156,6 +193,11 @@ mod tests {
             (GroupShape::Lines, "", "the program gave 0 answers for 2 calls"),
             (GroupShape::Lines, "a", "the program gave 1 answers for 2 calls"),
             (GroupShape::Lines, "a\nb\nc", "the program gave 3 answers for 2 calls"),
+            (GroupShape::Frames, "*", "the program gave 0 answers for 2 calls"),
+            (GroupShape::Frames, "*\0\0\0\x01=", "the program gave 1 answers for 2 calls"),
+            (GroupShape::Frames, "*\0\0\0\x02=", "the answer to several calls cannot be read"),
+            (GroupShape::Frames, "*\0\0\0", "the answer to several calls cannot be read"),
+            (GroupShape::Frames, "!{}", "the answer to several calls cannot be read"),
         ] {
             assert_eq!(answers(shape, answer, 2), Err(told.to_owned()), "{answer}");
         }
@@ -188,7 +230,7 @@ mod tests {
             answer in "[\\[\\]{},:\"\\\\1 \n]{0,30}",
             calls in 0_usize..5,
         ) {
-            for shape in [GroupShape::Lines, GroupShape::Array] {
+            for shape in [GroupShape::Lines, GroupShape::Array, GroupShape::Frames] {
                 let parts = split(shape, &Bytes::from(answer.clone()), calls);
                 prop_assert!(parts.is_err() || parts.is_ok_and(|parts| parts.len() == calls));
             }

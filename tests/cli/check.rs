@@ -324,7 +324,7 @@ calls     one at a time in each worker
     for (functions, calls) in [
         ("blur", "one at a time in each worker, short ones sent ahead"),
         ("words", "one at a time in each worker"),
-        ("length", "up to 8 at once in each worker"),
+        ("length", "one batch at a time in each worker, of up to 8 calls"),
     ] {
         let said = room.run(&["check", &format!("shop.py:{functions}")]);
         says(&said, 0, &[&format!("\n  calls     {calls}\n")]);

@@ -10,7 +10,7 @@ const JSON: &[&str] = &["Content-Type: application/json"];
 
 #[test]
 fn the_page_about_python_works_as_it_stands() {
-    follow("python", &["python3", "curl"], 6);
+    follow("python", &["python3", "curl"], 7);
 }
 
 #[test]

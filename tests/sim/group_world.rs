@@ -69,6 +69,7 @@ impl GroupWorld {
             most: rng.usize(1..=20),
             wait: Duration::from_millis(wait),
             bytes: [40, 1000][rng.usize(..2)],
+            mixes_all: false,
         };
         let least = rng.usize(1..=3);
         let rules = Rules {

@@ -14,7 +14,8 @@ const SIXTEEN: [Name; 16] =
     ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
 
 fn grouped(workers: usize, most: usize, wait: u64) -> Rules {
-    let group = GroupRules { most, wait: Duration::from_millis(wait), bytes: 1000 };
+    let group =
+        GroupRules { most, wait: Duration::from_millis(wait), bytes: 1000, mixes_all: false };
     Rules { least: workers, most: workers, group: Some(group), ..rules() }
 }
 
@@ -222,7 +223,7 @@ fn where_no_call_may_wait_calls_gather_only_for_free_workers() {
 
 #[test]
 fn a_group_has_no_more_bytes_than_a_message() {
-    let group = GroupRules { most: 16, wait: Duration::ZERO, bytes: 34 };
+    let group = GroupRules { most: 16, wait: Duration::ZERO, bytes: 34, mixes_all: false };
     let mut story = Story::of(Rules { group: Some(group), ..grouped(1, 16, 0) });
     story.calls(&["x", "a", "b", "c", "d"]);
     assert_eq!(story.good(1, "x"), ["answer x", "give a+b+c to 1"], "1 + 3 × 11");

@@ -44,6 +44,9 @@ pub(super) fn report(config: &Config, number: usize, ready: Duration) -> Option<
 
 /// Returns how many calls a worker has at once, in words.
 fn at_once(pool: &PoolSettings) -> String {
+    if let Some(group) = &pool.rules.group {
+        return format!("one batch at a time in each worker, of up to {} calls", group.most);
+    }
     match pool.rules.in_flight {
         InFlight::Fixed(1) => "one at a time in each worker".to_owned(),
         InFlight::Fixed(calls) => format!("up to {calls} at once in each worker"),

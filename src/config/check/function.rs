@@ -8,14 +8,19 @@ use crate::base::parameter::{Parameter, ParameterKind};
 use crate::config::file::RouteFile;
 use crate::config::findings::Findings;
 use crate::config::pool::PythonSettings;
-use crate::config::route::{Argument, FunctionCall, PathPart};
+use crate::config::route::{Argument, ContentType, FunctionCall, PathPart};
 use crate::config::route_text::{ParameterText, RouteText};
 use crate::config::shape::nearest;
 use crate::config::tree::KeyPath;
 use crate::python::{Function, ScalarType};
 
 /// The content type of raw bytes for which neither the function nor the route names one.
-pub(super) const BYTES: &str = "application/octet-stream";
+const BYTES: &str = "application/octet-stream";
+
+/// The content type of raw bytes whose function names none.
+pub(super) fn bytes() -> ContentType {
+    ContentType::parse(BYTES).expect("it is a content type")
+}
 
 /// A route as a call of a function.
 pub(super) struct Calling<'a> {

@@ -102,5 +102,5 @@ pub(super) fn rules(
             "`batch` has no effect with `queue.length = 0`: a group is made of calls that wait";
         findings.refuse(&key, message, "leave `queue.length` out, or remove `batch`");
     }
-    Some(GroupSettings { most: *most as usize, wait: wait.0 })
+    Some(GroupSettings { most: *most as usize, wait: wait.0, mixes_all: false })
 }

@@ -47,39 +47,47 @@ pub(super) fn rules(
     })
 }
 
-/// Checks that the jobs of a route can be kept and run.
-pub(super) fn possible(
-    findings: &mut Findings<'_>,
-    path: &KeyPath,
+/// The rules of jobs that say nothing else.
+pub(super) fn usual() -> JobRules {
+    let JobRulesFile { timeout, wait, keep, priority } = JobRulesFile::default();
+    JobRules { timeout: timeout.0, wait: wait.0, keep: keep.0, priority }
+}
+
+/// Returns why calls of a route cannot be jobs, and what to do.
+pub(super) fn no_jobs(
     file: &File,
     call: &CallSettings,
-    pool: &PoolSettings,
-    streams: bool,
-) {
-    if call.jobs.is_none() {
-        return;
-    }
-    let path = path.key("jobs");
+    (pool, streams): (&PoolSettings, bool),
+) -> Option<(String, String)> {
+    let found = |message: &str, hint: &str| Some((message.to_owned(), hint.to_owned()));
     if file.jobs.is_none() {
-        let message = "`jobs` needs a file that keeps them, and there is no `[jobs]`";
-        findings.refuse(&path, message, "add a table `[jobs]`; it may be empty");
+        found(
+            "`jobs` needs a file that keeps them, and there is no `[jobs]`",
+            "add a table `[jobs]`, which may be empty, or `--jobs-file jobs.db`",
+        )
     } else if streams {
-        let message = "`jobs` cannot be used where answers come in parts";
-        findings.refuse(&path, message, "remove `jobs`, or let another pool answer them");
+        found(
+            "`jobs` cannot be used where answers come in parts",
+            "remove `jobs`, or let another pool answer them",
+        )
     } else if call.passes_json_rpc_on(&pool.program.wire) {
-        let message = "`jobs` cannot be used where JSON-RPC is passed on";
-        findings.refuse(&path, message, "remove `jobs`: such calls are answered as they come");
+        found(
+            "`jobs` cannot be used where JSON-RPC is passed on",
+            "remove `jobs`: such calls are answered as they come",
+        )
     } else if pool.rules.workers_most == 0 {
         let message =
             format!("`jobs` would never run: `{}` has no workers on this server", pool.name);
-        findings.refuse(&path, message, "write `workers = 1` or more, or leave `jobs` out here");
+        found(&message, "write `workers = 1` or more, or leave `jobs` out here")
     } else if !has_room(pool) {
         let message = format!(
             "`jobs` would never run: `{}` has one worker, and `share` leaves it to other calls",
             pool.name
         );
         let hint = format!("write `workers = 2` or `share = 1` in `[pool.{}]`", pool.name);
-        findings.refuse(&path, message, hint);
+        found(&message, &hint)
+    } else {
+        None
     }
 }
 

@@ -9,6 +9,7 @@ mod agent;
 mod callers;
 mod correlation;
 mod cors;
+mod derived;
 mod docs;
 mod function;
 mod group;

@@ -121,7 +121,8 @@ fn functions(
     let wire = spread::possible(findings, path, file, wire);
     let wire = WireSettings { tells_details: host.tells_details, ..wire };
     let in_flight = python::in_flight(file, python);
-    let rules = rules(findings, path, file, host.processors, in_flight);
+    let mut rules = rules(findings, path, file, host.processors, in_flight);
+    rules.group = python::group(file, python);
     let launch = host.launches.get(name)?.clone();
     let (start, python) = (python::start(), Some(Arc::new(python.clone())));
     let (version, spread) = (file.version.clone(), facts);

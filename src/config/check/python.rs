@@ -3,12 +3,14 @@
 //!
 //! Pure.
 
+use std::time::Duration;
+
 use crate::config::file::PoolFile;
 use crate::config::findings::Findings;
 use crate::config::framing::{Framing, Framings, IdNames, Matching};
 use crate::config::pool::{
-    Greeting, InFlight, Probe, ProgressShape, PythonSettings, ReplyShape, StartSettings, StreamEnd,
-    StreamSettings, WireSettings,
+    Greeting, GroupSettings, GroupShape, InFlight, Probe, ProgressShape, PythonSettings,
+    ReplyShape, StartSettings, StreamEnd, StreamSettings, WireSettings,
 };
 use crate::config::scalar::InFlightText;
 use crate::config::tree::KeyPath;
@@ -88,13 +90,25 @@ pub(super) fn wire(
         takes_turns: false,
         takes_back: takes_back(python),
         stream: streams.then_some(stream),
-        cancel: Some(CANCEL.to_owned()),
+        cancel: group(file, python).is_none().then(|| CANCEL.to_owned()),
         id: IdNames::default(),
         is_json_rpc: false,
         drops_strays: false,
         tells_details: false,
-        group: None,
+        group: group(file, python).map(|_| GroupShape::Frames),
     }
+}
+
+/// How many calls a worker gets together; `None`: it has each as a call of its own. Where workers run
+/// one batch after the other, the server puts them together, so that it knows which calls were together
+/// when a worker is lost.
+pub(super) fn group(file: &PoolFile, python: &PythonSettings) -> Option<GroupSettings> {
+    let is_single = file.recycle.as_ref().is_some_and(|recycle| recycle.calls == Some(1));
+    if file.in_flight.is_some() || is_single || !python.functions.iter().all(|it| it.takes_groups) {
+        return None;
+    }
+    let most = python.functions.iter().map(|function| function.batch).min()?;
+    Some(GroupSettings { most: most.max(1) as usize, wait: Duration::ZERO, mixes_all: true })
 }
 
 /// What a new worker is sent: the loop, and the question whose answer shows that it is ready.
@@ -120,6 +134,9 @@ fn begin_at_once(python: &PythonSettings) -> bool {
 /// How many calls a worker takes at once: as many as every function of the pool can. Where it runs
 /// one after the other, short calls are sent ahead: what it has not begun can be taken back.
 pub(super) fn in_flight(file: &PoolFile, python: &PythonSettings) -> InFlight {
+    if group(file, python).is_some() {
+        return InFlight::Fixed(1);
+    }
     let derived = python.functions.iter().map(|function| function.in_flight.max(1)).min();
     match &file.in_flight {
         Some(InFlightText::Number(number)) => InFlight::Fixed(*number),
@@ -247,6 +264,65 @@ mod tests {
         let route = "[[route]]\nmatch = \"GET /v1/fib/{n}\"\nfunction = \"fib\"";
         let config = checked("python = \"calculate.py:*\"", route, functions()).expect("valid");
         assert_eq!(config.routes.len(), 1);
+    }
+
+    #[test]
+    fn a_function_says_whether_its_own_routes_take_items_and_jobs() {
+        let route = |config: &Config, label: &str| {
+            let route = config.routes.iter().find(|route| &*route.label == label);
+            match &route.expect("it is derived").action {
+                crate::config::RouteAction::Call(call) => (call.items, call.jobs.is_some()),
+                crate::config::RouteAction::Text { .. } => panic!("it is a call"),
+            }
+        };
+        let marked = |kind: &str| {
+            function(serde_json::json!({
+                "name": "render", "kind": kind, "parameters": [], "items": 10, "jobs": true,
+            }))
+        };
+        let python = "python = \"a.py:*\"\nworkers = 2";
+        let config = checked(python, "[jobs]", vec![marked("sync")]).expect("valid");
+        assert_eq!(route(&config, "POST /render"), (Some(10), true));
+        assert_eq!(route(&config, "GET /render"), (None, true));
+        let own = "[jobs]\n[[route]]\nmatch = \"POST /r\"";
+        let config = checked(python, own, vec![marked("sync")]).expect("valid");
+        assert_eq!(route(&config, "POST /r"), (None, false), "a written route says so itself");
+        let said = |pool: &str, rest: &str, kind: &str| {
+            checked(pool, rest, vec![marked(kind)]).expect_err("refused").join("; ")
+        };
+        let all = [
+            said(python, "", "sync"),
+            said("python = \"a.py:*\"\nworkers = 1", "[jobs]", "sync"),
+            said(python, "[jobs]", "stream"),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r##"
+`@httpipe.route` of `render`: `jobs` needs a file that keeps them, and there is no `[jobs]` -- add a table `[jobs]`, which may be empty, or `--jobs-file jobs.db`
+`@httpipe.route` of `render`: no item could ever run: callers have all the workers for themselves -- write `workers = "1..2"` or `share = 1` in `pool.calc`
+`@httpipe.route` of `render`: answers that come in parts are no outcomes of items -- leave `items` out
+"##);
+    }
+
+    #[test]
+    fn where_all_functions_take_lists_a_worker_gets_groups() {
+        let config = |pool: &str, sizes: [u32; 2], takes: [bool; 2]| {
+            let one = |(number, (batch, takes)): (usize, (u32, bool))| {
+                function(serde_json::json!({
+                    "name": format!("f{number}"), "kind": "sync", "parameters": [], "batch": batch,
+                    "in_flight": batch, "takes_groups": takes,
+                }))
+            };
+            let functions = sizes.into_iter().zip(takes).enumerate().map(one).collect();
+            let pool = format!("python = \"calculate.py:*\"\n{pool}");
+            let config = checked(&pool, "", functions).expect("valid");
+            let rules = &config.pools[0].rules;
+            let wire = &config.pools[0].program.wire;
+            (rules.group.map(|group| group.most), wire.group, rules.in_flight)
+        };
+        let frames = Some(GroupShape::Frames);
+        assert_eq!(config("", [16, 64], [true, true]), (Some(16), frames, InFlight::Fixed(1)));
+        assert_eq!(config("", [16, 64], [true, false]), (None, None, InFlight::Fixed(16)));
+        let own = config("in_flight = 32", [16, 64], [true, true]);
+        assert_eq!(own, (None, None, InFlight::Fixed(32)));
     }
 
     #[test]

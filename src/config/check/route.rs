@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::cors::cors;
+use super::derived;
 use super::function;
 use super::items::no_items;
 use super::jobs;
@@ -94,7 +95,7 @@ pub(super) fn routes(
     }
     for index in unnamed(file, pool_names) {
         if let Some(pool) = &pools[index] {
-            add_derived(findings, &mut routes, &mut shadows, (index, pool), cors);
+            derived::add(findings, file, &mut routes, &mut shadows, (index, pool), cors);
         }
     }
     routes
@@ -121,58 +122,9 @@ fn unnamed(file: &File, pool_names: &[&String]) -> Vec<usize> {
     (0..pool_names.len()).filter(|index| !is_named(pool_names[*index])).collect()
 }
 
-/// Adds the routes of functions that no route names.
-fn add_derived(
-    findings: &mut Findings<'_>,
-    routes: &mut Vec<RouteSettings>,
-    shadows: &mut Shadows,
-    (pool, settings): (usize, &PoolSettings),
-    cors: Option<&Arc<Cors>>,
-) {
-    let Some(python) = &settings.program.python else { return };
-    for function::Derived { text, parameters, call } in function::derived(python) {
-        let label = format!("{} /{}", text.method, call.name);
-        if shadows.first_over(&text).is_some() {
-            let path = KeyPath::of(&["pool", &settings.name, "python"]);
-            let message =
-                format!("`{label}` can never match: another route takes the same requests");
-            findings.refuse(&path, message, "write a `[[route]]` with another path for it");
-            continue;
-        }
-        shadows.add(&text, routes.len());
-        let idempotent = python.functions.iter().any(|it| it.name == call.name && it.pure);
-        let Ok(id) = u16::try_from(routes.len()) else { return };
-        routes.push(RouteSettings {
-            id: RouteId(id),
-            label: label.into(),
-            method: text.method,
-            path: text.path,
-            rest: false,
-            parameters,
-            cors: cors.cloned(),
-            about: RouteAbout::default(),
-            action: RouteAction::Call(CallSettings {
-                pool,
-                send: SendShape::Function(Arc::new(call)),
-                cache: None,
-                kept: None,
-                idempotent,
-                content_type: bytes(),
-                items: None,
-                jobs: None,
-            }),
-        });
-    }
-}
-
 fn about(route: &RouteFile) -> RouteAbout {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     RouteAbout { summary: text(&route.summary), description: text(&route.description) }
-}
-
-/// The content type of raw bytes whose function names none.
-fn bytes() -> ContentType {
-    ContentType::parse(function::BYTES).expect("it is a content type")
 }
 
 struct RouteCheck<'a, 'b> {
@@ -261,7 +213,7 @@ impl RouteCheck<'_, '_> {
     ) -> Option<(Vec<Parameter>, RouteAction)> {
         let content_type = match self.route.content_type {
             Some(_) => self.content_type(),
-            None => bytes(),
+            None => function::bytes(),
         };
         let calling = function::calling(self.findings, &self.path, self.route, text, python)?;
         let idempotent = self.route.idempotent.unwrap_or(calling.function.pure);
@@ -315,8 +267,11 @@ impl RouteCheck<'_, '_> {
 
     /// Checks that its jobs can be kept and run.
     fn jobs(&mut self, call: &CallSettings, streams: bool) {
-        if let Some(pool) = &self.pools[call.pool] {
-            jobs::possible(self.findings, &self.path, self.file, call, pool, streams);
+        let Some(pool) = self.pools[call.pool].as_ref().filter(|_| call.jobs.is_some()) else {
+            return;
+        };
+        if let Some((message, hint)) = jobs::no_jobs(self.file, call, (pool, streams)) {
+            self.findings.refuse(&self.path.key("jobs"), message, hint);
         }
     }
 

@@ -27,7 +27,8 @@ fn verdict(pool: &PoolSettings, exchange: &Exchange) -> Option<Verdict> {
     let wire = &pool.program.wire;
     let answer = exchange.answer.clone().filter(|_| wire.stream.is_none())?;
     let judge = Judge::new(wire);
-    let Some(shape) = wire.group else {
+    let Some(shape) = wire.group.filter(|shape| group::is_joined(*shape, &exchange.question))
+    else {
         return Some(judge.judge(&exchange.question, answer, exchange.proven));
     };
     let questions = group::parts(shape, &exchange.question);
