@@ -4,6 +4,7 @@ Debian packages are only unpacked below the work directory, so nothing on the ma
 no service starts; wrk, node and valgrind are taken from the machine where they are there.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -69,6 +70,21 @@ def wrk():
         return
     say("Debian: wrk")
     unpack(["wrk", "libluajit-5.1-2"])
+
+
+def gnu_parallel():
+    """Returns true if GNU parallel is there: the machine's own, else Debian's. Moreutils has another one."""
+    if not is_gnu_parallel() and not (DEBIAN / "usr/bin/parallel").exists():
+        say("Debian: parallel")
+        with contextlib.suppress(SystemExit):
+            unpack(["parallel"])
+    return is_gnu_parallel()
+
+
+def is_gnu_parallel():
+    env = os.environ | environment()
+    found = shutil.which("parallel", path=env["PATH"])
+    return bool(found) and "GNU parallel" in output([found, "--version"])
 
 
 def unpack(packages):

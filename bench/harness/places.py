@@ -12,6 +12,7 @@ RESULTS = WORK / "results"
 PEERS = BENCH / "peers"
 WORKERS = BENCH / "workers"
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
+MAP_PAGE = PROJECT / "docs" / "map.md"
 PICTURES = PROJECT / "docs" / "benchmarks"
 
 PYTHON = VENV / "bin" / "python"
