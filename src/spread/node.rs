@@ -39,6 +39,7 @@ impl Seal {
 }
 
 /// Returns the facts of a pool as others are told them: what they say stays here.
+#[cfg(feature = "nats")]
 pub fn facts_of(facts: &[(&'static str, String)]) -> Vec<(String, Seal)> {
     facts.iter().map(|(key, text)| ((*key).to_owned(), Seal::of(text))).collect()
 }

@@ -166,6 +166,7 @@ impl Metrics {
 
     /// What is counted of the servers that share calls. A server that never asks for it has no samples
     /// of them.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing is counted"))]
     pub fn spread(&self) -> Arc<SpreadMetrics> {
         Arc::clone(self.server.spread.get_or_init(Arc::default))
     }
