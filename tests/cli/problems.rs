@@ -263,6 +263,23 @@ hint: write 1 or more: a pool without workers answers nothing, unless other host
 "##);
 }
 
+/// A plain build has neither NATS nor Redis.
+#[test]
+fn a_key_without_its_feature_is_a_problem_that_says_so() {
+    let text = "[pool.a]\ncommand = [\"cat\"]\n[[route]]\nmatch = \"GET /{a}\"\n";
+    for (is_built, keys, feature) in [
+        (cfg!(feature = "nats"), "[spread]\nnats = \"nats://127.0.0.1:4222\"\n", "nats"),
+        (cfg!(feature = "redis"), "[cache]\nshared = \"redis://127.0.0.1\"\n", "redis"),
+    ] {
+        let room = Room::new().file("httpipe.toml", &format!("{text}{keys}"));
+        let said = room.run(&["run", "--listen", "127.0.0.1:99999"]);
+        let is_told = said.contains("this httpipe was built without")
+            && said.contains(&format!("--features {feature}"))
+            && said.contains("the wheel, the Debian package or the image, which have it");
+        assert!(said.starts_with("exit 2") && is_told != is_built, "{said}");
+    }
+}
+
 #[test]
 fn pool_options_need_one_pool() {
     let text = "[pool.a]\ncommand = [\"cat\"]\n[pool.b]\ncommand = [\"cat\"]\n\
