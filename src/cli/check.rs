@@ -102,6 +102,13 @@ fn check_pools(
         let checking = async {
             let mut findings = Vec::new();
             for (number, pool) in config.pools.iter().enumerate() {
+                if pool.rules.workers_most == 0 {
+                    let name = &pool.name;
+                    say(&format!(
+                        "pool `{name}`: no worker here, other hosts answer its calls\n\n"
+                    ));
+                    continue;
+                }
                 let plan = Plan::new(config, number, asks);
                 let about = |ready| functions::report(config, number, ready);
                 let place = file.command_of(pool);

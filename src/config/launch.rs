@@ -78,7 +78,13 @@ pub fn resolve(
     let Surroundings { dir, mut env, watch } = surroundings(pool, path, places, site)?;
     let command = path.key("command");
     let Some((name, arguments)) = pool.command.split_first() else { return Err(Vec::new()) };
-    match find(name, &dir, search_path(&env)) {
+    let bounds = pool.workers.as_ref().and_then(|workers| workers.bounds().ok());
+    let found = match find(name, &dir, search_path(&env)) {
+        // Where other hosts have all workers, the program need not be here.
+        Err(_) if pool.spread && bounds.is_some_and(|(_, most)| most == 0) => Ok(dir.join(name)),
+        found => found,
+    };
+    match found {
         Ok(program) => {
             let fence = site.fence(pool, path, places, (&program, arguments), &dir)?;
             name_user(&mut env, pool, &fence);

@@ -179,14 +179,39 @@ fn a_call_that_may_run_twice_outlives_its_host_and_another_runs_once() {
     assert_eq!(second.metric(elsewhere), 1.0, "the other call was not given away again");
 }
 
+/// The front end needs neither the program nor a file of it.
+#[test]
+fn a_front_end_without_workers_starts_where_the_program_is_not() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = shared(&nats, "workers = 0").worker("./no-such-program").start_unready();
+    let host = host(&nats, "workers = 1");
+    wait_for_slots(&front, 1);
+    assert_eq!(front.answers("a").body, "a");
+    drop(host);
+    let said = shared(&nats, "workers = 1").worker("./no-such-program").refused().stderr;
+    assert!(said.contains("cannot run"), "{said}");
+}
+
 /// Runs the servers and the caller of `docs/spread.md`.
 #[test]
 fn the_commands_of_the_page_serve() {
+    serve_and_ask(include_str!("../../docs/spread.md"));
+}
+
+/// Runs those of `docs/scale.md`, where the first server has workers of its own.
+#[test]
+fn the_walk_to_three_machines_serves() {
+    let page = include_str!("../../docs/scale.md");
+    let (_, page) = page.split_once("## Hosts that lend their workers").expect("a chapter");
+    serve_and_ask(page);
+}
+
+fn serve_and_ask(page: &str) {
     let Some(nats) = Nats::start("") else { return };
-    let page = include_str!("../../docs/spread.md");
     let example = include_str!("../../examples/spread/fib.toml");
     let python = include_str!("../../examples/fib/calculate.py");
-    let run: Vec<_> = page.lines().filter_map(|it| it.strip_prefix("httpipe run ")).collect();
+    let run = page.lines().filter_map(|it| it.strip_prefix("httpipe run "));
+    let run: Vec<_> = run.filter(|line| line.contains("/spread/")).collect();
     let serve = |line: &&str| {
         let mut words = line.split(' ');
         assert_eq!(words.next(), Some("examples/spread/fib.toml"));
@@ -198,6 +223,11 @@ fn the_commands_of_the_page_serve() {
     let hosts: Vec<_> = run[1..].iter().map(|line| serve(line).start_host()).collect();
     assert_eq!(hosts.len(), 2);
     wait_for_slots(&front, 4);
+    let status = page.lines().find(|line| line.starts_with("httpipe status "));
+    assert_eq!(status, Some("httpipe status 127.0.0.1:3001"));
+    let exe = env!("CARGO_BIN_EXE_httpipe");
+    let (code, said) = shell(&format!("{exe} status {}", front.admin_url()));
+    assert!(code == 0 && said.matches("shares calls").count() == 2, "{said}");
     let asked = page.lines().find(|line| line.starts_with("curl ")).expect("a caller");
     let (command, wanted) = asked.split_once(" # ").expect("an answer");
     let command = command.replace("http://127.0.0.1:3000", &front.url());
