@@ -99,6 +99,8 @@ mod several_lines;
 mod shared_cache;
 #[cfg(feature = "redis")]
 mod shared_cache_check;
+#[cfg(feature = "redis")]
+mod shared_looks;
 mod shared_runs;
 mod slow_calls;
 mod soak;

@@ -6,11 +6,11 @@ use crate::support::{Answer, Pending, Plan, Redis, Server, shell};
 
 /// A plan of a server that shares answers there, and writes the questions that its workers see into
 /// `seen`. Looks may take long: on a busy machine, a slow one would be a miss.
-fn sharing(url: &str) -> Plan {
+pub(crate) fn sharing(url: &str) -> Plan {
     sharing_with(url, "shared_timeout = \"10s\"")
 }
 
-fn sharing_with(url: &str, keys: &str) -> Plan {
+pub(crate) fn sharing_with(url: &str, keys: &str) -> Plan {
     plan("", &format!("shared = \"{url}\"\n{keys}"))
 }
 
@@ -20,7 +20,7 @@ fn plan(pool: &str, cache: &str) -> Plan {
         .route(&format!("match = \"GET /?input={{input}}\"\ncache = \"1h\"\n[cache]\n{cache}"))
 }
 
-fn connected(plan: Plan) -> Server {
+pub(crate) fn connected(plan: Plan) -> Server {
     let server = plan.start();
     is_connected(&server, true);
     server
@@ -30,7 +30,7 @@ fn is_connected(server: &Server, wanted: bool) {
     server.wait_for_count("httpipe_shared_cache_connected", f64::from(u8::from(wanted)));
 }
 
-fn total(server: &Server, outcome: &str) -> f64 {
+pub(crate) fn total(server: &Server, outcome: &str) -> f64 {
     server.metric(&format!("httpipe_shared_cache_total{{outcome=\"{outcome}\"}}"))
 }
 
@@ -39,7 +39,7 @@ fn ask(server: &Server, question: &str) -> Answer {
 }
 
 /// What the header of the answer says of the cache.
-fn cached(answer: &Answer) -> &str {
+pub(crate) fn cached(answer: &Answer) -> &str {
     answer.header("cache-status")
 }
 
@@ -307,47 +307,6 @@ fn a_caller_who_leaves_one_server_fails_nobody_on_another() {
     let answer = two.follows.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "sleep 3000 a"), "{answer:?}");
     assert_eq!(two.servers[1].seen().len(), 1, "it has run the question itself");
-}
-
-/// How many scripts a Redis has run.
-fn scripts(redis: &Redis) -> Option<u64> {
-    let said = redis.says("INFO commandstats");
-    let calls = said.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="))?;
-    calls.split(',').next()?.parse().ok()
-}
-
-#[test]
-fn a_look_whose_callers_leave_takes_back_the_run_that_it_has_begun() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let server = connected(sharing(&redis.url()));
-    let before = scripts(&redis).expect("it has tried them");
-    redis.signal("STOP");
-    let caller = server.client().get_later("/?input=a");
-    server.wait_for_count("httpipe_connections", 1.0);
-    caller.leave();
-    server.wait_for_count("httpipe_connections", 0.0);
-    redis.signal("CONT");
-    server.wait_until("the run is begun and taken back", |_| scripts(&redis) == Some(before + 2));
-    assert!(redis.keys("*:run").is_empty());
-    assert!(server.seen().is_empty());
-}
-
-#[test]
-fn a_look_that_comes_too_late_leads_the_run_that_it_has_begun() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let leads = connected(sharing_with(&redis.url(), "shared_timeout = \"50ms\""));
-    let follows = connected(sharing(&redis.url()));
-    redis.signal("STOP");
-    let first = leads.client().get_later("/?input=sleep+3000+a");
-    leads.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
-    assert_eq!(total(&leads, "late"), 1.0);
-    redis.signal("CONT");
-    leads.wait_until("the late look has begun the run", |_| !redis.keys("*:run").is_empty());
-    let second = follows.client().get_later("/?input=sleep+3000+a");
-    assert_eq!(first.answer().body, "sleep 3000 a");
-    let answer = second.answer();
-    assert_eq!(cached(&answer), "httpipe; fwd=miss; collapsed; detail=shared");
-    assert!(follows.seen().is_empty(), "it has waited, though longer than a lease lasts");
 }
 
 #[test]

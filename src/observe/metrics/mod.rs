@@ -22,11 +22,15 @@ use std::time::Duration;
 
 pub use self::callers::CallerMetrics;
 pub use self::labels::{
-    AgentResult, AwayEnd, CacheResult, CallOutcome, ClaimEnd, Denial, Dropping, Handshake,
-    OperatorAction, SharedResult, Turned,
+    AgentResult, CacheResult, CallOutcome, Denial, Dropping, Handshake, OperatorAction,
+    SharedResult, Turned,
 };
+#[cfg(feature = "nats")]
+pub use self::labels::{AwayEnd, ClaimEnd};
+#[cfg(feature = "nats")]
+pub use self::series::SharedPoolMetrics;
 use self::series::{CallSeries, Numbers, PoolSeries, RouteSeries, Series, ServerSeries};
-pub use self::series::{JobMetrics, PoolJobs, SharedMetrics, SharedPoolMetrics, SpreadMetrics};
+pub use self::series::{JobMetrics, PoolJobs, SharedMetrics, SpreadMetrics};
 use self::text::MetricsPage;
 use crate::base::{Conduct, ExitReason, WorkerCounts};
 use crate::report::GroupStatus;
