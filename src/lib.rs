@@ -120,13 +120,14 @@ pub mod testing {
     }
     pub mod spread {
         pub use crate::spread::few::Few;
-        pub use crate::spread::host::{GuestEnd, GuestId, HostDesk, HostStep, Seating};
+        pub use crate::spread::host::{EndSize, GuestEnd, GuestId, HostDesk, HostStep, Seating};
         pub use crate::spread::message;
         pub use crate::spread::nats;
         pub use crate::spread::node::Seal;
         pub use crate::spread::owner::{OwnerDesk, OwnerStep};
-        pub use crate::spread::said::{ToHost, ToOwner};
+        pub use crate::spread::said::{PartOfAnswer, SentBefore, ToHost, ToOwner};
         pub use crate::spread::subject::Subjects;
+        pub use crate::spread::transfer::{self, Sizes};
         pub use crate::spread::{hosts, told};
     }
     pub mod wire {

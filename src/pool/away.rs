@@ -181,6 +181,11 @@ impl<P> State<P> {
         self.away(host, run).is_some()
     }
 
+    /// Returns true if some host has this call.
+    pub(super) fn is_away_anywhere(&self, id: CallId) -> bool {
+        self.spread.as_ref().is_some_and(|spread| spread.away.contains_key(&id))
+    }
+
     /// Returns how many calls are away.
     pub fn calls_away(&self) -> usize {
         self.spread.as_ref().map_or(0, |spread| spread.away.len())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Pool;
-use super::entry::unsendable;
+use super::entry::{Delivery, unsendable};
 use crate::base::{CallId, Cancels, Errand, Failure, Question, Word};
 use crate::config::Matching;
 use crate::observe::metrics::Dropping;
@@ -73,6 +73,10 @@ impl Pool {
         let waited = self.state.borrow_mut().caller_left(now, call);
         let has_ended = if let Some(ended) = waited {
             self.finish(ended, Err(Failure::Cancelled));
+            true
+        } else if self.state.borrow().is_away_anywhere(call) {
+            // Its host is told that the caller has left.
+            self.break_off(now, call, &Failure::Cancelled, Delivery::Unwanted);
             true
         } else {
             let (before, rest) = text.text.split_at(cancels.place.start);

@@ -468,7 +468,8 @@ impl Pool {
         if let Some(terms) = &entry.terms {
             self.lifecycle.note_no_calls();
             if let Some(guest) = terms.guest {
-                self.end_guest(ended_at, guest, (result.clone(), timing), false);
+                let told = told.map_or_else(|| result.clone(), Err);
+                self.end_guest(ended_at, guest, (told, timing), false);
             }
         }
         entry.route.call(outcome);

@@ -11,23 +11,26 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::Pool;
 use super::actions::{Ended, NewCall};
 use super::away::{AwayLoss, Granted, Hunger};
 use super::entry::Entry;
 use super::pending::Outbox;
+use super::streams::push;
 use super::terms::{Terms, Whereabouts, WorkTicket};
 use crate::base::{
-    CallId, Class, Failure, NodeId, Question, Reply, RunId, Tenant, Timing, WorkerId,
+    CallId, Class, Failure, NodeId, Outcome, PartGate, Parts, Progress, Question, Reply, ReplyForm,
+    RunId, Tenant, Timing, WorkerId,
 };
+use crate::config::InFlight;
 use crate::observe::metrics::RouteMetrics;
-
-/// The largest question that may go to another server, in bytes.
-const QUESTION_MAX: usize = 768 << 10;
 
 /// Who speaks with other servers for a pool.
 pub trait OtherServers: Debug {
@@ -45,12 +48,19 @@ pub trait OtherServers: Debug {
     /// worker was lost.
     fn guest_ended(&self, now: Instant, guest: GuestName, end: GuestOutcome);
 
+    /// The answer to a call of another server comes in parts. Returns what passes them on, which is to
+    /// be run.
+    fn guest_begun(self: Rc<Self>, guest: GuestName, parts: Parts) -> Forwarding;
+
     /// No worker here has seen a call of another server.
     fn guest_not_begun(&self, now: Instant, guest: GuestName);
 
     /// The books were settled. Returns true if that has changed them.
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool;
 }
+
+/// Passes the parts of an answer on to another server.
+pub type Forwarding = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A call of another server: whose it is, and which attempt.
 pub type GuestName = (NodeId, RunId);
@@ -77,13 +87,29 @@ pub struct Guest {
     pub left: Duration,
 }
 
+/// What becomes of a part of an answer that comes from another server.
+#[derive(Debug)]
+pub enum PartFate {
+    /// Its caller has room for more.
+    Taken,
+    /// Its caller has it, and takes no more before the gate opens.
+    Full(PartGate),
+    /// Nobody wants it.
+    Dropped,
+    /// The answers of this pool do not come in parts.
+    Unfit,
+}
+
 /// Returns true if this call may run on another server: one whose caller hears nothing before the
-/// answer, and whose question goes there in one piece.
+/// answer but how far it is.
 fn may_go(entry: &Entry) -> bool {
-    entry.own_name.is_none()
-        && entry.question.listener.is_none()
-        && entry.question.text.len() <= QUESTION_MAX
-        && !entry.has_begun()
+    let hears_more = entry.question.listener.as_ref().is_some_and(|name| !name.is_empty());
+    !hears_more && !entry.has_begun()
+}
+
+/// As [`may_go`], for JSON-RPC: what is said around a call goes to the worker that has it.
+fn may_go_alone(entry: &Entry) -> bool {
+    entry.own_name.is_none() && may_go(entry)
 }
 
 impl Pool {
@@ -91,6 +117,8 @@ impl Pool {
     pub fn spread(self: &Rc<Self>, elsewhere: Rc<dyn OtherServers>) {
         let now = Instant::now();
         self.feeder.get_or_init(Box::default).set_elsewhere(elsewhere);
+        let is_json_rpc = self.settings.borrow().program.wire.is_json_rpc;
+        let may_go = if is_json_rpc { may_go_alone } else { may_go };
         self.state.borrow_mut().spread(now, may_go);
         self.settle(now);
     }
@@ -176,6 +204,25 @@ impl Pool {
         }
     }
 
+    /// Tells the caller of a call its outcome before the call has left the books.
+    pub(super) fn tell_early(&self, now: Instant, entry: &Entry, outcome: Outcome) {
+        let guest = entry.terms.as_ref().and_then(|terms| terms.guest);
+        let elsewhere = guest.and_then(|guest| Some((guest, self.elsewhere().cloned()?)));
+        let Some((guest, elsewhere)) = elsewhere else { return entry.outbox.put(outcome) };
+        let Outcome { result, timing } = outcome;
+        if let Ok(Reply { form: ReplyForm::Parts(_, parts), .. }) = result {
+            let forwarding = elsewhere.guest_begun(guest, parts);
+            self.services.tasks.spawn_local(forwarding);
+        } else {
+            elsewhere.guest_ended(now, guest, GuestOutcome { result, timing, blamed: false });
+        }
+    }
+
+    /// Runs something until it ends, or the pool does.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.services.tasks.spawn_local(task);
+    }
+
     /// Returns true if a worker serves, here or elsewhere.
     pub fn can_serve(&self) -> bool {
         self.serving() > 0 || self.state.borrow().slots_away() > 0
@@ -217,6 +264,79 @@ impl Pool {
         way
     }
 
+    /// A part of an answer comes from a host.
+    pub fn part_from_elsewhere(
+        self: &Rc<Self>,
+        now: Instant,
+        name: GuestName,
+        part: Bytes,
+    ) -> PartFate {
+        if !self.answers.come_in_parts {
+            return PartFate::Unfit;
+        }
+        let fate = self.with_begun(now, name, |entry, gate| match push(entry, part) {
+            None => PartFate::Dropped,
+            Some(true) => PartFate::Taken,
+            Some(false) => PartFate::Full(gate),
+        });
+        fate.unwrap_or_else(|| {
+            self.drop_part();
+            PartFate::Dropped
+        })
+    }
+
+    /// The parts of an answer from a host have ended well. Returns the reply that ends the call.
+    ///
+    /// # Errors
+    ///
+    /// If the answers of this pool do not come in parts.
+    pub fn parts_end_elsewhere(
+        self: &Rc<Self>,
+        now: Instant,
+        name: GuestName,
+    ) -> Result<Reply, Failure> {
+        if !self.answers.come_in_parts {
+            let detail = "another host sent it in parts, and the pool here has no `stream`".into();
+            return Err(Failure::BadAnswer { detail });
+        }
+        // An answer may have no part at all.
+        self.with_begun(now, name, |_, _| ());
+        Ok(Reply { body: Bytes::new(), form: ReplyForm::Plain })
+    }
+
+    /// A host says how far a call is.
+    pub fn progress_from_elsewhere(
+        self: &Rc<Self>,
+        now: Instant,
+        name: GuestName,
+        progress: &Progress,
+    ) {
+        if self.answers.come_in_parts {
+            let text = Bytes::copy_from_slice(progress.json().as_bytes());
+            self.with_begun(now, name, |_, gate| gate.remark(text));
+        }
+    }
+
+    /// Does something with a call that a host has, and whose answer has begun.
+    fn with_begun<T>(
+        self: &Rc<Self>,
+        now: Instant,
+        (host, run): GuestName,
+        act: impl FnOnce(&Entry, PartGate) -> T,
+    ) -> Option<T> {
+        let call = CallId(run.call);
+        let begun = self.state.borrow_mut().away_begun(now, host, run)?;
+        let state = self.state.borrow();
+        let entry = state.payload(call)?;
+        let gate = self.open(now, None, (call, entry), Some(begun))?;
+        Some(act(entry, gate))
+    }
+
+    /// A host says that a call took all the time that it had.
+    pub fn ran_over_elsewhere(&self, now: Instant, (host, run): GuestName) {
+        self.state.borrow_mut().away_ran_over(now, host, run);
+    }
+
     /// An attempt on a host has ended without an answer.
     pub fn lost_elsewhere(&self, now: Instant, name: GuestName, loss: &AwayLoss) {
         self.state.borrow_mut().away_lost(now, name, loss);
@@ -236,9 +356,13 @@ impl Pool {
         &self,
         now: Instant,
         worker: WorkerId,
-        guest: Guest,
+        mut guest: Guest,
         route: Arc<RouteMetrics>,
     ) -> Option<CallId> {
+        if self.settings.borrow().rules.in_flight == InFlight::Auto {
+            // As with the calls of callers.
+            guest.question.listener = None;
+        }
         let ticket = Rc::new(WorkTicket { at: Cell::new(Whereabouts::Nowhere), since: now });
         let terms = Terms {
             class: Class::Interactive,
@@ -274,6 +398,11 @@ impl Pool {
         let settings = self.settings.borrow();
         let what = settings.program.wire.framing.unsendable(&question.text)?;
         Some(Failure::Unsendable { parameter: "question".into(), detail: what.into() })
+    }
+
+    /// Returns how many bytes an answer or a question has at most.
+    pub fn message_max(&self) -> usize {
+        self.settings.borrow().program.wire.message_max
     }
 
     /// Returns the question of a call in the books.

@@ -104,7 +104,7 @@ use taps::Taps;
 use timer::Timer;
 
 #[cfg(feature = "nats")]
-pub use elsewhere::{Guest, GuestName, GuestOutcome, OtherServers};
+pub use elsewhere::{Forwarding, Guest, GuestName, GuestOutcome, OtherServers, PartFate};
 pub use feeder::{BackgroundSource, JobPlace};
 pub use ledger::Lately;
 pub use links::Ending;

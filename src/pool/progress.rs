@@ -30,9 +30,9 @@ impl Pool {
                 let Some(entry) = state.payload(call) else { continue };
                 let is_heard = self.answers.come_in_parts && entry.question.listener.is_some();
                 match &entry.terms {
-                    Some(terms) => terms.class,
-                    None if is_heard => Class::Interactive,
-                    None => continue,
+                    Some(terms) if terms.guest.is_none() => terms.class,
+                    _ if is_heard => Class::Interactive,
+                    _ => continue,
                 }
             };
             match class {
@@ -48,7 +48,7 @@ impl Pool {
         let begun = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return };
-        let Some(gate) = self.open(now, link, (call, entry), begun) else { return };
+        let Some(gate) = self.open(now, Some(link), (call, entry), begun) else { return };
         if let Some(shown) = entry.shown.get() {
             shown.send_replace(progress);
             return;

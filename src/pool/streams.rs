@@ -68,31 +68,32 @@ impl Pool {
         let begun = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         let Some(entry) = state.payload(call) else { return self.drop_part() };
-        self.open(now, link, (call, entry), begun);
+        self.open(now, Some(link), (call, entry), begun);
         let Some(part) = part else { return };
-        let progress = entry.progress.borrow();
-        let is_wanted = matches!(&*progress, Delivery::Open(sender) if sender.push(part.body));
-        if !is_wanted {
+        if push(entry, part.body).is_none() {
             self.drop_part();
         }
     }
 
-    /// Gives the caller the outcome that parts follow, unless the caller has one. Returns the gate of
-    /// the parts; `None`: they are not wanted.
+    /// Gives the caller the outcome that parts follow, unless the caller has one. `link` leads to the
+    /// worker that waits for a caller who does not keep up. Returns the gate of the parts; `None`: they
+    /// are not wanted.
     pub(super) fn open(
         self: &Rc<Self>,
         now: Instant,
-        link: &Link,
+        link: Option<&Link>,
         (call, entry): (CallId, &Entry),
         begun: Option<Timing>,
     ) -> Option<PartGate> {
         let mut progress = entry.progress.borrow_mut();
         if let (Delivery::Before, Some(timing)) = (&*progress, begun) {
             let (sender, reply) = self.answers.in_parts();
-            link.held_back_by(sender.gate());
+            if let Some(link) = link {
+                link.held_back_by(sender.gate());
+            }
             self.watch(now, call, timing.work, &sender);
             *progress = Delivery::Open(sender);
-            entry.outbox.put(Outcome { result: Ok(reply), timing });
+            self.tell_early(now, entry, Outcome { result: Ok(reply), timing });
         }
         match &*progress {
             Delivery::Open(sender) => Some(sender.gate()),
@@ -100,7 +101,7 @@ impl Pool {
         }
     }
 
-    fn drop_part(&self) {
+    pub(super) fn drop_part(&self) {
         self.metrics.message_dropped(Dropping::Late, 1);
     }
 
@@ -121,7 +122,7 @@ impl Pool {
         let mut progress = entry.progress.borrow_mut();
         match &*progress {
             Delivery::Before => {
-                entry.outbox.put(Outcome { result: Err(failure.clone()), timing });
+                self.tell_early(now, entry, Outcome { result: Err(failure.clone()), timing });
             }
             Delivery::Open(sender) => sender.finish(Err(failure.clone())),
             Delivery::Failed(_) | Delivery::Unwanted => return,
@@ -134,9 +135,9 @@ impl Pool {
     /// its timeout and be stopped because of a slow reader.
     fn watch(self: &Rc<Self>, now: Instant, call: CallId, worked: Duration, sender: &PartSender) {
         let (pool, gate) = (Rc::clone(self), sender.gate());
-        let settings = self.settings();
-        let spare = settings.rules.abandoned.min(settings.rules.timeout / 2);
-        let patience = settings.rules.timeout.saturating_sub(worked + spare);
+        let timeout = self.state.borrow().timeout_of(call);
+        let spare = self.settings().rules.abandoned.min(timeout / 2);
+        let patience = timeout.saturating_sub(worked + spare);
         self.lifecycle.stream_begins();
         self.services.tasks.spawn_local(async move {
             let over = || poll_fn(|context| gate.poll_over(context));
@@ -178,5 +179,13 @@ impl Pool {
                 "dropped what a worker wrote: it is no answer"
             );
         }
+    }
+}
+
+/// Passes a part on. Returns whether there is room for more; `None`: it is not wanted.
+pub(super) fn push(entry: &Entry, part: Bytes) -> Option<bool> {
+    match &*entry.progress.borrow() {
+        Delivery::Open(sender) => sender.push(part).then(|| sender.has_room()),
+        Delivery::Before | Delivery::Failed(_) | Delivery::Unwanted => None,
     }
 }

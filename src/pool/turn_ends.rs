@@ -215,7 +215,7 @@ impl Pool {
         let timing = self.state.borrow_mut().has_begun(now, call);
         let state = self.state.borrow();
         if let (Some(timing), Some(entry)) = (timing, state.payload(call)) {
-            entry.outbox.put(Outcome { result: result.clone(), timing });
+            self.tell_early(now, entry, Outcome { result: result.clone(), timing });
             *entry.progress.borrow_mut() = match result {
                 Ok(_) => Delivery::Unwanted,
                 Err(failure) => Delivery::Failed(failure.clone()),

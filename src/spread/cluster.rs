@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::desk::PoolDesk;
+use super::desk::{DeskRole, PoolDesk};
 use super::few::Few;
 use super::hosts::{OtherNodes, OtherPool};
 use super::link::{LinkReport, LinkUser, NatsLink};
@@ -54,7 +54,7 @@ struct DeskPlace {
 /// For whom a message is.
 #[derive(Clone, Copy, Debug)]
 enum Ear {
-    Node(NodeId),
+    Desk(NodeId, DeskRole),
     Unheard(NodeId),
 }
 
@@ -135,15 +135,21 @@ impl Cluster {
         let mut ears = Vec::new();
         // Each role needs its own permissions, so nothing is subscribed to in vain.
         if self.has_callers {
-            ears.push((link.subscribe(subjects.owner(desk.node), None), Ear::Node(desk.node)));
+            ears.push((
+                link.subscribe(subjects.owner(desk.node), None),
+                Ear::Desk(desk.node, DeskRole::Owner),
+            ));
             let unheard = link.subscribe(subjects.all_unheard(desk.node), None);
             ears.push((unheard, Ear::Unheard(desk.node)));
         }
         if settings.rules.workers_most > 0 {
-            ears.push((link.subscribe(subjects.host(desk.node), None), Ear::Node(desk.node)));
+            ears.push((
+                link.subscribe(subjects.host(desk.node), None),
+                Ear::Desk(desk.node, DeskRole::Host),
+            ));
             desk.can_host();
             let hungry = link.subscribe(subjects.hungry(&desk.name, desk.seal), None);
-            ears.push((hungry, Ear::Node(desk.node)));
+            ears.push((hungry, Ear::Desk(desk.node, DeskRole::Host)));
         }
         let sids = ears.iter().map(|(sid, _)| *sid).collect();
         self.ears.borrow_mut().extend(ears);
@@ -183,7 +189,11 @@ impl Cluster {
     /// A pool that a reload has replaced takes no more calls of other servers.
     pub fn leave(&self, pool: &Rc<Pool>) {
         let is_its = |desk: &Rc<PoolDesk>| desk.pool().is_some_and(|it| Rc::ptr_eq(&it, pool));
-        self.all_desks().into_iter().filter(is_its).for_each(|desk| desk.drain());
+        for desk in self.all_desks().into_iter().filter(is_its) {
+            desk.is_replaced.set(true);
+            desk.drain();
+        }
+        self.beat();
     }
 
     fn all_desks(&self) -> Vec<Rc<PoolDesk>> {
@@ -202,7 +212,8 @@ impl Cluster {
 
     /// Says that this server is there.
     fn beat(&self) {
-        let pools = self.all_desks().into_iter().filter_map(|desk| {
+        let serving = self.all_desks().into_iter().filter(|desk| !desk.is_replaced.get());
+        let pools = serving.filter_map(|desk| {
             let counts = desk.pool()?.worker_counts();
             Some(BeatPool {
                 name: desk.name.clone(),
@@ -326,9 +337,9 @@ impl LinkUser for Cluster {
         let ear = self.ears.borrow().get(&sid).copied();
         let find = |node| self.desks.borrow().get(&node).map(|place| Rc::clone(&place.desk));
         match (ear, payload) {
-            (Some(Ear::Node(node)), Some(payload)) => {
+            (Some(Ear::Desk(node, role)), Some(payload)) => {
                 if let Some(desk) = find(node) {
-                    desk.hear(payload);
+                    desk.hear(role, payload);
                 }
             }
             (Some(Ear::Unheard(node)), None) => {
@@ -341,10 +352,10 @@ impl LinkUser for Cluster {
             (None, Some(payload)) => {
                 let desk = self.all_desks().into_iter().find(|desk| desk.listens_by(sid));
                 if let Some(desk) = desk {
-                    desk.hear(payload);
+                    desk.hear(DeskRole::Host, payload);
                 }
             }
-            (Some(Ear::Node(_)) | None, None) | (Some(Ear::Unheard(_)), Some(_)) => {}
+            (Some(Ear::Desk(..)) | None, None) | (Some(Ear::Unheard(_)), Some(_)) => {}
         }
     }
 }

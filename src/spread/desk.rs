@@ -4,8 +4,11 @@
 //! and what they decide comes back here.
 
 mod elsewhere;
+mod parts;
+mod tell;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,27 +17,37 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use self::elsewhere::end_of;
-use super::few::Few;
-use super::host::{GuestEnd, HostDesk, HostStep};
+use self::parts::{Forward, told};
+use super::host::{HostDesk, HostStep};
 use super::link::NatsLink;
 use super::message::{
-    Demand, Grant, GrantRefused, HostAnswer, HostMessage, Hungry, LINE_MAX, Leave, NextClaim,
-    Nothing, Out, Ping, Pong, SeatClaim,
+    Demand, Grant, GrantRefused, HostAnswer, HostMessage, HostPart, HostProgress, Hungry, Leave,
+    More, Nothing, Out, Ping, Pong, SeatClaim,
 };
 use super::node::Seal;
 use super::owner::{OwnerDesk, OwnerStep};
-use super::said::{ToHost, ToOwner};
+use super::said::{PartOfAnswer, SentBefore, ToHost, ToOwner};
 use super::subject::Subjects;
-use super::told::{HostTold, ToldAnswer, out_of, result_of};
-use crate::base::{CallId, Failure, HostTag, NodeId, Question, RunId, WorkerId};
+use super::told::{HostTold, result_of};
+use super::transfer::Sizes;
+use crate::base::{Failure, HostTag, NodeId, Question, Timing, WorkerId};
 use crate::observe::metrics::{AwayEnd, ClaimEnd, Metrics, RouteMetrics, SharedPoolMetrics};
 use crate::pool::away::AwayLoss;
-use crate::pool::{Guest, GuestName, Pool};
+use crate::pool::{Guest, GuestName, GuestOutcome, Pool};
 
 /// The route under which the calls of other servers are counted.
 const ROUTE: &str = "spread";
 /// The longest time that an owner may give a host for a call.
 const LEFT_MOST: Duration = Duration::from_hours(24 * 30);
+
+/// To whom a message is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DeskRole {
+    /// To the owner of calls, from a host.
+    Owner,
+    /// To a host, from an owner.
+    Host,
+}
 
 /// One pool among those of other servers.
 #[derive(Debug)]
@@ -46,6 +59,8 @@ pub(super) struct PoolDesk {
     /// Of what the seal is made.
     pub(super) facts: Vec<(String, Seal)>,
     pool: Weak<Pool>,
+    /// For tasks that outlive what starts them.
+    this: Weak<Self>,
     link: Rc<NatsLink>,
     subjects: Rc<Subjects>,
     owner: RefCell<OwnerDesk>,
@@ -54,19 +69,27 @@ pub(super) struct PoolDesk {
     pub(super) counts: Arc<SharedPoolMetrics>,
     /// What was just heard, for the steps that follow from it.
     heard: RefCell<Option<JustHeard>>,
+    /// The answers that go to other servers in parts.
+    forwards: RefCell<BTreeMap<GuestName, Forward>>,
+    /// Calls whose callers take no more of their answers now.
+    full: RefCell<BTreeSet<GuestName>>,
     demands: Cell<Option<u64>>,
     /// It hears what it is given: it had workers when it joined.
     hosts: Cell<bool>,
+    /// A reload has replaced its pool, which ends what it has.
+    pub(super) is_replaced: Cell<bool>,
     /// Something may be due sooner than it was.
     pub(super) sooner: Notify,
     waits_until: Cell<Option<Instant>>,
 }
 
-/// What was just heard.
+/// An answer that was just heard.
 #[derive(Debug)]
-enum JustHeard {
-    Answer { out: Out, body: Bytes, work: Duration, blamed: bool },
-    Question(Question),
+struct JustHeard {
+    out: Out,
+    body: Bytes,
+    work: Duration,
+    blamed: bool,
 }
 
 impl PoolDesk {
@@ -83,16 +106,23 @@ impl PoolDesk {
         let is_connected = link.is_connected();
         owner.connected(now, is_connected);
         host.connected(now, is_connected);
+        let most = pool.message_max() as u64;
+        owner.takes_at_most(most);
+        host.takes_at_most(most);
+        let sizes = Sizes::of(link.max_payload());
+        owner.carries(sizes);
+        host.carries(sizes);
         let name = pool.name();
         let route = Arc::new(metrics.route(ROUTE, Some(&name)));
         let counts = metrics.spread().pool(&name);
         let seal = Seal::of_pool(&name, &facts);
-        Rc::new(Self {
+        Rc::new_cyclic(|this| Self {
             node,
             name,
             seal,
             facts,
             pool: Rc::downgrade(pool),
+            this: Weak::clone(this),
             link,
             subjects,
             owner: RefCell::new(owner),
@@ -100,8 +130,11 @@ impl PoolDesk {
             route,
             counts,
             heard: RefCell::default(),
+            forwards: RefCell::default(),
+            full: RefCell::default(),
             demands: Cell::default(),
             hosts: Cell::default(),
+            is_replaced: Cell::default(),
             sooner: Notify::new(),
             waits_until: Cell::default(),
         })
@@ -126,7 +159,10 @@ impl PoolDesk {
 
     /// There is a connection, or none any longer.
     pub(super) fn connected(&self, is_connected: bool) {
+        let sizes = Sizes::of(self.link.max_payload());
         self.event(|now, owner, host| {
+            owner.carries(sizes);
+            host.carries(sizes);
             owner.connected(now, is_connected);
             host.connected(now, is_connected);
         });
@@ -189,10 +225,45 @@ impl PoolDesk {
     }
 
     /// Another node says something to this one, or to all hosts.
-    pub(super) fn hear(&self, payload: &Bytes) {
+    pub(super) fn hear(&self, role: DeskRole, payload: &Bytes) {
         let Ok((message, body)) = HostMessage::decode(payload) else {
             return self.counts.strange();
         };
+        match role {
+            DeskRole::Owner => self.hear_host(message, body),
+            DeskRole::Host => self.hear_owner(message, body),
+        }
+    }
+
+    /// A host says something about the calls of this server.
+    fn hear_host(&self, message: HostMessage, body: Bytes) {
+        match message {
+            HostMessage::Claim(SeatClaim { host, claim, .. }) => {
+                self.tell_owner(host, ToOwner::Claim { claim });
+            }
+            HostMessage::Answer(answer) => self.hear_answer(answer, body),
+            HostMessage::NotBegun(GrantRefused { host, run }) => {
+                self.tell_owner(host, ToOwner::NotBegun { run });
+            }
+            HostMessage::Part(HostPart { from, run, at, len, cut }) => {
+                self.tell_owner(from, ToOwner::Part(PartOfAnswer { run, at, len, cut, body }));
+            }
+            HostMessage::More(More { from, run, taken }) => {
+                self.tell_owner(from, ToOwner::More { run, taken });
+            }
+            HostMessage::Progress(HostProgress { host, run }) => {
+                self.hear_progress(host, run, &body);
+            }
+            HostMessage::Pong(Pong { host, ping, unknown, sure, alone, sent }) => {
+                let (unknown, sent) = (unknown.0, sent.0);
+                self.tell_owner(host, ToOwner::Pong { ping, unknown, sure, alone, sent });
+            }
+            _ => self.counts.strange(),
+        }
+    }
+
+    /// An owner says something to this host, or to all hosts.
+    fn hear_owner(&self, message: HostMessage, body: Bytes) {
         match message {
             HostMessage::Demand(Demand { owner, calls, hops }) => {
                 self.event(|now, _, host| host.demand(now, owner, calls as usize, hops));
@@ -201,27 +272,21 @@ impl PoolDesk {
                 let age = Duration::from_millis(age_ms);
                 self.event(|now, _, host| host.hungry(now, owner, age));
             }
-            HostMessage::Claim(SeatClaim { host, claim, .. }) => {
-                self.tell_owner(host, ToOwner::Claim { claim });
-            }
-            HostMessage::Answer(answer) => self.hear_answer(answer, body),
-            HostMessage::NotBegun(GrantRefused { host, run }) => {
-                self.tell_owner(host, ToOwner::NotBegun { run });
-            }
-            HostMessage::Pong(Pong { host, ping, unknown, alone }) => {
-                self.tell_owner(host, ToOwner::Pong { ping, unknown: unknown.0, alone });
-            }
             HostMessage::Grant(grant) => self.hear_grant(grant, body),
             HostMessage::Nothing(Nothing { owner, claim }) => {
                 self.tell_host(owner, ToHost::Nothing { claim });
+            }
+            HostMessage::Part(HostPart { from, run, at, .. }) => {
+                self.tell_host(from, ToHost::Part { run, at, body });
+            }
+            HostMessage::More(More { from, run, taken }) => {
+                self.tell_host(from, ToHost::More { run, taken });
             }
             HostMessage::Leave(Leave { from, run }) => self.tell_host(from, ToHost::Leave { run }),
             HostMessage::Ping(Ping { owner, ping, holds, partial }) => {
                 self.tell_host(owner, ToHost::Ping { ping, holds: holds.0, is_whole: !partial });
             }
-            HostMessage::Part(_) | HostMessage::More(_) | HostMessage::Beat(_) => {
-                self.counts.strange();
-            }
+            _ => self.counts.strange(),
         }
     }
 
@@ -234,26 +299,25 @@ impl PoolDesk {
     }
 
     fn hear_answer(&self, answer: HostAnswer, body: Bytes) {
-        let HostAnswer { host, run, out, work_us, claim, blamed, len, .. } = answer;
-        if len != Some(body.len() as u64) {
-            return self.counts.strange();
-        }
+        let HostAnswer { host, run, out, work_us, claim, blamed, len, after, .. } = answer;
+        let before = match (after, len) {
+            (0, len) if len > body.len() as u64 => SentBefore::Body(len),
+            (0, _) => SentBefore::Nothing,
+            (sent, _) => SentBefore::Parts(sent),
+        };
         let work = Duration::from_micros(work_us);
-        *self.heard.borrow_mut() = Some(JustHeard::Answer { out, body, work, blamed });
+        *self.heard.borrow_mut() = Some(JustHeard { out, body, work, blamed });
         let claim = claim.map(|next| next.claim);
-        self.tell_owner(host, ToOwner::Answer { run, claim, parts: 0 });
+        self.tell_owner(host, ToOwner::Answer { run, claim, before });
     }
 
     fn hear_grant(&self, grant: Grant, body: Bytes) {
-        let Grant { owner, claim, run, left_ms, nonce, len, ping } = grant;
-        if len != body.len() as u64 {
-            return self.counts.strange();
-        }
+        let Grant { owner, claim, run, left_ms, nonce, len, listens, ping } = grant;
         let nonce = nonce.map(Bytes::from);
-        let question = Question { nonce, ..Question::plain(body) };
-        *self.heard.borrow_mut() = Some(JustHeard::Question(question));
+        let listener = listens.then(Bytes::new);
+        let question = Question { nonce, listener, ..Question::plain(body) };
         let left = Duration::from_millis(left_ms).min(LEFT_MOST);
-        self.tell_host(owner, ToHost::Grant { claim, run, left, ping });
+        self.tell_host(owner, ToHost::Grant { claim, run, left, ping, question, len });
     }
 
     /// Carries out all that the machines have decided. Returns true if the books have changed.
@@ -291,15 +355,26 @@ impl PoolDesk {
                 let granted = pool.grant(now, host, fastrand::u64(..));
                 let end = if granted.is_some() { ClaimEnd::Granted } else { ClaimEnd::Empty };
                 self.counts.claimed(end);
+                let granted = granted.and_then(|it| Some((it, pool.question(it.call)?)));
                 self.owner.borrow_mut().granted(now, host, claim, granted);
                 return true;
             }
-            OwnerStep::Tell { host, what } => self.send_to_host(&pool, host, what),
-            OwnerStep::Take { host, run } => {
-                self.take(now, &pool, (host, run));
+            OwnerStep::Tell { host, what } => self.send_to_host(host, what),
+            OwnerStep::Take { host, run, before } => {
+                self.take(now, &pool, (host, run), before);
                 return true;
             }
-            OwnerStep::TakePart { .. } => {}
+            OwnerStep::TakePart { host, run, part } => {
+                self.take_part(now, &pool, (host, run), part);
+                return true;
+            }
+            OwnerStep::TooLarge { host, run } => {
+                let detail = "it is larger than `message_max`, and comes from another host";
+                let failure = Failure::BadAnswer { detail: detail.into() };
+                self.counts.ended(AwayEnd::Answered);
+                pool.answered_elsewhere(now, (host, run), Duration::ZERO, Err(failure));
+                return true;
+            }
             OwnerStep::Lost { host, run, loss } => {
                 self.counts.ended(end_of(&loss));
                 pool.lost_elsewhere(now, (host, run), &loss);
@@ -316,9 +391,17 @@ impl PoolDesk {
     }
 
     /// Takes the answer that was just heard.
-    fn take(&self, now: Instant, pool: &Pool, name: GuestName) {
-        let Some(JustHeard::Answer { out, body, work, blamed }) = self.heard.take() else { return };
-        match result_of(out, body) {
+    fn take(&self, now: Instant, pool: &Rc<Pool>, name: GuestName, before: Bytes) {
+        let Some(JustHeard { out, body, work, blamed }) = self.heard.take() else { return };
+        let body = if before.is_empty() { body } else { before };
+        let result = match out {
+            Out::Parts => pool.parts_end_elsewhere(now, name),
+            out => result_of(out, body),
+        };
+        if blamed && matches!(result, Err(Failure::Timeout { .. })) {
+            pool.ran_over_elsewhere(now, name);
+        }
+        match result {
             Err(Failure::WorkerLost { exit }) => {
                 self.counts.ended(AwayEnd::WorkerLost);
                 pool.lost_elsewhere(now, name, &AwayLoss::Worker { exit, blamed });
@@ -344,64 +427,21 @@ impl PoolDesk {
         self.link.send(&self.subjects.demand(&self.name, self.seal), None, &message.encode(b""));
     }
 
-    fn send_to_host(&self, pool: &Pool, host: NodeId, what: ToHost) {
-        let owner = self.node;
-        let (message, body) = match what {
-            ToHost::Grant { claim, run, left, ping } => {
-                let Some(question) = pool.question(CallId(run.call)) else { return };
-                let nonce = question.nonce.as_deref().map(String::from_utf8_lossy);
-                let grant = Grant {
-                    owner,
-                    claim,
-                    run,
-                    left_ms: left.as_millis() as u64,
-                    nonce: nonce.map(std::borrow::Cow::into_owned),
-                    len: question.text.len() as u64,
-                    ping,
-                };
-                (HostMessage::Grant(grant), question.text)
-            }
-            ToHost::Nothing { claim } => {
-                (HostMessage::Nothing(Nothing { owner, claim }), Bytes::new())
-            }
-            ToHost::Leave { run } => (HostMessage::Leave(Leave { from: owner, run }), Bytes::new()),
-            ToHost::Ping { ping, holds, is_whole } => {
-                let holds: Few<RunId, _> = holds.into_iter().collect();
-                (HostMessage::Ping(Ping { owner, ping, holds, partial: !is_whole }), Bytes::new())
-            }
-        };
-        let encoded = message.encode(&body);
-        if let (HostMessage::Grant(Grant { run, .. }), Some(limit)) =
-            (&message, self.excess(&encoded))
-        {
-            let (now, too_large) = (Instant::now(), Failure::BodyTooLarge { limit: limit as u64 });
-            pool.answered_elsewhere(now, (host, *run), Duration::ZERO, Err(too_large));
-            return self.owner.borrow_mut().called_back(host, *run, true);
-        }
-        let unheard = self.subjects.unheard(owner, host);
-        self.link.send(&self.subjects.host(host), Some(&unheard), &encoded);
-    }
-
-    /// Returns how many bytes a message may have, if this one has more. The NATS server would end the
-    /// connection for it.
-    fn excess(&self, message: &Bytes) -> Option<usize> {
-        let limit = self.link.max_payload();
-        (message.len() > limit).then_some(limit)
-    }
-
     fn do_for_host(&self, now: Instant, step: HostStep<HostTold>) -> bool {
         let Some(pool) = self.pool() else { return false };
         match step {
             HostStep::Tell { owner, what } => self.send_to_owner(owner, what),
-            HostStep::Answer { guest, claim, answer, parts: _ } => {
+            HostStep::Answer { guest, claim, answer, before } => {
                 if claim.is_some() {
                     self.counts.claimed(ClaimEnd::Sent);
                 }
-                self.send_answer(guest, claim, &answer.0);
+                self.send_answer(guest, claim, before, &answer.0);
             }
+            HostStep::Part { guest, range, answer } => self.send_piece(guest, range, &answer.0),
+            HostStep::Room(guest) => self.wake_forward(guest),
             HostStep::PassOn { owner, calls, hops } => self.demand(owner, calls, hops),
-            HostStep::Give { worker, guest, left } => {
-                self.give(now, &pool, worker, guest, left);
+            HostStep::Give { worker, guest, left, question } => {
+                self.give(now, &pool, worker, (guest, left, question));
                 return true;
             }
             HostStep::Release(worker) => {
@@ -423,77 +463,34 @@ impl PoolDesk {
         false
     }
 
-    /// Gives a reserved worker the call that was just granted. A question that could forge the framing
-    /// is not asked, whatever its owner found.
+    /// Gives a reserved worker a call that was granted. A question that could forge the framing is not
+    /// asked, whatever its owner found.
     fn give(
         &self,
         now: Instant,
         pool: &Rc<Pool>,
         worker: WorkerId,
-        name: GuestName,
-        left: Duration,
+        (name, left, question): (GuestName, Duration, Option<Question>),
     ) {
-        let Some(JustHeard::Question(question)) = self.heard.take() else {
-            pool.release(now, worker);
-            return self.host.borrow_mut().refused(now, name);
+        let limit = pool.message_max() as u64;
+        let question = question.ok_or(Failure::BodyTooLarge { limit });
+        let question = question.and_then(|question| match pool.refusal(&question) {
+            Some(failure) => Err(failure),
+            None => Ok(question),
+        });
+        let guest = match question {
+            Ok(question) => Guest { name, question, left },
+            Err(failure) => {
+                pool.release(now, worker);
+                let timing = Timing::default();
+                let (end, size) =
+                    told(GuestOutcome { result: Err(failure), timing, blamed: false });
+                return self.host.borrow_mut().ended(now, name, end, size);
+            }
         };
-        if let Some(failure) = pool.refusal(&question) {
-            pool.release(now, worker);
-            let (out, body) = out_of(Err(failure));
-            let told = ToldAnswer { out, body, queue_us: 0, work_us: 0, blamed: false };
-            let end = GuestEnd::Answer(HostTold(Rc::new(told)));
-            return self.host.borrow_mut().ended(now, name, end, 0);
-        }
-        let guest = Guest { name, question, left };
         match pool.take_guest(now, worker, guest, Arc::clone(&self.route)) {
             Some(call) => self.host.borrow_mut().begun(name, call),
             None => self.host.borrow_mut().refused(now, name),
         }
-    }
-
-    fn send_to_owner(&self, owner: NodeId, what: ToOwner) {
-        let host = self.node;
-        let message = match what {
-            ToOwner::Claim { claim } => {
-                self.counts.claimed(ClaimEnd::Sent);
-                HostMessage::Claim(SeatClaim { host, claim, seats: 0 })
-            }
-            ToOwner::NotBegun { run } => HostMessage::NotBegun(GrantRefused { host, run }),
-            ToOwner::Pong { ping, unknown, alone } => {
-                let unknown: Few<RunId, _> = unknown.into_iter().collect();
-                HostMessage::Pong(Pong { host, ping, unknown, alone })
-            }
-            // Sent with what they are about.
-            ToOwner::Answer { .. } | ToOwner::Part { .. } => return,
-        };
-        self.link.send(&self.subjects.owner(owner), None, &message.encode(b""));
-    }
-
-    fn send_answer(&self, (owner, run): GuestName, claim: Option<u64>, told: &ToldAnswer) {
-        let answer = HostAnswer {
-            host: self.node,
-            run,
-            out: told.out.clone(),
-            len: Some(told.body.len() as u64),
-            queue_us: told.queue_us,
-            work_us: told.work_us,
-            blamed: told.blamed,
-            claim: claim.map(|claim| NextClaim { claim, seats: 0 }),
-        };
-        let message = HostMessage::Answer(answer.clone()).encode(&told.body);
-        let line = message.len() - told.body.len();
-        let excess = self.excess(&message).or((line > LINE_MAX).then_some(LINE_MAX));
-        let message = match excess {
-            None => message,
-            Some(limit) => {
-                let detail = format!(
-                    "it has {} bytes, and at most {limit} go from host to host",
-                    line + told.body.len()
-                );
-                let out = Out::Failed(Failure::BadAnswer { detail: detail.into() });
-                HostMessage::Answer(HostAnswer { out, len: Some(0), ..answer }).encode(b"")
-            }
-        };
-        self.link.send(&self.subjects.owner(owner), None, &message);
     }
 }

@@ -10,17 +10,24 @@
 //!   known at all is ignored: it may be a copy of one that was taken.
 //! - What a call ended with is kept until its owner no longer asks for it, so it can be told again. The
 //!   answer to a claim that came with it shows that it has arrived; else the next ping does.
+//! - A question that comes in parts has its worker from the grant on, and is given to it once it is
+//!   whole. An answer that goes in parts is in the file `parts`.
 //! - An owner that is not heard for [`SILENT_MOST`] has left its calls. While this server is cut off
 //!   itself, that is no sign of an owner.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod parts;
+mod pings;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-pub use super::kept::{GuestEnd, GuestId};
+pub use super::kept::{EndSize, GuestEnd, GuestId};
 use super::kept::{KEPT_FOR, KeptEnds, of_owner};
-use super::said::{ToHost, ToOwner};
+use super::said::{SentBefore, ToHost, ToOwner};
 pub use super::steps::{HostStep, Seating};
-use crate::base::{CallId, NodeId, RunId, WorkerId};
+use super::transfer::{OutFlow, Sizes};
+use crate::base::{CallId, NodeId, Question, WorkerId};
+use parts::ComingQuestion;
 
 /// How long a worker is reserved for a call that is claimed.
 const CLAIM_FOR: Duration = Duration::from_millis(250);
@@ -54,6 +61,9 @@ pub struct HostDesk<T> {
     is_draining: bool,
     /// Demands reach it.
     listens: bool,
+    sizes: Sizes,
+    /// Most bytes of a question.
+    question_most: u64,
     places: Seating,
     steps: Vec<HostStep<T>>,
 }
@@ -80,15 +90,23 @@ struct ClaimBook {
     until: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct GuestBook {
     /// Its number in the books of this pool.
     call: Option<CallId>,
     /// The last ping before it was granted.
     ping: u64,
-    /// How many parts of its answer were told.
-    parts: u64,
+    /// The parts of its answer that the caller gets as they come.
+    out: OutFlow,
     has_left: bool,
+    /// Its question, as long as some of it is missing.
+    coming: Option<Box<ComingQuestion>>,
+}
+
+impl GuestBook {
+    fn new(ping: u64) -> Self {
+        Self { call: None, ping, out: OutFlow::default(), has_left: false, coming: None }
+    }
 }
 
 impl OwnerBook {
@@ -126,9 +144,21 @@ impl<T: Clone> HostDesk<T> {
             is_connected: true,
             is_draining: false,
             listens: false,
+            sizes: Sizes::default(),
+            question_most: u64::MAX,
             places: Seating::default(),
             steps: Vec::new(),
         }
+    }
+
+    /// Bodies are cut like this from now on.
+    pub fn carries(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+    }
+
+    /// Questions with more bytes are refused.
+    pub fn takes_at_most(&mut self, question: u64) {
+        self.question_most = question;
     }
 
     /// Removes and returns what is to be done, in this order.
@@ -144,9 +174,10 @@ impl<T: Clone> HostDesk<T> {
         let silent = self
             .owners
             .iter()
-            .filter(|(id, owner)| self.is_connected && !owner.has_left && self.has_guests_of(**id));
+            .filter(|(id, owner)| self.is_connected && !owner.has_left && self.is_needed_by(**id));
         let silent = silent.map(|(_, owner)| owner.heard + SILENT_MOST).min();
-        [claims, wants, silent, self.kept.next_deadline()].into_iter().flatten().min()
+        let due = [claims, wants, silent, self.kept.next_deadline(), self.coming_until()];
+        due.into_iter().flatten().min()
     }
 
     /// Since when the oldest call of another server waits, and how many are to be claimed. Tell the
@@ -227,21 +258,30 @@ impl<T: Clone> HostDesk<T> {
         book.heard = now;
         book.has_left = false;
         match said {
-            ToHost::Grant { claim, run, left, ping } => {
-                self.granted(now, (owner, run), claim, left, ping);
+            ToHost::Grant { claim, run, left, ping, question, len } => {
+                self.granted(now, (owner, run), claim, (left, ping), (question, len));
             }
+            ToHost::Part { run, at, body } => self.question_part(now, (owner, run), at, &body),
+            ToHost::More { run, taken } => self.more(now, (owner, run), taken),
             ToHost::Nothing { claim } => {
                 book.calls = 0;
                 self.end_claim(owner, claim);
             }
-            ToHost::Leave { run } => self.left((owner, run)),
+            ToHost::Leave { run } => self.left(now, (owner, run)),
             ToHost::Ping { ping, holds, is_whole } => {
                 self.pinged(now, owner, ping, &holds, is_whole);
             }
         }
     }
 
-    fn granted(&mut self, now: Instant, guest: GuestId, claim: u64, left: Duration, ping: u64) {
+    fn granted(
+        &mut self,
+        now: Instant,
+        guest: GuestId,
+        claim: u64,
+        (left, ping): (Duration, u64),
+        (question, len): (Question, u64),
+    ) {
         if self.guests.contains_key(&guest) || self.kept.has(&guest) {
             return;
         }
@@ -251,14 +291,22 @@ impl<T: Clone> HostDesk<T> {
             self.kept.acknowledge(guest.0, claim);
             let is_late = self.claims.get(&claim).is_some_and(|it| it.owner == guest.0);
             if is_late || self.ended_claims.contains_key(&claim) {
-                self.keep(now, guest, (GuestEnd::NotBegun, 0), (ping, 0));
+                let end = (GuestEnd::NotBegun, EndSize::default());
+                self.keep(now, guest, end, (ping, SentBefore::Nothing));
             }
             return;
         };
         self.claims.remove(&claim);
         self.kept.acknowledge(guest.0, claim);
-        self.guests.insert(guest, GuestBook { call: None, ping, parts: 0, has_left: false });
-        self.steps.push(HostStep::Give { worker, guest, left });
+        let mut book = GuestBook::new(ping);
+        if len > self.question_most {
+            self.steps.push(HostStep::Give { worker, guest, left, question: None });
+        } else if question.text.len() as u64 == len {
+            self.steps.push(HostStep::Give { worker, guest, left, question: Some(question) });
+        } else {
+            book.coming = Some(Box::new(ComingQuestion::new(worker, now + left, question, len)));
+        }
+        self.guests.insert(guest, book);
     }
 
     /// The books have given the call to its worker.
@@ -271,29 +319,33 @@ impl<T: Clone> HostDesk<T> {
     /// The worker could not be given the call.
     pub fn refused(&mut self, now: Instant, guest: GuestId) {
         if let Some(book) = self.guests.remove(&guest) {
-            self.keep(now, guest, (GuestEnd::NotBegun, 0), (book.ping, 0));
+            let end = (GuestEnd::NotBegun, EndSize::default());
+            self.keep(now, guest, end, (book.ping, SentBefore::Nothing));
         }
     }
 
-    /// A part of an answer goes to its owner. Returns its number; `None` if nobody waits for it.
-    pub fn part(&mut self, guest: GuestId) -> Option<u64> {
-        let book = self.guests.get_mut(&guest).filter(|book| !book.has_left)?;
-        book.parts += 1;
-        Some(book.parts - 1)
-    }
-
-    /// A call of another server has ended. Its answer takes so many bytes.
-    pub fn ended(&mut self, now: Instant, guest: GuestId, end: GuestEnd<T>, bytes: usize) {
+    /// A call of another server has ended. Its answer takes so much.
+    pub fn ended(&mut self, now: Instant, guest: GuestId, end: GuestEnd<T>, size: EndSize) {
         let Some(book) = self.guests.remove(&guest) else { return };
         if let Some(owner) = self.owners.get_mut(&guest.0).filter(|owner| !owner.has_left) {
             owner.since = if owner.wants() > 0 { owner.since } else { now };
             owner.again += 1;
         }
-        self.keep(now, guest, (end, bytes), (book.ping, book.parts));
+        let before = match book.out.sent() {
+            0 => SentBefore::Nothing,
+            sent => SentBefore::Parts(sent),
+        };
+        self.keep(now, guest, (end, size), (book.ping, before));
     }
 
-    fn keep(&mut self, now: Instant, guest: GuestId, end: (GuestEnd<T>, usize), since: (u64, u64)) {
-        self.kept.keep(now, guest, end, since);
+    fn keep(
+        &mut self,
+        now: Instant,
+        guest: GuestId,
+        end: (GuestEnd<T>, EndSize),
+        since: (u64, SentBefore),
+    ) {
+        self.kept.keep(now, guest, end, since, self.sizes);
         self.news.push(guest);
     }
 
@@ -322,19 +374,6 @@ impl<T: Clone> HostDesk<T> {
         }
     }
 
-    fn tell_end(&mut self, now: Instant, guest: GuestId) {
-        let Some(kept) = self.kept.tell(now, guest) else { return };
-        self.steps.push(match &kept.end {
-            GuestEnd::Answer(answer) => {
-                let (parts, claim, answer) = (kept.parts, kept.claim, answer.clone());
-                HostStep::Answer { guest, parts, claim, answer }
-            }
-            GuestEnd::NotBegun => {
-                HostStep::Tell { owner: guest.0, what: ToOwner::NotBegun { run: guest.1 } }
-            }
-        });
-    }
-
     /// An owner has no call for a claim.
     fn end_claim(&mut self, owner: NodeId, claim: u64) {
         self.kept.acknowledge(owner, claim);
@@ -345,49 +384,18 @@ impl<T: Clone> HostDesk<T> {
         }
     }
 
-    fn left(&mut self, guest: GuestId) {
+    fn left(&mut self, now: Instant, guest: GuestId) {
         self.kept.forget(guest);
         let Some(book) = self.guests.get_mut(&guest) else { return };
-        if !std::mem::replace(&mut book.has_left, true)
-            && let Some(call) = book.call
-        {
-            self.steps.push(HostStep::Leave(call));
+        if std::mem::replace(&mut book.has_left, true) {
+            return;
         }
-    }
-
-    fn pinged(&mut self, now: Instant, owner: NodeId, ping: u64, holds: &[RunId], is_whole: bool) {
-        let knows = |run: &&RunId| {
-            let guest = (owner, **run);
-            self.guests.contains_key(&guest) || self.kept.has(&guest)
-        };
-        let unknown = holds.iter().filter(|run| !knows(run)).copied().collect();
-        for run in holds {
-            let kept = self.kept.get(&(owner, *run));
-            if kept.is_some_and(|kept| kept.told + AGAIN_AFTER <= now) {
-                self.tell_end(now, (owner, *run));
-            }
+        if let Some(call) = book.call {
+            self.steps.extend([HostStep::Leave(call), HostStep::Room(guest)]);
+        } else if let Some(coming) = book.coming.take() {
+            self.steps.push(HostStep::Release(coming.worker));
+            self.refused(now, guest);
         }
-        if is_whole {
-            let holds: BTreeSet<RunId> = holds.iter().copied().collect();
-            let is_out = |guest: &GuestId, before| before < ping && !holds.contains(&guest.1);
-            let kept = self.kept.of(owner).filter(|(guest, kept)| is_out(guest, kept.ping));
-            let kept: Vec<GuestId> = kept.map(|(guest, _)| *guest).collect();
-            for guest in kept {
-                self.kept.forget(guest);
-            }
-            let left =
-                of_owner(owner, &self.guests).filter(|(guest, book)| is_out(guest, book.ping));
-            let left: Vec<GuestId> = left.map(|(guest, _)| *guest).collect();
-            for guest in left {
-                self.left(guest);
-            }
-        }
-        let alone = self.guests.len() == 1 && self.places.busy <= 1;
-        self.tell(owner, ToOwner::Pong { ping, unknown, alone });
-    }
-
-    fn has_guests_of(&self, owner: NodeId) -> bool {
-        of_owner(owner, &self.guests).next().is_some()
     }
 
     /// This server has got, or has lost, its connection.
@@ -399,6 +407,9 @@ impl<T: Clone> HostDesk<T> {
         if is_connected && self.listens {
             self.steps.push(HostStep::Listen(true));
         }
+        if is_connected {
+            self.go_on();
+        }
     }
 
     /// Claims nothing from now on. What it has, it ends.
@@ -409,6 +420,7 @@ impl<T: Clone> HostDesk<T> {
         for claim in all {
             self.time_out(now, claim);
         }
+        self.leave_silent(now);
     }
 
     fn time_out(&mut self, now: Instant, claim: u64) {
@@ -438,33 +450,16 @@ impl<T: Clone> HostDesk<T> {
             owner.calls = 0;
         }
         self.ended_claims.retain(|_, until| *until > now);
+        self.give_up_coming(now);
         self.leave_silent(now);
         self.kept.forget_old(now);
-    }
-
-    fn leave_silent(&mut self, now: Instant) {
-        if !self.is_connected {
-            return;
-        }
-        let silent = |owner: &OwnerBook| !owner.has_left && owner.heard + SILENT_MOST <= now;
-        for (_, owner) in self.owners.iter_mut().filter(|(_, owner)| silent(owner)) {
-            owner.has_left = true;
-        }
-        let has_left = |id: &NodeId| self.owners.get(id).is_some_and(|owner| owner.has_left);
-        let all = self.guests.iter().filter(|(guest, book)| has_left(&guest.0) && !book.has_left);
-        let all: Vec<GuestId> = all.map(|(guest, _)| *guest).collect();
-        for guest in all {
-            self.left(guest);
-        }
-        let (guests, kept) = (&self.guests, &self.kept);
-        let is_here = |id| of_owner(id, guests).next().is_some() || kept.of(id).next().is_some();
-        self.owners.retain(|id, owner| !owner.has_left || owner.calls > 0 || is_here(*id));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::RunId;
 
     const HOST: NodeId = NodeId(1);
     const OWNER: NodeId = NodeId(7);
@@ -476,7 +471,8 @@ mod tests {
     }
 
     fn grant(claim: u64, call: u64) -> ToHost {
-        ToHost::Grant { claim, run: run(call), left: Duration::from_secs(30), ping: 0 }
+        let (left, question) = (Duration::from_secs(30), Question::plain("a"));
+        ToHost::Grant { claim, run: run(call), left, ping: 0, question, len: 1 }
     }
 
     /// A host that has claimed a call.
@@ -503,6 +499,8 @@ mod tests {
             HostStep::Give { .. } => "give ",
             HostStep::Release(_) => "release ",
             HostStep::Answer { .. } => "answer ",
+            HostStep::Part { .. } => "part ",
+            HostStep::Room(_) => "",
             HostStep::Leave(_) => "leave ",
             HostStep::PassOn { .. } => "pass on ",
             HostStep::Listen(_) => "listen ",
@@ -531,7 +529,7 @@ mod tests {
             desk.hear(now, OWNER, grant(1, call));
             assert_eq!(follows(&mut desk, now), "");
         }
-        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), 1);
+        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), EndSize::default());
         assert_eq!(follows(&mut desk, now), "answer");
         desk.hear(now, OWNER, grant(1, 5));
         assert_eq!(follows(&mut desk, now), "", "a copy that comes late is not refused");
@@ -562,7 +560,7 @@ mod tests {
         let mut desk = claiming(now);
         desk.hear(now, OWNER, grant(1, 5));
         desk.begun((OWNER, run(5)), CallId(50));
-        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), 1);
+        desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), EndSize::default());
         assert_eq!(follows(&mut desk, now), "give answer");
         desk.hear(now, OWNER, ping(1, &[5]));
         assert_eq!(follows(&mut desk, now), "knows", "it is on its way");

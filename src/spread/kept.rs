@@ -2,15 +2,19 @@
 //!
 //! Pure: data and the smallest steps on it; `host` decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::said::SentBefore;
+use super::transfer::{Shipment, Sizes};
 use crate::base::{NodeId, RunId};
 
 /// How long an end is kept.
 pub(super) const KEPT_FOR: Duration = Duration::from_mins(1);
-/// Most bytes of answers that are kept.
+/// Most bytes that are kept.
 const KEPT_BYTES: usize = 64 << 20;
+/// What the entry of an end takes at least, so its bytes bound the number of ends as well.
+const ENTRY_BYTES: usize = 1 << 10;
 
 /// A call of another server.
 pub type GuestId = (NodeId, RunId);
@@ -24,13 +28,27 @@ pub enum GuestEnd<T> {
     NotBegun,
 }
 
+/// How much memory an end takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndSize {
+    /// The body of its answer.
+    pub body: usize,
+    /// All that it has besides.
+    pub rest: usize,
+}
+
 /// One end that is kept.
 #[derive(Debug)]
 pub(super) struct KeptEnd<T> {
     pub(super) end: GuestEnd<T>,
     bytes: usize,
-    /// How many parts the answer had before.
-    pub(super) parts: u64,
+    /// Its place among those that are kept.
+    serial: u64,
+    since: Instant,
+    /// What of the answer went before it ended.
+    pub(super) before: SentBefore,
+    /// How far its body is, if that goes in parts.
+    pub(super) shipment: Option<Shipment>,
     /// The last ping of the owner before it granted the call.
     pub(super) ping: u64,
     /// When it was last told.
@@ -43,16 +61,25 @@ pub(super) struct KeptEnd<T> {
 #[derive(Debug)]
 pub(super) struct KeptEnds<T> {
     ends: BTreeMap<GuestId, KeptEnd<T>>,
-    /// The oldest first. Some are kept no longer.
-    order: VecDeque<(Instant, GuestId)>,
+    /// The oldest first.
+    order: BTreeMap<u64, GuestId>,
+    last_serial: u64,
     bytes: usize,
     by_claim: BTreeMap<u64, GuestId>,
+    /// Some end was forgotten that its owner may not have heard.
+    has_forgotten: bool,
 }
 
 impl<T> KeptEnds<T> {
     pub(super) fn new() -> Self {
         let (ends, by_claim) = (BTreeMap::new(), BTreeMap::new());
-        Self { ends, order: VecDeque::new(), bytes: 0, by_claim }
+        let order = BTreeMap::new();
+        Self { ends, order, last_serial: 0, bytes: 0, by_claim, has_forgotten: false }
+    }
+
+    /// Returns true if some end was ever forgotten that its owner may not have heard.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,6 +94,10 @@ impl<T> KeptEnds<T> {
         self.ends.get(guest)
     }
 
+    pub(super) fn get_mut(&mut self, guest: &GuestId) -> Option<&mut KeptEnd<T>> {
+        self.ends.get_mut(guest)
+    }
+
     /// What is kept for this owner.
     pub(super) fn of(&self, owner: NodeId) -> impl Iterator<Item = (&GuestId, &KeptEnd<T>)> {
         of_owner(owner, &self.ends)
@@ -77,31 +108,50 @@ impl<T> KeptEnds<T> {
         &mut self,
         now: Instant,
         guest: GuestId,
-        (end, bytes): (GuestEnd<T>, usize),
-        (ping, parts): (u64, u64),
+        (end, size): (GuestEnd<T>, EndSize),
+        (ping, before): (u64, SentBefore),
+        sizes: Sizes,
     ) {
-        let kept = KeptEnd { end, bytes, parts, ping, told: now, claim: None };
+        self.forget(guest);
+        let bytes = size.body.saturating_add(size.rest).saturating_add(ENTRY_BYTES);
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        let shipment = (size.body > sizes.whole).then(|| Shipment::new(now, size.body));
+        let kept = KeptEnd {
+            end,
+            bytes,
+            serial,
+            since: now,
+            before,
+            shipment,
+            ping,
+            told: now,
+            claim: None,
+        };
         self.ends.insert(guest, kept);
-        self.order.push_back((now, guest));
-        self.bytes += bytes;
+        self.order.insert(serial, guest);
+        self.bytes = self.bytes.saturating_add(bytes);
         while self.bytes > KEPT_BYTES
-            && let Some((_, oldest)) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
+            self.has_forgotten = true;
             self.forget(oldest);
         }
     }
 
     /// An end is told now. Returns it.
-    pub(super) fn tell(&mut self, now: Instant, guest: GuestId) -> Option<&KeptEnd<T>> {
+    pub(super) fn tell(&mut self, now: Instant, guest: GuestId) -> Option<&mut KeptEnd<T>> {
         let kept = self.ends.get_mut(&guest)?;
         kept.told = now;
         Some(kept)
     }
 
-    /// A claim is told with an answer. Returns false if another one is, or it is no answer.
+    /// A claim is told with an answer. Returns false if another one is, if the answer takes its time
+    /// because it goes in parts, or if it is no answer.
     pub(super) fn claim_with(&mut self, guest: GuestId, claim: u64) -> bool {
         let is_free = |kept: &&mut KeptEnd<T>| {
-            kept.claim.is_none() && matches!(kept.end, GuestEnd::Answer(_))
+            let is_answer = matches!(kept.end, GuestEnd::Answer(_));
+            kept.claim.is_none() && kept.shipment.is_none() && is_answer
         };
         let Some(kept) = self.ends.get_mut(&guest).filter(is_free) else { return false };
         kept.claim = Some(claim);
@@ -120,24 +170,37 @@ impl<T> KeptEnds<T> {
     pub(super) fn forget(&mut self, guest: GuestId) {
         if let Some(kept) = self.ends.remove(&guest) {
             self.bytes -= kept.bytes;
+            self.order.remove(&kept.serial);
             if let Some(claim) = kept.claim {
                 self.by_claim.remove(&claim);
             }
         }
-        while self.order.front().is_some_and(|(_, guest)| !self.ends.contains_key(guest)) {
-            self.order.pop_front();
-        }
+    }
+
+    /// The one that is kept for the longest time.
+    fn oldest(&self) -> Option<(GuestId, Instant)> {
+        let guest = *self.order.values().next()?;
+        Some((guest, self.ends.get(&guest)?.since))
     }
 
     /// When the oldest is forgotten.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.order.front().map(|(at, _)| *at + KEPT_FOR)
+        self.oldest().map(|(_, since)| since + KEPT_FOR)
     }
 
     /// Forgets what was kept long enough.
     pub(super) fn forget_old(&mut self, now: Instant) {
-        while let Some((_, guest)) = self.order.front().copied().filter(|it| it.0 + KEPT_FOR <= now)
-        {
+        while let Some((guest, _)) = self.oldest().filter(|it| it.1 + KEPT_FOR <= now) {
+            self.has_forgotten = true;
+            self.forget(guest);
+        }
+    }
+
+    /// Forgets what is kept for an owner that has gone.
+    pub(super) fn forget_owner(&mut self, owner: NodeId) {
+        let all: Vec<GuestId> = self.of(owner).map(|(guest, _)| *guest).collect();
+        self.has_forgotten |= !all.is_empty();
+        for guest in all {
             self.forget(guest);
         }
     }
@@ -160,25 +223,52 @@ mod tests {
         (NodeId(1), RunId { call, attempt: 1, key: 1 })
     }
 
+    fn keep(kept: &mut KeptEnds<()>, now: Instant, call: u64, size: EndSize) {
+        kept.keep(
+            now,
+            guest(call),
+            (GuestEnd::Answer(()), size),
+            (0, SentBefore::Nothing),
+            Sizes::default(),
+        );
+    }
+
     #[test]
     fn the_oldest_answers_go_where_there_is_no_room() {
         let (mut kept, now) = (KeptEnds::new(), Instant::now());
-        for call in 1..=3 {
-            kept.keep(now, guest(call), (GuestEnd::Answer(()), KEPT_BYTES / 2), (0, 0));
+        let half = KEPT_BYTES / 2 - 2 * ENTRY_BYTES;
+        for (call, (body, rest)) in [(half, 0), (0, half), (half, 0)].into_iter().enumerate() {
+            keep(&mut kept, now, call as u64 + 1, EndSize { body, rest });
         }
         assert!(!kept.has(&guest(1)) && kept.has(&guest(2)) && kept.has(&guest(3)));
         kept.forget_old(now + KEPT_FOR);
         assert!(kept.is_empty() && kept.bytes == 0 && kept.next_deadline().is_none());
+        assert!(kept.has_forgotten());
+    }
+
+    #[test]
+    fn ends_without_a_body_are_bounded_too_and_nothing_stays_of_those_that_went() {
+        let (mut kept, now) = (KeptEnds::new(), Instant::now());
+        let most = (KEPT_BYTES / ENTRY_BYTES) as u64;
+        for call in 0..most + 10 {
+            keep(&mut kept, now, call, EndSize::default());
+        }
+        assert_eq!(kept.ends.len() as u64, most);
+        // The oldest one stays.
+        for call in 11..most + 10 {
+            kept.forget(guest(call));
+        }
+        assert_eq!((kept.ends.len(), kept.order.len()), (1, 1));
     }
 
     #[test]
     fn only_the_owner_acknowledges_what_it_was_told() {
         let (mut kept, now) = (KeptEnds::new(), Instant::now());
-        kept.keep(now, guest(1), (GuestEnd::Answer(()), 1), (0, 0));
+        keep(&mut kept, now, 1, EndSize::default());
         assert!(kept.claim_with(guest(1), 7) && !kept.claim_with(guest(1), 8));
         kept.acknowledge(NodeId(2), 7);
         assert!(kept.has(&guest(1)));
         kept.acknowledge(NodeId(1), 7);
-        assert!(kept.is_empty());
+        assert!(kept.is_empty() && !kept.has_forgotten());
     }
 }

@@ -30,8 +30,10 @@ const RETRY_SOON: Duration = Duration::from_millis(250);
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long it may say nothing until the connection counts as cut.
 const SILENCE_MOST: Duration = Duration::from_secs(2);
-/// Most bytes that wait to be written. Beyond it the server does not keep up.
+/// Most bytes that wait to be written while the server takes none of them.
 const BACKLOG_MOST: usize = 32 << 20;
+/// How many bytes are written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// How often an error that repeats is logged.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// Most refusals that are remembered as logged.
@@ -80,6 +82,8 @@ pub struct NatsLink {
     /// What the server refuses, as far as it was logged.
     refusals: RefCell<Vec<String>>,
     heard_at: Cell<Instant>,
+    /// How much was written.
+    written: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -128,6 +132,7 @@ impl NatsLink {
             told: RefCell::default(),
             refusals: RefCell::default(),
             heard_at: Cell::new(Instant::now()),
+            written: Cell::default(),
         })
     }
 
@@ -167,13 +172,14 @@ impl NatsLink {
     }
 
     /// Sends a message; `unheard` is where the server says that nobody has subscribed to its subject.
-    /// Returns false if there is no connection. That it was sent does not say that it arrives.
+    /// Returns false if there is no connection, or if the server would end it for so large a message.
+    /// That it was sent does not say that it arrives.
     pub fn send(&self, subject: &str, unheard: Option<&str>, payload: &[u8]) -> bool {
-        let is_connected = self.is_connected();
-        if is_connected {
+        let can_go = self.is_connected() && payload.len() <= self.max_payload();
+        if can_go {
             self.write(|writer| writer.publish(subject, unheard, payload));
         }
-        is_connected
+        can_go
     }
 
     /// Waits until all that was sent is written. The server has it then, unless the connection is cut.
@@ -347,12 +353,15 @@ impl NatsLink {
                 Poll::Pending
             });
             let out = out.await;
-            let written = async {
-                wire.write_all(&out).await?;
-                wire.flush().await
-            };
-            if let Err(error) = written.await {
-                return LinkCut::Io(error);
+            for piece in out.chunks(WRITTEN_AT_ONCE) {
+                let written = async {
+                    wire.write_all(piece).await?;
+                    wire.flush().await
+                };
+                if let Err(error) = written.await {
+                    return LinkCut::Io(error);
+                }
+                self.written.update(|written| written + piece.len() as u64);
             }
         }
     }
@@ -360,12 +369,14 @@ impl NatsLink {
     /// Asks a server that says nothing whether it is there.
     async fn keep_asking(&self) -> LinkCut {
         loop {
+            let written = self.written.get();
             tokio::time::sleep(PING_EVERY).await;
             let silence = self.heard_at.get().elapsed();
             if silence >= SILENCE_MOST {
                 return LinkCut::Silent;
             }
-            if self.writer.borrow().waiting() > BACKLOG_MOST {
+            let is_stuck = self.written.get() == written;
+            if is_stuck && self.writer.borrow().waiting() > BACKLOG_MOST {
                 return LinkCut::Full;
             }
             if silence >= PING_EVERY {

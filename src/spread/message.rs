@@ -18,8 +18,12 @@ use crate::base::{Failure, NodeId, RunId};
 pub const LINE_MAX: usize = 64 << 10;
 /// Most calls that one message lists.
 pub const RUNS_MAX: usize = 512;
+/// Most answers of which a pong says how far they are. With the list of calls, they fit in a line.
+pub const SENT_MAX: usize = 256;
 /// Most pools of a host.
 pub const POOLS_MAX: usize = 256;
+/// Most bytes of what a worker says of how far a call is.
+pub const PROGRESS_MAX: usize = 8 << 10;
 /// Most headers of an answer.
 const HEADERS_MAX: usize = 128;
 /// How many facts may make up the seal of a pool.
@@ -34,16 +38,18 @@ pub enum HostMessage {
     Hungry(Hungry),
     /// A host has a free worker and asks for a call.
     Claim(SeatClaim),
-    /// An owner gives a call to a host. The body is its question, or the beginning of it.
+    /// An owner gives a call to a host. The body is its question, unless that comes in parts.
     Grant(Grant),
     /// An owner has no call for a claim.
     Nothing(Nothing),
     /// A host refuses a grant: the call was not begun.
     NotBegun(GrantRefused),
-    /// A call has ended, or its first part has come. The body is its reply, or the beginning of it.
+    /// A call has ended. The body is its reply, unless that went in parts.
     Answer(HostAnswer),
-    /// More of a question or of a reply; it is the body.
+    /// A part of a question or of a reply; it is the body.
     Part(HostPart),
+    /// How far a call is, as its worker says; it is the body.
+    Progress(HostProgress),
     /// The receiver of parts has room for more.
     More(More),
     /// The caller has left, or nobody wants the rest.
@@ -107,8 +113,11 @@ pub struct Grant {
     /// The text of `{nonce}` in the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// How many bytes the question has. If the body has fewer, parts follow.
+    /// How many bytes the question has. If the body is empty, they come in parts.
     pub len: u64,
+    /// Its caller wants to know how far it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub listens: bool,
     /// The last ping that the owner has sent before.
     #[serde(default)]
     pub ping: u64,
@@ -134,7 +143,7 @@ pub struct GrantRefused {
     pub run: RunId,
 }
 
-/// A call has ended, or its first part has come.
+/// A call has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HostAnswer {
     /// The host.
@@ -144,9 +153,12 @@ pub struct HostAnswer {
     pub run: RunId,
     /// How it ended.
     pub out: Out,
-    /// How many bytes the reply has; `None` if nobody knows yet. If the body has fewer, parts follow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub len: Option<u64>,
+    /// How many bytes the reply has. If the body is empty, they came in parts.
+    #[serde(default)]
+    pub len: u64,
+    /// How much of the reply its caller has got in parts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
     /// How long the question waited at the host, in microseconds.
     #[serde(default)]
     pub queue_us: u64,
@@ -185,32 +197,38 @@ pub enum Out {
         /// The headers.
         headers: Few<(String, String), HEADERS_MAX>,
     },
-    /// Its parts follow: messages as the program wrote them.
-    PlainParts,
-    /// Its parts follow: bytes, cut anywhere.
-    RawParts,
-    /// Its parts follow: each is a JSON document.
-    JsonParts,
+    /// With an answer whose parts went before, if it has any.
+    Parts,
     /// With a failure.
     Failed(Failure),
 }
 
-/// More of a question or of a reply.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+/// A part of a question or of a reply.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct HostPart {
     /// Who sends it.
     #[serde(with = "node_text")]
     pub from: NodeId,
     /// The attempt.
     pub run: RunId,
-    /// Its number, counted from 0.
-    pub seq: u64,
+    /// How much went before.
+    pub at: u64,
+    /// How many bytes the whole has, if it counts only as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub len: Option<u64>,
     /// The body ends inside a part of the program's answer, which goes on in the next one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cut: bool,
-    /// How the call ended, if this is the last one; a failure, or any other for a good end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Out>,
+}
+
+/// How far a call is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HostProgress {
+    /// The host.
+    #[serde(with = "node_text")]
+    pub host: NodeId,
+    /// The attempt.
+    pub run: RunId,
 }
 
 /// The receiver of parts has room for more.
@@ -261,9 +279,15 @@ pub struct Pong {
     /// Calls of which it knows nothing.
     #[serde(default)]
     pub unknown: Few<RunId, RUNS_MAX>,
+    /// It forgot no end that was not heard: what it does not know was not begun.
+    #[serde(default)]
+    pub sure: bool,
     /// It works on one call, and nothing else.
     #[serde(default)]
     pub alone: bool,
+    /// How much it has sent of each answer that comes in parts.
+    #[serde(default)]
+    pub sent: Few<(RunId, u64), SENT_MAX>,
 }
 
 /// A node says that it is there.
@@ -320,6 +344,11 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 impl HostMessage {
     /// Returns the message with its body as bytes.
     pub fn encode(&self, body: &[u8]) -> Bytes {
@@ -333,6 +362,7 @@ impl HostMessage {
             Self::NotBegun(it) => line(&mut out, "not_begun", it),
             Self::Answer(it) => line(&mut out, "answer", it),
             Self::Part(it) => line(&mut out, "part", it),
+            Self::Progress(it) => line(&mut out, "progress", it),
             Self::More(it) => line(&mut out, "more", it),
             Self::Leave(it) => line(&mut out, "leave", it),
             Self::Ping(it) => line(&mut out, "ping", it),
@@ -362,6 +392,7 @@ impl HostMessage {
             b"not_begun" => Self::NotBegun(read(value)?),
             b"answer" => Self::Answer(read(value)?),
             b"part" => Self::Part(read(value)?),
+            b"progress" => Self::Progress(read(value)?),
             b"more" => Self::More(read(value)?),
             b"leave" => Self::Leave(read(value)?),
             b"ping" => Self::Ping(read(value)?),
@@ -369,13 +400,16 @@ impl HostMessage {
             b"beat" => Self::Beat(read(value)?),
             _ => return Err(BadMessage::UnknownKind),
         };
-        let most = match &message {
-            Self::Grant(grant) => grant.len,
-            Self::Answer(answer) => answer.len.unwrap_or(0),
-            Self::Part(_) => u64::MAX,
-            _ => 0,
+        let len = body.len() as u64;
+        let is_right = match &message {
+            Self::Grant(Grant { len: all, .. }) | Self::Answer(HostAnswer { len: all, .. }) => {
+                len == 0 || len == *all
+            }
+            Self::Part(_) => true,
+            Self::Progress(_) => body.len() <= PROGRESS_MAX,
+            _ => len == 0,
         };
-        if body.len() as u64 > most {
+        if !is_right {
             return Err(BadMessage::Malformed);
         }
         Ok((message, body))
@@ -422,7 +456,8 @@ mod tests {
             host: node,
             run: RUN,
             out,
-            len: Some(3),
+            len: 3,
+            after: 0,
             queue_us: 1,
             work_us: 2,
             blamed: true,
@@ -449,24 +484,28 @@ mod tests {
                 left_ms: 30_000,
                 nonce: Some("n".to_owned()),
                 len: 3,
+                listens: true,
                 ping: 5,
             }),
             HostMessage::Nothing(Nothing { owner: node, claim: 1 }),
             HostMessage::NotBegun(GrantRefused { host: node, run: RUN }),
             HostMessage::Answer(answer(Out::Plain)),
             HostMessage::Answer(answer(Out::Http { status: 201, headers })),
-            HostMessage::Answer(answer(Out::Failed(failure.clone()))),
-            HostMessage::Part(HostPart {
-                from: node,
-                run: RUN,
-                seq: 2,
-                cut: true,
-                last: Some(Out::Failed(failure)),
-            }),
+            HostMessage::Answer(answer(Out::Failed(failure))),
+            HostMessage::Answer(answer(Out::Parts)),
+            HostMessage::Part(HostPart { from: node, run: RUN, at: 2, len: Some(7), cut: true }),
+            HostMessage::Progress(HostProgress { host: node, run: RUN }),
             HostMessage::More(More { from: node, run: RUN, taken: 1 << 20 }),
             HostMessage::Leave(Leave { from: node, run: RUN }),
             HostMessage::Ping(Ping { owner: node, ping: 9, holds: Few(vec![RUN]), partial: true }),
-            HostMessage::Pong(Pong { host: node, ping: 9, unknown: Few(vec![RUN]), alone: true }),
+            HostMessage::Pong(Pong {
+                host: node,
+                ping: 9,
+                unknown: Few(vec![RUN]),
+                sure: true,
+                alone: true,
+                sent: Few(vec![(RUN, 7)]),
+            }),
             HostMessage::Beat(Beat {
                 node,
                 machine: "m".to_owned(),
@@ -484,7 +523,10 @@ mod tests {
     fn what_is_written_is_read_back() {
         for message in all() {
             let body: &[u8] = match message {
-                HostMessage::Grant(_) | HostMessage::Answer(_) | HostMessage::Part(_) => b"a\nb",
+                HostMessage::Grant(_)
+                | HostMessage::Answer(_)
+                | HostMessage::Part(_)
+                | HostMessage::Progress(_) => b"a\nb",
                 _ => b"",
             };
             let bytes = message.encode(body);
@@ -528,10 +570,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_no_longer_than_the_message_says() {
+    fn a_body_is_as_long_as_the_message_says() {
         let grant = all().swap_remove(3);
         assert!(HostMessage::decode(&grant.encode(b"abc")).is_ok());
-        assert_eq!(HostMessage::decode(&grant.encode(b"abcd")), Err(BadMessage::Malformed));
+        assert!(HostMessage::decode(&grant.encode(b"")).is_ok(), "it comes in parts");
+        for body in [&b"abcd"[..], b"ab"] {
+            assert_eq!(HostMessage::decode(&grant.encode(body)), Err(BadMessage::Malformed));
+        }
     }
 
     #[test]
@@ -560,7 +605,8 @@ mod tests {
             host: NodeId(1),
             run: RUN,
             out: Out::Failed(failure),
-            len: None,
+            len: 0,
+            after: 7,
             queue_us: 0,
             work_us: 0,
             blamed: false,
@@ -577,7 +623,7 @@ mod tests {
 
         #[test]
         fn a_message_with_one_other_byte_is_read_or_refused(
-            which in 0_usize..15, at in any::<prop::sample::Index>(), byte in any::<u8>()
+            which in 0_usize..17, at in any::<prop::sample::Index>(), byte in any::<u8>()
         ) {
             let mut bytes = all()[which].encode(b"").to_vec();
             let at = at.index(bytes.len());

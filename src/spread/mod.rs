@@ -23,5 +23,6 @@ pub mod said;
 mod steps;
 pub mod subject;
 pub mod told;
+pub mod transfer;
 #[cfg(feature = "nats")]
 pub mod trial;

@@ -9,17 +9,22 @@
 //!   [`HUNGRY_AFTER`] tells all hosts how long.
 //! - A host that has calls is *pinged*. Its pong says which of them it does not know. That counts if
 //!   the grant was sent [`SETTLED_AFTER`] before the ping: by then the claim of the host has ended, so
-//!   a grant that comes later is refused.
+//!   a grant that comes later is refused. A host that is sure has never had such a call.
+//! - A question or an answer that goes in parts is in the file `parts`.
 //! - A host that is not heard for [`SILENT_MOST`], or to which nobody listens for [`UNHEARD_MOST`], is
 //!   lost. While this server is cut off itself, that is no sign of a host.
+
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::said::{ToHost, ToOwner};
 pub use super::steps::OwnerStep;
-use crate::base::{NodeId, RunId};
+use super::transfer::Sizes;
+use crate::base::{NodeId, Question, RunId};
 use crate::pool::away::{AwayLoss, Granted, Hunger};
+use parts::{ArrivingAnswer, LeavingQuestion};
 
 /// How often demands are repeated.
 const DEMAND_EVERY: Duration = Duration::from_millis(250);
@@ -38,8 +43,6 @@ const SILENT_MOST: Duration = Duration::from_secs(3);
 const UNHEARD_MOST: Duration = Duration::from_millis(700);
 /// How long a host is remembered that has no calls.
 const KNOWN_FOR: Duration = Duration::from_mins(1);
-/// Most calls that one ping names.
-const NAMED_MOST: usize = 512;
 /// Most hosts that are remembered. Others are not heard.
 const HOSTS_MOST: usize = 4096;
 /// How many of the last claims of a host are remembered. No claim is answered twice.
@@ -56,6 +59,9 @@ pub struct OwnerDesk {
     demanded_at: Option<Instant>,
     hungry_at: Option<Instant>,
     pings: u64,
+    sizes: Sizes,
+    /// Most bytes of an answer.
+    answer_most: u64,
     steps: Vec<OwnerStep>,
 }
 
@@ -75,13 +81,15 @@ struct HostBook {
     claims: BTreeSet<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct RunBook {
     sent: Instant,
     /// The last ping before it was sent.
     ping: u64,
-    /// How many parts have come.
-    parts: u64,
+    /// Its question, if that goes in parts.
+    question: Option<Box<LeavingQuestion>>,
+    /// What has come of its answer.
+    answer: ArrivingAnswer,
     /// Its caller has left.
     has_left: bool,
 }
@@ -143,8 +151,20 @@ impl OwnerDesk {
             demanded_at: None,
             hungry_at: None,
             pings: 0,
+            sizes: Sizes::default(),
+            answer_most: u64::MAX,
             steps: Vec::new(),
         }
+    }
+
+    /// Bodies are cut like this from now on.
+    pub fn carries(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+    }
+
+    /// Answers with more bytes are refused.
+    pub fn takes_at_most(&mut self, answer: u64) {
+        self.answer_most = answer;
     }
 
     /// Removes and returns what is to be done, in this order.
@@ -193,18 +213,29 @@ impl OwnerDesk {
     }
 
     /// The books have, or have not, a call for a claim.
-    pub fn granted(&mut self, now: Instant, host: NodeId, claim: u64, granted: Option<Granted>) {
+    pub fn granted(
+        &mut self,
+        now: Instant,
+        host: NodeId,
+        claim: u64,
+        granted: Option<(Granted, Question)>,
+    ) {
         let Some(book) = self.hosts.get_mut(&host) else { return };
-        let what = match granted {
-            Some(Granted { run, left, .. }) => {
-                let ping = self.pings;
-                let sent = RunBook { sent: now, ping, parts: 0, has_left: false };
-                book.runs.insert(run, sent);
-                ToHost::Grant { claim, run, left, ping }
-            }
-            None => ToHost::Nothing { claim },
+        let Some((Granted { run, left, .. }, mut question)) = granted else {
+            let what = ToHost::Nothing { claim };
+            return self.steps.push(OwnerStep::Tell { host, what });
         };
+        let (ping, len) = (self.pings, question.text.len() as u64);
+        let in_parts = LeavingQuestion::of(now, &mut question, self.sizes);
+        let goes_on = in_parts.is_some();
+        let answer = ArrivingAnswer::Nothing;
+        let sent = RunBook { sent: now, ping, question: in_parts, answer, has_left: false };
+        book.runs.insert(run, sent);
+        let what = ToHost::Grant { claim, run, left, ping, question, len };
         self.steps.push(OwnerStep::Tell { host, what });
+        if goes_on {
+            self.send_question(now, host, run);
+        }
     }
 
     /// Nobody waits any longer for a call that a host has. `is_over`: it has left the books.
@@ -230,13 +261,8 @@ impl OwnerDesk {
         book.unheard = None;
         match said {
             ToOwner::Claim { claim } => self.claimed(host, claim),
-            ToOwner::Answer { run, parts, claim } => {
-                let came = book.runs.get(&run).map_or(parts, |sent| sent.parts);
-                if came == parts {
-                    self.ended(host, run, OwnerStep::Take { host, run });
-                } else {
-                    self.tear(host, run);
-                }
+            ToOwner::Answer { run, before, claim } => {
+                self.answered(host, run, before);
                 if let Some(claim) = claim {
                     self.claimed(host, claim);
                 } else if let Some(book) = self.hosts.get_mut(&host) {
@@ -248,9 +274,12 @@ impl OwnerDesk {
                 let loss = AwayLoss::NotBegun;
                 self.ended(host, run, OwnerStep::Lost { host, run, loss });
             }
-            ToOwner::Part { run, seq } => self.part(host, run, seq),
-            ToOwner::Pong { ping, unknown, alone } => {
+            ToOwner::Part(part) => self.part(host, part),
+            ToOwner::More { run, taken } => self.more(now, host, run, taken),
+            ToOwner::Pong { ping, unknown, sure, alone, sent } => {
                 book.alone = alone;
+                self.look_for_gaps(host, &sent);
+                let Some(book) = self.hosts.get_mut(&host) else { return };
                 let is_of =
                     |(first, last, _): &(u64, u64, Instant)| (*first..=*last).contains(&ping);
                 let Some((first, _, at)) = book.pinged.filter(is_of) else { return };
@@ -259,7 +288,7 @@ impl OwnerDesk {
                         |sent: &RunBook| sent.ping < first && at >= sent.sent + SETTLED_AFTER;
                     if book.runs.get(&run).is_some_and(is_settled) {
                         book.runs.remove(&run);
-                        let loss = AwayLoss::Unknown;
+                        let loss = if sure { AwayLoss::NotBegun } else { AwayLoss::Unknown };
                         self.steps.push(OwnerStep::Lost { host, run, loss });
                     }
                 }
@@ -279,27 +308,6 @@ impl OwnerDesk {
         let book = self.hosts.get_mut(&host);
         let is_there = book.is_some_and(|book| book.runs.remove(&run).is_some());
         self.steps.push(if is_there { step } else { OwnerStep::Late });
-    }
-
-    fn part(&mut self, host: NodeId, run: RunId, seq: u64) {
-        let book = self.hosts.get_mut(&host).and_then(|book| book.runs.get_mut(&run));
-        let Some(sent) = book else { return self.steps.push(OwnerStep::Late) };
-        if seq < sent.parts {
-            return self.steps.push(OwnerStep::Late);
-        }
-        if seq == sent.parts {
-            sent.parts += 1;
-            return self.steps.push(OwnerStep::TakePart { host, run });
-        }
-        self.tear(host, run);
-    }
-
-    /// A part of an answer is missing, so the rest of it is of no use.
-    fn tear(&mut self, host: NodeId, run: RunId) {
-        let exit = "a part of its answer is missing".into();
-        let loss = AwayLoss::Worker { exit, blamed: false };
-        self.called_back(host, run, true);
-        self.steps.push(OwnerStep::Lost { host, run, loss });
     }
 
     /// Nobody listens to what this host is told.
@@ -370,11 +378,16 @@ impl OwnerDesk {
         // What was told of these before may be lost.
         let left = book.runs.iter().filter(|(_, sent)| sent.has_left);
         self.steps.extend(left.map(|(run, _)| tell(ToHost::Leave { run: *run })));
+        for (run, sent) in &mut book.runs {
+            let taken = sent.answer.tell();
+            self.steps.extend(taken.map(|taken| tell(ToHost::More { run: *run, taken })));
+        }
         let mut holds: Vec<RunId> = book.runs.keys().copied().collect();
-        let is_whole = holds.len() <= NAMED_MOST;
+        let named = self.sizes.named;
+        let is_whole = holds.len() <= named;
         loop {
             self.pings += 1;
-            let rest = holds.split_off(holds.len().min(NAMED_MOST));
+            let rest = holds.split_off(holds.len().min(named));
             self.steps.push(tell(ToHost::Ping { ping: self.pings, holds, is_whole }));
             holds = rest;
             if holds.is_empty() {
@@ -416,7 +429,7 @@ mod tests {
     fn granted(desk: &mut OwnerDesk, now: Instant) {
         desk.hear(now, HOST, ToOwner::Claim { claim: 1 });
         let granted = Granted { call: CallId(1), run: RUN, left: Duration::from_secs(30) };
-        desk.granted(now, HOST, 1, Some(granted));
+        desk.granted(now, HOST, 1, Some((granted, Question::plain("a"))));
         desk.take_steps();
     }
 
@@ -445,9 +458,12 @@ mod tests {
         let second = RunId { call: 2, ..RUN };
         desk.hear(at, HOST, ToOwner::Claim { claim: 2 });
         let late = Granted { call: CallId(2), run: second, left: Duration::from_secs(30) };
-        desk.granted(at, HOST, 2, Some(late));
+        desk.granted(at, HOST, 2, Some((late, Question::plain("a"))));
         desk.take_steps();
-        let says = |ping, run| ToOwner::Pong { ping, unknown: vec![run], alone: false };
+        let says = |ping, run| {
+            let (unknown, sent) = (vec![run], vec![]);
+            ToOwner::Pong { ping, unknown, sure: false, alone: false, sent }
+        };
         desk.hear(at, HOST, says(number, second));
         assert!(!is_lost(&mut desk), "its grant may be on its way");
         desk.hear(at, HOST, says(number - 1, RUN));
@@ -469,22 +485,6 @@ mod tests {
             desk.hear(now, HOST, ToOwner::Claim { claim });
             assert_eq!(asked(&mut desk), 0, "{claim}");
         }
-    }
-
-    #[test]
-    fn an_answer_without_all_of_its_parts_is_cut_off() {
-        for lost in [ToOwner::Part { run: RUN, seq: 1 }, answer(1), answer(2)] {
-            let (mut desk, now) = (OwnerDesk::new(), Instant::now());
-            granted(&mut desk, now);
-            desk.hear(now, HOST, lost);
-            let steps = desk.take_steps();
-            assert!(steps.iter().any(|step| matches!(step, OwnerStep::Lost { .. })), "{steps:?}");
-            assert_eq!(desk.runs(), 0);
-        }
-    }
-
-    fn answer(parts: u64) -> ToOwner {
-        ToOwner::Answer { run: RUN, parts, claim: None }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::kept::GuestId;
-use super::said::{ToHost, ToOwner};
-use crate::base::{CallId, NodeId, RunId, WorkerId};
+use super::said::{SentBefore, ToHost, ToOwner};
+use crate::base::{CallId, NodeId, Question, RunId, WorkerId};
 use crate::pool::away::AwayLoss;
 
 /// What the shell must do for an owner.
@@ -29,7 +31,7 @@ pub enum OwnerStep {
         /// Its claim.
         claim: u64,
     },
-    /// Tell a host something. A grant goes with the question of its call.
+    /// Tell a host something.
     Tell {
         /// The host.
         host: NodeId,
@@ -42,9 +44,21 @@ pub enum OwnerStep {
         host: NodeId,
         /// The attempt.
         run: RunId,
+        /// What came of it before, in parts.
+        before: Bytes,
     },
-    /// The part that was just heard counts.
+    /// The caller gets this part of an answer. Then call `OwnerDesk::took` once there is room for
+    /// more.
     TakePart {
+        /// The host.
+        host: NodeId,
+        /// The attempt.
+        run: RunId,
+        /// The part.
+        part: Bytes,
+    },
+    /// The answer is larger than the pool takes: the call has ended.
+    TooLarge {
         /// The host.
         host: NodeId,
         /// The attempt.
@@ -79,13 +93,24 @@ pub enum HostStep<T> {
     Answer {
         /// The call.
         guest: GuestId,
-        /// How many parts the answer had before.
-        parts: u64,
+        /// What of the answer went before, in parts.
+        before: SentBefore,
         /// The next claim, for the worker that is free again.
         claim: Option<u64>,
         /// How it has ended.
         answer: T,
     },
+    /// Tell an owner a part of an answer that has ended.
+    Part {
+        /// The call.
+        guest: GuestId,
+        /// From where to where it goes.
+        range: (usize, usize),
+        /// How it has ended.
+        answer: T,
+    },
+    /// More of the answer to this call may be sent, or nobody wants it any longer.
+    Room(GuestId),
     /// Pass a demand of an owner on to another host.
     PassOn {
         /// The owner.
@@ -104,6 +129,8 @@ pub enum HostStep<T> {
         guest: GuestId,
         /// How long it may take.
         left: Duration,
+        /// Its question; `None` if it is longer than the pool takes.
+        question: Option<Question>,
     },
     /// This worker gets no call of another server.
     Release(WorkerId),

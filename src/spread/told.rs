@@ -4,12 +4,14 @@
 //! may not have been written by the program.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::few::Few;
+use super::host::{EndSize, GuestEnd};
 use super::message::Out;
-use crate::base::{Failure, Reply, ReplyForm};
+use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::wire::checked_reply;
 
 /// How a call ended at its host.
@@ -29,6 +31,28 @@ pub struct ToldAnswer {
     pub work_us: u64,
     /// Its question can be the only reason why its worker was lost.
     pub blamed: bool,
+}
+
+impl ToldAnswer {
+    /// An end with the times of its call.
+    pub fn of(out: Out, body: Bytes, timing: Timing, blamed: bool) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let (queue_us, work_us) = (micros(timing.queue), micros(timing.work));
+        Self { out, body, queue_us, work_us, blamed }
+    }
+
+    /// Returns it as it is kept, and how much memory that takes.
+    pub fn kept(self) -> (GuestEnd<HostTold>, EndSize) {
+        let rest = match &self.out {
+            Out::Http { headers, .. } => {
+                headers.0.iter().map(|(name, value)| name.len() + value.len() + 64).sum()
+            }
+            Out::Failed(failure) => serde_json::to_vec(failure).map_or(0, |text| text.len()),
+            Out::Plain | Out::Json | Out::Parts => 0,
+        };
+        let size = EndSize { body: self.body.len(), rest };
+        (GuestEnd::Answer(HostTold(Rc::new(self))), size)
+    }
 }
 
 /// Returns how a result is sent, with its body.
@@ -52,9 +76,7 @@ pub fn result_of(out: Out, body: Bytes) -> Result<Reply, Failure> {
         Out::Plain => ReplyForm::Plain,
         Out::Json => ReplyForm::Json,
         Out::Http { status, headers } => ReplyForm::Http { status, headers: headers.0 },
-        Out::PlainParts | Out::RawParts | Out::JsonParts => {
-            return Err(bad("it begins parts twice"));
-        }
+        Out::Parts => return Err(bad("its answer has no parts")),
         Out::Failed(failure) => return Err(checked(failure)),
     };
     checked_reply(Reply { body, form }).map_err(|why| bad(&why))
@@ -114,7 +136,7 @@ mod tests {
             http(200, "a\r\nb", "c"),
             http(200, "a", "b\r\nset-cookie: c"),
             http(204, "a", "b"),
-            Out::PlainParts,
+            Out::Parts,
         ] {
             let result = result_of(out.clone(), body.clone());
             assert!(matches!(result, Err(Failure::BadAnswer { .. })), "{out:?}");

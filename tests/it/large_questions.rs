@@ -10,7 +10,7 @@ use crate::support::{Over, Server, request, whole_machine};
 const LARGE: usize = 64 << 20;
 
 /// Returns a text without repetition, so that a lost, doubled or moved part shows.
-fn numbered(length: usize) -> String {
+pub(crate) fn numbered(length: usize) -> String {
     let mut text = String::with_capacity(length + 16);
     let mut number = 0_u32;
     while text.len() < length {

@@ -109,7 +109,11 @@ mod socket_file;
 #[cfg(feature = "nats")]
 mod spread;
 #[cfg(feature = "nats")]
+mod spread_bodies;
+#[cfg(feature = "nats")]
 mod spread_check;
+#[cfg(feature = "nats")]
+mod spread_faults;
 #[cfg(feature = "nats")]
 mod spread_load;
 #[cfg(feature = "nats")]
@@ -118,6 +122,8 @@ mod spread_logins;
 mod spread_partitions;
 #[cfg(feature = "nats")]
 mod spread_seen;
+#[cfg(feature = "nats")]
+mod spread_streams;
 mod startup;
 mod status_page;
 mod status_page_attacks;

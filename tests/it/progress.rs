@@ -9,7 +9,7 @@ use crate::support::{Plan, Server};
 
 /// Says of each question that a quarter is done, waits for the file `go`, and answers. The words after
 /// the program say how: `{i}` stands for the question, `{t}` for its tag or its id.
-const QUARTER: &str = r#"
+pub(crate) const QUARTER: &str = r#"
 import json, os, sys, time
 said, answer = sys.argv[1:3]
 for line in sys.stdin:

@@ -20,7 +20,12 @@ pub(crate) fn front(nats: &Nats, keys: &str) -> Server {
 
 /// A host without a listener.
 pub(crate) fn host(nats: &Nats, keys: &str) -> Server {
-    let server = shared(nats, keys).option("--listen").option("off").start_host();
+    start_host(shared(nats, keys))
+}
+
+/// Starts a host without a listener.
+pub(crate) fn start_host(plan: Plan) -> Server {
+    let server = plan.option("--listen").option("off").start_host();
     server.wait_until_ready();
     server
 }
@@ -243,7 +248,6 @@ fn what_cannot_be_shared_is_refused_with_what_to_do() {
         (Server::with("spread = true"), "there is no `[spread]`"),
         (Server::with("workers = 0"), "`spread = true`"),
         (Server::with("").top(&format!("listen = \"off\"\n{nats}")), "nobody could ask"),
-        (Server::with("spread = true\nstream = \"more\"").top(nats), "answers come in parts"),
         (Server::with("spread = true").top("[spread]"), "names no NATS server"),
         (Server::with("").top("[spread]\nnats = \"nats://u:canary@a\""), "USER:PASSWORD"),
         (Server::with("").top(&format!("{nats}\ncreds = \"none\"")), "No such file"),

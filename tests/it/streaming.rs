@@ -8,7 +8,7 @@ use crate::support::{Plan, Server, pause};
 /// Answers `COUNT TEXT` with that many parts; the next part waits for a file of its number if
 /// the question begins with `step`. `die` in place of the text ends it after the parts, `flood`
 /// makes each part 10 000 bytes long.
-const PARTS: &str = r#"
+pub(crate) const PARTS: &str = r#"
 import os, sys, time
 for line in sys.stdin:
     words = line.split()

@@ -1,6 +1,7 @@
 //! Servers that share a pool, and the network between them: the real books and desks, with workers,
 //! callers and messages that are made up.
 
+mod bodies;
 mod desks;
 mod network;
 mod workers;
@@ -8,14 +9,16 @@ mod workers;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fastrand::Rng;
-use httpipe::testing::base::{CallId, Failure, NodeId, Tenant, WorkerId};
+use httpipe::testing::base::{CallId, Failure, NodeId, RunId, Tenant, WorkerId};
 use httpipe::testing::policy::Fingerprint;
 use httpipe::testing::pool::actions::NewCall;
 use httpipe::testing::pool::rules::Rules;
 use httpipe::testing::pool::state::State;
 use httpipe::testing::spread::{GuestId, HostDesk, OwnerDesk, Seating, ToHost, ToOwner};
 
+use self::bodies::{SIZES, Stream};
 use super::model::{Checked, Serial, ensure};
 
 /// The whole books are checked once in so many events, and after each in a replay.
@@ -36,8 +39,10 @@ pub(super) struct Item {
 pub(super) struct Ask {
     pub(super) owner: At,
     pub(super) idempotent: bool,
-    /// How many parts its answer has before the last.
+    /// How many parts its answer has; 0: it comes as a whole.
     pub(super) parts: u64,
+    /// How many bytes its question and its answer have.
+    pub(super) sizes: (usize, usize),
     pub(super) asked: Instant,
     /// How often a worker read it.
     pub(super) runs: u32,
@@ -59,7 +64,7 @@ pub(super) enum Told {
 /// How a call has ended at its host.
 #[derive(Clone, Debug)]
 enum End {
-    Good,
+    Good(Bytes),
     Lost { exit: std::sync::Arc<str>, blamed: bool },
     Failed(Failure),
 }
@@ -68,7 +73,7 @@ enum End {
 enum Letter {
     Demand { owner: NodeId, calls: usize, hops: u32 },
     Hungry { owner: NodeId, age: Duration },
-    ToHost { from: At, to: NodeId, what: ToHost, serial: Option<Serial> },
+    ToHost { from: At, to: NodeId, what: ToHost },
     ToOwner { from: At, to: NodeId, what: ToOwner, end: Option<End> },
 }
 
@@ -81,6 +86,8 @@ enum Event {
     Deliver(At, Box<Letter>),
     Unheard(At, NodeId),
     Connected(At, bool),
+    /// A caller has read what came of an answer.
+    Took(At, NodeId, RunId),
 }
 
 /// One server.
@@ -96,8 +103,9 @@ pub(super) struct Node {
     pub(super) is_cut: bool,
     listens: bool,
     /// What the message that is heard has with it.
-    serial: Option<Serial>,
     end: Option<End>,
+    /// The answers that go to other servers in parts.
+    streams: BTreeMap<GuestId, Stream>,
     /// The call that each worker works on.
     working: BTreeMap<WorkerId, (CallId, Serial)>,
     /// Since when a worker is free.
@@ -137,6 +145,8 @@ pub(super) struct Habits {
     pub(super) hangs: f64,
     /// Least and most microseconds of a call.
     pub(super) service: (u64, u64),
+    /// How often a caller takes its time to read.
+    pub(super) slow_readers: f64,
 }
 
 pub(super) struct Cluster {
@@ -175,7 +185,12 @@ impl Cluster {
             nodes: Vec::new(),
             asks: Vec::new(),
             net: quiet(),
-            habits: Habits { crashes: 0.0, hangs: 0.0, service: (1_000, 20_000) },
+            habits: Habits {
+                crashes: 0.0,
+                hangs: 0.0,
+                service: (1_000, 20_000),
+                slow_readers: 0.0,
+            },
             events: BTreeMap::new(),
             scheduled: 0,
             order: HashMap::new(),
@@ -198,17 +213,20 @@ impl Cluster {
         let question = |item: &Item| Fingerprint(item.serial as u64);
         let mut state = State::new(rules, self.rng.u64(..), question);
         state.spread(self.now, |_| true);
+        let (mut owner, mut host) = (OwnerDesk::new(), HostDesk::new(id));
+        owner.carries(SIZES);
+        host.carries(SIZES);
         self.nodes.push(Node {
             id,
             state,
-            owner: OwnerDesk::new(),
-            host: HostDesk::new(id),
+            owner,
+            host,
             is_alive: true,
             is_draining: false,
             is_cut: false,
             listens: false,
-            serial: None,
             end: None,
+            streams: BTreeMap::new(),
             working: BTreeMap::new(),
             free_since: None,
         });
@@ -226,14 +244,26 @@ impl Cluster {
         chance > 0.0 && self.rng.f64() < chance
     }
 
-    /// A caller asks a server. The answer has so many parts before the last.
+    /// A caller asks a server. The answer has so many parts.
     pub(super) fn ask(&mut self, at: At, idempotent: bool, parts: u64) -> Result<Serial, String> {
+        self.ask_much(at, idempotent, parts, (0, 0))
+    }
+
+    /// As [`Cluster::ask`], with these sizes of question and answer.
+    pub(super) fn ask_much(
+        &mut self,
+        at: At,
+        idempotent: bool,
+        parts: u64,
+        sizes: (usize, usize),
+    ) -> Result<Serial, String> {
         let serial = self.asks.len();
         self.trace(|| format!("{at}: call {serial} arrives, {idempotent} {parts}"));
         self.asks.push(Ask {
             owner: at,
             idempotent,
             parts,
+            sizes,
             asked: self.now,
             runs: 0,
             told: Vec::new(),
@@ -287,6 +317,7 @@ impl Cluster {
         self.trace(|| format!("{at}: dies"));
         self.nodes[at].is_alive = false;
         self.nodes[at].working.clear();
+        self.nodes[at].streams.clear();
         self.calm_since = self.now;
         for ask in self.asks.iter_mut().filter(|ask| ask.owner == at) {
             ask.has_left = true;
@@ -368,7 +399,8 @@ impl Cluster {
         | Event::Crash(at, _)
         | Event::Deliver(at, _)
         | Event::Unheard(at, _)
-        | Event::Connected(at, _)) = event;
+        | Event::Connected(at, _)
+        | Event::Took(at, ..)) = event;
         if !self.nodes[at].is_alive {
             return Ok(());
         }
@@ -382,6 +414,7 @@ impl Cluster {
                 self.nodes[at].owner.unheard(now, host);
             }
             Event::Unheard(..) => {}
+            Event::Took(_, host, run) => self.nodes[at].owner.took(host, run),
             Event::Connected(_, is_connected) => {
                 if self.nodes[at].is_cut == is_connected {
                     return Ok(());
@@ -399,8 +432,7 @@ impl Cluster {
         match letter {
             Letter::Demand { owner, calls, hops } => node.host.demand(now, owner, calls, hops),
             Letter::Hungry { owner, age } => node.host.hungry(now, owner, age),
-            Letter::ToHost { from, what, serial, .. } => {
-                node.serial = serial;
+            Letter::ToHost { from, what, .. } => {
                 let owner = self.nodes[from].id;
                 self.nodes[at].host.hear(now, owner, what);
             }

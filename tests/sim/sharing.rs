@@ -35,6 +35,7 @@ struct Fate {
     leaves: f64,
     idempotent: f64,
     streams: f64,
+    large: f64,
     gap: (u64, u64),
 }
 
@@ -71,7 +72,12 @@ impl Life {
             delay: (100, [200, 2_000, 20_000][seed as usize % 3]),
             ..quiet()
         };
-        let habits = Habits { crashes: chance(), hangs: chance() / 4.0, service: (100, 100) };
+        let habits = Habits {
+            crashes: chance(),
+            hangs: chance() / 4.0,
+            service: (100, 100),
+            slow_readers: chance(),
+        };
         let fate = Fate {
             dies: chance(),
             comes: 0.0,
@@ -81,6 +87,7 @@ impl Life {
             leaves: chance(),
             idempotent: [0.0, 0.5, 1.0][rng.usize(..3)],
             streams: [0.0, 0.0, 0.3][rng.usize(..3)],
+            large: [0.0, 0.1, 0.5][rng.usize(..3)],
             gap: (0, [1_000, 10_000, 100_000][rng.usize(..3)]),
         };
         let fate = Fate { comes: fate.dies + fate.drains, ..fate };
@@ -134,8 +141,14 @@ impl Life {
             let owner = owners[self.cluster.rng.usize(..owners.len())];
             if self.cluster.nodes[owner].is_alive {
                 let idempotent = self.happens(self.fate.idempotent);
-                let parts = u64::from(self.happens(self.fate.streams)) * 3;
-                let serial = self.cluster.ask(owner, idempotent, parts)?;
+                let serial = if self.happens(self.fate.streams) {
+                    let parts = self.cluster.rng.u64(1..=9);
+                    let question = self.length();
+                    self.cluster.ask_much(owner, idempotent, parts, (question, 0))?
+                } else {
+                    let sizes = (self.length(), self.length());
+                    self.cluster.ask_much(owner, idempotent, 0, sizes)?
+                };
                 if self.happens(self.fate.leaves) {
                     let delay = micros(&mut self.cluster.rng, (0, 50_000));
                     self.pass(delay)?;
@@ -148,6 +161,12 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    /// The length of a question or an answer.
+    fn length(&mut self) -> usize {
+        let most = if self.happens(self.fate.large) { 300 } else { 10 };
+        self.cluster.rng.usize(..most)
     }
 
     /// What the fate of this seed has in store.

@@ -89,7 +89,9 @@ fn pool(
     let has_one_call = matches!(file.framing.reply(), "turn" | "eof");
     let in_flight = in_flight(file, reply.repeats_question() && !has_one_call);
     let wire = wire(findings, &path, file, reply, in_flight);
-    let wire = wire.map(|wire| spread::possible(findings, &path, file, wire));
+    if let Some(wire) = &wire {
+        spread::possible(findings, &path, file, wire);
+    }
     let start = start(findings, &path, file);
     let mut rules = rules(findings, &path, file, host.processors, in_flight);
     if wire.as_ref().is_some_and(WireSettings::ends_with_answer) {
@@ -118,7 +120,7 @@ fn functions(
         return None;
     };
     let wire = python::wire(findings, path, file, python);
-    let wire = spread::possible(findings, path, file, wire);
+    spread::possible(findings, path, file, &wire);
     let wire = WireSettings { tells_details: host.tells_details, ..wire };
     let in_flight = python::in_flight(file, python);
     let mut rules = rules(findings, path, file, host.processors, in_flight);

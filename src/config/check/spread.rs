@@ -14,9 +14,6 @@ use crate::config::tree::KeyPath;
 /// The word for no listener.
 const OFF: &str = "off";
 
-/// The largest question that goes to another host, in bytes.
-const MESSAGE_MAX: usize = 768 << 10;
-
 /// Returns true if callers cannot connect.
 pub(super) fn is_off(listen: &ListenFile) -> bool {
     match listen {
@@ -71,25 +68,13 @@ pub(super) fn possible(
     findings: &mut Findings<'_>,
     path: &KeyPath,
     file: &PoolFile,
-    mut wire: WireSettings,
-) -> WireSettings {
-    if !file.spread {
-        return wire;
-    }
+    wire: &WireSettings,
+) {
     let has_none = file.workers.as_ref().is_some_and(|it| it.bounds() == Ok((0, 0)));
-    if wire.stream.is_some() {
-        let message = "`spread` cannot be used where answers come in parts";
-        let hint = "remove `spread`: such calls are answered on the server that was asked";
-        findings.refuse(&path.key("spread"), message, hint);
-    } else if has_none && wire.is_json_rpc {
+    if file.spread && has_none && wire.is_json_rpc {
         let message = "JSON-RPC that is passed on needs a worker on the server that was asked";
         findings.refuse(&path.key("workers"), message, "write `workers = 1` or more");
     }
-    if has_none {
-        // No worker here takes a longer one.
-        wire.message_max = wire.message_max.min(MESSAGE_MAX);
-    }
-    wire
 }
 
 fn text<T: Serialize>(value: &T) -> String {

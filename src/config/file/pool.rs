@@ -38,9 +38,8 @@ pub struct PoolFile {
     pub version: Option<String>,
     /// Whether other hosts may answer its calls, and its workers those of others (docs/spread.md), through the
     /// NATS server of `[spread]`. Hosts share calls where `framing`, `matching`, `reply`, `error`,
-    /// `version` and what belongs to them are the same; the other keys may differ. A question or an answer of
-    /// more than about 768 KiB, and JSON-RPC that is passed on, stay on the server that was asked; answers
-    /// must not come in parts.
+    /// `version` and what belongs to them are the same; the other keys may differ. JSON-RPC that is passed on
+    /// stays on the server that was asked.
     pub spread: bool,
     /// The Python that runs the functions, relative to `dir`. If absent: that of `$VIRTUAL_ENV`,
     /// else `.venv/bin/python` beside the module or this file, else `python3` in `PATH`.

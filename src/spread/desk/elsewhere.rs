@@ -1,15 +1,15 @@
 //! What a pool tells the desk that speaks for it.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::super::host::{GuestEnd, Seating};
-use super::super::told::{HostTold, ToldAnswer, out_of};
+use super::super::host::{EndSize, GuestEnd, Seating};
 use super::PoolDesk;
-use crate::base::{NodeId, RunId, WorkerId};
+use super::parts::{Forward, told};
+use crate::base::{NodeId, Parts, RunId, WorkerId};
 use crate::observe::metrics::AwayEnd;
 use crate::pool::away::{AwayLoss, Hunger};
-use crate::pool::{GuestName, GuestOutcome, OtherServers};
+use crate::pool::{Forwarding, GuestName, GuestOutcome, OtherServers};
 
 impl OtherServers for PoolDesk {
     fn wants(&self) -> (Option<Instant>, usize) {
@@ -30,17 +30,21 @@ impl OtherServers for PoolDesk {
     }
 
     fn guest_ended(&self, now: Instant, guest: GuestName, end: GuestOutcome) {
-        let GuestOutcome { result, timing, blamed } = end;
-        let (out, body) = out_of(result);
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let (queue_us, work_us) = (micros(timing.queue), micros(timing.work));
-        let bytes = body.len();
-        let told = HostTold(Rc::new(ToldAnswer { out, body, queue_us, work_us, blamed }));
-        self.host.borrow_mut().ended(now, guest, GuestEnd::Answer(told), bytes);
+        if let Some(forward) = self.forwards.borrow_mut().get_mut(&guest) {
+            // Its parts go first.
+            return forward.note_end(end);
+        }
+        let (end, size) = told(end);
+        self.host.borrow_mut().ended(now, guest, end, size);
+    }
+
+    fn guest_begun(self: Rc<Self>, guest: GuestName, parts: Parts) -> Forwarding {
+        self.forwards.borrow_mut().insert(guest, Forward::default());
+        Box::pin(self.forward(guest, parts))
     }
 
     fn guest_not_begun(&self, now: Instant, guest: GuestName) {
-        self.host.borrow_mut().ended(now, guest, GuestEnd::NotBegun, 0);
+        self.host.borrow_mut().ended(now, guest, GuestEnd::NotBegun, EndSize::default());
     }
 
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool {

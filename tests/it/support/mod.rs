@@ -3,6 +3,8 @@
 //! Only these files know ports, paths and process ids. Every wait is here and has a limit.
 
 mod browser;
+#[cfg(feature = "nats")]
+pub(crate) mod bus;
 mod client;
 mod command;
 mod judge;

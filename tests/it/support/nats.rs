@@ -102,6 +102,11 @@ impl Nats {
         &self.dir
     }
 
+    /// Returns what it has logged, if it was told to log into `nats.log`.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("nats.log")).unwrap_or_default()
+    }
+
     /// Kills it.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());

@@ -2,10 +2,11 @@
 
 use httpipe::testing::base::{CallId, Failure, WorkerId};
 use httpipe::testing::pool::actions::{Action, Ended, Loss};
-use httpipe::testing::spread::{GuestEnd, ToOwner};
+use httpipe::testing::spread::{EndSize, GuestEnd};
 
 use super::super::model::{Checked, Serial, ensure};
-use super::{At, Cluster, End, EndOf, Event, Item, Letter, Told, micros};
+use super::bodies::answer;
+use super::{At, Cluster, End, EndOf, Event, Item, Told, micros};
 
 impl Cluster {
     pub(super) fn act(&mut self, at: At, action: Action<Item>) -> Checked {
@@ -68,7 +69,16 @@ impl Cluster {
     pub(super) fn end_guest(&mut self, at: At, item: &Item, end: GuestEnd<EndOf>) {
         let now = self.now;
         let Some(guest) = item.guest else { return };
-        self.nodes[at].host.ended(now, guest, end, 10);
+        let mut size = EndSize::default();
+        if let GuestEnd::Answer(EndOf(end)) = &end {
+            if self.ends_forwarding(at, guest, end) {
+                return;
+            }
+            if let End::Good(body) = end {
+                size.body = body.len();
+            }
+        }
+        self.nodes[at].host.ended(now, guest, end, size);
     }
 
     /// A worker gets a call, and reads it.
@@ -102,8 +112,14 @@ impl Cluster {
     pub(super) fn work(&mut self, at: At, worker: WorkerId, call: CallId, seq: u64) -> Checked {
         let working = self.nodes[at].working.get(&worker).copied();
         let Some((_, serial)) = working.filter(|(other, _)| *other == call) else { return Ok(()) };
+        let guest = self.nodes[at].state.payload(call).and_then(|item| item.guest);
         if seq < self.asks[serial].parts {
-            self.pass_part(at, call, serial);
+            if guest.is_some_and(|guest| self.is_held_back(at, guest)) {
+                let delay = micros(&mut self.rng, self.habits.service);
+                self.after(delay, Event::Works(at, worker, call, seq));
+                return Ok(());
+            }
+            self.pass_part(at, call, serial, seq)?;
             let delay = micros(&mut self.rng, self.habits.service);
             self.after(delay, Event::Works(at, worker, call, seq + 1));
             return self.settle(at);
@@ -113,7 +129,8 @@ impl Cluster {
         if let Some(ended) = ended {
             let Item { serial, guest } = ended.payload;
             if guest.is_some() {
-                self.end_guest(at, &ended.payload, GuestEnd::Answer(EndOf(End::Good)));
+                let body = answer(serial, self.asks[serial].sizes.1);
+                self.end_guest(at, &ended.payload, GuestEnd::Answer(EndOf(End::Good(body))));
             } else if !ended.abandoned {
                 self.tell(serial, Told::Answer)?;
             }
@@ -122,21 +139,14 @@ impl Cluster {
     }
 
     /// A part of an answer comes from a worker.
-    fn pass_part(&mut self, at: At, call: CallId, serial: Serial) {
+    fn pass_part(&mut self, at: At, call: CallId, serial: Serial, number: u64) -> Checked {
         let guest = self.nodes[at].state.payload(call).and_then(|item| item.guest);
         if let Some(guest) = guest {
-            if let Some(seq) = self.nodes[at].host.part(guest) {
-                let what = ToOwner::Part { run: guest.1, seq };
-                self.send(at, &Letter::ToOwner { from: at, to: guest.0, what, end: None });
-            }
+            self.forward(at, guest, serial, number);
         } else if self.nodes[at].state.has_begun(self.now, call).is_some() {
-            self.hear_part(serial);
+            return self.hear_own_part(serial);
         }
-    }
-
-    pub(super) fn hear_part(&mut self, serial: Serial) {
-        self.asks[serial].has_begun = true;
-        self.asks[serial].parts_heard += 1;
+        Ok(())
     }
 
     pub(super) fn lose(&mut self, at: At, worker: WorkerId) -> Checked {

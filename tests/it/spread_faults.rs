@@ -1,0 +1,259 @@
+//! What others on the bus say changes nothing that is right, and what happens to one of the servers
+//! that share a pool costs no more than was promised.
+
+use std::cell::RefCell;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::spread::{front, host, shared, start_host, wait_for_slots};
+use crate::support::bus::Bus;
+use crate::support::nats::Nats;
+
+const BUSY: &str = r#"httpipe_workers{pool="main",state="busy"}"#;
+const AWAY_OK: &str = r#"httpipe_calls_total{pool="main",route="spread",outcome="ok"}"#;
+const JOURNAL: &str = "demo-worker --journal seen";
+const STRANGER: &str = "00000000000000000000000000000001";
+
+/// A message with one member.
+fn said(kind: &str, value: &serde_json::Value, body: &str) -> Vec<u8> {
+    format!("{{\"{kind}\":{value}}}\n{body}").into_bytes()
+}
+
+#[test]
+fn what_a_stranger_says_in_the_name_of_others_changes_no_answer() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "");
+    let host = start_host(shared(&nats, "workers = 1").worker(JOURNAL));
+    wait_for_slots(&front, 1);
+    let mut bus = Bus::connect(&nats);
+    let pending = front.client().post_later("/", "sleep 500ms");
+    let grant = bus.next_of("grant");
+    let granted = grant.of_kind("grant").expect("a grant").clone();
+    let (owner, run) = (granted["owner"].as_str().expect("an owner"), &granted["run"]);
+    let (to_owner, to_host) = (format!("httpipe.1.owner.{owner}"), grant.subject.clone());
+    let its_host = to_host.rsplit('.').next().expect("a host");
+    let mut other = run.clone();
+    other["key"] = json!(run["key"].as_u64().expect("a number") ^ 1);
+    let answer = |host: &str, run: &serde_json::Value| {
+        said("answer", &json!({ "host": host, "run": run, "out": "plain", "len": 6 }), "forged")
+    };
+    let part = |run: &serde_json::Value, len: u64| {
+        said("part", &json!({ "from": its_host, "run": run, "at": 0, "len": len }), "forged")
+    };
+    let deep = format!("{{\"pong\":{{\"host\":{}{}}}}}\n", "[".repeat(30_000), "]".repeat(30_000));
+    let long = said("claim", &json!({ "host": STRANGER, "claim": 1, "x": "x".repeat(70_000) }), "");
+    let many = json!({ "host": its_host, "ping": 1, "unknown": vec![run; 600] });
+    for bytes in [
+        answer(its_host, &other),
+        answer(STRANGER, run),
+        said("not_begun", &json!({ "host": its_host, "run": other }), ""),
+        said("not_begun", &json!({ "host": STRANGER, "run": run }), ""),
+        part(&other, u64::MAX),
+        said("pong", &json!({ "host": its_host, "ping": 999, "unknown": [run] }), ""),
+        said("pong", &many, ""),
+        said("later_kind", &json!({}), ""),
+        b"\xff\xfe no message".to_vec(),
+        deep.into_bytes(),
+        long,
+        grant.bytes.clone(),
+    ] {
+        bus.say(&to_owner, &bytes);
+    }
+    let mut of_other_claim = granted.clone();
+    of_other_claim["claim"] = json!(4711);
+    of_other_claim["run"] = other.clone();
+    for bytes in [
+        grant.bytes.clone(),
+        said("grant", &of_other_claim, "sleep 500ms"),
+        said("leave", &json!({ "from": owner, "run": other }), ""),
+        said("leave", &json!({ "from": STRANGER, "run": run }), ""),
+        said("ping", &json!({ "owner": STRANGER, "ping": 99, "holds": [] }), ""),
+        said("part", &json!({ "from": owner, "run": run, "at": 3 }), "forged"),
+        said("more", &json!({ "from": owner, "run": run, "taken": u64::MAX }), ""),
+    ] {
+        bus.say(&to_host, &bytes);
+    }
+    assert_eq!(pending.answer().body, "sleep 500ms");
+    let answered = bus.next_of("answer");
+    for _ in 0..3 {
+        bus.say(&to_owner, &answered.bytes);
+        bus.say(&to_host, &grant.bytes);
+    }
+    assert_eq!(front.answers("next").body, "next");
+    assert_eq!(host.seen(), ["sleep 500ms", "next"], "each ran once");
+    assert_eq!(host.metric("httpipe_worker_exits_total"), 0.0);
+}
+
+#[test]
+fn a_question_that_could_forge_the_framing_is_refused_by_the_host_itself() {
+    let Some(nats) = Nats::start("") else { return };
+    let mut bus = Bus::connect(&nats);
+    let host = start_host(shared(&nats, "workers = 1").worker(JOURNAL));
+    let beat = bus.next_of("beat");
+    let seal = beat.line["beat"]["pools"][0]["seal"].as_str().expect("a seal").to_owned();
+    let mut ask = |call: u64, text: &str, len: usize| {
+        let demand = said("demand", &json!({ "owner": STRANGER, "calls": 1 }), "");
+        let claim = loop {
+            bus.say(&format!("httpipe.1.main.{seal}.demand"), &demand);
+            let heard = bus.next();
+            if let Some(claim) = heard.of_kind("claim") {
+                break claim.clone();
+            }
+        };
+        let run = json!({ "call": call, "attempt": 1, "key": 1 });
+        let (id, claim) = (claim["host"].as_str().expect("a host"), &claim["claim"]);
+        let grant = json!({ "owner": STRANGER, "claim": claim, "run": run, "left_ms": 5000,
+            "len": len });
+        bus.say(&format!("httpipe.1.host.{id}"), &said("grant", &grant, text));
+        bus.next_of("answer").line["answer"]["out"].clone()
+    };
+    let forged = ask(1, "one\ntwo", 7);
+    assert!(forged["failed"].to_string().contains("unsendable"), "{forged}");
+    let huge = ask(2, "", 1 << 40);
+    assert!(huge["failed"].to_string().contains("body_too_large"), "{huge}");
+    assert_eq!(ask(3, "fine", 4), "plain");
+    assert_eq!(host.seen(), ["fine"]);
+}
+
+#[test]
+fn a_host_that_nats_drops_because_it_does_not_read_comes_back_and_nothing_is_lost() {
+    let slow = "max_pending: 2000000\nwrite_deadline: \"200ms\"\nlog_file: \"nats.log\"";
+    let Some(nats) = Nats::start(slow) else { return };
+    let front = front(&nats, "retries = 3");
+    let first = host(&nats, "workers = 2");
+    wait_for_slots(&front, 2);
+    let bus = RefCell::new(Bus::connect(&nats));
+    let client = front.client();
+    let pending: Vec<_> = (0..2).map(|_| client.get_later("/?input=sleep%20500ms")).collect();
+    first.wait_for_count(BUSY, 2.0);
+    let to_host = bus.borrow_mut().next_of("grant").subject;
+    first.signal("STOP");
+    let garbage = vec![b'x'; 900_000];
+    front.wait_until("NATS has dropped it", |_| {
+        bus.borrow_mut().say(&to_host, &garbage);
+        nats.log().contains("Slow Consumer")
+    });
+    first.signal("CONT");
+    for call in pending {
+        assert_eq!(call.answer().status, 200);
+    }
+    wait_for_slots(&front, 2);
+    assert_eq!(front.answers("next").body, "next");
+}
+
+#[test]
+fn where_a_host_falls_silent_a_call_that_may_run_twice_does_and_another_fails_once() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "retries = 2");
+    let first = start_host(shared(&nats, "workers = 2").worker(JOURNAL));
+    wait_for_slots(&front, 2);
+    let client = front.client();
+    let (again, once) =
+        (client.get_later("/?input=sleep%20300ms"), client.post_later("/", "sleep 301ms"));
+    first.wait_for_count(BUSY, 2.0);
+    first.signal("STOP");
+    let second = start_host(shared(&nats, "workers = 2").worker(JOURNAL));
+    assert_eq!(again.answer().status, 200, "it was tried again elsewhere");
+    let failed = once.answer();
+    assert_eq!((failed.status, failed.code().as_str()), (502, "worker_lost"));
+    first.signal("CONT");
+    wait_for_slots(&front, 4);
+    assert_eq!(front.answers("next").body, "next");
+    let ran = [first.seen(), second.seen()].concat();
+    let of = |text: &str| ran.iter().filter(|line| *line == text).count();
+    assert_eq!((of("sleep 301ms"), of("next")), (1, 1), "{ran:?}");
+}
+
+#[test]
+fn where_the_server_that_was_asked_is_killed_its_calls_run_on_as_abandoned_ones_and_a_drain_ends() {
+    let Some(nats) = Nats::start("") else { return };
+    let mut front = front(&nats, "");
+    let plan = shared(&nats, "workers = 2\nabandoned = \"1s\"");
+    let mut host = start_host(plan.option("--drain").option("2m"));
+    wait_for_slots(&front, 2);
+    let client = front.client();
+    assert_eq!(front.answers("kept until it is acknowledged").status, 200);
+    let _left = [client.get_later("/?input=sleep%2060s"), client.get_later("/?input=sleep%2060s")];
+    host.wait_for_count(BUSY, 2.0);
+    front.signal("KILL");
+    front.exit_code();
+    host.wait_for_count(BUSY, 0.0);
+    host.signal("TERM");
+    assert_eq!(host.exit_code(), 0);
+}
+
+#[test]
+fn a_question_that_times_out_on_hosts_is_refused_by_the_server_that_was_asked() {
+    let Some(nats) = Nats::start("") else { return };
+    let keys = "timeout = \"300ms\"\nretries = 0\nabandoned = \"300ms\"";
+    let front = front(&nats, keys);
+    let host = host(&nats, &format!("workers = 1\n{keys}"));
+    wait_for_slots(&front, 1);
+    for _ in 0..5 {
+        assert_eq!(front.answers("fine").body, "fine");
+    }
+    front.wait_until("it is refused", |it| it.answers("hang").code() == "poisonous");
+    let starts = host.metric("httpipe_worker_starts_total");
+    assert_eq!(front.answers("hang").code(), "poisonous");
+    assert_eq!(host.metric("httpipe_worker_starts_total"), starts, "it costs no worker");
+    assert_eq!(front.answers("fine").body, "fine");
+}
+
+/// The servers are stopped one after the other, and each goes on.
+#[test]
+fn a_stop_of_any_of_them_for_a_second_costs_no_call() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "retries = 0");
+    let host = host(&nats, "workers = 2");
+    wait_for_slots(&front, 2);
+    let stop_for_a_second = |stop: &dyn Fn(), go_on: &dyn Fn()| {
+        let pending = front.client().post_later("/", "sleep 1200ms");
+        host.wait_for_count(BUSY, 1.0);
+        stop();
+        crate::support::pause(std::time::Duration::from_secs(1), "a stop that goes unnoticed");
+        go_on();
+        assert_eq!(pending.answer().status, 200);
+    };
+    stop_for_a_second(&|| host.signal("STOP"), &|| host.signal("CONT"));
+    stop_for_a_second(&|| front.signal("STOP"), &|| front.signal("CONT"));
+    stop_for_a_second(&|| nats.signal(Signal::STOP), &|| nats.signal(Signal::CONT));
+    assert_eq!(host.metric(AWAY_OK), 3.0);
+}
+
+/// A worker that writes a line before it reads its first question is replaced, and the call was not
+/// begun: it goes back to its owner, and from there to the next worker.
+#[test]
+fn a_call_whose_worker_wrote_before_it_read_goes_to_the_next_one() {
+    let Some(nats) = Nats::start("") else { return };
+    let keys = "retries = 0\nreply = \"{input}|{result}\"";
+    let front = front(&nats, keys);
+    let plan = shared(&nats, &format!("workers = 1\n{keys}"));
+    let host = start_host(plan.worker("demo-worker --pair --banner Welcome"));
+    wait_for_slots(&front, 1);
+    for _ in 0..3 {
+        let answer = front.client().post("/", "hello");
+        assert_eq!((answer.status, answer.json()["result"].as_str()), (200, Some("hello")));
+    }
+    assert!(host.metric("httpipe_worker_exits_total{reason=\"unasked_output\"}") <= 4.0);
+}
+
+/// What a reload has replaced is not offered to others any longer.
+#[test]
+fn after_a_reload_others_see_the_workers_of_the_new_pool_only() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "");
+    let host = start_host(shared(&nats, "workers = 1\nenv = { COLOUR = \"red\" }"));
+    wait_for_slots(&front, 1);
+    let slow = front.client().get_later("/?input=sleep%203s");
+    host.wait_for_count(BUSY, 1.0);
+    host.rewrite("red", "blue");
+    let reloaded = host.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    front.wait_until("it sees the new workers", |it| {
+        it.status()["spread"]["hosts"][0]["pools"].as_array().map(Vec::len) == Some(1)
+            && it.status()["pools"][0]["away"]["calls"] == 1
+    });
+    assert_eq!(front.answers("next").body, "next", "the new worker is free");
+    assert_eq!(slow.answer().status, 200, "and the old one ends what it has");
+}
