@@ -80,6 +80,6 @@ def summary(connections, records):
     p99 = {name: median(it[name]["p99_ms"] for it in records) for name in SIZES}
     say(
         f"{connections} connections: {rps['one by one']:,.0f} -> {rps['together']:,.0f} calls/s, "
-        f"{median(ratios):.1f} times ({ratios[0]:.1f} to {ratios[-1]:.1f}); "
+        f"{median(ratios):.1f} times ({ratios[0]:.1f} to {ratios[-1]:.1f}) [at least 6]; "
         f"p99 {p99['one by one']:.1f} -> {p99['together']:.1f} ms"
     )

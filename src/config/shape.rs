@@ -14,6 +14,9 @@ use super::words;
 use crate::base::ByteSize;
 use crate::base::units::{UnitProblem, parse_duration};
 
+/// A table with no more keys than this is small: they are named where one is unknown.
+const FEW_KEYS: usize = 4;
+
 /// Removes everything from the tree that does not fit the schema, and reports why.
 pub fn check(tree: &mut Tree, schema: &Schema) -> Vec<Problem> {
     let mut checker = Checker { places: &tree.places, root: schema, problems: Vec::new() };
@@ -217,10 +220,16 @@ impl Checker<'_> {
             self.problems.push(problem);
             return;
         }
-        problem.hint = self.home_of(key).or_else(|| {
-            let near = known.and_then(|known| nearest(key, known))?;
-            Some(format!("did you mean `{near}`?"))
-        });
+        let known: Vec<&str> = known.into_iter().flatten().collect();
+        let near = nearest(key, known.iter().copied());
+        let near = near.map(|near| format!("did you mean `{near}`?"));
+        let is_small = parent.steps().len() > 2 && known.len() <= FEW_KEYS;
+        problem.hint = if is_small {
+            // What it has says more than where else something has this name.
+            near.or_else(|| Some(format!("it has `{}`", known.join("`, `"))))
+        } else {
+            self.home_of(key).or(near)
+        };
         self.problems.push(problem);
     }
 
@@ -395,6 +404,17 @@ unknown key `max_length` -- `max_length` belongs in `params.NAME` of a route
 unknown key `drain` in `[pool.a]` -- `drain` belongs at the top of the file
 unknown key `memory` in `[pool.a]` -- `memory` belongs in `[limits]` or in `[cache]` or in `sandbox` of a pool or in `recycle` of a pool
 unknown key `send` in `[pool.a]` -- `send` belongs in `[[route]]`
+"##);
+    }
+
+    #[test]
+    fn a_small_table_says_what_it_has() {
+        let text = "[pool.a]\ncommand = [\"cat\"]\nbatch = { max = 16 }\n[[route]]\nmatch = \"GET /\"\n\
+            jobs = { retry = 3, timout = \"1h\" }\n";
+        insta::assert_snapshot!(said(text).join("\n"), @r##"
+unknown key `max` in `pool.a.batch` -- it has `most`, `wait`
+unknown key `retry` in `jobs` -- it has `timeout`, `wait`, `keep`, `priority`
+unknown key `timout` in `jobs` -- did you mean `timeout`?
 "##);
     }
 

@@ -11,6 +11,7 @@ use super::advice::{option_for, row_name, toml_key};
 use super::examination::Examination;
 use super::finding::{Finding, escaped, row, time};
 use super::framings::ready_for;
+use super::questions::NONE_MADE_UP;
 use super::record::{Exchange, Record, TrialEnd};
 use crate::config::words::{quoted, shell_word};
 use crate::config::{Framing, PoolSettings};
@@ -85,6 +86,7 @@ impl Diagnosis<'_> {
         findings.extend(self.end());
         findings.extend(self.examination.other.as_ref().and_then(|other| self.unanswerable(other)));
         findings.extend(self.uncertain());
+        findings.extend(self.untried_group());
         findings
     }
 
@@ -201,6 +203,20 @@ impl Diagnosis<'_> {
             }
         }
         buffer.is_empty()
+    }
+
+    /// Warns if nothing shows that the program answers several questions together.
+    fn untried_group(&self) -> Option<Finding> {
+        let is_untried = self.record().is_passed() && self.why_not_asked == Some(NONE_MADE_UP);
+        self.settings.program.wire.group.filter(|_| is_untried)?;
+        let name = self.name();
+        let message =
+            format!("pool `{name}` was asked nothing, so whether its `batch` works is not known");
+        let probe = self.write("probe = { send = \"[QUESTION, QUESTION]\" }", None);
+        Some(
+            Finding::warning(message)
+                .hint(format!("name two questions that it answers as one: {probe}")),
+        )
     }
 
     /// Warns if an answer may reach another call than its own.

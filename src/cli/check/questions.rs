@@ -31,6 +31,9 @@ pub(super) struct Plan {
     pub(super) why_none: Option<&'static str>,
 }
 
+/// Why nothing was asked of a pool whose routes say too little of what they pass on.
+pub(super) const NONE_MADE_UP: &str = "not configured, and no question could be made up";
+
 impl Plan {
     /// Plans the questions for the pool of this number. `asks`: questions may be made up.
     pub(super) fn new(config: &Config, number: usize, asks: bool) -> Self {
@@ -53,7 +56,7 @@ impl Plan {
             let mut samples = routes.map(|route| samples(route, pool));
             plan.samples = samples.find(|samples| !samples.is_empty()).unwrap_or_default();
             if plan.samples.is_empty() {
-                plan.why_none = Some("not configured, and no question could be made up");
+                plan.why_none = Some(NONE_MADE_UP);
             }
         }
         plan

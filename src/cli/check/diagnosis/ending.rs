@@ -259,7 +259,11 @@ impl Diagnosis<'_> {
             return finding.hint(match phase {
                 TrialPhase::Sample => {
                     let name = self.name_a_question();
-                    format!("name a question that it answers: {name}; {silence}")
+                    let timeout = show_duration(self.settings.rules.timeout);
+                    format!(
+                        "name a question that it answers: {name}; if it only takes longer, raise \
+                         `timeout` ({timeout}); {silence}"
+                    )
                 }
                 _ => format!(
                     "it may wait for the rest of the question (`framing`), or hold its output back \
