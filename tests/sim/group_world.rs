@@ -69,7 +69,7 @@ impl GroupWorld {
             most: rng.usize(1..=20),
             wait: Duration::from_millis(wait),
             bytes: [40, 1000][rng.usize(..2)],
-            mixes_all: false,
+            mixes_all: seed % 4 == 3,
         };
         let least = rng.usize(1..=3);
         let rules = Rules {
@@ -343,8 +343,10 @@ impl GroupWorld {
         let is_owed = self.state.owes_background(self.now);
         ensure(waiting == 0 || is_owed, || format!("work begins while {waiting} calls wait"))?;
         let most = self.group.most.min(self.stock.len().div_ceil(vacancy));
-        let may_share =
-            |serial: usize| self.calls[serial].idempotent && !self.state.is_suspected(&serial);
+        let mixes_all = self.group.mixes_all;
+        let may_share = |serial: usize| {
+            (self.calls[serial].idempotent || mixes_all) && !self.state.is_suspected(&serial)
+        };
         let joins = |(serial, _, other): &(usize, u32, HalfId)| {
             *other == half && may_share(*serial) && may_share(first)
         };
@@ -412,7 +414,7 @@ impl GroupWorld {
             let is_whole = count <= call.most
                 && call.lost_with == calls[0].lost_with
                 && call.is_work == calls[0].is_work
-                && (count == 1 || call.idempotent);
+                && (count == 1 || call.idempotent || self.group.mixes_all);
             ensure(is_whole, || format!("they cannot go together: {}", what()))?;
             ensure(call.ended == 0 && !call.has_left, || format!("nobody waits: {}", what()))?;
             ensure(call.idempotent || !call.was_read, || {
@@ -434,7 +436,9 @@ impl GroupWorld {
         call.ended += 1;
         let may = match failure {
             Failure::WorkerLost { .. } | Failure::BadAnswer { .. } | Failure::Timeout { .. } => {
-                call.nature.is_bad() || call.has_left
+                // One that may not run twice is lost with the others of its group.
+                let is_lost = self.group.mixes_all && !call.idempotent && self.bad > 0.0;
+                call.nature.is_bad() || call.has_left || is_lost
             }
             Failure::NoWorker { .. } => self.bad > 0.0,
             Failure::QueueFull { .. } => true,
