@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Server};
 
@@ -75,7 +75,9 @@ fn a_route_with_jobs_says_how_to_ask_for_one_and_what_comes_then() {
         assert!(parameters.iter().any(|it| it["name"] == name), "{parameters:?}");
     }
     let accepted = &operation["responses"]["202"];
-    let shown = &accepted["content"]["application/json"]["schema"]["properties"];
+    let is_a_job = json!({ "$ref": "#/components/schemas/Job" });
+    assert_eq!(accepted["content"]["application/json"]["schema"], is_a_job);
+    let shown = &document["components"]["schemas"]["Job"]["properties"];
     let job = ["Prefer: respond-async"];
     let answer = server.client().request("GET", "/spell/a", &job, "");
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -84,6 +86,21 @@ fn a_route_with_jobs_says_how_to_ask_for_one_and_what_comes_then() {
     }
     let known: Vec<&String> = shown.as_object().expect("members").keys().collect();
     assert_eq!(answer.json().as_object().expect("a job").keys().collect::<Vec<_>>(), known);
+    let (one, result) =
+        (&document["paths"]["/-/jobs/{id}"], &document["paths"]["/-/jobs/{id}/result"]);
+    assert_eq!(one["get"]["responses"]["200"]["content"]["application/json"]["schema"], is_a_job);
+    for (operation, statuses) in [
+        (&one["get"], &["404", "503"][..]),
+        (&one["delete"], &["204", "404", "503"]),
+        (&result["get"], &["200", "404", "409", "410", "502", "504", "default"]),
+    ] {
+        for status in statuses {
+            assert!(operation["responses"][status].is_object(), "{status} of {operation}");
+        }
+    }
+    let without = Server::config(ROUTES).start().client().get("/openapi.json").json();
+    assert!(without["paths"]["/-/jobs/{id}"].is_null(), "no route has jobs");
+    assert!(without["components"]["schemas"]["Job"].is_null());
 }
 
 #[test]
