@@ -100,3 +100,28 @@ fn yama_at_its_second_level_hides_programs_from_all_but_root() {
         assert_eq!(server.answers("print('a') or 'b'").body, "a\nb", "root sees it");
     }
 }
+
+/// Makes `prctl(PR_GET_AUXV)` an unknown request, as it is before Linux 6.4.
+const OLD: &str = "\
+import ctypes, os, struct, sys
+prctl = 157 if os.uname().machine == 'x86_64' else 167
+steps = [(0x20, 0, 0, 0), (0x15, 0, 3, prctl), (0x20, 0, 0, 16), (0x15, 0, 1, 0x41555856),
+         (0x06, 0, 0, 0x00050016), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack('H6xQ', len(steps), ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+/// A server that hides its memory cannot read `/proc/self/auxv` either.
+#[test]
+fn an_older_kernel_that_tells_a_server_little_of_itself_is_enough() {
+    let Some(under) = without_privileges() else { return };
+    let server = Server::with("workers = 1")
+        .file("old.py", OLD)
+        .under(&format!("{under} /usr/bin/python3 old.py"))
+        .start();
+    let worker = &server.status()["pools"][0]["workers"][0];
+    assert!(worker["memory"].as_u64().is_some_and(|memory| memory > 100_000), "{worker}");
+}
