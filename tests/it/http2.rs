@@ -133,10 +133,27 @@ fn who_does_not_read_loses_the_stream_and_keeps_the_connection() {
     assert_eq!(peer.until(PING, 0).expect("an answer").payload, b"are-you?");
 }
 
+/// All of the answer is with hyper then, and its worker is free. The connection has no stream that anybody
+/// works on, so it is idle.
+#[test]
+fn a_last_piece_that_nobody_takes_ends_with_its_connection() {
+    let Some(plan) = secure("workers = 1") else { return };
+    let server = plan.top("limits = { idle_timeout = \"500ms\" }").start();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 1.
+    let mut peer = Peer::connect(&server, &[0, 4, 0, 0, 0, 1]);
+    peer.send(&post(1, "hello"));
+    assert_eq!(peer.until(DATA, 1).expect("as much as there is room for").payload.len(), 1);
+    peer.until(GOAWAY, 0).expect("a GOAWAY");
+    server.wait_for_count("httpipe_connections", 0.0);
+}
+
 /// A flood: its name, what comes first, and what then comes many times.
 type Flood<'a> = (&'a str, &'a [u8], &'a dyn Fn(u32) -> Vec<u8>);
 
-/// Sends many of these, and returns true if the server ends the connection with GOAWAY.
+/// The end of a GOAWAY that says `ENHANCE_YOUR_CALM`.
+const CALM_DOWN: [u8; 4] = 11_u32.to_be_bytes();
+
+/// Sends many of these, and returns true if the server ends the connection because they are too many.
 fn is_sent_away(server: &Server, first: &[u8], many: impl Fn(u32) -> Vec<u8>) -> bool {
     let mut peer = Peer::connect(server, &[]);
     peer.send(first);
@@ -147,7 +164,7 @@ fn is_sent_away(server: &Server, first: &[u8], many: impl Fn(u32) -> Vec<u8>) ->
             break;
         }
     }
-    peer.until(GOAWAY, 0).is_some()
+    peer.until(GOAWAY, 0).is_some_and(|frame| frame.payload[4..8] == CALM_DOWN)
 }
 
 #[test]
@@ -200,7 +217,8 @@ fn an_idle_connection_ends_with_goaway() {
     let mut peer = Peer::connect(&server, &[]);
     peer.send(&post(1, "a"));
     assert_eq!(peer.answer(1).0, OK);
-    peer.until(GOAWAY, 0).expect("a GOAWAY");
+    let last = peer.until(GOAWAY, 0).expect("a GOAWAY");
+    assert_eq!(last.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0], "`NO_ERROR`");
     assert_eq!(peer.next(), None);
 }
 
@@ -229,6 +247,19 @@ fn who_is_refused_before_the_body_is_read_is_told_so() {
     let ask = format!("curl --http2 -sk -o /dev/null -w '%{{http_code}} ' -d hello {url}");
     let (_, said) = shell(&format!("for n in 1 2 3 4 5 6 7 8 9 10; do {ask}; done"));
     assert_eq!(said, "404 ".repeat(10));
+
+    // The stream is not reset with the answer, while its body may still be under way.
+    let mut peer = Peer::connect(&server, &[]);
+    let mut is_reset = |stream| {
+        // `:path: /index.html`.
+        peer.send(&frame(HEADERS, END_HEADERS, stream, b"\x83\x87\x85\x41\x09localhost"));
+        peer.answer(stream);
+        peer.send(&frame(PING, 0, 0, b"are-you?"));
+        let until = std::iter::from_fn(|| peer.next()).take_while(|it| it.kind != PING);
+        until.filter(|it| it.kind == RST_STREAM).count() > 0
+    };
+    // On a busy machine the second may be over in which the server reads on.
+    assert!((1..9).step_by(2).any(|stream| !is_reset(stream)));
 }
 
 /// It is larger than the windows of a stream and of a connection.

@@ -1,6 +1,7 @@
 //! What a worker may do to its server.
 
 mod hidden;
+mod memory;
 pub(crate) mod sandbox;
 mod user;
 

@@ -78,6 +78,8 @@ impl Browser {
         for domain in ["Page", "Log", "Runtime", "Network", "Performance"] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }
+        // Keys reach it whichever window is in front.
+        browser.call("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
         Some(browser)
     }
 
