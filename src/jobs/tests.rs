@@ -28,7 +28,11 @@ fn with_desk<T>(
 ) -> T {
     let (desk, thread) = open(&scratch.file(), settings).expect("it can be opened");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.expect("a runtime").block_on(work(&desk));
+    let result = runtime.expect("a runtime").block_on(async {
+        // Where nobody is told, the test does not wait for ever.
+        tokio::time::timeout(Duration::from_mins(1), work(&desk)).await
+    });
+    let result = result.expect("it takes far less than a minute");
     drop(desk);
     thread.join();
     result

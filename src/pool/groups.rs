@@ -170,16 +170,6 @@ impl<P> State<P> {
         if self.rules.group.is_some() { time / calls } else { time }
     }
 
-    /// Each of these calls has cost a worker, and is alone from now on.
-    pub(super) fn keep_apart(&mut self, calls: &[CallId]) {
-        for id in calls {
-            let name = self.groups.new_half();
-            if let Some(call) = self.calls.get_mut(*id) {
-                call.half = name;
-            }
-        }
-    }
-
     /// Takes the calls of a group out of a worker that was lost while it worked on them. Those that may
     /// run twice come back as two halves; the others fail.
     pub(super) fn break_up(

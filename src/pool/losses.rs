@@ -111,9 +111,6 @@ impl<P> State<P> {
                 self.fail_lost(now, id, failure);
             }
         }
-        if self.rules.group.is_some() && read > 0 {
-            self.keep_apart(&again);
-        }
         again.into_iter().rev().for_each(|id| self.put_back(now, id));
     }
 

@@ -22,6 +22,8 @@ use super::{number_from, tenant};
 const STEPS: u32 = 300;
 const STEPS_MOST: u32 = 20_000;
 const SEEDS: u64 = 256;
+/// How long a question is suspected at least.
+const SUSPICION: Duration = Duration::from_mins(9);
 /// The pool must have ended every call this long after the last.
 const REST: Duration = Duration::from_hours(2);
 
@@ -55,6 +57,8 @@ struct GroupWorld {
     is_open: bool,
     given: u64,
     losses: u32,
+    /// When a question was last the only one of a worker that crashed.
+    blamed: HashMap<usize, Instant>,
     bad: f64,
     leaves: f64,
     gap: (u64, u64),
@@ -110,6 +114,7 @@ impl GroupWorld {
             is_open: true,
             given: 0,
             losses: 0,
+            blamed: HashMap::new(),
             bad: [0.0, 0.01, 0.1][rng.usize(..3)],
             leaves: [0.0, 0.1][rng.usize(..2)],
             gap: (0, [50, 5_000, 200_000][rng.usize(..3)]),
@@ -284,6 +289,9 @@ impl GroupWorld {
         };
         // A crash may come before the group was read.
         let unread = usize::from(is_in(Nature::Crash) && self.rng.u8(..4) == 0);
+        if let ([id], true, 0) = (&group[..], is_in(Nature::Crash), unread) {
+            self.blamed.insert(question_of(self.ids[id]), self.now);
+        }
         self.gone(worker, unread > 0)?;
         self.state.lose(self.now, worker, &loss, unread);
         self.state.gone(worker);
@@ -406,8 +414,11 @@ impl GroupWorld {
         ensure(count == 1 || bytes < self.group.bytes, || format!("{bytes} bytes, {}", what()))?;
         let is_free = self.held.get(&worker).is_some_and(|(_, held)| held.is_empty());
         ensure(is_free, || format!("it is not free: {}", what()))?;
-        let is_suspected = |id: &CallId| self.state.is_suspected(&self.ids[id]);
-        ensure(count == 1 || !ids.iter().any(is_suspected), || {
+        let is_blamed = |id: &CallId| {
+            let at = self.blamed.get(&question_of(self.ids[id]));
+            at.is_some_and(|at| self.now < *at + SUSPICION)
+        };
+        ensure(count == 1 || !ids.iter().any(is_blamed), || {
             format!("one of them has cost a worker before: {}", what())
         })?;
         for call in &calls {

@@ -265,6 +265,28 @@ fn each_call_of_a_group_has_taken_as_long_as_the_group() {
     assert!((30..=40).contains(&millis), "each waited for all of its group: {millis} ms");
 }
 
+/// Half a minute for four calls is no sign that one of them takes as long.
+#[test]
+fn a_group_that_hangs_counts_as_a_part_of_its_time_for_each_call() {
+    let mut story = Story::of(grouped(1, 16, 0));
+    story.calls(&["x", "a", "b", "c", "d"]);
+    story.good(1, "x");
+    story.pass(30_000);
+    let service = story.state.summary(story.now).service.expect("it was measured");
+    assert!(service < Duration::from_secs(8), "{service:?}");
+}
+
+#[test]
+fn background_work_of_a_pool_that_ends_waits_nowhere() {
+    let mut story = Story::of(grouped(4, 16, 0));
+    story.begin_together(&["a", "b"]);
+    story.state.stop(story.now);
+    let said = story.settle();
+    for failed in ["fail a draining", "fail b draining"] {
+        assert!(said.contains(&failed.to_owned()), "{said:?}");
+    }
+}
+
 #[test]
 fn background_work_goes_in_groups_of_its_own_which_take_one_place_each() {
     let mut story = Story::of(grouped(4, 16, 0));
