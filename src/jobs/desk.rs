@@ -6,14 +6,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::board::JobBoard;
 use super::job::{ClaimedJob, Job, JobEnd, JobId, JobStart, NewJob};
-use super::keeper::{Keeper, KeeperSettings};
-use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
+use super::keeper::Keeper;
+use super::request::{KeeperSettings, StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{FileLock, NotOpened};
 use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, WaitingJobs};
 
@@ -30,7 +31,7 @@ pub struct JobDesk {
     /// Turns of those who read answers.
     reading: Arc<Semaphore>,
     /// Most bytes of one answer.
-    pub result_most: u64,
+    result_most: Arc<AtomicU64>,
     /// What became of the jobs that ran when the last server ended.
     pub recovered: Recovered,
 }
@@ -57,7 +58,7 @@ pub struct JobThread(JoinHandle<()>);
 pub fn open(path: &Path, settings: KeeperSettings) -> Result<(JobDesk, JobThread), NotOpened> {
     let lock = FileLock::take(path)?;
     let board = Arc::new(JobBoard::default());
-    let result_most = settings.result;
+    let result_most = Arc::new(AtomicU64::new(settings.result));
     let (keeper, (queued, failed)) = Keeper::open(lock, settings, Arc::clone(&board))?;
     let (asked, receive) = mpsc::channel(WAITING_MAX);
     let thread = std::thread::Builder::new().name("jobs".to_owned());
@@ -87,6 +88,18 @@ impl JobDesk {
         let (tell, told) = oneshot::channel();
         self.asked.send(StoreRequest::new(work, tell)).await.map_err(|_| StoreFailed)?;
         told.await.unwrap_or(Err(StoreFailed))
+    }
+
+    /// Returns how many bytes an answer may have.
+    pub fn result_most(&self) -> u64 {
+        self.result_most.load(Ordering::Relaxed)
+    }
+
+    /// Lets other limits hold, for what comes from now on.
+    pub async fn limit(&self, settings: KeeperSettings) {
+        self.result_most.store(settings.result, Ordering::Relaxed);
+        // Where the thread has ended, nothing comes any longer.
+        self.ask(StoreWork::Limit(settings)).await.ok();
     }
 
     /// Closes the file, once all that was asked for before is done.
@@ -232,6 +245,6 @@ impl JobDesk {
         });
         let reading = Arc::new(Semaphore::new(READING_MOST));
         let (board, recovered) = (Arc::default(), Recovered::default());
-        Self { asked, board, reading, result_most: 1000, recovered }
+        Self { asked, board, reading, result_most: Arc::default(), recovered }
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::desk::JobDesk;
 use super::job::{Job, JobId, JobStart, JobState, NewJob, WallTime};
-use super::keeper::KeeperSettings;
-use super::request::{StoreDone, StoreFailed, StoreWork};
+use super::request::{KeeperSettings, StoreDone, StoreFailed, StoreWork};
 use super::store::{Acceptance, StoreLimits};
 
 /// A directory that is removed with its last owner.

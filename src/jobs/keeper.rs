@@ -15,9 +15,9 @@ use super::clock::SteadyClock;
 use super::copying::Copying;
 use super::disk;
 use super::job::{Job, JobId, JobStart};
-use super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
+use super::request::{KeeperSettings, StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::schema::{self, FileLock, NotOpened};
-use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store, StoreLimits};
+use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store};
 
 /// Most operations in one transaction.
 const GROUP_MOST: usize = 1024;
@@ -33,17 +33,6 @@ const OVER_MOST: u32 = 512;
 const FRESH: Duration = Duration::from_millis(100);
 /// What the disk must have left, besides room for the answers of jobs that run.
 const RESERVE: u64 = 64 << 20;
-
-/// How the file is kept.
-#[derive(Clone, Copy, Debug)]
-pub struct KeeperSettings {
-    /// How much may be kept.
-    pub limits: StoreLimits,
-    /// Most bytes of one answer.
-    pub result: u64,
-    /// How many jobs run at once at most.
-    pub slots: u64,
-}
 
 /// The owner of the file.
 #[derive(Debug)]
@@ -312,6 +301,10 @@ impl Keeper {
             StoreWork::List(filter) => StoreDone::Listed(store.list(filter)?),
             StoreWork::Waiting => StoreDone::Waits(store.waiting_by_route()?),
             StoreWork::Retry(id) => StoreDone::Retried(store.retry(*id, now)?),
+            StoreWork::Limit(settings) => {
+                self.settings = *settings;
+                StoreDone::Limited
+            }
             // It is done alone.
             StoreWork::Backup(_) | StoreWork::Close => {
                 StoreDone::Copied(Err(io::ErrorKind::ResourceBusy.into()))
@@ -540,6 +533,23 @@ mod tests {
         }
     }
 
+    /// It was told, not written, and has come back before anybody knew whether that was written.
+    #[test]
+    fn a_start_that_has_come_back_does_not_count_twice() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let job = accepted(&mut keeper, new_job("x"));
+        commits_fail(Some(rusqlite::ffi::SQLITE_FULL));
+        let start = claimed(&mut keeper, job.seq);
+        commits_fail(None);
+        commits_seem_to_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+        assert!(done(&mut keeper, StoreWork::GiveBack(start, false)).is_none());
+        commits_seem_to_fail(None);
+        done(&mut keeper, StoreWork::GiveBack(start, false));
+        let job = seen(&mut keeper, job.id);
+        assert_eq!((job.state, job.attempts), (JobState::Queued, 1), "{job:?}");
+    }
+
     /// One of a group that is too large for the disk is done again alone, after others were told.
     #[test]
     fn a_start_that_was_told_is_the_same_when_it_is_written_later() {
@@ -708,6 +718,10 @@ mod tests {
             claimed.map(|done| matches!(done, Ok(StoreDone::Claimed(Some(_))))).collect();
         assert_eq!(claimed, [true, false, false, false, false]);
         assert_eq!(metrics.unreadable_count(), 4);
+        let store = keeper.store.as_ref().expect("open");
+        let sql = "SELECT group_concat(state) FROM (SELECT state FROM job ORDER BY seq)";
+        let states = store.connection().query_row(sql, [], |row| row.get::<_, String>(0));
+        assert_eq!(states.as_deref(), Ok("1,3,3,3,3,0"), "those that cannot be read have failed");
         keeper.look_for_ended();
         assert_eq!(seen(&mut keeper, last.id).state, JobState::Failed);
         let filter = super::super::store::JobFilter { limit: 9, ..Default::default() };

@@ -27,9 +27,8 @@ pub use desk::{JobDesk, JobThread, Recovered, open};
 #[cfg(test)]
 pub use fixture::forgetful_desk;
 pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
-pub use keeper::KeeperSettings;
 pub use order::NextJob;
-pub use request::StoreFailed;
+pub use request::{KeeperSettings, StoreFailed};
 pub use schema::{NotOpened, examine};
 pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs};
 pub use tally::JobCounts;

@@ -7,11 +7,24 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::job::{ClaimedJob, Job, JobEnd, JobId, JobStart, NewJob};
-use super::store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, WaitingJobs};
+use super::store::{
+    Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs,
+};
 
 /// The file cannot be read or written now. The log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFailed;
+
+/// How the file is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeeperSettings {
+    /// How much may be kept.
+    pub limits: StoreLimits,
+    /// Most bytes of one answer.
+    pub result: u64,
+    /// How many jobs run at once at most.
+    pub slots: u64,
+}
 
 /// What is done to the file.
 #[derive(Clone, Debug)]
@@ -28,6 +41,7 @@ pub(super) enum StoreWork {
     Waiting,
     Retry(JobId),
     Backup(PathBuf),
+    Limit(KeeperSettings),
     Close,
 }
 
@@ -35,9 +49,12 @@ impl StoreWork {
     /// Returns true if it may change the file.
     pub(super) fn writes(&self) -> bool {
         match self {
-            Self::Look(..) | Self::Weigh(..) | Self::Result(..) | Self::List(_) | Self::Waiting => {
-                false
-            }
+            Self::Look(..)
+            | Self::Weigh(..)
+            | Self::Result(..)
+            | Self::List(_)
+            | Self::Waiting
+            | Self::Limit(_) => false,
             Self::Accept(_)
             | Self::Claim(_)
             | Self::End(..)
@@ -74,6 +91,7 @@ pub(super) enum StoreDone {
     Waits(Vec<WaitingJobs>),
     Retried(Option<(Job, bool)>),
     Copied(Result<(), io::Error>),
+    Limited,
 }
 
 /// One operation, and who waits for it.

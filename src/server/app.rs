@@ -162,7 +162,7 @@ impl Server {
         for pool in self.current().pools() {
             runner.feed(pool, &self.current().config);
         }
-        runner.miss(&self.current().config);
+        runner.adopt(&self.current().config);
         self.jobs.get_or_init(|| runner);
     }
 
@@ -346,7 +346,7 @@ impl Server {
             for pool in &new.pools {
                 jobs.feed(pool, &new.config);
             }
-            jobs.miss(&new.config);
+            jobs.adopt(&new.config);
         }
         let has_gone = |pool: &&Rc<Pool>| !new.pools.iter().any(|other| Rc::ptr_eq(other, pool));
         for pool in old.pools.iter().filter(has_gone) {

@@ -46,13 +46,16 @@ impl OpenJobs {
 
 /// Opens the file of the jobs.
 pub(super) fn open(settings: &JobsSettings) -> Result<OpenJobs, NotOpened> {
-    let keeper = KeeperSettings {
+    let (desk, thread) = jobs::open(&settings.file, limits(settings))?;
+    Ok(OpenJobs { desk, thread })
+}
+
+fn limits(settings: &JobsSettings) -> KeeperSettings {
+    KeeperSettings {
         limits: StoreLimits { length: settings.length, bytes: settings.bytes.0 },
         result: settings.result.0,
         slots: SLOTS,
-    };
-    let (desk, thread) = jobs::open(&settings.file, keeper)?;
-    Ok(OpenJobs { desk, thread })
+    }
 }
 
 /// Runs the jobs of a server.
@@ -195,7 +198,7 @@ impl JobFeed {
                 self.written(async || self.desk.give_back(start, true).await).await;
             }
             result => {
-                let end = JobEnd::of(result, content_type, self.desk.result_most);
+                let end = JobEnd::of(result, content_type, self.desk.result_most());
                 let outcome = match &end {
                     JobEnd::Answer { .. } => "ok",
                     JobEnd::Failure(failure) => failure.code().as_str(),
@@ -238,13 +241,16 @@ impl JobRunner for JobFeed {
         pool.feed_from(Some(Rc::new(source)));
     }
 
-    fn miss(&self, config: &Arc<Config>) {
+    fn adopt(&self, config: &Arc<Config>) {
         let (Some(feed), Some(server), config) =
             (self.me.upgrade(), self.server.upgrade(), Arc::clone(config))
         else {
             return;
         };
         server.tasks().spawn_local(async move {
+            if let Some(settings) = &config.jobs {
+                feed.desk.limit(limits(settings)).await;
+            }
             if let Ok(waiting) = feed.desk.waiting().await {
                 job_desk::tell_of_missing(&waiting, &config);
             }

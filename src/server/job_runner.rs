@@ -13,8 +13,8 @@ pub(super) trait JobRunner: Debug {
     /// Lets a pool have the jobs that wait for it, if any can.
     fn feed(&self, pool: &Rc<Pool>, config: &Config);
 
-    /// Says which jobs wait for what this configuration does not have.
-    fn miss(&self, config: &Arc<Config>);
+    /// Lets the limits of this configuration hold, and says which jobs wait for what it does not have.
+    fn adopt(&self, config: &Arc<Config>);
 
     /// Ends what waits for jobs, and begins no more of them.
     fn drain(&self);

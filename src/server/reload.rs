@@ -395,6 +395,8 @@ fn is_renewed(old: Option<&TlsSettings>, new: Option<&TlsSettings>) -> bool {
 fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
     let is_named = old.admin.explicit != new.admin.explicit;
     let loses_token = old.admin.token.is_some() && new.admin.token.is_none();
+    let is_moved =
+        old.jobs.as_ref().zip(new.jobs.as_ref()).is_some_and(|(old, new)| old.file != new.file);
     let changed = [
         ("listen", old.listen != new.listen),
         ("admin", old.admin.address != new.admin.address || is_named || loses_token),
@@ -406,7 +408,8 @@ fn unchangeable(old: &Config, new: &Config) -> impl Iterator<Item = &'static str
         ("limits", old.limits != new.limits),
         ("cache.memory", old.cache.memory != new.cache.memory),
         ("cache.shared", old.cache.shared != new.cache.shared),
-        ("jobs", old.jobs != new.jobs),
+        ("jobs", old.jobs.is_some() != new.jobs.is_some()),
+        ("jobs.file", is_moved),
         ("spread", old.spread != new.spread),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)

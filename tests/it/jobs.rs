@@ -401,6 +401,41 @@ fn an_answer_that_cannot_be_written_is_kept_until_it_can() {
 }
 
 #[test]
+fn a_reload_changes_how_much_is_kept_and_not_where() {
+    let server = noting("jobs = { length = 1, result = \"10B\" }").start();
+    let running = asked(&server, "/once", "until go");
+    let refused = server.client().request("POST", "/once", &[ASYNC], "b");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "jobs_full"), "{refused:?}");
+    server.rewrite("length = 1, result = \"10B\"", "length = 2, file = \"other.db\"");
+    let reloaded = server.admin().request("POST", "/reload", &["Httpipe-Admin: 1"], "");
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    let told = server.wait_for_log("takes effect after a restart");
+    assert!(told.contains("jobs.file"), "{told}");
+    server.wait_until("one more is accepted", |server| {
+        server.client().request("POST", "/once", &[ASYNC], "b").status == 202
+    });
+    server.put("go");
+    assert_eq!(state(&ended(&server, &running)), "succeeded");
+    let long = asked(&server, "/once", "longer than ten bytes");
+    assert_eq!(state(&ended(&server, &long)), "succeeded");
+}
+
+#[test]
+fn a_job_is_answered_by_the_cache_and_fills_it() {
+    let server = noting("jobs = {}")
+        .route("match = \"POST /kept\"\nsend = \"{body}\"\njobs = true\nidempotent = true\ncache = \"1h\"")
+        .start();
+    let first = asked(&server, "/kept", "a");
+    assert_eq!(state(&ended(&server, &first)), "succeeded");
+    assert_eq!(server.client().post("/kept", "a").body, "did a");
+    assert_eq!(server.client().post("/kept", "b").body, "did b");
+    let second = asked(&server, "/kept", "b");
+    assert_eq!(state(&ended(&server, &second)), "succeeded");
+    assert_eq!(server.client().get(&format!("{second}/result")).body, "did b");
+    assert_eq!(server.read("runs.log"), "a\nb\n", "each was asked once");
+}
+
+#[test]
 fn a_reload_keeps_jobs_and_their_names() {
     let server = noting("jobs = {}").start();
     let running = asked(&server, "/once", "sleep 1.5 a");

@@ -15,8 +15,7 @@ pub struct JobsFile {
     /// made with mode 0600. One server has one file. A change takes effect after a restart.
     #[schemars(length(min = 1))]
     pub file: String,
-    /// Most jobs that wait or run; beyond it, a request gets 503 `jobs_full`. A change takes effect
-    /// after a restart, as those of the keys below do.
+    /// Most jobs that wait or run; beyond it, a request gets 503 `jobs_full`.
     #[schemars(range(min = 1))]
     pub length: u64,
     /// Most bytes of questions and answers that are kept; beyond it, a request gets 503 `jobs_full`.
