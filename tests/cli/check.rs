@@ -67,7 +67,32 @@ fn a_program_of_groups_is_asked_several_questions_as_one() {
         Room::new().file("httpipe.toml", file).run(&["check"])
     };
     says(&told("s/,/, /g"), 0, &["\"[10,1,1]\" answered after ", "\"[10, 1, 1]\""]);
-    says(&told("s/,.*/]/"), 2, &["the program gave 1 answers for 3 calls"]);
+    let few = told("s/,.*/]/");
+    says(&few, 2, &["the program gave 1 answers for 3 calls", "as many elements, in their order"]);
+}
+
+#[test]
+fn a_program_of_groups_that_no_question_can_be_made_up_for_is_told_of() {
+    let told = |pool: &str| {
+        let file = format!(
+            "[pool.it]\ncommand = [\"sed\", \"-u\", \"s/,.*/]/\"]\nreply = \"json\"\nbatch = {{}}\n{pool}\n\
+             [[route]]\nmatch = \"POST /f\"\nsend = \"{{body}}\"\nidempotent = true\n"
+        );
+        Room::new().file("httpipe.toml", file).run(&["check"])
+    };
+    let untried =
+        ["was asked nothing, so whether its `batch` works is not known", "[QUESTION, QUESTION]"];
+    says(&told(""), 0, &untried);
+    says(&told("probe = { send = \"[1,2]\" }"), 2, &["the program gave 1 answers for 2 calls"]);
+}
+
+#[test]
+fn what_may_be_asked_in_the_background_stands_with_the_routes_of_a_function() {
+    let text =
+        "import httpipe\n@httpipe.route(items=9, jobs=True)\ndef draw(n: int) -> int: return n\n";
+    let check = ["check", "draw.py:draw", "--workers", "2", "--jobs-file", "jobs.db"];
+    let said = Room::new().file("draw.py", text).run(&check);
+    says(&said, 0, &["GET /draw (jobs), POST /draw (9 items, jobs)\n"]);
 }
 
 #[test]

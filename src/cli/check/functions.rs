@@ -27,8 +27,7 @@ pub(super) fn report(config: &Config, number: usize, ready: Duration) -> Option<
             }
             _ => false,
         };
-        let routes: Vec<&str> =
-            config.routes.iter().filter(calls).map(|route| &*route.label).collect();
+        let routes: Vec<String> = config.routes.iter().filter(calls).map(shown).collect();
         let routes =
             if routes.is_empty() { "no route calls it".to_owned() } else { routes.join(", ") };
         lines.push(format!("            {routes}"));
@@ -40,6 +39,18 @@ pub(super) fn report(config: &Config, number: usize, ready: Duration) -> Option<
         show_duration(milliseconds(ready.as_secs_f64() * 1000.0))
     ));
     Some(lines.join("\n") + "\n")
+}
+
+/// Returns a route, and what may be asked there in the background.
+fn shown(route: &RouteSettings) -> String {
+    let RouteAction::Call(call) = &route.action else { return route.label.to_string() };
+    let items = call.items.map(|items| format!("{items} items"));
+    let also: Vec<String> = items.into_iter().chain(call.jobs.map(|_| "jobs".to_owned())).collect();
+    if also.is_empty() {
+        route.label.to_string()
+    } else {
+        format!("{} ({})", route.label, also.join(", "))
+    }
 }
 
 /// Returns how many calls a worker has at once, in words.

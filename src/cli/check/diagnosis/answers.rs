@@ -10,7 +10,7 @@ use crate::cli::check::finding::{Finding, escaped};
 use crate::cli::check::framings::fittings;
 use crate::cli::check::record::{Exchange, Record, TrialEnd, TrialPhase};
 use crate::config::words::{quoted, shell_word};
-use crate::config::{Framing, PoolSettings, ReplyShape};
+use crate::config::{Framing, GroupShape, PoolSettings, ReplyShape};
 use crate::doctor::remedy::framing_change;
 use crate::wire::{CANCELLED_UNASKED, Decoder, Judge, Verdict, group};
 
@@ -148,7 +148,26 @@ impl Diagnosis<'_> {
             }
             _ => finding,
         };
-        Some(finding.row("got", escaped(answer)).hint(self.other_reply(&exchange.question, answer)))
+        let hint = self.other_group(&exchange.question, answer);
+        let hint = hint.unwrap_or_else(|| self.other_reply(&exchange.question, answer));
+        Some(finding.row("got", escaped(answer)).hint(hint))
+    }
+
+    /// Says what the answer to a group must be; `None`: this is one.
+    fn other_group(&self, question: &Bytes, answer: &Bytes) -> Option<String> {
+        let shape = self.settings.program.wire.group?;
+        let calls = group::parts(shape, question).len();
+        group::split(shape, answer, calls).err().filter(|_| group::is_joined(shape, question))?;
+        let hint = match shape {
+            GroupShape::Lines => {
+                "answer each line with one line, in their order, and end with an empty one"
+            }
+            GroupShape::Array => {
+                "answer an array with an array of as many elements, in their order; or remove `batch`"
+            }
+            GroupShape::Frames => "this should not happen; please report it",
+        };
+        Some(hint.to_owned())
     }
 
     /// Reports an answer to the probe that is not the configured one.
