@@ -35,7 +35,7 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
         status["background"]["running"][0]["route"] = json!(long);
     });
     let Some(browser) = open_with(&server, &event("hello", &status)) else { return };
-    browser.wait_until("document.querySelectorAll('.pool').length === 3");
+    browser.wait_until(&format!("{BACKGROUND} === 3"));
     for width in [400, 640, 1280] {
         browser.look(width, 900, "light");
         let (document, window) = widths(&browser);
@@ -49,6 +49,10 @@ fn a_narrow_window_needs_no_scrolling_to_the_side() {
     let (document, window) = widths(&browser);
     assert!(document <= window, "{document} of {window} with actions");
 }
+
+/// How many rows show jobs, batches and groups.
+const BACKGROUND: &str =
+    "document.querySelectorAll('section[aria-labelledby=jobs] tbody tr').length";
 
 /// Jobs, a batch, and groups, as a status has them.
 fn made_up_work() -> Value {
@@ -91,7 +95,7 @@ fn the_page_is_accessible_in_both_themes() {
         return;
     };
     browser.wait_until("document.querySelectorAll('.cell').length === 12");
-    browser.wait_until("document.getElementById('jobs') !== null");
+    browser.wait_until(&format!("{BACKGROUND} === 3"));
     // The stream has ended; a picture of the past is paler, which is meant.
     browser.press("p");
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {

@@ -15,8 +15,6 @@ import { makeStream } from "./stream.js";
 const model = new Model();
 const stream = makeStream("events", take, tell);
 const parts = new Set([showBar, showNotices, showOverview, showPlots, showPools]);
-/** Most servers need none of these. */
-const load = (file) => import(file).then(({ show }) => parts.add(show), () => {});
 let isPaused = false;
 
 function take(name, status) {
@@ -33,6 +31,14 @@ function show() {
   const { background, spread } = model.status;
   if (background) load("./jobs.js");
   if (spread) load("./hosts.js");
+}
+
+/** Most servers need none of these. */
+async function load(file) {
+  const { show: part } = await import(file).catch(() => ({}));
+  if (!part || parts.has(part)) return;
+  parts.add(part);
+  part(model);
 }
 
 function tell(state, why, status) {
