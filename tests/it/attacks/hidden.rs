@@ -86,8 +86,8 @@ fn yama_at_its_second_level_hides_programs_from_all_but_root() {
         );
     }
     let Some(under) = without_privileges() else { return };
-    let serves = || Server::with("workers = 1").worker("python3 w.py").file("w.py", SERVES);
-    let server = serves().under(under).start();
+    let plan = || Server::with("workers = 1").worker("python3 w.py").file("w.py", SERVES);
+    let server = plan().under(under).start();
     for number in 0..20 {
         assert_eq!(server.answers(&number.to_string()).body, format!("answer {number}"));
     }
