@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::Body;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -62,10 +62,11 @@ pub(super) async fn read<B: Body<Data = Bytes>>(
     memory: &Arc<Memory>,
 ) -> Result<Bytes, Failure> {
     check_encoding(headers)?;
-    if declared_length(headers).is_some_and(|length| length > limits.bytes) {
+    let announced = declared_length(headers);
+    if announced.is_some_and(|length| length > limits.bytes) {
         return Err(Failure::BodyTooLarge { limit: limits.bytes });
     }
-    let reading = read_to_end(body, first, limits.bytes, memory.reservation());
+    let reading = read_to_end(body, first, limits.bytes, announced, memory.reservation());
     in_time(limits, reading).await
 }
 
@@ -117,13 +118,14 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     mut body: Pin<&mut B>,
     mut first: Bytes,
     limit: u64,
+    announced: Option<u64>,
     mut reservation: Reservation,
 ) -> Result<Bytes, Failure> {
     // What is not held yet costs nothing: a caller that announces a large body takes no room from others.
     let mut hold = |bytes: usize| reservation.grow_to(bytes).map_err(|Exhausted| Failure::Busy);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     // Most bodies come in one piece, which then is not copied.
-    let mut all = BytesMut::new();
+    let mut all = Vec::new();
     while let Some(data) = piece(&mut body).await? {
         let so_far = first.len().max(all.len());
         if (so_far + data.len()) as u64 > limit {
@@ -134,13 +136,27 @@ async fn read_to_end<B: Body<Data = Bytes>>(
             hold(first.len())?;
             continue;
         }
+        let more = data.len() + if all.is_empty() { first.len() } else { 0 };
+        if all.capacity() - all.len() < more {
+            let room = room_for(all.len() + more, announced, most);
+            hold(room)?;
+            all.reserve_exact(room - all.len());
+        }
         if all.is_empty() {
             all.extend_from_slice(&first);
+            first = Bytes::new();
         }
         all.extend_from_slice(&data);
-        hold(all.capacity().min(most))?;
     }
-    Ok(reservation.keep(if all.is_empty() { first } else { all.freeze() }))
+    Ok(reservation.keep(if all.is_empty() { first } else { all.into() }))
+}
+
+/// Returns for how much of a body room is made, of which so much has come: the more has come, the more
+/// is believed of what its caller announces. So few bytes are copied again.
+fn room_for(so_far: usize, announced: Option<u64>, most: usize) -> usize {
+    let most = announced.and_then(|it| usize::try_from(it).ok()).map_or(most, |it| it.min(most));
+    let factor = if announced.is_some() { 4 } else { 2 };
+    so_far.saturating_mul(factor).min(most).max(so_far)
 }
 
 /// Returns a new text that nobody can guess: 16 random bytes of the system in hexadecimal.
@@ -159,4 +175,29 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     let filled = getrandom(&mut bytes, GetRandomFlags::empty());
     assert!(filled == Ok(N), "the system gives random bytes");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often room is made for a body that comes in pieces of 64 KiB.
+    fn rooms(length: usize, announced: Option<u64>) -> Vec<usize> {
+        let (mut rooms, mut so_far) = (vec![0], 64 << 10);
+        while so_far < length {
+            so_far = length.min(so_far + (64 << 10));
+            if so_far > rooms[rooms.len() - 1] {
+                rooms.push(room_for(so_far, announced, 16 << 20));
+            }
+        }
+        rooms.split_off(1)
+    }
+
+    #[test]
+    fn a_body_whose_length_is_known_is_moved_once_at_most() {
+        assert_eq!(rooms(1_000_000, Some(1_000_000)), [512 << 10, 1_000_000]);
+        assert_eq!(rooms(100_000, Some(100_000)), [100_000]);
+        assert_eq!(rooms(1_000_000, None), [256 << 10, 640 << 10, 1408 << 10]);
+        assert_eq!(room_for(128 << 10, Some(16 << 20), 16 << 20), 512 << 10, "it may never come");
+    }
 }

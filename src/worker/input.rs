@@ -11,6 +11,8 @@ use tokio::io::AsyncWrite;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+use super::wide::Width;
+
 /// Our end of a worker's stdin.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -18,6 +20,7 @@ pub(super) struct Input {
     pipe: Option<pipe::Sender>,
     /// It ends after one question.
     pub(super) ends: bool,
+    width: Width,
     /// A reading end of our own, once the input has ended. It tells how much was never read.
     rest: Option<OwnedFd>,
     /// How many bytes were never read, once that is known.
@@ -25,9 +28,9 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(stdin: AsyncFd<OwnedFd>, ends: bool) -> io::Result<Self> {
+    pub(super) fn new(stdin: AsyncFd<OwnedFd>, ends: bool, width: Width) -> io::Result<Self> {
         let pipe = pipe::Sender::from_owned_fd_unchecked(stdin.into_inner())?;
-        Ok(Self { pipe: Some(pipe), ends, rest: None, left: None })
+        Ok(Self { pipe: Some(pipe), ends, width, rest: None, left: None })
     }
 
     /// Writes once. Fails if the input has ended or nobody can read it.
@@ -39,6 +42,13 @@ impl Input {
         match &mut self.pipe {
             Some(pipe) => Pin::new(pipe).poll_write(context, bytes),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Makes room in the pipe for large questions.
+    pub(super) fn widen(&mut self) {
+        if let Some(pipe) = &self.pipe {
+            self.width.widen(pipe);
         }
     }
 

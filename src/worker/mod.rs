@@ -34,6 +34,7 @@ pub mod stderr;
 pub mod traced;
 pub mod turn;
 pub mod usage;
+mod wide;
 
 /// Runs the shim or the guard if `arguments` (those after `argv[0]`) ask for one. Returns `None`
 /// if they do not. Must be called before anything else is done.

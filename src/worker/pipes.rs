@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 mod found;
 mod packets;
 mod progress;
+mod reading;
 mod words;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ pub use super::fault::{Fault, OutOfStep, shown};
 use super::input::Input;
 use super::listener::{FoundBy, StrayReason, WireListener};
 use super::mark::Mark;
+use super::wide::{USUAL, Width};
 use crate::base::{CallId, Progress, Question};
 use crate::config::{Framing, WireSettings};
 use crate::sync::bulk::LARGE;
@@ -35,7 +37,7 @@ use crate::wire::{Correlator, Decoder, Encoder, ReadMessage, Received, Refused, 
 use packets::Packets;
 
 /// Room for the next read: a pipe holds this much by default.
-const READ_ROOM: usize = 64 << 10;
+const READ_ROOM: usize = USUAL;
 /// A buffer with less room than this is replaced before a read.
 const READ_ROOM_LEAST: usize = 4 << 10;
 /// With this much waiting to be written, messages that are not calls are refused.
@@ -52,6 +54,8 @@ const IDS_BEGIN: Range<u64> = 1 << 16..1 << 30;
 pub struct Pipes {
     input: Input,
     stdout: pipe::Receiver,
+    /// Of `stdout`. It stays as it is where the worker must not be far ahead of who reads its answers.
+    width: Width,
     encoder: Encoder,
     decoder: Decoder,
     correlator: Correlator<CallId>,
@@ -91,11 +95,14 @@ impl Pipes {
         stdout: AsyncFd<OwnedFd>,
         wire: &WireSettings,
     ) -> io::Result<Self> {
+        // A worker that takes turns is looked at from the moment in which it has all of its question.
+        let width = || if wire.takes_turns { Width::Fixed } else { Width::default() };
         Ok(Self {
-            input: Input::new(stdin, wire.ends_with_answer())?,
+            input: Input::new(stdin, wire.ends_with_answer(), width())?,
             packets: wire.takes_back.then(Packets::default),
             // Not checked to be a pipe, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
+            width: if wire.stream.is_some() { Width::Fixed } else { width() },
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
             decoder: Decoder::new(&wire.framing.reply, wire.message_max),
             correlator: Correlator::new(wire).counting_from(fastrand::u64(IDS_BEGIN)),
@@ -120,7 +127,10 @@ impl Pipes {
     pub fn ask(&mut self, call: CallId, question: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
         self.correlator.ask(call, question, &self.encoder, &mut self.outgoing)?;
-        self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
+        if self.outgoing.len() > USUAL {
+            self.is_outgoing_large |= self.outgoing.len() > KEPT_ROOM;
+            self.input.widen();
+        }
         self.note_queued(before);
         self.begins.push_back((call, self.asked));
         // A worker that answered a call has read all questions up to it.
@@ -137,9 +147,9 @@ impl Pipes {
         std::mem::take(&mut self.ended)
     }
 
-    /// Returns what was counted since the last call of this function.
-    pub fn take_dropped(&mut self) -> Dropped {
-        std::mem::take(&mut self.dropped)
+    /// Returns what was counted since the last call of this function; `None`: nothing was.
+    pub fn take_dropped(&mut self) -> Option<Dropped> {
+        self.dropped.is_any().then(|| std::mem::take(&mut self.dropped))
     }
 
     /// Returns true if the worker owes no answer.
@@ -208,7 +218,7 @@ impl Pipes {
     /// Reads once. Ready with 0 at the end of the worker's output.
     pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.incoming.capacity() - self.incoming.len() < READ_ROOM_LEAST {
-            self.incoming.reserve(READ_ROOM);
+            self.make_room();
         }
         let stdout = Pin::new(&mut self.stdout);
         let read = tokio_util::io::poll_read_buf(stdout, context, &mut self.incoming);
@@ -217,17 +227,6 @@ impl Pipes {
             self.tell_read(count);
         }
         read
-    }
-
-    /// Reads once, with a system call, without asking the runtime whether there is anything. For a
-    /// worker that has ended. Returns the number of bytes.
-    pub fn read_now(&mut self) -> usize {
-        let mut bytes = vec![0; READ_ROOM];
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes[..]));
-        let count = read.unwrap_or(0);
-        self.incoming.extend_from_slice(&bytes[..count]);
-        self.tell_read(count);
-        count
     }
 
     /// Sets who hears what goes through the pipes; `None`: nobody.
@@ -255,13 +254,6 @@ impl Pipes {
         if let Some(listener) = &self.listener {
             listener.stray(message, why);
         }
-    }
-
-    /// Returns an upper bound of the bytes that the worker wrote and that were not read yet.
-    pub fn left_to_read(&self) -> usize {
-        // For a pseudo-terminal the kernel reports only a part, but all of it fits into one read.
-        let told = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
-        usize::try_from(told).unwrap_or(usize::MAX).max(READ_ROOM)
     }
 
     /// Cuts what was read into answers, finds their calls, and appends them to `heard`. Stops at a
@@ -430,24 +422,6 @@ impl Pipes {
         self.mark.drop_from(&mut self.incoming);
         self.decoder.reset();
         self.incoming.split().freeze()
-    }
-
-    /// Reads, with system calls, until nothing is left. Returns the number of bytes.
-    pub fn read_rest(&mut self) -> usize {
-        let mut all = 0;
-        let mut bytes = [0; READ_ROOM_LEAST];
-        loop {
-            let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes));
-            let count = read.unwrap_or(0);
-            self.incoming.extend_from_slice(&bytes[..count]);
-            self.read += count as u64;
-            self.tell_read(count);
-            all += count;
-            // A pipe is read in full unless it is empty; a terminal may give less.
-            if count == 0 || all > READ_ROOM {
-                return all;
-            }
-        }
     }
 
     /// Returns true if everything was written to the worker, and it has read it.

@@ -156,7 +156,7 @@ async fn what_the_kernel_takes_at_once_is_out_without_a_task() {
     ask(&mut pipes, 2, "{\"id\":2,\"method\":\"b\"}");
     assert!(pipes.send_now());
     assert!(pipes.is_flushed() && program.reads().ends_with(b"\"b\"}\n"));
-    let long = "x".repeat(300 << 10);
+    let long = "x".repeat(2 << 20);
     ask(&mut pipes, 3, &format!("{{\"id\":3,\"method\":\"{long}\"}}"));
     assert!(!pipes.send_now(), "a task must write the rest");
     assert!(!pipes.is_flushed() && !program.reads().is_empty());
