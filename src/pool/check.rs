@@ -123,6 +123,11 @@ impl<P> State<P> {
         self.suspects.refused().len()
     }
 
+    /// The workers that hold calls.
+    pub fn busy_workers(&self) -> Vec<WorkerId> {
+        self.crew.busy().workers().to_vec()
+    }
+
     /// Calls in the books.
     pub fn calls_open(&self) -> usize {
         self.calls.len()

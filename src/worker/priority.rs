@@ -4,6 +4,7 @@
 //! `CAP_SYS_NICE`, or a limit (`RLIMIT_NICE`) that permits it.
 
 use std::io;
+use std::sync::LazyLock;
 
 use rustix::process::{Pid, getpriority_process, setpriority_pgrp};
 
@@ -29,6 +30,23 @@ fn parse(loads: &str) -> Option<usize> {
     Some(computing.parse::<usize>().ok()?.saturating_sub(1))
 }
 
+/// Returns how many processors this machine has, whatever part of them the server may use; `None` where
+/// that is not told.
+pub fn of_machine() -> Option<usize> {
+    static ALL: LazyLock<Option<usize>> =
+        LazyLock::new(|| count(&std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?));
+    *ALL
+}
+
+/// Counts what a list such as `0-3,5` names.
+fn count(list: &str) -> Option<usize> {
+    list.trim().split(',').try_fold(0, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let last: usize = last.parse().ok()?;
+        Some(sum + last.checked_sub(first.parse().ok()?)? + 1)
+    })
+}
+
 /// Puts the process group of a worker this far behind the server itself; 0 raises it again.
 ///
 /// # Errors
@@ -50,6 +68,15 @@ mod tests {
         assert_eq!(parse("0.20 0.18 0.12 3/80 11206\n"), Some(2));
         assert_eq!(parse("0.20 0.18 0.12 0/80 11206\n"), Some(0));
         assert_eq!(parse("0.20"), None);
+    }
+
+    #[test]
+    fn the_processors_of_the_machine_are_counted() {
+        assert_eq!(count("0-1\n"), Some(2));
+        assert_eq!(count("0,2-3,8\n"), Some(4));
+        assert_eq!((count(""), count("3-1"), count("a")), (None, None, None));
+        let own = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!(of_machine().is_none_or(|all| all >= own));
     }
 
     #[test]
