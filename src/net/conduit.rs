@@ -16,9 +16,14 @@ use super::{Stream, now};
 pub(super) trait Conduit: Clone {
     /// Only a read finds out that the caller has left. Else the socket tells without one.
     const LEAVING_IS_READ: bool;
+    /// It can tell that the caller has sent something before that is read.
+    const CAN_REST: bool;
 
     /// Returns the side of the socket that is written to.
     fn writer(&self) -> &Rc<Writer>;
+
+    /// Waits until the caller has sent something, or has left, as far as that is known without reading.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Reads what the caller sends.
     fn poll_read(
@@ -71,9 +76,14 @@ impl PlainConduit {
 
 impl Conduit for PlainConduit {
     const LEAVING_IS_READ: bool = false;
+    const CAN_REST: bool = true;
 
     fn writer(&self) -> &Rc<Writer> {
         &self.writer
+    }
+
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.reader.borrow_mut().poll_readable(context)
     }
 
     fn poll_read(

@@ -29,14 +29,14 @@ use super::conduit::{Conduit, PlainConduit};
 use super::entrance::Entered;
 #[cfg(feature = "tls")]
 use super::handshake::SecureStream;
-use super::http1::{self, Serving};
+use super::http1;
 #[cfg(feature = "tls")]
 use super::http2::{self, CALM_DOWN, FramedStream, GO_AWAY, H2Streams};
 use super::refusal::{Refusal, last_words};
 use super::request_body::RequestBody;
+use super::resting::Serving;
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Overdue, Patience, Watch};
-use super::watched::WatchedStream;
 use super::{Drain, Permit, now};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
@@ -114,15 +114,15 @@ async fn serve_http1<C, S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let patience = Patience::of(limits);
-    let io = WatchedStream { conduit: conduit.clone(), watch: Rc::clone(&watch) };
     let end = {
-        let connection = pin!(http1::serve(io, limits, &service));
+        let served = http1::serve(conduit.clone(), Rc::clone(&watch), limits, &service);
+        let connection = pin!(served);
         let overdue = pin!(overdue(&watch, patience));
         let left = pin!(conduit.writer().peer_left());
         let closing = pin!(drain.closing());
         let seat = permit.seat();
         let makes_room = pin!(makes_room(&seat, &watch));
-        attend(connection, overdue, left, closing, makes_room).await
+        attend(connection, &watch, overdue, left, closing, makes_room).await
     };
     tracing::trace!(?end, "a connection ended");
     if let Some(refusal) = refusal(&end, &watch) {
@@ -170,7 +170,7 @@ async fn serve_http2<C, S, B>(
         });
         let seat = permit.seat();
         let makes_room = pin!(makes_room(&seat, &watch));
-        attend(connection, overdue, left, closing, makes_room).await
+        attend(connection, &watch, overdue, left, closing, makes_room).await
     };
     tracing::trace!(?end, "a connection ended");
     // hyper says itself why it ends a connection, but not why it could not read on.
@@ -220,6 +220,7 @@ fn refusal(end: &End, watch: &Watch) -> Option<Refusal> {
 /// they wake it.
 async fn attend<C: Serving>(
     mut connection: Pin<&mut C>,
+    watch: &Watch,
     mut overdue: Pin<&mut impl Future<Output = Overdue>>,
     mut left: Pin<&mut impl Future<Output = ()>>,
     mut closing: Pin<&mut impl Future<Output = ()>>,
@@ -251,6 +252,7 @@ async fn attend<C: Serving>(
             }
             closes = false;
             match aside.poll(context) {
+                Poll::Pending if watch.takes_rest() => connection.as_mut().rest(),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Aside::End(end)) => return Poll::Ready(end),
                 Poll::Ready(Aside::Close) => {

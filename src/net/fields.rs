@@ -16,6 +16,8 @@ pub struct HeadFields<'a> {
     pub request_id: Option<&'a HeaderValue>,
     /// There is an `X-Timeout`.
     pub has_timeout: bool,
+    /// There is an `If-None-Match`.
+    pub has_tags: bool,
     /// How many there are of `Host`.
     pub(super) hosts: usize,
     /// How many there are of `Transfer-Encoding`, and the last of them.
@@ -41,6 +43,7 @@ impl<'a> HeadFields<'a> {
                 }
                 "x-request-id" => found.request_id = found.request_id.or(Some(value)),
                 "x-timeout" => found.has_timeout = true,
+                "if-none-match" => found.has_tags = true,
                 _ => {}
             }
         }

@@ -282,9 +282,15 @@ pub(super) struct SecureConduit {
 impl Conduit for SecureConduit {
     /// The end of a session is a message within it.
     const LEAVING_IS_READ: bool = true;
+    /// What the socket has may be no byte of HTTP.
+    const CAN_REST: bool = false;
 
     fn writer(&self) -> &Rc<Writer> {
         &self.writer
+    }
+
+    fn poll_readable(&self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 
     fn poll_read(

@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -16,18 +18,13 @@ use hyper_util::rt::TokioIo;
 use super::conduit::Conduit;
 use super::now;
 use super::request_body::RequestBody;
+use super::resting::{Awake, Http1, Serving};
 use super::watch::Watch;
 use super::watched::WatchedStream;
 use crate::config::LimitSettings;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.
 const BUFFER_LEAST: usize = 64 << 10;
-
-/// A connection that hyper serves, without its many type parameters.
-pub(super) trait Serving: Future<Output = hyper::Result<()>> {
-    /// Ends the connection now if it is idle, else after the current response.
-    fn close_when_idle(self: Pin<&mut Self>);
-}
 
 impl<I, S, B> Serving for http1::Connection<I, S>
 where
@@ -42,10 +39,24 @@ where
     }
 }
 
-/// Serves HTTP/1 over these bytes. `service` is called with each request and the time of its
+impl<I, S, B> Awake for http1::Connection<I, S>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn into_unread(self) -> Bytes {
+        self.into_parts().read_buf
+    }
+}
+
+/// Serves HTTP/1 over a connection. `service` is called with each request and the time of its
 /// head's last byte.
 pub(super) fn serve<'a, C, S, B>(
-    io: WatchedStream<C>,
+    conduit: C,
+    watch: Rc<Watch>,
     limits: &LimitSettings,
     service: &'a S,
 ) -> impl Serving + use<'a, C, S, B>
@@ -55,22 +66,35 @@ where
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(io.conduit.writer()));
-    let answer = move |request: Request<Incoming>| {
-        let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
-        async move {
+    let builder = builder(limits, C::LEAVING_IS_READ);
+    Http1::new(conduit, watch, move |io: WatchedStream<C>| {
+        let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(io.conduit.writer()));
+        let answer = move |request: Request<Incoming>| {
+            let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
             let since = watch.called(now);
             let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
-            let response = service(request.map(RequestBody::new), since).await;
-            if is_old && response.body().size_hint().exact().is_none() {
-                watch.ends_by_close();
-                writer.reset_by_kernel(true);
+            async move {
+                let response = {
+                    let mut answering = pin!(service(request.map(RequestBody::new), since));
+                    poll_fn(|context| {
+                        let polled = answering.as_mut().poll(context);
+                        if polled.is_pending() {
+                            watch.takes_time();
+                        }
+                        polled
+                    })
+                    .await
+                };
+                if is_old && response.body().size_hint().exact().is_none() {
+                    watch.ends_by_close();
+                    writer.reset_by_kernel(true);
+                }
+                let is_whole = false;
+                Ok::<_, Infallible>(response.map(|body| WatchedBody { body, is_whole, watch }))
             }
-            let is_whole = false;
-            Ok::<_, Infallible>(response.map(|body| WatchedBody { body, is_whole, watch }))
-        }
-    };
-    builder(limits, C::LEAVING_IS_READ).serve_connection(TokioIo::new(io), service_fn(answer))
+        };
+        builder.serve_connection(TokioIo::new(io), service_fn(answer))
+    })
 }
 
 fn builder(limits: &LimitSettings, leaving_is_read: bool) -> http1::Builder {
@@ -116,7 +140,11 @@ impl<B: Body + Unpin> Body for WatchedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.is_whole = matches!(polled, Poll::Ready(None));
+        match polled {
+            Poll::Ready(None) => self.is_whole = true,
+            Poll::Ready(Some(_)) => {}
+            Poll::Pending => self.watch.takes_time(),
+        }
         polled
     }
 

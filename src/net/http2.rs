@@ -31,9 +31,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::calm::Calm;
 use super::conduit::Conduit;
-use super::http1::Serving;
 use super::now;
 use super::request_body::{RequestBody, UnreadBody};
+use super::resting::Serving;
 use super::watch::Watch;
 use crate::config::LimitSettings;
 

@@ -24,6 +24,7 @@ mod places;
 pub mod proxy;
 pub mod refusal;
 mod request_body;
+mod resting;
 mod seats;
 pub mod site;
 mod stream;

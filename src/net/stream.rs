@@ -114,6 +114,20 @@ pub(super) enum Reader {
 }
 
 impl Reader {
+    /// Waits until something can be read, if only the end or a failure.
+    pub(super) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // The runtime takes a new connection for readable, so only a look tells.
+            Self::Tcp(half) => {
+                let mut byte = [0];
+                half.poll_peek(context, &mut ReadBuf::new(&mut byte)).map(drop)
+            }
+            Self::Unix(half) => {
+                AsRef::<UnixStream>::as_ref(half).poll_read_ready(context).map(drop)
+            }
+        }
+    }
+
     /// Waits for the next bytes that the caller sends, and leaves them to be read. Returns how many
     /// there are; 0: the caller left. Only TCP can look ahead.
     #[cfg(feature = "tls")]

@@ -17,7 +17,9 @@ const LINGER_BYTES: usize = 1 << 20;
 /// Waits until a limit is passed.
 pub(super) async fn overdue(watch: &Watch, patience: Patience) -> Overdue {
     loop {
-        match watch.timer_action(now(), patience) {
+        let now = now();
+        watch.rests_if_idle(now, patience);
+        match watch.timer_action(now, patience) {
             TimerAction::End(overdue) => return overdue,
             TimerAction::Look(at) => tokio::time::sleep_until(at.into()).await,
         }

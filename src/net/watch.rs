@@ -85,8 +85,12 @@ pub(super) struct Watch {
     phase: Cell<ConnectionPhase>,
     /// When the phase began or the head last grew. Once the head is complete, that is its end.
     last: Cell<Instant>,
+    /// Nothing was waited for since the head was complete, so no time worth measuring has passed.
+    is_at_once: Cell<bool>,
     /// Only the end of the connection ends the response that is being sent.
     ends_by_close: Cell<bool>,
+    /// The connection may give back what memory it can.
+    rests: Cell<bool>,
     /// hyper refused a head; its words were withheld.
     withheld: Cell<Option<Refusal>>,
     /// Shows since when the connection is idle to new ones that want its place.
@@ -99,7 +103,9 @@ impl Watch {
             flow: Flow::default(),
             phase: Cell::new(ConnectionPhase::New(now)),
             last: Cell::new(now),
+            is_at_once: Cell::new(false),
             ends_by_close: Cell::new(false),
+            rests: Cell::new(false),
             withheld: Cell::new(None),
             seat,
         }
@@ -133,9 +139,16 @@ impl Watch {
             }
             ConnectionPhase::Working | ConnectionPhase::Answered => now(),
         };
+        self.last.set(since);
+        self.is_at_once.set(true);
         self.phase.set(ConnectionPhase::Working);
         self.seat.works();
         since
+    }
+
+    /// Notes that the service, or the body of its response, waits for something.
+    pub(super) fn takes_time(&self) {
+        self.is_at_once.set(false);
     }
 
     /// Notes that only the end of the connection will end the response that begins.
@@ -166,7 +179,7 @@ impl Watch {
         if self.phase.get() != ConnectionPhase::Answered {
             return false;
         }
-        let now = now();
+        let now = if self.is_at_once.get() { self.last.get() } else { now() };
         self.phase.set(ConnectionPhase::Idle(now));
         self.last.set(now);
         self.seat.waits(now);
@@ -182,6 +195,7 @@ impl Watch {
 
     /// Notes that the caller takes nothing now.
     pub(super) fn blocked(&self, now: impl FnOnce() -> Instant) {
+        self.takes_time();
         if self.flow.blocked.get().is_none() {
             let now = now();
             self.flow.blocked.set(Some(now));
@@ -231,6 +245,20 @@ impl Watch {
     /// Returns true if the caller closed its side.
     pub(super) fn has_ended(&self) -> bool {
         self.flow.ended.get()
+    }
+
+    /// Lets the connection rest if it has been idle since the timer last looked.
+    pub(super) fn rests_if_idle(&self, now: Instant, patience: Patience) {
+        if let ConnectionPhase::Idle(since) = self.phase.get()
+            && since + patience.least() <= now
+        {
+            self.rests.set(true);
+        }
+    }
+
+    /// Returns true if the connection may rest now, and was not told so before.
+    pub(super) fn takes_rest(&self) -> bool {
+        self.rests.take() && matches!(self.phase.get(), ConnectionPhase::Idle(_))
     }
 
     /// Returns what is overdue, or when something could be at the earliest.
@@ -337,6 +365,7 @@ mod tests {
         let (clock, watch) = new();
         watch.received(|| clock.at(1));
         watch.called(|| clock.at(1));
+        watch.takes_time();
         watch.received(|| unreachable!("nobody needs the time of read-ahead"));
         watch.answered();
         watch.flushed(|| clock.at(5));
@@ -348,12 +377,32 @@ mod tests {
         let (clock, watch) = new();
         watch.received(|| clock.at(1));
         watch.called(|| clock.at(1));
+        watch.takes_time();
         watch.flushed(|| unreachable!("a flush in the middle is no end"));
         watch.answered();
         watch.flushed(|| clock.at(20));
         assert_eq!(watch.timer_action(clock.at(21), PATIENCE), TimerAction::Look(clock.at(31)));
         assert_eq!(watch.timer_action(clock.at(90), PATIENCE), TimerAction::Look(clock.at(95)));
         assert_eq!(watch.timer_action(clock.at(95), PATIENCE), TimerAction::End(Overdue::Idle));
+    }
+
+    #[test]
+    fn what_is_answered_at_once_needs_no_look_at_the_clock() {
+        let (clock, watch) = new();
+        let ask = |second| {
+            watch.received(|| clock.at(second));
+            watch.called(|| unreachable!("the end of the head is known"));
+        };
+        ask(1);
+        watch.answered();
+        watch.flushed(|| unreachable!("nothing was waited for"));
+        assert_eq!(watch.timer_action(clock.at(70), PATIENCE), TimerAction::Look(clock.at(76)));
+        ask(71);
+        watch.answered();
+        watch.blocked(|| clock.at(72));
+        watch.flushed(|| clock.at(80));
+        watch.wrote();
+        assert_eq!(watch.timer_action(clock.at(150), PATIENCE), TimerAction::Look(clock.at(155)));
     }
 
     #[test]

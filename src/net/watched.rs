@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conduit::Conduit;
@@ -16,6 +17,8 @@ use super::watch::Watch;
 pub(super) struct WatchedStream<C: Conduit> {
     pub(super) conduit: C,
     pub(super) watch: Rc<Watch>,
+    /// What was read before, and is to be read again first.
+    pub(super) unread: Bytes,
 }
 
 impl<C: Conduit> Drop for WatchedStream<C> {
@@ -29,10 +32,15 @@ impl<C: Conduit> Drop for WatchedStream<C> {
 
 impl<C: Conduit + Unpin> AsyncRead for WatchedStream<C> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = self.conduit.poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = polled {
