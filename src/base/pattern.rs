@@ -14,6 +14,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::parameter::{is_json_int, is_json_number};
+use crate::sync::pieces;
 
 /// A compiled `reply` or `error` pattern.
 #[derive(Clone, Debug)]
@@ -229,20 +230,21 @@ impl Pattern {
             let fits = self.walk(question, answer, |_, _| ()).is_ok();
             return if fits { Match::Fits(answer.clone()) } else { Match::Doubtful };
         }
-        let mut object = Vec::with_capacity(answer.len() + 16);
         let mut problem = None;
-        let walked = self.walk(question, answer, |capture, value| {
-            object.push(if object.is_empty() { b'{' } else { b',' });
-            object.extend(&capture.key);
-            if let (Err(what), None) = (capture.kind.write(value, &mut object), &problem) {
-                problem = Some(format!("`{}` is not {what}", capture.name));
-            }
+        let (object, walked) = pieces::written(|object| {
+            object.reserve(answer.len() + 16);
+            let walked = self.walk(question, answer, |capture, value| {
+                object.push(if object.is_empty() { b'{' } else { b',' });
+                object.extend(&capture.key);
+                if let (Err(what), None) = (capture.kind.write(value, object), &problem) {
+                    problem = Some(format!("`{}` is not {what}", capture.name));
+                }
+            });
+            object.push(b'}');
+            walked
         });
         match (walked, problem) {
-            (Ok(()), None) => {
-                object.push(b'}');
-                Match::Fits(object.into())
-            }
+            (Ok(()), None) => Match::Fits(object),
             (Ok(()), Some(problem)) => unfit(self.has_input(), problem),
             (Err(misfit), _) => {
                 unfit(misfit.proven, "it does not have the shape of the pattern".to_owned())

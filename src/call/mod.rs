@@ -31,8 +31,9 @@ use crate::sync::at_once::Claim;
 
 /// What answers calls. The server has one, the [`Gateway`]; tests have their own.
 pub trait Calls {
-    /// Answers a request exactly once. Dropping the future means that the caller left.
-    fn call(&self, request: Request) -> impl Future<Output = Answer>;
+    /// Answers a request exactly once. Dropping the future means that the caller left. The request is
+    /// in a box, because it passes through many hands.
+    fn call(&self, request: Box<Request>) -> impl Future<Output = Answer>;
 
     /// Passes a message on to a worker of a pool; no answer comes back.
     fn tell(&self, pool: usize, word: Word) -> impl Future<Output = Result<(), Failure>>;
@@ -50,6 +51,8 @@ pub struct Request {
     /// The caller's right to one more call, which an answer from the cache does not need; `None`: as
     /// many as they like.
     pub claim: Option<Claim>,
+    /// When it is asked, if that is this moment; `None`: the clock tells.
+    pub asked: Option<Instant>,
 }
 
 /// How an answer may be kept.
@@ -148,10 +151,10 @@ impl Gateway {
     }
 
     /// Answers from the cache, without a task or a queue.
-    fn kept(&self, request: &Request) -> Option<Answer> {
+    fn kept(&self, request: &Request, now: Instant) -> Option<Answer> {
         let keep = request.keep.as_ref()?;
         let key = KeyRef { scope: self.scope(request), question: question_of(request, keep) };
-        let stored = self.cache.get(&key, Instant::now())?;
+        let stored = self.cache.get(&key, now)?;
         let result = Ok(stored.reply.clone());
         Some(Answer { result, timing: Timing::default(), cache: Some(CacheUse::Hit(stored)) })
     }
@@ -175,12 +178,14 @@ impl Calls for Gateway {
     /// A call from another thread ends here a second time, on the thread of the pools. Answers
     /// are kept on that thread only, so none can be kept between this look into the cache and
     /// the join of a run.
-    async fn call(&self, mut request: Request) -> Answer {
-        if let Some(answer) = self.kept(&request) {
+    async fn call(&self, mut request: Box<Request>) -> Answer {
+        let now = request.asked.take().unwrap_or_else(Instant::now);
+        if let Some(answer) = self.kept(&request, now) {
             return answer;
         }
         let desk = match &self.reach {
-            Reach::Remote(desk) => return desk.call(request).await,
+            // In boxes, as what is rarer: every request has room for the rest of this.
+            Reach::Remote(desk) => return Box::pin(desk.call(request)).await,
             Reach::Local(desk) => desk,
         };
         if let Some(claim) = request.claim.take() {
@@ -190,9 +195,9 @@ impl Calls for Gateway {
             }
         }
         if let Some(key) = self.key(&request) {
-            return desk.share(&self.cache, key, request).await;
+            return Box::pin(desk.share(&self.cache, key, request)).await;
         }
-        let Outcome { result, timing } = desk.submit(request).await;
+        let Outcome { result, timing } = desk.submit(now, request).await;
         Answer { result, timing, cache: None }
     }
 
@@ -217,9 +222,10 @@ impl Desk {
         Rc::new(Self { pools, routes, runs, background_runs, elsewhere, tasks })
     }
 
-    fn submit(&self, Request { pool, call, .. }: Request) -> Pending {
+    fn submit(&self, now: Instant, request: Box<Request>) -> Pending {
+        let Request { pool, call, .. } = *request;
         let metrics = self.route(call.route);
-        self.pools[pool].submit(call, metrics)
+        self.pools[pool].submit(now, call, metrics)
     }
 
     /// The runs that a call of this class may join.
@@ -242,8 +248,8 @@ impl PoolHandle {
         Self(pool)
     }
 
-    fn submit(&self, call: Call, route: Arc<RouteMetrics>) -> Pending {
-        self.0.submit(call, route)
+    fn submit(&self, now: Instant, call: Call, route: Arc<RouteMetrics>) -> Pending {
+        self.0.submit(now, call, route)
     }
 
     fn tell(&self, word: &Word) -> Result<(), Failure> {
@@ -281,7 +287,7 @@ mod tests {
             class: Class::default(),
             timeout: None,
         };
-        let request = Request { pool: 0, call, keep: None, claim: None };
+        let request = Request { pool: 0, call, keep: None, claim: None, asked: None };
         assert_eq!(question_of(&request, &keep), "a n1");
         keep.question = Some("a".into());
         assert_eq!(question_of(&request, &keep), "a");

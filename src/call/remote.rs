@@ -27,7 +27,7 @@ pub(super) struct DeskSender(mpsc::Sender<DeskMessage>);
 
 #[derive(Debug)]
 enum DeskMessage {
-    Call { request: Request, answer: oneshot::Sender<Answer> },
+    Call { request: Box<Request>, answer: oneshot::Sender<Answer> },
     Tell { pool: usize, word: Word, result: oneshot::Sender<Result<(), Failure>> },
 }
 
@@ -51,7 +51,7 @@ impl From<RemoteGateway> for Gateway {
 }
 
 impl DeskSender {
-    pub(super) async fn call(&self, request: Request) -> Answer {
+    pub(super) async fn call(&self, request: Box<Request>) -> Answer {
         let (answer, answered) = oneshot::channel();
         // The desk's end closes only when the server ends.
         if self.0.send(DeskMessage::Call { request, answer }).await.is_err() {
@@ -87,7 +87,7 @@ async fn serve(gateway: Gateway, mut messages: mpsc::Receiver<DeskMessage>) {
 
 async fn answer_unless_left(
     gateway: Gateway,
-    request: Request,
+    request: Box<Request>,
     mut answer: oneshot::Sender<Answer>,
 ) {
     let answered = tokio::select! {

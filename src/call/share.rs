@@ -81,7 +81,7 @@ impl Desk {
         self: &Rc<Self>,
         cache: &Arc<Cache>,
         key: Key,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> Answer {
         let class = request.call.class;
         let caller_deadline = request.call.caller_deadline.take();
@@ -115,7 +115,7 @@ impl Desk {
             // The answer is for the caller that led, so this one needs a run of its own.
             request.call.caller_deadline = caller_deadline;
             tell(cache, scope, &mut request);
-            let Outcome { result, timing } = self.submit(request).await;
+            let Outcome { result, timing } = self.submit(Instant::now(), request).await;
             return Answer { result, timing, cache: Some(CacheUse::Miss(None)) };
         }
         match landed {
@@ -148,7 +148,7 @@ impl Desk {
 
 impl Run {
     /// Makes the call. Where servers share answers, it looks for one of another server first.
-    fn begin(self, request: Request, common: &Rc<CommonRun>) {
+    fn begin(self, request: Box<Request>, common: &Rc<CommonRun>) {
         let (desk, common) = (Rc::clone(&self.desk), Rc::clone(common));
         let terms = desk.elsewhere.as_ref().and_then(|it| desk.terms(it, &request, &self.key));
         if let Some(terms) = terms {
@@ -159,9 +159,9 @@ impl Run {
         }
     }
 
-    fn submit(&self, mut request: Request, common: &CommonRun) -> Pending {
+    fn submit(&self, mut request: Box<Request>, common: &CommonRun) -> Pending {
         tell(&self.cache, self.key.scope, &mut request);
-        let pending = self.desk.submit(request);
+        let pending = self.desk.submit(Instant::now(), request);
         common.call.set(pending.call());
         pending
     }
@@ -174,7 +174,7 @@ impl Run {
 
     /// Looks for an answer of another server. If there is none, the call runs here, and other servers
     /// learn what became of it.
-    async fn search(self, terms: SearchTerms, request: Request, common: Rc<CommonRun>) {
+    async fn search(self, terms: SearchTerms, request: Box<Request>, common: Rc<CommonRun>) {
         let begun = Instant::now();
         let SearchTerms { cache, key, patience, may_lead } = terms;
         let deserted = common.deserted.notified();

@@ -2,7 +2,7 @@
 //! everything else about the request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::body::random;
 use super::sender::RequestSender;
@@ -37,6 +37,8 @@ const NUMBER_MOST: usize = 20;
 /// What is known of a request once its response is made.
 #[derive(Clone, Copy)]
 pub struct Account<'a> {
+    /// When it was answered, or its caller left.
+    pub at: Instant,
     /// The method of the request; `-`: it never became one.
     pub method: &'a str,
     /// The path of the request; `-`: it never became one.
@@ -107,6 +109,7 @@ impl Account<'_> {
 
     fn line<'a>(&'a self, call: Option<Timing>, failure: Option<&'a Failure>) -> AccessLine<'a> {
         AccessLine {
+            at: self.at,
             method: capped(self.method, METHOD_MAX),
             path: capped(self.path, PATH_MAX),
             status: self.status,

@@ -5,23 +5,16 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::base::units::in_millis;
+use crate::sync::pieces;
 
 /// A header value made of short texts and numbers, without the cost of formatting.
-pub(super) struct HeaderText {
-    bytes: [u8; WRITTEN_MOST],
-    length: usize,
-}
+pub(super) struct HeaderText<'a>(&'a mut Vec<u8>);
 
-/// Room for two numbers of twenty digits and the words around them.
-const WRITTEN_MOST: usize = 96;
-
-impl HeaderText {
+impl HeaderText<'_> {
     /// Makes the value that `write` writes.
-    pub(super) fn value(write: impl FnOnce(&mut Self)) -> HeaderValue {
-        let mut text = Self { bytes: [0; WRITTEN_MOST], length: 0 };
-        write(&mut text);
-        HeaderValue::from_bytes(&text.bytes[..text.length])
-            .unwrap_or_else(|_| HeaderValue::from_static(""))
+    pub(super) fn value(write: impl FnOnce(&mut HeaderText<'_>)) -> HeaderValue {
+        let (text, ()) = pieces::written(|text| write(&mut HeaderText(text)));
+        HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     #[inline]
@@ -31,9 +24,7 @@ impl HeaderText {
 
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.length + bytes.len();
-        self.bytes[self.length..end].copy_from_slice(bytes);
-        self.length = end;
+        self.0.extend_from_slice(bytes);
     }
 
     pub(super) fn number(&mut self, number: u64) {

@@ -1,7 +1,8 @@
 //! The header fields with which the responses of a route begin, made once: to copy a map costs a
 //! fraction of filling it field by field.
 //!
-//! What differs from response to response has its place in the map, and is put in later.
+//! What differs from response to response has its place in the map, and is put in later. These places
+//! are the first of the map, so they are found without a look-up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-tim
 /// What the cache did.
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// How many fields [`common`] has.
+const COMMON: usize = 3;
 /// What the header of a response without a call says of its time.
 const NO_TIME: &str = "queue;dur=0.000, work;dur=0.000";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -75,11 +78,12 @@ impl Heading {
         let mut new = common();
         new.insert(header::CONTENT_TYPE, content_type.clone());
         let kept = ttl.map(|ttl| {
-            let mut kept = new.clone();
-            kept.insert(header::CACHE_CONTROL, max_age(ttl));
+            let mut kept = common();
             for later in [header::AGE, CACHE_STATUS, header::ETAG] {
                 kept.insert(later, HeaderValue::from_static(""));
             }
+            kept.insert(header::CONTENT_TYPE, content_type.clone());
+            kept.insert(header::CACHE_CONTROL, max_age(ttl));
             kept
         });
         Self { content_type, new, kept }
@@ -90,8 +94,7 @@ impl Heading {
         self.new.clone()
     }
 
-    /// Returns the beginning of a response with a kept answer. `Age`, `Cache-Status` and `ETag` must
-    /// be put in.
+    /// Returns the beginning of a response with a kept answer. [`put_age`] must put its fields in.
     pub(super) fn begin_kept(&self) -> HeaderMap {
         self.kept.as_ref().unwrap_or(&self.new).clone()
     }
@@ -105,6 +108,50 @@ pub(super) fn common() -> HeaderMap {
     fields.insert(X_REQUEST_ID, HeaderValue::from_static(""));
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields
+}
+
+/// Puts in what only this response has: the id of its request, and the times of its call if there was
+/// one.
+pub(super) fn put_own(headers: &mut HeaderMap, time: Option<HeaderValue>, id: HeaderValue) {
+    let mut fields = headers.iter_mut();
+    if let (Some((first, times)), Some((second, ids))) = (fields.next(), fields.next())
+        && first.as_str() == SERVER_TIMING.as_str()
+        && second.as_str() == X_REQUEST_ID.as_str()
+    {
+        if let Some(time) = time {
+            *times = time;
+        }
+        *ids = id;
+        return;
+    }
+    // A program may have written fields before ours.
+    if let Some(time) = time {
+        headers.insert(SERVER_TIMING, time);
+    }
+    headers.insert(X_REQUEST_ID, id);
+}
+
+/// Puts in what a kept answer says of its age, and its tag, where [`Heading::begin_kept`] left room.
+///
+/// # Errors
+///
+/// It left none. The values come back.
+pub(super) fn put_age(
+    headers: &mut HeaderMap,
+    [age, status, etag]: [HeaderValue; 3],
+) -> Result<(), [HeaderValue; 3]> {
+    let mut fields = headers.iter_mut().skip(COMMON);
+    match (fields.next(), fields.next(), fields.next()) {
+        (Some((first, ages)), Some((second, statuses)), Some((third, etags)))
+            if *first == header::AGE
+                && second.as_str() == CACHE_STATUS.as_str()
+                && *third == header::ETAG =>
+        {
+            (*ages, *statuses, *etags) = (age, status, etag);
+            Ok(())
+        }
+        _ => Err([age, status, etag]),
+    }
 }
 
 /// How long others may keep an answer.

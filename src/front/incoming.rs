@@ -79,6 +79,11 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
         request::caller_deadline(&self.head.headers, self.received)
     }
 
+    /// Takes what was read of the body, if nothing is left to be read.
+    pub(super) fn read_already(&mut self) -> Option<Bytes> {
+        self.read_whole.then(|| std::mem::take(&mut self.first))
+    }
+
     /// Reads the body within its limits. What was read before is gone.
     pub(super) async fn read(
         &mut self,

@@ -82,7 +82,7 @@ impl Items {
     /// # Errors
     ///
     /// What is wrong with the item, as a request with it would be told.
-    pub fn asking(&self, item: &Bytes) -> Result<Asking, Failure> {
+    pub fn asking(&self, item: &Bytes) -> Result<Box<Asking>, Failure> {
         let RouteAction::Call(call) = &self.route.action else { unreachable!("`new` looked") };
         let is_object = item.trim_ascii_start().starts_with(b"{");
         let form = match &self.shape {

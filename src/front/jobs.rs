@@ -131,7 +131,7 @@ impl Front {
         &self,
         calls: &C,
         matched: Matched<'_>,
-        asking: Asking,
+        asking: Box<Asking>,
     ) -> Said {
         let preference = Preference::of(&matched.head.headers);
         let (Some(rules), Some(jobs), true) =
@@ -211,7 +211,7 @@ async fn accept(
     let mut said = shown(&jobs.desk, &job, StatusCode::ACCEPTED);
     said.headers.push((header::LOCATION, text(&location)));
     said.headers.push((PREFERENCE_APPLIED, text(&applied)));
-    Ok(Said::Job(Some(index), said))
+    Ok(Said::Job(Some(index), Box::new(said)))
 }
 
 fn refused(refusal: JobRefusal) -> Failure {
@@ -289,7 +289,7 @@ async fn look(
     if wants_events(&head.headers) && head.method == Method::GET {
         let (stream, body) = JobStream::new(watch, job, request_id);
         jobs.tasks.spawn_local(stream.run());
-        return Ok(Said::Job(None, job_events::response(body)));
+        return Ok(Said::Job(None, Box::new(job_events::response(body))));
     }
     drop(watch);
     let preference = Preference::of(&head.headers);
@@ -302,18 +302,18 @@ async fn look(
         let applied = format!("wait={}", wait.as_secs());
         said.headers.push((PREFERENCE_APPLIED, text(&applied)));
     }
-    Ok(Said::Job(None, said))
+    Ok(Said::Job(None, Box::new(said)))
 }
 
 async fn remove(jobs: &FrontJobs, id: JobId, caller: Option<Arc<str>>) -> Result<Said, Failure> {
     match jobs.desk.remove(id, caller).await? {
-        JobRemoval::Canceled(job) => Ok(Said::Job(None, shown(&jobs.desk, &job, StatusCode::OK))),
+        JobRemoval::Canceled(job) => {
+            Ok(Said::Job(None, Box::new(shown(&jobs.desk, &job, StatusCode::OK))))
+        }
         JobRemoval::Removed(_) => {
             let status = StatusCode::NO_CONTENT;
-            Ok(Said::Job(
-                None,
-                JobSaid { status, headers: Vec::new(), body: JobBody::Whole(Bytes::new()) },
-            ))
+            let body = JobBody::Whole(Bytes::new());
+            Ok(Said::Job(None, Box::new(JobSaid { status, headers: Vec::new(), body })))
         }
         JobRemoval::Unknown => Err(Failure::NoJob),
     }

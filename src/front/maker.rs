@@ -40,13 +40,35 @@ impl Front {
         bytes: &Bytes,
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if bytes.len() <= LARGE {
+            return self.made_here(matched, bytes, make);
+        }
+        Box::pin(self.made_apart(matched, bytes, make)).await
+    }
+
+    /// Makes something of a small body.
+    #[inline]
+    pub(super) fn made_here<T>(
+        &self,
+        matched: Matched<'_>,
+        bytes: &Bytes,
+        make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Matched { route, call, head, caller_deadline, sender, .. } = matched;
+        let wire = &self.pools[call.pool].program.wire;
+        let visitor = sender.visitor;
+        make(&Maker { route, call, wire, head, caller_deadline, visitor }, bytes)
+    }
+
+    async fn made_apart<T: Send + 'static>(
+        &self,
+        matched: Matched<'_>,
+        bytes: &Bytes,
+        make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let Matched { route, call, head, caller_deadline, sender, .. } = matched;
         let visitor = sender.visitor;
         let pool = &self.pools[call.pool];
-        if bytes.len() <= LARGE {
-            let wire = &pool.program.wire;
-            return make(&Maker { route, call, wire, head, caller_deadline, visitor }, bytes);
-        }
         let (route, pool) = (Arc::clone(route), Arc::clone(pool));
         let (head, bytes, visitor) = (head.clone(), bytes.clone(), visitor.cloned());
         apart(move || {
@@ -59,7 +81,7 @@ impl Front {
 }
 
 /// Makes a call with this body.
-pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Asking, Failure> {
+pub(super) fn asking(maker: &Maker<'_>, bytes: &Bytes) -> Result<Box<Asking>, Failure> {
     let Maker { route, call, head, .. } = *maker;
     let sources = Sources {
         path: head.uri.path(),
@@ -102,7 +124,7 @@ pub(super) fn made_of(
     material: Material<'_>,
     caller_deadline: Option<Instant>,
     visitor: Option<&Visitor>,
-) -> Result<Asking, Failure> {
+) -> Result<Box<Asking>, Failure> {
     let nonce = if question::uses_nonce(&call.send) { body::nonce() } else { String::new() };
     let asked = question::ask(call, wire, material, &nonce)?;
     let kept = call.kept.map(|most| {
@@ -122,16 +144,16 @@ pub(super) fn made_of(
         timeout: None,
     };
     let claim = visitor.and_then(|visitor| visitor.claim.clone());
-    Ok(Asking { pool: call.pool, call: call_of_it, keep, claim })
+    Ok(Box::new(Asking { pool: call.pool, call: call_of_it, keep, claim, asked: None }))
 }
 
 /// Counts the question of a call until the call is over, and lets the body go that it was made of. A
 /// question that is a part of the body keeps the body, which is counted already.
 pub(super) fn held(
-    mut asking: Asking,
+    mut asking: Box<Asking>,
     body: Bytes,
     memory: &Arc<Memory>,
-) -> Result<Asking, Failure> {
+) -> Result<Box<Asking>, Failure> {
     let text = &mut asking.call.question.text;
     if text.len() <= SMALL || question::is_part(text, &body) {
         return Ok(asking);
@@ -142,12 +164,15 @@ pub(super) fn held(
 }
 
 /// Makes a call of a message of JSON-RPC.
-pub(super) fn message(maker: &Maker<'_>, text: &Bytes) -> Result<Asking, Failure> {
+pub(super) fn message(maker: &Maker<'_>, text: &Bytes) -> Result<Box<Asking>, Failure> {
     asking(maker, &as_it_is_sent(maker.wire, text))
 }
 
 /// Makes a call of a message that nobody answers. Returns what it is for, too.
-pub(super) fn notification(maker: &Maker<'_>, text: &Bytes) -> Result<(Asking, Purpose), Failure> {
+pub(super) fn notification(
+    maker: &Maker<'_>,
+    text: &Bytes,
+) -> Result<(Box<Asking>, Purpose), Failure> {
     let asking = message(&Maker { caller_deadline: None, ..*maker }, text)?;
     let purpose = json_rpc::purpose(&asking.call.question.text);
     Ok((asking, purpose))

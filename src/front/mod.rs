@@ -38,6 +38,7 @@ mod open;
 mod panics;
 mod preference;
 mod said;
+mod way;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -62,9 +63,10 @@ use self::open::Open;
 use self::panics::unless_panic;
 pub use self::response::FrontBody;
 use self::response::Manner;
-use self::routes::{Found, RouteTable};
+use self::routes::RouteTable;
 use self::said::Said;
 use self::sender::RequestSender;
+use self::way::Way;
 use crate::base::{Failure, Timing};
 use crate::call::{Answer, Calls};
 use crate::config::callers::route_name;
@@ -239,7 +241,7 @@ impl Front {
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
         let manner = Manner { request_id, head: head.method == Method::HEAD, close };
-        let mut response = self.finish(&head, sender, &said, manner, received);
+        let mut response = self.finish((&head, &fields), sender, &said, manner, received);
         if let Some(session) = incoming.new_session.take()
             && response.status().is_success()
         {
@@ -264,6 +266,7 @@ impl Front {
         let manner = Manner { request_id: id.as_str(), head: false, close: true };
         let response = response::of_failure(&failure, Timing::default(), manner);
         let account = Account {
+            at: Instant::now(),
             method: "-",
             path: "-",
             status: Some(response.status().as_u16()),
@@ -280,6 +283,7 @@ impl Front {
         response.map(FrontBody::into_bytes)
     }
 
+    /// Answers a request. What is rare is in a box: each connection has room for the rest of this.
     async fn answer<B, C>(
         self: &Arc<Self>,
         calls: &C,
@@ -291,37 +295,28 @@ impl Front {
         C: Calls + Clone + 'static,
     {
         let head = incoming.head;
-        let found = self.table.find(head.method.as_str(), head.uri.path());
-        let index = match &found {
-            Found::Route(index) => Some(*index),
-            Found::Options { .. } => self.asked_about(head),
-            Found::NotAllowed { .. } | Found::Nothing => None,
-        };
-        if let Err(failure) = self.admitted(index, head, incoming.fields.marks, sender) {
-            return Said::Failure(index, failure);
-        }
-        if let Some((jobs, path)) = self.about_job(head) {
-            let visit = (sender, self.memory_of(sender));
-            return jobs.attend(path, head, visit, incoming.request_id).await;
-        }
-        let index = match found {
-            Found::Route(index) => index,
-            Found::Options { allow } => return Said::Options(allow, index),
-            Found::NotAllowed { allow } => {
-                return Said::Failure(None, Failure::MethodNotAllowed { allow });
+        let (index, call) = match self.way(head, incoming.fields.marks, sender) {
+            Way::Call(index, call) => (index, call),
+            Way::Text(index) => return Said::Text(index),
+            Way::Said(said) => return *said,
+            Way::Job(jobs, path) => {
+                let visit = (sender, self.memory_of(sender));
+                return Box::pin(jobs.attend(path, head, visit, incoming.request_id)).await;
             }
-            Found::Nothing => return self.unrouted(head).await,
+            Way::Nowhere => return Box::pin(self.unrouted(head)).await,
         };
         let route = &self.routes[index].settings;
-        let RouteAction::Call(call) = &route.action else { return Said::Text(index) };
         if call.items.is_some() {
-            match self.batch(calls, incoming, index, (sender, request_id)).await {
-                Ok(Some(batch)) => return Said::Items(index, RefCell::new(Some(batch))),
+            let batch = self.batch(calls, incoming, index, (sender, request_id));
+            match Box::pin(batch).await {
+                Ok(Some(batch)) => return Said::Items(index, RefCell::new(Some(Box::new(batch)))),
                 Ok(None) => {}
                 Err(failure) => return Said::Failure(Some(index), failure),
             }
         }
         let memory = self.memory_of(sender);
+        // Nothing is waited for, so the call is made at this moment.
+        let asked = incoming.was_read_whole().then_some(incoming.received());
         let read = self.read(route, call, incoming, memory).await;
         let (bytes, caller_deadline) = match read {
             Ok(read) => read,
@@ -339,12 +334,15 @@ impl Front {
             new_session: &incoming.new_session,
         };
         if self.routes[index].json_rpc {
-            return self.converse(calls, matched, &bytes).await;
+            return Box::pin(self.converse(calls, matched, &bytes)).await;
         }
         let made = self.made(matched, &bytes, maker::asking).await;
         match made.and_then(|asking| maker::held(asking, bytes, memory)) {
-            Ok(asking) if call.jobs.is_some() => self.asked(calls, matched, asking).await,
-            Ok(asking) => Said::Answer(index, calls.call(asking).await),
+            Ok(asking) if call.jobs.is_some() => Box::pin(self.asked(calls, matched, asking)).await,
+            Ok(mut asking) => {
+                asking.asked = asked;
+                Said::Answer(index, calls.call(asking).await)
+            }
             Err(failure) => Said::Failure(Some(index), failure),
         }
     }
@@ -359,17 +357,6 @@ impl Front {
     fn has_share(&self, sender: RequestSender<'_>) -> bool {
         let gate = self.gate.as_ref().zip(sender.visitor);
         gate.is_some_and(|(gate, visitor)| gate.memory(visitor).is_some())
-    }
-
-    /// Answers a request that no route takes.
-    async fn unrouted(&self, head: &Parts) -> Said {
-        let shown = self.docs.as_ref().and_then(|docs| Some((docs, docs.at(head.uri.path())?)));
-        let Some((docs, shown)) = shown else { return Said::Failure(None, Failure::NoRoute) };
-        match head.method {
-            Method::GET | Method::HEAD => Said::Docs(docs.body(&shown).await),
-            Method::OPTIONS => Said::Options(docs::ALLOW.into(), None),
-            _ => Said::Failure(None, Failure::MethodNotAllowed { allow: docs::ALLOW.into() }),
-        }
     }
 
     /// Returns how questions of this call are written.
@@ -390,17 +377,47 @@ impl Front {
         let may_hold_parameters =
             matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
         let bytes = if uses_body || may_hold_parameters {
-            incoming.read(&self.limits, memory, caller_deadline).await?
+            match incoming.read_already() {
+                Some(bytes) => bytes,
+                None => Box::pin(incoming.read(&self.limits, memory, caller_deadline)).await?,
+            }
         } else {
             Bytes::new()
         };
         Ok((bytes, caller_deadline))
     }
 
+    /// Makes the response of what most requests are not answered with.
+    fn made_of_rare(
+        &self,
+        said: &Said,
+        head: &Parts,
+        now: Instant,
+        manner: Manner<'_>,
+    ) -> Response<FrontBody> {
+        match said {
+            Said::Text(_) | Said::Answer(..) => unreachable!("its caller makes it"),
+            Said::Options(allow, _) => response::of_options(allow, manner),
+            Said::Batch(_, replies, timing) => response::of_batch(replies, *timing, manner),
+            Said::Items(_, batch) => response::of_items(batch, manner),
+            Said::Accepted(_) => response::of_accepted(manner),
+            Said::Job(_, job) => response::of_job(job, manner),
+            Said::Kept(_, kept) => response::of_kept(kept, &head.headers, now, manner),
+            Said::Docs(body) => response::of_docs(body, &head.headers, manner),
+            Said::Failure(_, failure) => {
+                let mut response = response::of_failure(failure, Timing::default(), manner);
+                if let Some(docs) = &self.docs {
+                    response::show_instead(&mut response, docs, head, failure, manner);
+                }
+                response
+            }
+        }
+    }
+
     /// Makes the response, and counts and logs it.
     fn finish(
         &self,
-        head: &Parts,
+        (head, fields): (&Parts, &HeadFields<'_>),
         sender: RequestSender<'_>,
         said: &Said,
         manner: Manner<'_>,
@@ -408,37 +425,22 @@ impl Front {
     ) -> Response<FrontBody> {
         let now = Instant::now();
         let (route, mut response) = match said {
-            Said::Options(allow, _) => (None, response::of_options(allow, manner)),
             Said::Text(index) => {
                 let served = &self.routes[*index];
                 (Some(served), response::of_text(&served.text, &served.headings, manner))
             }
             Said::Answer(index, answer) => {
                 let served = &self.routes[*index];
-                let reads = matches!(head.method, Method::GET | Method::HEAD);
+                let reads = || matches!(head.method, Method::GET | Method::HEAD);
+                let may_be_known = fields.has_tags && reads();
                 let (headings, request) = (&served.headings, &head.headers);
-                let response = response::of_answer(answer, headings, request, reads, now, manner);
+                let response =
+                    response::of_answer(answer, headings, request, may_be_known, now, manner);
                 (Some(served), response)
             }
-            Said::Batch(index, replies, timing) => {
-                (Some(&self.routes[*index]), response::of_batch(replies, *timing, manner))
-            }
-            Said::Items(index, batch) => {
-                (Some(&self.routes[*index]), response::of_items(batch, manner))
-            }
-            Said::Accepted(index) => (Some(&self.routes[*index]), response::of_accepted(manner)),
-            Said::Job(index, job) => (self.served(*index), response::of_job(job, manner)),
-            Said::Kept(index, kept) => {
-                (self.served(*index), response::of_kept(kept, &head.headers, now, manner))
-            }
-            Said::Docs(body) => (None, response::of_docs(body, &head.headers, manner)),
-            Said::Failure(index, failure) => {
-                let served = index.map(|index| &self.routes[index]);
-                let mut response = response::of_failure(failure, Timing::default(), manner);
-                if let Some(docs) = &self.docs {
-                    response::show_instead(&mut response, docs, head, failure, manner);
-                }
-                (served, response)
+            rare => {
+                let index = rare.route().filter(|_| !matches!(rare, Said::Options(..)));
+                (self.served(index), self.made_of_rare(rare, head, now, manner))
             }
         };
         if let Some(visitor) = sender.visitor {
@@ -459,11 +461,18 @@ impl Front {
             let bytes = response.body().length();
             let (method, path) = (head.method.as_str(), head.uri.path());
             let (status, request_id) = (Some(status), manner.request_id);
-            Account { method, path, status, label, duration, bytes, sender, request_id }.write(
-                &self.access,
-                said.call(),
-                said.failure(),
-            );
+            let account = Account {
+                at: now,
+                method,
+                path,
+                status,
+                label,
+                duration,
+                bytes,
+                sender,
+                request_id,
+            };
+            account.write(&self.access, said.call(), said.failure());
         }
         response
     }

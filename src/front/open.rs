@@ -30,12 +30,14 @@ impl Drop for Open<'_> {
             Found::Route(index) => &front.routes[index].settings.label,
             _ => "none",
         };
+        let at = Instant::now();
         let account = Account {
+            at,
             method: head.method.as_str(),
             path: head.uri.path(),
             status: None,
             label,
-            duration: received.elapsed(),
+            duration: at.saturating_duration_since(received),
             bytes: 0,
             sender,
             request_id,

@@ -24,6 +24,7 @@ use crate::base::template::{Form, Segment, Slot, Template};
 use crate::base::{Failure, Question};
 use crate::config::{CallSettings, Framing, Matching, RouteSettings, SendShape, WireSettings};
 use crate::sync::bulk::LARGE;
+use crate::sync::pieces;
 use crate::wire::group;
 
 /// The parts of a request from which a question is made.
@@ -53,6 +54,8 @@ pub struct Asked {
     pub key: Option<Bytes>,
 }
 
+/// A text that is at most this long is worth a copy, which needs no allocation.
+const SHORT: usize = 256;
 /// The object of a route that has kept no answer.
 const NONE_KEPT: &[u8] = b"{}";
 
@@ -100,19 +103,19 @@ fn render(
     if let SendShape::Function(function) = &call.send {
         let Material { route, sources, headers, body, .. } = material;
         let text = function::question(function, route, sources, headers, body)?;
-        let text = Rendering::new(wire, false).limited(text)?;
+        let text = limited(wire, text)?;
         return Ok(Asked { question: Question::plain(text), key: None });
     }
     let mut values = parameters::declared(material.route, material.sources)?;
+    if let SendShape::Template(template) = &call.send
+        && let Some((name, value)) = whole_value(wire, template, material, &mut values)
+    {
+        return pass_on(wire, name, value);
+    }
     let has_own_key = !nonce.is_empty() || call.kept.is_some();
     let mut rendering = Rendering::new(wire, has_own_key);
     match &call.send {
-        SendShape::Template(template) => {
-            if let Some((name, value)) = whole_value(wire, template, material, &mut values) {
-                return rendering.pass_on(name, value);
-            }
-            rendering.fill(template, material, &values, nonce)?;
-        }
+        SendShape::Template(template) => rendering.fill(template, material, &values, nonce)?,
         SendShape::Json => rendering.object(material, &values)?,
         SendShape::Function(_) => unreachable!("asked above"),
         SendShape::Http => {
@@ -152,7 +155,7 @@ fn whole_value<'a>(
         [Segment::Slot(Slot::Parameter { index, form: Form::AsIs })] => {
             let value = match &mut values[index] {
                 Value::Text(Cow::Owned(text)) => std::mem::take(text).into(),
-                Value::Text(Cow::Borrowed(text)) => Bytes::copy_from_slice(text.as_bytes()),
+                Value::Text(Cow::Borrowed(text)) => pieces::copied(text.as_bytes()),
                 Value::File(bytes) => uncopied(bytes, material.body),
             };
             Some((&material.route.parameters[index].name, value))
@@ -183,6 +186,43 @@ fn without_line_end(body: &[u8]) -> &[u8] {
     if text.len() < body.len() { text.strip_suffix(b"\r").unwrap_or(text) } else { text }
 }
 
+/// Makes a question that is one value and nothing else.
+fn pass_on(wire: &WireSettings, name: &str, value: Bytes) -> Result<Asked, Failure> {
+    let text = if is_forgeable(wire) {
+        let mut rendering = Rendering::new(wire, false);
+        rendering.value(name, &value)?;
+        rendering.finish()?
+    } else {
+        check(wire, name, &value)?;
+        limited(wire, value)?
+    };
+    Ok(Asked { question: with_places(Question::plain(text), wire)?, key: None })
+}
+
+/// Returns true if a value together with the text around it could form the end of a message.
+fn is_forgeable(wire: &WireSettings) -> bool {
+    match &wire.framing.send {
+        Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
+        Framing::Block => true,
+        _ => false,
+    }
+}
+
+fn check(wire: &WireSettings, name: &str, value: &[u8]) -> Result<(), Failure> {
+    match wire.framing.unsendable(value) {
+        Some(what) => Err(unsendable(name, what)),
+        None => Ok(()),
+    }
+}
+
+fn limited(wire: &WireSettings, text: Bytes) -> Result<Bytes, Failure> {
+    let limit = wire.message_max;
+    if text.len() > limit {
+        return Err(Failure::BodyTooLarge { limit: limit as u64 });
+    }
+    Ok(text)
+}
+
 /// A question that is being written.
 struct Rendering<'a> {
     wire: &'a WireSettings,
@@ -199,31 +239,13 @@ struct Rendering<'a> {
 
 impl<'a> Rendering<'a> {
     fn new(wire: &'a WireSettings, has_own_key: bool) -> Self {
-        let forgeable = match &wire.framing.send {
-            Framing::Until(sentinel) => !sentinel.contains("{nonce}"),
-            Framing::Block => true,
-            _ => false,
-        };
         Self {
             wire,
             text: Vec::new(),
-            values: forgeable.then(Vec::new),
+            values: is_forgeable(wire).then(Vec::new),
             key: has_own_key.then(Vec::new),
             kept: None,
         }
-    }
-
-    /// Finishes a question that is one value and nothing else.
-    fn pass_on(mut self, name: &str, value: Bytes) -> Result<Asked, Failure> {
-        self.check(name, &value)?;
-        let wire = self.wire;
-        let text = if self.values.is_none() {
-            self.limited(value)?
-        } else {
-            self.value(name, &value)?;
-            self.finish()?
-        };
-        Ok(Asked { question: with_places(Question::plain(text), wire)?, key: None })
     }
 
     fn literal(&mut self, text: &[u8]) {
@@ -237,15 +259,8 @@ impl<'a> Rendering<'a> {
         self.kept = Some(Box::new(start..self.text.len()));
     }
 
-    fn check(&self, name: &str, value: &[u8]) -> Result<(), Failure> {
-        match self.wire.framing.unsendable(value) {
-            Some(what) => Err(unsendable(name, what)),
-            None => Ok(()),
-        }
-    }
-
     fn value(&mut self, name: &str, value: &[u8]) -> Result<(), Failure> {
-        self.check(name, value)?;
+        check(self.wire, name, value)?;
         let start = self.text.len();
         self.text.extend_from_slice(value);
         if let Some(values) = &mut self.values {
@@ -341,15 +356,7 @@ impl<'a> Rendering<'a> {
             return Err(unsendable(&name, "a text that would end the question early"));
         }
         let text = std::mem::take(&mut self.text);
-        self.limited(text.into())
-    }
-
-    fn limited(&self, text: Bytes) -> Result<Bytes, Failure> {
-        let limit = self.wire.message_max;
-        if text.len() > limit {
-            return Err(Failure::BodyTooLarge { limit: limit as u64 });
-        }
-        Ok(text)
+        limited(self.wire, if text.len() <= SHORT { pieces::copied(&text) } else { text.into() })
     }
 
     /// Returns the name of a value that, with the text around it, would end the message early.

@@ -17,16 +17,16 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::batch::lines::BatchBody;
 use super::docs::{Docs, ShownBody};
 use super::header_text::HeaderText;
-use super::heading::{CACHE_STATUS, Heading, Headings, SERVER_TIMING, common, max_age};
+use super::heading::{CACHE_STATUS, Heading, Headings, common, max_age, put_age, put_own};
 use super::job_said::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::preference::PREFERENCE_APPLIED;
 use super::problem::ProblemDocument;
-use super::request::X_REQUEST_ID;
 use crate::base::{AwayTime, Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
 use crate::openapi::page::{HTML, POLICY};
+use crate::sync::pieces;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
@@ -41,10 +41,10 @@ pub enum FrontBody {
     Empty,
     /// The whole body.
     Full(Bytes),
-    /// The body comes in parts.
-    Parts(PartsBody),
+    /// The body comes in parts. In a box, because each response is moved about.
+    Parts(Box<PartsBody>),
     /// The outcomes of many items, as they end.
-    Batch(BatchBody),
+    Batch(Box<BatchBody>),
 }
 
 impl FrontBody {
@@ -79,7 +79,7 @@ impl Body for FrontBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
             Self::Parts(parts) => {
-                let next = std::task::ready!(Pin::new(parts).poll_next(context));
+                let next = std::task::ready!(Pin::new(&mut **parts).poll_next(context));
                 return Poll::Ready(next.map(|part| part.map(Frame::data)));
             }
             Self::Batch(batch) => {
@@ -157,7 +157,7 @@ pub fn of_batch(replies: &Bytes, timing: Timing, manner: Manner<'_>) -> Response
 
 /// The response to many items, whose outcomes follow as they end.
 pub(super) fn of_items(
-    batch: &RefCell<Option<BatchBody>>,
+    batch: &RefCell<Option<Box<BatchBody>>>,
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
     let batch = batch.take().expect("a response is made once");
@@ -191,7 +191,7 @@ pub(super) fn of_kept(
 pub(super) fn of_job(job: &JobSaid, manner: Manner<'_>) -> Response<FrontBody> {
     let body = match &job.body {
         JobBody::Whole(bytes) => FrontBody::whole(bytes.clone()),
-        JobBody::Events(parts) => FrontBody::Parts(parts.clone()),
+        JobBody::Events(parts) => FrontBody::Parts(Box::new(parts.clone())),
     };
     let mut response = Response::new(body);
     *response.status_mut() = job.status;
@@ -250,12 +250,13 @@ fn add_page_fields(headers: &mut HeaderMap) {
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// The response to a call. `request` is the header of the request, and `reads` allows a 304.
+/// The response to a call. `request` is the header of the request; `may_be_known`: it reads, and names
+/// tags of answers that its caller has.
 pub fn of_answer(
     answer: &Answer,
     headings: &Headings,
     request: &HeaderMap,
-    reads: bool,
+    may_be_known: bool,
     now: Instant,
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
@@ -266,12 +267,11 @@ pub fn of_answer(
     if let Some(cache) = &answer.cache {
         let is_programs = matches!(&answer.result, Ok(Reply { form: ReplyForm::Http { .. }, .. }));
         let stored = add_cache_fields(response.headers_mut(), cache, is_programs, now);
-        let may_be_known = reads && request.contains_key(header::IF_NONE_MATCH);
-        let unchanged = stored.is_some_and(|stored| {
+        let unchanged = stored.filter(|_| may_be_known).is_some_and(|stored| {
             let own =
                 || response.headers().get(header::ETAG).map_or(&*stored.etag, |it| it.as_bytes());
             let tag = |own: &[u8]| has_tag(request, own.strip_prefix(b"W/").unwrap_or(own));
-            may_be_known && response.status() == StatusCode::OK && tag(own())
+            response.status() == StatusCode::OK && tag(own())
         });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -320,7 +320,7 @@ fn of_reply(
             let style = Style::of(form, request);
             let parts = PartsBody::new(parts.clone(), form, style, manner.request_id);
             let mut response = begun(common(), Bytes::new());
-            *response.body_mut() = FrontBody::Parts(parts);
+            *response.body_mut() = FrontBody::Parts(Box::new(parts));
             let kind = match style {
                 Style::Raw | Style::Text => headings.plain.content_type.clone(),
                 Style::JsonLines => HeaderValue::from_static("application/jsonl"),
@@ -367,10 +367,9 @@ fn finish(
         }
     }
     let headers = response.headers_mut();
-    if timing != Timing::default() {
-        headers.insert(SERVER_TIMING, server_timing(timing));
-    }
-    headers.insert(X_REQUEST_ID, value(manner.request_id));
+    let time = (timing != Timing::default()).then(|| server_timing(timing));
+    let id = HeaderValue::from_maybe_shared(pieces::copied(manner.request_id.as_bytes()));
+    put_own(headers, time, id.unwrap_or_else(|_| HeaderValue::from_static("")));
     if manner.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -408,14 +407,17 @@ fn add_cache_fields<'a>(
         CacheUse::Hit(stored) => {
             let age = now.saturating_duration_since(stored.since);
             let [age, status] = stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age));
-            headers.insert(header::AGE, shared(&age));
-            (Some(&**stored), shared(&status))
+            let fields = [age, status, stored.etag.clone()].map(shared);
+            // The program may have written the header.
+            let Err([age, status, _]) = put_age(headers, fields) else { return Some(stored) };
+            headers.insert(header::AGE, age);
+            (Some(&**stored), status)
         }
         CacheUse::SharedHit(stored) => {
             let age = now.saturating_duration_since(stored.since);
             let [age, status] = of_age(stored.ttl, age);
-            headers.insert(header::AGE, shared(&age));
-            (Some(&**stored), shared(&[&*status, b"; detail=shared"].concat().into()))
+            headers.insert(header::AGE, shared(age));
+            (Some(&**stored), shared([&*status, b"; detail=shared"].concat().into()))
         }
         CacheUse::SharedRun(stored) => {
             let status = HeaderValue::from_static("httpipe; fwd=miss; collapsed; detail=shared");
@@ -436,7 +438,7 @@ fn add_cache_fields<'a>(
             headers.insert(header::CACHE_CONTROL, max_age(stored.ttl));
         }
         if !(is_programs && headers.contains_key(header::ETAG)) {
-            headers.insert(header::ETAG, shared(&stored.etag));
+            headers.insert(header::ETAG, shared(stored.etag.clone()));
         }
     }
     stored
@@ -474,7 +476,7 @@ fn value(text: &str) -> HeaderValue {
 }
 
 /// A header value that shares a kept text instead of copying it.
-fn shared(text: &Bytes) -> HeaderValue {
-    let value = HeaderValue::from_maybe_shared(text.clone());
+fn shared(text: Bytes) -> HeaderValue {
+    let value = HeaderValue::from_maybe_shared(text);
     value.unwrap_or_else(|_| HeaderValue::from_static(""))
 }

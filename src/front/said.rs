@@ -14,7 +14,8 @@ use crate::call::{Answer, CacheUse};
 use crate::observe::metrics::CacheResult;
 use crate::sync::memory::{Exhausted, Memory};
 
-/// What a request is answered with. Numbers are indices of routes.
+/// What a request is answered with. Numbers are indices of routes. What is rare is in a box, because
+/// each of these is moved about.
 #[derive(Debug)]
 pub(super) enum Said {
     /// The methods of the path, and the route that a preflight asks about.
@@ -24,13 +25,13 @@ pub(super) enum Said {
     /// The answers to a batch.
     Batch(usize, Bytes, Timing),
     /// The outcomes of many items follow as they end.
-    Items(usize, RefCell<Option<BatchBody>>),
+    Items(usize, RefCell<Option<Box<BatchBody>>>),
     /// Passed on; there is no answer.
     Accepted(usize),
     /// What can be asked.
-    Docs(ShownBody),
+    Docs(Box<ShownBody>),
     /// What became of a job.
-    Job(Option<usize>, JobSaid),
+    Job(Option<usize>, Box<JobSaid>),
     /// The answer of a job, and the beginning of its response.
     Kept(Option<usize>, Box<(Answer, Arc<Headings>)>),
     Failure(Option<usize>, Failure),

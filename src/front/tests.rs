@@ -44,14 +44,14 @@ fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
 /// Answers calls with the questions themselves, and remembers them.
 #[derive(Clone, Default)]
 struct Echo {
-    asked: Rc<RefCell<Vec<Asking>>>,
+    asked: Rc<RefCell<Vec<Box<Asking>>>>,
     /// Given instead of the echo.
     told: Option<Answer>,
     panics: bool,
 }
 
 impl Calls for Echo {
-    async fn call(&self, request: Asking) -> Answer {
+    async fn call(&self, request: Box<Asking>) -> Answer {
         assert!(!self.panics, "the panic that a test asked for");
         let body = request.call.question.text.clone();
         self.asked.borrow_mut().push(request);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Pool;
 use super::cancels::not_reading;
-use super::entry::{Delivery, Entry, unsendable};
+use super::entry::{Delivery, Entry, Payload, unsendable};
 use super::links::Link;
 use crate::base::{
     CallId, Failure, Outcome, PartForm, PartSender, Question, Reply, ReplyForm, answer_in_parts,
@@ -77,7 +77,7 @@ impl Pool {
 
     /// Tells the workers that hold a call that its caller answers no questions any longer.
     pub(super) fn stop_listening(&self, call: CallId) {
-        let listens = |entry: &Entry| entry.question.listener.is_some();
+        let listens = |entry: &Payload| entry.question.listener.is_some();
         if !self.state.borrow().payload(call).is_some_and(listens) {
             return;
         }

@@ -13,9 +13,13 @@ impl<P> State<P> {
     pub(super) fn learn(&mut self, now: Instant, released: &Released) {
         self.estimate.finished(released.until.saturating_duration_since(released.busy_since));
         if released.was_head || !self.rules.in_order {
-            self.estimate.took(now.saturating_duration_since(released.ran_since));
-            let since = if self.rules.in_order { released.ran_since } else { released.given };
-            self.estimate.served(now.saturating_duration_since(since));
+            let ran = now.saturating_duration_since(released.ran_since);
+            self.estimate.took(ran);
+            self.estimate.served(if self.rules.in_order {
+                ran
+            } else {
+                now.saturating_duration_since(released.given)
+            });
         }
     }
 

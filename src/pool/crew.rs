@@ -386,10 +386,11 @@ impl Crew {
         let place = book.held.iter().position(|held| held.id == id)?;
         let held = book.held.remove(place)?;
         let was_head = place == 0;
-        let time = now.saturating_duration_since(book.busy_since);
         let is_last = book.held.is_empty();
         let until = match u32::try_from(book.held.len()) {
-            Ok(others @ 1..) if shares => book.busy_since + time / (others + 1),
+            Ok(others @ 1..) if shares => {
+                book.busy_since + now.saturating_duration_since(book.busy_since) / (others + 1)
+            }
             _ => now,
         };
         let released = Released {

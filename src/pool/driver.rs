@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::actions::{Action, Ended, Loss, StopReason};
 use super::attend::attend;
-use super::entry::{Delivery, Entry, unsendable};
+use super::entry::{Delivery, Payload, unsendable};
 use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// Carries one action out. Returns true if that may have changed the books.
-    fn act(self: &Rc<Self>, now: Instant, action: Action<Entry>) -> bool {
+    fn act(self: &Rc<Self>, now: Instant, action: Action<Payload>) -> bool {
         match action {
             Action::Give { worker, call } => return !self.give(now, worker, call),
             Action::GiveGroup { worker, calls } => return !self.give_group(now, worker, calls),
@@ -245,7 +245,7 @@ impl Pool {
     }
 
     /// Ends a call that could not be given to its worker.
-    pub(super) fn refuse_given(&self, ended: Option<Ended<Entry>>, failure: Failure) {
+    pub(super) fn refuse_given(&self, ended: Option<Ended<Payload>>, failure: Failure) {
         if let Some(ended) = ended {
             self.finish(ended, Err(failure));
         }
@@ -315,7 +315,9 @@ impl Pool {
         let mut now = Instant::now();
         let mut progress = Vec::new();
         if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
-            self.count_dropped(pipes.take_dropped());
+            if let Some(dropped) = pipes.take_dropped() {
+                self.count_dropped(dropped);
+            }
             self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
             progress = pipes.take_progress();
         }
@@ -455,7 +457,7 @@ impl Pool {
     }
 
     /// Hands a call its one outcome, and counts it.
-    pub(super) fn finish(&self, ended: Ended<Entry>, result: Result<Reply, Failure>) {
+    pub(super) fn finish(&self, ended: Ended<Payload>, result: Result<Reply, Failure>) {
         let told = ended.payload.close(&result);
         let outcome = match &result {
             _ if let Some(failure) = &told => CallOutcome::Failed(failure.code()),
@@ -465,9 +467,10 @@ impl Pool {
         };
         self.note_ended(&ended, outcome);
         let Ended { payload: entry, timing, at: ended_at, .. } = ended;
+        entry.has_left();
         if let Some(terms) = &entry.terms {
             self.lifecycle.note_no_calls();
-            if let Some(guest) = terms.guest {
+            if let Some(guest) = terms.guest.get() {
                 let told = told.map_or_else(|| result.clone(), Err);
                 self.end_guest(ended_at, guest, (told, timing), false);
             }

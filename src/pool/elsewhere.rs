@@ -21,8 +21,7 @@ use bytes::Bytes;
 use super::Pool;
 use super::actions::{Ended, NewCall};
 use super::away::{AwayLoss, Granted, Hunger};
-use super::entry::Entry;
-use super::pending::Outbox;
+use super::entry::{Entry, Payload};
 use super::streams::push;
 use super::terms::{Terms, Whereabouts, WorkTicket};
 use crate::base::{
@@ -102,13 +101,13 @@ pub enum PartFate {
 
 /// Returns true if this call may run on another server: one whose caller hears nothing before the
 /// answer but how far it is.
-fn may_go(entry: &Entry) -> bool {
+fn may_go(entry: &Payload) -> bool {
     let hears_more = entry.question.listener.as_ref().is_some_and(|name| !name.is_empty());
     !hears_more && !entry.has_begun()
 }
 
 /// As [`may_go`], for JSON-RPC: what is said around a call goes to the worker that has it.
-fn may_go_alone(entry: &Entry) -> bool {
+fn may_go_alone(entry: &Payload) -> bool {
     entry.own_name.is_none() && may_go(entry)
 }
 
@@ -195,9 +194,9 @@ impl Pool {
     }
 
     /// A call of another server has ended with its worker.
-    pub(super) fn lose_guest(&self, mut ended: Ended<Entry>, failure: Failure, blamed: bool) {
+    pub(super) fn lose_guest(&self, ended: Ended<Payload>, failure: Failure, blamed: bool) {
         let (at, timing) = (ended.at, ended.timing);
-        let guest = ended.payload.terms.as_mut().and_then(|terms| terms.guest.take());
+        let guest = ended.payload.terms.as_ref().and_then(|terms| terms.guest.take());
         self.finish(ended, Err(failure.clone()));
         if let Some(guest) = guest {
             self.end_guest(at, guest, (Err(failure), timing), blamed);
@@ -206,7 +205,7 @@ impl Pool {
 
     /// Tells the caller of a call its outcome before the call has left the books.
     pub(super) fn tell_early(&self, now: Instant, entry: &Entry, outcome: Outcome) {
-        let guest = entry.terms.as_ref().and_then(|terms| terms.guest);
+        let guest = entry.terms.as_ref().and_then(|terms| terms.guest.get());
         let elsewhere = guest.and_then(|guest| Some((guest, self.elsewhere().cloned()?)));
         let Some((guest, elsewhere)) = elsewhere else { return entry.outbox.put(outcome) };
         let Outcome { result, timing } = outcome;
@@ -369,7 +368,7 @@ impl Pool {
             idempotent: false,
             timeout: Some(guest.left),
             ticket,
-            guest: Some(guest.name),
+            guest: Cell::new(Some(guest.name)),
         };
         let call = NewCall {
             bytes: guest.question.text.len(),
@@ -377,7 +376,7 @@ impl Pool {
             caller_deadline: None,
             tenant: Tenant::ELSEWHERE,
             timeout: Some(guest.left),
-            payload: Entry::new(guest.question, None, route, Rc::new(Outbox::default())).on(terms),
+            payload: Entry::new(guest.question, None, route, None, Some(terms)),
         };
         self.state.borrow_mut().give_reserved(now, worker, call).ok()
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use tokio::sync::watch;
 
-use super::pending::Outbox;
+use super::outbox::Outbox;
 use super::terms::Terms;
 use crate::base::{Failure, Outcome, OwnName, PartSender, Progress, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
@@ -16,11 +16,14 @@ use crate::policy::Fingerprint;
 use crate::sync::at_once::Hold;
 use crate::wire::Refused;
 
+/// What the books keep with each call. Its caller has the same, to find the outcome in it.
+pub(super) type Payload = Rc<Entry>;
+
 /// What the pool keeps with each call.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) question: Question,
-    pub(super) outbox: Rc<Outbox>,
+    pub(super) outbox: Outbox,
     pub(super) route: Arc<RouteMetrics>,
     pub(super) progress: RefCell<Delivery>,
     /// Where its progress goes; empty until there is some that its caller is told.
@@ -28,7 +31,7 @@ pub(super) struct Entry {
     /// The name by which the caller may cancel the call.
     pub(super) own_name: Option<Box<OwnName>>,
     /// The call counts as one of its caller's as long as it is in the books.
-    _hold: Option<Hold>,
+    hold: RefCell<Option<Hold>>,
     /// What a background call needs to begin; `None` for the call of a caller.
     pub(super) terms: Option<Box<Terms>>,
 }
@@ -48,30 +51,36 @@ pub(super) enum Delivery {
 }
 
 impl Entry {
-    /// An entry whose outcome goes to `outbox`.
+    /// The entry of a call that keeps this hold until it has left the books. `terms` are those of a
+    /// background call.
+    #[inline]
     pub(super) fn new(
         question: Question,
         own_name: Option<Box<OwnName>>,
         route: Arc<RouteMetrics>,
-        outbox: Rc<Outbox>,
-    ) -> Self {
-        let progress = RefCell::default();
-        let shown = OnceCell::new();
-        Self { question, outbox, route, progress, shown, own_name, _hold: None, terms: None }
+        hold: Option<Hold>,
+        terms: Option<Terms>,
+    ) -> Payload {
+        Rc::new(Self {
+            question,
+            outbox: Outbox::default(),
+            route,
+            progress: RefCell::default(),
+            shown: OnceCell::new(),
+            own_name,
+            hold: RefCell::new(hold),
+            terms: terms.map(Box::new),
+        })
     }
 
-    /// Makes it a background call.
-    pub(super) fn on(self, terms: Terms) -> Self {
-        Self { terms: Some(Box::new(terms)), ..self }
-    }
-
-    /// Keeps this until the call has left the books.
-    pub(super) fn holding(self, hold: Option<Hold>) -> Self {
-        Self { _hold: hold, ..self }
+    /// Notes that the call has left the books. Its caller may still have to take the outcome.
+    pub(super) fn has_left(&self) {
+        self.hold.take();
     }
 
     /// Fails a call that never got into the books.
     pub(super) fn refuse(&self, failure: Failure) {
+        self.has_left();
         self.route.call(CallOutcome::Failed(failure.code()));
         self.outbox.put(Outcome { result: Err(failure), timing: Timing::default() });
     }
@@ -103,7 +112,7 @@ impl Entry {
 
 /// Returns a function that tells questions apart by a hash. Its key is drawn at random, so nobody
 /// can make a question that is taken for another, or learn a question from its fingerprint.
-pub(super) fn fingerprints() -> impl Fn(&Entry) -> Fingerprint {
+pub(super) fn fingerprints() -> impl Fn(&Payload) -> Fingerprint {
     let key = RandomState::new();
     move |entry| fingerprint(&key, &entry.question)
 }

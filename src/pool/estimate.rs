@@ -22,7 +22,7 @@ const BUDGET: Duration = Duration::from_micros(500);
 /// Most calls in one worker, however short they are.
 const WINDOW_MOST: u32 = 32;
 /// A head is overdue after this many times its expected time ...
-const OVERDUE_FACTOR: u32 = 16;
+const OVERDUE_FACTOR: u64 = 16;
 /// ... but not before this, because timers are no finer.
 const OVERDUE_LEAST: Duration = Duration::from_millis(1);
 /// The weight of one new time in an average.
@@ -132,8 +132,8 @@ impl Estimate {
 
     /// How long a head may run before it is overdue.
     pub(super) fn overdue_after(self) -> Duration {
-        let least = self.least.map(Duration::from_secs_f64).unwrap_or_default();
-        (least * OVERDUE_FACTOR).max(OVERDUE_LEAST)
+        let overdue = nanos(self.least).saturating_mul(OVERDUE_FACTOR);
+        Duration::from_nanos(overdue).max(OVERDUE_LEAST)
     }
 }
 

@@ -23,9 +23,9 @@ use super::Pool;
 use super::actions::NewCall;
 use super::backlog::{Backlog, NextWork};
 use super::elsewhere::OtherServers;
-use super::entry::Entry;
+use super::entry::{Entry, Payload};
 use super::grouping::HalfId;
-use super::pending::{Outbox, Pending};
+use super::pending::Pending;
 use super::state::State;
 use super::terms::{Terms, Whereabouts, WorkTicket};
 use crate::base::{
@@ -101,7 +101,7 @@ pub(super) struct Feeder {
 /// A call that waits here.
 #[derive(Debug)]
 struct WaitingWork {
-    entry: Entry,
+    entry: Payload,
     retries: u32,
     /// Which half of a lost group it belongs to.
     half: HalfId,
@@ -162,7 +162,7 @@ impl Feeder {
 
     /// Begins what may begin now. Returns true if anything has begun, and the place that is to be
     /// offered to a job, after which this is called again.
-    fn begin_all(&self, now: Instant, state: &mut State<Entry>) -> (bool, Option<PlaceId>) {
+    fn begin_all(&self, now: Instant, state: &mut State<Payload>) -> (bool, Option<PlaceId>) {
         let (mut has_begun, jobs_since) = (false, self.jobs_since());
         loop {
             let (vacancy, offered) = (state.vacancy(now), self.offered.borrow().len());
@@ -185,7 +185,7 @@ impl Feeder {
 
     /// Gives a call to a worker, and with it those that may go with it: there is room for so many
     /// groups.
-    fn begin(&self, now: Instant, state: &mut State<Entry>, first: WaitingWork, vacancy: usize) {
+    fn begin(&self, now: Instant, state: &mut State<Payload>, first: WaitingWork, vacancy: usize) {
         let Some(terms) = first.entry.terms.clone() else { return };
         let Some(rules) = state.group_rules() else {
             let WaitingWork { entry, retries, .. } = first;
@@ -233,7 +233,7 @@ impl Feeder {
     }
 
     /// Tells the books what waits here. Returns true if that is news.
-    fn tell(&self, state: &mut State<Entry>) -> bool {
+    fn tell(&self, state: &mut State<Payload>) -> bool {
         let ready_since = self.backlog.borrow().since();
         let since = ready_since.into_iter().chain(self.jobs_since()).min();
         let told = (since, ready_since.is_some());
@@ -254,7 +254,7 @@ fn lost_before(class: Class) -> u32 {
 }
 
 /// Returns the call of work that begins.
-fn new_call(entry: Entry, terms: &Terms) -> NewCall<Entry> {
+fn new_call(entry: Payload, terms: &Terms) -> NewCall<Payload> {
     NewCall {
         bytes: entry.question.text.len(),
         idempotent: terms.idempotent,
@@ -266,7 +266,7 @@ fn new_call(entry: Entry, terms: &Terms) -> NewCall<Entry> {
 }
 
 /// Notes where a call is that was to begin. One that is refused ends.
-fn note_begun(terms: &Terms, begun: Result<CallId, (Entry, Failure)>) {
+fn note_begun(terms: &Terms, begun: Result<CallId, (Payload, Failure)>) {
     terms.ticket.at.set(match begun {
         Ok(id) => Whereabouts::Books(id),
         Err((entry, failure)) => {
@@ -285,35 +285,29 @@ impl Pool {
         route: Arc<RouteMetrics>,
     ) -> Pending {
         let feeder = self.feeder.get_or_init(Box::default);
-        let outbox = Rc::new(Outbox::default());
         let ticket = Rc::new(WorkTicket { at: Cell::new(Whereabouts::Nowhere), since: now });
         let terms = Terms {
             class: call.class,
             idempotent: call.idempotent,
             timeout: call.timeout,
             ticket: Rc::clone(&ticket),
-            guest: None,
+            guest: Cell::new(None),
         };
-        let entry = Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
-            .holding(call.hold)
-            .on(terms);
+        let entry = Entry::new(call.question, call.own_name, route, call.hold, Some(terms));
         if feeder.is_closed.get() {
             entry.refuse(Failure::Draining);
         } else {
-            feeder.put(
-                now,
-                WaitingWork { entry, retries: lost_before(call.class), half: HalfId::NONE },
-                false,
-            );
+            let (entry, retries) = (Rc::clone(&entry), lost_before(call.class));
+            feeder.put(now, WaitingWork { entry, retries, half: HalfId::NONE }, false);
             self.settle(now);
         }
-        Pending::background(Rc::clone(self), ticket, outbox)
+        Pending::background(Rc::clone(self), ticket, entry)
     }
 
     /// A background call whose worker was lost waits again.
-    pub(super) fn take_back_in(&self, now: Instant, entry: Entry, retries: u32, half: HalfId) {
+    pub(super) fn take_back_in(&self, now: Instant, entry: Payload, retries: u32, half: HalfId) {
         self.lifecycle.note_no_calls();
-        if let Some(guest) = entry.terms.as_ref().and_then(|terms| terms.guest) {
+        if let Some(guest) = entry.terms.as_ref().and_then(|terms| terms.guest.get()) {
             // Its own server gives it to another worker.
             return self.tell_not_begun(now, guest);
         }
@@ -369,7 +363,7 @@ impl Pool {
         (self.batches(&state), groups)
     }
 
-    fn batches(&self, state: &State<Entry>) -> Option<BatchStatus> {
+    fn batches(&self, state: &State<Payload>) -> Option<BatchStatus> {
         let feeder = self.feeder.get().filter(|feeder| feeder.has_had_items.get())?;
         let backlog = feeder.backlog.borrow();
         let waits = backlog.batches();

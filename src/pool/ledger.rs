@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::actions::Ended;
-use super::entry::Entry;
+use super::entry::Payload;
 use super::seldom_said::SeldomSaid;
 use crate::base::{CallId, Code, Conduct, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
@@ -85,7 +85,7 @@ impl Pool {
     }
 
     /// Counts a call that has ended.
-    pub(super) fn note_ended(&self, ended: &Ended<Entry>, outcome: CallOutcome) {
+    pub(super) fn note_ended(&self, ended: &Ended<Payload>, outcome: CallOutcome) {
         let Ended { payload: entry, timing, conduct, at, .. } = ended;
         let mut rings = self.ledger.rings.borrow_mut();
         if rings.is_over(*at) {

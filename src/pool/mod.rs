@@ -50,6 +50,7 @@ mod long_runs;
 mod losses;
 mod lost;
 mod once;
+mod outbox;
 mod pick;
 mod priority;
 mod progress;
@@ -89,13 +90,13 @@ use actions::{Action, NewCall};
 use answers::Answers;
 use check::Summary;
 use crew::Phase;
-use entry::{Entry, fingerprints};
+use entry::{Entry, Payload, fingerprints};
 use feeder::Feeder;
 use forks::Forks;
 use ledger::Ledger;
 use lifecycle::Lifecycle;
 use links::Links;
-use pending::{Outbox, Pending};
+use pending::Pending;
 use records::Records;
 use rules::Rules;
 use seldom_said::SeldomSaid;
@@ -129,9 +130,9 @@ pub struct Services {
 pub struct Pool {
     settings: RefCell<Arc<PoolSettings>>,
     answers: Answers,
-    state: RefCell<State<Entry>>,
+    state: RefCell<State<Payload>>,
     /// What the books want done. Kept between two settlings only to reuse its memory.
-    actions: RefCell<Vec<Action<Entry>>>,
+    actions: RefCell<Vec<Action<Payload>>>,
     links: Links,
     forks: Forks,
     /// Hands background work over; none before the first.
@@ -223,8 +224,12 @@ impl Pool {
 
     /// Takes a call in. The future resolves to its one outcome. Dropping it means that the caller
     /// has left.
-    pub fn submit(self: &Rc<Self>, mut call: Call, route: Arc<RouteMetrics>) -> Pending {
-        let now = Instant::now();
+    pub fn submit(
+        self: &Rc<Self>,
+        now: Instant,
+        mut call: Call,
+        route: Arc<RouteMetrics>,
+    ) -> Pending {
         if call.class.is_background() {
             return self.submit_background(now, call, route);
         }
@@ -232,15 +237,14 @@ impl Pool {
             // Two workers may be at work on the call, and a caller cannot tell what each says.
             call.question.listener = None;
         }
-        let outbox = Rc::new(Outbox::default());
+        let entry = Entry::new(call.question, call.own_name, route, call.hold, None);
         let new = NewCall {
-            bytes: call.question.text.len(),
+            bytes: entry.question.text.len(),
             idempotent: call.idempotent,
             caller_deadline: call.caller_deadline,
             tenant: call.tenant,
             timeout: None,
-            payload: Entry::new(call.question, call.own_name, route, Rc::clone(&outbox))
-                .holding(call.hold),
+            payload: Rc::clone(&entry),
         };
         let arrived = self.state.borrow_mut().arrive(now, new);
         let id = match arrived {
@@ -248,13 +252,13 @@ impl Pool {
                 self.settle(now);
                 Some(id)
             }
-            Err((entry, failure)) => {
+            Err((_, failure)) => {
                 self.note_refused(now, failure.code());
                 entry.refuse(failure);
                 None
             }
         };
-        Pending::new(Rc::clone(self), id, outbox)
+        Pending::new(Rc::clone(self), id, entry)
     }
 
     /// A caller of this tenant waits for this call, too.

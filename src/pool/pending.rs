@@ -2,39 +2,22 @@
 //!
 //! Pool and caller live on the same thread, so this needs neither lock nor channel.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::Pool;
+use super::entry::Payload;
 use super::terms::WorkTicket;
 use crate::base::{CallId, Outcome};
-
-/// Holds the outcome of one call until the caller takes it.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    outcome: RefCell<Option<Outcome>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Outbox {
-    /// Puts the outcome in, unless the caller was told another one before (at its own deadline).
-    pub(super) fn put(&self, outcome: Outcome) {
-        self.outcome.borrow_mut().get_or_insert(outcome);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
 
 /// A call under way. It resolves to the outcome. If it is dropped before, the caller has left.
 #[derive(Debug)]
 pub struct Pending {
     pool: Rc<Pool>,
     at: At,
-    outbox: Rc<Outbox>,
+    entry: Payload,
 }
 
 /// Where a call under way is found.
@@ -49,13 +32,13 @@ enum At {
 }
 
 impl Pending {
-    pub(super) fn new(pool: Rc<Pool>, id: Option<CallId>, outbox: Rc<Outbox>) -> Self {
-        Self { pool, at: id.map_or(At::Nowhere, At::Books), outbox }
+    pub(super) fn new(pool: Rc<Pool>, id: Option<CallId>, entry: Payload) -> Self {
+        Self { pool, at: id.map_or(At::Nowhere, At::Books), entry }
     }
 
     /// A call that waits until a worker may begin with background work.
-    pub(super) fn background(pool: Rc<Pool>, ticket: Rc<WorkTicket>, outbox: Rc<Outbox>) -> Self {
-        Self { pool, at: At::Background(ticket), outbox }
+    pub(super) fn background(pool: Rc<Pool>, ticket: Rc<WorkTicket>, entry: Payload) -> Self {
+        Self { pool, at: At::Background(ticket), entry }
     }
 
     /// The call of a caller in the books of its pool; `None` if it was refused or has ended.
@@ -81,12 +64,12 @@ impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = self.outbox.outcome.borrow_mut().take();
+        let outcome = self.entry.outbox.outcome.borrow_mut().take();
         if let Some(outcome) = outcome {
             self.at = At::Nowhere;
             return Poll::Ready(outcome);
         }
-        match &mut *self.outbox.waker.borrow_mut() {
+        match &mut *self.entry.outbox.waker.borrow_mut() {
             Some(waker) => waker.clone_from(context.waker()),
             empty => *empty = Some(context.waker().clone()),
         }
@@ -98,6 +81,6 @@ impl Drop for Pending {
     fn drop(&mut self) {
         self.abandon();
         // An answer in parts that was not picked up must not hold its worker back.
-        self.outbox.outcome.borrow_mut().take();
+        self.entry.outbox.outcome.borrow_mut().take();
     }
 }

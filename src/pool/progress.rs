@@ -30,7 +30,7 @@ impl Pool {
                 let Some(entry) = state.payload(call) else { continue };
                 let is_heard = self.answers.come_in_parts && entry.question.listener.is_some();
                 match &entry.terms {
-                    Some(terms) if terms.guest.is_none() => terms.class,
+                    Some(terms) if terms.guest.get().is_none() => terms.class,
                     _ if is_heard => Class::Interactive,
                     _ => continue,
                 }

@@ -83,16 +83,16 @@ impl Rules {
         }
     }
 
-    /// The time after which a call that is accepted now is no longer put back into the queue: one
-    /// wait, and one `timeout` per try. Each time that its group can be halved, a worker more may start,
-    /// and take as long. Without this limit a call that stands behind one hanging call after the other
-    /// would be put back for ever.
-    pub(super) fn latest(&self, now: Instant) -> Instant {
+    /// How long after its arrival a call is no longer put back into the queue: one wait, and one
+    /// `timeout` per try. Each time that its group can be halved, a worker more may start, and take as
+    /// long. Without this limit a call that stands behind one hanging call after the other would be put
+    /// back for ever.
+    pub(super) fn latest_after(&self) -> Duration {
         let tries = self.retries.saturating_add(1);
         let halves = self.group.map_or(0, |group| group.most.max(1).ilog2() + 1);
         let halving = self.timeout.saturating_add(self.start_timeout).saturating_mul(halves);
         let most = self.queue_wait.saturating_add(self.timeout.saturating_mul(tries));
-        now.checked_add(most.saturating_add(halving)).unwrap_or_else(|| Self::never(now))
+        most.saturating_add(halving).min(CENTURY)
     }
 
     /// A time that never comes.

@@ -54,6 +54,8 @@ pub struct State<P> {
     pub(super) rules: Rules,
     /// How long the oldest call of a worker may run until the first look at it.
     pub(super) first_look: Duration,
+    /// How long after its arrival a call is no longer put back.
+    pub(super) latest_after: Duration,
     pub(super) calls: CallBooks<P>,
     pub(super) line: Line,
     pub(super) crew: Crew,
@@ -87,6 +89,7 @@ impl<P> State<P> {
     pub fn new(rules: Rules, seed: u64, fingerprint: impl Fn(&P) -> Fingerprint + 'static) -> Self {
         Self {
             first_look: rules.first_look(),
+            latest_after: rules.latest_after(),
             rules,
             calls: CallBooks::new(),
             line: Line::default(),
@@ -167,6 +170,13 @@ impl<P> State<P> {
     pub fn arrive(&mut self, now: Instant, call: NewCall<P>) -> Result<CallId, (P, Failure)> {
         let question = self.suspects.arrives(now, &call.payload);
         let seat = self.line.enter(call.tenant);
+        if question.is_none()
+            && let Some(worker) = self.worker_at_once(now, &call, seat)
+        {
+            let id = self.enter(now, call, None, (Some(seat), None, now + self.latest_after));
+            self.give(now, id, worker);
+            return Ok(id);
+        }
         let refusal = self.refusal(now, question, seat, call.bytes, call.idempotent);
         if let Some(refusal) = refusal {
             self.line.ended(seat);
@@ -174,11 +184,34 @@ impl<P> State<P> {
         }
         let start = self.first_ready.map_or(self.rules.start_timeout, |_| Duration::ZERO);
         let deadline = now + start + self.rules.queue_wait;
-        let latest = self.rules.latest(now + start);
+        let latest = now + start + self.latest_after;
         let bytes = call.bytes;
         let id = self.enter(now, call, question, (Some(seat), Some(deadline), latest));
         self.line.push_back(seat, id, bytes, deadline, &mut self.alarms);
         Ok(id)
+    }
+
+    /// The worker that gets a call which arrives while no other waits, if that is as plain as it mostly
+    /// is. Else the call joins the queue, and [`State::settle`] finds the worker.
+    fn worker_at_once(
+        &mut self,
+        now: Instant,
+        call: &NewCall<P>,
+        seat: TenantSlot,
+    ) -> Option<WorkerId> {
+        let is_plain = !self.stopping
+            && self.rules.group.is_none()
+            && !self.rules.takes_back
+            && call.caller_deadline.is_none()
+            && self.spread.is_none()
+            && !self.background.waits()
+            // Where nobody may wait at all, a call has waited too long before it is given.
+            && !self.rules.queue_wait.is_zero()
+            && self.line.len() == 0;
+        if !is_plain || self.has_no_prospect() {
+            return None;
+        }
+        self.pick(now, call.idempotent).filter(|_| self.line.passes(seat))
     }
 
     /// A call enters the books: with its tenant, until when it waits in the queue, and the time after
@@ -311,6 +344,7 @@ impl<P> State<P> {
     pub fn set_rules(&mut self, now: Instant, rules: Rules) {
         self.line.change_rule(|id| self.calls.since(id));
         self.first_look = rules.first_look();
+        self.latest_after = rules.latest_after();
         self.rules = rules;
         self.crew.ids().into_iter().for_each(|worker| self.stop_if_useless(worker));
         self.retire_due();

@@ -15,7 +15,7 @@ pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
     pub(super) ticket: Rc<WorkTicket>,
     /// Whose call it is, and which attempt, if it comes from another server.
-    pub(super) guest: Option<(NodeId, RunId)>,
+    pub(super) guest: Cell<Option<(NodeId, RunId)>>,
 }
 
 impl Terms {

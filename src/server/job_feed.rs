@@ -315,7 +315,7 @@ fn asking(
     pool: &str,
     claimed: &ClaimedJob,
     class: Class,
-) -> (Option<Request>, ContentType) {
+) -> (Option<Box<Request>>, ContentType) {
     let config = &generation.config;
     let place = config.pools.iter().position(|settings| settings.name == pool);
     let Some(place) = place else { return (None, ContentType::default()) };
@@ -342,11 +342,12 @@ fn asking(
         class,
         timeout: Some(call.and_then(|call| call.jobs).map_or(TIMEOUT, |rules| rules.timeout)),
     };
-    let request = Request {
+    let request = Box::new(Request {
         pool: place,
         call: call_of_it,
         keep: keep.map(|ttl| Keep { question: None, ttl, kept: None }),
         claim: None,
-    };
+        asked: None,
+    });
     (Some(request), call.map(|call| call.content_type.clone()).unwrap_or_default())
 }

@@ -6,4 +6,5 @@ pub mod at_once;
 pub mod bulk;
 pub mod memory;
 pub mod parts;
+pub mod pieces;
 pub mod seldom;

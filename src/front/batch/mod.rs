@@ -297,12 +297,14 @@ impl<C> Drop for Batch<C> {
         if !self.front.access.is_on() {
             return;
         }
+        let at = Instant::now();
         let account = Account {
+            at,
             method: self.head.method.as_str(),
             path: self.head.uri.path(),
             status: Some(200),
             label: &self.front.routes[self.index].settings.label,
-            duration: self.received.elapsed(),
+            duration: at.saturating_duration_since(self.received),
             bytes: told.bytes,
             sender: RequestSender { caller: &self.caller, visitor: self.visitor.as_ref() },
             request_id: &self.request_id,

@@ -117,6 +117,7 @@ impl TimeText {
 
 impl<'a> LogLine<'a> {
     /// Begins a line. `level` is in lower case.
+    #[inline]
     pub(super) fn begin(
         to: &'a mut Vec<u8>,
         format: Format,
@@ -184,6 +185,7 @@ impl<'a> LogLine<'a> {
         self.value(value);
     }
 
+    #[inline]
     fn value(&mut self, value: &str) {
         let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
         if self.format != Format::Json && !value.is_empty() && value.bytes().all(is_bare) {
@@ -197,7 +199,8 @@ impl<'a> LogLine<'a> {
 
     /// Writes a text field whose value is known to need neither an escape nor, in the text format,
     /// quotes.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is constant is known at the place of use")]
     pub(super) fn bare(&mut self, name: impl Name, value: &str) {
         self.name(name);
         if self.format == Format::Json {
@@ -210,13 +213,15 @@ impl<'a> LogLine<'a> {
     }
 
     /// Writes a field with a whole number.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is constant is known at the place of use")]
     pub(super) fn number(&mut self, name: impl Name, value: impl itoa::Integer) {
         self.name(name);
         self.to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// Writes a field with the hexadecimal digits of a number, as text.
+    #[inline]
     pub(super) fn hexadecimal(&mut self, name: impl Name, value: u64) {
         self.name(name);
         let quote: &[u8] = if self.format == Format::Json { b"\"" } else { b"" };
@@ -247,7 +252,8 @@ impl<'a> LogLine<'a> {
     }
 
     /// Writes a field with a duration, in milliseconds with three decimals.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is constant is known at the place of use")]
     pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
         self.name(name);
         let (whole, behind) = in_millis(value);
@@ -256,6 +262,7 @@ impl<'a> LogLine<'a> {
     }
 
     /// Ends the line.
+    #[inline]
     pub(super) fn end(self) {
         if self.is_faint {
             self.to.extend_from_slice(RESET.as_bytes());
@@ -267,7 +274,8 @@ impl<'a> LogLine<'a> {
     }
 
     /// Writes the name of a field, or a text of ours that needs no escape.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is constant is known at the place of use")]
     pub(super) fn name(&mut self, name: impl Name) {
         if !self.is_faint && self.format == (Format::Terminal { coloured: true }) {
             self.is_faint = true;

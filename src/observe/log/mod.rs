@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::file::OwnFile;
 use self::layer::EventLayer;
-use self::line::{Field, Format, LogLine, field};
+use self::line::{Field, Format, LogLine, TimeText, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
 use crate::base::{CallId, HostTag, WorkerId};
@@ -52,6 +52,8 @@ pub struct AccessLog {
 /// The fields of the line of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
+    /// When it was answered, or its caller left.
+    pub at: Instant,
     /// The method, as it was received: a token of HTTP, or `-`.
     pub method: &'a str,
     /// The path as it was received, before decoding.
@@ -191,55 +193,74 @@ impl AccessLog {
     /// Writes the line of one request. Never waits.
     pub fn write(&self, access: &AccessLine<'_>) {
         let Some((sink, format)) = &self.to else { return };
-        sink.line(false, |to, clock, since_epoch| {
+        sink.line_of(access.at, |to, clock, since_epoch| {
             to.reserve(LINE_ROOM + access.path.len());
-            let mut line = LogLine::begin(to, *format, clock, since_epoch, "info");
-            if let Format::Terminal { .. } = format {
-                return short(line, access);
+            let time = (clock, since_epoch);
+            // A copy of the code for each format, in which the format is a constant.
+            match *format {
+                Format::Json => whole(begun(to, Format::Json, time), access),
+                Format::Text => whole(begun(to, Format::Text, time), access),
+                terminal @ Format::Terminal { .. } => short(begun(to, terminal, time), access),
             }
-            line.name(REQUEST);
-            line.bare(field!("method"), access.method);
-            line.text(field!("path"), access.path);
-            match access.status {
-                Some(status) => line.number(field!("status"), status),
-                None => line.text(field!("outcome"), "abandoned"),
-            }
-            line.text(field!("route"), access.route);
-            line.number(field!("bytes"), access.bytes);
-            line.millis(field!("duration_ms"), access.duration);
-            if let Some(queue) = access.queue {
-                line.millis(field!("queue_ms"), queue);
-            }
-            if let Some(work) = access.work {
-                line.millis(field!("work_ms"), work);
-            }
-            if let Some(worker) = access.worker {
-                line.number(field!("worker"), worker.0);
-            }
-            if let Some(host) = access.host {
-                line.bare(field!("host"), &host.to_string());
-            }
-            if let Some(call) = access.call {
-                line.hexadecimal(field!("call"), call.ordinal());
-            }
-            if let Some((items, failed)) = access.items {
-                line.number(field!("items"), items);
-                line.number(field!("failed"), failed);
-            }
-            line.bare(field!("peer"), access.peer);
-            if let Some(caller) = access.caller {
-                line.text(field!("caller"), caller);
-            }
-            if let Some(address) = access.address {
-                line.text(field!("addr"), &address.to_string());
-            }
-            line.bare(field!("request_id"), access.request_id);
-            if let Some(code) = access.code {
-                line.bare(field!("code"), code);
-            }
-            line.end();
         });
     }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each caller has a constant format")]
+fn begun<'a>(
+    to: &'a mut Vec<u8>,
+    format: Format,
+    (clock, since_epoch): (&mut TimeText, Duration),
+) -> LogLine<'a> {
+    LogLine::begin(to, format, clock, since_epoch, "info")
+}
+
+/// Writes all that is known of a request.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each caller has a constant format")]
+fn whole(mut line: LogLine<'_>, access: &AccessLine<'_>) {
+    line.name(REQUEST);
+    line.bare(field!("method"), access.method);
+    line.text(field!("path"), access.path);
+    match access.status {
+        Some(status) => line.number(field!("status"), status),
+        None => line.text(field!("outcome"), "abandoned"),
+    }
+    line.text(field!("route"), access.route);
+    line.number(field!("bytes"), access.bytes);
+    line.millis(field!("duration_ms"), access.duration);
+    if let Some(queue) = access.queue {
+        line.millis(field!("queue_ms"), queue);
+    }
+    if let Some(work) = access.work {
+        line.millis(field!("work_ms"), work);
+    }
+    if let Some(worker) = access.worker {
+        line.number(field!("worker"), worker.0);
+    }
+    if let Some(host) = access.host {
+        line.bare(field!("host"), &host.to_string());
+    }
+    if let Some(call) = access.call {
+        line.hexadecimal(field!("call"), call.ordinal());
+    }
+    if let Some((items, failed)) = access.items {
+        line.number(field!("items"), items);
+        line.number(field!("failed"), failed);
+    }
+    line.bare(field!("peer"), access.peer);
+    if let Some(caller) = access.caller {
+        line.text(field!("caller"), caller);
+    }
+    if let Some(address) = access.address {
+        line.text(field!("addr"), &address.to_string());
+    }
+    line.bare(field!("request_id"), access.request_id);
+    if let Some(code) = access.code {
+        line.bare(field!("code"), code);
+    }
+    line.end();
 }
 
 /// Writes the line of a request for somebody who sits before it.
@@ -296,30 +317,33 @@ mod tests {
         memory.text()
     }
 
-    const LINE: AccessLine<'_> = AccessLine {
-        method: "GET",
-        path: "/fib",
-        status: Some(504),
-        route: "GET /fib",
-        bytes: 15,
-        duration: Duration::from_micros(1_234),
-        queue: Some(Duration::from_micros(5)),
-        work: Some(Duration::from_millis(1)),
-        worker: Some(WorkerId(3)),
-        host: None,
-        call: Some(CallId(0x005a_01c7 << CallId::PLACE_BITS)),
-        peer: "127.0.0.1:40312",
-        caller: None,
-        address: None,
-        request_id: "r-1",
-        code: Some("timeout"),
-        items: None,
-    };
+    fn line() -> AccessLine<'static> {
+        AccessLine {
+            at: Instant::now(),
+            method: "GET",
+            path: "/fib",
+            status: Some(504),
+            route: "GET /fib",
+            bytes: 15,
+            duration: Duration::from_micros(1_234),
+            queue: Some(Duration::from_micros(5)),
+            work: Some(Duration::from_millis(1)),
+            worker: Some(WorkerId(3)),
+            host: None,
+            call: Some(CallId(0x005a_01c7 << CallId::PLACE_BITS)),
+            peer: "127.0.0.1:40312",
+            caller: None,
+            address: None,
+            request_id: "r-1",
+            code: Some("timeout"),
+            items: None,
+        }
+    }
 
     #[test]
     fn a_request_is_one_json_line_with_all_its_fields() {
         let (log, memory) = log(LogFormat::Json, LogLevel::Info, true);
-        log.access().write(&LINE);
+        log.access().write(&line());
         let text = written(&log, &memory);
         let rest = text.split_once("Z\",").expect("a time").1;
         assert_eq!(
@@ -336,7 +360,7 @@ mod tests {
     fn a_call_of_another_server_names_it_in_the_place_of_the_worker() {
         let (log, memory) = log(LogFormat::Text, LogLevel::Info, true);
         let host = Some(NodeId(0x0a1b_2c3d << 96 | 7).tag());
-        log.access().write(&AccessLine { worker: None, host, ..LINE });
+        log.access().write(&AccessLine { worker: None, host, ..line() });
         let text = written(&log, &memory);
         assert!(text.contains(" work_ms=1.000 host=0a1b2c3d call=5a01c7 "), "{text}");
     }
@@ -345,7 +369,7 @@ mod tests {
     fn a_request_without_a_call_has_nothing_of_one() {
         let (log, memory) = log(LogFormat::Text, LogLevel::Info, true);
         let (queue, work, worker, call) = (None, None, None, None);
-        log.access().write(&AccessLine { queue, work, worker, call, code: None, ..LINE });
+        log.access().write(&AccessLine { queue, work, worker, call, code: None, ..line() });
         let text = written(&log, &memory);
         let rest = text.split_once('Z').expect("a time").1;
         assert_eq!(
@@ -366,7 +390,7 @@ mod tests {
         ] {
             let (log, memory) = log(LogFormat::Json, level, access);
             assert_eq!(log.access().is_on(), on, "{level:?} {access}");
-            log.access().write(&LINE);
+            log.access().write(&line());
             assert_eq!(written(&log, &memory).is_empty(), !on, "{level:?} {access}");
         }
         assert!(!AccessLog::off().is_on());
@@ -379,7 +403,7 @@ mod tests {
         let settings = LogSettings { format: LogFormat::Auto, level: LogLevel::Error, access };
         let (log, memory) = logging(&settings, true);
         let log = log.expect("a thread and a file");
-        log.access().write(&LINE);
+        log.access().write(&line());
         assert_eq!(written(&log, &memory), "");
         let text = std::fs::read_to_string(&path).expect("a file");
         assert!(text.starts_with("{\"time\"") && text.ends_with("}\n"), "{text}");
@@ -447,8 +471,8 @@ mod tests {
             log(LogFormat::Text, LogLevel::Info, true),
             log(LogFormat::Text, LogLevel::Info, true),
         );
-        one.access().write(&AccessLine { path: "/one", ..LINE });
-        two.access().write(&AccessLine { path: "/two", ..LINE });
+        one.access().write(&AccessLine { path: "/one", ..line() });
+        two.access().write(&AccessLine { path: "/two", ..line() });
         assert!(written(&one, &first).contains("/one") && !first.text().contains("/two"));
         assert!(written(&two, &second).contains("/two") && !second.text().contains("/one"));
     }

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -23,6 +23,8 @@ pub(super) const HELD_MAX: usize = 1 << 20;
 
 /// Shorter than nearly every line.
 const SHORT_LINE: usize = 64;
+/// How often the time of day is looked at for lines whose time is known otherwise.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where lines are written.
 pub(super) trait Output: Write + Send + 'static {
@@ -58,6 +60,7 @@ struct Outlet {
 struct Buffer {
     lines: Vec<u8>,
     clock: TimeText,
+    wall: WallClock,
     /// How many bytes the thread has taken and not yet written.
     writing: usize,
     /// Write without waiting for more lines.
@@ -119,8 +122,30 @@ impl Sink {
         at_once: bool,
         write: impl FnOnce(&mut Vec<u8>, &mut TimeText, Duration),
     ) {
-        let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let since_epoch = since_epoch();
+        self.add(at_once, self.outlet.lock(), since_epoch, write);
+    }
+
+    /// Adds a line about this moment, as [`Sink::line`] does.
+    #[inline]
+    pub(super) fn line_of(
+        &self,
+        at: Instant,
+        write: impl FnOnce(&mut Vec<u8>, &mut TimeText, Duration),
+    ) {
         let mut buffer = self.outlet.lock();
+        let since_epoch = buffer.wall.at(at);
+        self.add(false, buffer, since_epoch, write);
+    }
+
+    #[inline]
+    fn add(
+        &self,
+        at_once: bool,
+        mut buffer: MutexGuard<'_, Buffer>,
+        since_epoch: Duration,
+        write: impl FnOnce(&mut Vec<u8>, &mut TimeText, Duration),
+    ) {
         let before = buffer.lines.len();
         let Buffer { lines, clock, writing, .. } = &mut *buffer;
         // The length of a line is known only once it is written, so the limit is checked after.
@@ -163,6 +188,31 @@ impl Sink {
         let waited = self.outlet.done.wait_timeout_while(buffer, patience, pending);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
+}
+
+/// Knows what time of day a moment is. A line of a request needs no look at that clock of its own.
+#[derive(Debug, Default)]
+struct WallClock {
+    /// A moment, and its time of day.
+    read: Option<(Instant, Duration)>,
+}
+
+impl WallClock {
+    fn at(&mut self, moment: Instant) -> Duration {
+        if let Some((read, since_epoch)) = self.read
+            && let Some(passed) = moment.checked_duration_since(read)
+            && passed < CLOCK_EVERY
+        {
+            return since_epoch + passed;
+        }
+        let (read, since_epoch) = (Instant::now(), since_epoch());
+        self.read = Some((read, since_epoch));
+        since_epoch.saturating_sub(read.saturating_duration_since(moment))
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 impl Drop for Sink {
@@ -288,7 +338,6 @@ impl Write for Stderr {
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Instant;
 
     use super::*;
 

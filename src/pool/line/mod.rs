@@ -37,6 +37,8 @@ pub(super) struct Line {
     deadlines: VecDeque<(Instant, CallId)>,
     waiting: usize,
     bytes: u64,
+    /// The last look found that no call waits, and none has joined since.
+    is_drained: bool,
 }
 
 /// By what a queue is found to stand.
@@ -76,6 +78,12 @@ impl Line {
         self.ring.untie(seat);
     }
 
+    /// A call of this tenant goes to a worker at once, as if it had waited for no time. Returns false,
+    /// and changes nothing, if another call waits or other tenants may have a turn.
+    pub(super) fn passes(&mut self, seat: TenantSlot) -> bool {
+        self.waiting == 0 && self.again.is_empty() && self.ring.passes(seat)
+    }
+
     /// A call joins at the end of those of its tenant.
     pub(super) fn push_back(
         &mut self,
@@ -102,6 +110,7 @@ impl Line {
     }
 
     fn joined(&mut self, id: CallId, bytes: usize, deadline: Instant, alarms: &mut Alarms) {
+        self.is_drained = false;
         alarms.at(deadline);
         // Usually the last, but not after new rules have made waits shorter.
         let place = match self.deadlines.back() {
@@ -164,12 +173,18 @@ impl Line {
         rule: WaitRule,
         since: impl Fn(CallId) -> Option<Instant>,
     ) -> Option<CallId> {
+        if self.is_drained {
+            return None;
+        }
         let next = self.ring.next(rule, &since);
-        front(&mut self.again, |id| since(id).is_some()).or(next)
+        let next = front(&mut self.again, |id| since(id).is_some()).or(next);
+        self.is_drained = next.is_none() && self.waiting == 0;
+        next
     }
 
     /// From the next look on another rule says which queues stand.
     pub(super) fn change_rule(&mut self, since: impl Fn(CallId) -> Option<Instant>) {
+        self.is_drained = false;
         self.ring.change_rule(since);
     }
 

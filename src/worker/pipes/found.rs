@@ -22,6 +22,13 @@ pub struct Dropped {
     pub stray: Option<(String, &'static str)>,
 }
 
+impl Dropped {
+    /// Returns true if there was any such message.
+    pub(super) fn is_any(&self) -> bool {
+        self.notifications | self.questions | self.late | self.strays != 0
+    }
+}
+
 /// An answer with its call; not yet judged.
 #[derive(Debug)]
 pub struct Heard {
