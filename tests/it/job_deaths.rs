@@ -1,6 +1,7 @@
 //! Servers that are killed at random moments while jobs are asked for and done.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ fn ask_for_jobs(server: &Server, name: &str, stop: &AtomicBool, promised: &Promi
             return;
         }
         let route = if number % 2 == 0 { "/once" } else { "/again" };
-        let question = format!("{route} {name}-{number}");
+        // Each takes some milliseconds, so that some run when the server dies.
+        let question = format!("sleep 0.00{} {route} {name}-{number}", number % 10);
         let mut connection = server.client().connect();
         let text = crate::support::request("POST", route, &[ASYNC], &question);
         if !connection.try_send(&text) {
@@ -48,7 +50,8 @@ fn kill_in_rounds(rounds: usize, name: &str) {
     let promised = Promised::default();
     let mut random = fastrand_like(0x5eed);
     for round in 0..rounds {
-        let mut server = plan().start_unready();
+        // In one round of three it dies before its workers have begun.
+        let mut server = if round % 3 == 0 { plan().start_unready() } else { plan().start() };
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
@@ -57,7 +60,7 @@ fn kill_in_rounds(rounds: usize, name: &str) {
                     ask_for_jobs(server, &format!("{round}-{client}"), stop, promised);
                 });
             }
-            pause(Duration::from_millis(random() % 500), "it dies at a random moment");
+            pause(Duration::from_millis(random() % 400), "it dies at a random moment");
             server.signal("KILL");
             stop.store(true, Ordering::Relaxed);
         });
@@ -66,14 +69,19 @@ fn kill_in_rounds(rounds: usize, name: &str) {
     let server = plan().start();
     let promised = promised.into_inner().expect("no thread panicked");
     assert!(promised.len() > rounds, "{} were promised", promised.len());
-    let deadline = Instant::now() + Duration::from_mins(2);
+    let deadline = Instant::now() + Duration::from_mins(4);
+    let (mut lost, mut again) = (0, 0);
     for (path, question) in &promised {
         loop {
             let answer = server.client().request("GET", path, &["Prefer: wait=10"], "");
             assert_eq!(answer.status, 200, "{question} at {path} is lost");
             let state = answer.json()["state"].as_str().expect("a text").to_owned();
             match state.as_str() {
-                "succeeded" | "failed" => break,
+                "succeeded" | "failed" => {
+                    lost += usize::from(state == "failed");
+                    again += usize::from(answer.json()["attempts"].as_u64() > Some(1));
+                    break;
+                }
                 _ => assert!(Instant::now() < deadline, "{question} is still {state}"),
             }
         }
@@ -84,8 +92,15 @@ fn kill_in_rounds(rounds: usize, name: &str) {
         *counts.entry(line).or_default() += 1;
     }
     let twice: Vec<_> =
-        counts.iter().filter(|(line, count)| line.starts_with("/once") && **count > 1).collect();
+        counts.iter().filter(|(line, count)| line.contains(" /once ") && **count > 1).collect();
     assert!(twice.is_empty(), "ran twice: {twice:?}");
+    let promised = promised.len();
+    writeln!(
+        std::io::stdout(),
+        "{promised} promised, {lost} lost while they ran, {again} ran again"
+    )
+    .expect("somebody reads");
+    assert!(rounds < 100 || (lost > 0 && again > 0), "servers died while jobs ran");
     std::fs::remove_file(&log).ok();
 }
 

@@ -1,15 +1,20 @@
 //! Jobs whose program, server or caller behaves as none should.
 
+use std::time::Duration;
+
 use crate::jobs::{ASYNC, asked, ended, in_file, kept_file, noting, operators, state, state_of};
-use crate::support::{Answer, Client, Server, has_strace};
+use crate::support::{Answer, Client, Server, Stopwatch, has_strace};
 
 #[test]
 fn a_job_that_hangs_ends_with_its_time_and_others_go_on() {
     let server = noting("jobs = {}")
         .route("match = \"POST /brief\"\njobs = { timeout = \"300ms\" }")
         .start();
+    let hanging = Stopwatch::start();
     let hangs = asked(&server, "/brief", "sleep 60");
     let job = ended(&server, &hangs);
+    // The `timeout` of the pool is 30 s.
+    assert!(hanging.took().is_below(Duration::from_secs(20)), "{:?}", hanging.took());
     assert_eq!(state(&job), "failed");
     let problem = job.json()["problem"].clone();
     assert_eq!((&problem["code"], &problem["status"]), (&"timeout".into(), &504.into()));
