@@ -167,16 +167,16 @@ fn a_host_that_is_cut_off_loses_its_calls_after_three_seconds_and_comes_back() {
 #[test]
 fn a_front_end_that_is_cut_off_serves_with_its_own_workers_and_comes_back() {
     let Some(far) = Far::start() else { return };
-    let front = far.plan(FRONT, "workers = 1\ntimeout = \"3s\"").start();
-    let host = far.host(HOST, "workers = 1\ntimeout = \"3s\"");
+    let front = far.plan(FRONT, "workers = 1\ntimeout = \"5s\"").start();
+    let host = far.host(HOST, "workers = 1\ntimeout = \"5s\"");
     front.wait_until("it sees the host", |it| it.status()["pools"][0]["away"]["slots"] == 1);
-    let own = front.client().post_later("/", "sleep 1000 own");
+    let own = front.client().post_later("/", "sleep 3000 own");
     front.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
-    let away = front.client().post_later("/", "sleep 2500 away");
-    host.wait_until("it has the call", |it| it.seen() == ["sleep 2500 away"]);
+    let away = front.client().post_later("/", "sleep 4500 away");
+    host.wait_until("it has the call", |it| it.seen() == ["sleep 4500 away"]);
     far.cut(FRONT, Cut::Both);
     front.wait_until("it is cut off", |it| it.status()["spread"]["connected"] == false);
-    assert_eq!(own.answer().body, "sleep 1000 own");
+    assert_eq!(own.answer().body, "sleep 3000 own");
     assert_eq!(front.answers("b").body, "b", "its own worker serves");
     // It was cut off itself, which says nothing of the host: the call ends by its time.
     let late = away.answer();
@@ -184,9 +184,9 @@ fn a_front_end_that_is_cut_off_serves_with_its_own_workers_and_comes_back() {
     far.heal(FRONT, Cut::Both);
     front.wait_until("it is back", |it| it.status()["spread"]["connected"] == true);
     front.wait_until("it sees the host", |it| it.status()["pools"][0]["away"]["slots"] == 1);
-    let own = front.client().post_later("/", "sleep 1000 own");
+    let own = front.client().post_later("/", "sleep 3000 own");
     front.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
     assert_eq!(front.answers("c").body, "c", "the host serves again");
-    assert_eq!(own.answer().body, "sleep 1000 own");
-    assert_eq!(host.seen(), ["sleep 2500 away", "c"]);
+    assert_eq!(own.answer().body, "sleep 3000 own");
+    assert_eq!(host.seen(), ["sleep 4500 away", "c"]);
 }
