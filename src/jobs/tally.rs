@@ -120,10 +120,8 @@ impl JobTally {
         });
         if from.has_ended() != to.has_ended() {
             self.change_holding(owner, |holding| {
-                holding.open = match to.has_ended() {
-                    true => holding.open.saturating_sub(1),
-                    false => holding.open + 1,
-                };
+                holding.open =
+                    if to.has_ended() { holding.open.saturating_sub(1) } else { holding.open + 1 };
             });
         }
     }
