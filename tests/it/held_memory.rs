@@ -159,14 +159,14 @@ fn a_key_takes_a_quarter_of_the_memory_and_others_go_on() {
     let server = with_keys("workers = 1", &["alice", "bob"]).start();
     let (alice, bob) = (bearer(&server, "alice"), bearer(&server, "bob"));
     let before = server.memory();
-    let callers: Vec<_> = (0..100).map(|_| unfinished(&server, &alice, 15_900_000)).collect();
+    let callers: Vec<_> = (0..100).map(|_| unfinished(&server, &alice, 16_700_000)).collect();
     server.wait_until("most are refused", |s| s.metric(REFUSED) >= 96.0);
     let held = server.metric(HELD);
     assert!((40.0 * MEBI..=64.0 * MEBI).contains(&held), "{held} bytes are held");
     let grown = server.memory().saturating_sub(before);
     assert!(grown < 128 << 20, "{grown} bytes for at most 64 MiB of bodies");
-    let of_bob = unfinished(&server, &bob, 15_900_000);
-    server.wait_until("all of it is here", |s| s.metric(HELD) >= held + 15_900_000.0);
+    let of_bob = unfinished(&server, &bob, 16_700_000);
+    server.wait_until("all of it is here", |s| s.metric(HELD) >= held + 16_700_000.0);
     let large = "b".repeat(1_000_000);
     let other = server.client().request("POST", "/", &[&bob], &large);
     assert_eq!((other.status, other.body.len()), (200, large.len()));
