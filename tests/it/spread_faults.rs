@@ -221,21 +221,20 @@ fn a_stop_of_any_of_them_for_a_second_costs_no_call() {
     assert_eq!(host.metric(AWAY_OK), 3.0);
 }
 
-/// A worker that writes a line before it reads its first question is replaced, and the call was not
-/// begun: it goes back to its owner, and from there to the next worker.
+/// What no worker has read was not begun, so it goes to another one also if it may not run twice.
 #[test]
-fn a_call_whose_worker_wrote_before_it_read_goes_to_the_next_one() {
+fn a_call_that_its_worker_never_read_goes_to_the_next_one() {
     let Some(nats) = Nats::start("") else { return };
-    let keys = "retries = 0\nreply = \"{input}|{result}\"";
-    let front = front(&nats, keys);
-    let plan = shared(&nats, &format!("workers = 1\n{keys}"));
-    let host = start_host(plan.worker("demo-worker --pair --banner Welcome"));
+    let front = front(&nats, "retries = 0");
+    let reads_once_told = "sh -c 'if [ -e go ]; then exec cat; fi; exec sleep 60'";
+    let host = start_host(shared(&nats, "workers = 1").worker(reads_once_told));
     wait_for_slots(&front, 1);
-    for _ in 0..3 {
-        let answer = front.client().post("/", "hello");
-        assert_eq!((answer.status, answer.json()["result"].as_str()), (200, Some("hello")));
-    }
-    assert!(host.metric("httpipe_worker_exits_total{reason=\"unasked_output\"}") <= 4.0);
+    let pending = front.client().post_later("/", "hello");
+    host.wait_for_count(BUSY, 1.0);
+    host.put("go");
+    host.signal_worker(host.workers()[0], "KILL");
+    let answer = pending.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
 }
 
 /// What a reload has replaced is not offered to others any longer.
@@ -243,17 +242,50 @@ fn a_call_whose_worker_wrote_before_it_read_goes_to_the_next_one() {
 fn after_a_reload_others_see_the_workers_of_the_new_pool_only() {
     let Some(nats) = Nats::start("") else { return };
     let front = front(&nats, "");
+    let mut bus = Bus::connect(&nats);
     let host = start_host(shared(&nats, "workers = 1\nenv = { COLOUR = \"red\" }"));
     wait_for_slots(&front, 1);
-    let slow = front.client().get_later("/?input=sleep%203s");
+    // Of the pools of the host, which has one at first.
+    let mut pools_of = |is_it: &dyn Fn(&[String]) -> bool| loop {
+        let beat = bus.next_of("beat").line["beat"]["pools"].clone();
+        let of_workers = beat.as_array().into_iter().flatten().filter(|pool| pool["workers"] != 0);
+        let pools: Vec<String> = of_workers.map(|pool| pool["node"].to_string()).collect();
+        if is_it(&pools) {
+            return pools;
+        }
+    };
+    let before = pools_of(&|pools| pools.len() == 1);
+    let slow = front.client().get_later("/?input=sleep%206s");
     host.wait_for_count(BUSY, 1.0);
     host.rewrite("red", "blue");
     let reloaded = host.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
     assert_eq!(reloaded.status, 200, "{reloaded:?}");
-    front.wait_until("it sees the new workers", |it| {
-        it.status()["spread"]["hosts"][0]["pools"].as_array().map(Vec::len) == Some(1)
-            && it.status()["pools"][0]["away"]["calls"] == 1
-    });
     assert_eq!(front.answers("next").body, "next", "the new worker is free");
-    assert_eq!(slow.answer().status, 200, "and the old one ends what it has");
+    let _both_or_new = pools_of(&|pools| pools.iter().any(|pool| *pool != before[0]));
+    let after = pools_of(&|pools| !pools.is_empty());
+    assert!(!after.contains(&before[0]), "{before:?} {after:?}");
+    assert_eq!(slow.answer().status, 200, "the old worker ends what it has");
+}
+
+#[test]
+fn where_a_worker_of_a_host_dies_a_call_that_may_run_twice_does_and_another_fails_once() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "retries = 1");
+    let host = start_host(shared(&nats, "workers = 2").worker(JOURNAL));
+    wait_for_slots(&front, 2);
+    let client = front.client();
+    let (again, once) =
+        (client.get_later("/?input=sleep%20800ms"), client.post_later("/", "sleep 801ms"));
+    host.wait_for_count(BUSY, 2.0);
+    // Both have read their questions once these are in the journal.
+    host.wait_until("both have begun", |host| host.seen().len() == 2);
+    for worker in host.workers() {
+        host.signal_worker(worker, "KILL");
+    }
+    assert_eq!(again.answer().status, 200);
+    let failed = once.answer();
+    assert_eq!((failed.status, failed.code().as_str()), (502, "worker_lost"));
+    let ran = host.seen();
+    let of = |text: &str| ran.iter().filter(|line| *line == text).count();
+    assert_eq!((of("sleep 800ms"), of("sleep 801ms")), (2, 1), "{ran:?}");
 }

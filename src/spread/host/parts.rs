@@ -195,9 +195,11 @@ mod tests {
             HostStep::Leave(_) => "leave".to_owned(),
             HostStep::Tell { what: ToOwner::More { taken, .. }, .. } => format!("more {taken}"),
             HostStep::Tell { what: ToOwner::NotBegun { .. }, .. } => "not begun".to_owned(),
-            HostStep::Tell { what: ToOwner::Pong { sent, .. }, .. } => {
-                format!("pong {:?}", sent.into_iter().map(|it| it.1).collect::<Vec<_>>())
+            HostStep::Tell { what: ToOwner::Pong { sent, sure, .. }, .. } => {
+                let sure = if sure { "" } else { "unsure " };
+                format!("{sure}pong {:?}", sent.into_iter().map(|it| it.1).collect::<Vec<_>>())
             }
+            HostStep::Tell { what: ToOwner::Claim { .. }, .. } => "claim".to_owned(),
             other => format!("{other:?}"),
         };
         desk.take_steps().into_iter().map(word).collect::<Vec<_>>().join(", ")
@@ -243,6 +245,10 @@ mod tests {
                 desk.hear(now, OWNER, said);
             }
             let later = now + Duration::from_secs(after);
+            if after == 30 {
+                // Its owner is there, and sends nothing more.
+                desk.hear(later, OWNER, part(0, "abcd"));
+            }
             assert!(said.is_some() || desk.next_deadline() <= Some(later));
             desk.tick(later);
             let all = follows(&mut desk, later);
@@ -281,6 +287,36 @@ mod tests {
         assert_eq!(follows(&mut desk, later), "(16, 18), answer Body(18), pong []");
         desk.hear(later, OWNER, ping(2, vec![]));
         assert!(desk.is_empty());
+    }
+
+    #[test]
+    fn the_next_claim_does_not_wait_for_an_answer_that_takes_its_time() {
+        for (body, expected) in [(8, "answer Nothing"), (9, "claim, (0, 4), (4, 8), (8, 9)")] {
+            let (mut desk, now) = granted(1);
+            desk.hear(now, OWNER, part(0, "a"));
+            desk.begun((OWNER, RUN), CallId(5));
+            follows(&mut desk, now);
+            let size = EndSize { body, rest: 0 };
+            desk.ended(now, (OWNER, RUN), GuestEnd::Answer(()), size);
+            desk.reserved(now, WorkerId(3));
+            let all = follows(&mut desk, now);
+            assert!(all.starts_with(expected), "{all}");
+        }
+    }
+
+    #[test]
+    fn one_that_has_forgotten_an_end_is_not_sure_any_longer() {
+        let (mut desk, now) = granted(1);
+        desk.hear(now, OWNER, part(0, "a"));
+        desk.begun((OWNER, RUN), CallId(5));
+        desk.ended(now, (OWNER, RUN), GuestEnd::Answer(()), EndSize::default());
+        follows(&mut desk, now);
+        let later = now + Duration::from_mins(1);
+        desk.hear(later, OWNER, ping(1, vec![RUN]));
+        assert!(follows(&mut desk, later).ends_with("pong []"));
+        desk.tick(later);
+        desk.hear(later, OWNER, ping(2, vec![RUN]));
+        assert!(follows(&mut desk, later).ends_with("unsure pong []"));
     }
 
     #[test]
