@@ -240,7 +240,9 @@ impl JobDesk {
         let (asked, mut receive) = mpsc::channel::<StoreRequest>(1);
         std::thread::spawn(move || {
             while let Some(StoreRequest { work, tell, .. }) = receive.blocking_recv() {
-                tell.into_iter().for_each(|tell| drop(tell.send(answer(work.clone()))));
+                if let Some(tell) = tell {
+                    tell.send(answer(work)).ok();
+                }
             }
         });
         let reading = Arc::new(Semaphore::new(READING_MOST));
