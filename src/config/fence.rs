@@ -42,6 +42,8 @@ pub struct Sandbox {
     pub processes: Option<u64>,
     /// Who it runs as; `None`: the user of the server.
     pub user: Option<OtherUser>,
+    /// It runs as its user, and nothing of the above holds.
+    pub open: bool,
 }
 
 /// A user of this machine that a program runs as, in place of that of the server.
@@ -65,6 +67,15 @@ impl Fence {
         match self {
             Self::Sandbox(sandbox) => Some(sandbox),
             Self::Off | Self::Usual => None,
+        }
+    }
+
+    /// Returns what is left without the sandbox. The program still runs as its user: it was never to run as
+    /// root.
+    pub fn outside(&self) -> Self {
+        match self.sandbox().and_then(|sandbox| sandbox.user.clone()) {
+            None => Self::Usual,
+            user => Self::Sandbox(Arc::new(Sandbox { user, open: true, ..Sandbox::default() })),
         }
     }
 }

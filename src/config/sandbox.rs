@@ -89,6 +89,7 @@ pub fn fence(
         memory: table.memory.map(|size| size.0),
         processes: table.processes,
         user: other,
+        open: false,
     })))
 }
 

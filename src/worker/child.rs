@@ -10,7 +10,7 @@
 //! the memory of the server, nor hold up its thread. One that enters a control group is, too: that takes
 //! some hundredths of a second.
 
-use std::ffi::{CString, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -56,6 +56,59 @@ pub(super) struct Image {
     arguments: Vec<CString>,
 }
 
+/// The environment of a program, in a form that means nothing to what runs before the program.
+///
+/// The shim may run as root while the program does not, and the loader of a process obeys variables such as
+/// `LD_PRELOAD`. So each variable is the value of one that is called `_`, until the program is executed.
+#[derive(Debug)]
+pub(super) struct ChildEnvironment(Vec<CString>);
+
+/// What comes before each variable.
+const VEIL: &[u8] = b"_=";
+
+impl ChildEnvironment {
+    /// Hides variables, in this order.
+    ///
+    /// # Errors
+    ///
+    /// One of them holds a NUL byte.
+    pub(super) fn hide<'a>(
+        variables: impl Iterator<Item = (&'a OsStr, &'a OsStr)>,
+    ) -> io::Result<Self> {
+        let hide = |(name, value): (&OsStr, &OsStr)| {
+            let parts = [VEIL, name.as_bytes(), b"=", value.as_bytes()];
+            CString::new(parts.concat()).map_err(io::Error::from)
+        };
+        variables.map(hide).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Returns the variables as the program is to see them.
+    fn bare(&self) -> Vec<*const c_char> {
+        let bare = |hidden: &CString| hidden.as_bytes_with_nul()[VEIL.len()..].as_ptr().cast();
+        with_null(self.0.iter().map(bare))
+    }
+}
+
+/// Uncovers the variables of this process, which was started with those of a [`ChildEnvironment`]. What it
+/// executes from now on gets them.
+#[expect(unsafe_code, reason = "no safe call keeps variables that have no name, or one name twice")]
+pub(super) fn uncover_environment() {
+    unsafe extern "C" {
+        static environ: *mut *mut c_char;
+    }
+    // SAFETY: called on the only thread. The list ends with null, and each text with NUL; one that begins with
+    // the veil is at least as long.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            if CStr::from_ptr(*next).to_bytes().starts_with(VEIL) {
+                *next = (*next).add(VEIL.len());
+            }
+            next = next.add(1);
+        }
+    }
+}
+
 /// A child that is about to be made.
 #[derive(Debug)]
 pub(super) struct NewChild<'a> {
@@ -63,8 +116,8 @@ pub(super) struct NewChild<'a> {
     pub(super) program: Image,
     /// The shim, which has to become the same program.
     pub(super) shim: Image,
-    /// The environment of both, each `NAME=value`.
-    pub(super) environment: Vec<CString>,
+    /// The environment of the program.
+    pub(super) environment: ChildEnvironment,
     /// Where the program runs.
     pub(super) dir: CString,
     /// Its standard streams.
@@ -77,6 +130,8 @@ pub(super) struct NewChild<'a> {
     pub(super) fence: io::Result<Option<LaidFence>>,
     /// The shim must make the program of it.
     pub(super) needs_shim: bool,
+    /// The program is another one, which runs the shim.
+    pub(super) is_below: bool,
 }
 
 /// What the child reads.
@@ -86,6 +141,8 @@ struct Orders<'a> {
     shim: *const c_char,
     shim_arguments: *const *const c_char,
     environment: *const *const c_char,
+    /// The environment of the shim, from which it takes that of the program.
+    hidden: *const *const c_char,
     dir: *const c_char,
     streams: [RawFd; 3],
     server: libc::pid_t,
@@ -121,20 +178,22 @@ impl NewChild<'_> {
         let mut image = Image::new(program, words)?;
         image.arguments.push(self.shim.path.clone());
         image.arguments.extend_from_slice(&self.shim.arguments[1..]);
-        Ok(Self { program: image, fence: Ok(None), needs_shim: false, ..self })
+        Ok(Self { program: image, fence: Ok(None), needs_shim: false, is_below: true, ..self })
     }
 
     /// Makes the child. Must be called on a thread that lives as long as the server: the kernel
     /// kills the child when that thread ends.
     pub(super) fn begin(&self) -> io::Result<Pid> {
-        let [arguments, shim_arguments, environment] =
-            [&self.program.arguments, &self.shim.arguments, &self.environment].map(|it| list(it));
+        let [arguments, shim_arguments, hidden] =
+            [&self.program.arguments, &self.shim.arguments, &self.environment.0].map(|it| list(it));
+        let bare = if self.is_below { Vec::new() } else { self.environment.bare() };
         let orders = Orders {
             program: self.program.path.as_ptr(),
             arguments: arguments.as_ptr(),
             shim: self.shim.path.as_ptr(),
             shim_arguments: shim_arguments.as_ptr(),
-            environment: environment.as_ptr(),
+            environment: if self.is_below { hidden.as_ptr() } else { bare.as_ptr() },
+            hidden: hidden.as_ptr(),
             dir: self.dir.as_ptr(),
             streams: [&self.streams.stdin, &self.streams.stdout, &self.streams.stderr]
                 .map(AsRawFd::as_raw_fd),
@@ -155,7 +214,11 @@ pub(super) fn text(text: &OsStr) -> io::Result<CString> {
 
 /// Returns a list as the kernel reads it: pointers with a null after the last.
 fn list(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain(std::iter::once(ptr::null())).collect()
+    with_null(texts.iter().map(|text| text.as_ptr()))
+}
+
+fn with_null(texts: impl Iterator<Item = *const c_char>) -> Vec<*const c_char> {
+    texts.chain(std::iter::once(ptr::null())).collect()
 }
 
 /// Returns the limits of open files with this soft one; `None` if that is no lower than ours.
@@ -208,7 +271,7 @@ extern "C" fn live(orders: *mut c_void) -> c_int {
         if !orders.needs_shim {
             become_program(orders);
         }
-        libc::execve(orders.shim, orders.shim_arguments, orders.environment);
+        libc::execve(orders.shim, orders.shim_arguments, orders.hidden);
         libc::_exit(126)
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
 
-use super::child::{self, Image, NewChild, TheirEnds};
+use super::child::{self, ChildEnvironment, Image, NewChild, TheirEnds};
 use super::fence::{self, LaidFence};
 use crate::config::{Fence, LaunchSettings};
 
@@ -137,22 +137,18 @@ pub(super) fn new_child<'a>(
     let temporary = scratch.map(|scratch| ("TMPDIR".into(), scratch.into()));
     let is_replaced = |name: &OsString| temporary.is_some() && name == "TMPDIR";
     let variables = launch.env.iter().filter(|(name, _)| !is_replaced(name)).chain(&temporary);
-    let pair = |(name, value): &(OsString, OsString)| {
-        let mut pair = name.clone();
-        pair.push("=");
-        pair.push(value);
-        child::text(&pair)
-    };
+    let variables = variables.map(|(name, value)| (name.as_os_str(), value.as_os_str()));
     Ok(NewChild {
         program: Image::new(launch.program.as_os_str(), std::iter::once(name).chain(arguments()))?,
         shim: Image::new(binary.as_os_str(), to_shim.chain(arguments()))?,
-        environment: variables.map(pair).collect::<Result<_, _>>()?,
+        environment: ChildEnvironment::hide(variables)?,
         dir: child::text(launch.dir.as_os_str())?,
         streams,
         files,
         keeps_user,
         fence: if needs_shim { Ok(None) } else { laid(&allowed) },
         needs_shim,
+        is_below: false,
     })
 }
 

@@ -17,7 +17,7 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
-use super::child::keep_user;
+use super::child::{keep_user, uncover_environment};
 use super::fence;
 use super::own::{KEEPS_USER, command, shim_line_prefix};
 
@@ -78,14 +78,15 @@ impl TheirFence {
             Self::Usual => return Ok(Some(Laid { fence: None, user: None })),
             Self::Sandbox(spec) => spec,
         };
-        let laid = fence::lay(spec).map_err(|error| fence::why_none(None, &error))?;
+        let lay = || fence::lay(spec).map_err(|error| fence::why_none(None, &error));
+        let laid = if spec.open { None } else { Some(lay()?) };
         if let Some(group) = &spec.group {
             let cannot = |error: io::Error| {
                 format!("it cannot enter the group {}: {}", group.display(), in_words(&error))
             };
             fence::enter_group(group).map_err(cannot)?;
         }
-        laid.limit().map_err(why_gap)?;
+        laid.as_ref().map_or(Ok(()), fence::LaidFence::limit).map_err(why_gap)?;
         if let Some(user) = &spec.user {
             let cannot = |error: io::Error| {
                 let why = in_words(&error);
@@ -94,7 +95,7 @@ impl TheirFence {
             fence::become_user(user).map_err(cannot)?;
             die_with(server).map_err(|error| not_tied(&error))?;
         }
-        Ok(Some(Laid { fence: Some(laid), user: spec.user.as_ref().map(|user| user.id) }))
+        Ok(Some(Laid { fence: laid, user: spec.user.as_ref().map(|user| user.id) }))
     }
 }
 
@@ -170,6 +171,8 @@ fn become_program(
     if let Some(Err(why)) = laid.map(|laid| laid.raise()) {
         return unfenced(why);
     }
+    // Only now: until here this process may be root.
+    uncover_environment();
     let error = command(program).arg0(name).args(arguments).exec();
     let missing = error.kind() == io::ErrorKind::NotFound;
     let reason = if missing && program.exists() {

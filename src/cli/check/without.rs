@@ -13,8 +13,7 @@ use super::examine::examine;
 use super::finding::{Finding, Weight};
 use super::questions::Plan;
 use super::trial::{Limits, TrialContext, try_one};
-use crate::config::launch::program_at;
-use crate::config::{Fence, OtherUser, PoolSettings};
+use crate::config::{OtherUser, PoolSettings};
 use crate::worker::traced::FailedCalls;
 
 /// Returns what a pool that fails in its sandbox misses there; `None`: it fails outside, too, or has
@@ -29,7 +28,7 @@ pub(super) async fn sandbox(
         return Ok(None);
     }
     let mut outside = pool.clone();
-    outside.program.launch.fence = Fence::Usual;
+    outside.program.launch.fence = pool.program.launch.fence.outside();
     let examination = Box::pin(examine(&outside, plan, context)).await?;
     let why_not_asked = plan.why_none;
     let diagnosis =
@@ -38,7 +37,7 @@ pub(super) async fn sandbox(
         return Ok(None);
     }
     let note = Finding::note(format!("pool `{}` works without its sandbox", pool.name));
-    let Some(strace) = program_at("strace", &pool.program.launch) else {
+    let Some(strace) = own_tool("strace") else {
         return Ok(Some(note.hint(
             "its lines on stderr name what it misses; allow that, as in `sandbox = { read = \
              [\"/srv/data\"], write = [\"/srv/out\"], network = true }`. With `strace` installed, this \
@@ -47,6 +46,16 @@ pub(super) async fn sandbox(
     };
     let refused = Box::pin(refused(pool, plan, &strace, context)).await?;
     Ok(Some(told(note, &refused)))
+}
+
+/// Finds a tool where the operator has it. The `PATH` of the pool does not count: what is found there would run
+/// as this user, outside of the sandbox.
+fn own_tool(name: &str) -> Option<PathBuf> {
+    let places = std::env::var_os("PATH")?;
+    let mut tools = std::env::split_paths(&places)
+        .filter(|place| place.is_absolute())
+        .map(|place| place.join(name));
+    tools.find(|tool| tool.is_file() && access(tool, Access::EXEC_OK).is_ok())
 }
 
 /// Asks a worker in the sandbox once more, and returns what it was refused.

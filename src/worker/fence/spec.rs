@@ -25,6 +25,8 @@ pub struct Spec {
     pub file: Option<u64>,
     /// Who it becomes.
     pub user: Option<UserIds>,
+    /// It becomes its user, and nothing else holds.
+    pub open: bool,
     /// The control group that it enters, which bounds its memory in place of `memory`.
     pub group: Option<PathBuf>,
 }
@@ -61,8 +63,10 @@ pub fn words(sandbox: &Sandbox, temporary: &Path, binary: &Path) -> Vec<OsString
     around.list.iter().for_each(|path| put("list=", path.as_os_str()));
     put("write=", temporary.as_os_str());
     sandbox.write.iter().for_each(|path| put("write=", path.as_os_str()));
-    if sandbox.network {
-        put("network", OsStr::new(""));
+    for (name, holds) in [("network", sandbox.network), ("open", sandbox.open)] {
+        if holds {
+            put(name, OsStr::new(""));
+        }
     }
     let numbers = [
         ("memory=", sandbox.memory.map(|size| size.0)),
@@ -157,6 +161,7 @@ pub fn read(words: impl Iterator<Item = OsString>) -> Option<Spec> {
             b"list" => spec.list.push(path()),
             b"write" => spec.write.push(path()),
             b"network" => spec.network = true,
+            b"open" => spec.open = true,
             b"memory" => spec.memory = Some(number()?),
             b"processes" => spec.processes = Some(number()?),
             b"file" => spec.file = Some(number()?),
@@ -187,6 +192,7 @@ mod tests {
             memory: Some(ByteSize(7)),
             processes: Some(3),
             user: Some(OtherUser { id: 7, group: 8, groups: vec![8, 9], ..OtherUser::default() }),
+            open: true,
         };
         let expected = Spec {
             read: vec!["/usr".into(), odd.clone()],
@@ -197,6 +203,7 @@ mod tests {
             processes: Some(3),
             file: None,
             user: Some(UserIds { id: 7, group: 8, groups: vec![8, 9] }),
+            open: true,
             group: Some("/sys/g=".into()),
         };
         let mut written = words(&sandbox, Path::new("/tmp/x"), Path::new("/no"));
