@@ -158,6 +158,7 @@ async fn check_pool(
 ");
     let mut findings = diagnosis.findings();
     findings.extend(privileges::findings(pool));
+    findings.extend(privileges::lost(pool));
     if findings.iter().any(|finding| finding.weight == Weight::Error) {
         findings.extend(without::sandbox(pool, plan, place, context).await?);
     }

@@ -92,3 +92,4 @@ pub use spread::NatsServer;
 #[cfg(any(test, feature = "nats"))]
 pub use spread::SpreadSettings;
 pub use tls::TlsSettings;
+pub use user::wanted_privileges;

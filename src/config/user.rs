@@ -19,12 +19,24 @@ const ROOM_MOST: usize = 1 << 20;
 const GROUPS: usize = 32;
 const GROUPS_MOST: usize = 1 << 16;
 
-/// What a server needs in order to run a program as another user, and to end it.
-const NEEDED: [(CapabilitySet, &str); 4] = [
+/// What a server needs in order to run a program as another user, to end it, and to remove its files.
+const NEEDED: [(CapabilitySet, &str); 6] = [
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+    (CapabilitySet::FOWNER, "CAP_FOWNER"),
     (CapabilitySet::KILL, "CAP_KILL"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
+];
+
+/// What a server needs in order to treat such a program as any other, and what is lost without it.
+const WANTED: [(CapabilitySet, &str, &str); 2] = [
+    (
+        CapabilitySet::SYS_PTRACE,
+        "CAP_SYS_PTRACE",
+        "the server does not see when a worker waits, so no turn of `framing = \"turn\"` ends",
+    ),
+    (CapabilitySet::SYS_NICE, "CAP_SYS_NICE", "a long call does not give way to short ones"),
 ];
 
 /// Says what this process lacks in order to run programs as another user; `None`: nothing.
@@ -37,6 +49,16 @@ pub fn missing_privilege() -> Option<String> {
     let held = capabilities(None).ok()?.effective;
     let (_, name) = NEEDED.iter().find(|(needed, _)| !held.contains(*needed))?;
     Some(format!("this root has no {name} (`CapabilityBoundingSet=` in a unit of systemd)"))
+}
+
+/// Returns what else this process lacks, each with what is lost of programs that run as another user.
+pub fn wanted_privileges() -> Vec<(&'static str, &'static str)> {
+    capabilities(None).map(|sets| wanted(sets.effective)).unwrap_or_default()
+}
+
+fn wanted(held: CapabilitySet) -> Vec<(&'static str, &'static str)> {
+    let missing = WANTED.into_iter().filter(|(wanted, ..)| !held.contains(*wanted));
+    missing.map(|(_, name, lost)| (name, lost)).collect()
 }
 
 /// Returns the user with this name; `None`: there is none.
@@ -106,6 +128,15 @@ fn groups(name: &CStr, first: u32) -> io::Result<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_capability_is_for_is_told_where_it_is_missing() {
+        let names = |held| wanted(held).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let both = CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_NICE;
+        assert!(names(both).is_empty());
+        assert_eq!(names(CapabilitySet::SYS_NICE), ["CAP_SYS_PTRACE"]);
+        assert_eq!(names(CapabilitySet::KILL), ["CAP_SYS_PTRACE", "CAP_SYS_NICE"]);
+    }
 
     #[test]
     fn users_are_found_by_their_names() {

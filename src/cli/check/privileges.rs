@@ -8,7 +8,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::finding::Finding;
 use crate::config::launch::program_at;
-use crate::config::{Fence, PoolSettings, Sandbox};
+use crate::config::{Fence, PoolSettings, Sandbox, wanted_privileges};
 
 /// Returns what a pool loses because its workers never become another user.
 pub(super) fn findings(pool: &PoolSettings) -> Vec<Finding> {
@@ -29,6 +29,21 @@ pub(super) fn findings(pool: &PoolSettings) -> Vec<Finding> {
         let hint = "if it needs that, set `sandbox = false`: then whatever a worker executes may \
                     become another user";
         Some(Finding::warning(message).hint(hint))
+    });
+    lost.collect()
+}
+
+/// Returns what is lost of a pool because this root may not do all that root may.
+pub(super) fn lost(pool: &PoolSettings) -> Vec<Finding> {
+    let sandbox = pool.program.launch.fence.sandbox();
+    let Some(user) = sandbox.and_then(|sandbox| sandbox.user.as_ref()) else { return Vec::new() };
+    let lost = wanted_privileges().into_iter().map(|(name, lost)| {
+        let message = format!(
+            "pool `{}` runs as user `{}`, and this root has no {name}: {lost}",
+            pool.name, user.name
+        );
+        Finding::warning(message)
+            .hint("start the server with it: `CapabilityBoundingSet=` in a unit of systemd")
     });
     lost.collect()
 }

@@ -10,14 +10,31 @@ use crate::support::{Pending, Plan, Server, passed_over, shell, whole_machine};
 /// A pool whose programs run as `nobody`.
 const AS_NOBODY: &str = "workers = 1\nsandbox = { user = \"nobody\" }";
 
-/// Returns true if root can start a server whose programs run as another user. Otherwise the test is
-/// skipped.
-fn can_change_user() -> bool {
+/// The capabilities without which a server refuses to run programs as another user. These numbers and those
+/// below are those of `linux/capability.h`.
+const NEEDED: [u32; 6] = [0, 1, 3, 5, 6, 7];
+const SETPCAP: u32 = 8;
+const SYS_PTRACE: u32 = 19;
+const SYS_NICE: u32 = 23;
+
+/// Returns true if root can start a server whose programs run as another user, and that has these capabilities.
+/// Otherwise the test is skipped: not every container gives them to root.
+fn can_change_user_with(capabilities: &[u32]) -> bool {
     let is_root = shell("id -u").1.trim() == "0";
-    if !is_root {
-        passed_over("only root can run a program as another user", "run the tests as root");
+    let held = shell("sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status").1;
+    let held = u64::from_str_radix(held.trim(), 16).expect("Linux tells");
+    let can = is_root && NEEDED.iter().chain(capabilities).all(|number| held & (1 << number) != 0);
+    if !can {
+        passed_over(
+            "this user cannot run a program as another one",
+            &format!("it takes root with the capabilities {NEEDED:?} and {capabilities:?}"),
+        );
     }
-    is_root && without_privileges().is_some() && has_landlock()
+    can && without_privileges().is_some() && has_landlock()
+}
+
+fn can_change_user() -> bool {
+    can_change_user_with(&[])
 }
 
 fn evaluates(pool: &str) -> Option<Plan> {
@@ -81,7 +98,8 @@ fn a_program_of_another_user_is_killed_when_it_takes_too_long() {
 /// A look takes `ptrace` rights over a process, and a turn ends by a look.
 #[test]
 fn the_server_sees_when_a_program_of_another_user_waits() {
-    let Some(plan) = evaluates(&format!("{AS_NOBODY}\nframing = \"turn\"")) else { return };
+    let plan = evaluates(&format!("{AS_NOBODY}\nframing = \"turn\""));
+    let Some(plan) = plan.filter(|_| can_change_user_with(&[SYS_PTRACE])) else { return };
     let server = plan.start();
     assert_eq!(server.answers("print('a') or 'b'").body, "a\nb");
     let lines = server.log_lines();
@@ -90,7 +108,7 @@ fn the_server_sees_when_a_program_of_another_user_waits() {
 
 #[test]
 fn a_program_of_another_user_gives_way_while_it_computes() {
-    if !can_change_user() {
+    if !can_change_user_with(&[SYS_NICE]) {
         return;
     }
     let _machine = whole_machine();
@@ -137,16 +155,96 @@ fn functions_are_forked_as_another_user() {
     server.wait_until("all are gone", |it| offspring.iter().all(|id| !it.is_alive(*id)));
 }
 
+/// The variables of a worker but for those that differ from worker to worker.
+const VARIABLES: &str = "[it for it in open('/proc/self/environ', 'rb').read().split(b'\\0')[:-1] \
+                         if not it.startswith(b'TMPDIR=')]";
+
+/// Runs a program with a variable twice, an empty one, and one that is no text.
+const ODD: &str = "import ctypes, os, sys
+texts = lambda words: (ctypes.c_char_p * (len(words) + 1))(*words)
+variables = [b'TWICE=1', b'EMPTY=', b'ODD=\\xff=\\n', b'TWICE=2', b'_=LD_PRELOAD=x']
+variables += [name + b'=' + value for name, value in os.environb.items() if name != b'_']
+words = [os.fsencode(word) for word in sys.argv[1:]]
+ctypes.CDLL(None).execve(words[0], texts(words), texts(variables))
+";
+
+/// What runs before the program is of our own binary and runs as root. The loader of a process obeys `LD_PRELOAD`
+/// and its like, and with `LD_DEBUG_OUTPUT` leaves a file that shows whose loader it was.
+#[test]
+fn the_environment_of_a_pool_means_nothing_to_what_runs_as_root() {
+    if !can_change_user() {
+        return;
+    }
+    let own = "env = { LD_DEBUG = \"libs\", LD_DEBUG_OUTPUT = \"said/by\", HOME = \"/\", \
+               USER = \"u\", LOGNAME = \"u\" }\ncommand = [\"/usr/bin/python3\", \"worker.py\"]\nworkers = 1";
+    let config = format!(
+        "[pool.own]\n{own}\nsandbox = {{ user = \"nobody\", write = [\"said\"] }}\n\
+         [pool.usual]\n{own}\nsandbox = {{ write = [\"said\"] }}\n\
+         [[route]]\nmatch = \"POST /own\"\npool = \"own\"\n\
+         [[route]]\nmatch = \"POST /usual\"\npool = \"usual\""
+    );
+    let server = Server::config(&config)
+        .file("worker.py", PROGRAM)
+        .file("odd.py", ODD)
+        .prepare_with("mkdir said && chmod 777 said")
+        .under("/usr/bin/python3 odd.py")
+        .start();
+    let [own, usual] = ["/own", "/usual"].map(|path| server.client().post(path, VARIABLES).body);
+    assert_eq!(own, usual);
+    let odd = "[b'TWICE=1', b'EMPTY=', b'ODD=\\xff=\\n', b'TWICE=2', b'_=LD_PRELOAD=x', ";
+    assert!(own.starts_with(odd), "{own}");
+    let id = server.client().post("/own", "os.getpid()").body;
+    let said = server.dir().join(format!("said/by.{id}"));
+    let owner = std::os::unix::fs::MetadataExt::uid(&said.metadata().expect("its loader wrote it"));
+    assert_eq!(owner.to_string(), shell("id -u nobody").1.trim(), "whose loader wrote it");
+}
+
+/// A program that fails in its sandbox and works outside. A tool lies where its pool looks for programs.
+const FAILS_INSIDE: &str = r#"[pool.it]
+command = ["sh", "-c", "id -u >> who || exit 3; exec cat"]
+env = { PATH = "DIR/tools:/usr/bin:/bin" }
+sandbox = { user = "nobody" }
+"#;
+
+#[test]
+fn a_check_by_root_runs_nothing_of_a_pool_as_root() {
+    if !can_change_user() {
+        return;
+    }
+    let name = format!("checked-by-root-{}", std::process::id());
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(dir.join("tools")).expect("the build directory can be written");
+    let file = |name: &str, text: &str| {
+        let text = text.replace("DIR", &dir.display().to_string());
+        std::fs::write(dir.join(name), text).expect("a file can be written");
+    };
+    file("httpipe.toml", FAILS_INSIDE);
+    file("tools/strace", "#!/bin/sh\ntouch DIR/ran\n");
+    let binary = env!("CARGO_BIN_EXE_httpipe");
+    let (code, said) = shell(&format!(
+        "cd {} && chmod 755 tools/strace && touch who && chmod 666 who && {binary} check httpipe.toml",
+        dir.display()
+    ));
+    let who = std::fs::read_to_string(dir.join("who")).expect("it was made");
+    let has_run = dir.join("ran").exists();
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+    assert!(code == 2 && said.contains("pool `it` works without its sandbox"), "{said}");
+    let nobody = shell("id -u nobody").1;
+    assert!(!who.is_empty() && who.lines().all(|id| id == nobody.trim()), "{who}");
+    assert!(!has_run, "a tool of the pool was run");
+}
+
 /// Without the right to kill others, a worker would outlive its server.
 #[test]
 fn a_server_that_could_not_end_its_programs_is_refused() {
-    if !can_change_user() {
+    if !can_change_user_with(&[SETPCAP]) {
         return;
     }
     let pool = "workers = 1\nsandbox = { user = \"nobody\" }";
     for (under, why) in [
         (NOBODY, "this is user 65534, who cannot end the processes of others"),
         ("setpriv --bounding-set=-kill", "this root has no CAP_KILL"),
+        ("setpriv --bounding-set=-dac_override", "this root has no CAP_DAC_OVERRIDE"),
     ] {
         let ended = Server::with(pool).under(under).refused();
         let (code, stderr) = (ended.code, ended.stderr);
