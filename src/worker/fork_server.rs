@@ -185,9 +185,9 @@ impl ForkServer {
         drop((theirs, their_birth));
         let birth = Birth(birth);
         let id = birth.wait().await?;
-        let mut process = adopt(id, guard)?;
+        let process = adopt(id, guard)?;
         drop(open);
-        process.keep(self.process.belongings().share(&self.launch, guard, id).await?);
+        let process = self.process.belongings().share(&self.launch, guard, process).await?;
         birth.confirm().await;
         Ok((process, streams))
     }

@@ -236,6 +236,12 @@ impl Guard {
         }
     }
 
+    /// Returns true if a control group is to go with the server.
+    #[cfg(test)]
+    pub(super) fn has_noted_group(&self, path: &Path) -> bool {
+        self.lock().left.memory_groups.contains(path)
+    }
+
     fn lock(&self) -> MutexGuard<'_, GuardState> {
         // Each single step leaves the list consistent, so a panic of another thread does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)

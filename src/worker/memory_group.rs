@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Access, access};
-use rustix::process::{Pid, geteuid};
+use rustix::process::geteuid;
 
 use super::fence::PROCESSES;
 use super::guard::{Guard, remove_group};
@@ -65,12 +65,16 @@ fn open() -> Result<MemoryGroups, String> {
     if !is_writable(&dir) || !is_writable(&dir.join(PROCESSES)) || !is_delegated(&dir, own) {
         return Err(format!("the group {shown} is not delegated to this server"));
     }
+    let hand_out = || {
+        let handed = fs::write(dir.join("cgroup.subtree_control"), "+memory");
+        handed.map_err(|error| format!("the group {shown} does not hand out memory: {error}"))
+    };
     // Only the first group of the system has no type, and may have processes beside groups.
     if dir.join("cgroup.type").exists() {
-        move_into(&dir, &dir.join(OWN))?;
+        settle(&dir, hand_out)?
+    } else {
+        hand_out()?
     }
-    let handed = fs::write(dir.join("cgroup.subtree_control"), "+memory");
-    handed.map_err(|error| format!("the group {shown} does not hand out memory: {error}"))?;
     Ok(MemoryGroups { dir, made: AtomicU64::new(0) })
 }
 
@@ -103,25 +107,51 @@ fn is_delegated(dir: &Path, own: &str) -> bool {
         || is_marked("user.delegate")
 }
 
+/// Moves the processes of a group into one below it, so that it can hand out what is for groups only. If
+/// that fails, or there are others in it, it stays as it was.
+fn settle(group: &Path, hand_out: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    refuse_others(group, &processes(group)?)?;
+    let own = group.join(OWN);
+    let settled = move_into(group, &own).and_then(|()| hand_out());
+    settled.inspect_err(|_| move_back(&own, group))
+}
+
+/// Returns the numbers of the processes in a group.
+fn processes(group: &Path) -> Result<Vec<String>, String> {
+    let list =
+        fs::read_to_string(group.join(PROCESSES)).map_err(|error| unusable(group, &error))?;
+    Ok(list.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+fn unusable(group: &Path, error: &io::Error) -> String {
+    format!("the group {} cannot be used: {error}", group.display())
+}
+
+/// Refuses a group with processes that are none of the server: another server may have it, or an operator
+/// who checks that server's file.
+fn refuse_others(group: &Path, processes: &[String]) -> Result<(), String> {
+    let is_other =
+        |id: &&String| !id.parse().is_ok_and(is_ours) && Path::new(&format!("/proc/{id}")).exists();
+    processes.iter().find(is_other).map_or(Ok(()), |id| {
+        Err(format!("process {id} in the group {} is none of this server", group.display()))
+    })
+}
+
 /// Moves the processes of a group into another one, unless some of them are not those of the server.
 fn move_into(from: &Path, to: &Path) -> Result<(), String> {
-    let failed = |error: io::Error| format!("the group {} cannot be used: {error}", to.display());
+    let failed = |error: io::Error| unusable(to, &error);
     if let Err(error) = fs::create_dir(to)
         && error.kind() != io::ErrorKind::AlreadyExists
     {
         return Err(failed(error));
     }
     for _ in 0..MOVES {
-        let list = fs::read_to_string(from.join(PROCESSES)).map_err(failed)?;
+        let list = processes(from)?;
         if list.is_empty() {
             return Ok(());
         }
-        for id in list.split_ascii_whitespace() {
-            let is_gone = || !Path::new(&format!("/proc/{id}")).exists();
-            if !id.parse().is_ok_and(is_ours) && !is_gone() {
-                let from = from.display();
-                return Err(format!("process {id} in the group {from} is none of this server"));
-            }
+        refuse_others(from, &list)?;
+        for id in list {
             match fs::write(to.join(PROCESSES), id) {
                 Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
                     return Err(failed(error));
@@ -131,6 +161,17 @@ fn move_into(from: &Path, to: &Path) -> Result<(), String> {
         }
     }
     Err(format!("processes start in the group {} again and again", from.display()))
+}
+
+/// Undoes what [`move_into`] has done before it failed, as far as that is possible.
+fn move_back(from: &Path, to: &Path) {
+    for id in processes(from).unwrap_or_default() {
+        if id.parse().is_ok_and(is_ours) {
+            fs::write(to.join(PROCESSES), id).ok();
+        }
+    }
+    // It stays if others are in it.
+    fs::remove_dir(from).ok();
 }
 
 /// Returns true if this process is the server or descends from it.
@@ -175,13 +216,19 @@ impl MemoryGroup {
         &self.path
     }
 
+    /// A group that is there.
+    #[cfg(test)]
+    pub(super) fn at(path: PathBuf, guard: &Guard) -> Self {
+        Self { path, guard: guard.clone() }
+    }
+
     fn set(&self, name: &str, value: &str) -> io::Result<()> {
         fs::write(self.path.join(name), value)
     }
 
     /// Takes in a process that was made elsewhere. May take some hundredths of a second.
-    pub(super) fn take(&self, id: Pid) -> io::Result<()> {
-        self.set(PROCESSES, &id.as_raw_pid().to_string())
+    pub(super) fn take(&self, id: u32) -> io::Result<()> {
+        self.set(PROCESSES, &id.to_string())
     }
 
     /// Returns true if the kernel has ended a process of it for its memory.
@@ -202,14 +249,19 @@ impl Drop for MemoryGroup {
             return self.guard.forget_group(&self.path);
         }
         let (path, guard) = (std::mem::take(&mut self.path), self.guard.clone());
-        let remove = move || {
-            if let Err(error) = remove_group(&path) {
-                let path = path.display().to_string();
-                tracing::warn!(path, %error, "the control group of a worker cannot be removed");
-            }
-            guard.forget_group(&path);
-        };
+        let remove = move || remove(&path, &guard);
         std::thread::Builder::new().name("remove".into()).spawn(remove).ok();
+    }
+}
+
+/// Kills what is in a group and removes it. If it stays, the guard tries again when the server ends.
+fn remove(path: &Path, guard: &Guard) {
+    match remove_group(path) {
+        Ok(()) => guard.forget_group(path),
+        Err(error) => {
+            let path = path.display().to_string();
+            tracing::warn!(path, %error, "the control group of a worker cannot be removed");
+        }
     }
 }
 
@@ -239,6 +291,52 @@ mod tests {
         assert_eq!(dir("0::/elsewhere\n", &part), None);
         assert_eq!(dir("4:memory:/a\n", HYBRID), None);
         assert_eq!(dir("0::/\n", ""), None);
+    }
+
+    /// A directory that stands for a group with these processes.
+    fn group(name: &str, processes: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("httpipe-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        fs::write(dir.join(PROCESSES), processes).expect("a file");
+        dir
+    }
+
+    #[test]
+    fn a_group_with_processes_of_others_is_left_as_it_is() {
+        let own = std::process::id();
+        let dir = group("others", &format!("{own}\n1\n"));
+        let moved = settle(&dir, || Ok(()));
+        let is_made = dir.join(OWN).exists();
+        fs::remove_dir_all(&dir).expect("it is ours");
+        let why = moved.expect_err("process 1 is none of ours");
+        assert!(why.starts_with("process 1 in the group "), "{why}");
+        assert!(!is_made, "a group was made in it");
+    }
+
+    #[test]
+    fn the_server_moves_back_where_its_group_hands_out_no_memory() {
+        let dir = group("back", "");
+        let own = std::process::id().to_string();
+        let moved = settle(&dir, || {
+            fs::write(dir.join(OWN).join(PROCESSES), &own).expect("a file");
+            Err("no".to_owned())
+        });
+        let back = fs::read_to_string(dir.join(PROCESSES)).expect("a file");
+        fs::remove_dir_all(&dir).expect("it is ours");
+        assert_eq!((moved, back), (Err("no".to_owned()), own));
+    }
+
+    /// A group is a directory in which no file can be removed.
+    #[test]
+    fn the_guard_keeps_in_mind_a_group_that_could_not_be_removed() {
+        let guard = Guard::start("/bin/true").expect("a process");
+        let path = group("kept", "");
+        guard.note_group(&path);
+        remove(&path, &guard);
+        assert!(guard.has_noted_group(&path));
+        fs::remove_dir_all(&path).expect("it is ours");
+        remove(&path, &guard);
+        assert!(!guard.has_noted_group(&path));
     }
 
     #[test]

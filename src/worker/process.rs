@@ -117,7 +117,7 @@ impl Process {
             self.used.get_or_init(|| Used { cpu, memory_peak: usage::peak_of(leader.id) });
         }
         match reap(leader.id, &leader.guard) {
-            Exit::Signal(_) if self.belongings.ran_out() => Exit::OutOfMemory,
+            Exit::Signal(libc::SIGKILL) if self.belongings.ran_out() => Exit::OutOfMemory,
             exit => exit,
         }
     }
@@ -129,7 +129,9 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
-            Self::OutOfMemory => f.write_str("signal 9, for more memory than its sandbox allows"),
+            Self::OutOfMemory => {
+                f.write_str("signal 9: it used more memory than its sandbox allows")
+            }
             Self::NotRun(reason) => f.write_str(reason),
         }
     }

@@ -54,7 +54,8 @@ pub(super) fn pattern_for(question: &[u8], answer: &[u8]) -> Option<String> {
 pub(super) fn ending(exit: &Exit, after: &str) -> String {
     match exit {
         Exit::NotRun(reason) => reason.clone(),
-        Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory => format!("{exit} after {after}"),
+        Exit::Code(_) | Exit::Signal(_) => format!("{exit} after {after}"),
+        Exit::OutOfMemory => format!("{exit}, after {after}"),
     }
 }
 
