@@ -6,9 +6,11 @@
 //! be counted. Nothing here trusts its sender: the length of a line, the number of entries in a list
 //! and the depth of what is kept are bounded before anything is kept.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::few::Few;
 use super::node::{Seal, node_text};
@@ -24,6 +26,8 @@ pub const SENT_MAX: usize = 256;
 pub const POOLS_MAX: usize = 256;
 /// Most bytes of what a worker says of how far a call is.
 pub const PROGRESS_MAX: usize = 8 << 10;
+/// Most characters of the name of a machine, as the kernel has it.
+const MACHINE_MAX: usize = 64;
 /// Most headers of an answer.
 const HEADERS_MAX: usize = 128;
 /// How many facts may make up the seal of a pool.
@@ -297,7 +301,7 @@ pub struct Beat {
     #[serde(with = "node_text")]
     pub node: NodeId,
     /// What its machine is called.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shown_name::<MACHINE_MAX, _>")]
     pub machine: String,
     /// It takes no further calls.
     #[serde(default)]
@@ -311,6 +315,7 @@ pub struct Beat {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BeatPool {
     /// The name of the pool.
+    #[serde(deserialize_with = "shown_name::<{ usize::MAX }, _>")]
     pub name: String,
     /// What it is called in subjects.
     #[serde(with = "node_text")]
@@ -337,6 +342,12 @@ pub enum BadMessage {
     /// It is none of any version.
     #[error("bytes that are no message")]
     Malformed,
+}
+
+/// Reads the first characters of a name that operators will see. None of them is obeyed by a terminal.
+fn shown_name<'de, const MOST: usize, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = Cow::<str>::deserialize(from)?;
+    Ok(name.chars().take(MOST).map(|it| if it.is_control() { '?' } else { it }).collect())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
@@ -534,6 +545,18 @@ mod tests {
             assert!(serde_json::from_slice::<serde_json::Value>(&bytes[..line]).is_ok());
             assert_eq!(HostMessage::decode(&bytes), Ok((message, Bytes::from(body))), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn no_character_of_a_name_is_obeyed_by_a_terminal() {
+        let name = "a\u{1b}[2J\n\u{9b}";
+        let Some(HostMessage::Beat(mut beat)) = all().pop() else { panic!("the last one") };
+        name.clone_into(&mut beat.pools.0[0].name);
+        beat.machine = name.to_owned() + &"x".repeat(LINE_MAX / 2);
+        let read = HostMessage::decode(&HostMessage::Beat(beat).encode(b""));
+        let Ok((HostMessage::Beat(read), _)) = read else { panic!("{read:?}") };
+        assert_eq!(read.pools.0[0].name, "a?[2J??");
+        assert_eq!(read.machine, format!("a?[2J??{}", "x".repeat(MACHINE_MAX - 7)));
     }
 
     #[test]

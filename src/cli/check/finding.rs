@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::cli::cells::clean;
+
 /// A finding about a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -67,13 +69,13 @@ impl Finding {
             Weight::Warning => "warning",
             Weight::Note => "note",
         };
-        let mut shown = format!("{weight}: {}\n", self.message);
+        let mut shown = format!("{weight}: {}\n", plain(&self.message));
         for (name, text) in &self.rows {
             shown.push_str(&row(name, text));
         }
         if let Some(hint) = &self.hint {
             let gap = if self.rows.is_empty() { "" } else { "\n" };
-            writeln!(shown, "{gap}hint: {hint}").expect("a string takes everything");
+            writeln!(shown, "{gap}hint: {}", plain(hint)).expect("a string takes everything");
         }
         shown.push('\n');
         shown
@@ -85,9 +87,21 @@ pub(super) fn row(name: &str, text: &str) -> String {
     let mut shown = String::new();
     for (index, line) in text.lines().enumerate() {
         let name = if index == 0 { name } else { "" };
-        writeln!(shown, "  {name:<9} {line}").expect("a string takes everything");
+        writeln!(shown, "  {name:<9} {}", plain(line)).expect("a string takes everything");
     }
     shown
+}
+
+/// Returns a text in which no character but tabs and line ends is obeyed by a terminal: much of it comes from
+/// programs and from other hosts.
+fn plain(text: &str) -> String {
+    let is_kept = |it: char| matches!(it, '\t' | '\n');
+    text.split_inclusive(is_kept)
+        .map(|part| match part.strip_suffix(is_kept) {
+            Some(words) => clean(words) + &part[words.len()..],
+            None => clean(part),
+        })
+        .collect()
 }
 
 /// Quotes the output of a program, escapes control characters, and cuts it to `SHOWN_MOST`.
@@ -129,6 +143,16 @@ mod tests {
     fn a_finding_is_shown_with_what_to_change() {
         let finding = Finding::warning("pool `a` holds its output back").hint("add `tty = true`");
         let shown = "warning: pool `a` holds its output back\nhint: add `tty = true`\n\n";
+        assert_eq!(finding.shown(), shown);
+    }
+
+    #[test]
+    fn no_character_of_a_finding_is_obeyed_by_a_terminal() {
+        let evil = "a\tb\u{1b}[2Jc";
+        let finding = Finding::error(evil).row("hosts", format!("{evil}\n{evil}")).hint(evil);
+        let told = "a\tb␛[2Jc";
+        let shown =
+            format!("error: {told}\n  hosts     {told}\n            {told}\n\nhint: {told}\n\n");
         assert_eq!(finding.shown(), shown);
     }
 
