@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::spread::wait_for_slots;
 use crate::support::nats::Nats;
-use crate::support::{Plan, Server, pause, shell, skipped};
+use crate::support::{Plan, Server, passed_over, pause, shell, skipped};
 
 /// Which packets do not arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,26 +18,24 @@ enum Cut {
     Both,
 }
 
-/// A NATS server in a network of its own.
-struct Far {
-    nats: Nats,
+/// A network namespace with two ways to it. Dropping it removes them.
+struct Network {
     name: String,
     number: u32,
 }
 
-impl Drop for Far {
+impl Drop for Network {
     fn drop(&mut self) {
-        self.nats.kill();
         let Self { name, .. } = self;
         shell(&format!(
-            "ip netns del {name}; ip link del {name}a 2>/dev/null; ip link del {name}b 2>/dev/null"
+            "( ip netns del {name}; ip link del {name}a; ip link del {name}b ) 2>/dev/null"
         ));
     }
 }
 
-impl Far {
-    /// `None`: no namespace can be made, and the test is skipped.
-    fn start() -> Option<Self> {
+impl Network {
+    /// `None`: none can be made, and the test is skipped.
+    fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // Other runs of the tests may be under way.
@@ -59,22 +57,41 @@ impl Far {
             way('a', 213),
             way('b', 214)
         );
-        let (code, said) = shell(&format!("( {make} ) 2>&1"));
-        if code != 0 {
-            shell(&format!("ip netns del {name} 2>/dev/null; ip link del {name}a 2>/dev/null"));
-            skipped(
-                &format!("no network namespace can be made ({})", said.trim()),
-                "it needs root and `ip`",
-            );
+        if shell("ip -V >/dev/null").0 != 0 {
+            skipped("`ip` is not installed", "`apt-get install iproute2` does it");
             return None;
         }
-        let nats = Nats::start_under(&format!("ip netns exec {name}"))?;
-        Some(Self { nats, name, number })
+        // A part of it may have been made.
+        let network = Self { name, number };
+        let (code, said) = shell(&format!("( {make} ) 2>&1"));
+        if code != 0 {
+            passed_over(
+                &format!("no network namespace can be made ({})", said.trim()),
+                "it takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
+            );
+        }
+        (code == 0).then_some(network)
+    }
+}
+
+/// A NATS server in a network of its own.
+struct Far {
+    // Before its network, which is dropped after it.
+    nats: Nats,
+    network: Network,
+}
+
+impl Far {
+    /// `None`: there can be none, and the test is skipped.
+    fn start() -> Option<Self> {
+        let network = Network::new()?;
+        let nats = Nats::start_under(&format!("ip netns exec {}", network.name))?;
+        Some(Self { nats, network })
     }
 
     /// The address of NATS, and ours, on the way of this number.
     fn ends(&self, way: u32) -> [String; 2] {
-        let (high, low) = (self.number / 64, self.number % 64 * 4);
+        let (high, low) = (self.network.number / 64, self.network.number % 64 * 4);
         [2, 1].map(|end| format!("10.{}.{high}.{}", 213 + way, low + end))
     }
 
@@ -98,7 +115,7 @@ impl Far {
             shell(&format!("ip route {verb} blackhole {there}/32"));
         }
         if cut != Cut::There {
-            shell(&format!("ip -n {} route {verb} blackhole {back}/32", self.name));
+            shell(&format!("ip -n {} route {verb} blackhole {back}/32", self.network.name));
         }
     }
 
