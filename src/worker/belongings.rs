@@ -8,7 +8,6 @@ use super::child::Owner;
 use super::guard::Guard;
 use super::memory_group::{self, MemoryGroup};
 use super::own::WorkerPlaces;
-use super::process::Process;
 use super::scratch::ScratchDir;
 use crate::config::LaunchSettings;
 
@@ -29,20 +28,19 @@ impl Belongings {
         Ok(Self { scratch, group: group(launch, guard)? })
     }
 
-    /// Takes in a worker that a fork server with these belongings has made. It shares the directory, and gets a
-    /// group of its own. If this is cancelled, the worker ends.
-    pub(super) async fn share(
+    /// Takes in a worker that a fork server with these belongings has made: its number, and what it is. It shares
+    /// the directory, and gets a group of its own. If this is cancelled, the worker is dropped.
+    pub(super) async fn share<W: Send + 'static>(
         &self,
         launch: &LaunchSettings,
         guard: &Guard,
-        mut worker: Process,
-    ) -> io::Result<Process> {
+        (id, mut worker): (u32, W),
+    ) -> io::Result<(W, Self)> {
         let group = group(launch, guard)?;
         if let Some(group) = &group {
-            worker = taken(Arc::clone(group), worker).await?;
+            worker = taken(Arc::clone(group), id, worker).await?;
         }
-        worker.keep(Self { scratch: self.scratch.clone(), group });
-        Ok(worker)
+        Ok((worker, Self { scratch: self.scratch.clone(), group }))
     }
 
     /// Returns where they are.
@@ -61,9 +59,8 @@ impl Belongings {
 
 /// Moves a worker into a group. The thread that does it has the worker: it cannot be reaped before, so its
 /// number does not become that of another process, even if nobody waits any longer.
-async fn taken(group: Arc<MemoryGroup>, worker: Process) -> io::Result<Process> {
-    let take = move || group.take(worker.id()).map(|()| worker);
-    tokio::task::spawn_blocking(take).await?
+async fn taken<W: Send + 'static>(group: Arc<MemoryGroup>, id: u32, worker: W) -> io::Result<W> {
+    tokio::task::spawn_blocking(move || group.take(id).map(|()| worker)).await?
 }
 
 /// Returns the user and the group that the files of a program belong to; `None`: those of the server.
@@ -83,15 +80,9 @@ fn group(launch: &LaunchSettings, guard: &Guard) -> io::Result<Option<Arc<Memory
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::os::unix::process::CommandExt as _;
-    use std::path::{Path, PathBuf};
-    use std::process::Stdio;
+    use std::path::PathBuf;
     use std::task::Poll;
 
-    use rustix::process::Pid;
-
-    use super::super::own::command;
     use super::*;
 
     /// A file that stands for `cgroup.procs`, and can be written only once somebody reads it.
@@ -106,31 +97,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_whose_fork_is_given_up_keeps_its_number_until_it_is_written() {
+    async fn a_worker_whose_fork_is_given_up_lives_until_its_number_is_written() {
         let guard = Guard::start("/bin/true").expect("a process");
-        let mut cat = command(Path::new("cat"));
-        cat.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut cat = cat.spawn().expect("it is there");
-        let id = guard.register(|| Ok(Pid::from_child(&cat))).expect("it is registered");
-        let worker = Process::adopt(id, &guard, Belongings::default()).expect("it is our child");
         let (group, file) = slow_group(&guard);
         // The test removes what stands for it.
         std::mem::forget(Arc::clone(&group));
-        let mut taking = Box::pin(taken(group, worker));
+        let worker = Arc::new(());
+        let weak = Arc::downgrade(&worker);
+        let mut taking = Box::pin(taken(group, 7, worker));
         let polled = std::future::poll_fn(|context| Poll::Ready(taking.as_mut().poll(context)));
         assert!(polled.await.is_pending(), "nobody reads");
         drop(taking);
-        cat.stdin.as_ref().expect("a pipe").write_all(b"x").ok();
-        let mut said = [0];
-        let lives = cat.stdout.as_mut().expect("a pipe").read_exact(&mut said).is_ok();
+        let lives = weak.upgrade().is_some();
         let dir = file.parent().expect("it is in one").to_owned();
         let written = tokio::task::spawn_blocking(move || std::fs::read_to_string(file));
-        let written = written.await.expect("no panic").expect("a pipe");
-        assert!(lives, "it was killed before its number was written");
-        assert_eq!(written, id.as_raw_pid().to_string());
-        while guard.knows(id) {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!(written.await.expect("no panic").expect("a pipe"), "7");
+        assert!(lives, "it was dropped before its number was written");
         std::fs::remove_dir_all(dir).expect("it is ours");
     }
 }

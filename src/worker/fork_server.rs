@@ -187,7 +187,10 @@ impl ForkServer {
         let id = birth.wait().await?;
         let process = adopt(id, guard)?;
         drop(open);
-        let process = self.process.belongings().share(&self.launch, guard, process).await?;
+        let own = self.process.belongings();
+        let named = (process.id(), process);
+        let (mut process, belongings) = own.share(&self.launch, guard, named).await?;
+        process.keep(belongings);
         birth.confirm().await;
         Ok((process, streams))
     }
