@@ -90,6 +90,11 @@ impl<K: Eq + Hash, W, R: Clone> Flights<K, W, R> {
         is_deserted
     }
 
+    /// Returns how many wait for the run with this key.
+    pub fn waiters(&self, key: &K) -> usize {
+        self.flights.get(key).map_or(0, |flight| flight.waiters.len())
+    }
+
     /// How many runs have waiters.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -119,6 +124,7 @@ mod tests {
         assert_eq!(flights.join("q", 2, ()).0, Role::Follows);
         assert_eq!(flights.join("other", 9, ()).0, Role::Leads);
         assert_eq!(flights.join("q", 3, ()).0, Role::Follows);
+        assert_eq!([flights.waiters(&"q"), flights.waiters(&"none")], [3, 0]);
         assert_eq!(flights.land(&"q", leader), [1, 2, 3]);
         assert_eq!(flights.len(), 1);
         assert_eq!(flights.join("q", 4, ()).0, Role::Leads, "what landed is over");

@@ -132,8 +132,10 @@ pub struct Desk {
     routes: Vec<Arc<RouteMetrics>>,
     /// Of callers.
     runs: RefCell<Runs>,
-    /// Of background work. A caller must not join one, which may wait for long.
-    background_runs: RefCell<Runs>,
+    /// Of items of batches. A caller must not join one, which may wait for long.
+    item_runs: RefCell<Runs>,
+    /// Of jobs. An item must not join one, which may fail to be started again.
+    job_runs: RefCell<Runs>,
     /// The cache that several servers share; `None`: there is none.
     elsewhere: Option<Elsewhere>,
     tasks: TaskTracker,
@@ -218,8 +220,9 @@ impl Desk {
         tasks: TaskTracker,
     ) -> Rc<Self> {
         let pools = pools.iter().map(|pool| PoolHandle::new(Rc::clone(pool))).collect();
-        let (runs, background_runs) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { pools, routes, runs, background_runs, elsewhere, tasks })
+        let (runs, item_runs, job_runs) =
+            (RefCell::default(), RefCell::default(), RefCell::default());
+        Rc::new(Self { pools, routes, runs, item_runs, job_runs, elsewhere, tasks })
     }
 
     fn submit(&self, now: Instant, request: Box<Request>) -> Pending {
@@ -230,7 +233,11 @@ impl Desk {
 
     /// The runs that a call of this class may join.
     fn runs_of(&self, class: Class) -> &RefCell<Runs> {
-        if class.is_background() { &self.background_runs } else { &self.runs }
+        match class {
+            Class::Interactive => &self.runs,
+            Class::Batch(_) => &self.item_runs,
+            Class::Job { .. } => &self.job_runs,
+        }
     }
 
     fn tell(&self, pool: usize, word: &Word) -> Result<(), Failure> {

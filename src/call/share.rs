@@ -54,6 +54,11 @@ enum LandedFrom {
     SharedRun,
 }
 
+/// How much memory a job takes up that follows another one, beside its question.
+const FOLLOWER_SIZE: usize = 4 << 10;
+/// How much memory the jobs may take up that follow the same one.
+const FOLLOWERS_SIZE_MOST: usize = 4 << 20;
+
 /// One caller's place among those who wait for a run; given up when dropped.
 struct Waiter<'a> {
     desk: &'a Desk,
@@ -97,10 +102,8 @@ impl Desk {
             let (desk, cache) = (Rc::clone(self), Arc::clone(cache));
             let run = Run { desk, cache, key: key.clone(), ticket, ttl, kept, class };
             run.begin(request, &common);
-        } else if let Some(call) = common.call.get() {
-            self.pools[request.pool].0.share(call, request.call.tenant);
-        } else if self.elsewhere.is_some() {
-            common.early.borrow_mut().push(request.call.tenant);
+        } else {
+            self.follow(&key, &request, &common);
         }
         let waiter = Waiter { desk: self, key, ticket, common, class };
         let start = Instant::now();
@@ -110,9 +113,9 @@ impl Desk {
         };
         drop(waiter);
         if let (Some(mut request), Some(Ok(landed))) = (own, &landed)
-            && landed.outcome.result.as_ref().is_ok_and(|reply| !reply.may_be_shared())
+            && landed.is_for_leader(class)
         {
-            // The answer is for the caller that led, so this one needs a run of its own.
+            // This one needs a run of its own.
             request.call.caller_deadline = caller_deadline;
             tell(cache, scope, &mut request);
             let Outcome { result, timing } = self.submit(Instant::now(), request).await;
@@ -137,7 +140,40 @@ impl Desk {
     }
 }
 
+impl Landed {
+    /// Returns true if those who only followed must not get this.
+    fn is_for_leader(&self, class: Class) -> bool {
+        match &self.outcome.result {
+            Ok(reply) => !reply.may_be_shared(),
+            // It cost the job that led one of its starts, and that job may be started again.
+            Err(Failure::WorkerLost { .. }) => matches!(class, Class::Job { .. }),
+            Err(_) => false,
+        }
+    }
+}
+
 impl Desk {
+    /// Notes that a call follows a run.
+    fn follow(&self, key: &Key, request: &Request, common: &CommonRun) {
+        self.give_up_place(key, request);
+        if let Some(call) = common.call.get() {
+            self.pools[request.pool].0.share(call, request.call.tenant);
+        } else if self.elsewhere.is_some() {
+            common.early.borrow_mut().push(request.call.tenant);
+        }
+    }
+
+    /// A job that follows needs no worker. So another one is begun in its place, unless those that
+    /// follow would take up too much memory.
+    fn give_up_place(&self, key: &Key, request: &Request) {
+        let Class::Job { place, .. } = request.call.class else { return };
+        let each = request.call.question.text.len() + FOLLOWER_SIZE;
+        let waiters = self.job_runs.borrow().waiters(key);
+        if waiters.saturating_mul(each) <= FOLLOWERS_SIZE_MOST {
+            self.pools[request.pool].0.give_up_place(place);
+        }
+    }
+
     /// How to search for the answer to a call on other servers; `None` if it is not to be searched for.
     fn terms(&self, elsewhere: &Elsewhere, request: &Request, key: &Key) -> Option<SearchTerms> {
         let rules = &self.pools[request.pool].0.settings().rules;

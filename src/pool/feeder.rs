@@ -72,12 +72,7 @@ impl JobPlace {
 
 impl Drop for JobPlace {
     fn drop(&mut self) {
-        if let Some(feeder) = self.pool.feeder.get()
-            && feeder.give_up(self.id)
-        {
-            // Not at once: it may be dropped in the middle of a settling.
-            self.pool.settle_soon();
-        }
+        self.pool.give_up_place(self.id);
     }
 }
 
@@ -304,6 +299,14 @@ impl Pool {
         Pending::background(Rc::clone(self), ticket, entry)
     }
 
+    /// The work of this place needs no worker. So another one may begin there.
+    pub fn give_up_place(&self, place: PlaceId) {
+        if self.feeder.get().is_some_and(|feeder| feeder.give_up(place)) {
+            // Not at once: this may be in the middle of a settling.
+            self.settle_soon();
+        }
+    }
+
     /// A background call whose worker was lost waits again.
     pub(super) fn take_back_in(&self, now: Instant, entry: Payload, retries: u32, half: HalfId) {
         self.lifecycle.note_no_calls();
@@ -311,18 +314,19 @@ impl Pool {
             // Its own server gives it to another worker.
             return self.tell_not_begun(now, guest);
         }
-        let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
-            return entry.refuse(Failure::Draining);
-        };
         if let Some(terms) = &entry.terms
             && let Class::Job { lost, .. } = terms.class
             && retries > lost
         {
-            // Its source counts this start, and has it begun again. So no call has failed.
+            // Its source counts this start, also while the pool closes, and has it begun again. So no
+            // call has failed.
             terms.ticket.at.set(Whereabouts::Nowhere);
-            let result = Err(Failure::WorkerLost { exit: "it may be started again".into() });
+            let result = Err(Failure::WorkerLost { exit: "the log says how".into() });
             return entry.outbox.put(Outcome { result, timing: Timing::default() });
         }
+        let Some(feeder) = self.feeder.get().filter(|feeder| !feeder.is_closed.get()) else {
+            return entry.refuse(Failure::Draining);
+        };
         feeder.put(now, WaitingWork { entry, retries, half }, true);
     }
 

@@ -43,6 +43,7 @@ mod hygiene;
 mod inheritance;
 mod job_deaths;
 mod job_faults;
+mod job_runs;
 mod jobs;
 mod json_dialects;
 mod json_rpc;
