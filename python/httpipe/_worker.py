@@ -1682,20 +1682,15 @@ class Loop:
         if not good:
             return bad
         running = Running(self.wire, *tags)
-        ends = self._run_batch(function, [arguments for _, arguments in good])
+        parts = Parts(function, good, calls)
+        while parts.part:
+            try:
+                parts.gave(function.run_batch(parts.arguments()))
+            except BaseException as error:
+                self._leave_if_over()
+                parts.raised(error)
         running.end()
-        return bad + [(tag, *end) for (tag, _), end in zip(good, ends)]
-
-    def _run_batch(self, function: Function, several: list[dict[str, Any]]) -> list[tuple[bytes, Any]]:
-        """Runs calls as one. If that fails and they may run twice, each half runs again: so one call fails no other."""
-        try:
-            return batch_ends(function, function.run_batch(several), len(several))
-        except BaseException as error:
-            self._leave_if_over()
-            if len(several) == 1 or not function.pure:
-                return [(failed(function, error), b"")] * len(several)
-        half = (len(several) + 1) // 2
-        return self._run_batch(function, several[:half]) + self._run_batch(function, several[half:])
+        return bad + parts.ends
 
 
 def frames(rest: Any) -> Iterator[bytes]:
@@ -1789,6 +1784,64 @@ def good_calls(
     return good, bad
 
 
+class Parts:
+    """The calls of a batch, in parts that each run as one. First there is one part: all of them.
+
+    Where calls may run twice, a part that fails is halved, and each half runs again: so one call fails no other. If
+    the cause is no call, as when a database is down, that would be in vain for each of them. So no part is halved for
+    an exception that says 5xx. All that is left fails once no part has worked on the way down to a single call and in
+    three more, or once the halves have taken too long.
+    """
+
+    PATIENCE = 10.0  # seconds; the `timeout` of a pool is 30 if nothing is said
+
+    def __init__(
+        self, function: Function, good: list[tuple[bytes, dict[str, Any]]], calls: list[tuple[bytes, Any]]
+    ) -> None:
+        self.part = good  # the calls that run now; empty once all have ended
+        self.ends: list[tuple[bytes, bytes, Any]] = []
+        self.function = function
+        self.texts = dict(calls)
+        self.waiting: list[list[bytes]] = []
+        self.in_vain = 0
+        self.most_in_vain = len(good).bit_length() + 3
+        self.began = time.monotonic()
+
+    def arguments(self) -> list[dict[str, Any]]:
+        return [arguments for _, arguments in self.part]
+
+    def gave(self, value: Any) -> None:
+        """The part has a result. Raises if it is none."""
+        ends = batch_ends(self.function, value, len(self.part))
+        self.ends += [(tag, *end) for (tag, _), end in zip(self.part, ends)]
+        self.most_in_vain = sys.maxsize
+        self._go_on()
+
+    def raised(self, error: BaseException) -> None:
+        """The part has failed."""
+        tags = [tag for tag, _ in self.part]
+        self.in_vain += 1
+        is_over = self.in_vain >= self.most_in_vain or time.monotonic() - self.began > self.PATIENCE
+        if is_over:
+            tags += [tag for waiting in reversed(self.waiting) for tag in waiting]
+            self.waiting = []
+        if is_over or len(tags) == 1 or not self.function.pure or (_status_of(error) or 0) >= 500:
+            end = failed(self.function, error)
+            self.ends += [(tag, end, b"") for tag in tags]
+        else:
+            half = (len(tags) + 1) // 2
+            self.waiting += [tags[half:], tags[:half]]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self.part = []
+        while self.waiting and not self.part:
+            # Their arguments are read again: the function may have changed those that it got.
+            calls = [(tag, self.texts[tag]) for tag in self.waiting.pop()]
+            self.part, bad = good_calls(self.function, calls)
+            self.ends += bad
+
+
 def batch_ends(function: Function, value: Any, count: int) -> list[tuple[bytes, Any]]:
     """Returns the ends of the calls of a batch. An element without JSON form fails its own call only."""
     ends: list[tuple[bytes, Any]] = []
@@ -1860,8 +1913,8 @@ class AsyncLoop(Loop):
             for end in bad:
                 self._answer(*end)
             for first in range(0, len(good), function.batch):
-                several = good[first : first + function.batch]
-                self._begin([tag for tag, _ in several], self._several(function, several))
+                parts = Parts(function, good[first : first + function.batch], calls)
+                self._begin([tag for tag, _ in parts.part], self._several(function, parts))
         if self.at_end:
             self.events.remove_reader(self.wire.rd)
             self.over.set_result(None)
@@ -1942,21 +1995,16 @@ class AsyncLoop(Loop):
         self._flush()
         await asyncio.sleep(0)  # others have a turn, even if the stream never waits
 
-    async def _several(
-        self, function: Function, calls: list[tuple[bytes, dict[str, Any]]]
-    ) -> list[tuple[bytes, bytes, Any]]:
-        try:
-            value = await _awaited(function.run_batch([arguments for _, arguments in calls]))
-            ends = batch_ends(function, value, len(calls))
-            return [(tag, *end) for (tag, _), end in zip(calls, ends)]
-        except BaseException as error:
-            self._leave_if_over()
-            if isinstance(error, asyncio.CancelledError) and self._is_stopped(calls[0][0]):
-                raise
-            if len(calls) == 1 or not function.pure:
-                return [(tag, failed(function, error), b"") for tag, _ in calls]
-        half = (len(calls) + 1) // 2
-        return await self._several(function, calls[:half]) + await self._several(function, calls[half:])
+    async def _several(self, function: Function, parts: Parts) -> list[tuple[bytes, bytes, Any]]:
+        while parts.part:
+            try:
+                parts.gave(await _awaited(function.run_batch(parts.arguments())))
+            except BaseException as error:
+                self._leave_if_over()
+                if isinstance(error, asyncio.CancelledError) and self._is_stopped(parts.part[0][0]):
+                    raise
+                parts.raised(error)
+        return parts.ends
 
     def _answer(self, tag: bytes, head: bytes, tail: Any) -> None:
         try:

@@ -62,6 +62,12 @@ class Async(WorkerCase):
         async def embed(text: List[str]) -> List[int]:
             await event("embed").wait()
             return [len(t) for t in text] + [len(text)] * 0
+        @httpipe.pure
+        @httpipe.batch(4)
+        async def takes(d: List[dict]) -> List[int]:
+            given = [one.pop("n") for one in d]
+            if 2 in given: raise LookupError("two")
+            return given
         def logged(f):
             @functools.wraps(f)
             def wrapper(*args, **kwargs):
@@ -153,6 +159,12 @@ class Async(WorkerCase):
         found = dict(self.worker.read() for _ in range(6))
         self.assertEqual(found.pop(released), b"=null")
         self.assertEqual([found[tag] for tag in tags[1:]], [b"=1", b"=2", b"=3", b"=4"])
+
+    def test_each_run_of_a_call_gets_the_arguments_that_its_caller_sent(self):
+        calls = [b'%d takes {"d":{"n":%d}}' % (1000 + n, n) for n in range(4)]
+        self.worker.process.stdin.write(b"".join(len(one).to_bytes(4, "big") + one for one in calls))
+        found = dict(self.worker.read() for _ in calls)
+        self.assertEqual([found["100%d" % n][:3] for n in range(4)], [b"=0", b"=1", b'!{"', b"=3"])
 
     def test_the_description(self):
         functions = {one["name"]: one for one in self.worker.describe()["functions"]}

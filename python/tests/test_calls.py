@@ -367,6 +367,24 @@ class Batches(WorkerCase):
             SIZES.append(len(n))
             if 7 in n: raise LookupError("seven")
             return n[1:] if 9 in n else n
+        @httpipe.pure
+        @httpipe.batch(64)
+        def takes(d: List[dict]) -> List[int]:
+            given = [one.pop("n") for one in d]
+            SIZES.append(len(given))
+            if 2 in given: raise LookupError("two")
+            return given
+        @httpipe.pure
+        @httpipe.batch(64)
+        def down(status: List[int]) -> List[int]:
+            SIZES.append(len(status))
+            error = OSError("the database is down")
+            if status[0]: error.status = status[0]
+            raise error
+        def runs():
+            count = len(SIZES)
+            del SIZES[:]
+            return count
         @httpipe.route(items=100, jobs=True)
         def own(n: int) -> int: return n
     """
@@ -426,6 +444,19 @@ class Batches(WorkerCase):
         self.assertEqual([end[:1] for end in ends], [b"="] * 7 + [b"!", b"="])
         ends = self.together("twice", [{"n": n} for n in (1, 9, 2)])
         self.assertEqual([end[:1] for end in ends], [b"=", b"!", b"="])
+
+    def test_each_run_of_a_call_gets_the_arguments_that_its_caller_sent(self):
+        for asked in (self.grouped, lambda *calls: self.together("takes", [json.loads(one) for _, one in calls])):
+            ends = asked(*[(b"takes", b'{"d":{"n":%d}}' % n) for n in range(4)])
+            self.assertEqual([end[:3] for end in ends], [b"=0", b"=1", b'!{"', b"=3"])
+
+    def test_what_no_call_is_the_cause_of_is_not_tried_for_each_call(self):
+        for status, most in [(0, 10), (503, 1)]:
+            self.worker.ask("runs")
+            ends = self.grouped(*[(b"down", b'{"status":%d}' % status) for _ in range(64)])
+            self.assertEqual({end[:1] for end in ends}, {b"!"})
+            self.assertEqual(len(ends), 64)
+            self.gives("runs", {}, str(most))
 
     def test_calls_in_one_message_are_answered_by_one(self):
         ends = self.grouped((b"embed", b'{"text":"abc"}'), (b"twice", b'{"n":5}'), (b"embed", b'{"text":1}'),
