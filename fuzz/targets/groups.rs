@@ -13,7 +13,7 @@ fn cut<'a>(form: BatchForm, most: usize, pieces: impl Iterator<Item = &'a [u8]>)
     let (mut cutter, mut items) = (ItemCutter::new(form, most), Vec::new());
     for piece in pieces {
         cutter.push(Bytes::copy_from_slice(piece));
-        while let Some(item) = cutter.next() {
+        while let Some(item) = cutter.cut() {
             items.push(item);
         }
     }

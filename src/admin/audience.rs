@@ -214,7 +214,9 @@ mod tests {
         let (audience, status) = (Rc::new(Audience::default()), fixture::full());
         let mut viewers =
             [false, true].map(|whole| audience.enter(&status, whole).expect("there is room"));
-        viewers.iter_mut().for_each(|viewer| drop(taken(viewer)));
+        for viewer in &mut viewers {
+            taken(viewer);
+        }
         audience.tick(status);
         let told = viewers.each_mut().map(|viewer| {
             let Poll::Ready(event) = next(viewer) else { panic!("there is a tick") };

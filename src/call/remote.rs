@@ -28,7 +28,7 @@ pub(super) struct DeskSender(mpsc::Sender<DeskMessage>);
 #[derive(Debug)]
 enum DeskMessage {
     Call { request: Box<Request>, answer: oneshot::Sender<Answer> },
-    Tell { pool: usize, word: Word, result: oneshot::Sender<Result<(), Failure>> },
+    Tell { pool: usize, word: Box<Word>, result: oneshot::Sender<Result<(), Failure>> },
 }
 
 impl Gateway {
@@ -62,7 +62,7 @@ impl DeskSender {
 
     pub(super) async fn tell(&self, pool: usize, word: Word) -> Result<(), Failure> {
         let (result, told) = oneshot::channel();
-        if self.0.send(DeskMessage::Tell { pool, word, result }).await.is_err() {
+        if self.0.send(DeskMessage::Tell { pool, word: Box::new(word), result }).await.is_err() {
             return Err(Failure::Draining);
         }
         told.await.unwrap_or(Err(Failure::Internal))

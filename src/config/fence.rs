@@ -72,6 +72,7 @@ impl Fence {
 
     /// Returns what is left without the sandbox. The program still runs as its user: it was never to run as
     /// root.
+    #[must_use]
     pub fn outside(&self) -> Self {
         match self.sandbox().and_then(|sandbox| sandbox.user.clone()) {
             None => Self::Usual,

@@ -44,7 +44,7 @@ fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
 /// Answers calls with the questions themselves, and remembers them.
 #[derive(Clone, Default)]
 struct Echo {
-    asked: Rc<RefCell<Vec<Box<Asking>>>>,
+    asked: Rc<RefCell<Vec<Asking>>>,
     /// Given instead of the echo.
     told: Option<Answer>,
     panics: bool,
@@ -54,7 +54,7 @@ impl Calls for Echo {
     async fn call(&self, request: Box<Asking>) -> Answer {
         assert!(!self.panics, "the panic that a test asked for");
         let body = request.call.question.text.clone();
-        self.asked.borrow_mut().push(request);
+        self.asked.borrow_mut().push(*request);
         let timing = Timing {
             queue: Duration::from_micros(123),
             work: Duration::from_micros(1234),

@@ -43,9 +43,9 @@ impl<C: Conduit, M: Fn(WatchedStream<C>) -> K, K: Awake> Http1<C, M, K> {
     }
 
     /// Serves it from now on. `unread` was read before.
-    fn awake(&self, unread: Bytes) -> Box<K> {
+    fn awake(&self, unread: Bytes) -> K {
         let (conduit, watch) = (self.conduit.clone(), Rc::clone(&self.watch));
-        Box::new((self.make)(WatchedStream { conduit, watch, unread }))
+        (self.make)(WatchedStream { conduit, watch, unread })
     }
 }
 
@@ -65,7 +65,7 @@ where
             return Poll::Ready(Ok(()));
         }
         ready!(self.conduit.poll_readable(context));
-        let awake = self.awake(Bytes::new());
+        let awake = Box::new(self.awake(Bytes::new()));
         Pin::new(&mut **self.awake.insert(awake)).poll(context)
     }
 }
@@ -90,7 +90,7 @@ where
         let Some(awake) = self.awake.take() else { return };
         let unread = awake.into_unread();
         if !unread.is_empty() {
-            self.awake = Some(self.awake(unread));
+            self.awake = Some(Box::new(self.awake(unread)));
         }
     }
 }
@@ -136,9 +136,9 @@ mod tests {
         let (mut caller, stream) = UnixStream::pair().expect("sockets");
         let now = Instant::now();
         let watch = Rc::new(Watch::new(now, Seats::default().add(now).1));
-        let (made, leaves) = (RefCell::new(Vec::new()), RefCell::new(Bytes::new()));
+        let (begun, leaves) = (RefCell::new(Vec::new()), RefCell::new(Bytes::new()));
         let make = |io: WatchedStream<PlainConduit>| {
-            made.borrow_mut().push(io.unread.clone());
+            begun.borrow_mut().push(io.unread.clone());
             Played(leaves.take())
         };
         let connection = Http1::new(PlainConduit::new(Stream::Unix(stream)), watch, &make);
@@ -146,9 +146,9 @@ mod tests {
         let mut polled = async || {
             poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await
         };
-        assert!(!polled().await && made.borrow().is_empty(), "it rests from the start");
+        assert!(!polled().await && begun.borrow().is_empty(), "it rests from the start");
         caller.write_all(b"GET").await.expect("it is open");
-        while made.borrow().is_empty() {
+        while begun.borrow().is_empty() {
             assert!(!polled().await);
             tokio::task::yield_now().await;
         }
@@ -156,7 +156,7 @@ mod tests {
         assert!(connection.awake.is_none());
         connection.awake = Some(Box::new(Played(Bytes::from_static(b"GE"))));
         connection.as_mut().rest();
-        assert_eq!(*made.borrow(), [&b""[..], b"GE"], "what was read is not lost");
+        assert_eq!(*begun.borrow(), [&b""[..], b"GE"], "what was read is not lost");
         connection.awake = None;
         connection.as_mut().close_when_idle();
         let ended = poll_fn(|context| connection.as_mut().poll(context)).await;

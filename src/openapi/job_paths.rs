@@ -39,7 +39,7 @@ pub(super) fn add(shared: &mut Making<'_>, paths: &mut Map<String, Value>) {
         shared,
         "jobs.get",
         "How far a job is",
-        json!([id, wait]),
+        &json!([id, wait]),
         (
             "200",
             json!({ "description": "The job; as events: at each change, until its end", "content": shown }),
@@ -50,7 +50,7 @@ pub(super) fn add(shared: &mut Making<'_>, paths: &mut Map<String, Value>) {
         shared,
         "jobs.delete",
         "Cancels a job, or removes one that has ended",
-        json!([id]),
+        &json!([id]),
         (
             "200",
             json!({ "description": "It is canceled", "content": { "application/json": { "schema": jobs::reference() } } }),
@@ -65,7 +65,7 @@ pub(super) fn add(shared: &mut Making<'_>, paths: &mut Map<String, Value>) {
         shared,
         "jobs.result",
         "The answer of a job",
-        json!([id, wait]),
+        &json!([id, wait]),
         ("200", any),
         &ways,
     );
@@ -81,7 +81,7 @@ fn operation(
     shared: &mut Making<'_>,
     id: &str,
     summary: &str,
-    parameters: Value,
+    parameters: &Value,
     (status, response): (&str, Value),
     also: &[Code],
 ) -> Value {

@@ -111,7 +111,7 @@ impl<P> State<P> {
             self.suspects.acquit(self.calls.get_mut(id));
         }
         let mut ended = self.end(now, id, false)?;
-        let way_us = u32::try_from((took - work).as_micros()).unwrap_or(u32::MAX);
+        let way_us = u32::try_from((took.saturating_sub(work)).as_micros()).unwrap_or(u32::MAX);
         ended.timing.work = work;
         ended.timing.away = Some(AwayTime { host: host.tag(), way_us });
         Some(ended)

@@ -36,6 +36,7 @@ pub struct Description {
 
 /// One function.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact, and any of them may hold")]
 pub struct Function {
     /// Its name.
     pub name: String,

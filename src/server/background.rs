@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::app::Server;
-use crate::jobs::{JobBoard, JobCounts, JobState, wall_now};
+use crate::jobs::{JobBoard, JobCounts, JobDesk, JobState, wall_now};
 use crate::report::{BackgroundStatus, JobCountsStatus, PoolWorkStatus};
 
 /// Returns what operators are told; `None` if there is nothing of that.
 pub(super) fn status(server: &Server) -> Option<BackgroundStatus> {
-    let board = server.desk().map(|desk| desk.board());
+    let board = server.desk().map(JobDesk::board);
     let mut counts = board.map(|board| board.counts()).unwrap_or_default();
     let mut pools = Vec::new();
     for pool in server.current().pools() {

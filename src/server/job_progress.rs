@@ -18,9 +18,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// The jobs that run, by their places, and where their progress goes.
 #[derive(Debug, Default)]
-pub(super) struct JobReports(
-    RefCell<HashMap<PlaceId, (BegunJob, watch::Sender<Option<Progress>>)>>,
-);
+pub(super) struct JobReports(RefCell<HashMap<PlaceId, ReportedJob>>);
+
+/// A job, and where its progress goes.
+type ReportedJob = (BegunJob, watch::Sender<Option<Progress>>);
 
 /// A job that was begun.
 #[derive(Clone, Debug)]

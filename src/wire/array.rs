@@ -76,7 +76,7 @@ impl ItemCutter {
     }
 
     /// Returns the next item; `None` if more must come first.
-    pub fn next(&mut self) -> Option<CutItem> {
+    pub fn cut(&mut self) -> Option<CutItem> {
         loop {
             let cut = match self.form {
                 BatchForm::Lines => self.next_line()?,
@@ -221,7 +221,7 @@ mod tests {
         let mut cuts = Vec::new();
         for piece in pieces {
             cutter.push(Bytes::copy_from_slice(piece));
-            while let Some(cut) = cutter.next() {
+            while let Some(cut) = cutter.cut() {
                 cuts.push(cut);
             }
         }

@@ -121,7 +121,7 @@ fn elements(answer: &Bytes, calls: usize) -> Result<Vec<Bytes>, String> {
     cutter.push(answer.clone());
     let mut answers = Vec::new();
     while answers.len() <= calls
-        && let Some(cut) = cutter.next()
+        && let Some(cut) = cutter.cut()
     {
         match cut {
             CutItem::Item(element) => answers.push(element),

@@ -71,9 +71,9 @@ fn open() -> Result<MemoryGroups, String> {
     };
     // Only the first group of the system has no type, and may have processes beside groups.
     if dir.join("cgroup.type").exists() {
-        settle(&dir, hand_out)?
+        settle(&dir, hand_out)?;
     } else {
-        hand_out()?
+        hand_out()?;
     }
     Ok(MemoryGroups { dir, made: AtomicU64::new(0) })
 }

@@ -38,9 +38,9 @@ pub fn of_machine() -> Option<usize> {
     *ALL
 }
 
-/// Counts what a list such as `0-3,5` names.
-fn count(list: &str) -> Option<usize> {
-    list.trim().split(',').try_fold(0, |sum, range| {
+/// Counts what ranges such as `0-3,5` name.
+fn count(ranges: &str) -> Option<usize> {
+    ranges.trim().split(',').try_fold(0, |sum, range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let last: usize = last.parse().ok()?;
         Some(sum + last.checked_sub(first.parse().ok()?)? + 1)

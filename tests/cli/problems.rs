@@ -271,7 +271,7 @@ fn a_key_without_its_feature_is_a_problem_that_says_so() {
         (cfg!(feature = "nats"), "[spread]\nnats = \"nats://127.0.0.1:4222\"\n", "nats"),
         (cfg!(feature = "redis"), "[cache]\nshared = \"redis://127.0.0.1\"\n", "redis"),
     ] {
-        let room = Room::new().file("httpipe.toml", &format!("{text}{keys}"));
+        let room = Room::new().file("httpipe.toml", format!("{text}{keys}"));
         let said = room.run(&["run", "--listen", "127.0.0.1:99999"]);
         let is_told = said.contains("this httpipe was built without")
             && said.contains(&format!("--features {feature}"))

@@ -53,7 +53,7 @@ impl<B: Body<Data = Bytes> + Unpin> BatchInput<B> {
     /// Why nothing more can be read.
     pub(super) async fn next(&mut self) -> Result<Option<BatchItem>, Failure> {
         loop {
-            if let Some(cut) = self.cutter.next() {
+            if let Some(cut) = self.cutter.cut() {
                 return self.item(cut).map(Some);
             }
             if self.is_over {

@@ -350,7 +350,9 @@ mod tests {
             vec![part(0, None, false, "0123456789abcdefg")],
         ] {
             let (mut desk, now) = granted("q");
-            said.iter().for_each(|said| desk.hear(now, HOST, said.clone()));
+            for message in &said {
+                desk.hear(now, HOST, message.clone());
+            }
             assert!(follows(&mut desk).ends_with("leave, lost"), "{said:?}");
             assert_eq!(desk.runs(), 0);
         }
