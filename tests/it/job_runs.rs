@@ -52,7 +52,8 @@ fn a_worker_that_a_run_costs_counts_for_the_job_that_began_it() {
     let server = crashing().start();
     let jobs = [asked(&server, "/shared", "same"), asked(&server, "/shared", "same")];
     server.wait_until("both run", |server| {
-        jobs.iter().all(|job| state_of(server, job) == "running") && server.read("runs.log") != ""
+        jobs.iter().all(|job| state_of(server, job) == "running")
+            && !server.read("runs.log").is_empty()
     });
     assert_eq!(server.read("runs.log"), "same\n", "they share a run");
     server.put("go");

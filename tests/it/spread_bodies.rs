@@ -84,8 +84,8 @@ fn a_host_that_takes_less_refuses_a_question_and_its_owner_an_answer() {
     };
     let large = of(0, "4MiB").start_unready();
     let small = of(0, "64KiB").start_unready();
-    let grows = r#"python3 -c 'import sys
-for line in sys.stdin: print(line.strip() * 100, flush=True)'"#;
+    let grows = r"python3 -c 'import sys
+for line in sys.stdin: print(line.strip() * 100, flush=True)'";
     let host = start_host(of(1, "2MiB").worker(grows));
     for front in [&large, &small] {
         wait_for_slots(front, 1);

@@ -57,6 +57,7 @@ fn ask(front: &Server, kind: &str, next: &AtomicUsize, most: usize) -> Seen {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how many calls is read from the environment")]
 fn spread_load_survives_the_death_of_a_host_each_second() {
     let most = std::env::var("HTTPIPE_SPREAD_CALLS").ok().and_then(|text| text.parse().ok());
     let most: usize = most.unwrap_or(300);

@@ -93,7 +93,7 @@ impl Nkey {
     }
 
     /// A claim that this key signs.
-    fn signs(&self, of: &Self, name: &str, claims: Value) -> String {
+    fn signs(&self, of: &Self, name: &str, claims: &Value) -> String {
         let mut body = json!({ "jti": name, "iat": 1_700_000_000, "iss": self.name(), "name": name,
             "sub": of.name(), "nats": claims });
         body["nats"]["version"] = 2.into();
@@ -142,14 +142,15 @@ fn a_server_comes_with_a_file_of_nsc() {
         limits[name] = (-1).into();
     }
     limits["wildcards"] = true.into();
-    let of_account = operator.signs(&account, "it", json!({ "type": "account", "limits": limits }));
+    let of_account =
+        operator.signs(&account, "it", &json!({ "type": "account", "limits": limits }));
     let mut claims = all;
     claims["type"] = "user".into();
     (claims["pub"], claims["sub"]) = (json!({}), json!({}));
-    let of_user = account.signs(&user, "all", claims);
+    let of_user = account.signs(&user, "all", &claims);
     let configuration = format!(
         "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {of_account} }}\n",
-        operator.signs(&operator, "it", json!({ "type": "operator" })),
+        operator.signs(&operator, "it", &json!({ "type": "operator" })),
         account.name(),
     );
     let Some(nats) = Nats::start(&configuration) else { return };
