@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::{ASYNC, asked, ended, in_file, kept_file, noting, operators, state, state_of};
-use crate::support::{Answer, Client, Server, Stopwatch, has_strace};
+use crate::support::{Answer, Client, Server, Stopwatch, can_inject};
 
 #[test]
 fn a_job_that_hangs_ends_with_its_time_and_others_go_on() {
@@ -252,7 +252,7 @@ fn a_file_that_is_removed_below_the_server_takes_no_more_jobs() {
 /// Lets the n-th call fail with which the thread of the jobs changes its file, and has two jobs done
 /// meanwhile, for each of these n.
 fn the_disk_fails_at(calls: std::ops::RangeInclusive<u32>, name: &str) {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let file = kept_file(name);

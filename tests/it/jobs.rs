@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::keys::{bearer, with_keys};
-use crate::support::{Answer, Plan, Server, has_strace};
+use crate::support::{Answer, Plan, Server, can_inject};
 
 /// The header field with which a call becomes a job.
 pub(crate) const ASYNC: &str = "Prefer: respond-async";
@@ -360,7 +360,7 @@ fn without_jobs_there_is_no_file_no_thread_and_no_path() {
 
 #[test]
 fn a_disk_that_fails_refuses_jobs_and_nothing_else() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     for fault in ["fdatasync,fsync:error=EIO", "pwrite64:error=ENOSPC"] {
@@ -385,7 +385,7 @@ fn a_disk_that_fails_refuses_jobs_and_nothing_else() {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_kept_until_it_can() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server = noting("jobs = {}").start();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Server, has_strace, pause};
+use crate::support::{Server, can_inject, pause};
 
 /// The thread that does everything, and the one that writes the log.
 const MAIN: &str = "httpipe";
@@ -15,7 +15,7 @@ const KEYS: &str = "workers = 1\nretries = 0\nqueue = { wait = \"300ms\" }";
 const KEYS_HASTY: &str = "workers = 1\nretries = 0\ntimeout = \"500ms\"\nstop_grace = \"50ms\"";
 
 fn no_process_can_be_made(error: &str) {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server = Server::with(KEYS).start();
@@ -46,7 +46,7 @@ fn no_memory_for_a_process() {
 
 #[test]
 fn no_pipe_for_a_worker() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server = Server::with(KEYS).start();
@@ -61,7 +61,7 @@ fn no_pipe_for_a_worker() {
 
 #[test]
 fn no_descriptor_for_a_connection() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server = Server::with(KEYS).start();
@@ -143,7 +143,7 @@ fn a_worker_that_closed_its_stdin() {
 }
 
 fn a_log_that_cannot_be_written(error: &str) {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server = Server::with("workers = 1").start();
@@ -172,7 +172,7 @@ fn a_log_that_fails() {
 /// It runs with the rights of another user, or waits forever for a device.
 #[test]
 fn a_worker_that_cannot_be_killed_does_not_hold_the_server_up() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let keys = "workers = 1\nstop_grace = \"50ms\"";

@@ -2,7 +2,7 @@
 
 use super::sandbox::{PROGRAM, has_landlock};
 use super::{NOBODY, without_privileges};
-use crate::support::{Server, has_strace, passed_over, shell};
+use crate::support::{Server, can_inject, passed_over, shell};
 
 /// Starts a command where each user sees only processes of their own. The word has a meaning since Linux 5.8;
 /// before that, the option would hold for the whole machine.
@@ -60,7 +60,7 @@ const SERVES: &str =
 /// What a worker does can then be opened and not read. The answers are right, and the log says it.
 #[test]
 fn where_only_root_may_trace_programs_are_served_and_told_of() {
-    if !has_strace() {
+    if !can_inject() {
         return;
     }
     let server =

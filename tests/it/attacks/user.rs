@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::sandbox::{PROGRAM, has_landlock};
 use super::{NOBODY, without_privileges};
-use crate::support::{Pending, Plan, Server, passed_over, shell, whole_machine};
+use crate::support::{
+    Pending, Plan, SYS_PTRACE, Server, has_capability, passed_over, shell, whole_machine,
+};
 
 /// A pool whose programs run as `nobody`.
 const AS_NOBODY: &str = "workers = 1\nsandbox = { user = \"nobody\" }";
@@ -14,16 +16,13 @@ const AS_NOBODY: &str = "workers = 1\nsandbox = { user = \"nobody\" }";
 /// below are those of `linux/capability.h`.
 const NEEDED: [u32; 6] = [0, 1, 3, 5, 6, 7];
 const SETPCAP: u32 = 8;
-const SYS_PTRACE: u32 = 19;
 const SYS_NICE: u32 = 23;
 
 /// Returns true if root can start a server whose programs run as another user, and that has these capabilities.
 /// Otherwise the test is skipped: not every container gives them to root.
 fn can_change_user_with(capabilities: &[u32]) -> bool {
     let is_root = shell("id -u").1.trim() == "0";
-    let held = shell("sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status").1;
-    let held = u64::from_str_radix(held.trim(), 16).expect("Linux tells");
-    let can = is_root && NEEDED.iter().chain(capabilities).all(|number| held & (1 << number) != 0);
+    let can = is_root && NEEDED.iter().chain(capabilities).all(|number| has_capability(*number));
     if !can {
         passed_over(
             "this user cannot run a program as another one",

@@ -127,8 +127,28 @@ pub(crate) fn library_that_shifts_the_clock() -> Option<String> {
     Some(path).filter(|path| !path.is_empty())
 }
 
-/// Returns true if system calls can be made to fail ([`Server::inject`]). Otherwise the test is
+/// The capability to trace processes of others, and those that hide their memory.
+pub(crate) const SYS_PTRACE: u32 = 19;
+
+/// Returns true if this process has a capability. The number is that of `linux/capability.h`.
+pub(crate) fn has_capability(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok());
+    held.expect("Linux tells") & (1 << number) != 0
+}
+
+/// Returns true if system calls of a server can be made to fail ([`Server::inject`]). Otherwise the test is
 /// skipped.
+pub(crate) fn can_inject() -> bool {
+    let can = has_capability(SYS_PTRACE);
+    if !can {
+        passed_over("a server cannot be traced", "it takes root with CAP_SYS_PTRACE");
+    }
+    can && has_strace()
+}
+
+/// Returns true if a server can be started under `strace`. Otherwise the test is skipped.
 pub(crate) fn has_strace() -> bool {
     let is_there = shell("strace -V >/dev/null").0 == 0;
     if !is_there {
