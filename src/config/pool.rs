@@ -140,6 +140,8 @@ pub struct WireSettings {
     pub error_is_stderr: bool,
     /// Most bytes of one question or answer.
     pub message_max: usize,
+    /// Most bytes that a worker writes as one message, which may be the answers of a group.
+    pub written_max: usize,
     /// Its workers take turns: a question is handed over only to a program that waits for its
     /// input, and what it writes until it waits again is the answer.
     pub takes_turns: bool,
@@ -417,6 +419,7 @@ impl PoolSettings {
             progress: None,
             error_is_stderr: false,
             message_max: 1024,
+            written_max: 1024,
             takes_turns: true,
             takes_back: false,
             stream: None,

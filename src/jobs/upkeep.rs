@@ -117,15 +117,16 @@ impl Store {
         Ok(())
     }
 
-    /// Lets a job that failed or was canceled wait again, as if it were new. Returns it as it then
-    /// is, and whether it was changed; `None`: there is none of this name.
+    /// Lets a job that failed or was canceled wait again, as if it were new. Only when it was started
+    /// last is kept, so that its next start is a later one. Returns it as it then is, and whether it was
+    /// changed; `None`: there is none of this name.
     pub fn retry(&mut self, id: JobId, now: WallTime) -> rusqlite::Result<Option<(Job, bool)>> {
         let Some(before) = self.look(id, JobViewer::Operator)? else { return Ok(None) };
         if !matches!(before.state, JobState::Failed | JobState::Canceled) {
             return Ok(Some((before, false)));
         }
         let sql = concat!(
-            "UPDATE job SET state = 0, attempts = 0, started = NULL, ended = NULL, problem = NULL, \
+            "UPDATE job SET state = 0, attempts = 0, ended = NULL, problem = NULL, \
              expires = ?2 + wait WHERE seq = ?1 RETURNING ",
             columns!()
         );

@@ -27,7 +27,7 @@ pub(super) fn add(shared: &mut Making<'_>, paths: &mut Map<String, Value>) {
     let wait = json!({
         "name": "Prefer",
         "in": "header",
-        "description": "`wait=10` waits until the job has ended, 10 seconds at most; 60 at most are taken",
+        "description": "`wait=10` waits up to 10 seconds for the end of the job; more than 60 counts as 60",
         "schema": { "type": "string" },
         "example": "wait=10",
     });

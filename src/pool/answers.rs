@@ -32,6 +32,8 @@ pub(super) struct Answers {
     pub(super) initialized: RefCell<Option<Bytes>>,
     /// What the answer to several calls looks like.
     pub(super) group: Option<GroupShape>,
+    /// Most bytes of one answer.
+    pub(super) most: usize,
     part_form: PartForm,
     /// Most bytes of parts that wait for one reader.
     part_limit: usize,
@@ -49,6 +51,7 @@ impl Answers {
             ended_well: Cell::new(false),
             initialized: RefCell::default(),
             group: wire.group,
+            most: wire.message_max,
             part_form: part_form(wire),
             part_limit: wire.stream.as_ref().map_or(usize::MAX, |stream| stream.buffer),
         }

@@ -106,6 +106,13 @@ impl Pool {
         for (call, answer) in calls.into_iter().zip(answers) {
             let text = self.state.borrow().payload(call).map(|entry| entry.question.text.clone());
             let question = text.unwrap_or_default();
+            if answer.len() > self.answers.most {
+                let most = self.answers.most;
+                let detail = format!("an answer longer than {most} bytes (`message_max`)");
+                self.report_bad_answer(link, &detail, &shown(&answer), question.len(), "");
+                judged.push((call, (false, Err(Failure::BadAnswer { detail: detail.into() }))));
+                continue;
+            }
             let heard = Heard { call, answer, question, proven: heard.proven, share: Share::Whole };
             judged.push((call, self.judge(now, link, heard).await?));
         }

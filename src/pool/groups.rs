@@ -6,7 +6,8 @@
 //! - A worker that becomes free takes its part of the calls that wait: as many as each free worker
 //!   would get, and at most [`GroupRules::most`]. Nothing waits for a group to become larger while a
 //!   worker is free, unless [`GroupRules::wait`] says so.
-//! - A call that may not run twice goes alone, and so does one whose question is suspected.
+//! - A call that may not run twice goes alone, except one of a function of Python
+//!   ([`GroupRules::mixes_all`]). So does one whose question is suspected.
 //! - If a worker is lost with a group, nobody knows which call was the cause. None is blamed: the calls
 //!   come back as two halves, which run apart from each other and from all others. So the one bad call
 //!   of a group of 16 is alone after four losses, and the fifth is its own.

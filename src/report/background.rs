@@ -39,7 +39,7 @@ pub struct PoolWorkStatus {
 pub struct JobCountsStatus {
     /// Jobs that wait for a worker.
     pub queued: u64,
-    /// Jobs that a worker has.
+    /// Jobs that a worker has, or that have begun and wait for one.
     pub running: u64,
     /// Jobs that have an answer, as long as they are kept.
     pub succeeded: u64,

@@ -17,7 +17,10 @@ impl Status {
                 pool: None,
                 worker: None,
                 text: "the file of the jobs cannot be written, so new jobs are refused".to_owned(),
-                fix: Some("make room on its disk; the log says what failed".to_owned()),
+                fix: Some(
+                    "read in the log what failed: its disk may be full, or the file was moved"
+                        .to_owned(),
+                ),
             });
         }
         if self.log_dropped > 0 {

@@ -170,7 +170,7 @@ impl JobFeed {
         };
         let answer = tokio::select! {
             answer = generation.gateway.call(asking) => answer,
-            () = removed(watch) => return,
+            () = is_not_wanted(watch, claimed.start.at) => return,
             never = self.reports.post(place.id(), self.desk.board(), begun) => match never {},
         };
         drop(place);
@@ -298,11 +298,12 @@ impl BackgroundSource for JobSource {
     }
 }
 
-/// Waits until a job is canceled or removed. Where that is no longer told, this waits for ever.
-async fn removed(mut watch: JobWatch) {
+/// Waits until a job is canceled, removed, or started again since, which an operator may have wished.
+/// Where that is no longer told, this waits for ever.
+async fn is_not_wanted(mut watch: JobWatch, started: WallTime) {
     loop {
         match watch.changed().await {
-            Ok(Some(job)) if !job.state.has_ended() => {}
+            Ok(Some(job)) if !job.state.has_ended() && job.started <= Some(started) => {}
             Ok(_) => return,
             Err(_) => std::future::pending().await,
         }

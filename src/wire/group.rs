@@ -108,8 +108,9 @@ pub fn split(shape: GroupShape, answer: &Bytes, calls: usize) -> Result<Vec<Byte
     } else {
         answers.len().to_string()
     };
+    let answers = if given == "1" { "answer" } else { "answers" };
     let than = if given == "more" { "than" } else { "for" };
-    Err(format!("the program gave {given} answers {than} {calls} calls"))
+    Err(format!("the program gave {given} {answers} {than} {calls} calls"))
 }
 
 /// Returns the elements of an array, and no more than one that is too many.
@@ -183,7 +184,7 @@ mod tests {
     fn another_number_of_answers_is_no_answer() {
         for (shape, answer, told) in [
             (GroupShape::Array, "[]", "the program gave 0 answers for 2 calls"),
-            (GroupShape::Array, "[1]", "the program gave 1 answers for 2 calls"),
+            (GroupShape::Array, "[1]", "the program gave 1 answer for 2 calls"),
             (GroupShape::Array, "[1,2,3,4]", "the program gave more answers than 2 calls"),
             (GroupShape::Array, "[1,2", "the answer to several calls is not JSON"),
             (GroupShape::Array, "[1,,2]", "the answer to several calls is not JSON"),
@@ -191,10 +192,10 @@ mod tests {
             (GroupShape::Array, "2", "the answer to several calls is not an array"),
             (GroupShape::Array, "[1] [2]", "the answer to several calls is not JSON"),
             (GroupShape::Lines, "", "the program gave 0 answers for 2 calls"),
-            (GroupShape::Lines, "a", "the program gave 1 answers for 2 calls"),
+            (GroupShape::Lines, "a", "the program gave 1 answer for 2 calls"),
             (GroupShape::Lines, "a\nb\nc", "the program gave 3 answers for 2 calls"),
             (GroupShape::Frames, "*", "the program gave 0 answers for 2 calls"),
-            (GroupShape::Frames, "*\0\0\0\x01=", "the program gave 1 answers for 2 calls"),
+            (GroupShape::Frames, "*\0\0\0\x01=", "the program gave 1 answer for 2 calls"),
             (GroupShape::Frames, "*\0\0\0\x02=", "the answer to several calls cannot be read"),
             (GroupShape::Frames, "*\0\0\0", "the answer to several calls cannot be read"),
             (GroupShape::Frames, "!{}", "the answer to several calls cannot be read"),

@@ -104,7 +104,7 @@ impl Pipes {
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
             width: if wire.stream.is_some() { Width::Fixed } else { width() },
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
-            decoder: Decoder::new(&wire.framing.reply, wire.message_max),
+            decoder: Decoder::new(&wire.framing.reply, wire.written_max),
             correlator: Correlator::new(wire).counting_from(fastrand::u64(IDS_BEGIN)),
             passes_on: wire.framing.reply == Framing::Turn && wire.stream.is_some(),
             outgoing: BytesMut::new(),

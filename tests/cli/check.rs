@@ -68,7 +68,7 @@ fn a_program_of_groups_is_asked_several_questions_as_one() {
     };
     says(&told("s/,/, /g"), 0, &["\"[10,1,1]\" answered after ", "\"[10, 1, 1]\""]);
     let few = told("s/,.*/]/");
-    says(&few, 2, &["the program gave 1 answers for 3 calls", "as many elements, in their order"]);
+    says(&few, 2, &["the program gave 1 answer for 3 calls", "as many elements, in their order"]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_program_of_groups_that_no_question_can_be_made_up_for_is_told_of() {
     let untried =
         ["was asked nothing, so whether its `batch` works is not known", "[QUESTION, QUESTION]"];
     says(&told(""), 0, &untried);
-    says(&told("probe = { send = \"[1,2]\" }"), 2, &["the program gave 1 answers for 2 calls"]);
+    says(&told("probe = { send = \"[1,2]\" }"), 2, &["the program gave 1 answer for 2 calls"]);
 }
 
 #[test]

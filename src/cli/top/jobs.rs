@@ -62,6 +62,13 @@ pub(super) fn tables(status: &Status, screen: usize, rows: usize) -> Vec<ScreenL
         lines.push(table.titles());
         let shown = running.iter().take(RUNNING_MOST);
         lines.extend(shown.map(|job| table.row(job, (Ink::Plain, ""), false)));
+        let all: u64 =
+            pools.iter().filter_map(|work| work.jobs.as_ref()).map(|it| it.running).sum();
+        let more = all.saturating_sub(running.len().min(RUNNING_MOST) as u64);
+        if more > 0 {
+            let text = format!("  … and {} more", count(more));
+            lines.push(ScreenLine::of(Ink::Dim, text));
+        }
     }
     lines.truncate(rows - 1);
     lines.push(ScreenLine::default());
@@ -115,6 +122,17 @@ mod tests {
         assert!(lines[1].contains("3+97") && lines[1].ends_with("6.6"), "{lines:?}");
         assert!(lines[3].contains("40%") && lines[3].contains("page 2"), "{lines:?}");
         assert_eq!(lines.last().map(String::as_str), Some(""));
+    }
+
+    #[test]
+    fn jobs_that_run_and_have_no_row_are_counted() {
+        let mut status = full();
+        let background = status.background.as_mut().expect("jobs");
+        let job = background.running[0].clone();
+        background.running = vec![job; RUNNING_MOST + 2];
+        background.pools[0].jobs.as_mut().expect("jobs").running = 1234;
+        let lines = shown(&status, 100, 40);
+        assert_eq!(lines[lines.len() - 2], "  … and 1226 more", "{lines:?}");
     }
 
     #[test]

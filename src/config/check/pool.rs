@@ -185,6 +185,7 @@ fn wire(
         takes_turns,
         takes_back: false,
         message_max: usize::try_from(message_max).unwrap_or(usize::MAX),
+        written_max: usize::try_from(message_max).unwrap_or(usize::MAX),
         stream,
         cancel,
         id,

@@ -76,6 +76,9 @@ pub(super) fn wire(
     let message_max = findings.positive_size(&path.key("message_max"), file.message_max).0;
     let buffer = findings.positive_size(&path.key("stream_buffer"), file.stream_buffer).0;
     let in_bytes = |size| usize::try_from(size).unwrap_or(usize::MAX);
+    let group = group(file, python);
+    // The answers of a group are one message, and each may be as long as one alone.
+    let together = group.map_or(1, |group| group.most);
     let streams = python.functions.iter().any(|function| function.kind.streams());
     let stream = StreamSettings { end: StreamEnd::Kind, buffer: in_bytes(buffer) };
     WireSettings {
@@ -87,15 +90,16 @@ pub(super) fn wire(
         progress: Some(ProgressShape::Kind),
         error_is_stderr: false,
         message_max: in_bytes(message_max),
+        written_max: in_bytes(message_max).saturating_mul(together),
         takes_turns: false,
         takes_back: takes_back(python),
         stream: streams.then_some(stream),
-        cancel: group(file, python).is_none().then(|| CANCEL.to_owned()),
+        cancel: group.is_none().then(|| CANCEL.to_owned()),
         id: IdNames::default(),
         is_json_rpc: false,
         drops_strays: false,
         tells_details: false,
-        group: group(file, python).map(|_| GroupShape::Frames),
+        group: group.map(|_| GroupShape::Frames),
     }
 }
 
@@ -104,7 +108,9 @@ pub(super) fn wire(
 /// when a worker is lost.
 pub(super) fn group(file: &PoolFile, python: &PythonSettings) -> Option<GroupSettings> {
     let is_single = file.recycle.as_ref().is_some_and(|recycle| recycle.calls == Some(1));
-    if file.in_flight.is_some() || is_single || !python.functions.iter().all(|it| it.takes_groups) {
+    // A group is made of calls that wait.
+    let is_apart = file.in_flight.is_some() || is_single || file.queue.length == 0;
+    if is_apart || !python.functions.iter().all(|it| it.takes_groups) {
         return None;
     }
     let most = python.functions.iter().map(|function| function.batch).min()?;
@@ -323,6 +329,8 @@ mod tests {
         assert_eq!(config("", [16, 64], [true, false]), (None, None, InFlight::Fixed(16)));
         let own = config("in_flight = 32", [16, 64], [true, true]);
         assert_eq!(own, (None, None, InFlight::Fixed(32)));
+        let unqueued = config("queue.length = 0", [16, 64], [true, true]);
+        assert_eq!(unqueued, (None, None, InFlight::Fixed(16)), "no call waits for a group");
     }
 
     #[test]

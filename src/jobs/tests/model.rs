@@ -203,7 +203,7 @@ impl World {
         let may = matches!(known.state, JobState::Failed | JobState::Canceled);
         assert_eq!(changed, may);
         if changed {
-            (known.state, known.attempts, known.started) = (JobState::Queued, 0, None);
+            (known.state, known.attempts) = (JobState::Queued, 0);
             known.expires = self.now.after(WAIT);
         }
     }

@@ -191,7 +191,8 @@ mod tests {
         fn new() -> Self {
             let mut wire = PoolSettings::for_tests().program.wire;
             wire.framing = Framings { send: Framing::U32, reply: Framing::U32 };
-            (wire.matching, wire.takes_back, wire.message_max) = (Matching::Tag, true, 1 << 20);
+            (wire.matching, wire.takes_back) = (Matching::Tag, true);
+            (wire.message_max, wire.written_max) = (1 << 20, 1 << 20);
             let (pipes, program) = PlayedProgram::with_pipes(&wire);
             Self { pipes, program }
         }

@@ -11,7 +11,7 @@ fn pipes() -> (Pipes, PlayedProgram) {
     let mut wire = PoolSettings::for_tests().program.wire;
     wire.matching = Matching::JsonId;
     wire.takes_turns = false;
-    wire.message_max = 4 << 20;
+    (wire.message_max, wire.written_max) = (4 << 20, 4 << 20);
     PlayedProgram::with_pipes(&wire)
 }
 
