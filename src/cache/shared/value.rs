@@ -73,7 +73,7 @@ pub fn write(question: &[u8], written: &SharedValue) -> Option<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`UnusableValue`]: it says nothing of this question.
+/// It says nothing of this question, or is damaged.
 pub fn read(question: &[u8], text: &[u8]) -> Result<SharedValue, UnusableValue> {
     let (rest, checksum) =
         text.split_at_checked(text.len().wrapping_sub(CHECKSUM)).unwrap_or_default();
