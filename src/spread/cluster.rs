@@ -327,6 +327,10 @@ impl LinkUser for Cluster {
         self.count_slots();
     }
 
+    fn resized(&self) {
+        self.all_desks().iter().for_each(|desk| desk.resized());
+    }
+
     fn heard(&self, sid: u64, subject: &str, payload: Option<&Bytes>) {
         if sid == self.hosts_sid.get() {
             if let Some(payload) = payload {

@@ -111,7 +111,7 @@ impl PoolDesk {
         host.takes_at_most(most);
         let sizes = Sizes::of(link.max_payload());
         owner.carries(sizes);
-        host.carries(sizes);
+        host.carries(now, sizes);
         let name = pool.name();
         let route = Arc::new(metrics.route(ROUTE, Some(&name)));
         let counts = metrics.spread().pool(&name);
@@ -162,9 +162,18 @@ impl PoolDesk {
         let sizes = Sizes::of(self.link.max_payload());
         self.event(|now, owner, host| {
             owner.carries(sizes);
-            host.carries(sizes);
+            host.carries(now, sizes);
             owner.connected(now, is_connected);
             host.connected(now, is_connected);
+        });
+    }
+
+    /// The server takes messages of another size from now on.
+    pub(super) fn resized(&self) {
+        let sizes = Sizes::of(self.link.max_payload());
+        self.event(|now, owner, host| {
+            owner.carries(sizes);
+            host.carries(now, sizes);
         });
     }
 

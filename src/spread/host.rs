@@ -152,8 +152,9 @@ impl<T: Clone> HostDesk<T> {
     }
 
     /// Bodies are cut like this from now on.
-    pub fn carries(&mut self, sizes: Sizes) {
+    pub fn carries(&mut self, now: Instant, sizes: Sizes) {
         self.sizes = sizes;
+        self.kept.cut(now, sizes);
     }
 
     /// Questions with more bytes are refused.

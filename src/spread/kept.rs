@@ -42,6 +42,8 @@ pub struct EndSize {
 pub(super) struct KeptEnd<T> {
     pub(super) end: GuestEnd<T>,
     bytes: usize,
+    /// How many of them are the body of its answer.
+    body: usize,
     /// Its place among those that are kept.
     serial: u64,
     since: Instant,
@@ -120,6 +122,7 @@ impl<T> KeptEnds<T> {
         let kept = KeptEnd {
             end,
             bytes,
+            body: size.body,
             serial,
             since: now,
             before,
@@ -136,6 +139,14 @@ impl<T> KeptEnds<T> {
         {
             self.has_forgotten = true;
             self.forget(oldest);
+        }
+    }
+
+    /// Answers that no longer fit into one message go in parts.
+    pub(super) fn cut(&mut self, now: Instant, sizes: Sizes) {
+        let whole = self.ends.values_mut().filter(|kept| kept.shipment.is_none());
+        for kept in whole.filter(|kept| kept.body > sizes.whole) {
+            kept.shipment = Some(Shipment::new(now, kept.body));
         }
     }
 

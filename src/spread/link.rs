@@ -13,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
 use super::dial::{Dialed, NotDialed, dial};
-use super::nats::{ClientWriter, ServerOp, ServerReader};
+use super::nats::{ClientWriter, ServerInfo, ServerOp, ServerReader};
 use crate::config::SpreadSettings;
 
 /// The shortest and the longest time between two attempts to connect.
@@ -32,8 +33,6 @@ const PING_EVERY: Duration = Duration::from_millis(500);
 const SILENCE_MOST: Duration = Duration::from_secs(2);
 /// Most bytes that wait to be written while the server takes none of them.
 const BACKLOG_MOST: usize = 32 << 20;
-/// How many bytes are written at once.
-const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// How often an error that repeats is logged.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// Most refusals that are remembered as logged.
@@ -46,6 +45,9 @@ pub trait LinkUser {
 
     /// There is none any longer.
     fn cut(&self);
+
+    /// The server takes messages of another size from now on.
+    fn resized(&self);
 
     /// A message has come; `None` if it says that nobody has heard what was sent.
     fn heard(&self, sid: u64, subject: &str, payload: Option<&Bytes>);
@@ -84,6 +86,11 @@ pub struct NatsLink {
     heard_at: Cell<Instant>,
     /// How much was written.
     written: Cell<u64>,
+    /// How many pings were sent, and how many of them nothing waits for any longer.
+    asked: Cell<u64>,
+    answered: Cell<u64>,
+    /// Wakes who waits for the answer to a ping.
+    answer: Notify,
 }
 
 #[derive(Debug)]
@@ -133,6 +140,9 @@ impl NatsLink {
             refusals: RefCell::default(),
             heard_at: Cell::new(Instant::now()),
             written: Cell::default(),
+            asked: Cell::default(),
+            answered: Cell::default(),
+            answer: Notify::new(),
         })
     }
 
@@ -182,12 +192,27 @@ impl NatsLink {
         can_go
     }
 
-    /// Waits until all that was sent is written. The server has it then, unless the connection is cut.
+    /// Waits until the server has all that was sent, or the connection is cut.
     pub async fn flush(&self) {
-        let is_done = || self.writer.borrow().waiting() == 0 || !self.is_connected();
-        while !is_done() {
-            tokio::task::yield_now().await;
+        if !self.is_connected() {
+            return;
         }
+        // The server takes what it is sent in order.
+        self.ask();
+        let last = self.asked.get();
+        loop {
+            let answer = self.answer.notified();
+            if self.answered.get() >= last {
+                return;
+            }
+            answer.await;
+        }
+    }
+
+    /// Sends a ping.
+    fn ask(&self) {
+        self.asked.update(|asked| asked + 1);
+        self.write(ClientWriter::ping);
     }
 
     fn write(&self, write: impl FnOnce(&mut ClientWriter)) {
@@ -252,6 +277,9 @@ impl NatsLink {
         report.connected = false;
         report.since = Some(SystemTime::now());
         *self.writer.borrow_mut() = ClientWriter::default();
+        // No answer will come.
+        self.answered.set(self.asked.get());
+        self.answer.notify_waiters();
     }
 
     /// Uses a connection until it is cut. Returns why it was.
@@ -262,7 +290,7 @@ impl NatsLink {
             report.connected = true;
             report.server = Some(server.to_owned());
             report.since = Some(SystemTime::now());
-            report.max_payload = usize::try_from(info.max_payload).unwrap_or(usize::MAX);
+            report.max_payload = payload_of(&info);
             let mut writer = self.writer.borrow_mut();
             for (sid, Subscription { subject, group }) in self.subscriptions.borrow().iter() {
                 writer.subscribe(*sid, subject, group.as_deref());
@@ -317,8 +345,12 @@ impl NatsLink {
             }
             ServerOp::Ping => self.write(ClientWriter::pong),
             ServerOp::Info(info) => {
-                let max_payload = usize::try_from(info.max_payload).unwrap_or(usize::MAX);
-                self.report.borrow_mut().max_payload = max_payload;
+                let most = payload_of(&info);
+                let before = std::mem::replace(&mut self.report.borrow_mut().max_payload, most);
+                if before != most {
+                    tracing::info!(before, most, "NATS takes messages of another size");
+                    user.resized();
+                }
                 if info.is_leaving {
                     tracing::info!("the NATS server is about to stop");
                 }
@@ -334,7 +366,11 @@ impl NatsLink {
                 }
             }
             ServerOp::Refused(why) => return Some(LinkCut::Refused(why)),
-            ServerOp::Pong | ServerOp::Fine => {}
+            ServerOp::Pong => {
+                self.answered.set(self.asked.get().min(self.answered.get() + 1));
+                self.answer.notify_waiters();
+            }
+            ServerOp::Fine => {}
         }
         None
     }
@@ -353,17 +389,25 @@ impl NatsLink {
                 Poll::Pending
             });
             let out = out.await;
-            for piece in out.chunks(WRITTEN_AT_ONCE) {
-                let written = async {
-                    wire.write_all(piece).await?;
-                    wire.flush().await
-                };
-                if let Err(error) = written.await {
-                    return LinkCut::Io(error);
-                }
-                self.written.update(|written| written + piece.len() as u64);
+            if let Err(error) = self.write_out(&mut wire, &out).await {
+                return LinkCut::Io(error);
             }
         }
+    }
+
+    /// Writes all of it, and counts each byte that goes, so that a slow connection is not taken for one
+    /// that stands still.
+    async fn write_out(&self, wire: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> io::Result<()> {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let count = wire.write(rest).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[count..];
+            self.written.update(|written| written + count as u64);
+        }
+        wire.flush().await
     }
 
     /// Asks a server that says nothing whether it is there.
@@ -380,8 +424,89 @@ impl NatsLink {
                 return LinkCut::Full;
             }
             if silence >= PING_EVERY {
-                self.write(ClientWriter::ping);
+                self.ask();
             }
         }
+    }
+}
+
+fn payload_of(info: &ServerInfo) -> usize {
+    usize::try_from(info.max_payload).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct User {
+        resized: Cell<u32>,
+    }
+
+    impl LinkUser for User {
+        fn connected(&self) {}
+        fn cut(&self) {}
+        fn resized(&self) {
+            self.resized.update(|count| count + 1);
+        }
+        fn heard(&self, _: u64, _: &str, _: Option<&Bytes>) {}
+    }
+
+    /// Runs `server` at the other end of a connection through which few bytes go at once.
+    async fn converse(server: impl AsyncFnOnce(&NatsLink, &User, DuplexStream)) {
+        let link = NatsLink::new(SpreadSettings::for_tests(), "test".to_owned());
+        let (user, (wire, other)) = (User::default(), duplex(16));
+        let info = ServerInfo { max_payload: 1000, ..ServerInfo::default() };
+        let (wire, reader) = (Box::new(wire), ServerReader::new(1000));
+        let conversation = link.converse(Dialed { wire, reader, info }, "it", &user);
+        tokio::select! {
+            biased;
+            cut = conversation => panic!("{cut}"),
+            () = server(&link, &user, other) => {}
+        }
+    }
+
+    async fn read_until(server: &mut DuplexStream, end: &str) {
+        let mut all = Vec::new();
+        while !all.ends_with(end.as_bytes()) {
+            server.read_buf(&mut all).await.expect("it is open");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_has_arrived_once_the_server_answers_what_came_after_it() {
+        converse(async |link, _, mut server| {
+            assert!(link.send("a", None, &[b'x'; 900]));
+            let mut flush = pin!(link.flush());
+            let mut is_done = async || {
+                poll_fn(|context| Poll::Ready(flush.as_mut().poll(context).is_ready())).await
+            };
+            assert!(!is_done().await);
+            read_until(&mut server, "x\r\nPING\r\n").await;
+            assert!(!is_done().await, "the server may be gone before it has read it");
+            server.write_all(b"PONG\r\n").await.expect("it is open");
+            while !is_done().await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_less_from_now_on_is_sent_less() {
+        converse(async |link, user, mut server| {
+            for _ in 0..2 {
+                let said = b"INFO {\"max_payload\":100}\r\nPING\r\n";
+                server.write_all(said).await.expect("it is open");
+                read_until(&mut server, "PONG\r\n").await;
+            }
+            assert_eq!((link.max_payload(), user.resized.get()), (100, 1));
+            assert!(!link.send("a", None, &[b'x'; 101]));
+        })
+        .await;
     }
 }

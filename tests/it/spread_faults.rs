@@ -93,23 +93,29 @@ fn a_question_that_could_forge_the_framing_is_refused_by_the_host_itself() {
     let beat = bus.next_of("beat");
     let seal = beat.line["beat"]["pools"][0]["seal"].as_str().expect("a seal").to_owned();
     let mut attempt = 0;
-    let mut ask = |call: u64, text: &str, len: usize| loop {
+    let mut ask = |call: u64, text: &str, len: usize| {
         let demand = said("demand", &json!({ "owner": STRANGER, "calls": 1 }), "");
-        bus.say(&format!("httpipe.1.main.{seal}.demand"), &demand);
-        let heard = bus.next();
-        if let Some(answer) = heard.of_kind("answer")
-            && answer["run"]["call"] == call
-        {
-            break answer["out"].clone();
-        }
-        // A claim that was answered too late is refused, and another one comes.
-        let Some(claim) = heard.of_kind("claim") else { continue };
-        attempt += 1;
-        let run = json!({ "call": call, "attempt": attempt, "key": 1 });
-        let (id, claim) = (claim["host"].as_str().expect("a host"), &claim["claim"]);
-        let grant = json!({ "owner": STRANGER, "claim": claim, "run": run, "left_ms": 5000,
-            "len": len });
-        bus.say(&format!("httpipe.1.host.{id}"), &said("grant", &grant, text));
+        let demands = format!("httpipe.1.main.{seal}.demand");
+        bus.say(&demands, &demand);
+        bus.first("the call is answered", |bus, heard| {
+            if let Some(answer) = heard.of_kind("answer")
+                && answer["run"]["call"] == call
+            {
+                return Some(answer["out"].clone());
+            }
+            // A claim that was answered too late is refused, and another one comes.
+            let Some(claim) = heard.of_kind("claim") else {
+                bus.say(&demands, &demand);
+                return None;
+            };
+            attempt += 1;
+            let run = json!({ "call": call, "attempt": attempt, "key": 1 });
+            let (id, claim) = (claim["host"].as_str().expect("a host"), &claim["claim"]);
+            let grant = json!({ "owner": STRANGER, "claim": claim, "run": run, "left_ms": 5000,
+                "len": len });
+            bus.say(&format!("httpipe.1.host.{id}"), &said("grant", &grant, text));
+            None
+        })
     };
     let forged = ask(1, "one\ntwo", 7);
     assert!(forged["failed"].to_string().contains("unsendable"), "{forged}");
@@ -249,13 +255,13 @@ fn after_a_reload_others_see_the_workers_of_the_new_pool_only() {
     let host = start_host(shared(&nats, "workers = 1\nenv = { COLOUR = \"red\" }"));
     wait_for_slots(&front, 1);
     // Of the pools of the host, which has one at first.
-    let mut pools_of = |is_it: &dyn Fn(&[String]) -> bool| loop {
-        let beat = bus.next_of("beat").line["beat"]["pools"].clone();
-        let of_workers = beat.as_array().into_iter().flatten().filter(|pool| pool["workers"] != 0);
-        let pools: Vec<String> = of_workers.map(|pool| pool["node"].to_string()).collect();
-        if is_it(&pools) {
-            return pools;
-        }
+    let mut pools_of = |is_it: &dyn Fn(&[String]) -> bool| {
+        bus.first("the host has the pools that it should", |_, said| {
+            let pools = said.of_kind("beat")?["pools"].as_array()?;
+            let of_workers = pools.iter().filter(|pool| pool["workers"] != 0);
+            let pools: Vec<String> = of_workers.map(|pool| pool["node"].to_string()).collect();
+            is_it(&pools).then_some(pools)
+        })
     };
     let before = pools_of(&|pools| pools.len() == 1);
     let slow = front.client().get_later("/?input=sleep%206s");

@@ -215,7 +215,7 @@ impl Cluster {
         state.spread(self.now, |_| true);
         let (mut owner, mut host) = (OwnerDesk::new(), HostDesk::new(id));
         owner.carries(SIZES);
-        host.carries(SIZES);
+        host.carries(self.now, SIZES);
         self.nodes.push(Node {
             id,
             state,

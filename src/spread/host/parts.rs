@@ -173,7 +173,7 @@ mod tests {
     /// A host that is granted a question of this length, which comes in parts.
     fn granted(len: u64) -> (HostDesk<()>, Instant) {
         let (mut desk, now) = (HostDesk::new(NodeId(1)), Instant::now());
-        desk.carries(SIZES);
+        desk.carries(now, SIZES);
         desk.takes_at_most(20);
         desk.demand(now, OWNER, 1, 9);
         desk.reserved(now, WorkerId(3));
@@ -287,6 +287,20 @@ mod tests {
         assert_eq!(follows(&mut desk, later), "(16, 18), answer Body(18), pong []");
         desk.hear(later, OWNER, ping(2, vec![]));
         assert!(desk.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_no_longer_fits_into_one_message_goes_in_parts() {
+        let (mut desk, now) = granted(1);
+        desk.hear(now, OWNER, part(0, "a"));
+        desk.begun((OWNER, RUN), CallId(5));
+        let size = EndSize { body: 8, rest: 0 };
+        desk.ended(now, (OWNER, RUN), GuestEnd::Answer(()), size);
+        assert!(follows(&mut desk, now).ends_with("answer Nothing"));
+        desk.carries(now, Sizes { whole: 4, ..SIZES });
+        let later = now + Duration::from_millis(250);
+        desk.hear(later, OWNER, ping(1, vec![RUN]));
+        assert_eq!(follows(&mut desk, later), "(0, 4), (4, 8), answer Body(8), pong []");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::eventually;
 use super::nats::Nats;
 
 /// A connection to NATS that subscribes to all that is said below `httpipe`.
@@ -79,8 +80,7 @@ impl Bus {
         words.first().map_or_else(String::new, |word| (*word).to_owned())
     }
 
-    /// Returns the next message.
-    pub(crate) fn next(&mut self) -> Said {
+    fn next(&mut self) -> Said {
         loop {
             if let Some(said) = self.heard.pop_front() {
                 return said;
@@ -89,13 +89,23 @@ impl Bus {
         }
     }
 
+    /// Returns what `look` makes of the first message for which it returns something. Panics with
+    /// `what` if none comes in time, however much else is said.
+    pub(crate) fn first<T>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut(&mut Self, &Said) -> Option<T>,
+    ) -> T {
+        let ask = || {
+            let said = self.next();
+            look(self, &said)
+        };
+        eventually(what, ask, String::new)
+    }
+
     /// Returns the next message of a kind. Those before it are forgotten.
     pub(crate) fn next_of(&mut self, kind: &str) -> Said {
-        loop {
-            let said = self.next();
-            if said.of_kind(kind).is_some() {
-                return said;
-            }
-        }
+        let what = format!("a message of kind `{kind}` comes");
+        self.first(&what, |_, said| said.of_kind(kind).map(|_| said.clone()))
     }
 }
