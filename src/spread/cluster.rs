@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::desk::{DeskRole, PoolDesk};
 use super::few::Few;
 use super::hosts::{OtherNodes, OtherPool};
 use super::link::{LinkReport, LinkUser, NatsLink};
-use super::message::{Beat, BeatPool, HostMessage};
+use super::message::{Beat, BeatPool, HostMessage, TRIAL};
 use super::node::facts_of;
 use super::subject::Subjects;
 use crate::base::NodeId;
@@ -23,6 +24,8 @@ use crate::pool::Pool;
 
 /// How often a node says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How often the workers of others are counted, at most: each time all of them are looked at.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
 /// How often it is looked whether a drain is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -37,6 +40,10 @@ pub struct Cluster {
     /// For which desk a subscription is.
     ears: RefCell<BTreeMap<u64, Ear>>,
     others: RefCell<OtherNodes>,
+    /// The workers of others are to be counted.
+    news: Notify,
+    /// It was logged that others do not see all pools of this server.
+    has_told: Cell<bool>,
     hosts_sid: Cell<u64>,
     metrics: Arc<Metrics>,
     is_draining: Cell<bool>,
@@ -104,15 +111,18 @@ impl Cluster {
             desks: RefCell::default(),
             ears: RefCell::default(),
             others: RefCell::default(),
+            news: Notify::new(),
+            has_told: Cell::default(),
             hosts_sid: Cell::new(hosts_sid),
             metrics,
             is_draining: Cell::default(),
             has_callers,
         });
         // Not on the tracker: it would keep the server from ending.
-        let (run, beat) = (Rc::clone(&cluster), Rc::clone(&cluster));
+        let [run, beat, count] = [(); 3].map(|()| Rc::clone(&cluster));
         Self::spawn(async move { run.link.run(&*run).await });
         Self::spawn(async move { beat.keep_beating().await });
+        Self::spawn(async move { count.keep_counting().await });
         cluster
     }
 
@@ -210,6 +220,14 @@ impl Cluster {
         }
     }
 
+    async fn keep_counting(&self) {
+        loop {
+            self.news.notified().await;
+            self.count_slots();
+            tokio::time::sleep(COUNT_EVERY).await;
+        }
+    }
+
     /// Says that this server is there.
     fn beat(&self) {
         let serving = self.all_desks().into_iter().filter(|desk| !desk.is_replaced.get());
@@ -229,8 +247,24 @@ impl Cluster {
             machine: self.machine.clone(),
             draining: self.is_draining.get(),
             pools: pools.collect(),
+            cut: None,
         };
-        self.link.send(&self.subjects.hosts(), None, &HostMessage::Beat(beat).encode(b""));
+        if !self.link.is_connected() {
+            return;
+        }
+        let messages = beat.messages(self.link.max_payload());
+        if messages.is_none() && !self.has_told.replace(true) {
+            let max_payload = self.link.max_payload();
+            let hint = "raise `max_payload` in the configuration of NATS";
+            tracing::error!(
+                max_payload,
+                hint,
+                "this server is too large a message: no host sees it"
+            );
+        }
+        for message in messages.into_iter().flatten() {
+            self.link.send(&self.subjects.hosts(), None, &message);
+        }
     }
 
     /// Brings the gauges of the shared pools up to date.
@@ -366,9 +400,14 @@ impl LinkUser for Cluster {
 
 impl Cluster {
     fn heard_beat(&self, payload: &Bytes) {
-        let Ok((HostMessage::Beat(beat), _)) = HostMessage::decode(payload) else { return };
+        let Ok((HostMessage::Beat(beat), _)) = HostMessage::decode(payload) else {
+            if &payload[..] != TRIAL {
+                self.all_desks().iter().for_each(|desk| desk.counts.strange());
+            }
+            return;
+        };
         if beat.node != self.node && self.others.borrow_mut().heard(Instant::now(), beat) {
-            self.count_slots();
+            self.news.notify_one();
         }
     }
 }

@@ -22,6 +22,8 @@ pub const LINE_MAX: usize = 64 << 10;
 pub const RUNS_MAX: usize = 512;
 /// Most answers of which a pong says how far they are. With the list of calls, they fit in a line.
 pub const SENT_MAX: usize = 256;
+/// What `check` sends, to see whether it may. It is no message.
+pub const TRIAL: &[u8] = b"{}";
 /// Most pools of a host.
 pub const POOLS_MAX: usize = 256;
 /// Most bytes of what a worker says of how far a call is.
@@ -309,6 +311,18 @@ pub struct Beat {
     /// Its pools.
     #[serde(default)]
     pub pools: Few<BeatPool, POOLS_MAX>,
+    /// Where they are among all of them, if one message cannot hold all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<BeatCut>,
+}
+
+/// Which of its pools a node names.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BeatCut {
+    /// How many are named before them.
+    pub at: usize,
+    /// How many there are.
+    pub all: usize,
 }
 
 /// A pool of a node.
@@ -322,7 +336,8 @@ pub struct BeatPool {
     pub node: NodeId,
     /// What the pool is.
     pub seal: Seal,
-    /// Of what the seal is made: the name of a key, and a hash of its value.
+    /// Of what the seal is made: the name of a key, and a hash of its value. Empty: it was left out
+    /// for want of room.
     #[serde(default)]
     pub facts: Few<(String, Seal), FACTS_MAX>,
     /// Its workers that are ready or busy.
@@ -522,6 +537,7 @@ mod tests {
                 machine: "m".to_owned(),
                 draining: true,
                 pools: Few(vec![pool]),
+                cut: Some(BeatCut { at: 1, all: 2 }),
             }),
         ]
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::dial::{DialStep, Dialed, NatsWire, NotDialed, dial, read_op};
 use super::hosts::{OtherNodes, OtherPool};
-use super::message::HostMessage;
+use super::message::{HostMessage, TRIAL};
 use super::nats::{ClientWriter, ServerInfo, ServerOp, ServerReader};
 use super::node::Seal;
 use super::subject::Subjects;
@@ -196,7 +196,7 @@ impl<'a> SubjectProbe<'a> {
             self.writer.subscribe(sid, subject, None);
         }
         if uses.publishes {
-            self.writer.publish(subject, None, b"{}");
+            self.writer.publish(subject, None, TRIAL);
         }
         let (begun, refused) = (Instant::now(), self.trial.errors.len());
         let mut awaited = uses.publishes && uses.subscribes;
@@ -260,17 +260,24 @@ impl<'a> SubjectProbe<'a> {
                 };
                 let pool = &theirs.name;
                 if ours.seal == theirs.seal {
-                    let workers = theirs.workers;
+                    let workers = match theirs.workers {
+                        1 => "1 worker".to_owned(),
+                        workers => format!("{workers} workers"),
+                    };
                     let state = if beat.draining { ", draining" } else { "" };
-                    self.trial.others.push(format!("{name}: `{pool}`, {workers} workers{state}"));
+                    self.trial.others.push(format!("{name}: `{pool}`, {workers}{state}"));
                     continue;
                 }
                 let differs = OtherPool { beat, pool: theirs }.differs_in(&ours.facts);
                 let keys: Vec<_> = differs.iter().map(|key| format!("`{key}`")).collect();
-                let keys = keys.join(", ");
-                self.trial.others.push(format!("{name}: `{pool}` with another {keys}"));
+                let keys = match &keys[..] {
+                    // What it has was not said, or is a key of a later version.
+                    [] => "other keys".to_owned(),
+                    keys => format!("another {}", keys.join(", ")),
+                };
+                self.trial.others.push(format!("{name}: `{pool}` with {keys}"));
                 let message = format!(
-                    "host {name} has another {keys} of pool `{pool}`, so it shares no calls with this server"
+                    "host {name} has {keys} of pool `{pool}`, so it shares no calls with this server"
                 );
                 let hint = "give both the same, unless one of them is about to be replaced";
                 self.trial.warnings.push((message, hint.to_owned()));

@@ -1,6 +1,9 @@
 //! What operators see of other hosts: metrics, status, the log, `top` and the page.
 
+use std::cell::RefCell;
+
 use crate::spread::{front, host, wait_for_slots};
+use crate::support::bus::Bus;
 use crate::support::nats::Nats;
 use crate::support::{Browser, Server, shell};
 
@@ -74,6 +77,23 @@ fn top_and_the_page_show_hosts_and_how_they_differ() {
         browser.wait_until(&format!("{text}.includes('other version')"));
         browser.wait_until("document.getElementById('health').textContent === 'serving'");
     }
+    let mut bus = Bus::connect(&nats);
+    let hosts = bus.next_of("beat").subject;
+    let strange = r#"httpipe_spread_strange_total{pool="main"}"#;
+    let before = front.metric(strange);
+    for bytes in [&b"{}"[..], b"no beat"] {
+        bus.say(&hosts, bytes);
+    }
+    front.wait_for_count(strange, before + 1.0);
+    let empty = "{\"beat\":{\"node\":\"00000000000000000000000000000001\"}}\n";
+    let is_shown = "Array.from(document.querySelectorAll('#hosts tr')).some((row) => \
+                    row.textContent.includes('00000000') && row.textContent.includes('no pool'))";
+    let (browser, bus) = (Browser::open(&front.admin_url()), RefCell::new(bus));
+    front.wait_until("a host without pools is shown", |it| {
+        bus.borrow_mut().say(&hosts, empty.as_bytes());
+        status(it).contains("no pool")
+            && browser.as_ref().is_none_or(|page| page.evaluate(is_shown) == true)
+    });
     nats.kill();
     for server in [&front, &same] {
         server.wait_for_count("httpipe_spread_connected", 0.0);

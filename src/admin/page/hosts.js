@@ -17,8 +17,8 @@ byId("chips").before(element);
 const showRows = list(body, ({ key }) => key, row);
 
 export function show({ status: { spread } }) {
-  const rows = (spread?.hosts ?? []).flatMap((host) =>
-    host.pools.map((pool) => ({ ...host, pool, key: host.node + pool.name })));
+  const rows = (spread?.hosts ?? []).flatMap(({ pools, ...host }) =>
+    (pools.length ? pools : [null]).map((pool, index) => ({ ...host, pool, key: host.node + index })));
   element.hidden = !rows.length;
   showRows(rows);
 }
@@ -27,14 +27,16 @@ function row() {
   const cells = columns.map((title) => make(title === "Heard" ? "td.num" : "td"));
   const element = make("tr", ...cells);
   const show = ({ node, machine, heard_seconds: heard, draining, pool }) => {
-    const { name, busy, workers } = pool;
-    const texts = [node.slice(0, 8), machine, name, `${busy}/${workers}`, time(heard)];
+    const [name, use] = pool ? [pool.name, `${pool.busy}/${pool.workers}`] : ["–", ""];
+    const texts = [node.slice(0, 8), machine, name, use, time(heard)];
     [...texts, state(draining, pool)].forEach((text, index) => write(cells[index], text));
   };
   return { element, show };
 }
 
-function state(draining, { shares, differs, workers }) {
+function state(draining, pool) {
+  if (!pool) return "no pool";
+  const { shares, differs, workers } = pool;
   if (draining) return "draining";
   if (differs) return `other ${differs.join(", ")}`;
   if (!shares) return "not a pool of this server";

@@ -61,7 +61,11 @@ pub(super) fn table(spread: &SpreadStatus, screen: usize, rows: usize) -> Vec<Sc
 pub(super) fn connection(spread: &SpreadStatus) -> (Ink, String) {
     let since = spread.since.map(|since| format!(" for {}", long_time(since))).unwrap_or_default();
     if spread.connected {
-        return (Ink::Dim, format!("{} other hosts", spread.hosts.len()));
+        let hosts = match spread.hosts.len() {
+            1 => "1 other host".to_owned(),
+            hosts => format!("{hosts} other hosts"),
+        };
+        return (Ink::Dim, hosts);
     }
     let why = spread.last_error.as_ref().map(|why| format!(": {}", clean(why))).unwrap_or_default();
     (Ink::Bad, format!("no connection to NATS{since}{why}"))
