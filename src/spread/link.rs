@@ -497,6 +497,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_slow_connection_is_none_that_stands_still() {
+        converse(async |link, _, mut server| {
+            assert!(link.send("a", None, &[b'x'; 900]));
+            // It is being written.
+            tokio::task::yield_now().await;
+            for _ in 0..=BACKLOG_MOST / 1000 {
+                assert!(link.send("a", None, &[b'x'; 1000]));
+            }
+            for _ in 0..20 {
+                server.read_exact(&mut [0; 16]).await.expect("it is open");
+                tokio::time::advance(Duration::from_millis(200)).await;
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_server_that_takes_less_from_now_on_is_sent_less() {
         converse(async |link, user, mut server| {
             for _ in 0..2 {
