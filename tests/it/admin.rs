@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Connection, Server, shell, skipped};
+use crate::support::{Connection, Server, passed_over, shell};
 
 #[test]
 fn a_started_server_is_live_and_ready() {
@@ -136,7 +136,7 @@ fn idle_strangers_do_not_shut_operators_out() {
 fn without_proc_the_start_says_what_is_missing() {
     let without = "unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh";
     if shell(&format!("{without} true")).0 != 0 {
-        return skipped("/proc cannot be hidden", "it takes root and `unshare`");
+        return passed_over("/proc cannot be hidden", "it takes root and `unshare`");
     }
     let ended = Server::with("workers = 1").under(without).refused();
     assert_eq!(ended.code, 1, "{ended:?}");
