@@ -235,8 +235,9 @@ fn a_stop_of_any_of_them_for_a_second_costs_no_call() {
 fn a_call_that_its_worker_never_read_goes_to_the_next_one() {
     let Some(nats) = Nats::start("") else { return };
     let front = front(&nats, "retries = 0");
-    let reads_once_told = "sh -c 'if [ -e go ]; then exec cat; fi; exec sleep 60'";
-    let host = start_host(shared(&nats, "workers = 1").worker(reads_once_told));
+    let reads_once_told =
+        "sh -c 'if [ -e go ]; then echo up; exec cat; fi; echo up; exec sleep 60'";
+    let host = start_host(shared(&nats, "workers = 1\nready = \"up\"").worker(reads_once_told));
     wait_for_slots(&front, 1);
     let pending = front.client().post_later("/", "hello");
     host.wait_for_count(BUSY, 1.0);
