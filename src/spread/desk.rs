@@ -159,21 +159,10 @@ impl PoolDesk {
 
     /// There is a connection, or none any longer.
     pub(super) fn connected(&self, is_connected: bool) {
-        let sizes = Sizes::of(self.link.max_payload());
+        self.resized();
         self.event(|now, owner, host| {
-            owner.carries(sizes);
-            host.carries(now, sizes);
             owner.connected(now, is_connected);
             host.connected(now, is_connected);
-        });
-    }
-
-    /// The server takes messages of another size from now on.
-    pub(super) fn resized(&self) {
-        let sizes = Sizes::of(self.link.max_payload());
-        self.event(|now, owner, host| {
-            owner.carries(sizes);
-            host.carries(now, sizes);
         });
     }
 

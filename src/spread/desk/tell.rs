@@ -9,12 +9,22 @@ use super::super::message::{
 };
 use super::super::said::{SentBefore, ToHost, ToOwner};
 use super::super::told::ToldAnswer;
+use super::super::transfer::Sizes;
 use super::PoolDesk;
 use crate::base::{Failure, NodeId};
 use crate::observe::metrics::ClaimEnd;
 use crate::pool::GuestName;
 
 impl PoolDesk {
+    /// The NATS server takes messages of another size from now on.
+    pub(in crate::spread) fn resized(&self) {
+        let sizes = Sizes::of(self.link.max_payload());
+        self.event(|now, owner, host| {
+            owner.carries(sizes);
+            host.carries(now, sizes);
+        });
+    }
+
     pub(super) fn send_to_host(&self, host: NodeId, what: ToHost) {
         let from = self.node;
         let (message, body) = match what {
