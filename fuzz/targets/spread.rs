@@ -75,7 +75,7 @@ fn owner(now: Instant, bytes: &[u8]) {
 
 fn host(now: Instant, bytes: &[u8]) {
     let mut desk = HostDesk::<()>::new(NodeId(1));
-    desk.carries(SIZES);
+    desk.carries(now, SIZES);
     desk.takes_at_most(MOST);
     desk.demand(now, PEER, 1, 9);
     desk.reserved(now, WorkerId(3));
