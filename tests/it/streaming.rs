@@ -172,6 +172,8 @@ fn a_caller_that_leaves_in_the_middle_frees_the_worker() {
     assert_eq!(caller.head().status, 200);
     assert_eq!(caller.chunk().as_deref(), Some("part0\n"));
     caller.close();
+    // Its line is written once it is seen that the caller left.
+    server.wait_for_log("request_id");
     server.put("go1");
     server.put("go2");
     assert_eq!(server.answers("1 next").body, "next0\n");
