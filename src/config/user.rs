@@ -105,7 +105,7 @@ fn entry(name: &CStr) -> io::Result<Option<OtherUser>> {
     }
 }
 
-/// Returns the groups of a user, the first of which is this one.
+/// Returns the groups of a user. This one comes first.
 #[expect(unsafe_code, reason = "no safe call asks for the groups of a user")]
 fn groups(name: &CStr, first: u32) -> io::Result<Vec<u32>> {
     let mut room = GROUPS;

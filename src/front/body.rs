@@ -151,8 +151,8 @@ async fn read_to_end<B: Body<Data = Bytes>>(
     Ok(reservation.keep(if all.is_empty() { first } else { all.into() }))
 }
 
-/// Returns for how much of a body room is made, of which so much has come: the more has come, the more
-/// is believed of what its caller announces. So few bytes are copied again.
+/// Returns for how many bytes of a body room is made. The more has come, the more of the announced
+/// length is believed, so few bytes are copied again.
 fn room_for(so_far: usize, announced: Option<u64>, most: usize) -> usize {
     let most = announced.and_then(|it| usize::try_from(it).ok()).map_or(most, |it| it.min(most));
     let factor = if announced.is_some() { 4 } else { 2 };

@@ -48,7 +48,7 @@ impl PoolTurns {
         }
     }
 
-    /// Changes what is known of the jobs of an owner, of which `room` may be known.
+    /// Changes what is known of the jobs of an owner. At most `room` of them may be known.
     fn change<T>(
         &mut self,
         owner: &str,

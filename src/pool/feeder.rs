@@ -63,8 +63,7 @@ impl JobPlace {
         self.id
     }
 
-    /// Returns the class with which the call is submitted, of which so many starts came to nothing
-    /// before.
+    /// Returns the class with which the call is submitted. `lost` of its starts came to nothing before.
     pub fn class(&self, lost: u32) -> Class {
         Class::Job { place: self.id, lost }
     }

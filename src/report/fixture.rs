@@ -129,7 +129,7 @@ pub fn full() -> Status {
     status
 }
 
-/// Two other servers, of which one runs another version of the program.
+/// Two other servers. One runs another version of the program.
 fn spread() -> SpreadStatus {
     let pool = HostPoolStatus {
         name: "fib".to_owned(),
@@ -162,7 +162,7 @@ fn spread() -> SpreadStatus {
     }
 }
 
-/// A pool with jobs, one of which says how far it is, with a batch, and with groups.
+/// A pool with a batch, groups, and jobs. One job says how far it is.
 fn background() -> BackgroundStatus {
     let jobs = JobCountsStatus {
         queued: 3,

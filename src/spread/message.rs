@@ -20,7 +20,7 @@ use crate::base::{Failure, NodeId, RunId};
 pub const LINE_MAX: usize = 64 << 10;
 /// Most calls that one message lists.
 pub const RUNS_MAX: usize = 512;
-/// Most answers of which a pong says how far they are. With the list of calls, they fit in a line.
+/// Most answers whose progress one pong tells. Together with the list of calls, they fit in a line.
 pub const SENT_MAX: usize = 256;
 /// What `check` sends, to see whether it may. It is no message.
 pub const TRIAL: &[u8] = b"{}";

@@ -91,7 +91,7 @@ fn it_dies_at_each_commit_and_keeps_what_it_promised() {
         }
         let asked = said.lines().filter_map(|line| line.strip_prefix("asked "));
         with_desk(&scratch, settings(), async |desk| {
-            // Whoever was not answered asks again, by the key.
+            // A caller that was not answered asks again, with its key.
             for asked in asked {
                 let (number, key) = asked.split_once(' ').expect("two numbers");
                 let new = keyed(number.parse().expect("a number"), key.parse().expect("a number"));

@@ -96,7 +96,7 @@ pub(super) const SPREAD: [Metric; 9] = [
         kind: MetricKind::Counter,
         unit: "servers",
         labels: &["pool"],
-        help: "Other servers of which nothing was heard any longer while they had calls",
+        help: "Other servers that fell silent while they had calls",
         samples: |numbers, to| {
             for pool in pools(numbers) {
                 to.number(&[&pool.pool], pool.hosts_lost.value());

@@ -7,7 +7,7 @@ use crate::base::{NodeId, Question, RunId, WorkerId};
 use crate::spread::said::{SentBefore, ToOwner};
 use crate::spread::transfer::Gathering;
 
-/// A question of which some is missing, and the worker that waits for it.
+/// A question that is not whole yet, and the worker that waits for it.
 #[derive(Debug)]
 pub(super) struct ComingQuestion {
     pub(super) worker: WorkerId,
