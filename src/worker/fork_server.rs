@@ -29,7 +29,7 @@ use crate::config::LaunchSettings;
 use crate::python::{FORK_SERVER, loop_text, read_description};
 
 /// How long one fork may take. A large process takes a good part of a second.
-const FORK_LIMIT: Duration = Duration::from_secs(10);
+const FORK_LIMIT: Duration = Duration::from_secs(5);
 /// Most bytes of a description.
 const DESCRIPTION_MOST: usize = 16 << 20;
 

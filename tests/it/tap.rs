@@ -167,15 +167,16 @@ fn what_nobody_asked_for_is_shown_with_what_became_of_its_worker() {
 /// A worker that takes turns is read in other places: right before its next question, for one.
 #[test]
 fn what_is_said_between_two_turns_is_shown() {
-    let script = "import os, sys, threading\n\
-                  def late():\n    os.write(1, b'Loading...\\n')\n    open('said', 'w')\n\
-                  for line in sys.stdin:\n    os.write(1, line.encode())\n    \
-                  if line == 'then speak\\n': threading.Timer(0.3, late).start()";
+    let script = "import os, signal, sys\n\
+                  def late(*_):\n    os.write(1, b'Loading...\\n')\n    open('said', 'w')\n\
+                  signal.signal(signal.SIGUSR1, late)\n\
+                  for line in sys.stdin: os.write(1, line.encode())";
     let plan = Server::with("workers = 1").worker("python3 w.py").file("w.py", script);
     let server = plan.top("admin_token = \"secret\"").start_unready();
     let mut stream = tap(&server, "", &[TOKEN]);
-    assert_eq!(server.answers("then speak").status, 200);
+    assert_eq!(server.answers("first").status, 200);
     exchange(&mut stream);
+    server.signal_worker(server.workers()[0], "USR1");
     server.wait_until("it has spoken", |server| server.dir().join("said").exists());
     assert_eq!(server.answers("next").status, 200);
     let [read, stray, exit] = ["read", "stray", "exit"].map(|kind| first(&mut stream, kind));
