@@ -454,6 +454,7 @@ pub(super) fn send_signal(id: u32, name: &str) {
         "KILL" => Signal::KILL,
         "STOP" => Signal::STOP,
         "CONT" => Signal::CONT,
+        "USR1" => Signal::USR1,
         "WINCH" => Signal::WINCH,
         other => panic!("no test sends {other}"),
     };
