@@ -113,29 +113,37 @@ fn chosen(wanted: Option<&str>, config: &Config) -> Result<usize, NotBegun> {
         routes.filter(|(_, route)| matches!(route.action, RouteAction::Call(_))).collect();
     let labels: Vec<_> = calls.iter().map(|(_, route)| format!("`{}`", route.label)).collect();
     let known = || format!("its routes are {}", labels.join(", "));
-    if let Some(wanted) = wanted {
-        let is_wanted = |route: &RouteSettings| *route.label == *wanted || path(route) == wanted;
-        let found = calls.iter().find(|(_, route)| is_wanted(route));
-        return found.map(|(index, _)| *index).ok_or_else(|| {
-            NotBegun::new(format!("there is no route `{wanted}` that asks a program"), known())
-        });
-    }
-    let Some((first, route)) = calls.first() else {
+    if calls.is_empty() {
         return Err(NotBegun::new("no route asks a program", "add one with a `send`"));
+    }
+    let is_wanted = |route: &RouteSettings| wanted.is_none_or(|wanted| is_called(route, wanted));
+    let found: Vec<_> = calls.iter().filter(|(_, route)| is_wanted(route)).collect();
+    let Some((first, route)) = found.first() else {
+        let message = format!("there is no route `{}`", wanted.unwrap_or_default());
+        return Err(NotBegun::new(message + " that asks a program", known()));
     };
-    if calls.iter().any(|(_, other)| path(other) != path(route)) {
+    if found.iter().any(|(_, other)| path(other) != path(route)) {
         let hint = format!("name one with `--ask`; {}", known());
         return Err(NotBegun::new("there are several routes", hint));
     }
     // What can be asked by GET and by POST is one thing.
-    let by_post = calls.iter().find(|(_, route)| route.method == "POST");
+    let by_post = found.iter().find(|(_, route)| route.method == "POST");
     Ok(by_post.map_or(*first, |(index, _)| *index))
 }
 
-/// Returns the path in the match text of a route.
+/// Returns true if the text names this route: by its match text, or without its query, or by its path
+/// alone.
+fn is_called(route: &RouteSettings, text: &str) -> bool {
+    [&*route.label, method_and_path(route), path(route)].contains(&text)
+}
+
+fn method_and_path(route: &RouteSettings) -> &str {
+    route.label.split('?').next().unwrap_or_default()
+}
+
 fn path(route: &RouteSettings) -> &str {
-    let target = route.label.split_once(' ').map_or(&*route.label, |(_, target)| target);
-    target.split('?').next().unwrap_or_default()
+    let text = method_and_path(route);
+    text.split_once(' ').map_or(text, |(_, path)| path)
 }
 
 /// Leaves of a configuration one route and its pool, whose queue takes whatever comes.

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct MapOptions {
-    /// The route that is asked, by its match text or its path, if there are several
+    /// The route that is asked, if there are several: its match text, as `GET /fib`, or its path
     #[arg(long, value_name = "ROUTE")]
     pub ask: Option<String>,
     /// The lines that are asked; without it, those of stdin

@@ -202,8 +202,33 @@ fn what_cannot_be_asked_line_by_line_is_refused_before_anything_starts() {
     refused("cannot read `none`", &["map", "--ask", "/a", "-i", "none"]);
     refused("cannot read `.`", &["map", "--ask", "/a", "-i", "."]);
     refused("cannot write `no/out`", &["map", "--ask", "/a", "-i", "in", "-o", "no/out"]);
-    let asked = room.run(&["map", "-q", "--ask", "/b/{x}", "-i", "in"]);
-    assert_eq!(asked, "exit 0\n--- stdout\n1\n");
+}
+
+#[test]
+fn a_route_is_named_by_its_match_text_with_or_without_the_query_or_by_its_path() {
+    let pool =
+        |name: &str| format!("[pool.{name}]\ncommand = [\"sed\", \"-u\", \"s/$/ {name}/\"]\n");
+    let route = |text: &str, pool: &str| {
+        format!("[[route]]\nmatch = \"{text}\"\npool = \"{pool}\"\nsend = \"{{x}}\"\n")
+    };
+    let file = ["get", "post", "other"].map(pool).concat()
+        + &route("GET /a?x={x}", "get")
+        + &route("POST /a?x={x}", "post")
+        + &route("GET /b/{x}", "other");
+    let room = Room::new().file("httpipe.toml", file).file("in", "1\n");
+    for (name, asked) in [
+        ("GET /a?x={x}", "get"),
+        ("GET /a", "get"),
+        ("POST /a", "post"),
+        ("/a", "post"),
+        ("GET /b/{x}", "other"),
+        ("/b/{x}", "other"),
+    ] {
+        let said = room.run(&["map", "-q", "--ask", name, "-i", "in"]);
+        assert_eq!(said, format!("exit 0\n--- stdout\n1 {asked}\n"), "{name}");
+    }
+    let said = room.run(&["map", "--ask", "PUT /a", "-i", "in"]);
+    assert!(said.starts_with("exit 2\n") && said.contains("there is no route `PUT /a`"), "{said}");
 }
 
 #[test]
