@@ -2,9 +2,7 @@
 //!
 //! `UPDATE=1 cargo test` writes the file anew.
 
-use http::StatusCode;
-
-use super::problem::{ProblemDocument, status_of};
+use super::problem::{ProblemDocument, status_of, title_of};
 use super::words::words;
 use crate::base::{Code, Failure};
 
@@ -64,10 +62,11 @@ fn page() -> String {
     );
     for code in Code::ALL {
         let (when, remedy) = words(code);
-        let status = StatusCode::from_u16(status_of(code)).expect("a status");
+        let status = status_of(code);
+        let title = title_of(status).expect("each of our statuses has a name");
         let status = match code {
-            Code::ProgramError => format!("`error_status`, else {status}"),
-            _ => status.to_string(),
+            Code::ProgramError => format!("`error_status`, else {status} {title}"),
+            _ => format!("{status} {title}"),
         };
         let waits = ProblemDocument::of(&Failure::sample(code)).retry_after.is_some();
         let cells = [

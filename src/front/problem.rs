@@ -31,6 +31,12 @@ pub struct ProblemDocument {
     pub allow: Option<Arc<str>>,
 }
 
+/// What a status is called; `None` if it has no name.
+pub(super) fn title_of(status: u16) -> Option<&'static str> {
+    let standard = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    standard.or_else(|| (status == status_of(Code::Cancelled)).then_some("Cancelled"))
+}
+
 /// The members of the document.
 #[derive(Serialize)]
 struct Members<'a> {
@@ -81,13 +87,9 @@ impl ProblemDocument {
 
     /// Returns the document as JSON.
     pub fn body(&self, request_id: &str) -> Vec<u8> {
-        let title = StatusCode::from_u16(self.status).ok().and_then(|it| it.canonical_reason());
         let members = Members {
             r#type: "about:blank",
-            title: title.unwrap_or(match self.code {
-                Code::Cancelled => "Cancelled",
-                _ => "Program Error",
-            }),
+            title: title_of(self.status).unwrap_or("Program Error"),
             status: self.status,
             detail: &self.detail,
             code: self.code.as_str(),

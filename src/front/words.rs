@@ -3,9 +3,7 @@
 //!
 //! Pure.
 
-use http::StatusCode;
-
-use super::problem::status_of;
+use super::problem::{status_of, title_of};
 use crate::base::Code;
 use crate::openapi::FailureWords;
 
@@ -13,10 +11,7 @@ use crate::openapi::FailureWords;
 pub const FAILURE_WORDS: FailureWords = FailureWords {
     status: status_of,
     when: |code| words(code).0,
-    title: |status| {
-        let status = StatusCode::from_u16(status).ok();
-        status.and_then(|status| status.canonical_reason()).unwrap_or_default()
-    },
+    title: |status| title_of(status).unwrap_or_default(),
 };
 
 /// What to do where the failure passes by itself.
@@ -24,7 +19,7 @@ const AGAIN: &str = "Repeat the request after `Retry-After`";
 
 /// The words for `bad_request`.
 const BAD_REQUEST: (&str, &str) = (
-    "The request is not HTTP/1, has no single valid `Host`, has a body that breaks off or \
+    "The request cannot be read as HTTP, has no single valid `Host`, has a body that breaks off or \
      is malformed, or carries an `X-Timeout` or a JSON-RPC message that cannot be read",
     "Correct the request",
 );
@@ -39,8 +34,9 @@ const REQUEST_TIMEOUT: (&str, &str) = (
 /// The words for `forbidden_origin`.
 const FOREIGN: (&str, &str) = (
     "On a loopback listener: the `Host` is neither loopback nor one of `hosts`, or a web page of \
-     another site asks (`Origin`, `Sec-Fetch-Site`)",
-    "The operator can add the name to `hosts`; the log has the line",
+     another site asks (`Origin`, `Sec-Fetch-Site`); on any listener: such a page asks with the \
+     certificate of its reader",
+    "The operator can add the name to `hosts`, or the page to `cors`; the log has the line",
 );
 
 /// The words for `unauthorized`.
