@@ -204,7 +204,7 @@ def worse(results):
         " table shows: as the work per call grows, all of these become equal. At 1 ms of Python a"
         " call the queue, the balance, memory and behaviour under faults are the difference, not"
         " the overhead. For nothing but an ASGI application in one process, uvicorn or granian is"
-        " simpler: no second process, no wire, and streaming, WebSockets and TLS included."
+        " simpler: no second process, no wire, and WebSockets included."
     )
 
 

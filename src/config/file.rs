@@ -370,8 +370,8 @@ pub struct RouteFile {
     pub idempotent: Option<bool>,
     /// Most items of one batch request: a body of `application/jsonl` or `application/x-ndjson`, or a JSON array
     /// where the route takes parameters, of which each item is answered as a request with that body
-    /// would be. The answers come as JSON lines while items end. Items wait until a worker has
-    /// nothing else to do, see `share`. If absent, batches are not taken.
+    /// would be. The answers come as JSON lines in the order of the items, with `Prefer: unordered` as they
+    /// end. Items wait until a worker has nothing else to do, see `share`. If absent, batches are not taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub items: Option<u64>,

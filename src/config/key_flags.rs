@@ -216,7 +216,9 @@ pub fn option_of(way: &[&str]) -> String {
         ["log", "format" | "level"] => "`--log`".to_owned(),
         ["queue", _] => "`--queue`".to_owned(),
         ["cache", "shared_password", _] => "`--cache-shared-password`".to_owned(),
-        ["framing" | "probe" | "id" | "admin_token" | "sandbox", _] => format!("`--{}`", way[0]),
+        ["framing" | "probe" | "id" | "admin_token" | "sandbox", _] => {
+            format!("`--{}`", way[0].replace('_', "-"))
+        }
         _ if FLAGS.iter().any(|flag| flag.id == id) || BY_HAND.contains(&id) => {
             format!("`--{}`", id.replace('_', "-"))
         }

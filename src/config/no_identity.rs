@@ -18,8 +18,8 @@ impl TlsIdentity {
         Err(BadTls {
             key: UNBUILT,
             what: "this httpipe was built without TLS".to_owned(),
-            hint: "build it with `cargo install httpipe --features tls`, or use the wheel, the \
-                   Debian package or the image, which have it; or let a proxy end TLS",
+            hint: "build it in a clone with `cargo install --locked --path . --features tls`, or use the \
+                   wheel, the Debian package or the image, which have it; or let a proxy end TLS",
         })
     }
 

@@ -145,8 +145,8 @@ pub fn resolve(
 }
 
 /// What to do without NATS.
-const UNBUILT_HINT: &str = "build it with `cargo install httpipe --features nats`, or use the wheel, \
-                            the Debian package or the image, which have it";
+const UNBUILT_HINT: &str = "build it in a clone with `cargo install --locked --path . --features nats`, \
+                            or use the wheel, the Debian package or the image, which have it";
 
 /// Reads where a server is, or says what is wrong and what to write instead.
 fn server(text: &str) -> Result<NatsServer, (String, &'static str)> {

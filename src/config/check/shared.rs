@@ -34,8 +34,8 @@ pub(super) fn shared(findings: &mut Findings<'_>, file: &File) -> Option<Arc<Sha
     };
     if !cfg!(feature = "redis") {
         let message = "this httpipe was built without Redis";
-        let hint = "build it with `cargo install httpipe --features redis`, or use the wheel, the \
-                    Debian package or the image, which have it";
+        let hint = "build it in a clone with `cargo install --locked --path . --features redis`, or \
+                    use the wheel, the Debian package or the image, which have it";
         findings.refuse(&path, message, hint);
         return None;
     }

@@ -53,7 +53,7 @@ pub(super) const JOBS: [Metric; 6] = [
         kind: MetricKind::Gauge,
         unit: "seconds",
         labels: &["pool"],
-        help: "How long the job of a pool has waited that has waited longest; 0 if none waits",
+        help: "How long the oldest waiting job of a pool has waited; 0 if none waits",
         samples: |numbers, to| {
             let Some(jobs) = numbers.server.jobs.get() else { return };
             for pool in &*jobs.shown() {

@@ -401,7 +401,7 @@ pub const ALL: &[Metric] = &[
         unit: "actions",
         labels: &["action"],
         help: "What operators made the server do over the admin listener: `reload`, `forgive`, \
-               `recycle_pool`, `recycle_worker` `kill_worker`, `remove_job`, \
+               `recycle_pool`, `recycle_worker`, `kill_worker`, `remove_job`, \
                `retry_job` or `back_up_jobs`",
         samples: |numbers, to| {
             for (action, count) in OperatorAction::ALL.iter().zip(&numbers.server.admin_actions) {
