@@ -5,8 +5,9 @@
 //! ask what became of them.
 //!
 //! - Where calls wait, it *demands*: one idle host is told. It repeats that, because a message may be
-//!   lost, and a host may become free later. An owner whose oldest call has waited for
-//!   [`HUNGRY_AFTER`] tells all hosts how long.
+//!   lost, and a host may become free later. Where demands bring no claim, all hosts are busy, and calls
+//!   that come then are demanded together, once in [`DEMAND_PAUSE`]. An owner whose oldest call has
+//!   waited for [`HUNGRY_AFTER`] tells all hosts how long.
 //! - A host that has calls is *pinged*. Its pong says which of them it does not know. That counts if
 //!   the grant was sent [`SETTLED_AFTER`] before the ping: by then the claim of the host has ended, so
 //!   a grant that comes later is refused. A host that is sure has never had such a call.
@@ -28,6 +29,8 @@ use parts::{ArrivingAnswer, LeavingQuestion};
 
 /// How often demands are repeated.
 const DEMAND_EVERY: Duration = Duration::from_millis(250);
+/// Once demands have brought no claim for this long, further calls are demanded together, and as often.
+const DEMAND_PAUSE: Duration = Duration::from_millis(5);
 /// After this time, and as often, all hosts are told how long the oldest call has waited.
 const HUNGRY_AFTER: Duration = Duration::from_millis(100);
 /// How often a host that has calls is asked what became of them.
@@ -57,6 +60,8 @@ pub struct OwnerDesk {
     /// How many calls were demanded and not claimed since.
     demanded: usize,
     demanded_at: Option<Instant>,
+    /// Since when demands have brought no claim.
+    in_vain: Option<Instant>,
     hungry_at: Option<Instant>,
     pings: u64,
     sizes: Sizes,
@@ -149,6 +154,7 @@ impl OwnerDesk {
             hunger: None,
             demanded: 0,
             demanded_at: None,
+            in_vain: None,
             hungry_at: None,
             pings: 0,
             sizes: Sizes::default(),
@@ -178,25 +184,39 @@ impl OwnerDesk {
             return None;
         }
         let hosts = self.hosts.values().flat_map(|host| [host.ping_at(), host.lost_at()]).flatten();
-        hosts.chain(self.demand_at()).chain(self.hungry_due()).min()
+        hosts.chain(self.demand_at()).chain(self.more_due()).chain(self.hungry_due()).min()
     }
 
     /// The books were settled, and say which calls wait for hosts.
     pub fn hunger(&mut self, now: Instant, hunger: Option<Hunger>) {
         self.hunger = hunger;
         match hunger {
-            None => (self.demanded, self.demanded_at) = (0, None),
-            Some(hunger) if hunger.calls > self.demanded => {
-                self.demand(now, hunger.calls - self.demanded, hunger.calls);
-            }
-            Some(_) => {}
+            None => (self.demanded, self.demanded_at, self.in_vain) = (0, None, None),
+            Some(_) => self.demand_more(now),
         }
+    }
+
+    /// Demands the calls that have come since the last demand, unless that can wait.
+    fn demand_more(&mut self, now: Instant) {
+        let is_fresh = self.in_vain.is_none_or(|since| now < since + DEMAND_PAUSE);
+        if let (Some(hunger), Some(due)) = (self.hunger, self.more_due())
+            && (is_fresh || due <= now)
+        {
+            self.demand(now, hunger.calls - self.demanded, hunger.calls);
+        }
+    }
+
+    /// When the calls are demanded that have come since the last demand, at the latest.
+    fn more_due(&self) -> Option<Instant> {
+        let hunger = self.hunger.filter(|hunger| hunger.calls > self.demanded)?;
+        Some(self.demanded_at.map_or(hunger.since, |last| last + DEMAND_PAUSE))
     }
 
     fn demand(&mut self, now: Instant, calls: usize, demanded: usize) {
         if self.is_connected {
             self.demanded = demanded;
             self.demanded_at = Some(now);
+            self.in_vain.get_or_insert(now);
             self.steps.push(OwnerStep::Demand { calls });
         }
     }
@@ -260,7 +280,10 @@ impl OwnerDesk {
         book.heard = now;
         book.unheard = None;
         match said {
-            ToOwner::Claim { claim } => self.claimed(host, claim),
+            ToOwner::Claim { claim } => {
+                self.in_vain = None;
+                self.claimed(host, claim);
+            }
             ToOwner::Answer { run, before, claim } => {
                 self.answered(host, run, before);
                 if let Some(claim) = claim {
@@ -323,7 +346,8 @@ impl OwnerDesk {
         if !is_connected {
             return;
         }
-        (self.demanded, self.demanded_at, self.hungry_at) = (0, None, None);
+        (self.demanded, self.demanded_at, self.in_vain) = (0, None, None);
+        self.hungry_at = None;
         for book in self.hosts.values_mut() {
             (book.heard, book.unheard, book.pinged) = (now, None, None);
         }
@@ -361,6 +385,7 @@ impl OwnerDesk {
         {
             self.demand(now, hunger.calls, hunger.calls);
         }
+        self.demand_more(now);
         if let (Some(hunger), Some(at)) = (self.hunger, self.hungry_due())
             && at <= now
         {
@@ -420,6 +445,7 @@ impl Default for OwnerDesk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::said::SentBefore;
     use super::*;
     use crate::base::CallId;
 
@@ -442,6 +468,12 @@ mod tests {
             panic!("{steps:?}")
         };
         (ping, now)
+    }
+
+    /// How many calls each demand is for that was made since the last look.
+    fn demanded(desk: &mut OwnerDesk) -> Vec<usize> {
+        let calls = |step| if let OwnerStep::Demand { calls } = step { Some(calls) } else { None };
+        desk.take_steps().into_iter().filter_map(calls).collect()
     }
 
     fn is_lost(desk: &mut OwnerDesk) -> bool {
@@ -490,11 +522,6 @@ mod tests {
     #[test]
     fn demands_are_repeated_and_only_news_are_told_at_once() {
         let (mut desk, now) = (OwnerDesk::new(), Instant::now());
-        let demanded = |desk: &mut OwnerDesk| -> Vec<usize> {
-            let calls =
-                |step| if let OwnerStep::Demand { calls } = step { Some(calls) } else { None };
-            desk.take_steps().into_iter().filter_map(calls).collect()
-        };
         let since = now;
         desk.hunger(now, Some(Hunger { since, calls: 2 }));
         desk.hunger(now, Some(Hunger { since, calls: 2 }));
@@ -505,5 +532,29 @@ mod tests {
         assert_eq!(demanded(&mut desk), [3]);
         desk.hunger(later, None);
         assert_eq!(desk.next_deadline(), None);
+    }
+
+    #[test]
+    fn while_all_hosts_are_busy_the_calls_of_a_while_are_demanded_together() {
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        let at = |millis| now + Duration::from_millis(millis);
+        let wait = |desk: &mut OwnerDesk, now, calls| {
+            desk.hunger(now, Some(Hunger { since: now, calls }));
+        };
+        for (millis, calls) in [(0, 1), (4, 2), (6, 3), (7, 4)] {
+            wait(&mut desk, at(millis), calls);
+        }
+        assert_eq!(demanded(&mut desk), [1, 1], "two while a host may have a free worker");
+        assert_eq!(desk.next_deadline(), Some(at(9)));
+        desk.tick(at(9));
+        assert_eq!(demanded(&mut desk), [2], "those that came since");
+        // The next call of a worker that was busy says nothing of free ones.
+        let (run, before) = (RUN, SentBefore::Nothing);
+        desk.hear(at(10), HOST, ToOwner::Answer { run, before, claim: Some(1) });
+        wait(&mut desk, at(10), 4);
+        assert!(demanded(&mut desk).is_empty());
+        desk.hear(at(11), HOST, ToOwner::Claim { claim: 2 });
+        wait(&mut desk, at(11), 5);
+        assert_eq!(demanded(&mut desk), [3], "a worker is free, so others may be");
     }
 }
