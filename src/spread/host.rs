@@ -9,7 +9,8 @@
 //! - A claim lasts [`CLAIM_FOR`]. A grant that comes later is refused. A grant for a claim that is not
 //!   known at all is ignored: it may be a copy of one that was taken.
 //! - What a call ended with is kept until its owner no longer asks for it, so it can be told again. The
-//!   answer to a claim that came with it shows that it has arrived; else the next ping does.
+//!   answer to a claim that came with it shows that it has arrived; else the next ping does. While much
+//!   is kept, nothing is claimed, and what is kept for owners that have left is forgotten.
 //! - A question that comes in parts has its worker from the grant on, and is given to it once it is
 //!   whole. An answer that goes in parts is in the file `parts`.
 //! - An owner that is not heard for [`SILENT_MOST`] has left its calls. While this server is cut off
@@ -184,7 +185,7 @@ impl<T: Clone> HostDesk<T> {
     /// Since when the oldest call of another server waits, and how many are to be claimed. Tell the
     /// books before they settle.
     pub fn wants(&self) -> (Option<Instant>, usize) {
-        if self.is_draining || !self.is_connected {
+        if self.is_draining || !self.is_connected || self.kept.is_full() {
             return (None, 0);
         }
         let wanting = || self.owners.values().filter(|owner| owner.wants() > 0);
@@ -572,6 +573,32 @@ mod tests {
         assert!(!desk.is_empty(), "a ping from before the grant says nothing");
         desk.hear(later, OWNER, ping(3, &[]));
         assert!(desk.is_empty());
+    }
+
+    #[test]
+    fn one_that_keeps_much_claims_nothing_until_its_owner_has_heard_or_is_gone() {
+        let (now, much) = (Instant::now(), EndSize { body: 0, rest: 65 << 20 });
+        for hears in [true, false] {
+            let mut desk = claiming(now);
+            desk.hear(now, OWNER, grant(1, 5));
+            desk.ended(now, (OWNER, run(5)), GuestEnd::Answer(()), much);
+            assert_eq!(follows(&mut desk, now), "give answer");
+            desk.demand(now, NodeId(8), 1, 0);
+            assert_eq!(desk.wants(), (None, 0));
+            let later = if hears {
+                desk.hear(now, OWNER, ToHost::Ping { ping: 1, holds: vec![], is_whole: true });
+                now
+            } else {
+                let gone = now + SILENT_MOST;
+                assert_eq!(desk.next_deadline(), Some(now + WANTS_FOR));
+                desk.tick(now + WANTS_FOR);
+                assert_eq!(desk.next_deadline(), Some(gone));
+                desk.tick(gone);
+                desk.demand(gone, NodeId(8), 1, 0);
+                gone
+            };
+            assert_eq!(desk.wants(), (Some(later), 1), "{hears}");
+        }
     }
 
     #[test]

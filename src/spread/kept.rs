@@ -11,7 +11,7 @@ use crate::base::{NodeId, RunId};
 
 /// How long an end is kept.
 pub(super) const KEPT_FOR: Duration = Duration::from_mins(1);
-/// Most bytes that are kept.
+/// Once so many bytes are kept, no further calls are claimed.
 const KEPT_BYTES: usize = 64 << 20;
 /// What the entry of an end takes at least, so its bytes bound the number of ends as well.
 const ENTRY_BYTES: usize = 1 << 10;
@@ -79,6 +79,11 @@ impl<T> KeptEnds<T> {
         Self { ends, order, last_serial: 0, bytes: 0, by_claim, has_forgotten: false }
     }
 
+    /// Returns true if no further calls are to be claimed until owners have heard how theirs have ended.
+    pub(super) const fn is_full(&self) -> bool {
+        self.bytes > KEPT_BYTES
+    }
+
     /// Returns true if some end was ever forgotten that its owner may not have heard.
     pub(super) fn has_forgotten(&self) -> bool {
         self.has_forgotten
@@ -105,7 +110,7 @@ impl<T> KeptEnds<T> {
         of_owner(owner, &self.ends)
     }
 
-    /// Keeps an end. Where there is no room, the oldest are forgotten.
+    /// Keeps an end, however large it is.
     pub(super) fn keep(
         &mut self,
         now: Instant,
@@ -134,12 +139,6 @@ impl<T> KeptEnds<T> {
         self.ends.insert(guest, kept);
         self.order.insert(serial, guest);
         self.bytes = self.bytes.saturating_add(bytes);
-        while self.bytes > KEPT_BYTES
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.has_forgotten = true;
-            self.forget(oldest);
-        }
     }
 
     /// Answers that no longer fit into one message go in parts.
@@ -245,31 +244,26 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_answers_go_where_there_is_no_room() {
+    fn what_is_kept_is_counted_until_it_is_heard_or_old_and_nothing_stays_of_it() {
         let (mut kept, now) = (KeptEnds::new(), Instant::now());
-        let half = KEPT_BYTES / 2 - 2 * ENTRY_BYTES;
-        for (call, (body, rest)) in [(half, 0), (0, half), (half, 0)].into_iter().enumerate() {
-            keep(&mut kept, now, call as u64 + 1, EndSize { body, rest });
+        let most = (KEPT_BYTES / ENTRY_BYTES) as u64;
+        for call in 0..=most {
+            assert!(!kept.is_full(), "{call}");
+            keep(&mut kept, now, call, EndSize::default());
         }
-        assert!(!kept.has(&guest(1)) && kept.has(&guest(2)) && kept.has(&guest(3)));
+        assert!(kept.is_full(), "ends without a body count, too");
+        for call in 1..=most {
+            kept.forget(guest(call));
+        }
+        assert!(!kept.is_full() && !kept.has_forgotten());
+        assert_eq!((kept.ends.len(), kept.order.len()), (1, 1));
+        for size in [EndSize { body: KEPT_BYTES, rest: 0 }, EndSize { body: 0, rest: KEPT_BYTES }] {
+            keep(&mut kept, now, 7, size);
+            assert!(kept.is_full() && kept.has(&guest(7)), "it is heard of, however large it is");
+        }
         kept.forget_old(now + KEPT_FOR);
         assert!(kept.is_empty() && kept.bytes == 0 && kept.next_deadline().is_none());
         assert!(kept.has_forgotten());
-    }
-
-    #[test]
-    fn ends_without_a_body_are_bounded_too_and_nothing_stays_of_those_that_went() {
-        let (mut kept, now) = (KeptEnds::new(), Instant::now());
-        let most = (KEPT_BYTES / ENTRY_BYTES) as u64;
-        for call in 0..most + 10 {
-            keep(&mut kept, now, call, EndSize::default());
-        }
-        assert_eq!(kept.ends.len() as u64, most);
-        // The oldest one stays.
-        for call in 11..most + 10 {
-            kept.forget(guest(call));
-        }
-        assert_eq!((kept.ends.len(), kept.order.len()), (1, 1));
     }
 
     #[test]

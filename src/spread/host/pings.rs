@@ -51,8 +51,9 @@ impl<T: Clone> HostDesk<T> {
 
     /// Returns true if it matters whether this owner is still there.
     pub(super) fn is_needed_by(&self, owner: NodeId) -> bool {
+        let has_ends = || self.kept.of(owner).next().is_some();
         of_owner(owner, &self.guests).next().is_some()
-            || (self.is_draining && self.kept.of(owner).next().is_some())
+            || ((self.is_draining || self.kept.is_full()) && has_ends())
     }
 
     pub(super) fn leave_silent(&mut self, now: Instant) {
@@ -69,7 +70,7 @@ impl<T: Clone> HostDesk<T> {
         for guest in all {
             self.left(now, guest);
         }
-        if self.is_draining {
+        if self.is_draining || self.kept.is_full() {
             let gone = self.owners.iter().filter(|(_, owner)| owner.has_left);
             gone.for_each(|(id, _)| self.kept.forget_owner(*id));
         }
