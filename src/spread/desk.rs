@@ -76,6 +76,8 @@ pub(super) struct PoolDesk {
     demands: Cell<Option<u64>>,
     /// It hears what it is given: it had workers when it joined.
     hosts: Cell<bool>,
+    /// It was logged that it has workers that hear nothing.
+    has_told: Cell<bool>,
     /// A reload has replaced its pool, which ends what it has.
     pub(super) is_replaced: Cell<bool>,
     /// Something may be due sooner than it was.
@@ -134,6 +136,7 @@ impl PoolDesk {
             full: RefCell::default(),
             demands: Cell::default(),
             hosts: Cell::default(),
+            has_told: Cell::default(),
             is_replaced: Cell::default(),
             sooner: Notify::new(),
             waits_until: Cell::default(),

@@ -50,6 +50,10 @@ impl OtherServers for PoolDesk {
     fn settled(&self, now: Instant, hunger: Option<Hunger>, free: usize, busy: usize) -> bool {
         self.owner.borrow_mut().hunger(now, hunger);
         // A pool that gets its first workers by a reload has nothing that listens for it.
+        if free > 0 && !self.hosts.get() && !self.has_told.replace(true) {
+            let (pool, hint) = (self.name.as_str(), "a restart lends them to other servers");
+            tracing::warn!(pool, hint, "its workers answer the calls of this server only");
+        }
         let free = if self.hosts.get() { free } else { 0 };
         self.host.borrow_mut().settled(now, Seating { free, busy });
         let has_changed = self.carry_out(now);
