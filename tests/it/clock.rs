@@ -11,14 +11,16 @@ const OFFSET: &str = "offset";
 /// the moment. The monotonic clock is not changed.
 fn shifted(plan: Plan) -> Option<Server> {
     let library = library_that_shifts_the_clock()?;
-    let server = plan
-        .file(OFFSET, "+0")
-        .env("LD_PRELOAD", &library)
+    Some(shifted_by(&library, plan).start())
+}
+
+/// A plan whose server loads this library.
+fn shifted_by(library: &str, plan: Plan) -> Plan {
+    plan.file(OFFSET, "+0")
+        .env("LD_PRELOAD", library)
         .env("FAKETIME_TIMESTAMP_FILE", OFFSET)
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .start();
-    Some(server)
 }
 
 /// Stops the server in order. If it were killed, the shared memory of the library would stay.
@@ -157,4 +159,31 @@ fn jobs_keep_their_order_and_their_times() {
     }
     assert_eq!(server.read("runs.log"), "sleep 60\nfirst\nsecond\nthird\n");
     end(server);
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn calls_on_another_host_have_their_time_whatever_its_clock_says() {
+    use crate::spread::{shared, start_host, wait_for_slots};
+
+    let Some(nats) = crate::support::nats::Nats::start("") else { return };
+    let Some(library) = library_that_shifts_the_clock() else { return };
+    let plan =
+        |keys: &str| shifted_by(&library, shared(&nats, &format!("timeout = \"20s\"\n{keys}")));
+    let front = plan("workers = 0\nretries = 0").start_unready();
+    let host = start_host(plan("workers = 1").worker("demo-worker --journal seen"));
+    wait_for_slots(&front, 1);
+    for (offset, back) in [("+1d", "-1d"), ("-1d", "+400d")] {
+        let question = format!("sleep 1500 {offset}");
+        let pending = front.client().post_later("/", &question);
+        host.wait_until("it runs", |s| s.metric("httpipe_workers{state=\"busy\"}") == 1.0);
+        host.write(OFFSET, offset);
+        front.write(OFFSET, back);
+        assert_eq!(pending.answer().body, question);
+        assert_eq!(front.answers(back).body, back, "and the next one goes there");
+    }
+    assert_eq!(host.seen().len(), 4, "each ran once");
+    assert_eq!(front.metric(r#"httpipe_spread_hosts_lost_total{pool="main"}"#), 0.0);
+    end(front);
+    end(host);
 }

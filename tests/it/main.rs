@@ -120,6 +120,8 @@ mod spread_load;
 #[cfg(feature = "nats")]
 mod spread_logins;
 #[cfg(feature = "nats")]
+mod spread_losses;
+#[cfg(feature = "nats")]
 mod spread_partitions;
 #[cfg(feature = "nats")]
 mod spread_seen;

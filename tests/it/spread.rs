@@ -9,7 +9,12 @@ use crate::support::{Plan, Server, shell};
 
 /// A server that shares the calls of its pool through this NATS, with further keys of the pool.
 pub(crate) fn shared(nats: &Nats, keys: &str) -> Plan {
-    let top = format!("[spread]\nnats = \"{}\"\n", nats.url());
+    shared_at(&nats.url(), keys)
+}
+
+/// As [`shared`], through what is at this address.
+pub(crate) fn shared_at(url: &str, keys: &str) -> Plan {
+    let top = format!("[spread]\nnats = \"{url}\"\n");
     Server::with(&format!("spread = true\n{keys}")).top(&top)
 }
 
@@ -83,13 +88,22 @@ fn hosts_of_another_version_get_no_calls() {
 #[test]
 fn no_call_is_lost_where_nats_is_killed_and_comes_back() {
     let Some(mut nats) = Nats::start("") else { return };
-    let front = front(&nats, "");
-    let _host = host(&nats, "workers = 2");
+    let front = front(&nats, "retries = 0");
+    let host = start_host(shared(&nats, "workers = 2").worker("demo-worker --journal seen"));
     wait_for_slots(&front, 2);
+    let is_answered = |kind: &str, caller: u32, call: u32| {
+        let question = format!("{kind}-{caller}-{call}");
+        let answer = match kind {
+            "again" => front.client().get(&format!("/?input={question}")),
+            _ => front.client().post("/", &question),
+        };
+        answer.body == question
+    };
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..50).map(|_| front.answers("a").body).all(|it| it == "a")))
-            .collect();
+        let ask = |caller| {
+            (0..50).all(|call| is_answered(["again", "once"][caller as usize % 2], caller, call))
+        };
+        let calls: Vec<_> = (0..4).map(|caller| scope.spawn(move || ask(caller))).collect();
         nats.kill();
         front.wait_until("it is cut off", |it| it.status()["spread"]["connected"] == false);
         nats.start_again();
@@ -97,6 +111,11 @@ fn no_call_is_lost_where_nats_is_killed_and_comes_back() {
             assert!(call.join().expect("a caller"), "each call was answered");
         }
     });
+    let mut once: Vec<_> = host.seen().into_iter().filter(|it| it.starts_with("once")).collect();
+    once.sort();
+    once.dedup();
+    let ran = host.seen().iter().filter(|it| it.starts_with("once")).count();
+    assert_eq!((once.len(), ran), (100, 100), "none ran twice");
     let error = front.status()["spread"]["last_error"].to_string();
     assert!(error.contains("nats://127.0.0.1"), "{error}");
 }
@@ -105,12 +124,15 @@ fn no_call_is_lost_where_nats_is_killed_and_comes_back() {
 fn a_host_that_drains_ends_what_it_has() {
     let Some(nats) = Nats::start("") else { return };
     let front = front(&nats, "");
-    let mut host = host(&nats, "workers = 1");
-    wait_for_slots(&front, 1);
-    let pending = front.client().get_later("/?input=sleep%201s");
-    host.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
+    let mut host = host(&nats, "workers = 2");
+    wait_for_slots(&front, 2);
+    let client = front.client();
+    let pending = [client.get_later("/?input=sleep%201s"), client.post_later("/", "sleep 1s")];
+    host.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 2.0);
     host.signal("TERM");
-    assert_eq!(pending.answer().status, 200);
+    for call in pending {
+        assert_eq!(call.answer().status, 200);
+    }
     assert_eq!(host.exit_code(), 0);
     wait_for_slots(&front, 0);
 }
@@ -195,6 +217,37 @@ fn a_front_end_without_workers_starts_where_the_program_is_not() {
     drop(host);
     let said = shared(&nats, "workers = 1").worker("./no-such-program").refused().stderr;
     assert!(said.contains("cannot run"), "{said}");
+}
+
+/// A call that goes to another host is a group of one there.
+#[test]
+fn a_pool_that_puts_calls_together_answers_those_of_others_one_by_one() {
+    let Some(nats) = Nats::start("") else { return };
+    let plan = |workers: u32| {
+        let keys = "batch = { most = 4 }\nreply = \"json\"";
+        shared(&nats, &format!("workers = {workers}\n{keys}")).worker("cat")
+    };
+    let front = plan(0).start_unready();
+    let host = start_host(plan(1));
+    wait_for_slots(&front, 1);
+    let client = front.client();
+    let pending = [1, 2, 3].map(|number| client.post_later("/", &number.to_string()));
+    for (number, call) in [1, 2, 3].into_iter().zip(pending) {
+        assert_eq!(call.answer().json(), number);
+    }
+    assert_eq!(host.metric("httpipe_worker_exits_total"), 0.0);
+}
+
+#[test]
+fn the_first_workers_of_a_reload_answer_their_own_server_and_that_is_said() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "");
+    front.rewrite("workers = 0", "workers = 1");
+    let reloaded = front.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    let line = front.wait_for_log("answer the calls of this server only");
+    assert!(line.contains("a restart lends them"), "{line}");
+    assert_eq!(front.answers("a").body, "a");
 }
 
 /// Runs the servers and the caller of `docs/spread.md`.

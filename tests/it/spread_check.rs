@@ -6,7 +6,7 @@ use crate::support::shell;
 
 /// Runs `check` for this role with these keys of `[spread]` and of the pool. Returns its exit code and
 /// what it says.
-fn check(nats: &Nats, options: &str, keys: &str, pool: &str) -> (i32, String) {
+pub(crate) fn check(nats: &Nats, options: &str, keys: &str, pool: &str) -> (i32, String) {
     let text = format!(
         "[pool.main]\ncommand = [\"cat\"]\nspread = true\nprobe = {{ send = \"a\" }}\n{pool}\n\
          [spread]\n{keys}\n[[route]]\nmatch = \"POST /\"\n"
@@ -17,7 +17,8 @@ fn check(nats: &Nats, options: &str, keys: &str, pool: &str) -> (i32, String) {
     shell(&format!("{exe} check {} {options} 2>&1", file.display()))
 }
 
-fn says(said: &(i32, String), code: i32, parts: &[&str]) {
+/// Asserts that `check` ended with this code and says all of this, and no password.
+pub(crate) fn says(said: &(i32, String), code: i32, parts: &[&str]) {
     assert_eq!(said.0, code, "{}", said.1);
     for part in parts {
         assert!(said.1.contains(part), "no {part:?} in\n{}", said.1);

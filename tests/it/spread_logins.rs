@@ -9,11 +9,13 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::sign::SigningKey;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::spread::wait_for_slots;
+use crate::spread_check::{check, says};
 use crate::support::nats::Nats;
 use crate::support::tls::{has_openssl, make};
-use crate::support::{Plan, Server};
+use crate::support::{Plan, Server, pause};
 
 /// A server of this role that comes to NATS with these keys of `[spread]`.
 fn member(pool: &str, spread: &str) -> Plan {
@@ -49,6 +51,7 @@ fn calls_cross_in_tls_and_a_strange_certificate_is_refused() {
         ("127.0.0.1", "own.pem", "certificate not valid for name"),
     ] {
         let keys = format!("nats = \"tls://{host}:{}\"\nca = \"{dir}/{ca}\"", nats.port());
+        says(&check(&nats, "", &keys, ""), 2, &[why, "in `ca` of [spread]"]);
         let server = member("workers = 1", &keys).start();
         let line = server.wait_for_log("no connection to NATS");
         assert!(line.contains(why), "{line}");
@@ -171,6 +174,50 @@ fn a_server_comes_with_a_file_of_nsc() {
     thief.wait_for_log("Authorization Violation");
     let said = thief.log_lines().join("\n") + &thief.status().to_string();
     assert!(!said.contains(&of_user[..40]), "{said}");
+}
+
+#[test]
+fn a_password_that_changes_is_read_again_and_another_address_waits_for_a_restart() {
+    let user = |password: &str| format!("authorization {{ user: all, password: \"{password}\" }}");
+    let Some(mut nats) = Nats::start(&user("first")) else { return };
+    let Some(other) = Nats::start("") else { return };
+    let keys = format!("nats = \"{}\"\ncreds = \"nats.creds\"", nats.url());
+    let plan = |pool: &str| member(pool, &keys).file("nats.creds", "all:first");
+    let [front, host] = share_a_call(plan);
+    nats.start_again_with(&user("second"));
+    for server in [&front, &host] {
+        server.wait_for_log("Authorization Violation");
+        server.write("nats.creds", "all:second");
+    }
+    wait_for_slots(&front, 1);
+    assert_eq!(front.answers("b").body, "b");
+    // The calls of a reload go on where they went.
+    let pending = front.client().get_later("/?input=sleep+500");
+    host.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 1.0);
+    front.rewrite(&nats.url(), &other.url());
+    let reloaded = front.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+    assert!(
+        reloaded.body.contains("spread: changed; takes effect after a restart"),
+        "{reloaded:?}"
+    );
+    assert_eq!(pending.answer().status, 200);
+    assert_eq!(front.answers("c").body, "c");
+    assert_eq!(front.status()["spread"]["server"], nats.url().as_str());
+}
+
+#[test]
+fn a_server_that_is_not_let_in_tries_again_after_ever_longer_times() {
+    let log = "log_file: \"nats.log\"\nauthorization { user: all, password: \"canary\" }";
+    let Some(nats) = Nats::start(log) else { return };
+    let keys = format!("nats = \"{}\"\ncreds = \"nats.creds\"", nats.url());
+    let server = member("workers = 1", &keys).file("nats.creds", "all:wrong").start();
+    let tries = || nats.log().matches("authentication error").count();
+    server.wait_until("it has tried twice", |_| tries() >= 2);
+    pause(Duration::from_secs(2), "a hot loop tries hundreds of times meanwhile");
+    assert!(tries() < 12, "{}", nats.log());
+    let lines = server.log_lines();
+    let told = lines.iter().filter(|line| line.contains("no connection to NATS"));
+    assert_eq!(told.count(), 1, "it is logged once a minute");
 }
 
 #[test]

@@ -4,15 +4,20 @@
 use std::time::Duration;
 
 use crate::progress::QUARTER;
-use crate::spread::{shared, start_host, wait_for_slots};
+use crate::spread::{shared, shared_at, start_host, wait_for_slots};
 use crate::streaming::PARTS;
+use crate::support::bridge::Bridge;
 use crate::support::nats::Nats;
 use crate::support::{Plan, Server, pause};
 
 const EVENTS: &[&str] = &["Accept: text/event-stream"];
 
 fn streaming(nats: &Nats, keys: &str) -> Plan {
-    shared(nats, &format!("stream = \"until:END\"\n{keys}"))
+    streaming_at(&nats.url(), keys)
+}
+
+fn streaming_at(url: &str, keys: &str) -> Plan {
+    shared_at(url, &format!("stream = \"until:END\"\n{keys}"))
         .worker("python3 parts.py")
         .file("parts.py", PARTS)
 }
@@ -84,6 +89,27 @@ fn a_host_that_is_killed_in_the_middle_cuts_the_body_and_nothing_runs_again() {
     second.wait_until("it has answered that", |it| it.metric(elsewhere) == 1.0);
     let lost = "httpipe_calls_total{outcome=\"worker_lost\"}";
     assert_eq!(front.metric(lost), 1.0);
+}
+
+#[test]
+fn a_part_that_is_lost_cuts_the_body_there_and_nothing_runs_again() {
+    let Some(nats) = Nats::start("") else { return };
+    let bridge = Bridge::to(&nats);
+    let front = streaming(&nats, "workers = 0\nretries = 2").start_unready();
+    let host = start_host(streaming_at(&bridge.url(), "workers = 1"));
+    wait_for_slots(&front, 1);
+    let mut caller = front.client().connect();
+    caller.ask("GET", "/?input=step%203%20part", &[], "");
+    host.put("go0");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(caller.chunk().as_deref(), Some("part0\n"));
+    bridge.loses("part");
+    host.put("go1");
+    front.wait_until("the second part is lost", |_| bridge.lost() == 1);
+    host.put("go2");
+    assert_eq!(caller.chunk(), None, "the caller sees that it is cut off");
+    assert_eq!(front.answers("1 a").body, "a0\n");
+    assert_eq!(host.metric("httpipe_worker_starts_total"), 1.0, "the worker has ended it in order");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Only these files know ports, paths and process ids. Every wait is here and has a limit.
 
+#[cfg(feature = "nats")]
+pub(crate) mod bridge;
 mod browser;
 #[cfg(feature = "nats")]
 pub(crate) mod bus;

@@ -66,7 +66,16 @@ impl Nats {
 
     /// Starts one that is in a cluster with this one.
     pub(crate) fn join(&self) -> Option<Self> {
-        let routes = self.said("cluster").expect("it is in a cluster");
+        Self::join_at(&self.cluster_address())
+    }
+
+    /// Returns where the servers of its cluster come to it.
+    pub(crate) fn cluster_address(&self) -> String {
+        self.said("cluster").expect("it is in a cluster")
+    }
+
+    /// Starts one that is in a cluster with what is there.
+    pub(crate) fn join_at(routes: &str) -> Option<Self> {
         Self::start(&cluster("127.0.0.1:-1", &format!("routes: [\"nats-route://{routes}\"]")))
     }
 
@@ -74,7 +83,7 @@ impl Nats {
     pub(crate) fn start_cluster() -> Option<Self> {
         let nats = Self::start(&cluster("127.0.0.1:-1", ""))?;
         // Its successor is where the others know it.
-        let listen = nats.said("cluster").expect("it is in a cluster");
+        let listen = nats.cluster_address();
         let configuration = cluster(&listen, "");
         std::fs::write(nats.dir.join("nats.conf"), configuration).expect("a file can be written");
         Some(nats)
