@@ -89,7 +89,6 @@ def growth(options):
             found = attempt(f"growth: {what}, {size}", lambda: measure(size, options))
             if found:
                 yield {"what": what, "size": size, **found}
-    yield from attempt("growth: the queue's books alone", books_alone) or []
 
 
 def ended(running, result):
@@ -176,9 +175,14 @@ def wrong_answers(callers):
     return wrong
 
 
-def books_alone():
+def books(_):
     """Each waiting call needs a connection, so the longest queues are measured without any: by the
-    micro-benchmark of the pool's books, one call in and one out at each length."""
+    micro-benchmark of the pool's books, one call in and one out at each length. It compiles a release
+    build."""
+    return attempt("the pool's books alone", books_alone) or []
+
+
+def books_alone():
     command = ["cargo", "bench", "--locked", "--", "state: a call behind"]
     done = subprocess.run(command, cwd=places.PROJECT, capture_output=True, text=True, check=True)
     nothing = {"p50_ms": None, "p99_ms": None, "server_mb": None, "not_ok": 0, "failed": 0}

@@ -267,7 +267,7 @@ TAKING_TURNS = {
     "without": Party("httpipe, no turns", httpipe(in_flight=1)),
 }
 ELASTIC = Party("httpipe, 2..8 workers", httpipe(workers="2..8"))
-MANY = Party("httpipe, 2..64 workers", httpipe(workers="2..64"))
+WIDE = Party("httpipe, 2..64 workers", httpipe(workers="2..64"))
 CACHED = {
     "a fixed hyper answer": PARTIES["hyper-fixed"],
     "cache hit, access log on": Party("httpipe, cache hit", httpipe(cache="1h")),

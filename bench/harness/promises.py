@@ -44,7 +44,9 @@ def promises(records, peers):
     yield from functions(records.get("functions", []))
     yield from short(records.get("short", []), peers)
     yield from mix(records.get("mix", []))
+    yield from threads(records.get("threads", []))
     yield from memory(records.get("table", []))
+    yield from growth(records.get("growth", []))
 
 
 def against_peers(pairs):
@@ -79,7 +81,7 @@ def limits(pinned, cache):
             round_["httpipe"]["p50_us"] / (round_["hyper-fixed"]["p50_us"] + round_["pipe"]["p50_us"])
             for round_ in pinned
         ],
-        1.25,
+        1.4,
     )
     for log, limit in [("off", 1.3), ("on", 1.5)]:
         values = [
@@ -105,10 +107,11 @@ def short(records, peers):
     nearest, values = highest(ratios)
     name = PARTIES[nearest].name if nearest else "each"
     yield Promise(f"… against the best peer ({name})", values, 1)
-    many = [record for record in records if record["party"] == "httpipe-many"]
-    for what, name, limit in [("p50", "p50_ms", 20), ("longest", "max_ms", 200)]:
-        found = [record[name] for record in many]
-        yield Promise(f"… beside 50 long ones, 2..64 workers: {what}", found, limit, " ms")
+    for key, how in [("httpipe-many", ""), ("httpipe-at-once", ", all of them at once")]:
+        of_it = [record for record in records if record["party"] == key]
+        for what, name, limit in [("p50", "p50_ms", 20), ("longest", "max_ms", 200)]:
+            found = [record[name] for record in of_it]
+            yield Promise(f"… beside 50 long ones, 2..64 workers{how}: {what}", found, limit, " ms")
 
 
 def mix(records):
@@ -120,6 +123,30 @@ def mix(records):
         values = [round_["httpipe"][value] / round_["httpipe-1"][value] for round_ in rounds]
         what = f"1 call in 500 a fib(24), 32 connections: {kind} against one in flight"
         yield Promise(what, values, limit, is_floor=is_floor)
+
+
+def threads(records):
+    runs = [record["by_threads"] for record in records if record["what"] == "a call"]
+    values = [found["2"]["cpu_us"] / found["1"]["cpu_us"] for found in runs]
+    yield Promise("CPU per call with `threads = 2` against 1, load generator on the same cores", values, 1.35)
+
+
+def growth(records):
+    points = {(record["what"], record["size"]): record for record in records}
+
+    def values(what, size, name):
+        return [points[what, size][name]] if (what, size) in points else []
+
+    few = values("workers, 64 connections", 2, "cpu_us")
+    for size in [16, 64, 256]:
+        many = values("workers, 64 connections", size, "cpu_us")
+        found = [many[0] / few[0]] if many and few else []
+        yield Promise(f"CPU per call at {size} workers against 2, 64 connections", found, 1.3)
+    for what, limit in [("idle connections beside 64", 90), ("busy connections", 140)]:
+        found = values(what, 10_000, "server_mb")
+        yield Promise(f"memory of the server with 10,000 {what}", found, limit, " MB")
+    found = values("bytes each way, 8 connections", 1_000_000, "server_cpu_us")
+    yield Promise("CPU of the server for 1 MB each way", found, 700, " µs")
 
 
 def memory(table):

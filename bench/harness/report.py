@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 
 from harness import promises
 from harness.pictures import bars, panels
@@ -48,9 +49,17 @@ def markdown(results):
     for scenario, write in SECTIONS.items():
         records = results["records"].get(scenario)
         if records:
-            parts.append(write(records))
+            parts.append(dated(write(records), results.get("origins", {}).get(scenario)))
     parts += [worse(results), method(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def dated(section, origin):
+    """A section with its origin below each heading, if that is another run than the last one."""
+    if origin is None:
+        return section
+    note = f"*Measured on {origin['date']} with httpipe {origin['httpipe']}.*"
+    return re.sub(r"(?m)^(## .*)$", lambda found: f"{found[1]}\n\n{note}", section)
 
 
 def write_documents(results, text):
@@ -78,11 +87,10 @@ def pictures(results):
         title = "20 short calls beside 2 long ones: median wait of a short one (ms, log scale)"
         ours = marked() | set(TWO_WORKERS.values())
         made["short.svg"] = bars(title, names, marked=ours, is_log=True)
-    if results["records"].get("growth"):
+    points = [point for name in ["growth", "books"] for point in results["records"].get(name, [])]
+    if points:
         title = "CPU per request as one thing grows (µs); dashed: what a quadratic cost would be"
-        made["growth.svg"] = panels(
-            title, curves(results["records"]["growth"]), quadratic_power
-        )
+        made["growth.svg"] = panels(title, curves(points), quadratic_power)
     return made
 
 

@@ -13,10 +13,10 @@ from harness.parties import (
     ELASTIC,
     FUNCTION,
     LEAST,
-    MANY,
     PARTIES,
     TAKING_TURNS,
     THREADED,
+    WIDE,
     WORKS,
 )
 from harness.places import PROBES, PROJECT, PYTHON, RUNS, WORKERS
@@ -301,42 +301,47 @@ def mix(options):
 
 SHORT_CALLS = 20
 HEAD_START = 0.5
+# The long calls that httpipe alone is also measured beside, and how many seconds lie between them.
 MANY_LONG = 50
+MANY = {"httpipe-many": 0.05, "httpipe-at-once": 0}
 
 
 def short(options):
-    """Twenty fib(10) at once, half a second after 2 long calls; in some rounds after 0 or 1. httpipe
-    alone also after 50."""
+    """Twenty fib(10) at once, half a second after 0, 1 or 2 long calls; the peers only as often as the
+    table has rounds. httpipe alone also after 50."""
     long_num = long_enough()
+
+    def beside(key, party, longs, round_, apart=0.05):
+        what = f"short beside {longs} long {round_ + 1}/{options.pairs}: {party.name}"
+        found = attempt(what, lambda: short_beside(party, longs, long_num, apart))
+        about = {"party": key, "round": round_, "long": longs, "fib": long_num}
+        return [about | found] if found else []
+
     parties = {"httpipe-elastic": ELASTIC} | {
         key: party
         for key, party in chosen(options)
         if not party.is_limit and not party.is_wrong and key not in ("httpipe-1", "httpipe-json")
     }
     for round_ in range(options.pairs):
-        for longs in [0, 1, 2] if round_ < options.rounds else [2]:
+        if round_ >= options.rounds:
+            yield from beside("httpipe-elastic", ELASTIC, 2, round_)
+            continue
+        for longs in [0, 1, 2]:
             for key, party in turned(list(parties.items()), round_):
-                what = f"short beside {longs} long {round_ + 1}/{options.pairs}: {party.name}"
-                found = attempt(what, lambda: short_beside(party, longs, long_num))
-                about = {"party": key, "round": round_, "long": longs, "fib": long_num}
-                if found:
-                    yield about | found
-        what = f"short beside {MANY_LONG} long {round_ + 1}/{options.pairs}: {MANY.name}"
-        found = attempt(what, lambda: short_beside(MANY, MANY_LONG, long_num))
-        if found:
-            about = {"party": "httpipe-many", "round": round_, "long": MANY_LONG, "fib": long_num}
-            yield about | found
+                yield from beside(key, party, longs, round_)
+        for key, apart in MANY.items():
+            yield from beside(key, WIDE, MANY_LONG, round_, apart)
 
 
-def short_beside(party, longs, long_num):
+def short_beside(party, longs, long_num, apart):
     # A new server for each, warmed by a single caller, because load would add workers.
     with Running(party, "fib") as running:
         # Wait for all workers, not only for the one that answered first.
         running.tree.wait_until_quiet(patience=3)
         load.checked_calls(party, "fib", running.port, connections=1, each=20)
-        # Sent one after the other: at the same moment, one process might take both and leave
+        # Two are sent one after the other: at the same moment, one process might take both and leave
         # another one free.
-        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs, apart=0.05)
+        long_calls = load.Burst(party, "fib", running.port, [long_num] * longs, apart=apart)
         time.sleep(HEAD_START)
         took = load.Burst(party, "fib", running.port, [10] * SHORT_CALLS).finish()
         long_took = long_calls.finish()

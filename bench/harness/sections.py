@@ -3,11 +3,12 @@
 from math import log
 from statistics import median
 
-from harness.parties import ELASTIC, MANY, PARTIES
+from harness.parties import ELASTIC, PARTIES, WIDE
 
 NAMES = {key: party.name for key, party in PARTIES.items()} | {
     "httpipe-elastic": ELASTIC.name,
-    "httpipe-many": MANY.name,
+    "httpipe-many": WIDE.name,
+    "httpipe-at-once": f"{WIDE.name}, the long ones at once",
 }
 # The configuration that the comparisons are about, and its variants.
 OURS = [key for key in NAMES if key.startswith("httpipe")]
@@ -103,8 +104,8 @@ def short(records):
     names = ["p50 / longest, ms", *(f"{long} long" for long in longs)]
     return (
         f"## Short calls beside long ones\n\n20 times fib(10) at once, half a second after 0, 1, 2"
-        f" or 50 calls of fib({records[0]['fib']}) that came 50 ms apart, on a freshly started server"
-        " with 2 workers"
+        f" or 50 calls of fib({records[0]['fib']}) that came 50 ms apart unless the row says otherwise,"
+        " on a freshly started server with 2 workers"
         " (httpipe also with `2..8` and `2..64`, where it may start more).\n\n" + grid(names, rows)
     )
 
@@ -224,6 +225,28 @@ def growth(records):
     )
 
 
+def books(records):
+    rows = [[f"{record['size']:,}", f"{record['cpu_us'] * 1000:,.0f}"] for record in records]
+    return (
+        "## The pool's books alone\n\nOne call in and one out, while others wait: what a pool decides, without"
+        " connections, pipes and processes.\n\n" + grid(["calls that wait", "CPU ns a call"], rows)
+    )
+
+
+def seed(records):
+    alone = "one process, nothing in front"
+    rows = []
+    for name, runs in by_name(records).items():
+        seconds = mid([run["seconds"] for run in runs])
+        ratio = mid([record[name]["seconds"] / record[alone]["seconds"] for record in records])
+        rows.append([f"*{name}*" if name == alone else f"`{name}`", f"{seconds:.2f}", f"{ratio:.2f}"])
+    return (
+        "## The seed's switches\n\nfib(1), fib(2), … fib(33), all asked at once, with the configurations of"
+        " [examples/seed](../examples/seed): seconds until the last answer.\n\n"
+        + grid(["", "seconds", "against one process"], rows)
+    )
+
+
 def powers(records):
     """The steepest growth of each kind, and whether it is close to quadratic."""
     rows = []
@@ -265,6 +288,8 @@ SECTIONS = {
     "wire": wire,
     "idle": idle,
     "growth": growth,
+    "books": books,
+    "seed": seed,
 }
 
 

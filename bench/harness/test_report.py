@@ -9,6 +9,7 @@ from harness import promises, report, sections
 from harness.parties import CACHED, PARTIES
 from harness.pictures import panels
 from harness.scenarios import FUNCTIONS, PAIRS, PINNED, WIRES
+from harness.seed import ASKED
 
 
 def run(rps=1000.0, cpu_us=10.0, p99_ms=2.0, **more):
@@ -49,6 +50,7 @@ def everything():
             burst("httpipe-elastic", 0, 2.0),
             burst("uvicorn", 0, 900.0),
             burst("httpipe-many", 0, 2.0),
+            burst("httpipe-at-once", 0, 2.0),
         ],
         "table": visit("httpipe", 5.0) + visit("uvicorn", 20.0),
         "threads": [ratios],
@@ -58,7 +60,12 @@ def everything():
             for name in WIRES
         ],
         "idle": [{"party": key, "ms_a_second": 0.1} for key in PARTIES],
-        "growth": [growing("workers", 1, 10.0), growing("workers", 100, 12.0)],
+        "growth": [growing("workers, 64 connections", size, 10.0) for size in [2, 16, 64, 256]]
+        + [growing("idle connections beside 64", 10_000, 10.0)]
+        + [growing("busy connections", 10_000, 10.0)]
+        + [growing("bytes each way, 8 connections", 1_000_000, 10.0)],
+        "seed": [{key: {"seconds": 1.0} for key in ASKED}],
+        "books": [growing("the pool's books alone", 1, 0.2)],
     }
     settings = {"load_before": 0, "command": "bench/run", "quick": False, "only": None}
     settings |= {"pairs": 7, "rounds": 3, "seconds": 2}
@@ -83,7 +90,7 @@ class TheDocument(unittest.TestCase):
     def test_says_what_was_not_measured(self):
         results = everything()
         results["records"] = {}
-        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 20)
+        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 29)
 
     def test_says_where_a_peer_is_better(self):
         results = everything()
