@@ -67,6 +67,25 @@ impl<P> State<P> {
         impatient.saturating_sub(census.starting).max(for_nobody).min(self.starts_at_once(now))
     }
 
+    /// Notes at the end of a settling whether workers start that are added to the least because calls wait,
+    /// if a start is quick. What gathers for groups, or may go to other servers, is given in its order.
+    pub(super) fn note_growth(&mut self) {
+        let may_grow = self.rules.most > self.rules.least
+            && self.rules.group.is_none()
+            && self.spread.is_none();
+        let census = self.crew.census();
+        let grows = may_grow
+            && census.starting > 0
+            && census.counted > self.rules.least
+            && !self.backoff.is_failing()
+            && self.crew.start_time().is_some_and(|time| time <= QUICK_START);
+        if std::mem::replace(&mut self.is_growing, grows) < grows {
+            // The others are looked at sooner from now on.
+            let looks = self.crew.iter().filter_map(|book| self.step_back_at(book)).min();
+            looks.into_iter().for_each(|at| self.alarms.at(at));
+        }
+    }
+
     /// How many more workers may start at the same time.
     fn starts_at_once(&mut self, now: Instant) -> usize {
         if self.crew.start_time().is_none_or(|time| time > QUICK_START) {

@@ -74,6 +74,8 @@ pub struct State<P> {
     /// When a worker became ready for the first time.
     pub(super) first_ready: Option<Instant>,
     pub(super) stopping: bool,
+    /// Workers are added because calls wait.
+    pub(super) is_growing: bool,
     pub(super) background: Background,
     /// What is shared with other servers; `None`: nothing is.
     pub(super) spread: Option<Box<Spread<P>>>,
@@ -105,6 +107,7 @@ impl<P> State<P> {
             route_of: |_| String::new(),
             first_ready: None,
             stopping: false,
+            is_growing: false,
             background: Background::default(),
             spread: None,
             groups: Groups::default(),
@@ -379,6 +382,7 @@ impl<P> State<P> {
         self.dispatch(now);
         self.crew.look(now);
         self.scale(now);
+        self.note_growth();
         self.refuse_if_hopeless(now);
     }
 
@@ -426,7 +430,8 @@ impl<P> State<P> {
 
     /// By what queues are found to stand.
     pub(super) fn wait_rule(&self, now: Instant) -> WaitRule {
-        WaitRule { at: now, first_ready: self.first_ready, wait: self.rules.queue_wait }
+        let (first_ready, wait) = (self.first_ready, self.rules.queue_wait);
+        WaitRule { at: now, first_ready, wait, grows: self.is_growing }
     }
 
     pub(super) fn give(&mut self, now: Instant, id: CallId, worker: WorkerId) {

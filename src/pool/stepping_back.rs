@@ -16,6 +16,8 @@ use crate::base::WorkerId;
 
 /// How long the oldest call of a worker has run when the worker is first looked at, ...
 const FIRST_LOOK: Duration = Duration::from_millis(20);
+/// ... while workers are added, which start the sooner for it, ...
+const FIRST_LOOK_GROWING: Duration = Duration::from_millis(5);
 /// ... and where a worker cannot rise again: to start another one is a small part of this.
 const FIRST_LOOK_FOR_GOOD: Duration = Duration::from_millis(300);
 /// How far workers step back (`nice`) while no more than so many of them do on each processor.
@@ -28,6 +30,7 @@ impl<P> State<P> {
     /// How long the oldest call of a worker may run until the first look.
     pub(super) fn sight_after(&self) -> Duration {
         match self.rising {
+            Rising::Permitted if self.is_growing => FIRST_LOOK_GROWING,
             Rising::Permitted => FIRST_LOOK,
             Rising::Refused => FIRST_LOOK_FOR_GOOD,
         }

@@ -219,22 +219,30 @@ impl Oracle {
     }
 
     /// Calls that were put back are given first, in their order; then the oldest of a tenant, or the
-    /// newest while its queue stands.
+    /// newest while its queue stands. While workers may be added it is either of them for a while, and
+    /// none between.
     fn judge_turn(&self, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
+        let standing = &self.standing[&ask.tenant];
+        let (mut is_oldest, mut is_newest) = (true, true);
         for (other, waits) in self.waiting().filter(|(other, _)| *other != serial) {
-            let before = if waits.was_given {
+            if waits.was_given {
                 let sooner = waits.requeued.0 > ask.requeued.0
                     || (waits.requeued.0 == ask.requeued.0 && waits.requeued.1 < ask.requeued.1);
-                !ask.was_given || (!self.may_rescue && sooner)
-            } else {
-                let is_long = self.standing[&ask.tenant].is_long;
-                let is_rival = !ask.was_given && waits.tenant == ask.tenant;
-                is_rival && (other < serial) != is_long
-            };
-            ensure(!before, || format!("call {serial} is given before call {other}"))?;
+                let before = !ask.was_given || (!self.may_rescue && sooner);
+                ensure(!before, || format!("call {serial} is given before call {other}"))?;
+            } else if !ask.was_given && waits.tenant == ask.tenant {
+                is_oldest &= serial < other;
+                is_newest &= other < serial;
+            }
         }
-        Ok(())
+        let may_grow = self.rules.most > self.rules.least && standing.may_be_outgrown;
+        let is_next = if standing.is_long { is_newest } else { is_oldest };
+        ensure(is_next || (may_grow && is_newest), || {
+            format!(
+                "call {serial} is given out of its turn, oldest {is_oldest}, newest {is_newest}"
+            )
+        })
     }
 
     fn judge_worker(&self, worker: WorkerId, serial: Serial) -> Checked {

@@ -58,6 +58,43 @@ fn a_burst_is_served_in_its_order() {
     }
 }
 
+/// A pool of one worker that may have nine, on two processors, and whose starts are quick. The worker has
+/// a call, and eight more came with it.
+fn growing() -> Story {
+    let mut story = Story::before_the_start(Rules { processors: 2, most: 9, ..rules() });
+    story.settle();
+    story.now += Duration::from_millis(20);
+    drop(story.ready(1));
+    story.calls(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+    assert_eq!(story.pass(6), ["start 2", "start 3"]);
+    story
+}
+
+#[test]
+fn while_workers_are_added_a_new_call_does_not_wait_for_all_of_them() {
+    let mut story = growing();
+    story.pass(40);
+    assert_eq!(story.ready(2), ["give b to 2", "start 4"], "a burst is served in its order");
+    story.pass(100);
+    story.call("short");
+    assert_eq!(story.ready(3), ["give short to 3", "start 5"]);
+    assert_eq!(story.good(3, "short"), ["answer short", "give i to 3"]);
+    story.pass(900);
+    story.call("late");
+    assert_eq!(story.ready(4)[0], "give c to 4", "no call is passed over for more than a second");
+}
+
+#[test]
+fn once_no_more_workers_are_added_the_oldest_is_first_again() {
+    let mut story = growing();
+    story.pass(94);
+    let given: Vec<_> = (2..=9).map(|worker| story.ready(worker)[0].clone()).collect();
+    assert_eq!(given[..2], ["give i to 2", "give h to 3"]);
+    story.calls(&["j", "k"]);
+    story.pass(200);
+    assert_eq!(story.good(2, "i"), ["answer i", "give j to 2"]);
+}
+
 #[test]
 fn calls_that_were_put_back_stay_ahead_of_the_newest() {
     let mut story = stalled();

@@ -49,6 +49,8 @@ pub(super) struct WaitRule {
     pub(super) first_ready: Option<Instant>,
     /// `queue.wait`.
     pub(super) wait: Duration,
+    /// Workers are being added.
+    pub(super) grows: bool,
 }
 
 impl Line {

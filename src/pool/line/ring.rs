@@ -212,7 +212,7 @@ impl Ring {
             return false;
         }
         let book = &mut self.books[seat.0];
-        if book.waiting > 0 || book.overload.is_on() {
+        if book.waiting > 0 || book.overload.newest_first() {
             return false;
         }
         self.hand = self.hand.max(book.place);
@@ -257,7 +257,7 @@ impl Ring {
     /// `[older, newer]`.
     fn turn_after(&self, seat: TenantSlot, others: [usize; 2], usual: Nanos) -> (Nanos, usize) {
         let book = self.book(seat);
-        let before = others[usize::from(book.overload.is_on())];
+        let before = others[usize::from(book.overload.newest_first())];
         let way = book.way(book.cost(usual).saturating_mul(before as u64));
         (self.place_of(book).saturating_add(way), before)
     }
@@ -320,10 +320,14 @@ impl Ring {
         let oldest = book.oldest(&since);
         // While the program loads, nobody can know how long calls would wait.
         let waits_since = oldest.zip(rule.first_ready).map(|((_, since), ready)| since.max(ready));
-        book.overload.look(rule.at, waits_since, rule.wait);
+        book.overload.look(rule.at, waits_since, rule.wait, rule.grows);
         let is_on = book.overload.is_on();
         self.overloaded = self.overloaded + usize::from(is_on) - usize::from(was_on);
-        if is_on { book.newest(|id| since(id).is_some()) } else { oldest.map(|(id, _)| id) }
+        if book.overload.newest_first() {
+            book.newest(|id| since(id).is_some())
+        } else {
+            oldest.map(|(id, _)| id)
+        }
     }
 
     /// Looks at every queue once more as it was at the last look, by the rule that held then, and lets

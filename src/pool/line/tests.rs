@@ -37,7 +37,7 @@ impl Desk {
     }
 
     fn rule(&self) -> WaitRule {
-        WaitRule { at: self.now, first_ready: Some(self.began), wait: WAIT }
+        WaitRule { at: self.now, first_ready: Some(self.began), wait: WAIT, grows: false }
     }
 
     fn arrives(&mut self, tenant: Tenant) -> CallId {
@@ -81,8 +81,9 @@ struct Plain {
 impl Plain {
     fn next(&mut self, rule: WaitRule) -> Option<CallId> {
         let oldest = self.order.first().map(|(since, _)| *since);
-        self.overload.look(rule.at, oldest, rule.wait);
-        let fresh = if self.overload.is_on() { self.order.last() } else { self.order.first() };
+        self.overload.look(rule.at, oldest, rule.wait, rule.grows);
+        let fresh =
+            if self.overload.newest_first() { self.order.last() } else { self.order.first() };
         self.again.first().copied().or(fresh.map(|(_, id)| *id))
     }
 

@@ -116,3 +116,11 @@ fn a_worker_that_may_not_rise_is_replaced_and_later_ones_get_more_time() {
     assert!(pool.after(299).is_empty());
     assert_eq!(pool.after(1), ["look at 1"]);
 }
+
+#[test]
+fn while_workers_are_added_the_others_are_looked_at_sooner() {
+    let (mut pool, _) = Pool::busy(2);
+    pool.arrive(2);
+    assert!(pool.settle().is_empty() && pool.after(5).is_empty(), "one more starts");
+    assert_eq!(pool.after(0), ["look at 1", "look at 2"]);
+}
