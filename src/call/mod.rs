@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::elsewhere::Elsewhere;
 use self::remote::DeskSender;
-pub use self::remote::RemoteGateway;
+pub use self::remote::{Crossing, RemoteGateway};
 use self::share::Runs;
 use crate::base::{Call, Class, Failure, Outcome, Reply, RouteId, Timing, Word};
 use crate::cache::{Cache, KeptBounds, Key, KeyRef, Scope, Stored};

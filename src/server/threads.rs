@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::active::Active;
 use super::app::{RemoteGeneration, Server};
 use super::ground::local_runtime;
-use crate::call::Gateway;
+use crate::call::Crossing;
 use crate::config::LimitSettings;
 use crate::net::{Accepted, Drain, Entrance, Permit, Stream, connection};
 
@@ -156,17 +156,19 @@ struct ThreadShare {
 
 /// Serves the connections of another thread until the server ends.
 async fn serve_connections(mut receive: mpsc::Receiver<Moved>, shared: ThreadShare) {
+    let crossing = Crossing::open();
     while let Some(moved) = receive.recv().await {
         let Moved { accepted, is_guarded, permit, carried, expected } = moved;
         let Ok(stream) = accepted.open() else { continue };
         let ThreadShare { generations, entrance, limits, drain, active } = shared.clone();
+        let crossing = Rc::clone(&crossing);
         shared.drain.spawn_local(async move {
             let entered = entrance.enter(stream, is_guarded, &permit, &limits, &drain).await;
             let Some((entered, caller)) = entered else { return };
             let service = async |request, received| {
                 let counted = active.enter();
                 let RemoteGeneration { front, gateway } = generations.borrow().clone();
-                let gateway = Gateway::from(gateway);
+                let gateway = gateway.by(&crossing);
                 let response = front.handle(&gateway, request, &caller, received).await;
                 drop(counted);
                 response
