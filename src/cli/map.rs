@@ -81,12 +81,13 @@ fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), N
     let places = OutputPlaces {
         out: options.output.clone(),
         failed: options.failed.clone(),
+        input: input.id(),
         separator,
         unordered: options.unordered,
         tell: complain,
     };
     let recipe = recipe(pool, route, &places);
-    let output =
+    let mut output =
         ItemOutput::open(&places, recipe, options.resume).map_err(|error| refused(&error))?;
     match input.skip(output.checkpoint()) {
         Ok(true) => {}
@@ -100,6 +101,7 @@ fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), N
             return Err(NotBegun::new(message, "name a file that can be read"));
         }
     }
+    output.begin().map_err(|error| refused(&error))?;
     let showing = if options.quiet { Showing::Quiet } else { Showing::of_stderr() };
     let (unordered, tell) = (options.unordered, complain as fn(&str));
     let plan = MapPlan { items, input, output, separator, unordered, showing, tell };
@@ -173,6 +175,7 @@ fn recipe(pool: &PoolSettings, route: &RouteSettings, places: &OutputPlaces) -> 
 fn refused(error: &NoOutput) -> NotBegun {
     let hint = match error {
         NoOutput::Open { .. } => "name a file in a directory that can be written",
+        NoOutput::Twice { .. } => "name a file that is nothing else",
         NoOutput::Busy(_) => "wait until it has ended, or name another file",
         NoOutput::Unfinished(_) => {
             "go on with `--resume`, or remove the file with `.progress` after its name to begin anew"

@@ -1,7 +1,9 @@
 //! Reads the items of a file or of stdin, one after the other.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -59,6 +61,15 @@ impl Item {
     }
 }
 
+/// Which regular file a file is, whatever its path: device and number.
+pub type FileId = (u64, u64);
+
+/// Returns which regular file this is; `None`: it is a pipe or a device.
+pub(super) fn id_of(file: &File) -> Option<FileId> {
+    let about = file.metadata().ok().filter(Metadata::is_file)?;
+    Some((about.dev(), about.ino()))
+}
+
 /// Items that are still to be read.
 pub struct ItemInput {
     reader: Box<dyn BufRead + Send>,
@@ -68,6 +79,7 @@ pub struct ItemInput {
     count: u64,
     position: u64,
     length: Option<u64>,
+    id: Option<FileId>,
     chain: Chain,
 }
 
@@ -78,24 +90,32 @@ impl ItemInput {
     ///
     /// The file cannot be opened.
     pub fn open(path: Option<&Path>, separator: Separator, most: usize) -> io::Result<Self> {
-        let (reader, length): (Box<dyn BufRead + Send>, _) = match path {
-            None => (Box::new(BufReader::with_capacity(READ, io::stdin())), None),
+        let (reader, id, length): (Box<dyn BufRead + Send>, _, _) = match path {
+            None => {
+                let own = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+                (Box::new(BufReader::with_capacity(READ, io::stdin())), id_of(&own), None)
+            }
             Some(path) => {
                 let file = File::open(path)?;
                 let about = file.metadata()?;
                 if about.is_dir() {
                     return Err(io::ErrorKind::IsADirectory.into());
                 }
-                let length = about.is_file().then_some(about.len());
-                (Box::new(BufReader::with_capacity(READ, file)), length)
+                let (id, length) = (id_of(&file), about.is_file().then_some(about.len()));
+                (Box::new(BufReader::with_capacity(READ, file)), id, length)
             }
         };
-        Ok(Self { length, ..Self::of(reader, separator, most) })
+        Ok(Self { id, length, ..Self::of(reader, separator, most) })
     }
 
     fn of(reader: Box<dyn BufRead + Send>, separator: Separator, most: usize) -> Self {
         let chain = Chain::default();
-        Self { reader, separator, most, count: 0, position: 0, length: None, chain }
+        Self { reader, separator, most, count: 0, position: 0, length: None, id: None, chain }
+    }
+
+    /// Returns which regular file it is; `None`: it is a pipe or a device.
+    pub fn id(&self) -> Option<FileId> {
+        self.id
     }
 
     /// Returns how many bytes are left to read, if that is known.

@@ -17,7 +17,7 @@ pub struct Standing {
     pub bytes: Option<(u64, u64)>,
     /// How many workers serve.
     pub workers: usize,
-    /// Since when the run goes.
+    /// How long the run has gone on.
     pub took: Duration,
 }
 

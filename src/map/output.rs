@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::budget::Budget;
-use super::input::Separator;
+use super::input::{FileId, Separator, id_of};
 use super::journal::{Checkpoint, Hash};
 
 /// How often what was written is made safe.
@@ -62,6 +62,8 @@ pub struct OutputPlaces {
     pub out: Option<PathBuf>,
     /// The failures; `None`: the first few are told on stderr.
     pub failed: Option<PathBuf>,
+    /// The file that is read, if it is one.
+    pub input: Option<FileId>,
     /// What ends an answer.
     pub separator: Separator,
     /// Answers come as they end, each after its place in the input and a tab.
@@ -80,6 +82,14 @@ pub enum NoOutput {
         path: PathBuf,
         /// What the system said.
         error: io::Error,
+    },
+    /// The file is used for something else as well.
+    #[error("`{}` holds the {what}, too", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// What else is in it.
+        what: &'static str,
     },
     /// Another process writes the output.
     #[error("another run writes `{}`", .0.display())]
@@ -121,6 +131,8 @@ pub struct ItemOutput {
 #[derive(Debug)]
 struct OutputFile {
     writer: BufWriter<File>,
+    /// `None`: stdout.
+    path: Option<PathBuf>,
     length: u64,
 }
 
@@ -132,17 +144,19 @@ struct Journal {
 }
 
 impl ItemOutput {
-    /// Begins the output of a run with this recipe, or goes on where an earlier one stopped.
+    /// Opens the output of a run with this recipe, which may go on where an earlier one stopped. Nothing
+    /// is changed before [`ItemOutput::begin`], but files that were not there are made.
     ///
     /// # Errors
     ///
-    /// [`NoOutput`]; nothing was changed.
+    /// [`NoOutput`].
     pub fn open(places: &OutputPlaces, recipe: Hash, resumes: bool) -> Result<Self, NoOutput> {
         let mut checkpoint = Checkpoint::begin(recipe);
         let (out, journal) = match &places.out {
             None => (stdout(), None),
             Some(path) => {
                 let (file, is_new) = open(path)?;
+                refuse_twice(path, &file, places.input, "input")?;
                 let is_kept = file.metadata().is_ok_and(|it| it.is_file()) && !places.unordered;
                 if is_kept && flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                     return Err(NoOutput::Busy(path.clone()));
@@ -153,12 +167,14 @@ impl ItemOutput {
                 (file, journal)
             }
         };
-        let out = OutputFile::at(out, places.out.as_deref(), checkpoint.out_bytes)?;
         let failed = places.failed.as_ref().map(|path| {
             let (file, _) = open(path)?;
-            OutputFile::at(file, Some(path), checkpoint.failed_bytes)
+            refuse_twice(path, &file, places.input, "input")?;
+            refuse_twice(path, &file, id_of(&out), "answers")?;
+            OutputFile::of(file, Some(path), checkpoint.failed_bytes)
         });
         let failed = failed.transpose()?;
+        let out = OutputFile::of(out, places.out.as_ref(), checkpoint.out_bytes)?;
         Ok(Self {
             out,
             failed,
@@ -169,6 +185,16 @@ impl ItemOutput {
             tell: places.tell,
             told: 0,
         })
+    }
+
+    /// Cuts off what an earlier run wrote after its last checkpoint, or all that was in the files.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub fn begin(&mut self) -> Result<(), NoOutput> {
+        self.out.begin()?;
+        self.failed.as_mut().map_or(Ok(()), OutputFile::begin)
     }
 
     /// Returns how far the output has come.
@@ -303,25 +329,32 @@ enum Coming {
 }
 
 impl OutputFile {
-    /// Writes this file from a place on. What is after it is cut off.
-    fn at(file: File, path: Option<&Path>, length: u64) -> Result<Self, NoOutput> {
-        let Some(path) = path else { return Ok(Self { writer: BufWriter::new(file), length: 0 }) };
-        let place = |mut file: File| {
+    /// A file that is to be written from a place on.
+    fn of(file: File, path: Option<&PathBuf>, length: u64) -> Result<Self, NoOutput> {
+        if let Some(path) = path {
+            let about = file.metadata();
+            let about = about.map_err(|error| NoOutput::Open { path: path.clone(), error })?;
             // A pipe or a device has no length.
+            if about.is_file() && about.len() < length {
+                return Err(NoOutput::Short(path.clone()));
+            }
+        }
+        let writer = BufWriter::with_capacity(64 << 10, file);
+        Ok(Self { writer, path: path.cloned(), length })
+    }
+
+    /// Cuts off what is after that place.
+    fn begin(&mut self) -> Result<(), NoOutput> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let (file, length) = (self.writer.get_mut(), self.length);
+        let cut = |file: &mut File| {
             if file.metadata()?.is_file() {
-                if file.metadata()?.len() < length {
-                    return Ok(None);
-                }
                 file.set_len(length)?;
                 file.seek(SeekFrom::Start(length))?;
             }
-            Ok(Some(file))
+            Ok(())
         };
-        match place(file) {
-            Ok(Some(file)) => Ok(Self { writer: BufWriter::with_capacity(64 << 10, file), length }),
-            Ok(None) => Err(NoOutput::Short(path.to_owned())),
-            Err(error) => Err(NoOutput::Open { path: path.to_owned(), error }),
-        }
+        cut(file).map_err(|error| NoOutput::Open { path: path.clone(), error })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -344,7 +377,7 @@ impl Journal {
         Ok(Self { path, directory })
     }
 
-    /// Returns where the run goes on; `None`: at the begin.
+    /// Returns where the run goes on; `None`: at the beginning.
     fn read(
         &self,
         out: &Path,
@@ -385,7 +418,7 @@ impl Journal {
     }
 }
 
-/// Opens a file to write it, and makes it if it is not there. Returns whether it was made.
+/// Opens a file for writing, and makes it if it is not there. Returns true with it if it was made.
 fn open(path: &Path) -> Result<(File, bool), NoOutput> {
     let mut options = OpenOptions::new();
     options.read(false).write(true);
@@ -399,8 +432,115 @@ fn open(path: &Path) -> Result<(File, bool), NoOutput> {
     opened.map_err(|error| NoOutput::Open { path: path.to_owned(), error })
 }
 
+/// Makes sure that a file is not the `other`, in which there is `what`.
+fn refuse_twice(
+    path: &Path,
+    file: &File,
+    other: Option<FileId>,
+    what: &'static str,
+) -> Result<(), NoOutput> {
+    match id_of(file) {
+        Some(own) if Some(own) == other => Err(NoOutput::Twice { path: path.to_owned(), what }),
+        _ => Ok(()),
+    }
+}
+
 /// A file of its own for stdout, which `Stdout` would cut into lines.
 fn stdout() -> File {
     let stdout = io::stdout();
     File::from(stdout.as_fd().try_clone_to_owned().expect("stdout is open"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECIPE: Hash = Hash(3);
+
+    /// What became of some items: an answer, or nothing.
+    type Outcomes = [Option<String>];
+
+    fn record(number: u64, outcome: Option<&String>) -> ItemRecord {
+        let failure = || ItemFailure { code: "timeout", detail: "late".into(), input: None };
+        let outcome = outcome.map(|text| text.clone().into()).ok_or_else(failure);
+        ItemRecord { number, hash: Hash(number.into()), end: number, outcome, held: 0 }
+    }
+
+    /// Goes on with a run. Returns false if it is cut off before its end.
+    fn go_on(
+        places: &OutputPlaces,
+        resumes: bool,
+        outcomes: &Outcomes,
+        random: &mut fastrand::Rng,
+    ) -> bool {
+        let mut output = ItemOutput::open(places, RECIPE, resumes).expect("it can go on");
+        output.begin().expect("it can be written");
+        output.make_safe().expect("it can be written");
+        let first = output.checkpoint().inputs;
+        for (number, outcome) in (0..).zip(outcomes).skip(first as usize) {
+            output.write(&record(number, outcome.as_ref())).expect("it can be written");
+            match random.u8(..8) {
+                0 | 1 => output.make_safe().expect("it can be written"),
+                2 => return false,
+                _ => {}
+            }
+        }
+        output.make_safe().expect("it can be written");
+        // It may be cut off between its last checkpoint and its end.
+        random.bool() && output.finish().is_ok()
+    }
+
+    /// Of what was written after the last checkpoint the disk may have any beginning, or anything.
+    fn tear(path: &Path, safe: u64, random: &mut fastrand::Rng) {
+        let file = OpenOptions::new().write(true).open(path).expect("it is there");
+        let length = file.metadata().expect("it is there").len();
+        file.set_len(random.u64(safe..=length.max(safe))).expect("it can be cut");
+        if random.bool() {
+            file.set_len(safe + random.u64(..50)).expect("it can grow");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_cut_off_anywhere_and_goes_on_writes_the_same_bytes() {
+        let name = format!("httpipe-map-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).expect("a directory for tests");
+        let places = OutputPlaces {
+            out: Some(directory.join("out")),
+            failed: Some(directory.join("failed")),
+            input: None,
+            separator: Separator::Line,
+            unordered: false,
+            tell: |_| {},
+        };
+        let (out, failed) = (directory.join("out"), directory.join("failed"));
+        let mut cuts = 0;
+        for seed in 0..30 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let outcomes: Vec<_> = (0..random.usize(..20))
+                .map(|_| (random.u8(..4) > 0).then(|| "x".repeat(random.usize(..40))))
+                .collect();
+            let mut resumes = false;
+            while !go_on(&places, resumes, &outcomes, &mut random) {
+                let journal = fs::read_to_string(directory.join("out.progress"));
+                let journal = Checkpoint::read(&journal.expect("it is there"), RECIPE);
+                let checkpoint = journal.expect("it is whole");
+                tear(&out, checkpoint.out_bytes, &mut random);
+                tear(&failed, checkpoint.failed_bytes, &mut random);
+                (resumes, cuts) = (true, cuts + 1);
+            }
+            let expected: String =
+                outcomes.iter().map(|it| it.clone().unwrap_or_default() + "\n").collect();
+            assert_eq!(fs::read_to_string(&out).expect("it is there"), expected, "seed {seed}");
+            let lost: Vec<_> = (0..outcomes.len()).filter(|at| outcomes[*at].is_none()).collect();
+            let told = fs::read_to_string(&failed).expect("it is there");
+            let told = told.lines().map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+                line["index"].as_u64().expect("a number") as usize
+            });
+            assert_eq!(told.collect::<Vec<_>>(), lost, "seed {seed}");
+        }
+        assert!(cuts > 30, "{cuts} cuts");
+        fs::remove_dir_all(&directory).expect("it is there");
+    }
 }

@@ -135,7 +135,7 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
     ended
 }
 
-/// The threads beside that of the pools.
+/// The threads beside the one that has the pools.
 struct SideThreads {
     reading: oneshot::Receiver<io::Result<()>>,
     /// Gives the output back once everything is written.
@@ -213,7 +213,7 @@ async fn written(writing: oneshot::Receiver<io::Result<ItemOutput>>) -> io::Resu
     writing.await.unwrap_or_else(|_| Err(io::Error::other("the thread that writes has ended")))
 }
 
-/// Why the writer ended before its time.
+/// Returns why the writer ended before its time.
 fn error_of(result: Result<io::Result<ItemOutput>, oneshot::error::RecvError>) -> io::Error {
     match result {
         Ok(Err(error)) => error,

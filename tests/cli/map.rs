@@ -162,6 +162,27 @@ fn a_run_goes_on_only_with_its_own_input_program_and_output() {
 }
 
 #[test]
+fn no_file_is_read_and_written_at_once_and_none_is_emptied_before_all_are_open() {
+    let room = Room::new().file("in", numbers(9)).file("out", "earlier\n");
+    std::os::unix::fs::symlink("in", room.dir.join("link")).expect("a link");
+    let refused = |what: &str, files: &[&str]| {
+        let said = room.run(&[&["map", "-i", "in"], files, &["--", "cat"]].concat());
+        assert!(said.starts_with("exit 2\n") && said.contains(what), "{said}");
+        assert_eq!(room.read("in"), numbers(9), "{files:?}");
+        assert_eq!(room.read("out"), "earlier\n", "{files:?}");
+    };
+    refused("`in` holds the input, too", &["-o", "in"]);
+    refused("`link` holds the input, too", &["-o", "link"]);
+    refused("`in` holds the input, too", &["-o", "out", "--failed", "in"]);
+    refused("`out` holds the answers, too", &["-o", "out", "--failed", "out"]);
+    refused("cannot write `no/failed`", &["-o", "out", "--failed", "no/failed"]);
+    let input = std::fs::File::open(room.dir.join("in")).expect("it is there");
+    let mut command = room.command(&["map", "-o", "in", "--", "cat"]);
+    let said = command.stdin(input).output().expect("it runs");
+    assert_eq!((said.status.code(), room.read("in")), (Some(2), numbers(9)), "{said:?}");
+}
+
+#[test]
 fn answers_of_several_lines_need_a_nul_between_them() {
     let room = Room::new();
     let program = ["--framing", "block", "--", "sed", "-u", "s/^.*,/&\\n/"];
