@@ -20,6 +20,9 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The part of a file that says what it is.
 const HEADER: usize = 100;
 
+/// How a file says that it gives pages back bit by bit (`auto_vacuum`).
+const INCREMENTAL: u32 = 2;
+
 /// What brings a file from each version to the next. A step that was released is never changed.
 const STEPS: [&str; 2] = [
     "
@@ -305,7 +308,11 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
     // The order matters. With WAL before EXCLUSIVE, the index of the log would be a file that others
     // may open, and that a full disk has no room for.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let vacuum: u32 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+    if vacuum != INCREMENTAL {
+        // To set it writes it, even where it is set already: a full disk has no room for that.
+        connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;

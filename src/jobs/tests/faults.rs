@@ -236,3 +236,22 @@ fn whichever_call_fails_of_the_first_start_the_next_one_succeeds() {
         }
     }
 }
+
+/// What waits is there, and goes on once there is room.
+#[test]
+fn a_server_starts_though_the_disk_is_full() {
+    let scratch = Scratch::new();
+    record();
+    faults_end();
+    let mut story = Story::begin(&scratch).expect("nothing fails yet");
+    story.accept(2);
+    let jobs = std::mem::take(&mut story.jobs);
+    drop(story);
+    calls_fail(CallFaults { first: 1, lasts: true, is_full: true });
+    let mut story = Story::begin(&scratch).expect("nothing has to be written");
+    story.jobs = jobs;
+    story.accept(1);
+    let fates: Vec<_> = story.jobs.iter().map(|(.., fate)| *fate).collect();
+    assert_eq!(fates, [JobFate::Waits, JobFate::Waits, JobFate::Absent]);
+    story.judge(&scratch, "the disk was full");
+}
