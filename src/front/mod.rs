@@ -306,8 +306,10 @@ impl Front {
             Way::Nowhere => return Box::pin(self.unrouted(head)).await,
         };
         let route = &self.routes[index].settings;
-        if call.items.is_some() {
-            let batch = self.batch(calls, incoming, index, (sender, request_id));
+        if call.items.is_some()
+            && let Some(form) = batch::form_of(&head.headers, route)
+        {
+            let batch = self.batch(calls, incoming, (index, form), (sender, request_id));
             match Box::pin(batch).await {
                 Ok(Some(batch)) => return Said::Items(index, RefCell::new(Some(Box::new(batch)))),
                 Ok(None) => {}
@@ -338,7 +340,9 @@ impl Front {
         }
         let made = self.made(matched, &bytes, maker::asking).await;
         match made.and_then(|asking| maker::held(asking, bytes, memory)) {
-            Ok(asking) if call.jobs.is_some() => Box::pin(self.asked(calls, matched, asking)).await,
+            Ok(asking) if call.jobs.is_some() && incoming.fields.has_preferences => {
+                Box::pin(self.asked(calls, matched, asking)).await
+            }
             Ok(mut asking) => {
                 asking.asked = asked;
                 Said::Answer(index, calls.call(asking).await)

@@ -2,13 +2,13 @@
 //! who waits for a change.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::job::{Job, JobId, WallTime};
+use super::job::{Job, JobId, JobStart, WallTime};
 use super::order::{NextJob, Rank};
 use super::tally::JobCounts;
 use super::turns::PoolTurns;
@@ -19,6 +19,8 @@ use crate::observe::metrics::JobMetrics;
 #[derive(Debug, Default)]
 pub struct JobBoard {
     inner: Mutex<Posted>,
+    /// How many times it has changed which jobs go next.
+    changes: AtomicU64,
     /// A job waits that did not wait before.
     came: Notify,
     failing: AtomicBool,
@@ -64,6 +66,19 @@ impl JobWatch {
         Ok(self.changes.borrow_and_update().clone())
     }
 
+    /// Waits until nobody wants what comes of this start any longer: the job was canceled or removed, or
+    /// an operator had it begun again since. Where that is no longer told, this waits for ever.
+    pub async fn until_unwanted(&mut self, start: JobStart) {
+        loop {
+            match self.changed().await {
+                // What is told may be of the time before this start.
+                Ok(Some(job)) if !job.state.has_ended() && job.started <= Some(start.at) => {}
+                Ok(_) => return,
+                Err(Closing) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Waits until the job has said how far it is, or changes. Returns the job if it has changed, as
     /// [`JobWatch::changed`] does.
     ///
@@ -105,6 +120,20 @@ impl JobBoard {
     fn lock(&self) -> MutexGuard<'_, Posted> {
         // Nothing panics while the lock is held.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes which jobs go next.
+    fn change_next<T>(&self, change: impl FnOnce(&mut HashMap<Arc<str>, PoolTurns>) -> T) -> T {
+        let mut posted = self.lock();
+        let result = change(&mut posted.next);
+        // Under the lock, so that whoever reads the new number finds what has changed.
+        self.changes.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Returns a number that changes whenever other jobs go next. To read it takes no lock.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Watches a job from now on.
@@ -161,23 +190,23 @@ impl JobBoard {
             created: job.created,
             owner: job.owner.clone().unwrap_or_default(),
         };
-        let mut posted = self.lock();
-        posted.next.entry(Arc::clone(&job.pool)).or_default().add(next);
-        drop(posted);
+        self.change_next(|pools| pools.entry(Arc::clone(&job.pool)).or_default().add(next));
         self.came.notify_one();
     }
 
     /// Takes out a job that waits no longer.
     pub(super) fn unqueue(&self, job: &Job) {
-        if let Some(next) = self.lock().next.get_mut(&job.pool) {
-            let owner = job.owner.as_deref().unwrap_or_default();
-            next.remove(owner, Rank { due: job.due, seq: job.seq });
-        }
+        let owner = job.owner.as_deref().unwrap_or_default();
+        self.change_next(|pools| {
+            if let Some(next) = pools.get_mut(&job.pool) {
+                next.remove(owner, Rank { due: job.due, seq: job.seq });
+            }
+        });
     }
 
     /// Notes that the file has jobs of this owner that wait.
     pub(super) fn expect(&self, pool: Arc<str>, owner: &Arc<str>) {
-        self.lock().next.entry(pool).or_default().expect(owner);
+        self.change_next(|pools| pools.entry(pool).or_default().expect(owner));
     }
 
     /// Returns the pools and owners with too few known jobs, and what to ask for.
@@ -194,9 +223,11 @@ impl JobBoard {
     /// Adds what was asked for.
     pub(super) fn extend(&self, pool: &str, owner: &str, jobs: Vec<NextJob>, most: u32) {
         let is_news = !jobs.is_empty();
-        if let Some(next) = self.lock().next.get_mut(pool) {
-            next.extend(owner, jobs, most);
-        }
+        self.change_next(|pools| {
+            if let Some(next) = pools.get_mut(pool) {
+                next.extend(owner, jobs, most);
+            }
+        });
         if is_news {
             self.came.notify_one();
         }
@@ -276,14 +307,16 @@ impl JobBoard {
 
     /// Takes the job that goes next in a pool. It must be claimed, or put back.
     pub fn take(&self, pool: &str) -> Option<NextJob> {
-        self.lock().next.get_mut(pool)?.take()
+        self.change_next(|pools| pools.get_mut(pool)?.take())
     }
 
     /// Puts back a job that was taken.
     pub fn put_back(&self, pool: &str, job: NextJob) {
-        if let Some(next) = self.lock().next.get_mut(pool) {
-            next.add(job);
-        }
+        self.change_next(|pools| {
+            if let Some(next) = pools.get_mut(pool) {
+                next.add(job);
+            }
+        });
     }
 
     /// Waits until a job waits that did not wait before. There can be one waiter.

@@ -18,6 +18,8 @@ pub struct HeadFields<'a> {
     pub has_timeout: bool,
     /// There is an `If-None-Match`.
     pub has_tags: bool,
+    /// There is a `Prefer`.
+    pub has_preferences: bool,
     /// How many there are of `Host`.
     pub(super) hosts: usize,
     /// How many there are of `Transfer-Encoding`, and the last of them.
@@ -44,6 +46,7 @@ impl<'a> HeadFields<'a> {
                 "x-request-id" => found.request_id = found.request_id.or(Some(value)),
                 "x-timeout" => found.has_timeout = true,
                 "if-none-match" => found.has_tags = true,
+                "prefer" => found.has_preferences = true,
                 _ => {}
             }
         }

@@ -154,10 +154,20 @@ impl Feeder {
         self.source.borrow().as_ref().and_then(|source| source.waits_since())
     }
 
-    /// Begins what may begin now. Returns true if anything has begun, and the place that is to be
-    /// offered to a job, after which this is called again.
-    fn begin_all(&self, now: Instant, state: &mut State<Payload>) -> (bool, Option<PlaceId>) {
-        let (mut has_begun, jobs_since) = (false, self.jobs_since());
+    /// Returns true if nothing waits, neither here nor in the place of jobs, and the books know that.
+    fn rests(&self, jobs_since: Option<Instant>) -> bool {
+        jobs_since.is_none() && self.told.get() == (None, false) && self.waiting() == 0
+    }
+
+    /// Begins what may begin now, where jobs wait since `jobs_since`. Returns true if anything has begun,
+    /// and the place that is to be offered to a job, after which this is called again.
+    fn begin_all(
+        &self,
+        now: Instant,
+        state: &mut State<Payload>,
+        jobs_since: Option<Instant>,
+    ) -> (bool, Option<PlaceId>) {
+        let mut has_begun = false;
         loop {
             let (vacancy, offered) = (state.vacancy(now), self.offered.borrow().len());
             let next = match vacancy {
@@ -226,10 +236,11 @@ impl Feeder {
         self.backlog.borrow().len()
     }
 
-    /// Tells the books what waits here. Returns true if that is news.
-    fn tell(&self, state: &mut State<Payload>) -> bool {
+    /// Tells the books what waits here and, since `jobs_since`, in the place of jobs. Returns true if that
+    /// is news.
+    fn tell(&self, state: &mut State<Payload>, jobs_since: Option<Instant>) -> bool {
         let ready_since = self.backlog.borrow().since();
-        let since = ready_since.into_iter().chain(self.jobs_since()).min();
+        let since = ready_since.into_iter().chain(jobs_since).min();
         let told = (since, ready_since.is_some());
         if self.told.replace(told) == told {
             return false;
@@ -333,6 +344,24 @@ impl Pool {
     /// changed.
     pub(super) fn feed(self: &Rc<Self>, now: Instant) -> bool {
         let Some(feeder) = self.feeder.get() else { return false };
+        let jobs_since = feeder.jobs_since();
+        if !feeder.rests(jobs_since) && self.feed_with(now, feeder, jobs_since) {
+            return true;
+        }
+        match feeder.elsewhere().cloned() {
+            Some(elsewhere) => self.share_out(now, &elsewhere),
+            None => false,
+        }
+    }
+
+    /// Begins what may begin of what waits here and, since `jobs_since`, in the place of jobs. Returns true
+    /// if the books have changed.
+    fn feed_with(
+        self: &Rc<Self>,
+        now: Instant,
+        feeder: &Feeder,
+        jobs_since: Option<Instant>,
+    ) -> bool {
         let mut state = self.state.borrow_mut();
         if let Some(failure) = state.hopeless(now) {
             // Jobs wait until a worker can be started, and a caller who waits for a batch does not.
@@ -341,21 +370,15 @@ impl Pool {
                 end(item, failure.clone());
             }
         }
-        let (has_begun, offered) = feeder.begin_all(now, &mut state);
-        let is_news = feeder.tell(&mut state);
+        let (has_begun, offered) = feeder.begin_all(now, &mut state, jobs_since);
+        let is_news = feeder.tell(&mut state, jobs_since);
         drop(state);
         if let Some(id) = offered
             && let Some(source) = feeder.source.borrow().clone()
         {
             source.offer(JobPlace { pool: Rc::clone(self), id });
         }
-        if has_begun || is_news || offered.is_some() {
-            return true;
-        }
-        match feeder.elsewhere().cloned() {
-            Some(elsewhere) => self.share_out(now, &elsewhere),
-            None => false,
-        }
+        has_begun || is_news || offered.is_some()
     }
 
     /// Returns the batch requests whose items are here, if there have been any; and how many calls

@@ -65,8 +65,8 @@ impl<P> State<P> {
     }
 
     /// Pieces of background work begin together, in a place for one. Only where [`State::vacancy`] says
-    /// that one may. Each has cost so many workers already, and is of this half of a lost group. Returns
-    /// for each what [`State::begin`] returns.
+    /// that one may. With each stands how many workers it has cost already, and to which half of a lost
+    /// group it belongs. Returns for each what [`State::begin`] returns.
     pub fn begin_group(
         &mut self,
         now: Instant,

@@ -79,8 +79,8 @@ impl<P> State<P> {
         (self.has_no_prospect() && !self.stopping).then(|| self.no_worker(now))
     }
 
-    /// A piece of background work begins. Only where [`State::vacancy`] says that one may. It has
-    /// cost so many workers already.
+    /// A piece of background work begins. Only where [`State::vacancy`] says that one may. `retries`: how
+    /// many workers it has cost already.
     ///
     /// # Errors
     ///

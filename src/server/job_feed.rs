@@ -17,8 +17,8 @@ use crate::call::{Answer, Calls as _, Keep, Request};
 use crate::config::route::ContentType;
 use crate::config::{CallSettings, Config, JobsSettings, RouteAction};
 use crate::jobs::{
-    self, ClaimedJob, JobDesk, JobEnd, JobThread, JobWatch, KeeperSettings, NextJob, NotOpened,
-    Recovered, StoreLimits, WallTime, wall_now,
+    self, ClaimedJob, JobDesk, JobEnd, JobThread, KeeperSettings, NextJob, NotOpened, Recovered,
+    StoreLimits, WallTime, wall_now,
 };
 use crate::observe::metrics::JobMetrics;
 use crate::pool::{BackgroundSource, JobPlace, Pool};
@@ -80,8 +80,17 @@ struct JobSource {
     feed: Rc<JobFeed>,
     pool: Weak<Pool>,
     name: String,
-    /// When the job came that goes next, by both clocks.
-    since: Cell<Option<(WallTime, Instant)>>,
+    /// What the board said when it was asked last.
+    known: Cell<LookedAt>,
+}
+
+/// What the board said of the jobs of one pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct LookedAt {
+    /// Its number then.
+    changes: u64,
+    /// When the job came that has waited longest, by both clocks; `None`: none waits.
+    since: Option<(WallTime, Instant)>,
 }
 
 impl JobFeed {
@@ -147,7 +156,7 @@ impl JobFeed {
         let Some(next) = self.desk.board().take(name) else { return };
         // Another job goes next now.
         pool.background_changed();
-        let watch = self.desk.board().watch(next.id);
+        let mut watch = self.desk.board().watch(next.id);
         let claimed = match self.desk.claim(next.turn.seq).await {
             Ok(Some(claimed)) => claimed,
             // It was canceled, or its time was over.
@@ -170,7 +179,7 @@ impl JobFeed {
         };
         let answer = tokio::select! {
             answer = generation.gateway.call(asking) => answer,
-            () = is_not_wanted(watch, claimed.start.at) => return,
+            () = watch.until_unwanted(claimed.start) => return,
             never = self.reports.post(place.id(), self.desk.board(), begun) => match never {},
         };
         drop(place);
@@ -237,7 +246,7 @@ impl JobRunner for JobFeed {
             return;
         }
         let Some(feed) = self.me.upgrade() else { return };
-        let source = JobSource { feed, pool: Rc::downgrade(pool), name, since: Cell::new(None) };
+        let source = JobSource { feed, pool: Rc::downgrade(pool), name, known: Cell::default() };
         pool.feed_from(Some(Rc::new(source)));
     }
 
@@ -269,21 +278,21 @@ impl JobRunner for JobFeed {
 impl BackgroundSource for JobSource {
     fn waits_since(&self) -> Option<Instant> {
         let board = self.feed.desk.board();
-        // What could not be written down is not begun.
-        let created = if board.is_failing() { None } else { board.oldest(&self.name) };
-        let Some(created) = created else {
-            self.since.set(None);
+        if board.is_failing() {
+            // What could not be written down is not begun.
             return None;
-        };
-        if let Some((known, since)) = self.since.get()
-            && known == created
-        {
-            return Some(since);
         }
-        let now = Instant::now();
-        let since = now.checked_sub(wall_now().since(created)).unwrap_or(now);
-        self.since.set(Some((created, since)));
-        Some(since)
+        let (mut known, changes) = (self.known.get(), board.changes());
+        // This is asked twice for each call of a caller, so it takes no lock where nothing has changed.
+        if known.changes != changes {
+            let since = board.oldest(&self.name).map(|created| match known.since {
+                Some(both) if both.0 == created => both,
+                _ => (created, instant_of(created)),
+            });
+            known = LookedAt { changes, since };
+            self.known.set(known);
+        }
+        known.since.map(|(_, since)| since)
     }
 
     fn offer(&self, place: JobPlace) {
@@ -298,16 +307,10 @@ impl BackgroundSource for JobSource {
     }
 }
 
-/// Waits until a job is canceled, removed, or started again since, which an operator may have wished.
-/// Where that is no longer told, this waits for ever.
-async fn is_not_wanted(mut watch: JobWatch, started: WallTime) {
-    loop {
-        match watch.changed().await {
-            Ok(Some(job)) if !job.state.has_ended() && job.started <= Some(started) => {}
-            Ok(_) => return,
-            Err(_) => std::future::pending().await,
-        }
-    }
+/// Returns the moment at which the wall showed `moment`.
+fn instant_of(moment: WallTime) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(wall_now().since(moment)).unwrap_or(now)
 }
 
 /// Makes the call of a job, by the names of its pool and its route; `None`: there is no such pool.
@@ -351,4 +354,51 @@ fn asking(
         asked: None,
     });
     (Some(request), call.map(|call| call.content_type.clone()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Failure, Timing};
+    use crate::jobs::{JobState, with_begun_job};
+    use crate::observe::metrics::Metrics;
+
+    /// The run that it shared with another server may have found no worker there.
+    #[test]
+    fn a_job_that_no_worker_was_given_waits_again_and_has_not_been_started() {
+        let retry_after = Duration::ZERO;
+        for failure in [
+            Failure::NoWorker { why: "x".into(), retry_after },
+            Failure::QueueFull { detail: "x".into(), retry_after },
+            Failure::QueueTimeout { waited: Duration::ZERO, retry_after },
+        ] {
+            with_begun_job(async |desk, id, claimed| {
+                let feed = JobFeed {
+                    me: Weak::new(),
+                    desk: desk.clone(),
+                    thread: RefCell::default(),
+                    metrics: Metrics::new().jobs(),
+                    running: TaskTracker::new(),
+                    reports: JobReports::default(),
+                    server: Weak::new(),
+                };
+                let result = Err(failure.clone());
+                let answer = Answer { result, timing: Timing::default(), cache: None };
+                let a_while = async {
+                    tokio::time::pause();
+                    tokio::time::advance(2 * AGAIN).await;
+                    // The thread of the file has the time of the wall.
+                    tokio::time::resume();
+                    std::future::pending().await
+                };
+                tokio::select! {
+                    biased;
+                    () = feed.note(&claimed, answer, "text/plain") => {}
+                    () = a_while => {}
+                }
+                let job = desk.look(id, None).await.expect("read").expect("there");
+                assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{failure:?}");
+            });
+        }
+    }
 }

@@ -65,7 +65,8 @@ struct Batch<C> {
 }
 
 impl Front {
-    /// Begins a batch, if this request is one. Else its body is still there to be read.
+    /// Begins a batch, if the body of this request has items in this form. Else the body is still there to
+    /// be read.
     ///
     /// # Errors
     ///
@@ -74,7 +75,7 @@ impl Front {
         self: &Arc<Self>,
         calls: &C,
         incoming: &mut Incoming<'_, B>,
-        index: usize,
+        (index, form): (usize, BatchForm),
         (sender, request_id): (RequestSender<'_>, &str),
     ) -> Result<Option<BatchBody>, Failure>
     where
@@ -86,7 +87,6 @@ impl Front {
             return Ok(None);
         };
         let (head, memory) = (incoming.head, self.memory_of(sender));
-        let Some(form) = form_of(&head.headers, route) else { return Ok(None) };
         let deadline = incoming.caller_deadline()?;
         if form == BatchForm::Array
             && incoming.peek(&self.limits, memory, deadline).await? != Some(b'[')
@@ -349,7 +349,7 @@ async fn passes(deadline: Option<Instant>) {
 }
 
 /// Returns how the items of a request would stand in its body; `None`: it is none with items.
-fn form_of(headers: &HeaderMap, route: &RouteSettings) -> Option<BatchForm> {
+pub(super) fn form_of(headers: &HeaderMap, route: &RouteSettings) -> Option<BatchForm> {
     let kind = request::content_type(headers)?.split(';').next().unwrap_or_default().trim();
     match kind.to_ascii_lowercase().as_str() {
         "application/jsonl" | "application/x-ndjson" | "application/ndjson" => {
