@@ -43,6 +43,12 @@ text = "Ok"
 const KINDS: &[(&str, &str)] =
     &[("call", "/call?num=10"), ("cache hit", "/kept?num=10"), ("fixed answer", "/text")];
 
+/// A call of a route that also makes jobs, of which none is there.
+const WITH_JOBS: &str = "call with jobs";
+
+/// It may cost this many hundredths more than a call of a route that makes none.
+const JOBS_PERCENT: u64 = 1;
+
 /// Calls of each kind in every run, and further ones of the kind that is counted.
 const FEW: u32 = 100;
 const MORE: u32 = 2000;
@@ -61,12 +67,15 @@ fn a_call_costs_no_more_instructions_than_it_did() {
         return;
     }
     let binary = release_binary();
-    let base = instructions_of(&binary, "base", "");
     let mut counts = BTreeMap::new();
+    let base = instructions_of(&binary, CONFIGURATION, "");
     for (name, _) in KINDS {
-        let more = instructions_of(&binary, name, name).saturating_sub(base);
+        let more = instructions_of(&binary, CONFIGURATION, name).saturating_sub(base);
         counts.insert((*name).to_owned(), more / u64::from(MORE));
     }
+    let base = instructions_of(&binary, &with_jobs(), "");
+    let more = instructions_of(&binary, &with_jobs(), "call").saturating_sub(base);
+    counts.insert(WITH_JOBS.to_owned(), more / u64::from(MORE));
     let text: String = counts.iter().map(|(name, count)| line(name, *count)).collect();
     say(&format!("instructions of one call in the server:\n{text}"));
     if std::env::var_os("UPDATE").is_some() {
@@ -74,7 +83,8 @@ fn a_call_costs_no_more_instructions_than_it_did() {
         return;
     }
     let stored = std::fs::read_to_string(stored_path()).expect("the counts are stored");
-    let differences = differences(&stored, &counts);
+    let mut differences = differences(&stored, &counts);
+    differences.extend(cost_of_jobs(&counts));
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
@@ -86,6 +96,26 @@ fn a_tenth_more_or_less_is_said() {
     assert_eq!(differences("call 900\n", &counts).len(), 1, "slower");
     assert_eq!(differences("call 1120\n", &counts).len(), 1, "faster, and not stored");
     assert_eq!(differences("text 1000\n", &counts).len(), 1, "not stored at all");
+}
+
+#[test]
+fn a_hundredth_more_for_jobs_is_said() {
+    let counts =
+        |with_jobs| BTreeMap::from([("call".to_owned(), 1000), (WITH_JOBS.to_owned(), with_jobs)]);
+    assert_eq!([990, 1000, 1010].map(|count| cost_of_jobs(&counts(count))), [None, None, None]);
+    assert!(cost_of_jobs(&counts(1011)).is_some());
+}
+
+/// Returns what is wrong if a call costs more because its route makes jobs, too.
+fn cost_of_jobs(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let (without, with) = (counts["call"], counts[WITH_JOBS]);
+    let is_more = with * 100 > without * (100 + JOBS_PERCENT);
+    is_more.then(|| {
+        format!(
+            "{WITH_JOBS}: {with} instructions, and {without} without: more than {JOBS_PERCENT} % for \
+             jobs of which there is none"
+        )
+    })
 }
 
 fn differences(stored: &str, counts: &BTreeMap<String, u64>) -> Vec<String> {
@@ -149,10 +179,19 @@ fn release_binary() -> PathBuf {
     target.join("release/httpipe")
 }
 
-/// All instructions of a server that is asked [`FEW`] of each kind, and [`MORE`] of one.
-fn instructions_of(binary: &Path, run: &str, counted: &str) -> u64 {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("instructions-{run}"));
+/// The same server with a file of jobs, and a route of calls that makes them.
+fn with_jobs() -> String {
+    let (pool, route) = ("[pool.main]\n", "match = \"GET /call?num={num:int}\"\n");
+    let with_file = CONFIGURATION.replace(pool, &format!("[jobs]\n\n{pool}share = 1\n"));
+    with_file.replace(route, &format!("{route}jobs = true\n"))
+}
+
+/// All instructions of a server of this configuration that is asked [`FEW`] of each kind, and [`MORE`]
+/// of one.
+fn instructions_of(binary: &Path, configuration: &str, counted: &str) -> u64 {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("instructions");
     std::fs::create_dir_all(&dir).expect("the build directory can be written");
+    std::fs::write(dir.join("httpipe.toml"), configuration).expect("a file can be written");
     let (mut server, address) = start(binary, &dir);
     let mut caller = Caller::of(&address);
     for (name, path) in KINDS {
@@ -169,7 +208,6 @@ fn instructions_of(binary: &Path, run: &str, counted: &str) -> u64 {
 
 #[expect(clippy::disallowed_methods, reason = "the server is started as its users do")]
 fn start(binary: &Path, dir: &Path) -> (Child, String) {
-    std::fs::write(dir.join("httpipe.toml"), CONFIGURATION).expect("a file can be written");
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--log-file=valgrind.txt", "--callgrind-out-file=counted"])

@@ -90,3 +90,33 @@ fn event(job: &Job, progress: Option<&Progress>) -> Bytes {
     text.put_slice(b"\n\n");
     text.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::jobs::{JobBoard, waiting_job};
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_changes_a_second_has_four_events_at_most() {
+        let (board, job) = (Arc::new(JobBoard::default()), waiting_job());
+        let id = job.id;
+        let (stream, body) = JobStream::new(board.watch(id), job, "r");
+        let changes = async {
+            for percent in 0..100 {
+                board.note_progress(id, Progress::of(f64::from(percent) / 100.0, None));
+                tokio::time::advance(Duration::from_millis(10)).await;
+            }
+            board.close();
+        };
+        tokio::join!(stream.run(), changes);
+        let (mut body, mut events) = (body, 0);
+        while poll_fn(|context| Pin::new(&mut body).poll_next(context)).await.is_some() {
+            events += 1;
+        }
+        assert!((4..=5).contains(&events), "one at once, and {events} in all");
+    }
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::job::WallTime;
 
-/// Tells the time by the wall. If the wall's clock is set back, it goes on from where it was: a job
+/// Tells the time of the wall's clock. If that is set back, this clock goes on from where it was: a job
 /// that comes later never stands before one that came earlier.
 #[derive(Debug)]
 pub struct SteadyClock {

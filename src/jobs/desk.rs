@@ -121,8 +121,8 @@ impl JobDesk {
         }
     }
 
-    /// Begins a job that was taken from the board; `None`: it waits no longer. Of one that may not
-    /// run twice, the beginning is on the disk when this returns.
+    /// Begins a job that was taken from the board; `None`: it waits no longer. If the job may not run
+    /// twice, its start is on the disk when this returns.
     pub async fn claim(&self, seq: i64) -> Result<Option<ClaimedJob>, StoreFailed> {
         match self.ask(StoreWork::Claim(seq)).await? {
             StoreDone::Claimed(claimed) => Ok(claimed.map(|(_, claimed)| *claimed)),

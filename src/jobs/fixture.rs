@@ -139,26 +139,32 @@ pub(super) fn new_job(text: &str) -> NewJob {
 /// A desk whose file takes jobs, and can be neither read nor written after that.
 pub fn forgetful_desk() -> JobDesk {
     JobDesk::scripted(|work| match work {
-        StoreWork::Accept(new) => {
-            let now = WallTime(0);
-            let job = Job {
-                seq: 1,
-                id: new.id,
-                pool: new.pool,
-                route: new.route,
-                owner: new.owner,
-                state: JobState::Queued,
-                attempts: 0,
-                due: now,
-                created: now,
-                started: None,
-                ended: None,
-                expires: now.after(new.wait),
-                failure: None,
-                request_id: new.request_id,
-            };
-            Ok(StoreDone::Accepted(Ok(Acceptance::New(job))))
-        }
+        StoreWork::Accept(new) => Ok(StoreDone::Accepted(Ok(Acceptance::New(waiting(*new))))),
         _ => Err(StoreFailed),
     })
+}
+
+/// A job that waits, and is in no file.
+pub fn waiting_job() -> Job {
+    waiting(new_job("x"))
+}
+
+fn waiting(new: NewJob) -> Job {
+    let now = WallTime(0);
+    Job {
+        seq: 1,
+        id: new.id,
+        pool: new.pool,
+        route: new.route,
+        owner: new.owner,
+        state: JobState::Queued,
+        attempts: 0,
+        due: now,
+        created: now,
+        started: None,
+        ended: None,
+        expires: now.after(new.wait),
+        failure: None,
+        request_id: new.request_id,
+    }
 }

@@ -111,7 +111,7 @@ impl WallTime {
     }
 }
 
-/// By which a caller finds a job again whose acceptance never reached them.
+/// What a caller sends so that a repeated request finds the job that the first one made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepeatKey {
     /// What the caller chose.
@@ -143,7 +143,7 @@ pub struct NewJob {
     pub wait: Duration,
     /// How long it is kept after its end.
     pub keep: Duration,
-    /// By which its caller finds it again.
+    /// What its caller sends to find it again; `None`: nothing.
     pub repeat: Option<RepeatKey>,
     /// The text of the question.
     pub text: Bytes,

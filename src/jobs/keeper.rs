@@ -23,13 +23,13 @@ use super::store::{Acceptance, JobRefusal, JobRemoval, JobViewer, Store};
 const GROUP_MOST: usize = 1024;
 /// Most bytes in one transaction, as far as one operation does not bring more.
 const GROUP_BYTES: usize = 8 << 20;
-/// How often jobs are looked at whose time is over.
+/// How often the keeper looks for jobs whose time is over.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it is looked whether a copy is there.
+/// How often the keeper looks whether a copy is finished.
 const COPIED: Duration = Duration::from_millis(20);
 /// Most jobs whose time is over in one transaction.
 const OVER_MOST: u32 = 512;
-/// How long the room on the disk is taken to be what it was.
+/// How long a figure of the room on the disk holds.
 const FRESH: Duration = Duration::from_millis(100);
 /// What the disk must have left, besides room for the answers of jobs that run.
 const RESERVE: u64 = 64 << 20;
@@ -42,7 +42,7 @@ pub(super) struct Keeper {
     clock: SteadyClock,
     settings: KeeperSettings,
     board: Arc<JobBoard>,
-    /// What callers were told had failed, and what the disk may have all the same.
+    /// Jobs and starts that failed for all that callers know, and that the disk may have nevertheless.
     refused: Vec<JobId>,
     unclaimed: Vec<JobStart>,
     /// Starts that the file does not have: their claims were told, and then could not be written.

@@ -25,13 +25,15 @@ pub use board::{JobBoard, JobWatch};
 pub use clock::wall_now;
 pub use desk::{JobDesk, JobThread, Recovered, open};
 #[cfg(test)]
-pub use fixture::forgetful_desk;
+pub use fixture::{forgetful_desk, waiting_job};
 pub use job::{ClaimedJob, Job, JobEnd, JobId, JobState, NewJob, RepeatKey, WallTime};
 pub use order::NextJob;
 pub use request::{KeeperSettings, StoreFailed};
 pub use schema::{NotOpened, examine};
 pub use store::{Acceptance, JobFilter, JobRefusal, JobRemoval, KeptJob, StoreLimits, WaitingJobs};
 pub use tally::JobCounts;
+#[cfg(test)]
+pub use tests::with_begun_job;
 
 #[cfg(test)]
 mod fixture;

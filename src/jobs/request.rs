@@ -98,7 +98,7 @@ pub(super) enum StoreDone {
 #[derive(Debug)]
 pub(super) struct StoreRequest {
     pub(super) work: StoreWork,
-    /// `None`: they were told.
+    /// Whom to tell; `None`: they were told.
     pub(super) tell: Option<oneshot::Sender<Result<StoreDone, StoreFailed>>>,
     /// The start that a claim made, once it was done. It is the same one if the claim is done again.
     pub(super) start: Option<JobStart>,

@@ -14,7 +14,7 @@ pub type JobCounts = BTreeMap<Arc<str>, [u64; JobState::ALL.len()]>;
 #[derive(Clone, Debug, Default)]
 pub struct JobTally {
     pools: JobCounts,
-    /// Without a name: those who show no key.
+    /// By the name of their key; empty: those who show none.
     owners: BTreeMap<Arc<str>, Holding>,
     /// Jobs of all owners that have not ended.
     open: u64,

@@ -54,6 +54,15 @@ async fn begun(desk: &JobDesk) -> ClaimedJob {
     }
 }
 
+/// Does the work with a desk and a job that has begun.
+pub fn with_begun_job(work: impl AsyncFnOnce(&JobDesk, JobId, ClaimedJob)) {
+    with_desk(&Scratch::new(), settings(), async |desk| {
+        let id = accepted(desk, new_job("x")).await.id;
+        let claimed = begun(desk).await;
+        work(desk, id, claimed).await;
+    });
+}
+
 #[test]
 fn a_job_is_found_from_its_acceptance_to_its_removal() {
     let scratch = Scratch::new();
@@ -207,6 +216,29 @@ fn whichever_comes_first_of_an_end_and_a_cancel_is_final() {
         let id = accepted(desk, new_job("y")).await.id;
         desk.remove(id, None).await.expect("written");
         assert_eq!(desk.board().take("a"), None);
+    });
+}
+
+/// The run that was canceled hears of all that at once.
+#[test]
+fn a_run_ends_whose_job_was_canceled_and_begun_again_and_the_new_one_goes_on() {
+    let scratch = Scratch::new();
+    with_desk(&scratch, settings(), async |desk| {
+        let id = accepted(desk, NewJob { idempotent: false, ..new_job("x") }).await.id;
+        let mut watches = [desk.board().watch(id), desk.board().watch(id)];
+        let first = begun(desk).await.start;
+        desk.remove(id, None).await.expect("written");
+        desk.retry(id).await.expect("written");
+        let second = begun(desk).await.start;
+        let [old, new] = &mut watches;
+        old.until_unwanted(first).await;
+        tokio::select! {
+            biased;
+            () = new.until_unwanted(second) => panic!("its start is the last one"),
+            () = std::future::ready(()) => {}
+        }
+        desk.remove(id, None).await.expect("written");
+        new.until_unwanted(second).await;
     });
 }
 

@@ -20,9 +20,9 @@ pub struct PoolTurns {
     owners: BTreeMap<Arc<str>, NextJobs>,
     /// These owners in the order of their turns; the first one is next.
     turns: VecDeque<Arc<str>>,
-    /// Of each owner of whom a job is known, when their next one was accepted.
+    /// When the next job of each owner was accepted, if any is known.
     firsts: BTreeSet<(WallTime, Arc<str>)>,
-    /// Owners of whose jobs too few were known when they last changed.
+    /// Owners who had too few known jobs when their jobs last changed.
     wanting: BTreeSet<Arc<str>>,
 }
 
@@ -85,7 +85,7 @@ impl PoolTurns {
         self.change(owner, |next, _| next.remove(turn));
     }
 
-    /// Returns the owners of whose jobs too few are known, and what to ask for.
+    /// Returns the owners with too few known jobs, and what to ask for.
     pub fn wants(&self) -> impl Iterator<Item = (Arc<str>, Rank, u32)> {
         let room = self.room();
         self.wanting.iter().filter_map(move |owner| {

@@ -117,9 +117,9 @@ impl Store {
         Ok(())
     }
 
-    /// Lets a job that failed or was canceled wait again, as if it were new. Only when it was started
-    /// last is kept, so that its next start is a later one. Returns it as it then is, and whether it was
-    /// changed; `None`: there is none of this name.
+    /// Lets a job that failed or was canceled wait again, as if it were new. The time of its last start is
+    /// kept, so that its next start has a later one. Returns it as it then is, and whether it was changed;
+    /// `None`: there is none of this name.
     pub fn retry(&mut self, id: JobId, now: WallTime) -> rusqlite::Result<Option<(Job, bool)>> {
         let Some(before) = self.look(id, JobViewer::Operator)? else { return Ok(None) };
         if !matches!(before.state, JobState::Failed | JobState::Canceled) {
@@ -175,7 +175,7 @@ impl Store {
     }
 
     /// Decides what becomes of the jobs that ran when the server ended. Those that may run twice wait
-    /// again, if they were not started too often. Returns how many wait and how many failed.
+    /// again, unless they were started too often. Returns how many wait and how many failed.
     pub fn recover(&mut self, now: WallTime) -> rusqlite::Result<(usize, usize)> {
         let sql = "UPDATE job SET state = 0, expires = ?1 + wait \
                    WHERE state = 1 AND idempotent AND attempts < starts_most";
@@ -189,8 +189,8 @@ impl Store {
         Ok((queued, failed))
     }
 
-    /// Undoes what callers were told had failed: `refused` were not accepted, and `unclaimed` never
-    /// were starts.
+    /// Undoes what callers were told had failed: jobs in `refused` were not accepted, and starts in
+    /// `unclaimed` did not happen.
     pub fn undo(&mut self, refused: &[JobId], unclaimed: &[JobStart]) -> rusqlite::Result<()> {
         for id in refused {
             if let Some(job) = self.look(*id, JobViewer::Operator)? {

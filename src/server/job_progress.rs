@@ -96,3 +96,32 @@ impl Drop for FollowedJob<'_> {
         self.board.note_progress(self.id, None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_a_program_says_it_a_second_has_four_reports_at_most() {
+        let (board, reports) = (Arc::new(JobBoard::default()), JobReports::default());
+        let (place, id) = (PlaceId(1), JobId([7; 16]));
+        let (pool, route) = ("a".into(), "POST /".into());
+        let begun = BegunJob { id, seq: 1, pool, route, since: Instant::now() };
+        let mut posted = Vec::new();
+        let says = async {
+            for percent in 0..100 {
+                let progress = Progress::of(f64::from(percent) / 100.0, None);
+                reports.told(place, progress.expect("a number"));
+                tokio::time::advance(Duration::from_millis(10)).await;
+                posted.push(board.progress(id));
+            }
+        };
+        tokio::select! {
+            never = reports.post(place, &board, begun) => match never {},
+            () = says => {}
+        }
+        posted.dedup();
+        assert!((4..=5).contains(&posted.len()), "{posted:?}");
+        assert_eq!(board.progress(id), None, "it runs no longer");
+    }
+}

@@ -86,6 +86,55 @@ fn jobs_that_share_a_run_leave_the_place_of_a_worker_to_others() {
     assert_eq!(server.read("runs.log"), "until go\nother\n");
 }
 
+/// Answers two questions at a time, and crashes instead the first time.
+const IN_PAIRS: &str = "
+import os, sys
+while True:
+    pair = [sys.stdin.readline(), sys.stdin.readline()]
+    if not all(pair):
+        break
+    with open('runs.log', 'a') as log:
+        log.write('{1} {3}\\n'.format(*' '.join(pair).split()))
+    if not os.path.exists('crashed'):
+        open('crashed', 'w').close()
+        os._exit(1)
+    for line in pair:
+        print(line.split()[0] + ' did ' + line.split()[1], flush=True)
+";
+
+/// The oldest call in a worker is blamed for its loss. What ran beside it begins again where it may,
+/// and costs nothing: else a job could fail for what another one does.
+#[test]
+fn a_start_beside_the_job_that_costs_the_worker_does_not_count() {
+    let keys = "workers = 1\nshare = 1\nmatching = \"tag\"\nin_flight = 2\nretries = 1";
+    for (beside, state_of_it, attempts) in [("/again", "succeeded", 1), ("/once", "failed", 1)] {
+        let server = Server::with(keys)
+            .worker("python3 -u pairs.py")
+            .file("pairs.py", IN_PAIRS)
+            .top("jobs = {}")
+            .route("match = \"POST /again\"\njobs = true\nidempotent = true")
+            .route("match = \"POST /once\"\njobs = true")
+            .start();
+        let first = asked(&server, "/again", "first");
+        let second = asked(&server, beside, "second");
+        if beside == "/once" {
+            assert_eq!(state(&ended(&server, &second)), "failed");
+            asked(&server, "/again", "third");
+        }
+        let [first, second] = [first, second].map(|job| ended(&server, &job).json());
+        assert_eq!(
+            (&first["state"], &first["attempts"]),
+            (&"succeeded".into(), &2.into()),
+            "{first}"
+        );
+        let told = (&second["state"], &second["attempts"]);
+        assert_eq!(told, (&state_of_it.into(), &attempts.into()), "{second}");
+        let runs = server.read("runs.log");
+        let times = runs.matches("second").count();
+        assert_eq!(times, if beside == "/again" { 2 } else { 1 }, "{runs}");
+    }
+}
+
 /// Notes each question, waits until there is the file GO, and crashes.
 const CRASHES: &str = "
 import os, sys, time

@@ -315,6 +315,35 @@ fn an_operator_learns_what_is_wrong_with_a_list() {
 }
 
 #[test]
+fn an_operator_lets_a_job_run_again_and_does_away_with_it() {
+    let server = noting("jobs = {}").start();
+    let key = format!("Authorization: Bearer {}", server.key());
+    let act = |method: &str, path: &str| {
+        server.admin().request(method, path.strip_prefix("/-").expect("a job"), &[&key], "")
+    };
+    let job = asked(&server, "/once", "until go");
+    let retry = format!("{job}/retry");
+    server.wait_until("it runs", |server| server.read("runs.log") == "until go\n");
+    let too_early = act("POST", &retry);
+    assert_eq!((too_early.status, &*too_early.detail()), (409, RUNS), "{too_early:?}");
+    assert_eq!(act("DELETE", &job).status, 200);
+    assert_eq!(state_of(&server, &job), "canceled");
+    assert_eq!(act("POST", &retry).json()["state"], "queued");
+    server.put("go");
+    let done = ended(&server, &job);
+    assert_eq!((state(&done), done.json()["attempts"].as_u64()), ("succeeded".into(), Some(1)));
+    assert_eq!(server.client().get(&format!("{job}/result")).body, "did until go");
+    assert_eq!(act("POST", &retry).status, 409, "it has its answer");
+    assert!(act("DELETE", &job).body.contains("removed"));
+    for gone in [act("DELETE", &job), act("POST", &retry)] {
+        assert_eq!(gone.status, 404, "{gone:?}");
+    }
+}
+
+/// What an operator is told who retries a job that runs.
+const RUNS: &str = "the job is running; only one that failed or was canceled is tried again";
+
+#[test]
 fn jobs_whose_pool_or_route_is_gone_are_told_of() {
     let server = noting("jobs = {}").start();
     let running = asked(&server, "/again", "sleep 60");
