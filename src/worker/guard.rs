@@ -50,6 +50,17 @@ struct Shared {
     state: Mutex<GuardState>,
     /// A fork is over, so strangers that were held back may be reaped.
     fork_over: Notify,
+    spare: Mutex<SpareDir>,
+}
+
+/// A directory for temporary files that is made before a worker needs one.
+#[derive(Debug, Default)]
+enum SpareDir {
+    #[default]
+    None,
+    /// Somebody makes it.
+    Coming,
+    Ready(PathBuf),
 }
 
 #[derive(Debug)]
@@ -100,7 +111,8 @@ impl Guard {
         let connection = Connection::start(&binary)?;
         let (left, forks) = (LeftBehind::default(), OpenForks::default());
         let state = Mutex::new(GuardState { connection: Some(connection), left, forks });
-        Ok(Self { shared: Arc::new(Shared { binary, state, fork_over: Notify::new() }) })
+        let (fork_over, spare) = (Notify::new(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { binary, state, fork_over, spare }) })
     }
 
     /// Returns the binary that guard and shim are run from.
@@ -219,6 +231,34 @@ impl Guard {
         }
     }
 
+    /// Returns the directory that was made ahead, if there is one.
+    pub(super) fn take_spare(&self) -> Option<PathBuf> {
+        let mut spare = self.spare();
+        let SpareDir::Ready(path) = &mut *spare else { return None };
+        let path = std::mem::take(path);
+        *spare = SpareDir::None;
+        Some(path)
+    }
+
+    /// Returns true if there is no directory ahead. Who asks then makes one ([`Guard::keep_spare`]).
+    pub(super) fn wants_spare(&self) -> bool {
+        let mut spare = self.spare();
+        let wants = matches!(*spare, SpareDir::None);
+        if wants {
+            *spare = SpareDir::Coming;
+        }
+        wants
+    }
+
+    /// Keeps a directory that was made ahead; `None`: it could not be made.
+    pub(super) fn keep_spare(&self, path: Option<PathBuf>) {
+        *self.spare() = path.map_or(SpareDir::None, SpareDir::Ready);
+    }
+
+    fn spare(&self) -> MutexGuard<'_, SpareDir> {
+        self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a control group that must go with the server.
     pub(super) fn note_group(&self, path: &Path) {
         if !path.as_os_str().as_bytes().contains(&b'\n') {
@@ -274,6 +314,16 @@ impl Guard {
                 None
             }
         };
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let spare = self.spare.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let SpareDir::Ready(path) = spare {
+            // Nobody has used it.
+            std::fs::remove_dir(path).ok();
+        }
     }
 }
 

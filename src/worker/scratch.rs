@@ -1,12 +1,27 @@
 //! The directory for the temporary files of a program in a sandbox.
+//!
+//! A file system that keeps a journal can take milliseconds to make a directory or to remove one. So the next
+//! one is made ahead, and one is removed, while the server does other things.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::geteuid;
+use tokio::runtime::Handle;
 
 use super::child::Owner;
 use super::guard::Guard;
+
+/// Only its user may enter one.
+const MODE: u32 = 0o700;
+/// How many may wait to be removed. One more is removed at once, while its server waits.
+const LEAVING_MOST: usize = 16;
+
+/// How many wait to be removed.
+static LEAVING: AtomicUsize = AtomicUsize::new(0);
 
 /// A directory that only one user can enter. Dropping it removes it with all that is in it; if the
 /// server ends before, the guard does.
@@ -20,14 +35,16 @@ impl ScratchDir {
     /// Makes one, where the temporary files of this process are. `None`: it belongs to the user of the
     /// server.
     pub(super) fn make(guard: &Guard, owner: Option<Owner>) -> io::Result<Self> {
-        // Nobody can know the name before, and a link that is there already is an error.
-        let name = format!("httpipe-{:032x}", fastrand::u128(..));
-        let path = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&path)?;
-        // Rules are about the directory that a path leads to.
-        let path = path.canonicalize()?;
-        guard.note_scratch(&path);
+        let ready = guard.take_spare().filter(|path| {
+            let is_sound = is_sound(path);
+            if !is_sound {
+                guard.forget_scratch(path);
+            }
+            is_sound
+        });
+        let path = ready.map_or_else(|| new_directory(guard), Ok)?;
         let made = Self { path, guard: guard.clone() };
+        make_ahead(guard);
         if let Some(Owner { user, group }) = owner {
             std::os::unix::fs::lchown(&made.path, Some(user), Some(group))?;
         }
@@ -39,24 +56,67 @@ impl ScratchDir {
     }
 }
 
+/// Makes a directory, and tells the guard of it.
+fn new_directory(guard: &Guard) -> io::Result<PathBuf> {
+    // Nobody can know the name before, and a link that is there already is an error.
+    let name = format!("httpipe-{:032x}", fastrand::u128(..));
+    let path = std::env::temp_dir().join(name);
+    DirBuilder::new().mode(MODE).create(&path)?;
+    // Rules are about the directory that a path leads to.
+    let path = path.canonicalize()?;
+    guard.note_scratch(&path);
+    Ok(path)
+}
+
+/// Returns true if a directory that was made ahead is still there. What cleans up old temporary files may have
+/// removed it, and anybody may have put something else in its place.
+fn is_sound(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| {
+        let mode = Permissions::mode(&found.permissions()) & 0o7777;
+        found.is_dir() && found.uid() == geteuid().as_raw() && mode == MODE
+    })
+}
+
+/// Lets another thread make the directory of the next worker, unless it is there or on its way.
+fn make_ahead(guard: &Guard) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    if guard.wants_spare() {
+        let guard = guard.clone();
+        runtime.spawn_blocking(move || guard.keep_spare(new_directory(&guard).ok()));
+    }
+}
+
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // Mostly it is empty.
-        if std::fs::remove_dir(&self.path).is_ok() {
-            self.guard.forget_scratch(&self.path);
-            return;
-        }
-        let (path, guard) = (std::mem::take(&mut self.path), self.guard.clone());
-        let remove = move || {
-            // It follows no link, whatever the program has put there.
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) => guard.forget_scratch(&path),
-                Err(error) => {
-                    let path = path.display().to_string();
-                    tracing::warn!(path, %error, "temporary files of a worker cannot be removed");
-                }
+        let count = LEAVING.fetch_add(1, Ordering::Relaxed);
+        let leaving = Leaving { path: std::mem::take(&mut self.path), guard: self.guard.clone() };
+        match Handle::try_current() {
+            Ok(runtime) if count < LEAVING_MOST => {
+                // A runtime that ends may drop it unseen: it is removed in any case.
+                runtime.spawn_blocking(move || drop(leaving));
             }
-        };
-        std::thread::Builder::new().name("remove".into()).spawn(remove).ok();
+            _ => drop(leaving),
+        }
+    }
+}
+
+/// A directory that nobody uses. Dropping it removes it.
+struct Leaving {
+    path: PathBuf,
+    guard: Guard,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        LEAVING.fetch_sub(1, Ordering::Relaxed);
+        // It follows no link, whatever the program has put there. Mostly it is empty.
+        let removed = std::fs::remove_dir(&self.path);
+        match removed.or_else(|_| std::fs::remove_dir_all(&self.path)) {
+            Ok(()) => self.guard.forget_scratch(&self.path),
+            Err(error) => {
+                let path = self.path.display().to_string();
+                tracing::warn!(path, %error, "temporary files of a worker cannot be removed");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::fs::{Mode, OFlags};
 
 use super::spec::Spec;
 
@@ -105,23 +105,28 @@ fn allow(ruleset: &OwnedFd, path: &Path, allowed: u64) -> io::Result<()> {
     let Ok(opened) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
         return Ok(());
     };
-    let is_directory = FileType::from_raw_mode(fstat(&opened)?.st_mode) == FileType::Directory;
-    let allowed = if is_directory { allowed } else { allowed & OF_FILES };
-    if allowed == 0 {
-        return Ok(());
+    let add = |allowed| {
+        let rule = BelowPath { allowed, path: opened.as_raw_fd() };
+        // SAFETY: the kernel reads the struct, whose descriptor is open.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                ruleset.as_raw_fd(),
+                PATH_BENEATH,
+                &raw const rule,
+                0,
+            )
+        })
+        .map(drop)
+    };
+    match add(allowed) {
+        // A file takes no rights of directories. This costs less than to ask first what it is.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match allowed & OF_FILES {
+            0 => Ok(()),
+            of_files => add(of_files),
+        },
+        added => added,
     }
-    let rule = BelowPath { allowed, path: opened.as_raw_fd() };
-    // SAFETY: the kernel reads the struct, whose descriptor is open.
-    checked(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            PATH_BENEATH,
-            &raw const rule,
-            0,
-        )
-    })
-    .map(drop)
 }
 
 /// Holds this process and its descendants to rules. Must come after `no_new_privs`. Returns false if

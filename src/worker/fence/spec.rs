@@ -57,9 +57,7 @@ pub fn words(sandbox: &Sandbox, temporary: &Path, binary: &Path) -> Vec<OsString
     let hidden: Vec<PathBuf> = sandbox.hidden.iter().cloned().chain(newer).collect();
     sandbox.system.iter().for_each(|root| around.allow(root, &hidden));
     around.read.iter().chain(&sandbox.read).for_each(|path| put("read=", path.as_os_str()));
-    if let Ok(binary) = binary.canonicalize() {
-        put("read=", binary.as_os_str());
-    }
+    put("read=", binary.as_os_str());
     around.list.iter().for_each(|path| put("list=", path.as_os_str()));
     put("write=", temporary.as_os_str());
     sandbox.write.iter().for_each(|path| put("write=", path.as_os_str()));
@@ -195,7 +193,7 @@ mod tests {
             open: true,
         };
         let expected = Spec {
-            read: vec!["/usr".into(), odd.clone()],
+            read: vec!["/usr".into(), odd.clone(), "/no".into()],
             list: vec![],
             write: vec!["/tmp/x".into(), odd],
             network: true,
@@ -210,7 +208,7 @@ mod tests {
         written.push(group_word(Path::new("/sys/g=")));
         assert_eq!(read(written.into_iter()), Some(expected));
         let plain = words(&Sandbox::default(), Path::new("/t"), Path::new("/no"));
-        assert_eq!(plain, ["write=/t", "file=1073741824"]);
+        assert_eq!(plain, ["read=/no", "write=/t", "file=1073741824"]);
         let alone = read(std::iter::once(OsString::from("user=7:8:"))).expect("a user");
         assert_eq!(alone.user, Some(UserIds { id: 7, group: 8, groups: vec![] }));
         for wrong in [
@@ -278,7 +276,7 @@ mod tests {
         let words = words(&sandbox, Path::new("/t"), Path::new("/no"));
         std::fs::remove_dir_all(&dir).expect("it is ours");
         let spec = read(words.into_iter()).expect("what we write we read");
-        assert_eq!(spec.read, [file("cert1")]);
+        assert_eq!(spec.read, [file("cert1"), "/no".into()]);
     }
 
     /// They are made while the server runs, and a worker that starts later must not read them either.
@@ -309,7 +307,9 @@ mod tests {
             let sandbox = Sandbox { read: paths.clone(), write: paths.clone(), ..Sandbox::default() };
             let words = words(&sandbox, Path::new("/t"), Path::new("/no"));
             let spec = read(words.into_iter()).expect("what we write we read");
-            prop_assert_eq!((&spec.read, &spec.write[1..]), (&paths, &*paths));
+            let (binary, read) = spec.read.split_last().expect("our own binary");
+            prop_assert_eq!(binary, Path::new("/no"));
+            prop_assert_eq!((read, &spec.write[1..]), (&*paths, &*paths));
             prop_assert!(spec.list.is_empty() && !spec.network && spec.memory.is_none());
         }
     }

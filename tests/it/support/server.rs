@@ -13,7 +13,7 @@ use super::command::outputs;
 use super::output::Output;
 use super::plan::Plan;
 use super::system::SystemFault;
-use super::{eventually, processes};
+use super::{SYS_PTRACE, eventually, has_capability, passed_over, processes};
 
 /// The name that a fork server gives itself.
 const FORK_SERVER: &str = "httpipe-forks";
@@ -98,9 +98,17 @@ impl Server {
         SystemFault::new(self.id, thread, what)
     }
 
-    /// Returns the targets of its descriptors 0, 1 and 2.
-    pub(crate) fn standard_descriptors(&self) -> Vec<String> {
-        processes::standard_descriptors(self.id)
+    /// Returns the targets of its descriptors 0, 1 and 2. A server hides them: `None`, and a line that says so,
+    /// where this process may not look.
+    pub(crate) fn standard_descriptors(&self) -> Option<Vec<String>> {
+        let may_look = has_capability(SYS_PTRACE);
+        if !may_look {
+            passed_over(
+                "in part, since the descriptors of a server are hidden",
+                "it takes root with CAP_SYS_PTRACE",
+            );
+        }
+        may_look.then(|| processes::standard_descriptors(self.id))
     }
 
     /// Returns the CPU time that it has used so far.
