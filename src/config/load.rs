@@ -202,12 +202,9 @@ impl ConfigSource {
         let of_jobs = |end| Some(base.join(format!("{}{end}", file.jobs.as_ref()?.file)));
         let jobs = ["", "-wal", "-journal"].into_iter().filter_map(of_jobs);
         let all = self.path.iter().cloned().chain(keys).chain(jobs).chain(kept.iter().cloned());
-        let both = |path: PathBuf| [path.canonicalize().ok(), std::path::absolute(path).ok()];
-        let mut hidden: Vec<PathBuf> = all.flat_map(both).flatten().collect();
-        // Each is looked for again at every start of a worker.
-        hidden.sort();
-        hidden.dedup();
-        hidden
+        all.flat_map(|path| [path.canonicalize().ok(), std::path::absolute(path).ok()])
+            .flatten()
+            .collect()
     }
 
     /// The absolute directory that the file's relative paths begin in.

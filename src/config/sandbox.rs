@@ -2,6 +2,7 @@
 //!
 //! Looks into the file system, as `launch` does: what is not there needs no rule.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,7 +83,8 @@ pub fn fence(
     let here = std::iter::once(fenced.dir.to_owned());
     Ok(Fence::Sandbox(Arc::new(Sandbox {
         system: outermost(system.chain(files_of(fenced))),
-        hidden: fenced.hidden.to_owned(),
+        // Each is looked for again at every start of a worker.
+        hidden: fenced.hidden.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         read: here.chain(read).collect(),
         write,
         network: table.network,
