@@ -120,3 +120,57 @@ impl Drop for Leaving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        Guard::start("/bin/true").expect("a process")
+    }
+
+    /// Makes a directory ahead, as another thread does.
+    fn spare(guard: &Guard) -> PathBuf {
+        assert!(guard.wants_spare() && !guard.wants_spare(), "one is enough");
+        let path = new_directory(guard).expect("a directory");
+        guard.keep_spare(Some(path.clone()));
+        path
+    }
+
+    #[test]
+    fn a_directory_that_was_made_ahead_is_used_once() {
+        let guard = guard();
+        let ahead = spare(&guard);
+        let made = [(); 2].map(|()| ScratchDir::make(&guard, None).expect("a directory"));
+        assert!(made[0].path() == ahead && made[1].path() != ahead, "{made:?} {ahead:?}");
+        drop(made);
+        assert!(!ahead.exists());
+    }
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_directory_made_ahead_is_not_used() {
+        let guard = guard();
+        let put: [fn(&Path) -> io::Result<()>; 3] = [
+            |_| Ok(()),
+            |path| std::os::unix::fs::symlink("/", path),
+            |path| DirBuilder::new().mode(0o755).create(path),
+        ];
+        for put in put {
+            let ahead = spare(&guard);
+            std::fs::remove_dir(&ahead).expect("it is empty");
+            put(&ahead).expect("nothing is there");
+            let made = ScratchDir::make(&guard, None).expect("a directory");
+            std::fs::remove_file(&ahead).or_else(|_| std::fs::remove_dir(&ahead)).ok();
+            assert!(made.path() != ahead && is_sound(made.path()), "{made:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_nobody_took_goes_with_the_server() {
+        let guard = guard();
+        let ahead = spare(&guard);
+        assert!(ahead.exists());
+        drop(guard);
+        assert!(!ahead.exists());
+    }
+}
