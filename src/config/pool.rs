@@ -462,7 +462,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::AccessSettings;
     use crate::config::SpreadSettings;
     use crate::config::check::{Host, check};
     use crate::config::file::File;
@@ -537,17 +536,7 @@ mod tests {
         let site = Site { base: Path::new("/tmp"), inherited: &inherited, hidden: &[] };
         let launch = resolve(&file.pool["a"], &path, &tree.places, site);
         let launches = BTreeMap::from([("a".to_owned(), launch.expect("cat is there"))]);
-        let host = Host {
-            processors: 1,
-            launches,
-            files: BTreeMap::new(),
-            access: AccessSettings::Off,
-            pythons: BTreeMap::new(),
-            tells_details: false,
-            keys: None,
-            tls: None,
-            spread: Some(SpreadSettings::for_tests()),
-        };
+        let host = Host { spread: Some(SpreadSettings::for_tests()), ..Host::for_tests(launches) };
         let config = check(&file, &tree.places, &host, vec![]).expect(&text);
         (*config.pools[0]).clone()
     }

@@ -255,6 +255,23 @@ mod tests {
     use crate::config::{AccessSettings, Environment, Fence, LaunchSettings};
     use crate::config::{InFlight, RouteAction, SendShape, schema, shape};
 
+    impl Host {
+        /// A machine with one processor, and nothing in it but what starts these pools.
+        pub fn for_tests(launches: BTreeMap<String, LaunchSettings>) -> Self {
+            Self {
+                processors: 1,
+                launches,
+                files: BTreeMap::new(),
+                access: AccessSettings::Off,
+                pythons: BTreeMap::new(),
+                tells_details: false,
+                keys: None,
+                tls: None,
+                spread: None,
+            }
+        }
+    }
+
     fn checked(text: &str) -> Result<Config, Vec<Problem>> {
         let (mut tree, _) = Tree::parse(text).expect("valid TOML");
         let problems = shape::check(&mut tree, &schema::schema());
@@ -271,17 +288,7 @@ mod tests {
             fence: Fence::default(),
         };
         let launches = file.pool.keys().map(|name| (name.clone(), launch.clone())).collect();
-        let host = Host {
-            processors: 3,
-            launches,
-            files: BTreeMap::new(),
-            access: AccessSettings::Off,
-            pythons: BTreeMap::new(),
-            tells_details: false,
-            keys: None,
-            tls: None,
-            spread: None,
-        };
+        let host = Host { processors: 3, ..Host::for_tests(launches) };
         check(&file, &tree.places, &host, problems)
     }
 

@@ -161,7 +161,7 @@ mod tests {
     use crate::config::check::{Host, check};
     use crate::config::file::File;
     use crate::config::pool::{Import, LaunchSettings};
-    use crate::config::server::{AccessSettings, Config};
+    use crate::config::server::Config;
     use crate::config::tree::Tree;
     use crate::config::{Environment, Fence};
     use crate::python::{Function, PythonTarget};
@@ -207,16 +207,10 @@ mod tests {
         let target = PythonTarget::parse("calculate.py:fib").expect("a target");
         let python = PythonSettings { target, fork: None, version: "3.11.7".to_owned(), functions };
         let import = Import { why: String::new(), prefix: String::new(), took_ms: 1.0 };
+        let launches = BTreeMap::from([("calc".to_owned(), launch)]);
         let host = Host {
-            processors: 1,
-            launches: BTreeMap::from([("calc".to_owned(), launch)]),
-            files: BTreeMap::new(),
-            access: AccessSettings::Off,
             pythons: BTreeMap::from([("calc".to_owned(), (python, import))]),
-            tells_details: false,
-            keys: None,
-            tls: None,
-            spread: None,
+            ..Host::for_tests(launches)
         };
         check(&file, &tree.places, &host, vec![]).map_err(|problems| {
             let said = |one: crate::config::problem::Problem| {

@@ -177,23 +177,11 @@ impl RouteCheck<'_, '_> {
             text.is_some_and(|text| matches!(text.method.as_str(), "GET" | "HEAD"))
         });
         let send = parameters.as_deref().and_then(|parameters| self.send(parameters, pool));
+        let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
         if text.is_some() {
-            let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
             self.cache(idempotent, streams.then_some("a pool that has `stream`"));
         }
-        let streams = self.wire(pool).is_some_and(|wire| wire.stream.is_some());
-        let mut call = CallSettings {
-            pool: pool?,
-            send: send?,
-            cache: self.route.cache.map(|time| time.0),
-            kept: None,
-            idempotent,
-            content_type,
-            items: None,
-            jobs: jobs::rules(self.findings, &self.path, self.route.jobs.as_ref()),
-        };
-        self.kept(&mut call);
-        self.jobs(&call, streams);
+        let mut call = self.call(pool?, send?, idempotent, content_type, streams);
         let parameters = parameters?;
         call.items = self.items(text?, &parameters, &call, streams);
         Some((parameters, RouteAction::Call(call)))
@@ -219,9 +207,24 @@ impl RouteCheck<'_, '_> {
         let idempotent = self.route.idempotent.unwrap_or(calling.function.pure);
         let streams = calling.function.kind.streams();
         self.cache(idempotent, streams.then_some("a function that yields parts"));
+        let send = SendShape::Function(Arc::new(calling.call));
+        let mut call = self.call(pool, send, idempotent, content_type, streams);
+        call.items = self.items(text, &calling.parameters, &call, streams);
+        Some((calling.parameters, RouteAction::Call(call)))
+    }
+
+    /// Checks what is said of each call, and puts it together. Its items are checked later.
+    fn call(
+        &mut self,
+        pool: usize,
+        send: SendShape,
+        idempotent: bool,
+        content_type: ContentType,
+        streams: bool,
+    ) -> CallSettings {
         let mut call = CallSettings {
             pool,
-            send: SendShape::Function(Arc::new(calling.call)),
+            send,
             cache: self.route.cache.map(|time| time.0),
             kept: None,
             idempotent,
@@ -231,8 +234,7 @@ impl RouteCheck<'_, '_> {
         };
         self.kept(&mut call);
         self.jobs(&call, streams);
-        call.items = self.items(text, &calling.parameters, &call, streams);
-        Some((calling.parameters, RouteAction::Call(call)))
+        call
     }
 
     /// Most items of a batch, if one can be sent here.
