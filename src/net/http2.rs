@@ -142,6 +142,8 @@ impl H2Streams<'_> {
     fn ended(&self) {
         self.open.set(self.open.get() - 1);
         if self.open.get() == 0 {
+            // Nothing else reads the clock for the time since which the connection is idle.
+            self.watch.takes_time();
             self.watch.answered();
             self.watch.flushed(now);
         }
@@ -280,6 +282,14 @@ struct Multiplexed<'a, C> {
     connection: Pin<Box<C>>,
     running: FuturesUnordered<StreamTask<'a>>,
     streams: Rc<H2Streams<'a>>,
+}
+
+impl<C> Drop for Multiplexed<'_, C> {
+    /// Drops the streams that have not run. Each holds what all share, which holds them.
+    fn drop(&mut self) {
+        let begun = std::mem::take(&mut *self.streams.begun.borrow_mut());
+        drop(begun);
+    }
 }
 
 impl<C: Future<Output = hyper::Result<()>>> Future for Multiplexed<'_, C> {

@@ -188,8 +188,15 @@ impl Watch {
 
     /// Notes that the caller took bytes.
     pub(super) fn wrote(&self) {
-        if self.flow.blocked.take().is_some() {
-            self.seat.works();
+        if self.flow.blocked.take().is_none() {
+            return;
+        }
+        match self.phase.get() {
+            ConnectionPhase::Working | ConnectionPhase::Answered => self.seat.works(),
+            // These bytes are of a handshake, or of an answer whose stream has ended.
+            ConnectionPhase::New(_) | ConnectionPhase::Idle(_) | ConnectionPhase::Head(_) => {
+                self.seat.waits(self.last.get());
+            }
         }
     }
 
@@ -417,5 +424,22 @@ mod tests {
         watch.blocked(|| clock.at(34));
         assert_eq!(watch.timer_action(clock.at(63), PATIENCE), TimerAction::Look(clock.at(64)));
         assert_eq!(watch.timer_action(clock.at(64), PATIENCE), TimerAction::End(Overdue::Write));
+    }
+
+    /// Over HTTP/2, the last piece of an answer is written after its stream has ended.
+    #[test]
+    fn a_caller_that_takes_the_rest_of_an_answer_late_is_still_idle() {
+        let (clock, seats) = (Clock(Instant::now()), Seats::default());
+        let watch = Watch::new(clock.0, seats.add(clock.0).1);
+        watch.received(|| clock.at(1));
+        watch.called(|| clock.at(1));
+        watch.blocked(|| clock.at(2));
+        watch.wrote();
+        assert!(!seats.make_room(), "the answer goes on");
+        watch.blocked(|| clock.at(3));
+        watch.answered();
+        watch.flushed(|| clock.at(4));
+        watch.wrote();
+        assert!(seats.make_room(), "the server waits for the caller");
     }
 }

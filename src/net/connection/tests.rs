@@ -19,6 +19,8 @@ use crate::net::fields::HeadFields;
 use crate::net::{Stream, conformance, refusal};
 
 mod hostile;
+#[cfg(feature = "tls")]
+mod multiplexed;
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const BIG: usize = 32 << 20;
