@@ -40,7 +40,7 @@ impl Pool {
         };
         if let Err(refused) = asked {
             for call in calls {
-                self.refuse_call_of_group(now, worker, call, unsendable(&refused));
+                self.refuse_in_worker(now, worker, call, unsendable(&refused));
             }
             return false;
         }
@@ -70,7 +70,7 @@ impl Pool {
             // Requests were checked, and jobs may have been asked of another program.
             if let Some(why) = group::unfit(shape, &text) {
                 let failure = Failure::BadRequest { detail: why.into() };
-                self.refuse_call_of_group(now, worker, *call, failure);
+                self.refuse_in_worker(now, worker, *call, failure);
                 return false;
             }
             texts.push(text);
@@ -80,7 +80,14 @@ impl Pool {
         (calls, Question::plain(joined))
     }
 
-    fn refuse_call_of_group(&self, now: Instant, worker: WorkerId, call: CallId, why: Failure) {
+    /// Ends a call that could not be given to the worker that holds it.
+    pub(super) fn refuse_in_worker(
+        &self,
+        now: Instant,
+        worker: WorkerId,
+        call: CallId,
+        why: Failure,
+    ) {
         let ended = self.state.borrow_mut().withdrawn(now, worker, call);
         self.refuse_given(ended, why);
     }

@@ -286,6 +286,9 @@ impl Link {
 
     /// Returns how many of the newest calls the worker has read no byte of, now that it has gone.
     pub(super) fn unread(&self) -> usize {
+        if self.turns.get().is_some_and(Turns::is_resting) {
+            return usize::MAX;
+        }
         self.pipes.borrow().as_ref().map_or(0, Pipes::unread)
     }
 

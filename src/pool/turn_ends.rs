@@ -89,22 +89,31 @@ impl Pool {
     /// Gives a worker that has rested its question. Returns a reason if the worker must be stopped.
     fn end_rest(self: &Rc<Self>, now: Instant, link: &Link, turns: &Turns) -> Option<ExitReason> {
         let (call, question) = turns.rested()?;
-        let mut pipes = link.pipes.borrow_mut();
-        let pipes = pipes.as_mut()?;
-        if pipes.read_rest() > 0 {
-            let said = pipes.take_rest();
-            let reason = self.unasked(now, link, pipes.unasked(&said));
-            self.settle(now);
-            return Some(reason);
-        }
-        match pipes.ask(call, &question) {
-            Ok(()) => {
-                turns.begin(now, call, false);
+        // The pipes are free again before `settle`, which may give this worker another question.
+        let asked = {
+            let mut pipes = link.pipes.borrow_mut();
+            let pipes = pipes.as_mut()?;
+            if pipes.read_rest() > 0 {
+                let said = pipes.take_rest();
+                Err(pipes.unasked(&said))
+            } else {
+                Ok(pipes.ask(call, &question))
             }
-            Err(refused) => {
-                let ended = self.state.borrow_mut().answered(now, link.worker, call, false);
-                self.refuse_given(ended, unsendable(&refused));
+        };
+        match asked {
+            Ok(Ok(())) => turns.begin(now, call, false),
+            Ok(Err(refused)) => {
+                let group = link.group.take();
+                let calls = if group.is_empty() { vec![call] } else { group };
+                for call in calls {
+                    self.refuse_in_worker(now, link.worker, call, unsendable(&refused));
+                }
                 self.settle(now);
+            }
+            Err(out) => {
+                let reason = self.unasked(now, link, out);
+                self.settle(now);
+                return Some(reason);
             }
         }
         None

@@ -232,8 +232,11 @@ impl Turns {
         *self.now.borrow_mut() = Now::Asked { call, turn, written, has_all_parts: false, is_probe };
     }
 
-    /// Ends the turn because the worker has ended.
+    /// Ends the turn because the worker has ended. One that rested had no turn, and rests on.
     pub(super) fn cut_short(&self) -> Option<EndedTurn> {
+        if self.is_resting() {
+            return None;
+        }
         EndedTurn::of(self.now.take(), Look::Waits)
     }
 }

@@ -63,6 +63,22 @@ def answers(line):
 for line in sys.stdin: pool.submit(answers, line.strip())
 ";
 
+/// Asks again and again whether there is a question, in messages that begin with their length. It takes
+/// its time for one question.
+const LENGTHS: &str = "import os, time
+os.set_blocking(0, False)
+read = b''
+while True:
+    time.sleep(0.002)
+    try: read += os.read(0, 99999)
+    except BlockingIOError: continue
+    end = 2 + int.from_bytes(read[:2], 'big')
+    if len(read) < max(2, end): continue
+    question, read = read[2:end], read[end:]
+    if question == b'slow': time.sleep(0.2)
+    os.write(1, len(question).to_bytes(2, 'big') + question)
+";
+
 fn serves(script: &str, keys: &str) -> Plan {
     let keys = format!("workers = 1\n{keys}");
     Server::with(&keys).file("worker.py", script).worker("python3 worker.py")
@@ -137,4 +153,22 @@ fn an_answer_from_another_thread_reaches_its_caller() {
     for keys in ["", TURN] {
         answers_each(&serves(THREADS, keys).start(), keys);
     }
+}
+
+/// After 64 turns whose end was uncertain the worker rests, and the next question waits for the end of its
+/// rest. That one is longer than its length can say, as are those that wait behind it.
+#[test]
+fn a_question_that_cannot_be_sent_after_a_rest_fails_alone() {
+    let server = serves(LENGTHS, "framing = \"u16\"").start();
+    assert_eq!(server.answers("slow").body, "slow");
+    for number in 1..64 {
+        assert_eq!(server.answers(&number.to_string()).status, 200);
+    }
+    let long = "a".repeat(70_000);
+    let callers: Vec<_> = (0..4).map(|_| server.client().post_later("/", &long)).collect();
+    for caller in callers {
+        let answer = caller.answer();
+        assert_eq!((answer.status, &*answer.code()), (413, "body_too_large"), "{answer:?}");
+    }
+    assert_eq!(server.answers("short").body, "short");
 }

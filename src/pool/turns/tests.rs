@@ -5,7 +5,9 @@ use std::process::{Child, Command};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
+use crate::base::WorkerId;
 use crate::config::{PoolSettings, StreamSettings};
+use crate::pool::links::Links;
 use crate::worker::pipes::fixture::{PlayedProgram, flush};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -155,6 +157,20 @@ async fn a_rest_is_as_long_as_the_longest_turn_since_the_last_one() {
     worker.takes_turns(1, 30 * MILLISECOND, Look::Waits);
     worker.takes_turns(REST_EVERY, 2 * MILLISECOND, Look::Hidden);
     assert_eq!(worker.rests(), 2 * MILLISECOND, "what was certain needs no rest");
+}
+
+/// The call of its rest is its own, and nothing of the question is in its pipe.
+#[tokio::test]
+async fn a_worker_that_ends_in_its_rest_has_read_nothing() {
+    let mut worker = Worker::unseen(&wire());
+    worker.takes_turns(REST_EVERY, Duration::ZERO, Look::Hidden);
+    worker.is_asked(Instant::now());
+    let [stdin, stdout] = worker.pipes.ends();
+    let spare = Turns::new(Watcher::new(NOBODY, stdin, stdout), &wire(), None);
+    let link = Links::default().add(WorkerId(1));
+    link.takes_turns(std::mem::replace(&mut worker.turns, spare));
+    assert!(link.turns.get().is_some_and(|turns| turns.cut_short().is_none()));
+    assert!(link.unread() > 0, "the question was not read");
 }
 
 #[tokio::test]
