@@ -2,6 +2,7 @@
 //!
 //! Pure: data only.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::places::IdPlaces;
-use super::{BatchId, CallId, Failure, HostTag, PlaceId, RouteId, Tenant, WorkerId};
+use super::{BatchId, CallId, Failure, HostTag, PlaceId, RouteId, Tenant, TenantId, WorkerId};
 use crate::sync::at_once::Hold;
 use crate::sync::parts;
 
@@ -47,9 +48,14 @@ impl Question {
     }
 }
 
-/// Who sends a message of JSON-RPC: a connection, and the session that it belongs to.
+/// Who sends a message of JSON-RPC, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Speaker {
+    /// The holder of the key that the caller shows.
+    pub tenant: TenantId,
+    /// The address of the caller, also behind a proxy that is trusted; `None`: they connect by a socket
+    /// file.
+    pub address: Option<IpAddr>,
     /// The number of the connection.
     pub connection: u64,
     /// The session that the caller named (`Mcp-Session-Id`).
@@ -57,10 +63,15 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Returns true if both are the same caller.
+    /// Returns true if both are the same caller. A proxy may send the requests of several callers over
+    /// one connection.
     fn is(&self, other: &Self) -> bool {
-        let is_same_session = self.session.is_some() && self.session == other.session;
-        self.connection == other.connection || is_same_session
+        let place = |speaker: &Self| (speaker.connection, speaker.address);
+        self.tenant == other.tenant
+            && match (&self.session, &other.session) {
+                (Some(own), Some(others)) => own == others,
+                _ => place(self) == place(other),
+            }
     }
 }
 
@@ -297,4 +308,34 @@ pub struct Outcome {
     pub result: Result<Reply, Failure>,
     /// How long it took.
     pub timing: Timing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Callers behind one proxy share its connection.
+    #[test]
+    fn a_connection_is_one_caller_only_if_nothing_else_tells_them_apart() {
+        let speaker = |tenant, address: [u8; 4], connection, session: &'static str| Speaker {
+            tenant: TenantId(tenant),
+            address: Some(address.into()),
+            connection,
+            session: (!session.is_empty()).then(|| Bytes::from_static(session.as_bytes())),
+        };
+        let (here, there) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let same = |one: &Speaker, other: &Speaker| {
+            assert_eq!(one.is(other), other.is(one));
+            one.is(other)
+        };
+        let plain = speaker(0, here, 7, "");
+        assert!(same(&plain, &plain) && same(&plain, &speaker(0, here, 7, "s")));
+        assert!(!same(&plain, &speaker(0, here, 8, "")), "another connection");
+        assert!(!same(&plain, &speaker(1, here, 7, "")), "another key");
+        assert!(!same(&plain, &speaker(0, there, 7, "")), "another address");
+        let session = speaker(1, here, 7, "s");
+        assert!(same(&session, &speaker(1, there, 8, "s")), "a session moves");
+        assert!(!same(&session, &speaker(1, here, 7, "t")), "another session");
+        assert!(!same(&session, &speaker(2, here, 7, "s")), "the session of another key");
+    }
 }

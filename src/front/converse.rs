@@ -9,9 +9,11 @@ use bytes::Bytes;
 
 use super::incoming::Matched;
 use super::json_rpc::{self, Kind, Message, Purpose, RpcBody};
+use super::sender::RequestSender;
 use super::{Front, Said, body, maker, parts};
-use crate::base::{Cancels, Errand, Failure, OwnName, Speaker, Timing, Word};
+use crate::base::{Cancels, Errand, Failure, OwnName, Speaker, Tenant, Timing, Word};
 use crate::call::{Answer, Calls};
+use crate::gate::Visitor;
 use crate::sync::bulk::{LARGE, apart};
 
 /// The header that names the session of the Model Context Protocol that a request belongs to.
@@ -179,9 +181,12 @@ impl Front {
 
 /// Returns who sent a request.
 fn speaker(matched: Matched<'_>) -> Speaker {
+    let RequestSender { caller, visitor } = matched.sender;
     let session = matched.head.headers.get(SESSION);
     Speaker {
-        connection: matched.sender.caller.connection,
+        tenant: visitor.map_or(Tenant::ANONYMOUS, Visitor::tenant).id,
+        address: visitor.map_or(caller.address, |visitor| visitor.address),
+        connection: caller.connection,
         session: session.map(|session| Bytes::copy_from_slice(session.as_bytes())),
     }
 }
