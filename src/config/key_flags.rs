@@ -251,6 +251,7 @@ mod tests {
                 if !is_table && !is_inside && !is_named {
                     assert!(!option.is_empty(), "no option for {way:?}");
                 }
+                assert!(!option.contains('_'), "{option}");
                 options.push(option.trim_matches('`').trim_start_matches("--").to_owned());
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::begin::FirstStarts;
 use super::listeners::Listeners;
-use crate::config::{AdminSettings, Config, ListenAddress, Warning};
+use crate::config::{AdminSettings, Config, ListenAddress, Warning, WhoMayAsk};
 use crate::front::Front;
 use crate::front::sample::Sample;
 use crate::systemd::ServiceManager;
@@ -76,7 +76,11 @@ pub(super) fn listening(config: &Config, listeners: &Listeners) {
     }
     let sample = config.routes.iter().find_map(|route| Sample::new(route, 0));
     if let (Some(sample), Some(address)) = (sample, addresses.first()) {
-        tracing::info!(line = sample.curl(&shown(address, config.tls.is_some())), "try it");
+        let needs_key =
+            matches!(config.callers.who, WhoMayAsk::Keys(_)) && config.callers.anonymous.is_none();
+        let key = if needs_key { " -H 'Authorization: Bearer KEY'" } else { "" };
+        let line = sample.curl(&shown(address, config.tls.is_some())) + key;
+        tracing::info!(line, "try it");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Any line program served by one command, without a configuration file.
 
+use crate::keys::with_keys;
 use crate::support::{Server, shell};
 
 #[test]
@@ -80,4 +81,14 @@ fn init_writes_the_file_that_run_with_the_same_words_stands_for() {
     assert_eq!(by_file.client().get("/fib?num=10").json()["result"], "10");
     assert_eq!(by_file.client().get("/fib?num=91").status, 400);
     assert!(by_file.client().get("/fib?num=10").header("cache-status").contains("hit"));
+}
+
+#[test]
+fn the_line_to_try_shows_where_the_key_belongs() {
+    let server = with_keys("workers = 1", &["alice"]).start();
+    let line = server.wait_for_log("try it");
+    assert!(line.contains(" -H 'Authorization: Bearer KEY'"), "{line}");
+    let open = with_keys("workers = 1", &["alice"]).top("anonymous = { calls = 1 }").start();
+    let line = open.wait_for_log("try it");
+    assert!(!line.contains("Bearer"), "{line}");
 }
