@@ -68,7 +68,7 @@ fn in_the_clear(config: &Config) -> Option<Warning> {
         _ => None,
     })?;
     let message =
-        format!("keys come to {address} in the clear: who can see the network can use them");
+        format!("keys come to {address} in the clear: all who can see the network can use them");
     let hint =
         "name a certificate in `tls`, or put a proxy with TLS before the server and name it in \
                 `trust`"
