@@ -130,7 +130,7 @@ pub enum NotOpened {
     #[error(
         "the file of the jobs, {}, is damaged: {error}\n\nhint: move it away with those that end in \
          `-wal` and `-journal`, then put back a backup, or begin with an empty one; `sqlite3 OLD \
-         .recover | sqlite3 NEW` saves what can be read",
+         .recover | sqlite3 NEW` saves what can be read (the sqlite3 of Debian 12 cannot do that)",
         path.display()
     )]
     Damaged {
