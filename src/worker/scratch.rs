@@ -1,7 +1,7 @@
 //! The directory for the temporary files of a program in a sandbox.
 //!
-//! A file system that keeps a journal can take milliseconds to make a directory or to remove one. So the next
-//! one is made ahead, and one is removed, while the server does other things.
+//! To remove one can take milliseconds, as on a file system that tells its disk at once what is free (`discard`). So
+//! another thread removes it, and makes the next one before a worker needs it.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
