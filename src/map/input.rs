@@ -156,7 +156,7 @@ impl ItemInput {
             let end = memchr::memchr(self.separator.byte(), room);
             let piece = &room[..end.unwrap_or(room.len())];
             let is_over = end.is_some() || room.is_empty();
-            let wanted = piece.len().min(self.most.saturating_sub(text.len()) + 1);
+            let wanted = piece.len().min((self.most + 1).saturating_sub(text.len()));
             text.extend_from_slice(&piece[..wanted]);
             length += piece.len();
             let used = piece.len() + usize::from(end.is_some());
@@ -224,6 +224,19 @@ mod tests {
     fn what_is_too_long_is_passed_over() {
         let all = read(b"abcdefghijklmnop\nabcdef\nabcde\n", Separator::Line);
         assert_eq!(all, [None, None, Some("abcde".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_too_long_has_the_same_hash_however_it_is_read() {
+        let text = b"abcdefghijklmnop\nabc\n";
+        let hash = |at_once| {
+            let reader = BufReader::with_capacity(at_once, &text[..]);
+            let mut input = ItemInput::of(Box::new(reader), Separator::Line, 5);
+            input.next().expect("it is in memory").expect("an item").hash
+        };
+        for at_once in [1, 2, 3, 7] {
+            assert_eq!(hash(at_once), hash(100), "{at_once}");
+        }
     }
 
     #[test]
