@@ -87,7 +87,7 @@ fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), N
         tell: complain,
     };
     let recipe = recipe(pool, route, &places);
-    let mut output =
+    let output =
         ItemOutput::open(&places, recipe, options.resume).map_err(|error| refused(&error))?;
     match input.skip(output.checkpoint()) {
         Ok(true) => {}
@@ -101,7 +101,6 @@ fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), N
             return Err(NotBegun::new(message, "name a file that can be read"));
         }
     }
-    output.begin().map_err(|error| refused(&error))?;
     let showing = if options.quiet { Showing::Quiet } else { Showing::of_stderr() };
     let (unordered, tell) = (options.unordered, complain as fn(&str));
     let plan = MapPlan { items, input, output, separator, unordered, showing, tell };
@@ -169,7 +168,8 @@ fn narrowed(mut config: Config, index: usize) -> Config {
 fn recipe(pool: &PoolSettings, route: &RouteSettings, places: &OutputPlaces) -> Hash {
     let program = fingerprint(&(&pool.program, &pool.files));
     let Scope(asked) = Scope::new(program, route);
-    Hash(fingerprint(&(asked, places.separator, places.failed.is_some())))
+    let failed = places.failed.as_deref().map(std::path::absolute);
+    Hash(fingerprint(&(asked, places.separator, failed)))
 }
 
 fn refused(error: &NoOutput) -> NotBegun {
@@ -197,6 +197,14 @@ fn told(is_quiet: bool, can_resume: bool, ended: &RunEnd) -> ExitCode {
                 complain(&format!("{summary}\n"));
             }
             ExitCode::from(if *failed == 0 { 0 } else { FAILED })
+        }
+        RunEnd::NotBegun(None) => {
+            complain("stopped; nothing was written\n");
+            ExitCode::from(INTERRUPTED)
+        }
+        RunEnd::NotBegun(Some(error)) => {
+            complain(&format!("error: cannot write the output: {error}\n"));
+            ExitCode::from(FAILED)
         }
         RunEnd::Interrupted => {
             complain(&format!("stopped{again}\n"));

@@ -41,7 +41,7 @@ pub enum BadJournal {
     #[error("a later version of httpipe wrote it")]
     Later,
     /// It is of another program or route.
-    #[error("it is of a run with another program, route or separator")]
+    #[error("it is of a run with another program, route, separator or `--failed`")]
     OtherRecipe,
 }
 

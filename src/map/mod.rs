@@ -6,6 +6,7 @@
 //! stopped goes on there and ends with the same bytes.
 
 mod budget;
+mod files;
 mod input;
 mod journal;
 mod meter;

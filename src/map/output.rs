@@ -1,18 +1,17 @@
 //! Writes answers and failures, and keeps on disk how far it has come.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::budget::Budget;
-use super::input::{FileId, Separator, id_of};
+use super::files::OutputFile;
+use super::input::{FileId, Separator};
 use super::journal::{Checkpoint, Hash};
 
 /// How often what was written is made safe.
@@ -127,15 +126,6 @@ pub struct ItemOutput {
     told: u64,
 }
 
-/// A file, or stdout.
-#[derive(Debug)]
-struct OutputFile {
-    writer: BufWriter<File>,
-    /// `None`: stdout.
-    path: Option<PathBuf>,
-    length: u64,
-}
-
 /// Where the journal is.
 #[derive(Debug)]
 struct Journal {
@@ -145,36 +135,44 @@ struct Journal {
 
 impl ItemOutput {
     /// Opens the output of a run with this recipe, which may go on where an earlier one stopped. Nothing
-    /// is changed before [`ItemOutput::begin`], but files that were not there are made.
+    /// is changed before [`ItemOutput::begin`]. A file that is made here is removed again if that does not
+    /// come.
     ///
     /// # Errors
     ///
     /// [`NoOutput`].
     pub fn open(places: &OutputPlaces, recipe: Hash, resumes: bool) -> Result<Self, NoOutput> {
-        let mut checkpoint = Checkpoint::begin(recipe);
-        let (out, journal) = match &places.out {
-            None => (stdout(), None),
-            Some(path) => {
-                let (file, is_new) = open(path)?;
-                refuse_twice(path, &file, places.input, "input")?;
-                let is_kept = file.metadata().is_ok_and(|it| it.is_file()) && !places.unordered;
-                if is_kept && flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                    return Err(NoOutput::Busy(path.clone()));
-                }
-                let journal = is_kept.then(|| Journal::beside(path)).transpose()?;
-                let before = journal.as_ref().map(|it| it.read(path, is_new, recipe, resumes));
-                checkpoint = before.transpose()?.flatten().unwrap_or(checkpoint);
-                (file, journal)
+        let open = OutputFile::open;
+        let mut out = places.out.as_deref().map_or_else(|| Ok(OutputFile::stdout()), open)?;
+        let mut failed = places.failed.as_deref().map(open).transpose()?;
+        let out_path = places.out.as_deref().unwrap_or(Path::new("stdout"));
+        refuse_twice((out_path, &out), places.input, "input")?;
+        if let (Some(path), Some(failed)) = (&places.failed, &failed) {
+            refuse_twice((path, failed), places.input, "input")?;
+            refuse_twice((path, failed), out.id(), "answers")?;
+        }
+        for (file, path) in [(Some(&mut out), &places.out), (failed.as_mut(), &places.failed)] {
+            if let (Some(file), Some(path)) = (file, path)
+                && !file.lock()
+            {
+                return Err(NoOutput::Busy(path.clone()));
             }
-        };
-        let failed = places.failed.as_ref().map(|path| {
-            let (file, _) = open(path)?;
-            refuse_twice(path, &file, places.input, "input")?;
-            refuse_twice(path, &file, id_of(&out), "answers")?;
-            OutputFile::of(file, Some(path), checkpoint.failed_bytes)
-        });
-        let failed = failed.transpose()?;
-        let out = OutputFile::of(out, places.out.as_ref(), checkpoint.out_bytes)?;
+        }
+        let mut checkpoint = Checkpoint::begin(recipe);
+        let mut journal = None;
+        if let Some(path) = &places.out
+            && out.id().is_some()
+            && !places.unordered
+        {
+            let beside = Journal::beside(path)?;
+            let before = beside.read(path, out.is_empty(), recipe, resumes)?;
+            checkpoint = before.unwrap_or(checkpoint);
+            journal = Some(beside);
+        }
+        out.go_on_at(places.out.as_deref(), checkpoint.out_bytes)?;
+        if let Some(failed) = &mut failed {
+            failed.go_on_at(places.failed.as_deref(), checkpoint.failed_bytes)?;
+        }
         Ok(Self {
             out,
             failed,
@@ -187,12 +185,12 @@ impl ItemOutput {
         })
     }
 
-    /// Cuts off what an earlier run wrote after its last checkpoint, or all that was in the files.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be written.
-    pub fn begin(&mut self) -> Result<(), NoOutput> {
+    /// Cuts off what an earlier run wrote after its last checkpoint, or all that was in the files. The
+    /// journal comes first: with it a run that is stopped from here on can be gone on with.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        if let Some(journal) = &self.journal {
+            journal.write(&self.checkpoint)?;
+        }
         self.out.begin()?;
         self.failed.as_mut().map_or(Ok(()), OutputFile::begin)
     }
@@ -215,7 +213,7 @@ impl ItemOutput {
         budget: &Budget,
         written: impl Fn(&ItemRecord),
     ) -> io::Result<()> {
-        let mut safe_at = Instant::now();
+        let mut safe_at = Instant::now() + SAFE_EVERY;
         loop {
             if Instant::now() >= safe_at {
                 self.make_safe()?;
@@ -294,19 +292,19 @@ impl ItemOutput {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.writer.flush()?;
-        self.failed.as_mut().map_or(Ok(()), |failed| failed.writer.flush())
+        self.out.flush()?;
+        self.failed.as_mut().map_or(Ok(()), OutputFile::flush)
     }
 
     /// Brings everything so far to disk, and then says so in the journal.
     fn make_safe(&mut self) -> io::Result<()> {
         self.flush()?;
         let Some(journal) = &self.journal else { return Ok(()) };
-        self.checkpoint.out_bytes = self.out.length;
-        self.out.writer.get_ref().sync_data()?;
+        self.checkpoint.out_bytes = self.out.length();
+        self.out.sync()?;
         if let Some(failed) = &self.failed {
-            self.checkpoint.failed_bytes = failed.length;
-            failed.writer.get_ref().sync_data()?;
+            self.checkpoint.failed_bytes = failed.length();
+            failed.sync()?;
         }
         journal.write(&self.checkpoint)
     }
@@ -328,41 +326,6 @@ enum Coming {
     End,
 }
 
-impl OutputFile {
-    /// A file that is to be written from a place on.
-    fn of(file: File, path: Option<&PathBuf>, length: u64) -> Result<Self, NoOutput> {
-        if let Some(path) = path {
-            let about = file.metadata();
-            let about = about.map_err(|error| NoOutput::Open { path: path.clone(), error })?;
-            // A pipe or a device has no length.
-            if about.is_file() && about.len() < length {
-                return Err(NoOutput::Short(path.clone()));
-            }
-        }
-        let writer = BufWriter::with_capacity(64 << 10, file);
-        Ok(Self { writer, path: path.cloned(), length })
-    }
-
-    /// Cuts off what is after that place.
-    fn begin(&mut self) -> Result<(), NoOutput> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let (file, length) = (self.writer.get_mut(), self.length);
-        let cut = |file: &mut File| {
-            if file.metadata()?.is_file() {
-                file.set_len(length)?;
-                file.seek(SeekFrom::Start(length))?;
-            }
-            Ok(())
-        };
-        cut(file).map_err(|error| NoOutput::Open { path: path.clone(), error })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.length += bytes.len() as u64;
-        self.writer.write_all(bytes)
-    }
-}
-
 impl Journal {
     /// The journal of this output: the same name with `.progress` after it.
     fn beside(out: &Path) -> Result<Self, NoOutput> {
@@ -381,7 +344,7 @@ impl Journal {
     fn read(
         &self,
         out: &Path,
-        is_new: bool,
+        is_empty: bool,
         recipe: Hash,
         resumes: bool,
     ) -> Result<Option<Checkpoint>, NoOutput> {
@@ -393,7 +356,7 @@ impl Journal {
                 read.map(Some).map_err(|why| journal(why.to_string()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if resumes && !is_new {
+                if resumes && !is_empty {
                     return Err(NoOutput::Finished(out.to_owned()));
                 }
                 Ok(None)
@@ -418,41 +381,22 @@ impl Journal {
     }
 }
 
-/// Opens a file for writing, and makes it if it is not there. Returns true with it if it was made.
-fn open(path: &Path) -> Result<(File, bool), NoOutput> {
-    let mut options = OpenOptions::new();
-    options.read(false).write(true);
-    let made = options.clone().create_new(true).open(path);
-    let opened = match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            options.open(path).map(|file| (file, false))
-        }
-        made => made.map(|file| (file, true)),
-    };
-    opened.map_err(|error| NoOutput::Open { path: path.to_owned(), error })
-}
-
 /// Makes sure that a file is not the `other`, in which there is `what`.
 fn refuse_twice(
-    path: &Path,
-    file: &File,
+    (path, file): (&Path, &OutputFile),
     other: Option<FileId>,
     what: &'static str,
 ) -> Result<(), NoOutput> {
-    match id_of(file) {
+    match file.id() {
         Some(own) if Some(own) == other => Err(NoOutput::Twice { path: path.to_owned(), what }),
         _ => Ok(()),
     }
 }
 
-/// A file of its own for stdout, which `Stdout` would cut into lines.
-fn stdout() -> File {
-    let stdout = io::stdout();
-    File::from(stdout.as_fd().try_clone_to_owned().expect("stdout is open"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
     const RECIPE: Hash = Hash(3);

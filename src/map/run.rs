@@ -34,6 +34,8 @@ const BYTES_MOST: usize = 64 << 20;
 const ITEMS_FOR_EACH_WORKER: usize = 64;
 /// How long a pool may be without a worker before its items fail.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a run that a signal stops still writes to a reader who may stand still.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long an item waits before it is asked again where no worker can be started.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -90,7 +92,9 @@ pub enum RunEnd {
         /// How many items failed, those of earlier runs included.
         failed: u64,
     },
-    /// The user stopped it.
+    /// The output cannot be begun, or a signal came (`None`) before a worker was ready. No file was changed.
+    NotBegun(Option<io::Error>),
+    /// A signal stopped it.
     Interrupted,
     /// The input cannot be read any further.
     Unreadable(io::Error),
@@ -102,10 +106,23 @@ pub enum RunEnd {
 pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
     let MapPlan { items, input, mut output, separator, unordered, showing, tell } = plan;
     let pool = Rc::clone(&alone.pools[0]);
+    let mut stop = match StopSignals::new() {
+        Ok(stop) => stop,
+        Err(error) => return RunEnd::NotBegun(Some(error)),
+    };
+    // A program that does not start costs no earlier answer.
+    tokio::select! {
+        biased;
+        () = stop.come() => return RunEnd::NotBegun(None),
+        () = pool.wait_serving() => {}
+    }
+    if let Err(error) = output.begin() {
+        return RunEnd::NotBegun(Some(error));
+    }
     let window = pool.settings().rules.workers_most.saturating_mul(ITEMS_FOR_EACH_WORKER);
     let budget = Arc::new(Budget::new(window, BYTES_MOST));
     let progress = MapProgress::new(&input, &output, Rc::clone(&pool), (showing, tell));
-    let first = output.checkpoint().inputs;
+    let (first, is_kept) = (output.checkpoint().inputs, output.can_resume());
     let (sender, items_read) = channel(window);
     let reading = in_thread({
         let budget = Arc::clone(&budget);
@@ -128,18 +145,44 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
         records,
         budget: budget_of_all,
     });
-    let threads = SideThreads { reading, writing };
+    let threads = SideThreads { reading, writing, stop, is_kept };
     let ended = ask_all(desk, items_read, threads, &progress).await;
     budget.close();
     progress.clear();
     ended
 }
 
-/// The threads beside the one that has the pools.
+/// The threads beside the one that has the pools, and what stops them.
 struct SideThreads {
     reading: oneshot::Receiver<io::Result<()>>,
     /// Gives the output back once everything is written.
     writing: oneshot::Receiver<io::Result<ItemOutput>>,
+    stop: StopSignals,
+    /// A later run can go on with the output.
+    is_kept: bool,
+}
+
+impl SideThreads {
+    /// Waits until everything is written. `None`: a signal came before.
+    async fn written(&mut self) -> Option<io::Result<ItemOutput>> {
+        tokio::select! {
+            result = &mut self.writing => {
+                let ended = |_| Err(io::Error::other("the thread that writes has ended"));
+                Some(result.unwrap_or_else(ended))
+            }
+            () = self.stop.come() => None,
+        }
+    }
+
+    /// Stops after a signal. What is answered is still written, unless the reader of the output stands
+    /// still, or a second signal comes.
+    async fn stopped(&mut self) -> RunEnd {
+        let patience = if self.is_kept { Duration::MAX } else { LAST_WRITES };
+        match tokio::time::timeout(patience, self.written()).await {
+            Ok(Some(Err(error))) => RunEnd::Unwritable(error),
+            Ok(Some(Ok(_)) | None) | Err(_) => RunEnd::Interrupted,
+        }
+    }
 }
 
 /// Runs something in a thread of its own. What it returns can be waited for; a thread that waits for
@@ -160,21 +203,14 @@ async fn ask_all(
     mut threads: SideThreads,
     progress: &MapProgress,
 ) -> RunEnd {
-    let mut stop = match StopSignals::new() {
-        Ok(stop) => stop,
-        Err(error) => return RunEnd::Unreadable(error),
-    };
     let (mut asked, mut is_read) = (JoinSet::new(), false);
     let mut ticks = progress.ticks();
     while !is_read || !asked.is_empty() {
         tokio::select! {
             biased;
-            () = stop.come() => {
+            () = threads.stop.come() => {
                 drop((asked, desk));
-                return match written(threads.writing).await {
-                    Ok(_) => RunEnd::Interrupted,
-                    Err(error) => RunEnd::Unwritable(error),
-                };
+                return threads.stopped().await;
             }
             result = &mut threads.writing => {
                 return RunEnd::Unwritable(error_of(result));
@@ -194,9 +230,10 @@ async fn ask_all(
         }
     }
     drop(desk);
-    let output = match written(threads.writing).await {
-        Ok(output) => output,
-        Err(error) => return RunEnd::Unwritable(error),
+    let output = match threads.written().await {
+        Some(Ok(output)) => output,
+        Some(Err(error)) => return RunEnd::Unwritable(error),
+        None => return threads.stopped().await,
     };
     if let Ok(Err(error)) = threads.reading.await {
         return RunEnd::Unreadable(error);
@@ -206,11 +243,6 @@ async fn ask_all(
         Ok(()) => RunEnd::Whole { summary: progress.standing().summary(), failed },
         Err(error) => RunEnd::Unwritable(error),
     }
-}
-
-/// Waits until everything is written.
-async fn written(writing: oneshot::Receiver<io::Result<ItemOutput>>) -> io::Result<ItemOutput> {
-    writing.await.unwrap_or_else(|_| Err(io::Error::other("the thread that writes has ended")))
 }
 
 /// Returns why the writer ended before its time.
@@ -277,17 +309,8 @@ impl ItemDesk {
     /// Asks one item. While no worker can be started, it is asked again.
     async fn ask(&self, text: &Bytes) -> Result<Reply, Failure> {
         let asking = self.items.asking(text)?;
-        let mut waits_since = None;
-        loop {
-            let result = self.gateway.call(asking.clone()).await.result;
-            let Err(failure @ Failure::NoWorker { .. }) = result else { return result };
-            let since = *waits_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > PATIENCE {
-                return Err(failure);
-            }
-            tokio::time::sleep(RETRY).await;
-            self.pool.wait_serving().await;
-        }
+        let ask = async || self.gateway.call(asking.clone()).await.result;
+        ask_through_outages(ask, async || self.pool.wait_serving().await).await
     }
 
     /// Returns an answer as the output has it.
@@ -407,5 +430,53 @@ impl MapProgress {
         if self.showing == Showing::Bar {
             (self.tell)("\r\x1b[K");
         }
+    }
+}
+
+/// Asks again after each time without workers, unless it is too long. `serving` waits for a worker.
+async fn ask_through_outages<T>(
+    ask: impl AsyncFn() -> Result<T, Failure>,
+    serving: impl AsyncFn(),
+) -> Result<T, Failure> {
+    loop {
+        let result = ask().await;
+        let Err(failure @ Failure::NoWorker { .. }) = result else { return result };
+        tokio::time::sleep(RETRY).await;
+        if tokio::time::timeout(PATIENCE, serving()).await.is_err() {
+            return Err(failure);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn no_worker() -> Failure {
+        Failure::NoWorker { why: "".into(), retry_after: Duration::ZERO }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_item_waits_through_short_outages_however_far_apart() {
+        let (asked, outages) = (Cell::new(0), 5);
+        let ask = async || {
+            asked.set(asked.get() + 1);
+            // Waits in the queue first.
+            tokio::time::sleep(PATIENCE * 3).await;
+            if asked.get() <= outages { Err(no_worker()) } else { Ok("answer") }
+        };
+        let serving = async || tokio::time::sleep(PATIENCE / 10).await;
+        let result = ask_through_outages(ask, serving).await;
+        assert_eq!((result.ok(), asked.get()), (Some("answer"), outages + 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_item_fails_where_no_worker_comes_for_long() {
+        let ask = async || Err::<(), _>(no_worker());
+        let asked = ask_through_outages(ask, std::future::pending::<()>);
+        let ended = tokio::time::timeout(PATIENCE * 2, asked).await.expect("it does not hang");
+        assert!(matches!(ended, Err(Failure::NoWorker { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! `httpipe map`: an answer for each line, failures apart, and a run that goes on where it stopped.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use crate::Room;
@@ -145,7 +145,7 @@ fn a_run_goes_on_only_with_its_own_input_program_and_output() {
         let said = room.run(line);
         assert!(said.starts_with("exit 2\n") && said.contains(what), "{said}");
     };
-    refused("another program, route or separator", &[&resume[..], &["other"]].concat());
+    refused("another program, route, separator or `--failed`", &[&resume[..], &["other"]].concat());
     std::fs::write(room.dir.join("in"), numbers(9).replace('3', "33")).expect("a file");
     refused("the input is not the one that the earlier run read", &resume);
     std::fs::write(room.dir.join("in"), numbers(9)).expect("a file");
@@ -273,4 +273,87 @@ fn who_reads_the_answers_may_leave_and_a_full_disk_is_told() {
     assert!(full.starts_with("exit 1\n"), "{full}");
     assert!(full.contains("error: cannot write the output: No space left on device"), "{full}");
     assert!(!full.contains("--resume"), "a device cannot be gone on with: {full}");
+}
+
+#[test]
+fn a_refused_run_makes_no_file_and_its_input_does_not_grow() {
+    let room = Room::new().file("in", "a\nb\n");
+    std::fs::hard_link(room.dir.join("in"), room.dir.join("twin")).expect("a link");
+    for list in ["twin", "out", "no/list"] {
+        let line = ["map", "-i", "in", "-o", "out", "--failed", list, "--", "cat"];
+        let said = room.run(&line);
+        assert!(said.starts_with("exit 2\n"), "{list}: {said}");
+        assert_eq!((&*room.read("in"), room.has("out")), ("a\nb\n", false), "{list}");
+    }
+    let end = std::fs::OpenOptions::new().append(true).open(room.dir.join("in"));
+    let mut to_itself = room.command(&["map", "-i", "in", "--", "cat"]);
+    let ended = to_itself.stdout(end.expect("it is there")).output().expect("it can be run");
+    assert_eq!((ended.status.code(), &*room.read("in")), (Some(2), "a\nb\n"));
+}
+
+#[test]
+fn what_earlier_runs_wrote_is_lost_only_once_a_worker_serves() {
+    let room = Room::new().file("in", "a\n").file("out", "yesterday\n");
+    let binary = env!("CARGO_BIN_EXE_httpipe");
+    let line = ["map", "-i", "in", "-o", "out"];
+    let lists = ["--failed", "no/failed", "--", "cat"];
+    let (code, _, said) = given(&mut room.command(&[&line[..], &lists].concat()), "");
+    assert_eq!((code, &*room.read("out")), (2, "yesterday\n"), "{said}");
+    let program = ["--", binary, "demo-worker", "--exit-at-once", "3"];
+    let with = |more: &[&'static str]| [&line[..], more, &program].concat();
+    let (code, _, said) = given(&mut room.command(&with(&["--failed", "failed"])), "");
+    assert_eq!((code, &*room.read("out")), (1, "yesterday\n"), "{said}");
+    assert!(!room.has("failed") && !room.has("out.progress"), "{said}");
+    // So a loop around `--resume` ends once the program starts.
+    std::fs::remove_file(room.dir.join("out")).expect("it is there");
+    let (code, _, said) = given(&mut room.command(&with(&["--resume"])), "");
+    assert_eq!((code, room.has("out")), (1, false), "{said}");
+    std::fs::write(room.dir.join("out"), "").expect("a file");
+    let resume = [&line[..], &["--resume", "--", "cat"]].concat();
+    let (code, _, said) = given(&mut room.command(&resume), "");
+    assert_eq!((code, &*room.read("out")), (0, "a\n"), "{said}");
+}
+
+#[test]
+fn a_refused_resume_cuts_nothing() {
+    let room = Room::new().file("it.py", STOPPER).file("in", numbers(9)).file("other", "mine\n");
+    let line = ["map", "--workers", "1", "-i", "in", "-o", "out", "--failed"];
+    let program = ["--", "python3", "it.py", "5", "2"];
+    let first = [&line[..], &["failed"], &program].concat();
+    let (code, _, said) = given(&mut room.command(&first), "");
+    assert_eq!(code, 130, "{said}");
+    let resume = |list: &'static str| [&line[..], &[list, "--resume"], &program].concat();
+    let refused = room.run(&resume("other"));
+    assert!(refused.contains("another program, route, separator or `--failed`"), "{refused}");
+    assert_eq!(room.read("other"), "mine\n");
+    let out = room.read("out") + "and more";
+    std::fs::write(room.dir.join("out"), &out).expect("a file");
+    std::fs::write(room.dir.join("in"), "x\n").expect("a file");
+    let refused = room.run(&resume("failed"));
+    assert!(refused.contains("the input is not the one"), "{refused}");
+    assert_eq!(room.read("out"), out);
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_reader_stands_still() {
+    let room = Room::new();
+    for is_over in [false, true] {
+        let mut command = room.command(&["map", "-q", "--workers", "1", "--", "cat"]);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().expect("the binary can be run");
+        let mut input = child.stdin.take();
+        let question = "x".repeat(1 << 20) + "\n";
+        input.as_mut().expect("a pipe").write_all(question.as_bytes()).expect("it reads");
+        if is_over {
+            input = None;
+        }
+        let mut answers = child.stdout.take().expect("a pipe");
+        answers.read_exact(&mut [0]).expect("the answer has begun, and has no room");
+        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(kill.expect("it can be run").success());
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(130), "stopped\n"), "{is_over}");
+        drop((input, answers));
+    }
 }
