@@ -1498,9 +1498,6 @@ def problem_of(error: BaseException, doing: str) -> Problem:
 # ---------------------------------------------------------------------------------------------------------------------
 # The loop
 
-HOLD = 200e-6
-"""Answers of calls that came together wait this long for each other (seconds)."""
-
 
 class Loop:
     """Answers one call after the other."""
@@ -1533,15 +1530,9 @@ class Loop:
             self._refuse(error)
         while not self.at_end:
             self._receive()
-            since = 0.0
             while self.waiting and not self.ending:
+                self.wire.flush()  # no answer waits for the next call, which may take long
                 self._next()
-                if self.waiting:
-                    now = time.monotonic()
-                    since = since or now
-                    if now - since > HOLD:
-                        self.wire.flush()
-                        since = 0.0
             self.wire.flush()
             if self.ending:
                 sys.exit(0)  # a function caught the exit
@@ -1632,6 +1623,7 @@ class Loop:
                 self.wire.flush()
                 if not self.at_end and self.wire.ready():
                     self._receive()
+                    self.wire.flush()  # what it answered does not wait for the next part
                 if self.stopped:
                     break
         finally:
@@ -1650,6 +1642,7 @@ class Loop:
             index = next(index for index, (_, other, _) in enumerate(self.waiting) if other is function)
             tag, _, rest = self.waiting.pop(index)
             calls.append((tag, rest))
+        self.wire.flush()
         for end in self._ends(function, calls, *(tag for tag, _ in calls)):
             self.wire.answer(*end)
 

@@ -332,6 +332,25 @@ class Streams(WorkerCase):
             if rest[:1] != b"+":
                 return rest
 
+    def test_what_is_answered_beside_a_stream_does_not_wait_for_its_next_part(self):
+        worker = self.start("""
+            def parts():
+                open("first").read()
+                yield 1
+                open("second").read()
+            def other(): pass
+            """)  # fmt: skip
+        gates = [os.path.join(worker.directory, name) for name in ("first", "second")]
+        for gate in gates:
+            os.mkfifo(gate)
+        parts = worker.call("parts")
+        with open(gates[0], "w"):  # it has begun
+            other = worker.call("other")
+            worker.send(b"%s x {}" % other.encode())
+        self.assertEqual([worker.read(), worker.read()], [(parts, b"+1"), (other, b".")])
+        open(gates[1], "w").close()
+        self.assertEqual(worker.read(), (parts, b"."))
+
     def test_the_kind_is_in_the_description(self):
         functions = {one["name"]: one for one in self.worker.describe()["functions"]}
         self.assertEqual({functions[name]["kind"] for name in ("count", "returned", "early")}, {"stream"})
@@ -429,6 +448,15 @@ class Batches(WorkerCase):
         self.gives("sizes", {}, "3")
         ends = self.together("embed", [{"text": "ab"}, {"text": "ab", "scale": 3}])
         self.assertEqual(ends, [b"=2", b"=6"])
+
+    def test_no_answer_waits_for_the_next_call(self):
+        gate = os.path.join(self.worker.directory, "gate")
+        if not os.path.exists(gate):
+            os.mkfifo(gate)
+        self.worker.process.stdin.write(framed(b'a own {"n":1}') + framed(b"b wait {}"))
+        self.assertEqual(self.worker.read(), ("a", b"=1"))
+        open(gate, "w").close()
+        self.assertEqual(self.worker.read(), ("b", b"=null"))
 
     def test_a_bad_input_fails_alone(self):
         ends = self.together("embed", [{"text": "a"}, {"text": 1}, {"text": "b"}])
