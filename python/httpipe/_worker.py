@@ -293,6 +293,24 @@ def to_json(value: Any) -> bytes:
     return _dumps_ascii(_with_text_keys(value)).encode()
 
 
+def _whole_text(value: Any) -> Any:
+    """Returns a JSON value in which no text has half of a surrogate pair: `\\udce9`, with a backslash, stands for it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_whole_text(name): _whole_text(member) for name, member in value.items()}
+    return [_whole_text(member) for member in value] if isinstance(value, list) else value
+
+
+def to_server(value: Any) -> bytes:
+    """Returns the JSON of what the server itself reads, which takes no half of a surrogate pair.
+
+    Names of files that are not UTF-8 have such halves. Results go to callers as they are: see `to_json`.
+    """
+    text = to_json(value)
+    return to_json(_whole_text(loads(text.decode()))) if b"\\ud" in text else text
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Types: an annotation becomes a JSON schema and a reader of JSON values
 
@@ -885,6 +903,7 @@ class Function:
         self.rest: Type | None = None
         self.positional: list[Parameter] = []
         self._read_signature(hints)
+        self._write_schemas()
         self.required = [name for name, parameter in self.parameters.items() if parameter.default is MISSING]
         self.head_of_bytes = b"b" + self._media_type().encode() + b"\n"
         self.raw = next((name for name, parameter in self.parameters.items() if parameter.is_bytes), None)
@@ -941,6 +960,18 @@ class Function:
             self.parameters[name] = Parameter(name, kind, parameter.default, is_bytes)
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 self.positional.append(self.parameters[name])
+
+    def _write_schemas(self) -> None:
+        """Makes sure that each schema has a JSON form: pydantic writes a bound such as `inf` into it as it is."""
+        schemas = {name: parameter.type.schema for name, parameter in self.parameters.items()}
+        if self.rest is not None:
+            schemas["**"] = self.rest.schema
+        for name, schema in schemas.items():
+            try:
+                to_json(schema)
+            except Exception as error:
+                message = "%s(%s): its JSON schema cannot be written: %s" % (self.name, name, _text_of(error))
+                raise self.problem(message) from None
 
     def _element(self, note: Any, where: str) -> Any:
         """Returns what one caller sends to a function that takes lists."""
@@ -1028,8 +1059,10 @@ class Function:
                 note = self._element(note, "")
             elif self.kind.endswith("stream"):
                 note = (typing.get_args(note) or (MISSING,))[0]
-            return None if note is MISSING else Types().whole(note, "").schema
-        except Problem:
+            schema = None if note is MISSING else Types().whole(note, "").schema
+            to_json(schema)
+            return schema
+        except Exception:
             return None  # it need not come from JSON
 
 
@@ -1418,8 +1451,10 @@ def _places_of_packages() -> tuple[str, ...]:
 
 
 def _own_files() -> list[str]:
+    """Returns the files of the program, without those whose names are not UTF-8: JSON has no way to say them."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return sorted({os.path.abspath(file) for file in files if isinstance(file, str) and _is_own(os.path.abspath(file))})
+    paths = {os.path.abspath(file) for file in files if isinstance(file, str)}
+    return sorted(path for path in paths if _is_own(path) and path == _whole_text(path))
 
 
 def _place(path: str, line: int, begins: str = "") -> tuple[str, str]:
@@ -1573,9 +1608,9 @@ class Loop:
 
     def _other(self, name: bytes) -> bytes:
         if name == b"?":
-            return b"=" + to_json(self.program.describe())
+            return b"=" + to_server(self.program.describe())
         message = "there is no function `%s`" % name.decode("utf-8", "replace")
-        return b"!" + to_json({"status": 500, "message": message})
+        return b"!" + to_server({"status": 500, "message": message})
 
     def _stop(self, tag: bytes) -> None:
         if tag == self.streaming:
@@ -1743,11 +1778,11 @@ def failed(function: Function, error: BaseException) -> bytes:
     """Returns the end of a call that failed: what its caller may know. The log gets the traceback."""
     status = _status_of(error)
     if status is not None:
-        return b"!" + to_json({"status": status, "message": _text_of(error) or type(error).__name__})
+        return b"!" + to_server({"status": status, "message": _text_of(error) or type(error).__name__})
     say_traceback(error)
     message = "%s failed: %s" % (function.name, type(error).__name__)
     where, _ = _place_of(error)
-    return b"!" + to_json({"status": 500, "message": message, "why": _text_of(error), "where": where})
+    return b"!" + to_server({"status": 500, "message": message, "why": _text_of(error), "where": where})
 
 
 def _status_of(error: BaseException) -> int | None:
@@ -1889,7 +1924,7 @@ class AsyncLoop(Loop):
                 if self.at_end or not has_batch or not self.wire.ready():
                     break
                 self._receive()
-        except OSError as error:
+        except Exception as error:  # asyncio would log it and go on, and a question would have no answer
             self._break(error)
             return
         waiting, self.waiting = self.waiting, []
@@ -2096,7 +2131,7 @@ def refuse(wire: Wire, problem: Problem) -> NoReturn:
     while messages == []:
         messages = wire.read()
     for tag, _, _ in messages or ():
-        wire.answer(tag, b"!" + to_json(end))
+        wire.answer(tag, b"!" + to_server(end))
     wire.flush()
     sys.exit(2)
 
@@ -2201,7 +2236,7 @@ def serve_forks(program: Program, control: Control) -> None:
     del objects
     prctl = ctypes and ctypes.CDLL(None).prctl
     gc.freeze()  # no collection touches the pages that workers share
-    control.answer(b"", b"=", to_json(program.describe()))
+    control.answer(b"", b"=", to_server(program.describe()))
     control.at_fork = False
     while True:
         descriptors = control.descriptors()

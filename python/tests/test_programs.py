@@ -1,8 +1,11 @@
 """What is served: targets, classes, scripts, decorators, and what is said of programs that cannot be served."""
 
+import json
 import os
+import shutil
+import tempfile
 
-from .support import PATIENCE, WorkerCase
+from .support import PATIENCE, Worker, WorkerCase
 
 
 class Targets(WorkerCase):
@@ -301,3 +304,43 @@ class Refused(WorkerCase):
         worker = self.start("1 / 0")
         worker.process.stdin.close()
         self.assertEqual(worker.process.wait(PATIENCE), 2)
+
+    def test_a_schema_that_json_cannot_write_is_told_with_its_parameter(self):
+        for begin in ("", "async "):
+            problem, code = self.start("""
+                import sys, types
+                class Adapter:  # as pydantic does with Field(lt=float("inf"))
+                    def __init__(self, note): pass
+                    def json_schema(self): return {"type": "number", "exclusiveMaximum": float("inf")}
+                sys.modules["pydantic"] = types.SimpleNamespace(TypeAdapter=Adapter)
+                class Price:
+                    __get_pydantic_core_schema__ = None
+                def price(p: Price): pass
+                %sdef other(): pass
+                """ % begin, "program.py:price,other").problem()  # fmt: skip
+            self.assertIn("price(p): its JSON schema cannot be written: ", problem["message"])
+            self.assertEqual((problem["line"], code), ("def price(p: Price): pass", 2))
+
+    def test_what_is_not_utf8_is_shown_in_another_way(self):
+        """The server reads JSON with texts that are UTF-8, and nothing else."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        odd = os.path.join(os.fsencode(directory), b"caf\xe9")
+        text = """
+            def f(end: str = "\\udcff"):
+                raise ValueError("\\ud801")
+            f.__doc__ = "Half of a pair: \\ud800"
+            """
+        worker = Worker(text, "program.py:f", directory=os.fsdecode(odd))
+        self.addCleanup(worker.end)
+        description = worker.describe()
+        for value in (description, json.loads(worker.ask("f")[1:])):
+            json.dumps(value, ensure_ascii=False).encode()
+        self.assertEqual(description["files"], [])
+        self.assertEqual(description["functions"][0]["doc"], "Half of a pair: \\ud800")
+        broken = Worker("import no_such_module", "program.py:f", directory=os.fsdecode(odd))
+        self.addCleanup(broken.end)
+        problem, code = broken.problem()
+        json.dumps(problem, ensure_ascii=False).encode()
+        self.assertIn("caf\\udce9/program.py:1", problem["where"])
+        self.assertEqual((problem["line"], code), ("import no_such_module", 2))
