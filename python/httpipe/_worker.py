@@ -949,12 +949,18 @@ class Function:
             note = hints.get(name, MISSING)
             try:
                 if parameter.kind is parameter.VAR_KEYWORD:
+                    if self.batch:
+                        raise Problem("annotation", "%s: the calls of a batch may have other names each; name what "
+                                      "callers may send" % where)  # fmt: skip
                     self.rest = Types().whole(note, where)
                     continue
                 kind = Types().whole(self._element(note, where) if self.batch else note, where)
+                if self.batch and isinstance(parameter.default, (list, tuple)) and not _takes(kind, parameter.default):
+                    raise Problem("annotation", "%s: the default %r is for a whole batch; write that of one call, such "
+                                  "as None" % (where, parameter.default))  # fmt: skip
             except Problem as problem:
                 raise self.problem(problem.message) from None
-            if parameter.default is None and kind.read is not None and not _takes_null(kind):
+            if parameter.default is None and not _takes(kind, None):
                 kind = _union([kind, SIMPLE[NOTHING]])
             is_bytes = any("contentEncoding" in schema for schema in [kind.schema, *kind.schema.get("anyOf", ())])
             self.parameters[name] = Parameter(name, kind, parameter.default, is_bytes)
@@ -1021,12 +1027,14 @@ class Function:
         return self.call(*ordered, **arguments)
 
     def run_batch(self, several: list[dict[str, Any]]) -> Any:
-        """Calls the function once: a list for each parameter that any caller gave."""
-        lists = {}
-        for name, parameter in self.parameters.items():
-            if any(name in arguments for arguments in several):
-                lists[name] = [arguments.get(name, parameter.default) for arguments in several]
-        return self.run(lists)
+        """Calls the function once: with a list for each parameter, in which defaults stand for what is absent.
+
+        So what a function gets for one call does not depend on which others are in the batch.
+        """
+        return self.run({
+            name: [arguments.get(name, parameter.default) for arguments in several]
+            for name, parameter in self.parameters.items()
+        })
 
     def results(self, value: Any, count: int) -> list[Any]:
         """Returns the elements that a batch gave, if there are as many as calls."""
@@ -1086,11 +1094,11 @@ def _returns(note: Any, *names: str) -> bool:
     return typing.get_origin(note) in [getattr(collections.abc, name) for name in names]
 
 
-def _takes_null(kind: Type) -> bool:
+def _takes(kind: Type, value: Any) -> bool:
     if kind.read is None:
         return True
     try:
-        kind.read(None)
+        kind.read(value)
         return True
     except Refused:
         return False

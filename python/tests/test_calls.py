@@ -400,6 +400,9 @@ class Batches(WorkerCase):
             error = OSError("the database is down")
             if status[0]: error.status = status[0]
             raise error
+        @httpipe.batch(8)
+        def langs(text: List[str], lang: List[str] = None) -> List[str]:
+            return [str(lang)] * len(text)
         def runs():
             count = len(SIZES)
             del SIZES[:]
@@ -448,6 +451,11 @@ class Batches(WorkerCase):
         self.gives("sizes", {}, "3")
         ends = self.together("embed", [{"text": "ab"}, {"text": "ab", "scale": 3}])
         self.assertEqual(ends, [b"=2", b"=6"])
+
+    def test_a_default_is_that_of_one_call_whoever_else_is_in_the_batch(self):
+        self.gives("langs", {"text": "a"}, '"[None]"')
+        ends = self.grouped((b"langs", b'{"text":"a"}'), (b"langs", b'{"text":"b","lang":"de"}'))
+        self.assertEqual(ends, [b"=\"[None, 'de']\""] * 2)
 
     def test_no_answer_waits_for_the_next_call(self):
         gate = os.path.join(self.worker.directory, "gate")

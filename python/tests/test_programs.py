@@ -305,6 +305,17 @@ class Refused(WorkerCase):
         worker.process.stdin.close()
         self.assertEqual(worker.process.wait(PATIENCE), 2)
 
+    def test_a_batch_takes_no_names_that_only_some_callers_send(self):
+        mark = "import httpipe\nfrom typing import List\n@httpipe.batch(4)\n"
+        for signature, why in [
+            ("t: List[str], **options", "f(options): the calls of a batch may have other names each"),
+            ("t: List[str], lang: List[str] = ['en']", "f(lang): the default ['en'] is for a whole batch"),
+        ]:
+            problem, code = self.start(mark + "def f(%s): return t" % signature).problem()
+            self.assertIn(why, problem["message"])
+            self.assertEqual((problem["line"][:5], code), ("def f", 2))
+        self.start(mark + "def f(t: List[str], tags: List[List[str]] = []): return t").describe()
+
     def test_a_schema_that_json_cannot_write_is_told_with_its_parameter(self):
         for begin in ("", "async "):
             problem, code = self.start("""
