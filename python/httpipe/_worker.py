@@ -2247,9 +2247,9 @@ def serve_forks(program: Program, control: Control) -> None:
     control.answer(b"", b"=", to_server(program.describe()))
     control.at_fork = False
     while True:
-        descriptors = control.descriptors()
         for number in (0, 1, 2):
             _keep_open(number)
+        descriptors = control.descriptors()
         if _fork_twice(descriptors[3]):
             break
         for descriptor in descriptors:
@@ -2347,7 +2347,8 @@ def _be_born(descriptors: list[int], server: int, prctl: Any) -> None:
         os._exit(0)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
-        os.close(descriptor)
+        if descriptor != number:
+            os.close(descriptor)
 
 
 def _random_generators(objects: list[Any]) -> list[Any]:

@@ -185,3 +185,13 @@ fn nothing_of_a_pool_with_a_fork_server_is_left_when_the_server_is_killed() {
     server.exit_code();
     server.wait_until("all are gone", |server| server.offspring().is_empty());
 }
+
+#[test]
+fn a_module_that_closed_its_standard_streams_has_forked_workers() {
+    for begin in ["os.close(0)", "os.closerange(0, 3)"] {
+        let server = module(begin, &["--workers", "2"]).start();
+        wait_for_workers(&server, 2);
+        assert_eq!(server.client().get("/pid").status, 200, "{begin}");
+        assert_eq!((server.metric(FORKED), server.metric(STARTED)), (2.0, 2.0), "{begin}");
+    }
+}
