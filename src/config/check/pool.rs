@@ -122,7 +122,7 @@ fn functions(
     let wire = python::wire(findings, path, file, python);
     spread::possible(findings, path, file, &wire);
     let wire = WireSettings { tells_details: host.tells_details, ..wire };
-    let in_flight = python::in_flight(file, python);
+    let in_flight = python::in_flight(findings, path, file, python);
     let mut rules = rules(findings, path, file, host.processors, in_flight);
     rules.group = python::group(file, python);
     let launch = host.launches.get(name)?.clone();

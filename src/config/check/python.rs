@@ -139,7 +139,20 @@ fn begin_at_once(python: &PythonSettings) -> bool {
 
 /// How many calls a worker takes at once: as many as every function of the pool can. Where it runs
 /// one after the other, short calls are sent ahead: what it has not begun can be taken back.
-pub(super) fn in_flight(file: &PoolFile, python: &PythonSettings) -> InFlight {
+pub(super) fn in_flight(
+    findings: &mut Findings<'_>,
+    path: &KeyPath,
+    file: &PoolFile,
+    python: &PythonSettings,
+) -> InFlight {
+    let streams = python.functions.iter().find(|function| function.kind.streams());
+    if let (Some(InFlightText::Text(_)), Some(function)) = (&file.in_flight, streams) {
+        let message = format!(
+            "`in_flight = \"auto\"` may run a call twice, which `{}` does not allow: it yields",
+            function.name
+        );
+        findings.refuse(&path.key("in_flight"), message, "write a number");
+    }
     if group(file, python).is_some() {
         return InFlight::Fixed(1);
     }
@@ -367,6 +380,19 @@ this route does not say which function it calls: fib, sum, blob, count -- add `f
         assert_eq!(in_flight("", functions()), InFlight::Fixed(1));
         assert_eq!(in_flight("", functions().split_off(1)[..1].to_vec()), InFlight::Fixed(64));
         assert_eq!(in_flight("in_flight = 3", functions()), InFlight::Fixed(3));
+    }
+
+    #[test]
+    fn no_call_whose_answer_comes_in_parts_is_run_twice() {
+        for kind in ["stream", "async stream"] {
+            let count = function(serde_json::json!({
+                "name": "count", "kind": kind, "parameters": [], "pure": true,
+            }));
+            let pool = "python = \"calculate.py:*\"\nin_flight = \"auto\"";
+            let said = checked(pool, "", vec![count]).expect_err(kind).join("; ");
+            let why = "may run a call twice, which `count` does not allow: it yields";
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]
