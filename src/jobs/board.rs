@@ -42,6 +42,8 @@ struct Posted {
 /// What those who watch one job are told.
 #[derive(Debug)]
 struct WatchedJob {
+    /// How many watch it. Receivers are no measure of that: they leave after the lock is free again.
+    watchers: usize,
     changes: watch::Sender<Option<Job>>,
     progress: watch::Sender<()>,
 }
@@ -109,8 +111,9 @@ pub struct Closing;
 impl Drop for JobWatch {
     fn drop(&mut self) {
         let mut posted = self.board.lock();
-        // This one still counts.
-        if posted.watched.get(&self.id).is_some_and(|job| job.changes.receiver_count() <= 1) {
+        let Some(job) = posted.watched.get_mut(&self.id) else { return };
+        job.watchers -= 1;
+        if job.watchers == 0 {
             posted.watched.remove(&self.id);
         }
     }
@@ -142,9 +145,13 @@ impl JobBoard {
         let (changes, progress) = if posted.is_closed {
             (watch::channel(None).1, watch::channel(()).1)
         } else {
-            let new =
-                || WatchedJob { changes: watch::channel(None).0, progress: watch::channel(()).0 };
+            let new = || WatchedJob {
+                watchers: 0,
+                changes: watch::channel(None).0,
+                progress: watch::channel(()).0,
+            };
             let job = posted.watched.entry(id).or_insert_with(new);
+            job.watchers += 1;
             (job.changes.subscribe(), job.progress.subscribe())
         };
         JobWatch { id, changes, progress, board: Arc::clone(self) }
@@ -322,5 +329,30 @@ impl JobBoard {
     /// Waits until a job waits that did not wait before. There can be one waiter.
     pub async fn one_came(&self) {
         self.came.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn watchers_that_leave_together_leave_nothing_behind() {
+        let (board, id) = (Arc::new(JobBoard::default()), JobId([7; 16]));
+        for _ in 0..2_000 {
+            let (watches, together) = ([board.watch(id), board.watch(id)], Barrier::new(2));
+            thread::scope(|threads| {
+                for watch in watches {
+                    threads.spawn(|| {
+                        together.wait();
+                        drop(watch);
+                    });
+                }
+            });
+            assert!(board.lock().watched.is_empty());
+        }
     }
 }
