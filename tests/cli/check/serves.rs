@@ -191,10 +191,12 @@ fn a_program_that_loads_is_waited_for_and_serves() {
 
 #[test]
 fn output_that_nobody_asked_for_is_told_of() {
-    let script = "import sys, threading, time\ndef events():\n    while True:\n        \
-                  time.sleep(0.2)\n        print('EVENT', flush=True)\n\
+    // It comes a while after each answer, so not together with one.
+    let script = "import sys, threading, time\nasked = threading.Semaphore(0)\ndef events():\n    \
+                  while True:\n        asked.acquire()\n        time.sleep(0.1)\n        \
+                  print('EVENT', flush=True)\n\
                   threading.Thread(target=events, daemon=True).start()\n\
-                  for line in sys.stdin: print(line.strip(), flush=True)\n";
+                  for line in sys.stdin: print(line.strip(), flush=True); asked.release()\n";
     let room = Room::new().file("events.py", script);
     let said = checked(&room, &["python3", "events.py"]);
     says(&said, 2, &["writes while nothing is asked", "EVENT", "write to stderr"]);
