@@ -54,12 +54,12 @@ impl Said {
         match self {
             Self::Answer(_, Answer { result, cache, .. }) => {
                 if let Ok(reply) = result {
-                    if let ReplyForm::Parts(_, parts) = &reply.form {
-                        parts.count_in(memory.reservation());
-                    }
-                    let held = match cache.as_ref().and_then(CacheUse::stored) {
-                        Some(stored) => memory.lend(&stored.lent, &stored.reply.body),
-                        None => memory.hold(std::mem::take(&mut reply.body)),
+                    let held = match (&reply.form, cache.as_ref().and_then(CacheUse::stored)) {
+                        (ReplyForm::Parts(_, parts), _) => {
+                            parts.count_in(memory.reservation()).map(|()| Bytes::new())
+                        }
+                        (_, Some(stored)) => memory.lend(&stored.lent, &stored.reply.body),
+                        (_, None) => memory.hold(std::mem::take(&mut reply.body)),
                     };
                     match held {
                         Ok(body) => reply.body = body,

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::memory::Reservation;
+use super::memory::{Exhausted, Reservation, SMALL};
 
 /// Added to the size of each part, because many small parts are not free.
 const PART_OVERHEAD: usize = 64;
@@ -49,7 +49,9 @@ struct Contents<E> {
     parts: VecDeque<Bytes>,
     /// The size of `parts`, with [`PART_OVERHEAD`] for each.
     bytes: usize,
-    /// Where that size is counted.
+    /// The length of the part that was read last, which the receiver may still have.
+    taken: usize,
+    /// Where both are counted.
     counted: Option<Reservation>,
     /// There is no memory for all of `parts`.
     is_tight: bool,
@@ -77,6 +79,7 @@ pub fn channel<E>(limit: usize, dropped: E) -> (Sender<E>, Parts<E>) {
     let contents = Contents {
         parts: VecDeque::new(),
         bytes: 0,
+        taken: 0,
         counted: None,
         is_tight: false,
         remark: None,
@@ -113,8 +116,17 @@ impl<E> Contents<E> {
     /// Counts what is held now.
     fn count(&mut self) {
         if let Some(counted) = &mut self.counted {
-            self.is_tight = counted.resize(self.bytes).is_err();
+            self.is_tight = counted.resize(self.bytes + self.taken).is_err();
         }
+    }
+
+    /// Takes the next part out. A receiver that asks for it no longer has the last one.
+    fn take_next(&mut self) -> Option<Bytes> {
+        let part = self.parts.pop_front();
+        self.taken = part.as_ref().map_or(0, Bytes::len);
+        self.bytes -= part.as_ref().map_or(0, |part| part.len() + PART_OVERHEAD);
+        self.count();
+        part
     }
 
     /// Returns true if there is room for more parts.
@@ -241,12 +253,19 @@ impl<E> Gate<E> {
 }
 
 impl<E> Parts<E> {
-    /// Counts the parts that wait for this receiver. While there is no memory for them, the gate is
-    /// shut, which only the receiver opens again: it need not wait for others.
-    pub fn count_in(&self, reservation: Reservation) {
+    /// Counts the parts that wait for this receiver, and the one that it has read last. While there is
+    /// no memory for them, the gate is shut, which only the receiver opens again: it need not wait for
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if a large part is there for which there is no memory.
+    pub fn count_in(&self, reservation: Reservation) -> Result<(), Exhausted> {
         let mut contents = self.0.0.lock();
         contents.counted = Some(reservation);
         contents.count();
+        let has_large = contents.parts.iter().any(|part| part.len() > SMALL);
+        if contents.is_tight && has_large { Err(Exhausted) } else { Ok(()) }
     }
 }
 
@@ -268,23 +287,20 @@ impl<E: Clone> Parts<E> {
         let channel = &self.0.0;
         let (next, room) = {
             let mut contents = channel.lock();
-            let Some(part) = contents.parts.pop_front() else {
-                return match &contents.end {
-                    Some(Ok(())) => Poll::Ready(None),
-                    Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
-                    None => {
-                        contents.reader = Some(context.waker().clone());
-                        Poll::Pending
-                    }
-                };
+            let next = match (contents.take_next(), &contents.end) {
+                (Some(part), _) => Poll::Ready(Some(Ok(part))),
+                (None, Some(Ok(()))) => Poll::Ready(None),
+                (None, Some(Err(error))) => Poll::Ready(Some(Err(error.clone()))),
+                (None, None) => {
+                    contents.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
             };
-            contents.bytes -= part.len() + PART_OVERHEAD;
-            contents.count();
             let has_room = contents.has_room(channel.limit);
-            (part, if has_room { contents.room.take() } else { None })
+            (next, if has_room { contents.room.take() } else { None })
         };
         room.into_iter().for_each(Waker::wake);
-        Poll::Ready(Some(Ok(next)))
+        next
     }
 }
 
@@ -309,7 +325,7 @@ impl<E> Drop for Receiver<E> {
             let mut contents = self.0.lock();
             contents.left = true;
             contents.parts.clear();
-            contents.bytes = 0;
+            (contents.bytes, contents.taken) = (0, 0);
             contents.counted = None;
             contents.is_tight = false;
             [contents.room.take(), contents.over.take()]
@@ -425,16 +441,22 @@ mod tests {
         let poll = || gate.poll_room(&mut Context::from_waker(&waker));
         let large = || Bytes::from(vec![b'a'; 30 << 10]);
         sender.push(large());
-        parts.count_in(memory.reservation());
+        assert_eq!(parts.count_in(memory.reservation()), Ok(()));
         assert_eq!(memory.used(), (30 << 10) + PART_OVERHEAD as u64, "what was there counts too");
         assert!(poll().is_ready() && sender.has_room());
         sender.push(large());
         assert!(poll().is_pending() && !sender.has_room());
         sender.push(part("a"));
         assert!(next(&parts).is_ready());
+        assert!(!rang(&bell), "its reader may still have the part");
+        assert!(next(&parts).is_ready());
         assert!(rang(&bell), "its own reader makes room");
         assert!(poll().is_ready());
         assert!(memory.used() > 30 << 10 && memory.used() < 31 << 10);
+        assert!(next(&parts).is_ready() && next(&parts).is_pending());
+        assert_eq!(memory.used(), 0, "a reader that waits for more has got rid of all");
+        sender.push(large());
+        assert!(next(&parts).is_ready());
         sender.push(large());
         gate.hurry(LATE);
         assert!(gate.is_over(), "a reader that holds the memory up has fallen behind");
