@@ -157,6 +157,12 @@ impl Reservation {
         if wanted == self.bytes { Ok(()) } else { self.grow_to(bytes) }
     }
 
+    /// Takes the reservation out, and begins another one of no bytes in the same memory.
+    pub fn split(&mut self) -> Self {
+        let next = self.memory.reservation();
+        std::mem::replace(self, next)
+    }
+
     /// Keeps the reservation for as long as these bytes exist.
     pub fn keep(self, bytes: Bytes) -> Bytes {
         if self.bytes == 0 {

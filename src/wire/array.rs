@@ -75,6 +75,11 @@ impl ItemCutter {
         self.rest = piece;
     }
 
+    /// Returns how many bytes are kept of an item whose end has not come.
+    pub fn begun(&self) -> usize {
+        self.begun.len()
+    }
+
     /// Returns the next item; `None` if more must come first.
     pub fn cut(&mut self) -> Option<CutItem> {
         loop {

@@ -145,6 +145,62 @@ fn parts_that_nobody_reads_take_no_more_than_their_limit_and_come_all() {
     server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
 }
 
+/// Answers each question with one part of 8 MiB.
+const ONE_LARGE_PART: &str = r#"
+import sys
+for line in sys.stdin:
+    sys.stdout.write("x" * (8 << 20) + "\nEND\n")
+    sys.stdout.flush()
+"#;
+
+/// A part is with the connection as soon as it has come.
+#[test]
+fn a_large_part_that_nobody_reads_is_counted_until_it_is_sent() {
+    let server = Server::with("workers = 2\nmessage_max = \"10MiB\"\nstream = \"until:END\"")
+        .top("limits = { memory = \"32MiB\", body = \"1MiB\" }")
+        .worker("python3 part.py")
+        .file("part.py", ONE_LARGE_PART)
+        .start();
+    let callers: Vec<_> = (0..12).map(|_| server.client().post_later("/", "a")).collect();
+    server.wait_until("most are refused", |s| {
+        let held = s.metric(HELD);
+        assert!(held <= 32.0 * MEBI, "{held} bytes are held");
+        s.metric(REFUSED) >= 8.0
+    });
+    assert!(server.metric(HELD) >= 8.0 * MEBI);
+    callers.into_iter().for_each(Pending::leave);
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+    assert_eq!(server.answers("a").body.len(), (8 << 20) + 1, "one that is read comes whole");
+}
+
+/// Two items hang in the workers that there are for them, and the others wait.
+#[test]
+fn items_that_wait_take_no_more_than_their_limit() {
+    let server = Server::with("workers = 4\nmessage_max = \"2MiB\"")
+        .top("limits = { memory = \"6MiB\", body = \"2MiB\" }")
+        .route("match = \"POST /\"\nitems = 1000")
+        .start();
+    let begin = |items: &str| {
+        let mut caller = server.client().connect();
+        let head = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\
+                    Content-Type: application/jsonl";
+        let length = items.len();
+        // The server may end the batch before all was sent.
+        caller.try_send(format!("{head}\r\n\r\n{length:x}\r\n{items}\r\n").as_bytes());
+        caller
+    };
+    let hanging = begin("hang\nhang\n");
+    server.wait_for_count("httpipe_workers{state=\"busy\"}", 2.0);
+    let item = "a".repeat(3 << 19) + "\n";
+    let callers: Vec<_> = (0..6).map(|_| begin(&item)).collect();
+    server.wait_until("items are counted", |s| s.metric(HELD) >= 4.5 * MEBI);
+    let held = server.metric(HELD);
+    assert!(held <= 6.0 * MEBI, "{held} bytes are held");
+    server.wait_for_log("\"code\":\"busy\"");
+    drop((hanging, callers));
+    server.wait_until("nothing is held", |s| s.metric(HELD) == 0.0);
+}
+
 #[test]
 fn a_memory_without_room_for_one_body_is_a_problem() {
     let ended = Server::with("").top("limits = { body = \"4MiB\", memory = \"3MiB\" }").refused();

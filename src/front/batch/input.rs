@@ -1,6 +1,7 @@
 //! Reads the items of a batch as they come.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use hyper::body::Body;
 
 use super::super::body;
 use crate::base::Failure;
+use crate::sync::memory::{Exhausted, Memory, Reservation};
 use crate::wire::{BatchForm, CutItem, ItemCutter};
 
 /// One item, or why it is none.
@@ -24,21 +26,28 @@ pub(super) struct BatchInput<B> {
     patience: Duration,
     /// Since when it waits for the next piece; `None` while it is not asked to.
     since: Option<Instant>,
+    /// An item that waits for memory.
+    waiting: Option<CutItem>,
+    /// Counts the item that is being read; `None`: the whole body was read and counted before.
+    counted: Option<Reservation>,
     is_over: bool,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> BatchInput<B> {
-    /// The items of a body whose first bytes have come already; `None`: that is all of it.
+    /// The items of a body whose first bytes have come already, with the rest of it; `None`: that is
+    /// all of it. What is read is counted in `memory`.
     pub(super) fn new(
         form: BatchForm,
-        first: Bytes,
-        body: Option<B>,
+        (first, body): (Bytes, Option<B>),
         most: usize,
         patience: Duration,
+        memory: &Arc<Memory>,
     ) -> Self {
         let mut cutter = ItemCutter::new(form, most);
         cutter.push(first);
-        Self { body, cutter, most, patience, since: None, is_over: false }
+        let counted = body.is_some().then(|| memory.reservation());
+        let (since, waiting, is_over) = (None, None, false);
+        Self { body, cutter, most, patience, since, waiting, counted, is_over }
     }
 
     /// It is not asked for a while: the time does not count.
@@ -50,12 +59,13 @@ impl<B: Body<Data = Bytes> + Unpin> BatchInput<B> {
     ///
     /// # Errors
     ///
-    /// Why nothing more can be read.
+    /// Why nothing more can be read. After `busy` it can be asked again.
     pub(super) async fn next(&mut self) -> Result<Option<BatchItem>, Failure> {
         loop {
-            if let Some(cut) = self.cutter.cut() {
+            if let Some(cut) = self.waiting.take().or_else(|| self.cutter.cut()) {
                 return self.item(cut).map(Some);
             }
+            self.count(self.cutter.begun())?;
             if self.is_over {
                 return Ok(None);
             }
@@ -69,9 +79,24 @@ impl<B: Body<Data = Bytes> + Unpin> BatchInput<B> {
         }
     }
 
-    fn item(&self, cut: CutItem) -> Result<BatchItem, Failure> {
+    /// Makes room for this many bytes of one item.
+    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+        let Some(counted) = &mut self.counted else { return Ok(()) };
+        counted.resize(bytes).map_err(|Exhausted| Failure::Busy)
+    }
+
+    fn item(&mut self, cut: CutItem) -> Result<BatchItem, Failure> {
         match cut {
-            CutItem::Item(item) => Ok(Ok(item)),
+            CutItem::Item(item) => {
+                if let Err(busy) = self.count(item.len()) {
+                    self.waiting = Some(CutItem::Item(item));
+                    return Err(busy);
+                }
+                Ok(Ok(match &mut self.counted {
+                    Some(counted) => counted.split().keep(item),
+                    None => item,
+                }))
+            }
             CutItem::TooLong => Ok(Err(Failure::BodyTooLarge { limit: self.most as u64 })),
             CutItem::Broken(why) => Err(Failure::BadRequest { detail: why.into() }),
         }

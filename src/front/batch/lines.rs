@@ -1,14 +1,16 @@
 //! The body of the response to a batch.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::base::Failure;
+use crate::sync::memory::SMALL;
 
 /// The outcomes of a batch, as they are written.
 pub struct BatchBody {
@@ -19,11 +21,13 @@ pub struct BatchBody {
     pub(in crate::front) is_unordered: bool,
 }
 
-/// What has become of the items so far.
+/// What has become of the items so far. Small lines are written together. A large one is counted where
+/// its caller's answers are, so it stays as it is.
 #[derive(Default)]
 pub(super) struct Told {
-    /// Lines that are not written yet.
-    pub(super) lines: BytesMut,
+    lines: VecDeque<Bytes>,
+    /// Small lines behind them.
+    small: BytesMut,
     pub(super) bytes: u64,
     pub(super) items: u64,
     pub(super) failed: u64,
@@ -59,10 +63,28 @@ impl BatchBody {
         }
     }
 
+    fn take(&self) -> Option<Bytes> {
+        self.told.borrow_mut().take()
+    }
+}
+
+impl Told {
+    /// Leaves a line to be written.
+    pub(super) fn put(&mut self, line: Bytes) {
+        if line.len() <= SMALL {
+            self.small.put_slice(&line);
+            return;
+        }
+        if !self.small.is_empty() {
+            self.lines.push_back(self.small.split().freeze());
+        }
+        self.lines.push_back(line);
+    }
+
+    /// Takes what is to be written next.
     fn take(&mut self) -> Option<Bytes> {
-        let mut told = self.told.borrow_mut();
-        let lines = told.lines.split().freeze();
-        told.bytes += lines.len() as u64;
+        let lines = self.lines.pop_front().unwrap_or_else(|| self.small.split().freeze());
+        self.bytes += lines.len() as u64;
         (!lines.is_empty()).then_some(lines)
     }
 }
@@ -70,5 +92,31 @@ impl BatchBody {
 impl fmt::Debug for BatchBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("BatchBody").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::memory::Memory;
+
+    #[test]
+    fn a_large_line_is_counted_until_it_is_written_and_small_ones_go_together() {
+        let memory = Memory::new(1 << 20);
+        let large = |byte: u8| memory.hold(vec![byte; 100 << 10].into()).expect("there is room");
+        let mut told = Told::default();
+        for line in [b"1\n", b"2\n"] {
+            told.put(Bytes::from_static(line));
+        }
+        told.put(large(b'3'));
+        told.put(large(b'4'));
+        told.put(Bytes::from_static(b"5\n"));
+        assert_eq!(told.take().as_deref(), Some(&b"1\n2\n"[..]));
+        for left in [200 << 10, 100 << 10] {
+            let line = told.take().expect("a large line");
+            assert_eq!((line.len(), memory.used()), (100 << 10, left));
+        }
+        assert_eq!((told.take().as_deref(), memory.used()), (Some(&b"5\n"[..]), 0));
+        assert_eq!((told.take(), told.bytes), (None, (200 << 10) + 6));
     }
 }

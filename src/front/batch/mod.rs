@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::{BufMut as _, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -42,6 +42,7 @@ use crate::config::{CallSettings, RouteAction, RouteSettings, SendShape};
 use crate::gate::Visitor;
 use crate::net::Caller;
 use crate::sync::at_once::{Claim, Hold};
+use crate::sync::memory::Exhausted;
 use crate::wire::BatchForm;
 
 /// How many items are between being read and being written, for each that may be in a worker.
@@ -100,10 +101,10 @@ impl Front {
             // One who reads nothing before all is sent would wait for ever if it were not read.
             incoming.peek(&self.limits, memory, deadline).await?;
         }
-        let (first, body) = incoming.take()?;
+        let read = incoming.take()?;
         let pool = &self.pools[self.call_of(index).pool];
         let limit = pool.program.wire.message_max.min(self.limits.body.0 as usize);
-        let input = BatchInput::new(form, first, body, limit, self.limits.body_timeout);
+        let input = BatchInput::new(form, read, limit, self.limits.body_timeout, memory);
         let told = Rc::default();
         let batch = Rc::new(Batch {
             front: Arc::clone(self),
@@ -158,10 +159,12 @@ impl<C: Calls + 'static> Batch<C> {
         let mut asked = JoinSet::new();
         let mut order = OutcomeOrder::new(plan.is_unordered);
         let (mut read, mut is_over) = (0, false);
+        // There is no memory for the next item before one of these has ended.
+        let mut is_full = false;
         let mut late = pin!(passes(plan.deadline));
         let mut stops = pin!(self.front.ending.drained());
         while !is_over || !asked.is_empty() {
-            let may_read = !is_over && asked.len() + order.held.len() < plan.window;
+            let may_read = !is_over && !is_full && asked.len() + order.held.len() < plan.window;
             if !may_read {
                 input.rests();
             }
@@ -177,6 +180,7 @@ impl<C: Calls + 'static> Batch<C> {
                 Some(done) = asked.join_next(), if !asked.is_empty() => {
                     let (index, outcome): (u64, ItemOutcome) = done.expect("a task that is caught");
                     self.tell(order.ended(index, outcome));
+                    is_full = false;
                     None
                 }
                 item = input.next(), if may_read => match item {
@@ -190,6 +194,10 @@ impl<C: Calls + 'static> Batch<C> {
                     }
                     Ok(None) => {
                         is_over = true;
+                        None
+                    }
+                    Err(Failure::Busy) if !asked.is_empty() => {
+                        is_full = true;
                         None
                     }
                     Err(failure) => Some(failure),
@@ -211,7 +219,7 @@ impl<C: Calls + 'static> Batch<C> {
     fn tell(&self, outcomes: Vec<ItemOutcome>) {
         let mut told = self.told.borrow_mut();
         for outcome in outcomes {
-            told.lines.put_slice(&outcome.line);
+            told.put(outcome.line);
             told.items += 1;
             told.failed += u64::from(outcome.has_failed);
         }
@@ -220,7 +228,7 @@ impl<C: Calls + 'static> Batch<C> {
     /// Leaves the last line of a batch that ends before its time.
     fn fail(&self, failure: Failure) {
         let mut told = self.told.borrow_mut();
-        told.lines.put_slice(&last_line(&failure, &self.request_id));
+        told.put(last_line(&failure, &self.request_id));
         told.failure = Some(failure);
     }
 
@@ -260,12 +268,16 @@ impl<C: Calls + 'static> Batch<C> {
         }
         let route = &front.routes[self.index].settings;
         let call = front.call_of(self.index);
-        let item = match items::value_key(route, call) {
-            Some(key) if !item.starts_with(b"{") => member(key, &item)?,
-            _ => item,
-        };
         let sender = self.sender();
         let (memory, new_session) = (front.memory_of(sender), &RefCell::default());
+        let item = match items::value_key(route, call) {
+            Some(key) if !item.starts_with(b"{") => {
+                let object = member(key, &item)?;
+                drop(item);
+                memory.hold(object).map_err(|Exhausted| Failure::Busy)?
+            }
+            _ => item,
+        };
         let index = self.index;
         let matched = Matched {
             index,
