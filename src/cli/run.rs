@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use super::{FAILED, REFUSED, complain, is_terminal, shown};
 use crate::config::{ConfigSource, Secrets};
-use crate::server::Mode;
+use crate::server::{Mode, hold_hang_ups};
 use crate::worker::describe::before_start;
 
 /// Loads the configuration and serves until a signal stops the server.
 pub(super) fn run(source: &ConfigSource, mode: Mode) -> ExitCode {
+    hold_hang_ups();
     let config = match source.load(&before_start(source.own_binary())) {
         Ok(config) => config,
         Err(problems) => {

@@ -129,9 +129,16 @@ struct Served {
 }
 
 impl Front {
-    /// The front of this configuration. It logs requests to `access`, and counts bodies and
-    /// answers in `memory`.
-    pub fn new(config: &Config, metrics: &Metrics, access: AccessLog, memory: Arc<Memory>) -> Self {
+    /// The front of this configuration. Its limits are `limits`, those of the start of the server,
+    /// for a reload changes none. It logs requests to `access`, and counts bodies and answers in
+    /// `memory`.
+    pub fn new(
+        config: &Config,
+        limits: LimitSettings,
+        metrics: &Metrics,
+        access: AccessLog,
+        memory: Arc<Memory>,
+    ) -> Self {
         let reads_keys = matches!(config.callers.who, WhoMayAsk::Keys(_));
         let mut headings = AllHeadings::default();
         let served = config.routes.iter().map(|route| {
@@ -154,7 +161,7 @@ impl Front {
             table: RouteTable::new(&config.routes),
             routes: served.collect(),
             pools: config.pools.clone(),
-            limits: config.limits.clone(),
+            limits,
             none: metrics.route("none", None),
             access,
             memory,

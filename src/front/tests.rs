@@ -38,7 +38,9 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
 
 fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
     let memory = Memory::new(256 << 20);
-    Arc::new(Front::new(&config(routes), &Metrics::new(), AccessLog::off(), memory))
+    let config = config(routes);
+    let limits = config.limits.clone();
+    Arc::new(Front::new(&config, limits, &Metrics::new(), AccessLog::off(), memory))
 }
 
 /// Answers calls with the questions themselves, and remembers them.
@@ -439,7 +441,9 @@ async fn every_request_is_counted_under_its_route() {
     let metrics = Metrics::new();
     let routes = vec![cached(calling("GET /fib", &[("num", int())], "{num}"))];
     let memory = Memory::new(256 << 20);
-    let front = Arc::new(Front::new(&config(routes), &metrics, AccessLog::off(), memory));
+    let config = config(routes);
+    let limits = config.limits.clone();
+    let front = Arc::new(Front::new(&config, limits, &metrics, AccessLog::off(), memory));
     let cache = Some(CacheUse::Collapsed(None));
     let told = Answer { result: Err(Failure::Poisonous), timing: Timing::default(), cache };
     let calls = Echo { told: Some(told), ..Echo::default() };

@@ -18,7 +18,8 @@ use crate::cache::shared::SharedScope;
 use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Elsewhere, Gateway, RemoteGateway};
 use crate::config::{
-    CallersSettings, Config, ConfigSource, Hosts, PoolSettings, RouteAction, WhoMayAsk,
+    CallersSettings, Config, ConfigSource, Hosts, LimitSettings, PoolSettings, RouteAction, Secret,
+    WhoMayAsk,
 };
 use crate::front::Front;
 use crate::front::docs::DocsSource;
@@ -82,6 +83,10 @@ pub(super) struct Server {
     pub(super) source: ConfigSource,
     pub(super) manager: Rc<ServiceManager>,
     draining: Cell<bool>,
+    /// The last token of operators that was configured.
+    admin_token: RefCell<Option<Secret>>,
+    /// The limits of the start, which hold until the end.
+    limits: LimitSettings,
     /// Only this machine can reach the callers' listeners.
     is_private: bool,
     /// Where jobs are kept; `None`: there are none.
@@ -117,6 +122,7 @@ impl Server {
         let gate = GateCounts::new(Instant::now(), &memory);
         post(&gate, &config.callers);
         let entrance = secure::entrance(&config, &services.metrics);
+        let (admin_token, limits) = (config.admin.token.clone(), config.limits.clone());
         let start =
             |settings: &Arc<PoolSettings>| Pool::start(Arc::clone(settings), services.clone());
         let pools: Vec<Rc<Pool>> = config.pools.iter().map(start).collect();
@@ -127,6 +133,7 @@ impl Server {
             access: access.clone(),
             memory: Arc::clone(&memory),
             gate: Arc::clone(&gate),
+            limits: limits.clone(),
             is_private,
             jobs: front_jobs(jobs.as_ref(), &services.tasks),
         };
@@ -147,6 +154,8 @@ impl Server {
             source,
             manager,
             draining: Cell::new(false),
+            admin_token: RefCell::new(admin_token),
+            limits,
             is_private,
             desk: jobs,
             jobs: OnceCell::new(),
@@ -230,6 +239,12 @@ impl Server {
     /// What the gate counts, and the keys that are good.
     pub(super) fn gate(&self) -> &GateCounts {
         &self.gate
+    }
+
+    /// What operators show. A token that a reload removes holds until a restart: the listener may be
+    /// open to others.
+    pub(super) fn admin_token(&self) -> Option<Secret> {
+        self.admin_token.borrow().clone()
     }
 
     /// What connections pass through.
@@ -324,6 +339,7 @@ impl Server {
             access: self.access.clone(),
             memory: Arc::clone(&self.memory),
             gate: Arc::clone(&self.gate),
+            limits: self.limits.clone(),
             is_private: self.is_private,
             jobs: front_jobs(self.desk.as_ref(), self.tasks()),
         }
@@ -336,6 +352,9 @@ impl Server {
         let new = Generation::new(next, pools, caches, self.tasks());
         post(&self.gate, &new.config.callers);
         self.entrance.trust(&new.config.callers.trust);
+        if let Some(token) = &new.config.admin.token {
+            *self.admin_token.borrow_mut() = Some(token.clone());
+        }
         if let Some(tls) = &new.config.tls {
             self.entrance.renew(tls);
         }
@@ -365,6 +384,7 @@ pub(super) struct Common {
     access: AccessLog,
     memory: Arc<Memory>,
     gate: Arc<GateCounts>,
+    limits: LimitSettings,
     is_private: bool,
     jobs: Option<FrontJobs>,
 }
@@ -377,12 +397,13 @@ fn front_jobs(desk: Option<&JobDesk>, tasks: &TaskTracker) -> Option<FrontJobs> 
 impl Common {
     /// Prepares the generation of a configuration. `editions` are those of its pools.
     pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
-        let Self { metrics, access, memory, gate, is_private, jobs } = self;
+        let Self { metrics, access, memory, gate, limits, is_private, jobs } = self;
         let routes = route_metrics(&config, &metrics);
         let (scopes, shared_scopes) =
             (scopes(&config, &editions), shared_scopes(&config, &editions));
         let gate = KeyGate::new(&config.callers, &gate);
-        let front = Front::new(&config, &metrics, access, memory).guarded(gate).with_jobs(jobs);
+        let front = Front::new(&config, limits, &metrics, access, memory);
+        let front = front.guarded(gate).with_jobs(jobs);
         let described = Arc::new(DocsSource::new(Arc::clone(&config)));
         let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
         Prepared { config, editions, front, scopes, shared_scopes, routes, described }

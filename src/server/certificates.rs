@@ -44,8 +44,8 @@ pub(super) async fn follow_certificates(server: Rc<Server>) {
         let files = used.files.clone();
         let read = tokio::task::spawn_blocking(move || TlsSettings::read(files)).await;
         match read {
-            // Else a reload has read others meanwhile.
-            Ok(Ok(new)) if server.current().config.tls.as_ref() == Some(&used) => {
+            // Else a reload has read others meanwhile. One without `tls` leaves TLS as it is.
+            Ok(Ok(new)) if server.current().config.tls.as_ref().is_none_or(|now| *now == used) => {
                 server.entrance().renew(&new);
                 tracing::info!(
                     path = %new.files.cert.display(),

@@ -1,4 +1,4 @@
-//! Raises the limit of open files to what the configuration needs, or refuses to start.
+//! Raises the limit of open files as far as the system allows, and refuses what needs more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,33 +7,42 @@ use crate::worker::own::note_file_limit;
 
 /// Files that the server itself has open, and that the start of a worker needs for a moment.
 const OWN: u64 = 20;
-/// Files for each worker: its pipes and its pidfd.
-const FOR_EACH_WORKER: u64 = 5;
-/// One more for each worker, to measure it while somebody looks.
-const TO_MEASURE: u64 = 1;
+/// Files for each worker of one thread: three pipes, its pidfd, and what tells whether it waits for
+/// its input.
+const FOR_EACH_WORKER: u64 = 8;
 /// Files for the runtime of each thread but the first.
 const FOR_EACH_THREAD: u64 = 4;
+/// The limit where the system names none: the most that Linux allows without being told otherwise
+/// (`fs.nr_open`).
+const UNLIMITED: u64 = 1 << 20;
 
-/// Raises the limit of open files to the most that the configuration can need, as far as the
-/// system allows.
+/// Raises the limit of open files as far as the system allows. Connections and the threads of
+/// programs take them, too, so no number is enough for sure.
 ///
 /// # Errors
 ///
 /// The limit is too low even for the threads and for the workers that are kept ready; the text
 /// names both numbers.
 pub(super) fn provide(config: &Config) -> Result<(), String> {
-    let least: usize = config.pools.iter().map(|pool| pool.rules.workers_least).sum();
-    let most: usize = config.pools.iter().map(|pool| pool.rules.workers_most).sum();
-    let own = OWN + FOR_EACH_THREAD * (config.threads as u64 - 1);
-    let needed = own + FOR_EACH_WORKER * least as u64;
-    let wished =
-        own + (FOR_EACH_WORKER + TO_MEASURE) * most as u64 + config.limits.connections as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     note_file_limit(current.unwrap_or(0));
-    let limit = maximum.unwrap_or(u64::MAX).min(wished).max(current.unwrap_or(u64::MAX));
+    let limit = maximum.unwrap_or(UNLIMITED).max(current.unwrap_or(u64::MAX));
     if setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum }).is_err() {
         tracing::debug!(limit, "the limit of open files could not be raised");
     }
+    suffice(config)
+}
+
+/// Checks that the limit of open files is enough for the threads and for the workers that are kept
+/// ready.
+///
+/// # Errors
+///
+/// It is too low; the text names both numbers.
+pub(super) fn suffice(config: &Config) -> Result<(), String> {
+    let least: usize = config.pools.iter().map(|pool| pool.rules.workers_least).sum();
+    let needed =
+        OWN + FOR_EACH_THREAD * (config.threads as u64 - 1) + FOR_EACH_WORKER * least as u64;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < needed {
         return Err(format!(

@@ -27,6 +27,7 @@ mod reload;
 mod secure;
 #[cfg_attr(not(feature = "nats"), path = "no_sharing.rs")]
 mod sharing;
+mod signals;
 mod taps;
 mod threads;
 mod watch;
@@ -36,8 +37,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::admin::key::KeyFile;
@@ -62,9 +61,11 @@ use job_feed::{JobFeed, OpenJobs};
 use listeners::Listeners;
 use operator::AdminDesk;
 use sharing::Sharing;
+use signals::{second_stop_signal, until_stop_signal};
 use threads::Threads;
 
 pub use alone::{PoolsAlone, run_alone};
+pub use signals::hold_hang_ups;
 
 /// How long callers on open connections may ask once more if another server will take them.
 const LAST_REQUESTS: Duration = Duration::from_millis(500);
@@ -235,7 +236,10 @@ async fn serve(
         told = until_stop_signal(&server) => told.map_err(system("cannot wait for signals", hint))?,
         not_started = starts.one_failed() => {
             server.drain();
-            server.stop(ExitReason::Stopped).await;
+            tokio::select! {
+                () = second_stop_signal() => server.cease(),
+                () = server.stop(ExitReason::Stopped) => {}
+            }
             return Err(not_started.into());
         }
     }
@@ -314,42 +318,6 @@ async fn wind_down(
         jobs.close(LAST_RESPONSES).await;
     }
     drain.finish(LAST_RESPONSES).await;
-}
-
-/// Waits for SIGTERM or SIGINT; reloads on SIGHUP.
-async fn until_stop_signal(server: &Rc<Server>) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let hang_up = signal(SignalKind::hangup())?;
-    server.tasks().spawn_local(reload_on_hang_up(Rc::clone(server), hang_up));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-/// Reloads on each SIGHUP. Those that come during a reload cause one more after it, for the file
-/// may have changed since it was read.
-async fn reload_on_hang_up(server: Rc<Server>, mut hang_up: Signal) {
-    while hang_up.recv().await.is_some() {
-        if let Err(refused) = server.reload_after_all().await {
-            tracing::error!(problems = refused.why, "not reloaded; the old configuration stays");
-        }
-    }
-}
-
-async fn second_stop_signal() {
-    let again = async |kind| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = again(SignalKind::terminate()) => {}
-        () = again(SignalKind::interrupt()) => {}
-    }
 }
 
 /// The limit of connections of each address. Whom the server trusts may change with a reload.

@@ -1,6 +1,5 @@
 //! Answers operators: status, reload, and poisonous questions to forgive.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +38,6 @@ pub(super) struct AdminDesk {
     started: Instant,
     meter: Meter,
     agent: Option<Rc<Agent<AgentDesk>>>,
-    /// The last token that was configured.
-    token: RefCell<Option<Secret>>,
 }
 
 impl AdminDesk {
@@ -50,8 +47,7 @@ impl AdminDesk {
         listen: Vec<String>,
         agent: Option<Rc<Agent<AgentDesk>>>,
     ) -> Self {
-        let token = RefCell::new(server.current().config.admin.token.clone());
-        Self { server, listen, started: Instant::now(), meter: Meter::default(), agent, token }
+        Self { server, listen, started: Instant::now(), meter: Meter::default(), agent }
     }
 }
 
@@ -172,12 +168,7 @@ impl Operator for AdminDesk {
     }
 
     fn token(&self) -> Option<Secret> {
-        let mut token = self.token.borrow_mut();
-        // One that a reload removes holds until a restart: its listener may be open to others.
-        if let Some(now) = &self.server.current().config.admin.token {
-            *token = Some(now.clone());
-        }
-        token.clone()
+        self.server.admin_token()
     }
 
     async fn document(&self) -> (Bytes, String) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::MutexGuard;
 
-use super::announce;
 use super::app::{Generation, Server};
+use super::{announce, descriptors};
 use crate::admin::Replace;
 use crate::base::ExitReason;
 use crate::config::check::WAYS_OUT;
@@ -132,7 +132,11 @@ impl Server {
             return Err(refuse("the server is stopping"));
         }
         let config = load(self).await.map_err(Halt::Refused)?;
+        if self.is_draining() {
+            return Err(refuse("the server is stopping"));
+        }
         known(replace, &config).map_err(|why| refuse(&why))?;
+        descriptors::suffice(&config).map_err(|why| refuse(&why))?;
         // Certificates are demanded only by a server that was started with TLS.
         let is_said = config.callers.who != WhoMayAsk::Unsaid
             || (self.entrance().is_secure() && config.says_who_may_ask());

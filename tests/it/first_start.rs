@@ -57,6 +57,25 @@ fn with_fail_fast_a_pool_that_does_not_start_ends_the_server() {
 }
 
 #[test]
+fn a_server_that_failed_fast_and_waits_for_other_workers_can_be_told_to_end() {
+    let stays = "import signal, sys, time\n\
+                 signal.signal(signal.SIGTERM, lambda *_: open('told', 'w').close())\n\
+                 open('there', 'w').close()\nwhile True: time.sleep(0.1)\n";
+    let fails =
+        "import os, sys, time\nwhile not os.path.exists('there'): time.sleep(0.01)\nsys.exit(1)\n";
+    let mut server = Server::with("workers = 1\nstop_grace = \"5m\"")
+        .top("[pool.other]\ncommand = [\"python3\", \"fails.py\"]\nworkers = 1\n")
+        .worker("python3 stays.py")
+        .file("stays.py", stays)
+        .file("fails.py", fails)
+        .option("--fail-fast")
+        .start_unready();
+    server.wait_until("it stops", |server| server.has("told"));
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), 1);
+}
+
+#[test]
 fn a_stop_during_the_first_start_is_no_failure() {
     let mut server = Server::with("workers = 1")
         .worker("sh -c 'sleep 60'")

@@ -114,3 +114,46 @@ fn who_watches_reads_where_a_function_failed() {
     let plain = failed(serve("calculate.py:f", text).start());
     assert_eq!(plain, "f failed: ZeroDivisionError");
 }
+
+#[test]
+fn a_hang_up_during_the_first_import_reloads_once_the_server_serves() {
+    let text = "\
+import os, signal
+if not os.path.exists('told'):
+    open('told', 'w').close()
+    os.kill(os.getppid(), signal.SIGHUP)
+def f() -> int: return 1
+";
+    let server = serve("calculate.py:f", text).start();
+    server.wait_for_log("reload: nothing changed");
+    assert_eq!(server.client().get("/f").body, "1");
+}
+
+#[test]
+fn what_is_still_loading_when_the_server_stops_starts_no_worker() {
+    let text = "\
+import os, time
+def wait() -> int:
+    open('waits', 'w').close()
+    while not os.path.exists('end'): time.sleep(0.01)
+    return 1
+";
+    let mut server = serve("calculate.py:*", text).start();
+    let running = server.client().post_later("/wait", "{}");
+    server.wait_until("a call runs", |server| server.has("waits"));
+    let slow = "\
+import os, time
+open('imports', 'a').write('.')
+while not os.path.exists('go'): time.sleep(0.01)
+";
+    server.write("calculate.py", &format!("{slow}{text}"));
+    server.signal("HUP");
+    server.wait_until("it loads", |server| server.has("imports"));
+    server.signal("TERM");
+    server.wait_for_log("stopping");
+    server.put("go");
+    server.wait_for_log("not reloaded");
+    assert_eq!(server.read("imports"), ".", "only who describes it has imported it");
+    server.put("end");
+    assert_eq!((running.answer().status, server.exit_code()), (200, 0));
+}

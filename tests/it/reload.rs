@@ -190,3 +190,38 @@ fn a_new_drain_holds_for_the_next_stop() {
     assert_eq!((answer.status, answer.code().as_str()), (503, "draining"), "{answer:?}");
     assert_eq!(server.exit_code(), 0);
 }
+
+#[test]
+fn more_workers_than_descriptors_allow_are_refused() {
+    let server = Server::with("workers = 1").under("prlimit --nofile=64:64").start();
+    server.rewrite("workers = 1", "workers = 20");
+    let refused = server.admin().later("POST", "/reload", OPERATOR, "").answer();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert!(refused.body.contains("64 open files are allowed"), "{refused:?}");
+    assert_eq!(server.answers("hello").body, "hello");
+}
+
+#[test]
+fn limits_that_are_said_to_wait_for_a_restart_do_wait() {
+    let server = Server::with("workers = 1").top("limits = { body = \"1KiB\" }").start();
+    server.rewrite("1KiB", "10KiB");
+    server.signal("HUP");
+    server.wait_for_log("limits: changed; takes effect after a restart");
+    assert_eq!(server.answers(&"x".repeat(2000)).status, 413);
+}
+
+#[test]
+fn a_token_that_was_replaced_stays_replaced_when_none_follows() {
+    let server = Server::with("workers = 1").top("admin_token = \"first\"").start_unready();
+    server.rewrite("\"first\"", "\"second\"");
+    server.signal("HUP");
+    server.wait_for_log("admin_token: changed");
+    server.rewrite("admin_token = \"second\"", "");
+    server.signal("HUP");
+    server.wait_for_log("admin: changed; takes effect after a restart");
+    let status_of = |token: &str| {
+        let shown = format!("Authorization: Bearer {token}");
+        server.admin().later("GET", "/status.json", &[&shown], "").answer().status
+    };
+    assert_eq!((status_of("first"), status_of("second")), (401, 200));
+}

@@ -130,3 +130,12 @@ fn a_certificate_in_a_build_without_tls_is_refused_with_a_way_out() {
     assert!(ended.stderr.contains("built without TLS"), "{}", ended.stderr);
     assert!(ended.stderr.contains("--features tls"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_low_limit_of_descriptors_that_may_be_raised_is_no_limit_to_workers() {
+    let server = Server::with("workers = 20")
+        .top("limits = { connections = 1 }")
+        .under("prlimit --nofile=64:4096")
+        .start_unready();
+    server.wait_for_log("pool main: 20 workers ready");
+}

@@ -80,4 +80,6 @@ fn tls_is_switched_by_a_restart_only() {
     server.signal("HUP");
     server.wait_for_log("tls: changed; takes effect after a restart");
     assert_eq!(server.secure_client().post("/", "a").status, 200);
+    run_in(&server, &format!("{} && mv two.pem one.pem && mv two.key one.key", make("two", 60)));
+    server.wait_until("what TLS still uses is renewed", |server| shown(server) == "two");
 }
