@@ -1,6 +1,7 @@
 //! What a program in a sandbox may do, and what common programs do not notice of it.
 
 use super::without_privileges;
+use crate::keys::bearer;
 use crate::support::{Plan, Server, has_strace, passed_over, shell};
 
 pub(super) const PROGRAM: &str = include_str!("evaluates.py");
@@ -76,6 +77,34 @@ fn a_program_in_a_sandbox_is_kept_to_itself() {
         assert_eq!(server.answers(attempt).body, *expected, "{attempt}");
     }
     assert_eq!(server.answers("1 + 1").body, "2", "the server is well");
+}
+
+/// What a server keeps beside the directory of its program, which is `program`.
+const KEPT: [&str; 4] = ["keys.toml", "token", "httpipe.toml", "alice"];
+
+#[test]
+fn it_reads_no_keys_and_no_secrets_of_its_server() {
+    let Some(under) = without_privileges() else { return };
+    if !has_landlock() {
+        return;
+    }
+    let httpipe = env!("CARGO_BIN_EXE_httpipe");
+    let prepare =
+        format!("mkdir program && {httpipe} key new alice >alice 2>told && chmod 644 keys.toml");
+    let server = Server::with("workers = 1\ndir = \"program\"\nsandbox = true")
+        .top("callers = \"keys.toml\"\nadmin_token = { file = \"token\" }")
+        .worker("python3 ../worker.py")
+        .file("worker.py", PROGRAM)
+        .file("token", "t")
+        .prepare_with(&prepare)
+        .under(under)
+        .start();
+    let field = bearer(&server, "alice");
+    let answers = |attempt: &str| server.client().request("POST", "/", &[&field], attempt).body;
+    for name in KEPT {
+        assert_eq!(answers(&format!("open('../{name}').read()")), "EACCES", "{name}");
+    }
+    assert_eq!(answers("open('../worker.py').read(3)"), "\"\"\"", "its own file is open");
 }
 
 #[test]
