@@ -190,6 +190,8 @@ fn with_jobs() -> String {
 /// of one.
 fn instructions_of(binary: &Path, configuration: &str, counted: &str) -> u64 {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("instructions");
+    // Without the file of jobs of an earlier run, so that each start makes one.
+    std::fs::remove_dir_all(&dir).ok();
     std::fs::create_dir_all(&dir).expect("the build directory can be written");
     std::fs::write(dir.join("httpipe.toml"), configuration).expect("a file can be written");
     let (mut server, address) = start(binary, &dir);

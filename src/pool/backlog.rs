@@ -148,6 +148,11 @@ impl<T> Backlog<T> {
         self.jobs.len() + self.batches.iter().map(|(_, pieces)| pieces.len()).sum::<usize>()
     }
 
+    /// Returns true if nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.batches.is_empty()
+    }
+
     /// Removes and returns the items of all batches.
     pub(super) fn take_items(&mut self) -> Vec<T> {
         let batches = std::mem::take(&mut self.batches).into_iter();

@@ -156,7 +156,8 @@ impl Feeder {
 
     /// Returns true if nothing waits, neither here nor in the place of jobs, and the books know that.
     fn rests(&self, jobs_since: Option<Instant>) -> bool {
-        jobs_since.is_none() && self.told.get() == (None, false) && self.waiting() == 0
+        let (told_since, _) = self.told.get();
+        jobs_since.is_none() && told_since.is_none() && self.backlog.borrow().is_empty()
     }
 
     /// Begins what may begin now, where jobs wait since `jobs_since`. Returns true if anything has begun,
