@@ -79,6 +79,7 @@ impl RemoteGateway {
 
 impl Crossing {
     /// Makes the crossing of this thread, and starts the tasks that carry calls out and answers in.
+    #[expect(clippy::disallowed_methods, reason = "both carry calls until their thread ends")]
     pub fn open() -> Rc<Self> {
         let (back, answers) = mpsc::channel(ANSWERS_MAX);
         let (leaving, departure) = (RefCell::default(), Notify::new());

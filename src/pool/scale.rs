@@ -79,10 +79,13 @@ impl<P> State<P> {
             && census.counted > self.rules.least
             && !self.backoff.is_failing()
             && self.crew.start_time().is_some_and(|time| time <= QUICK_START);
-        if std::mem::replace(&mut self.is_growing, grows) < grows {
+        let grew = std::mem::replace(&mut self.is_growing, grows);
+        if grows && !grew {
             // The others are looked at sooner from now on.
-            let looks = self.crew.iter().filter_map(|book| self.step_back_at(book)).min();
-            looks.into_iter().for_each(|at| self.alarms.at(at));
+            let looks = self.crew.iter().filter_map(|book| self.step_back_at(book));
+            if let Some(first) = looks.min() {
+                self.alarms.at(first);
+            }
         }
     }
 
