@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ServeError;
-use super::app::{route_metrics, scopes};
 use super::begin::FirstStarts;
 use super::ground::{self, Ground};
+use super::prepared::{route_metrics, scopes};
 use crate::base::ExitReason;
 use crate::cache::Cache;
 use crate::call::{Desk, Gateway};

@@ -9,26 +9,24 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
 use super::job_runner::JobRunner;
+use super::prepared::{Common, Prepared, front_jobs};
 use super::secure;
 use super::sharing::Sharing;
 use super::taps::OpenTaps;
 use crate::base::ExitReason;
+use crate::cache::Cache;
 use crate::cache::redis::SharedCache;
-use crate::cache::shared::SharedScope;
-use crate::cache::{Cache, Scope, fingerprint};
 use crate::call::{Desk, Elsewhere, Gateway, RemoteGateway};
 use crate::config::{
-    CallersSettings, Config, ConfigSource, Hosts, LimitSettings, PoolSettings, RouteAction, Secret,
-    WhoMayAsk,
+    CallersSettings, Config, ConfigSource, Hosts, LimitSettings, PoolSettings, Secret, WhoMayAsk,
 };
 use crate::front::Front;
 use crate::front::docs::DocsSource;
-use crate::front::jobs::FrontJobs;
-use crate::gate::{GateCounts, KeyGate};
+use crate::gate::GateCounts;
 use crate::jobs::JobDesk;
 use crate::net::Entrance;
 use crate::observe::log::AccessLog;
-use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::observe::metrics::Metrics;
 use crate::observe::rings::SecondClock;
 use crate::pool::{Pool, Services};
 use crate::sync::memory::Memory;
@@ -48,17 +46,6 @@ pub(super) struct Generation {
     /// When the configuration was loaded.
     pub(super) loaded: Instant,
     pub(super) described: Arc<DocsSource>,
-}
-
-/// What a generation has of its configuration alone. For thousands of routes it takes long to make.
-pub(super) struct Prepared {
-    pub(super) config: Arc<Config>,
-    editions: Vec<u64>,
-    front: Arc<Front>,
-    scopes: Arc<[Scope]>,
-    shared_scopes: Arc<[Option<SharedScope>]>,
-    routes: Vec<Arc<RouteMetrics>>,
-    described: Arc<DocsSource>,
 }
 
 /// A [`Generation`] as other threads reach it.
@@ -376,80 +363,6 @@ impl Server {
             self.tasks().spawn_local(let_go(Rc::clone(pool)));
         }
     }
-}
-
-/// What all generations share and each is made with.
-pub(super) struct Common {
-    metrics: Arc<Metrics>,
-    access: AccessLog,
-    memory: Arc<Memory>,
-    gate: Arc<GateCounts>,
-    limits: LimitSettings,
-    is_private: bool,
-    jobs: Option<FrontJobs>,
-}
-
-/// What fronts need to know of the jobs.
-fn front_jobs(desk: Option<&JobDesk>, tasks: &TaskTracker) -> Option<FrontJobs> {
-    desk.map(|desk| FrontJobs::new(desk.clone(), tasks.clone()))
-}
-
-impl Common {
-    /// Prepares the generation of a configuration. `editions` are those of its pools.
-    pub(super) fn prepare(self, config: Arc<Config>, editions: Vec<u64>) -> Prepared {
-        let Self { metrics, access, memory, gate, limits, is_private, jobs } = self;
-        let routes = route_metrics(&config, &metrics);
-        let (scopes, shared_scopes) =
-            (scopes(&config, &editions), shared_scopes(&config, &editions));
-        let gate = KeyGate::new(&config.callers, &gate);
-        let front = Front::new(&config, limits, &metrics, access, memory);
-        let front = front.guarded(gate).with_jobs(jobs);
-        let described = Arc::new(DocsSource::new(Arc::clone(&config)));
-        let front = Arc::new(front.described(&config, Arc::clone(&described), is_private));
-        Prepared { config, editions, front, scopes, shared_scopes, routes, described }
-    }
-}
-
-/// The metrics of the routes.
-pub(super) fn route_metrics(config: &Config, metrics: &Metrics) -> Vec<Arc<RouteMetrics>> {
-    let routes = config.routes.iter().map(|route| {
-        let pool = match &route.action {
-            RouteAction::Text { .. } => None,
-            RouteAction::Call(call) => Some(config.pools[call.pool].name.as_str()),
-        };
-        Arc::new(metrics.route(&route.label, pool))
-    });
-    routes.collect()
-}
-
-/// Where the answers of the routes are kept. `editions` are those of the pools.
-pub(super) fn scopes(config: &Config, editions: &[u64]) -> Arc<[Scope]> {
-    let programs = config.pools.iter().zip(editions);
-    let programs: Vec<u128> = programs
-        .map(|(pool, edition)| fingerprint(&(&pool.program, &pool.files, edition)))
-        .collect();
-    let scopes = config.routes.iter().map(|route| {
-        let program = match &route.action {
-            RouteAction::Text { .. } => 0,
-            RouteAction::Call(call) => programs[call.pool],
-        };
-        Scope::new(program, route)
-    });
-    scopes.collect()
-}
-
-/// Where servers share the answers of the routes. `editions` are those of the pools.
-fn shared_scopes(config: &Config, editions: &[u64]) -> Arc<[Option<SharedScope>]> {
-    if config.cache.shared.is_none() {
-        return Arc::default();
-    }
-    let scopes = config.routes.iter().map(|route| match &route.action {
-        RouteAction::Text { .. } => None,
-        RouteAction::Call(call) => {
-            SharedScope::new(&config.pools[call.pool], editions[call.pool], route)
-        }
-    });
-    scopes.collect()
 }
 
 impl Generation {

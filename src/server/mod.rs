@@ -23,6 +23,7 @@ mod job_runner;
 mod keys;
 mod listeners;
 mod operator;
+mod prepared;
 mod reload;
 mod secure;
 #[cfg_attr(not(feature = "nats"), path = "no_sharing.rs")]
