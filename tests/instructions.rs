@@ -43,8 +43,12 @@ text = "Ok"
 const KINDS: &[(&str, &str)] =
     &[("call", "/call?num=10"), ("cache hit", "/kept?num=10"), ("fixed answer", "/text")];
 
-/// A call of a route that also makes jobs, of which none is there.
-const WITH_JOBS: &str = "call with jobs";
+/// A call, counted only in the thread that serves it.
+const CALL_IN_THREAD: &str = "call, serving thread";
+
+/// The same call of a route that also makes jobs, while there are none. Another thread looks each second
+/// for jobs that are over, which has nothing to do with calls.
+const WITH_JOBS: &str = "call with jobs, serving thread";
 
 /// It may cost this many hundredths more than a call of a route that makes none.
 const JOBS_PERCENT: u64 = 1;
@@ -70,12 +74,15 @@ fn a_call_costs_no_more_instructions_than_it_did() {
     let mut counts = BTreeMap::new();
     let base = instructions_of(&binary, CONFIGURATION, "");
     for (name, _) in KINDS {
-        let more = instructions_of(&binary, CONFIGURATION, name).saturating_sub(base);
-        counts.insert((*name).to_owned(), more / u64::from(MORE));
+        let each = instructions_of(&binary, CONFIGURATION, name).of_each(base);
+        counts.insert((*name).to_owned(), each.all);
+        if *name == "call" {
+            counts.insert(CALL_IN_THREAD.to_owned(), each.serving);
+        }
     }
     let base = instructions_of(&binary, &with_jobs(), "");
-    let more = instructions_of(&binary, &with_jobs(), "call").saturating_sub(base);
-    counts.insert(WITH_JOBS.to_owned(), more / u64::from(MORE));
+    let each = instructions_of(&binary, &with_jobs(), "call").of_each(base);
+    counts.insert(WITH_JOBS.to_owned(), each.serving);
     let text: String = counts.iter().map(|(name, count)| line(name, *count)).collect();
     say(&format!("instructions of one call in the server:\n{text}"));
     if std::env::var_os("UPDATE").is_some() {
@@ -100,15 +107,16 @@ fn a_tenth_more_or_less_is_said() {
 
 #[test]
 fn a_hundredth_more_for_jobs_is_said() {
-    let counts =
-        |with_jobs| BTreeMap::from([("call".to_owned(), 1000), (WITH_JOBS.to_owned(), with_jobs)]);
+    let counts = |with_jobs| {
+        BTreeMap::from([(CALL_IN_THREAD.to_owned(), 1000), (WITH_JOBS.to_owned(), with_jobs)])
+    };
     assert_eq!([990, 1000, 1010].map(|count| cost_of_jobs(&counts(count))), [None, None, None]);
     assert!(cost_of_jobs(&counts(1011)).is_some());
 }
 
 /// Returns what is wrong if a call costs more because its route makes jobs, too.
 fn cost_of_jobs(counts: &BTreeMap<String, u64>) -> Option<String> {
-    let (without, with) = (counts["call"], counts[WITH_JOBS]);
+    let (without, with) = (counts[CALL_IN_THREAD], counts[WITH_JOBS]);
     let is_more = with * 100 > without * (100 + JOBS_PERCENT);
     is_more.then(|| {
         format!(
@@ -186,9 +194,25 @@ fn with_jobs() -> String {
     with_file.replace(route, &format!("{route}jobs = true\n"))
 }
 
-/// All instructions of a server of this configuration that is asked [`FEW`] of each kind, and [`MORE`]
+/// How many instructions a server took.
+#[derive(Clone, Copy)]
+struct Instructions {
+    all: u64,
+    /// Those of its first thread, which serves all calls here.
+    serving: u64,
+}
+
+impl Instructions {
+    /// Those of each of [`MORE`] calls, where `base` is without them.
+    fn of_each(self, base: Self) -> Self {
+        let each = |more: u64, base: u64| more.saturating_sub(base) / u64::from(MORE);
+        Self { all: each(self.all, base.all), serving: each(self.serving, base.serving) }
+    }
+}
+
+/// The instructions of a server of this configuration that is asked [`FEW`] of each kind, and [`MORE`]
 /// of one.
-fn instructions_of(binary: &Path, configuration: &str, counted: &str) -> u64 {
+fn instructions_of(binary: &Path, configuration: &str, counted: &str) -> Instructions {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("instructions");
     // Without the file of jobs of an earlier run, so that each start makes one.
     std::fs::remove_dir_all(&dir).ok();
@@ -205,14 +229,16 @@ fn instructions_of(binary: &Path, configuration: &str, counted: &str) -> u64 {
     kill_process(id, Signal::TERM).expect("it was not waited for");
     let status = server.wait().expect("a child can be waited for");
     assert!(status.success(), "the server ended with {status}");
-    total(&std::fs::read_to_string(dir.join("counted")).expect("callgrind wrote what it counted"))
+    let threads: Vec<u64> = (1..).map_while(|thread| total(&dir, thread)).collect();
+    Instructions { all: threads.iter().sum(), serving: threads[0] }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server is started as its users do")]
 fn start(binary: &Path, dir: &Path) -> (Child, String) {
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--log-file=valgrind.txt", "--callgrind-out-file=counted"])
+        .args(["--tool=callgrind", "--separate-threads=yes"])
+        .args(["--log-file=valgrind.txt", "--callgrind-out-file=counted"])
         .arg(binary)
         .args(["run", "httpipe.toml"])
         // `/proc/self/exe` is valgrind here.
@@ -241,10 +267,12 @@ fn announced(log: &mut impl BufRead) -> String {
     }
 }
 
-/// The last line that callgrind writes: `totals: 69546245`.
-fn total(counted: &str) -> u64 {
+/// What callgrind counted in a thread, by a line such as `totals: 69546245`; `None`: there was no such
+/// thread.
+fn total(dir: &Path, thread: u32) -> Option<u64> {
+    let counted = std::fs::read_to_string(dir.join(format!("counted-{thread:02}"))).ok()?;
     let totals = counted.lines().find_map(|line| line.strip_prefix("totals: "));
-    totals.and_then(|text| text.trim().parse().ok()).expect("callgrind wrote its totals")
+    Some(totals.and_then(|text| text.trim().parse().ok()).expect("callgrind wrote its totals"))
 }
 
 /// One connection on which one call follows the other.
