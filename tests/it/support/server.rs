@@ -1,5 +1,6 @@
 //! One running server with its workers, in its own directory. It ends with the test.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -101,14 +102,7 @@ impl Server {
     /// Returns the targets of its descriptors 0, 1 and 2. A server hides them: `None`, and a line that says so,
     /// where this process may not look.
     pub(crate) fn standard_descriptors(&self) -> Option<Vec<String>> {
-        let may_look = has_capability(SYS_PTRACE);
-        if !may_look {
-            passed_over(
-                "in part, since the descriptors of a server are hidden",
-                "it takes root with CAP_SYS_PTRACE",
-            );
-        }
-        may_look.then(|| processes::standard_descriptors(self.id))
+        sees_descriptors().then(|| processes::standard_descriptors(self.id))
     }
 
     /// Returns the CPU time that it has used so far.
@@ -321,9 +315,9 @@ impl Server {
         processes::marked(&self.mark).contains(&id)
     }
 
-    /// Returns how many descriptors it has open.
+    /// Returns how many descriptors it has open; 0, and a line that says so, where this process may not look.
     pub(crate) fn descriptors(&self) -> usize {
-        processes::descriptors(self.id)
+        if sees_descriptors() { processes::descriptors(self.id) } else { 0 }
     }
 
     /// Returns its resident memory, in bytes.
@@ -446,6 +440,20 @@ impl Server {
         };
         eventually(&format!("it says {message:?}"), find, || format!("\n{}", self.log()))
     }
+}
+
+/// Returns true if this process may look at the descriptors of servers, which hide them. Otherwise a test looks at all
+/// but these, and says so once.
+fn sees_descriptors() -> bool {
+    thread_local! {
+        static IS_TOLD: Cell<bool> = const { Cell::new(false) };
+    }
+    let sees = has_capability(SYS_PTRACE);
+    if !sees && !IS_TOLD.replace(true) {
+        let hint = "it takes root with CAP_SYS_PTRACE";
+        passed_over("in part, since the descriptors of a server are hidden", hint);
+    }
+    sees
 }
 
 /// Returns a field of a log line, from its top or from its `fields`.
