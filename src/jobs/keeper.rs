@@ -49,6 +49,8 @@ pub(super) struct Keeper {
     begun: Vec<JobStart>,
     /// A copy that is being written, and who waits for it.
     copying: Option<(Copying, oneshot::Sender<Result<StoreDone, StoreFailed>>)>,
+    /// At the last look there was no job, and no page to give back; nothing was written since.
+    rests: bool,
     /// Room on the disk as it was a moment ago.
     free: Option<(Instant, u64)>,
     /// Dropped after the store.
@@ -76,6 +78,7 @@ impl Keeper {
             unclaimed,
             begun: Vec::new(),
             copying: None,
+            rests: false,
             free: None,
             lock,
         };
@@ -210,6 +213,7 @@ impl Keeper {
         store.tally.begin();
         store.connection().execute_batch("BEGIN IMMEDIATE")?;
         let writes = group.iter().any(|asked| asked.work.writes());
+        self.rests &= !writes;
         let done = if writes { self.begin_again() } else { Ok(()) };
         let done = done.and_then(|()| self.do_all(group));
         let store = self.store.as_mut().expect("it is open during a transaction");
@@ -758,6 +762,27 @@ mod tests {
                 assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_without_jobs_rests_once_its_room_was_given_back() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        keeper.look_for_ended();
+        assert!(keeper.rests, "there is nothing to look for");
+        let large = NewJob { text: vec![b'x'; 4 << 20].into(), ..new_job("") };
+        let job = accepted(&mut keeper, large);
+        // The first time cancels it, and the second one removes it.
+        for _ in 0..2 {
+            done(&mut keeper, StoreWork::Remove(job.id, None, true));
+        }
+        let pages = |keeper: &Keeper| keeper.store.as_ref().expect("open").pragma("page_count");
+        let before = pages(&keeper).expect("SQL");
+        assert!(before > 1024, "{before} pages");
+        (0..10).for_each(|_| keeper.look_for_ended());
+        let after = pages(&keeper).expect("SQL");
+        assert!(after < before / 2, "{before} pages are {after}");
+        assert!(keeper.rests);
     }
 
     /// Nobody asks for anything meanwhile: the keeper itself must find out.

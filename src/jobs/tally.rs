@@ -148,6 +148,11 @@ impl JobTally {
         &self.pools
     }
 
+    /// Returns true if there are no jobs.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
     /// Returns how many jobs have not ended.
     pub fn open(&self) -> u64 {
         self.open

@@ -223,13 +223,18 @@ impl Store {
         Ok(())
     }
 
-    /// Gives free pages back to the disk, a few at a time.
-    pub fn shrink(&self) -> rusqlite::Result<()> {
+    /// Gives free pages back to the disk, a few at a time. Returns true if there were too few for that.
+    pub fn shrink(&self) -> rusqlite::Result<bool> {
         let (free, all) = (self.pragma("freelist_count")?, self.pragma("page_count")?);
-        if free > GIVEN_BACK && free > all / 4 {
-            self.connection().execute_batch(&format!("PRAGMA incremental_vacuum({GIVEN_BACK})"))?;
+        let is_slim = free <= GIVEN_BACK || free <= all / 4;
+        if !is_slim {
+            let sql = format!("PRAGMA incremental_vacuum({GIVEN_BACK})");
+            let mut statement = self.connection().prepare(&sql)?;
+            let mut pages = statement.query([])?;
+            // Each row that is asked for gives one page back.
+            while pages.next()?.is_some() {}
         }
-        Ok(())
+        Ok(is_slim)
     }
 
     /// Brings all that was committed into the file, which then stays as it is until `use_file`.

@@ -84,7 +84,7 @@ impl Keeper {
             self.look_for_room();
         }
         let now = self.clock.now();
-        let Some(store) = &mut self.store else { return };
+        let Some(store) = self.store.as_mut().filter(|_| !self.rests) else { return };
         store.tally.begin();
         let transaction = store.connection().execute_batch("BEGIN IMMEDIATE");
         let over = transaction.and_then(|()| {
@@ -102,11 +102,13 @@ impl Keeper {
                     self.board.tell(job.id, Some(&job));
                 }
                 let shrunk = store.shrink();
+                let is_empty = store.tally.is_empty();
                 for (seq, error) in unreadable {
                     self.count_unreadable(seq, &error);
                 }
-                if let Err(error) = shrunk {
-                    self.fail(&[], &error);
+                match shrunk {
+                    Ok(is_slim) => self.rests = is_slim && is_empty,
+                    Err(error) => self.fail(&[], &error),
                 }
             }
             Err(error) => {
