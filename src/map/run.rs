@@ -110,18 +110,16 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
         Ok(stop) => stop,
         Err(error) => return RunEnd::NotBegun(Some(error)),
     };
+    let progress = MapProgress::new(&input, &output, Rc::clone(&pool), (showing, tell));
     // A program that does not start costs no earlier answer.
-    tokio::select! {
-        biased;
-        () = stop.come() => return RunEnd::NotBegun(None),
-        () = pool.wait_serving() => {}
+    if !progress.wait_serving(&mut stop).await {
+        return RunEnd::NotBegun(None);
     }
     if let Err(error) = output.begin() {
         return RunEnd::NotBegun(Some(error));
     }
     let window = pool.settings().rules.workers_most.saturating_mul(ITEMS_FOR_EACH_WORKER);
     let budget = Arc::new(Budget::new(window, BYTES_MOST));
-    let progress = MapProgress::new(&input, &output, Rc::clone(&pool), (showing, tell));
     let (first, is_kept) = (output.checkpoint().inputs, output.can_resume());
     let (sender, items_read) = channel(window);
     let reading = in_thread({
@@ -148,7 +146,6 @@ pub async fn run(plan: MapPlan, alone: &PoolsAlone) -> RunEnd {
     let threads = SideThreads { reading, writing, stop, is_kept };
     let ended = ask_all(desk, items_read, threads, &progress).await;
     budget.close();
-    progress.clear();
     ended
 }
 
@@ -425,8 +422,23 @@ impl MapProgress {
         }
     }
 
+    /// Waits until a worker serves. Returns false if a signal comes first.
+    async fn wait_serving(&self, stop: &mut StopSignals) -> bool {
+        let mut ticks = self.ticks();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.come() => return false,
+                () = self.pool.wait_serving() => return true,
+                _ = ticks.tick() => self.show(),
+            }
+        }
+    }
+}
+
+impl Drop for MapProgress {
     /// Takes a line that changes away.
-    fn clear(&self) {
+    fn drop(&mut self) {
         if self.showing == Showing::Bar {
             (self.tell)("\r\x1b[K");
         }
