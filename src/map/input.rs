@@ -105,7 +105,7 @@ impl ItemInput {
                 (Box::new(BufReader::with_capacity(READ, file)), id, length)
             }
         };
-        Ok(Self { id, length, ..Self::of(reader, separator, most) })
+        Ok(Self { length, id, ..Self::of(reader, separator, most) })
     }
 
     fn of(reader: Box<dyn BufRead + Send>, separator: Separator, most: usize) -> Self {
