@@ -67,18 +67,13 @@ impl<P> State<P> {
         impatient.saturating_sub(census.starting).max(for_nobody).min(self.starts_at_once(now))
     }
 
-    /// Notes at the end of a settling whether workers start that are added to the least because calls wait,
-    /// if a start is quick. What gathers for groups, or may go to other servers, is given in its order.
+    /// Notes at the end of a settling whether workers are being added because calls wait. What gathers for
+    /// groups, or may go to other servers, is given in its order in any case.
     pub(super) fn note_growth(&mut self) {
         let may_grow = self.rules.most > self.rules.least
             && self.rules.group.is_none()
             && self.spread.is_none();
-        let census = self.crew.census();
-        let grows = may_grow
-            && census.starting > 0
-            && census.counted > self.rules.least
-            && !self.backoff.is_failing()
-            && self.crew.start_time().is_some_and(|time| time <= QUICK_START);
+        let grows = may_grow && self.adds_workers();
         let grew = std::mem::replace(&mut self.is_growing, grows);
         if grows && !grew {
             // The others are looked at sooner from now on.
@@ -87,6 +82,16 @@ impl<P> State<P> {
                 self.alarms.at(first);
             }
         }
+    }
+
+    /// Returns true while workers start that do not take the place of others, and a start is quick.
+    fn adds_workers(&mut self) -> bool {
+        let census = self.crew.census();
+        census.starting > 0
+            && census.counted > self.rules.least
+            && census.counted < self.rules.most
+            && !self.backoff.is_failing()
+            && self.crew.start_time().is_some_and(|time| time <= QUICK_START)
     }
 
     /// How many more workers may start at the same time.

@@ -20,7 +20,7 @@ impl Pool {
         let settings = PoolSettings::for_tests();
         let processors = workers.min(2);
         let rules =
-            Rules { least: workers, most: workers + 1, processors, ..Rules::from(&settings) };
+            Rules { least: workers, most: workers + 2, processors, ..Rules::from(&settings) };
         let state = State::new(rules, 1, |_| Fingerprint(0));
         let mut pool = Self { state, now: Instant::now() };
         pool.settle();
