@@ -119,6 +119,42 @@ fn who_resets_a_stream_has_left_and_the_others_stay() {
     assert_eq!(peer.answer(3).0, OK);
 }
 
+/// Answers nothing, and notes what it is asked to hold.
+const HOLDS: &str = "import json, sys
+for line in sys.stdin:
+    if json.loads(line).get('method') == 'hold': open('held', 'w').write(line)
+";
+
+/// Each of them counts its calls from 1. Without `trust` nothing tells them apart.
+#[test]
+fn callers_whose_proxy_has_one_connection_do_not_cancel_each_others_calls() {
+    for trust in ["trust = [\"127.0.0.1\"]", ""] {
+        let Some(plan) = secure("workers = 1\nmatching = \"json-id\"") else { return };
+        let plan = plan.top(trust).file("holds.py", HOLDS);
+        cancels_behind_a_proxy(&plan.worker("python3 holds.py").start(), !trust.is_empty());
+    }
+}
+
+fn cancels_behind_a_proxy(server: &Server, is_trusted: bool) {
+    let mut proxy = Peer::connect(server, &[]);
+    let pass_on = |proxy: &mut Peer, stream: u32, address: &str, body: &str| {
+        let field = [b"\0\x0fx-forwarded-for\x09", address.as_bytes()].concat();
+        let head = frame(HEADERS, END_HEADERS, stream, &[POST, &field].concat());
+        proxy.send(&[head, frame(DATA, END_STREAM, stream, body.as_bytes())].concat());
+    };
+    let hold = r#"{"jsonrpc":"2.0","id":1,"method":"hold"}"#;
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    pass_on(&mut proxy, 1, "192.0.2.1", hold);
+    server.wait_until("it is held", |server| server.read("held").contains("hold"));
+    pass_on(&mut proxy, 3, "192.0.2.2", cancel);
+    if is_trusted {
+        server.wait_for_count("httpipe_messages_dropped_total{reason=\"cancel\"}", 1.0);
+        pass_on(&mut proxy, 5, "192.0.2.1", cancel);
+    }
+    let (status, body) = proxy.answer(1);
+    assert!(status != OK && body.contains("cancelled"), "{body}");
+}
+
 #[test]
 fn who_does_not_read_loses_the_stream_and_keeps_the_connection() {
     let Some(plan) = secure("workers = 1") else { return };
