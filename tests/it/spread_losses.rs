@@ -148,18 +148,18 @@ fn calls_cross_a_slow_nats_and_none_runs_twice() {
 /// Each half knows only its own hosts. A host of the other half is lost, as one that is cut off.
 #[test]
 fn where_a_cluster_of_nats_splits_each_half_serves_and_they_come_together_again() {
-    let Some(one) = Nats::start_cluster() else { return };
-    let between = Bridge::to_address(&one.cluster_address());
+    let Some(near_nats) = Nats::start_cluster() else { return };
+    let between = Bridge::to_address(&near_nats.cluster_address());
     let route = between.url().replace("nats://", "");
-    let Some(other) = Nats::join_at(&route) else { return };
-    let front = shared(&one, "workers = 0\nretries = 1").start_unready();
-    let far = start_host(shared(&other, "workers = 2").worker(JOURNAL));
+    let Some(far_nats) = Nats::join_at(&route) else { return };
+    let front = shared(&near_nats, "workers = 0\nretries = 1").start_unready();
+    let far = start_host(shared(&far_nats, "workers = 2").worker(JOURNAL));
     wait_for_slots(&front, 2);
     let client = front.client();
     let once = client.post_later("/", "sleep 9000 once");
     let again = client.get_later("/?input=sleep+9000+again");
     far.wait_until("both are there", |it| it.seen().len() == 2);
-    let near = start_host(shared(&one, "workers = 2").worker(JOURNAL));
+    let near = start_host(shared(&near_nats, "workers = 2").worker(JOURNAL));
     wait_for_slots(&front, 4);
     between.cut();
     let failed = once.answer();
