@@ -13,7 +13,8 @@
 //!   a grant that comes later is refused. A host that is sure has never had such a call.
 //! - A question or an answer that goes in parts is in the file `parts`.
 //! - A host that is not heard for [`SILENT_MOST`], or to which nobody listens for [`UNHEARD_MOST`], is
-//!   lost. While this server is cut off itself, that is no sign of a host.
+//!   lost. While this server is cut off itself, or stands still, that is no sign of a host: it asks
+//!   nothing then.
 
 mod parts;
 
@@ -42,6 +43,8 @@ const PING_LEAST: Duration = Duration::from_millis(100);
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 /// A host that is not heard for this long is lost.
 const SILENT_MOST: Duration = Duration::from_secs(3);
+/// A ping that is sent this late shows that this server stood still.
+const PING_LATE: Duration = Duration::from_secs(1);
 /// A host that nobody reaches for this long is lost.
 const UNHEARD_MOST: Duration = Duration::from_millis(700);
 /// How long a host is remembered that has no calls.
@@ -79,8 +82,8 @@ struct HostBook {
     /// The last pings, from the first to the last of them, and when that was.
     pinged: Option<(u64, u64, Instant)>,
     runs: BTreeMap<RunId, RunBook>,
-    /// It keeps answers, or calls, that it must be told to forget.
-    must_forget: bool,
+    /// Since when it keeps answers, or calls, that it must be told to forget.
+    must_forget: Option<Instant>,
     /// It works on one call, and nothing else.
     alone: bool,
     claims: BTreeSet<u64>,
@@ -106,7 +109,7 @@ impl HostBook {
             unheard: None,
             pinged: None,
             runs: BTreeMap::new(),
-            must_forget: false,
+            must_forget: None,
             alone: false,
             claims: BTreeSet::new(),
         }
@@ -128,11 +131,22 @@ impl HostBook {
         let unsettled = |run: &&RunBook| last.is_none_or(|last| last < run.sent + SETTLED_AFTER);
         let first = self.runs.values().filter(unsettled).map(|run| run.sent + SETTLED_AFTER).min();
         let Some(last) = last else {
-            return first.or_else(|| self.must_forget.then(|| self.heard + PING_EVERY));
+            let forget = self.must_forget.map(|since| since + PING_EVERY);
+            return first.into_iter().chain(forget).min();
         };
-        let again = (!self.runs.is_empty() || self.must_forget).then(|| last + PING_EVERY);
+        let is_asked = !self.runs.is_empty() || self.must_forget.is_some();
+        let again = is_asked.then(|| last + PING_EVERY);
         let next = again.into_iter().chain(first).min();
         next.map(|at| at.max(last + PING_LEAST))
+    }
+
+    fn must_forget(&mut self) {
+        self.must_forget.get_or_insert(self.heard);
+    }
+
+    /// From now on it counts how long it is not heard.
+    const fn count_silence(&mut self, now: Instant) {
+        (self.heard, self.unheard) = (now, None);
     }
 
     /// When it is lost if it is not heard until then; `None` if it has no calls.
@@ -266,7 +280,7 @@ impl OwnerDesk {
         }
         if is_over {
             book.runs.remove(&run);
-            book.must_forget = true;
+            book.must_forget();
         }
         self.steps.push(OwnerStep::Tell { host, what: ToHost::Leave { run } });
     }
@@ -289,11 +303,11 @@ impl OwnerDesk {
                 if let Some(claim) = claim {
                     self.claimed(host, claim);
                 } else if let Some(book) = self.hosts.get_mut(&host) {
-                    book.must_forget = true;
+                    book.must_forget();
                 }
             }
             ToOwner::NotBegun { run } => {
-                book.must_forget = true;
+                book.must_forget();
                 let loss = AwayLoss::NotBegun;
                 self.ended(host, run, OwnerStep::Lost { host, run, loss });
             }
@@ -349,7 +363,8 @@ impl OwnerDesk {
         (self.demanded, self.demanded_at, self.in_vain) = (0, None, None);
         self.hungry_at = None;
         for book in self.hosts.values_mut() {
-            (book.heard, book.unheard, book.pinged) = (now, None, None);
+            book.count_silence(now);
+            book.pinged = None;
         }
         let held: Vec<NodeId> = self.with_runs();
         for host in held {
@@ -369,14 +384,18 @@ impl OwnerDesk {
             return;
         }
         self.hosts.retain(|_, book| {
-            let is_idle = book.runs.is_empty() && !book.must_forget;
+            let is_idle = book.runs.is_empty() && book.must_forget.is_none();
             !is_idle || now < book.heard + KNOWN_FOR
         });
         for host in self.hosts.keys().copied().collect::<Vec<_>>() {
-            let Some(book) = self.hosts.get(&host) else { continue };
+            let Some(book) = self.hosts.get_mut(&host) else { continue };
+            let ping_at = book.ping_at();
+            if ping_at.is_some_and(|at| at + PING_LATE <= now) {
+                book.count_silence(now);
+            }
             if book.lost_at().is_some_and(|at| at <= now) {
                 self.lose(host);
-            } else if book.ping_at().is_some_and(|at| at <= now) {
+            } else if ping_at.is_some_and(|at| at <= now) {
                 self.ping(now, host);
             }
         }
@@ -398,7 +417,7 @@ impl OwnerDesk {
     fn ping(&mut self, now: Instant, host: NodeId) {
         let Some(book) = self.hosts.get_mut(&host) else { return };
         let first = self.pings + 1;
-        book.must_forget = false;
+        book.must_forget = None;
         let tell = |what| OwnerStep::Tell { host, what };
         // What was told of these before may be lost.
         let left = book.runs.iter().filter(|(_, sent)| sent.has_left);
@@ -503,6 +522,54 @@ mod tests {
         desk.hear(at, HOST, says(number, RUN));
         assert!(is_lost(&mut desk));
         assert_eq!(desk.runs(), 1);
+    }
+
+    #[test]
+    fn a_stop_of_this_server_is_no_silence_of_its_hosts() {
+        let second = Duration::from_secs(1);
+        let lost = |desk: &mut OwnerDesk| {
+            let steps = desk.take_steps();
+            steps.iter().any(|step| matches!(step, OwnerStep::HostLost(HOST)))
+        };
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        granted(&mut desk, now);
+        let (_, at) = pinged(&mut desk);
+        // It has asked, and hears nothing of the answer before it looks at the clock.
+        let later = at + 5 * second;
+        desk.unheard(at, HOST);
+        desk.tick(later);
+        assert!(!lost(&mut desk) && desk.runs() == 1);
+        let mut looked = later;
+        while looked < later + SILENT_MOST {
+            assert!(!lost(&mut desk), "{:?} after it went on", looked - later);
+            looked = desk.next_deadline().expect("it has a call");
+            desk.tick(looked);
+        }
+        assert!(lost(&mut desk), "now it has asked all the time");
+        assert_eq!(looked, later + SILENT_MOST);
+    }
+
+    #[test]
+    fn a_busy_host_is_told_to_forget_as_soon_as_one_that_says_nothing() {
+        let (mut desk, now) = (OwnerDesk::new(), Instant::now());
+        for number in 0..20 {
+            let at = now + Duration::from_millis(50) * number;
+            let run = RunId { call: number.into(), ..RUN };
+            desk.tick(at);
+            let steps = desk.take_steps();
+            let is_ping = |step: &OwnerStep| {
+                matches!(step, OwnerStep::Tell { what: ToHost::Ping { .. }, .. })
+            };
+            assert_eq!(steps.iter().any(is_ping), number == 11, "{number}: {steps:?}");
+            let claim = u64::from(number) + 1;
+            desk.hear(at, HOST, ToOwner::Claim { claim });
+            let granted = Granted { call: CallId(1), run, left: Duration::from_secs(30) };
+            desk.granted(at, HOST, claim, Some((granted, Question::plain("a"))));
+            // One answer comes without a claim, so that only a ping says that it has arrived.
+            let (before, claim) = (SentBefore::Nothing, (number != 1).then_some(claim));
+            desk.hear(at, HOST, ToOwner::Answer { run, before, claim });
+            desk.take_steps();
+        }
     }
 
     #[test]
