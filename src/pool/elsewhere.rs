@@ -124,10 +124,12 @@ impl Pool {
 
     /// Lets the books decide what follows from what other servers have told.
     pub fn settle_elsewhere(self: &Rc<Self>, now: Instant) {
-        if self.lifecycle.ending().is_none() {
-            if let Some(elsewhere) = self.elsewhere().cloned() {
-                self.note_wants(&elsewhere);
-            }
+        let Some(elsewhere) = self.elsewhere().cloned() else { return };
+        if self.is_ending() {
+            // The books are closed. Other servers are still told how their calls have ended.
+            elsewhere.settled(now, None, 0, 0);
+        } else {
+            self.note_wants(&elsewhere);
             self.settle(now);
         }
     }
@@ -215,6 +217,11 @@ impl Pool {
         } else {
             elsewhere.guest_ended(now, guest, GuestOutcome { result, timing, blamed: false });
         }
+    }
+
+    /// Returns true if the pool ends: its workers are stopped.
+    pub fn is_ending(&self) -> bool {
+        self.lifecycle.ending().is_some()
     }
 
     /// Runs something until it ends, or the pool does.

@@ -315,7 +315,6 @@ impl Server {
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Rc::downgrade(&pool));
         self.taps.hear(&pool);
-        self.sharing().into_iter().for_each(|sharing| sharing.join(&pool));
         pool
     }
 
@@ -338,6 +337,11 @@ impl Server {
         let caches = (&self.cache, self.shared.as_ref());
         let new = Generation::new(next, pools, caches, self.tasks());
         post(&self.gate, &new.config.callers);
+        let is_new = |pool: &&Rc<Pool>| !old.pools.iter().any(|other| Rc::ptr_eq(other, pool));
+        for pool in new.pools.iter().filter(is_new) {
+            // Not before: it may have come up for a reload that was refused, and goes at once then.
+            self.sharing().into_iter().for_each(|sharing| sharing.join(pool));
+        }
         self.entrance.trust(&new.config.callers.trust);
         if let Some(token) = &new.config.admin.token {
             *self.admin_token.borrow_mut() = Some(token.clone());
@@ -360,7 +364,7 @@ impl Server {
                 pool.feed_from(None);
             }
             self.sharing().into_iter().for_each(|sharing| sharing.leave(pool));
-            self.tasks().spawn_local(let_go(Rc::clone(pool)));
+            self.tasks().spawn_local(let_go(Rc::clone(pool), self.sharing().cloned()));
         }
     }
 }
@@ -414,8 +418,12 @@ fn post(gate: &GateCounts, callers: &CallersSettings) {
 /// Stops a pool of an earlier generation when its last call is answered, calls of requests that
 /// are still being read included. The wait needs no limit: each call and each request has its
 /// own, and `drain` is for a server that stops.
-async fn let_go(pool: Rc<Pool>) {
+async fn let_go(pool: Rc<Pool>, sharing: Option<Sharing>) {
     pool.wait_unused().await;
+    if let Some(sharing) = sharing {
+        // A call of another server leaves the books here before its answer has arrived there.
+        sharing.has_left(&pool).await;
+    }
     pool.stop(ExitReason::Reloaded).await;
     // If no other pool has its name, nothing updates its gauges after this.
     pool.refresh_gauges();

@@ -7,7 +7,7 @@ use crate::pool::{Pool, Services};
 use crate::report::spread::SpreadStatus;
 
 /// Other servers that no build without NATS has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Sharing {}
 
 impl Sharing {
@@ -26,6 +26,11 @@ impl Sharing {
     }
 
     pub(super) fn leave(&self, _: &Rc<Pool>) {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "its twin waits")]
+    pub(super) async fn has_left(&self, _: &Pool) {
         match *self {}
     }
 

@@ -10,7 +10,7 @@ use crate::report::spread::{HostPoolStatus, HostStatus, SpreadStatus};
 use crate::spread::cluster::{Cluster, OtherHostPool};
 
 /// The other servers that share calls with this one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sharing(Rc<Cluster>);
 
 impl Sharing {
@@ -29,6 +29,11 @@ impl Sharing {
     /// A pool that a reload has replaced takes no more calls of others.
     pub(super) fn leave(&self, pool: &Rc<Pool>) {
         self.0.leave(pool);
+    }
+
+    /// Waits until others know how their calls in such a pool have ended.
+    pub(super) async fn has_left(&self, pool: &Pool) {
+        self.0.has_left(pool).await;
     }
 
     /// Takes no further calls of others.

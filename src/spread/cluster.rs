@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::desk::{DeskRole, PoolDesk};
 use super::few::Few;
 use super::hosts::{OtherNodes, OtherPool};
+use super::kept::KEPT_FOR;
 use super::link::{LinkReport, LinkUser, NatsLink};
 use super::message::{Beat, BeatPool, HostMessage, TRIAL};
 use super::node::facts_of;
@@ -197,13 +198,33 @@ impl Cluster {
     }
 
     /// A pool that a reload has replaced takes no more calls of other servers.
-    pub fn leave(&self, pool: &Rc<Pool>) {
-        let is_its = |desk: &Rc<PoolDesk>| desk.pool().is_some_and(|it| Rc::ptr_eq(&it, pool));
-        for desk in self.all_desks().into_iter().filter(is_its) {
+    pub fn leave(&self, pool: &Pool) {
+        for desk in self.desks_of(pool) {
             desk.is_replaced.set(true);
             desk.drain();
         }
         self.beat();
+    }
+
+    /// Waits until other servers know how their calls in such a pool have ended, or cannot be told for
+    /// as long as that is kept, or the pool ends.
+    pub async fn has_left(&self, pool: &Pool) {
+        let desks = self.desks_of(pool);
+        let mut connected = Instant::now();
+        while !pool.is_ending() && desks.iter().any(|desk| !desk.is_empty()) {
+            if self.link.is_connected() {
+                connected = Instant::now();
+            } else if connected.elapsed() > KEPT_FOR {
+                return;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    fn desks_of(&self, pool: &Pool) -> Vec<Rc<PoolDesk>> {
+        let is_its =
+            |desk: &Rc<PoolDesk>| desk.pool().is_some_and(|it| std::ptr::eq(Rc::as_ptr(&it), pool));
+        self.all_desks().into_iter().filter(is_its).collect()
     }
 
     fn all_desks(&self) -> Vec<Rc<PoolDesk>> {

@@ -52,6 +52,8 @@ pub struct HostDesk<T> {
     last_claim: u64,
     /// Claims that ended without a grant, and when they are forgotten.
     ended_claims: BTreeMap<u64, Instant>,
+    /// Claims that a drain has ended, until their owners have answered, or have had the time for it.
+    unanswered: BTreeMap<u64, Instant>,
     guests: BTreeMap<GuestId, GuestBook>,
     kept: KeptEnds<T>,
     /// What has ended since the last settling.
@@ -138,6 +140,7 @@ impl<T: Clone> HostDesk<T> {
             claims: BTreeMap::new(),
             last_claim: 0,
             ended_claims: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             guests: BTreeMap::new(),
             kept: KeptEnds::new(),
             news: Vec::new(),
@@ -178,8 +181,9 @@ impl<T: Clone> HostDesk<T> {
             .iter()
             .filter(|(id, owner)| self.is_connected && !owner.has_left && self.is_needed_by(**id));
         let silent = silent.map(|(_, owner)| owner.heard + SILENT_MOST).min();
-        let due = [claims, wants, silent, self.kept.next_deadline(), self.coming_until()];
-        due.into_iter().flatten().min()
+        let unanswered = self.unanswered.values().copied().min();
+        let (kept, coming) = (self.kept.next_deadline(), self.coming_until());
+        [claims, wants, silent, unanswered, kept, coming].into_iter().flatten().min()
     }
 
     /// Since when the oldest call of another server waits, and how many are to be claimed. Tell the
@@ -284,6 +288,7 @@ impl<T: Clone> HostDesk<T> {
         (left, ping): (Duration, u64),
         (question, len): (Question, u64),
     ) {
+        self.unanswered.remove(&claim);
         if self.guests.contains_key(&guest) || self.kept.has(&guest) {
             return;
         }
@@ -378,6 +383,7 @@ impl<T: Clone> HostDesk<T> {
 
     /// An owner has no call for a claim.
     fn end_claim(&mut self, owner: NodeId, claim: u64) {
+        self.unanswered.remove(&claim);
         self.kept.acknowledge(owner, claim);
         if self.claims.get(&claim).is_some_and(|it| it.owner == owner)
             && let Some(book) = self.claims.remove(&claim)
@@ -414,13 +420,15 @@ impl<T: Clone> HostDesk<T> {
         }
     }
 
-    /// Claims nothing from now on. What it has, it ends.
+    /// Claims nothing from now on. What it has, it ends. A grant that is on its way is refused, so it
+    /// stays to say so.
     pub fn drain(&mut self, now: Instant) {
         self.is_draining = true;
         self.listen(false);
         let all: Vec<u64> = self.claims.keys().copied().collect();
         for claim in all {
             self.time_out(now, claim);
+            self.unanswered.insert(claim, now + CLAIM_FOR);
         }
         self.leave_silent(now);
     }
@@ -432,10 +440,10 @@ impl<T: Clone> HostDesk<T> {
         }
     }
 
-    /// Returns true if no call of another server is here, and every owner has heard how its calls
-    /// have ended.
+    /// Returns true if no call of another server is here or on its way, and every owner has heard how
+    /// its calls have ended.
     pub fn is_empty(&self) -> bool {
-        self.guests.is_empty() && self.kept.is_empty()
+        self.guests.is_empty() && self.kept.is_empty() && self.unanswered.is_empty()
     }
 
     /// Does what is due.
@@ -452,6 +460,7 @@ impl<T: Clone> HostDesk<T> {
             owner.calls = 0;
         }
         self.ended_claims.retain(|_, until| *until > now);
+        self.unanswered.retain(|_, until| *until > now);
         self.give_up_coming(now);
         self.leave_silent(now);
         self.kept.forget_old(now);
@@ -636,5 +645,28 @@ mod tests {
         assert_eq!(follows(&mut desk, now), "not begun");
         desk.demand(now, OWNER, 1, HOPS_MOST);
         assert_eq!(desk.wants(), (None, 0));
+    }
+
+    #[test]
+    fn one_that_drains_stays_until_its_claims_are_answered_or_could_have_been() {
+        let now = Instant::now();
+        let refused = |desk: &mut HostDesk<()>| {
+            desk.hear(now, OWNER, grant(1, 5));
+            assert_eq!(follows(desk, now), "listen release not begun");
+            assert!(!desk.is_empty(), "its owner may not have heard that");
+            desk.hear(now, OWNER, ToHost::Ping { ping: 1, holds: vec![], is_whole: true });
+        };
+        let none = |desk: &mut HostDesk<()>| desk.hear(now, OWNER, ToHost::Nothing { claim: 1 });
+        let nothing = |desk: &mut HostDesk<()>| {
+            assert_eq!(desk.next_deadline(), Some(now + CLAIM_FOR));
+            desk.tick(now + CLAIM_FOR);
+        };
+        for answer in [&refused as &dyn Fn(&mut HostDesk<()>), &none, &nothing] {
+            let mut desk = claiming(now);
+            desk.drain(now);
+            assert!(!desk.is_empty(), "a grant may be on its way");
+            answer(&mut desk);
+            assert!(desk.is_empty(), "{desk:?}");
+        }
     }
 }

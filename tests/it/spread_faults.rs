@@ -2,6 +2,7 @@
 //! that share a pool costs no more than was promised.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,6 +10,7 @@ use serde_json::json;
 use crate::spread::{front, host, shared, start_host, wait_for_slots};
 use crate::support::bus::Bus;
 use crate::support::nats::Nats;
+use crate::support::pause;
 
 const BUSY: &str = r#"httpipe_workers{pool="main",state="busy"}"#;
 const AWAY_OK: &str = r#"httpipe_calls_total{pool="main",route="spread",outcome="ok"}"#;
@@ -220,7 +222,7 @@ fn a_stop_of_any_of_them_for_a_second_costs_no_call() {
         let pending = front.client().post_later("/", "sleep 1200ms");
         host.wait_for_count(BUSY, 1.0);
         stop();
-        crate::support::pause(std::time::Duration::from_secs(1), "a stop that goes unnoticed");
+        pause(Duration::from_secs(1), "a stop that goes unnoticed");
         go_on();
         assert_eq!(pending.answer().status, 200);
     };
@@ -275,6 +277,49 @@ fn after_a_reload_others_see_the_workers_of_the_new_pool_only() {
     let after = pools_of(&|pools| !pools.is_empty());
     assert!(!after.contains(&before[0]), "{before:?} {after:?}");
     assert_eq!(slow.answer().status, 200, "the old worker ends what it has");
+}
+
+/// Answers each question once there is a file of its name.
+const TOLD: &str = r#"
+import os, sys, time
+for line in sys.stdin:
+    line = line.strip()
+    open("begun-" + line, "w").close()
+    while not os.path.exists("end-" + line):
+        time.sleep(0.003)
+    print(line, flush=True)
+"#;
+
+/// Workers that a refused reload has started go again, so they begin no call of others.
+#[test]
+fn a_reload_that_is_refused_takes_no_call_of_others() {
+    let Some(nats) = Nats::start("") else { return };
+    let front = front(&nats, "");
+    let other = "[pool.other]\ncommand = [\"sh\", \"other.sh\"]\nworkers = 1\nready = \"up\"\n";
+    let plan = shared(&nats, "workers = 1\nenv = { COLOUR = \"red\" }").top(other);
+    let plan = plan.worker("python3 told.py").file("told.py", TOLD);
+    let ends = "while [ ! -e go ]; do sleep 0.01; done; exit 1";
+    let plan = plan.file("other.sh", "echo up; exec cat").file("ends.sh", ends);
+    let plan = plan.route("match = \"POST /\"").route("match = \"POST /other\"\npool = \"other\"");
+    let host = start_host(plan);
+    wait_for_slots(&front, 1);
+    let first = front.client().post_later("/", "a");
+    host.wait_until("it has begun", |host| host.has("begun-a"));
+    let before = host.workers();
+    host.rewrite("red", "blue");
+    host.rewrite("other.sh", "ends.sh");
+    let reload = host.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "");
+    let second = front.client().post_later("/", "b");
+    host.wait_until("both new workers run", |host| host.workers().len() == before.len() + 2);
+    pause(Duration::from_secs(1), "a free worker claims a call in less");
+    assert!(!host.has("begun-b"), "it will go");
+    host.put("go");
+    let refused = reload.answer();
+    assert!(refused.status >= 400, "{refused:?}");
+    for (name, call) in [("a", first), ("b", second)] {
+        host.put(&format!("end-{name}"));
+        assert_eq!(call.answer().body, name);
+    }
 }
 
 #[test]

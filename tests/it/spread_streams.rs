@@ -139,6 +139,33 @@ fn a_slow_reader_holds_back_the_worker_of_another_host_and_nothing_piles_up() {
     assert_eq!(bytes, 2_500 * 10_001, "and then it all comes");
 }
 
+/// The worker has written all of it, and most of that waits at the host for the reader.
+#[test]
+fn a_slow_reader_gets_all_of_it_from_a_host_that_was_reloaded_meanwhile() {
+    let Some(nats) = Nats::start("") else { return };
+    let keys = "timeout = \"5m\"\nretries = 0";
+    let front = format!("workers = 0\nstream_buffer = \"64KiB\"\n{keys}");
+    let front = streaming(&nats, &front).start_unready();
+    let plan = format!("workers = 1\nstream_buffer = \"32MiB\"\nenv = {{ A = \"red\" }}\n{keys}");
+    let host = start_host(streaming(&nats, &plan));
+    wait_for_slots(&front, 1);
+    let mut caller = front.client().connect();
+    caller.ask("POST", "/", &[], "2500 flood");
+    assert_eq!(caller.head().status, 200);
+    host.wait_until("the worker has written all of it", |host| host.read("sent") == "2499");
+    host.wait_for_count(r#"httpipe_workers{pool="main",state="busy"}"#, 0.0);
+    host.rewrite("red", "blue");
+    let reloaded = host.admin().later("POST", "/reload", &["Httpipe-Admin: 1"], "").answer();
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    pause(Duration::from_millis(300), "a pool without calls and owners is gone by then");
+    let mut bytes = 0;
+    while let Some(chunk) = caller.chunk().filter(|chunk| !chunk.is_empty()) {
+        bytes += chunk.len();
+    }
+    assert_eq!(bytes, 2_500 * 10_001);
+    host.wait_until("then its worker leaves", |it| it.metric("httpipe_worker_exits_total") == 1.0);
+}
+
 /// Yields parts until it is told to stop.
 const ENDLESS: &str = r#"
 import json, sys

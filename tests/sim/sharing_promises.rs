@@ -171,6 +171,26 @@ fn a_grant_that_is_refused_goes_back_whether_the_call_may_run_twice_or_not() {
 }
 
 #[test]
+fn a_host_that_ends_once_it_is_empty_has_refused_what_it_had_claimed() {
+    for idempotent in [true, false] {
+        let mut scene = Scene::of(1, 10 * MILLI);
+        scene.cluster.net.delay = (60_000, 60_000);
+        let call = scene.ask(idempotent);
+        // The claim is on its way, and the grant comes 100 ms later.
+        scene.pass(80 * MILLI);
+        scene.cluster.drain(1).expect("it holds");
+        scene.host();
+        while !scene.cluster.nodes[1].host.is_empty() {
+            scene.pass(MILLI);
+        }
+        scene.cluster.kill(1);
+        scene.pass(LONG);
+        assert_eq!((scene.told(call).0, scene.told(call).2), (DONE, 1), "{idempotent}");
+        assert!(scene.is_empty());
+    }
+}
+
+#[test]
 fn an_answer_that_is_lost_is_told_again_when_the_owner_asks() {
     for idempotent in [true, false] {
         let mut scene = Scene::of(1, 10 * MILLI);
