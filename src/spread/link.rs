@@ -38,6 +38,32 @@ const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// Most refusals that are remembered as logged.
 const REFUSALS_MOST: usize = 64;
 
+/// How long the next attempt to connect waits.
+#[derive(Debug)]
+struct RetryPause {
+    delay: Duration,
+    cut_at: Instant,
+}
+
+impl RetryPause {
+    /// A connection that was there since `begun` was cut.
+    fn cut(&mut self, begun: Instant, now: Instant) {
+        self.cut_at = now;
+        // A server that takes the login and then ends the connection is no new one.
+        if now.duration_since(begun) >= RETRY_MOST {
+            self.delay = RETRY_LEAST;
+        }
+    }
+
+    /// Returns how long to wait now.
+    fn next(&mut self, now: Instant) -> Duration {
+        let is_soon = now.duration_since(self.cut_at) < SOON_FOR;
+        let delay = self.delay.min(if is_soon { RETRY_SOON } else { RETRY_MOST });
+        self.delay = delay * 2;
+        delay
+    }
+}
+
 /// Who uses a link.
 pub trait LinkUser {
     /// There is a connection, and all subscriptions are made.
@@ -224,7 +250,7 @@ impl NatsLink {
 
     /// Keeps a connection for ever.
     pub async fn run(&self, user: &dyn LinkUser) {
-        let (mut delay, mut cut_at) = (RETRY_LEAST, Instant::now());
+        let mut pause = RetryPause { delay: RETRY_LEAST, cut_at: Instant::now() };
         let mut next = fastrand::usize(..);
         loop {
             next = next.wrapping_add(1);
@@ -234,11 +260,7 @@ impl NatsLink {
                 Ok(dialed) => {
                     let begun = Instant::now();
                     let cut = self.converse(dialed, &shown, user).await;
-                    cut_at = Instant::now();
-                    // A server that takes the login and then ends the connection is no new one.
-                    if cut_at.duration_since(begun) >= RETRY_MOST {
-                        delay = RETRY_LEAST;
-                    }
+                    pause.cut(begun, Instant::now());
                     self.cut_off();
                     user.cut();
                     self.tell(&format!("{shown}: {cut}"), "connecting again");
@@ -252,9 +274,8 @@ impl NatsLink {
                 }
             }
             // Not all at once, if many have lost the same server.
+            let delay = pause.next(Instant::now());
             tokio::time::sleep(delay.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-            let most = if cut_at.elapsed() < SOON_FOR { RETRY_SOON } else { RETRY_MOST };
-            delay = (delay * 2).min(most);
         }
     }
 
@@ -468,6 +489,24 @@ mod tests {
             cut = conversation => panic!("{cut}"),
             () = server(&link, &user, other) => {}
         }
+    }
+
+    #[test]
+    fn one_that_is_cut_off_comes_back_soon_also_where_it_was_away_long_before() {
+        let (begun, seconds) = (Instant::now(), Duration::from_secs);
+        let mut pause = RetryPause { delay: RETRY_LEAST, cut_at: begun };
+        let millis = [100, 200, 250, 250].map(Duration::from_millis);
+        assert_eq!([(); 4].map(|()| pause.next(begun)), millis);
+        let later = begun + SOON_FOR;
+        for _ in 0..9 {
+            pause.next(later);
+        }
+        assert_eq!(pause.next(later), RETRY_MOST);
+        let back = begun + seconds(60);
+        pause.cut(back, back + seconds(2));
+        assert_eq!(pause.next(back + seconds(2)), RETRY_SOON, "calls that are away wait for it");
+        pause.cut(back, back + seconds(9));
+        assert_eq!(pause.next(back + seconds(9)), RETRY_LEAST);
     }
 
     async fn read_until(server: &mut DuplexStream, end: &str) {
