@@ -2,7 +2,7 @@
 //!
 //! Pure: data and the smallest steps on it; `host` decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::said::SentBefore;
@@ -15,6 +15,8 @@ pub(super) const KEPT_FOR: Duration = Duration::from_mins(1);
 const KEPT_BYTES: usize = 64 << 20;
 /// What the entry of an end takes at least, so its bytes bound the number of ends as well.
 const ENTRY_BYTES: usize = 1 << 10;
+/// Of how many owners it is known that an end was forgotten.
+const FORGOTTEN_MOST: usize = 4096;
 
 /// A call of another server.
 pub type GuestId = (NodeId, RunId);
@@ -42,8 +44,7 @@ pub struct EndSize {
 pub(super) struct KeptEnd<T> {
     pub(super) end: GuestEnd<T>,
     bytes: usize,
-    /// How many of them are the body of its answer.
-    body: usize,
+    size: EndSize,
     /// Its place among those that are kept.
     serial: u64,
     since: Instant,
@@ -68,15 +69,25 @@ pub(super) struct KeptEnds<T> {
     last_serial: u64,
     bytes: usize,
     by_claim: BTreeMap<u64, GuestId>,
-    /// Some end was forgotten that its owner may not have heard.
-    has_forgotten: bool,
+    /// For these owners an end was forgotten that they may not have heard.
+    forgotten: BTreeSet<NodeId>,
+    /// And for others, too many to name.
+    has_forgotten_more: bool,
 }
 
 impl<T> KeptEnds<T> {
     pub(super) fn new() -> Self {
         let (ends, by_claim) = (BTreeMap::new(), BTreeMap::new());
-        let order = BTreeMap::new();
-        Self { ends, order, last_serial: 0, bytes: 0, by_claim, has_forgotten: false }
+        let (order, forgotten) = (BTreeMap::new(), BTreeSet::new());
+        Self {
+            ends,
+            order,
+            last_serial: 0,
+            bytes: 0,
+            by_claim,
+            forgotten,
+            has_forgotten_more: false,
+        }
     }
 
     /// Returns true if no further calls are to be claimed until owners have heard how theirs have ended.
@@ -84,9 +95,18 @@ impl<T> KeptEnds<T> {
         self.bytes > KEPT_BYTES
     }
 
-    /// Returns true if some end was ever forgotten that its owner may not have heard.
-    pub(super) fn has_forgotten(&self) -> bool {
-        self.has_forgotten
+    /// Returns true if an end may have been forgotten that this owner has not heard. A server that
+    /// starts again is another owner.
+    pub(super) fn has_forgotten(&self, owner: NodeId) -> bool {
+        self.has_forgotten_more || self.forgotten.contains(&owner)
+    }
+
+    fn note_forgotten(&mut self, owner: NodeId) {
+        if self.forgotten.len() < FORGOTTEN_MOST {
+            self.forgotten.insert(owner);
+        } else if !self.forgotten.contains(&owner) {
+            self.has_forgotten_more = true;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,11 +143,11 @@ impl<T> KeptEnds<T> {
         let bytes = size.body.saturating_add(size.rest).saturating_add(ENTRY_BYTES);
         self.last_serial += 1;
         let serial = self.last_serial;
-        let shipment = (size.body > sizes.whole).then(|| Shipment::new(now, size.body));
+        let shipment = goes_in_parts(size, sizes).then(|| Shipment::new(now, size.body));
         let kept = KeptEnd {
             end,
             bytes,
-            body: size.body,
+            size,
             serial,
             since: now,
             before,
@@ -141,11 +161,15 @@ impl<T> KeptEnds<T> {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Answers that no longer fit into one message go in parts.
+    /// Answers that no longer fit into one message go in parts. An answer to the claim that went with
+    /// such a one does not say that all parts have arrived, so it acknowledges nothing any longer.
     pub(super) fn cut(&mut self, now: Instant, sizes: Sizes) {
         let whole = self.ends.values_mut().filter(|kept| kept.shipment.is_none());
-        for kept in whole.filter(|kept| kept.body > sizes.whole) {
-            kept.shipment = Some(Shipment::new(now, kept.body));
+        for kept in whole.filter(|kept| goes_in_parts(kept.size, sizes)) {
+            kept.shipment = Some(Shipment::new(now, kept.size.body));
+            if let Some(claim) = kept.claim.take() {
+                self.by_claim.remove(&claim);
+            }
         }
     }
 
@@ -201,7 +225,7 @@ impl<T> KeptEnds<T> {
     /// Forgets what was kept long enough.
     pub(super) fn forget_old(&mut self, now: Instant) {
         while let Some((guest, _)) = self.oldest().filter(|it| it.1 + KEPT_FOR <= now) {
-            self.has_forgotten = true;
+            self.note_forgotten(guest.0);
             self.forget(guest);
         }
     }
@@ -209,11 +233,19 @@ impl<T> KeptEnds<T> {
     /// Forgets what is kept for an owner that has gone.
     pub(super) fn forget_owner(&mut self, owner: NodeId) {
         let all: Vec<GuestId> = self.of(owner).map(|(guest, _)| *guest).collect();
-        self.has_forgotten |= !all.is_empty();
+        if !all.is_empty() {
+            self.note_forgotten(owner);
+        }
         for guest in all {
             self.forget(guest);
         }
     }
+}
+
+/// Returns true if an answer of this size does not fit into one message. Its headers are part of the
+/// line, where each byte may take two.
+const fn goes_in_parts(size: EndSize, sizes: Sizes) -> bool {
+    size.body > 0 && size.body.saturating_add(size.rest.saturating_mul(2)) > sizes.whole
 }
 
 /// What there is of this owner.
@@ -255,7 +287,7 @@ mod tests {
         for call in 1..=most {
             kept.forget(guest(call));
         }
-        assert!(!kept.is_full() && !kept.has_forgotten());
+        assert!(!kept.is_full() && !kept.has_forgotten(NodeId(1)));
         assert_eq!((kept.ends.len(), kept.order.len()), (1, 1));
         for size in [EndSize { body: KEPT_BYTES, rest: 0 }, EndSize { body: 0, rest: KEPT_BYTES }] {
             keep(&mut kept, now, 7, size);
@@ -263,7 +295,7 @@ mod tests {
         }
         kept.forget_old(now + KEPT_FOR);
         assert!(kept.is_empty() && kept.bytes == 0 && kept.next_deadline().is_none());
-        assert!(kept.has_forgotten());
+        assert!(kept.has_forgotten(NodeId(1)));
     }
 
     #[test]
@@ -274,6 +306,50 @@ mod tests {
         kept.acknowledge(NodeId(2), 7);
         assert!(kept.has(&guest(1)));
         kept.acknowledge(NodeId(1), 7);
-        assert!(kept.is_empty() && !kept.has_forgotten());
+        assert!(kept.is_empty() && !kept.has_forgotten(NodeId(1)));
+    }
+
+    #[test]
+    fn what_one_owner_was_not_told_says_nothing_of_the_calls_of_others() {
+        let (mut kept, now) = (KeptEnds::<()>::new(), Instant::now());
+        let end = || (GuestEnd::NotBegun, EndSize::default());
+        let run = guest(1).1;
+        kept.keep(now, (NodeId(1), run), end(), (0, SentBefore::Nothing), Sizes::default());
+        kept.forget_old(now + KEPT_FOR);
+        assert!(kept.has_forgotten(NodeId(1)) && !kept.has_forgotten(NodeId(2)));
+        for owner in 3..3 + FORGOTTEN_MOST as u128 {
+            kept.keep(now, (NodeId(owner), run), end(), (0, SentBefore::Nothing), Sizes::default());
+            kept.forget_owner(NodeId(owner));
+        }
+        assert!(kept.has_forgotten(NodeId(2)), "it can no longer tell");
+        assert_eq!(kept.forgotten.len(), FORGOTTEN_MOST);
+    }
+
+    #[test]
+    fn an_answer_goes_in_parts_where_its_headers_leave_too_little_room() {
+        let (mut kept, now) = (KeptEnds::new(), Instant::now());
+        let whole = Sizes::default().whole;
+        for (call, body, rest, expected) in [
+            (1, whole, 0, false),
+            (2, whole + 1, 0, true),
+            (3, whole - 20_000, 10_000, false),
+            (4, whole - 20_000, 10_001, true),
+            (5, 0, whole, false),
+        ] {
+            keep(&mut kept, now, call, EndSize { body, rest });
+            let end = kept.get(&guest(call)).expect("it is kept");
+            assert_eq!(end.shipment.is_some(), expected, "{body} {rest}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_later_is_no_longer_acknowledged_by_its_claim() {
+        let (mut kept, now) = (KeptEnds::new(), Instant::now());
+        keep(&mut kept, now, 1, EndSize { body: 9, rest: 0 });
+        assert!(kept.claim_with(guest(1), 7));
+        kept.cut(now, Sizes { whole: 8, ..Sizes::default() });
+        kept.acknowledge(NodeId(1), 7);
+        assert!(kept.has(&guest(1)), "its owner may have some of it only");
+        assert_eq!(kept.get(&guest(1)).and_then(|kept| kept.claim), None);
     }
 }

@@ -14,6 +14,9 @@ use super::message::Out;
 use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::wire::checked_reply;
 
+/// Ends a text that was cut.
+const MORE: &str = "…";
+
 /// How a call ended at its host.
 #[derive(Clone, Debug)]
 pub struct HostTold(pub Rc<ToldAnswer>);
@@ -70,6 +73,17 @@ pub fn out_of(result: Result<Reply, Failure>) -> (Out, Bytes) {
     (out, reply.body)
 }
 
+/// Returns this end with the text of the program's failure cut by so many bytes; `None`: it has none.
+pub fn shortened(out: &Out, by: usize) -> Option<Out> {
+    let Out::Failed(Failure::ProgramError { status, message }) = out else { return None };
+    let mut end = message.len().saturating_sub(by.saturating_add(MORE.len()));
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = format!("{}{MORE}", &message[..end]).into();
+    Some(Out::Failed(Failure::ProgramError { status: *status, message }))
+}
+
 /// Returns the result that a host has sent.
 pub fn result_of(out: Out, body: Bytes) -> Result<Reply, Failure> {
     let form = match out {
@@ -121,6 +135,17 @@ mod tests {
         let failure = Failure::ProgramError { status: 418, message: "x".into() };
         let (out, body) = out_of(Err(failure.clone()));
         assert_eq!(result_of(out, body), Err(failure));
+    }
+
+    #[test]
+    fn the_text_of_a_failure_is_cut_to_what_fits() {
+        let out = |message: &str| {
+            Out::Failed(Failure::ProgramError { status: 422, message: message.into() })
+        };
+        assert_eq!(shortened(&out("0123456789"), 2), Some(out("01234…")));
+        assert_eq!(shortened(&out("0123éé6789"), 4), Some(out("0123…")), "no part of a letter");
+        assert_eq!(shortened(&out("0123"), 9), Some(out("…")));
+        assert_eq!(shortened(&Out::Plain, 1), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::super::message::{
     Nothing, Out, Ping, Pong, SeatClaim,
 };
 use super::super::said::{SentBefore, ToHost, ToOwner};
-use super::super::told::ToldAnswer;
+use super::super::told::{ToldAnswer, shortened};
 use super::super::transfer::Sizes;
 use super::PoolDesk;
 use crate::base::{Failure, NodeId};
@@ -129,9 +129,12 @@ impl PoolDesk {
         let message = if line <= limit && message.len() <= self.link.max_payload() {
             message
         } else {
-            let detail =
-                format!("its headers have {line} bytes, and at most {limit} go from host to host");
-            let out = Out::Failed(Failure::BadAnswer { detail: detail.into() });
+            let out = shortened(&told.out, line.saturating_sub(limit)).unwrap_or_else(|| {
+                let detail = format!(
+                    "its headers have {line} bytes, and at most {limit} go from host to host"
+                );
+                Out::Failed(Failure::BadAnswer { detail: detail.into() })
+            });
             let after = if matches!(before, SentBefore::Parts(_)) { after } else { 0 };
             HostMessage::Answer(HostAnswer { out, len: 0, after, ..answer }).encode(b"")
         };

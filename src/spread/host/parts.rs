@@ -331,6 +331,8 @@ mod tests {
         desk.tick(later);
         desk.hear(later, OWNER, ping(2, vec![RUN]));
         assert!(follows(&mut desk, later).ends_with("unsure pong []"));
+        desk.hear(later, NodeId(8), ping(1, vec![RUN]));
+        assert_eq!(follows(&mut desk, later), "pong []", "it has never had a call of this one");
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl<T: Clone> HostDesk<T> {
         }
         let alone = self.guests.len() == 1 && self.places.busy <= 1;
         let sent = self.sent_to(owner);
-        let sure = !self.kept.has_forgotten();
+        let sure = !self.kept.has_forgotten(owner);
         self.tell(owner, ToOwner::Pong { ping, unknown, sure, alone, sent });
     }
 
