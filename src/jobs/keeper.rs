@@ -45,6 +45,8 @@ pub(super) struct Keeper {
     /// Jobs and starts that failed for all that callers know, and that the disk may have nevertheless.
     refused: Vec<JobId>,
     unclaimed: Vec<JobStart>,
+    /// Jobs that were to wait again when that failed, and that wait if the disk has it nevertheless.
+    retried: Vec<JobId>,
     /// Starts that the file does not have: their claims were told, and then could not be written.
     begun: Vec<JobStart>,
     /// A copy that is being written, and who waits for it.
@@ -76,6 +78,7 @@ impl Keeper {
             board,
             refused,
             unclaimed,
+            retried: Vec::new(),
             begun: Vec::new(),
             copying: None,
             rests: false,
@@ -478,6 +481,22 @@ mod tests {
         commits_seem_to_fail(None);
         let job = seen(&mut keeper, waits.id);
         assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{job:?}");
+    }
+
+    /// An operator heard that it failed, and may leave it at that.
+    #[test]
+    fn a_job_that_waits_again_although_that_seemed_to_fail_is_begun() {
+        let scratch = Scratch::new();
+        let mut keeper = keeper(&scratch);
+        let job = accepted(&mut keeper, once("x"));
+        keeper.board.take("a").expect("it waits");
+        let start = claimed(&mut keeper, job.seq);
+        done(&mut keeper, StoreWork::End(start, ENDED));
+        commits_seem_to_fail(Some(rusqlite::ffi::SQLITE_IOERR));
+        assert!(done(&mut keeper, StoreWork::Retry(job.id)).is_none());
+        commits_seem_to_fail(None);
+        assert_eq!(seen(&mut keeper, job.id).state, JobState::Queued);
+        assert!(keeper.board.take("a").is_some(), "it goes next");
     }
 
     fn claimed(keeper: &mut Keeper, seq: i64) -> JobStart {

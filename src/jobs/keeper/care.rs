@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::copying::Copying;
+use super::super::job::JobState;
 use super::super::request::{StoreDone, StoreFailed, StoreRequest, StoreWork};
 use super::super::schema;
-use super::super::store::Store;
+use super::super::store::{JobViewer, Store};
 use super::super::upkeep::Expired;
 use super::{Keeper, OVER_MOST, RESERVE, is_full};
 
@@ -28,6 +29,7 @@ impl Keeper {
                 StoreWork::Claim(_) if asked.tell.is_none() => {}
                 StoreWork::Claim(_) if !is_known => self.unclaimed.extend(asked.start),
                 StoreWork::Accept(new) if !is_known => self.refused.push(new.id),
+                StoreWork::Retry(id) if !is_known => self.retried.push(*id),
                 _ => {}
             }
         }
@@ -56,12 +58,23 @@ impl Keeper {
                 self.refused.clear();
                 self.unclaimed.clear();
                 self.begun.clear();
+                self.queue_retried();
                 self.writes_again();
                 true
             }
             Err(error) => {
                 tracing::debug!(%error, "the file of the jobs cannot be opened again yet");
                 false
+            }
+        }
+    }
+
+    /// Lets those jobs go next that wait again although it was said that they do not.
+    fn queue_retried(&mut self) {
+        for id in std::mem::take(&mut self.retried) {
+            let found = self.store.as_ref().and_then(|it| it.look(id, JobViewer::Operator).ok()?);
+            if let Some(job) = found.filter(|job| job.state == JobState::Queued) {
+                self.board.queue(&job);
             }
         }
     }
