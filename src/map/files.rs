@@ -8,7 +8,47 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::input::{FileId, id_of};
-use super::output::NoOutput;
+
+/// Why the output cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOutput {
+    /// A file cannot be opened.
+    #[error("cannot write `{}`: {error}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is used for something else as well.
+    #[error("`{}` holds the {what}, too", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// What else is in it.
+        what: &'static str,
+    },
+    /// Another process writes the output.
+    #[error("another run writes `{}`", .0.display())]
+    Busy(PathBuf),
+    /// The output was left unfinished.
+    #[error("`{}` was left unfinished", .0.display())]
+    Unfinished(PathBuf),
+    /// There is nothing to go on with.
+    #[error("`{}` has no journal: it is finished, or not from `httpipe map`", .0.display())]
+    Finished(PathBuf),
+    /// The journal cannot be used.
+    #[error("cannot go on from `{}`: {why}", path.display())]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file is shorter than the journal says.
+    #[error("`{}` is shorter than its journal says", .0.display())]
+    Short(PathBuf),
+}
 
 /// A file that is written, or stdout.
 #[derive(Debug)]

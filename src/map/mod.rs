@@ -14,7 +14,8 @@ mod order;
 mod output;
 mod run;
 
+pub use files::NoOutput;
 pub use input::{ItemInput, Separator};
 pub use journal::Hash;
-pub use output::{ItemOutput, NoOutput, OutputPlaces};
+pub use output::{ItemOutput, OutputPlaces};
 pub use run::{MapPlan, RunEnd, Showing, run};

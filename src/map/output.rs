@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::budget::Budget;
-use super::files::OutputFile;
+use super::files::{NoOutput, OutputFile};
 use super::input::{FileId, Separator};
 use super::journal::{Checkpoint, Hash};
 
@@ -69,47 +69,6 @@ pub struct OutputPlaces {
     pub unordered: bool,
     /// Writes to people, who may be gone.
     pub tell: fn(&str),
-}
-
-/// Why the output cannot be begun.
-#[derive(Debug, thiserror::Error)]
-pub enum NoOutput {
-    /// A file cannot be opened.
-    #[error("cannot write `{}`: {error}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The file is used for something else as well.
-    #[error("`{}` holds the {what}, too", path.display())]
-    Twice {
-        /// The file.
-        path: PathBuf,
-        /// What else is in it.
-        what: &'static str,
-    },
-    /// Another process writes the output.
-    #[error("another run writes `{}`", .0.display())]
-    Busy(PathBuf),
-    /// The output was left unfinished.
-    #[error("`{}` was left unfinished", .0.display())]
-    Unfinished(PathBuf),
-    /// There is nothing to go on with.
-    #[error("`{}` has no journal: it is finished, or not from `httpipe map`", .0.display())]
-    Finished(PathBuf),
-    /// The journal cannot be used.
-    #[error("cannot go on from `{}`: {why}", path.display())]
-    Journal {
-        /// The journal.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file is shorter than the journal says.
-    #[error("`{}` is shorter than its journal says", .0.display())]
-    Short(PathBuf),
 }
 
 /// The files that a run writes.
