@@ -165,8 +165,7 @@ async fn serve(
     listeners: Listeners,
     log: &Log,
 ) -> Result<(), ServeError> {
-    let drain = Drain::new();
-    let active = Active::default();
+    let (drain, active) = (Drain::new(), Active::default());
     let limits = Arc::new(config.limits.clone());
     let metrics = Arc::clone(&services.metrics);
     let manager = Rc::new(ServiceManager::of_this_process());
