@@ -67,6 +67,10 @@ fn prepared(options: &MapOptions, config: Config) -> Result<(Config, MapPlan), N
     let index = chosen(options.ask.as_deref(), &config)?;
     let config = narrowed(config, index);
     let (route, pool) = (&config.routes[0], &config.pools[0]);
+    if pool.rules.workers_most == 0 {
+        let message = format!("pool `{}` has no workers on this machine", pool.name);
+        return Err(NotBegun::new(message, "give it some: `httpipe map` asks no other machine"));
+    }
     let wire = &pool.program.wire;
     let items = Items::new(route.clone(), wire.clone()).map_err(|why| {
         let message = format!("`{}` cannot be asked line by line: {why}", route.label);

@@ -389,7 +389,7 @@ mod tests {
                     tokio::time::advance(2 * AGAIN).await;
                     // The thread of the file has the time of the wall.
                     tokio::time::resume();
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 };
                 tokio::select! {
                     biased;

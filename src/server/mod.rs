@@ -235,11 +235,7 @@ async fn serve(
     tokio::select! {
         told = until_stop_signal(&server) => told.map_err(system("cannot wait for signals", hint))?,
         not_started = starts.one_failed() => {
-            server.drain();
-            tokio::select! {
-                () = second_stop_signal() => server.cease(),
-                () = server.stop(ExitReason::Stopped) => {}
-            }
+            give_up(&server).await;
             return Err(not_started.into());
         }
     }
@@ -264,6 +260,15 @@ async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Stops a server that did not start; at once if it is told to end meanwhile.
+async fn give_up(server: &Server) {
+    server.drain();
+    tokio::select! {
+        () = second_stop_signal() => server.cease(),
+        () = server.stop(ExitReason::Stopped) => {}
+    }
 }
 
 /// Says that the server is not ready, and goes on serving until the load balancers that ask know
