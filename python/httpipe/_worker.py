@@ -1029,11 +1029,13 @@ class Function:
     def run_batch(self, several: list[dict[str, Any]]) -> Any:
         """Calls the function once: with a list for each parameter, in which defaults stand for what is absent.
 
-        So what a function gets for one call does not depend on which others are in the batch.
+        So what a function gets for one call does not depend on which others are in the batch. A parameter
+        without a type that nobody sent, such as `model=MODEL`, is the function's own.
         """
         return self.run({
             name: [arguments.get(name, parameter.default) for arguments in several]
             for name, parameter in self.parameters.items()
+            if parameter.type.read is not None or any(name in arguments for arguments in several)
         })
 
     def results(self, value: Any, count: int) -> list[Any]:

@@ -403,6 +403,9 @@ class Batches(WorkerCase):
         @httpipe.batch(8)
         def langs(text: List[str], lang: List[str] = None) -> List[str]:
             return [str(lang)] * len(text)
+        @httpipe.batch(8)
+        def sized(text: List[str], size=3) -> List[int]:
+            return [len(one) * size for one in text]
         def runs():
             count = len(SIZES)
             del SIZES[:]
@@ -456,6 +459,9 @@ class Batches(WorkerCase):
         self.gives("langs", {"text": "a"}, '"[None]"')
         ends = self.grouped((b"langs", b'{"text":"a"}'), (b"langs", b'{"text":"b","lang":"de"}'))
         self.assertEqual(ends, [b"=\"[None, 'de']\""] * 2)
+
+    def test_what_a_function_keeps_for_itself_is_no_list(self):
+        self.assertEqual(self.together("sized", [{"text": "ab"}, {"text": "c"}]), [b"=6", b"=3"])
 
     def test_no_answer_waits_for_the_next_call(self):
         gate = os.path.join(self.worker.directory, "gate")

@@ -265,9 +265,10 @@ pub struct LimitsFile {
     /// Most bytes of request bodies, questions and answers that all connections hold together while
     /// the bodies arrive, the questions wait or run and the answers are sent; then 503. Those of at
     /// most 16 KiB are not counted. A kept
-    /// answer is counted once while it is sent, to however many callers. An answer in parts is not
-    /// refused: without room, its worker is not read until its reader has caught up. Where callers
-    /// have keys, those of one key take at most a quarter, or a single body or answer.
+    /// answer is counted once while it is sent, to however many callers. Of an answer in parts only the
+    /// first part can be refused. Without room for a later one, its worker is not read until its reader
+    /// has caught up. Where callers have keys, those of one key take at most a quarter, or a single body
+    /// or answer.
     pub memory: Size,
     /// Longest time from the first byte of a request head to its last.
     pub header_timeout: Time,

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::input::{FileId, id_of};
 
@@ -111,10 +112,12 @@ impl OutputFile {
         self.length
     }
 
-    /// Locks it for this run. Returns false if another run has it.
+    /// Locks it for this run. Returns false if another run has it. Some file systems have no locks, and
+    /// nothing is known of other runs there.
     pub(super) fn lock(&mut self) -> bool {
         let lock = FlockOperation::NonBlockingLockExclusive;
-        let is_own = self.id.is_none() || flock(self.writer.get_ref(), lock).is_ok();
+        let is_own =
+            self.id.is_none() || flock(self.writer.get_ref(), lock) != Err(Errno::WOULDBLOCK);
         if !is_own {
             self.made = None; // the other run writes what was made here
         }

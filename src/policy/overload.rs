@@ -26,7 +26,7 @@ const TARGET_LEAST: Duration = Duration::from_millis(5);
 /// How long the oldest call has waited when the newest goes first because workers are being added:
 /// some starts of an interpreter, ...
 const OUTGROWN: Duration = Duration::from_millis(100);
-/// ... and until when, so that no call is passed over for long.
+/// ... and until when at most, so that no call is passed over for long, or until it is too late for it.
 const OUTGROWN_MOST: Duration = Duration::from_secs(1);
 
 /// Whether one queue stands.
@@ -44,8 +44,8 @@ impl Overload {
     /// if no call waits; `wait` is `queue.wait`, and `grows` says whether workers are being added.
     pub fn look(&mut self, now: Instant, oldest: Option<Instant>, wait: Duration, grows: bool) {
         let waited = oldest.map(|accepted| now.saturating_duration_since(accepted));
-        let is_outgrown =
-            grows && waited.is_some_and(|waited| (OUTGROWN..OUTGROWN_MOST).contains(&waited));
+        let outgrown = OUTGROWN..OUTGROWN_MOST.min(wait / 2);
+        let is_outgrown = grows && waited.is_some_and(|waited| outgrown.contains(&waited));
         let target = (wait / 10).max(TARGET_LEAST);
         let Some(above) = oldest.map(|accepted| accepted + target).filter(|above| *above <= now)
         else {

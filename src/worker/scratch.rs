@@ -17,10 +17,11 @@ use super::guard::Guard;
 
 /// Only its user may enter one.
 const MODE: u32 = 0o700;
-/// How many may wait to be removed. One more is removed at once, while its server waits.
+/// How many may be removed at a time by threads of their own. One more is removed at once, while its server
+/// waits.
 const LEAVING_MOST: usize = 16;
 
-/// How many wait to be removed.
+/// How many are being removed.
 static LEAVING: AtomicUsize = AtomicUsize::new(0);
 
 /// A directory that only one user can enter. Dropping it removes it with all that is in it; if the
@@ -38,6 +39,8 @@ impl ScratchDir {
         let ready = guard.take_spare().filter(|path| {
             let is_sound = is_sound(path);
             if !is_sound {
+                // It follows no link, and leaves what holds anything.
+                std::fs::remove_dir(path).ok();
                 guard.forget_scratch(path);
             }
             is_sound
@@ -72,30 +75,35 @@ fn new_directory(guard: &Guard) -> io::Result<PathBuf> {
 /// removed it, and anybody may have put something else in its place.
 fn is_sound(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| {
-        let mode = Permissions::mode(&found.permissions()) & 0o7777;
+        // A directory takes the bit of its group from the one it is in, which opens nothing.
+        let mode = Permissions::mode(&found.permissions()) & 0o777;
         found.is_dir() && found.uid() == geteuid().as_raw() && mode == MODE
     })
 }
 
 /// Lets another thread make the directory of the next worker, unless it is there or on its way.
 fn make_ahead(guard: &Guard) {
-    let Ok(runtime) = Handle::try_current() else { return };
-    if guard.wants_spare() {
-        let guard = guard.clone();
-        runtime.spawn_blocking(move || guard.keep_spare(new_directory(&guard).ok()));
+    if Handle::try_current().is_ok() && guard.wants_spare() {
+        let maker = guard.clone();
+        if !run_apart(move || maker.keep_spare(new_directory(&maker).ok())) {
+            guard.keep_spare(None);
+        }
     }
+}
+
+/// Runs this on a thread of its own, which no stop waits for. Returns false, with the work dropped, if the
+/// system has no thread left.
+fn run_apart(work: impl FnOnce() + Send + 'static) -> bool {
+    std::thread::Builder::new().name("scratch".to_owned()).spawn(work).is_ok()
 }
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
         let count = LEAVING.fetch_add(1, Ordering::Relaxed);
         let leaving = Leaving { path: std::mem::take(&mut self.path), guard: self.guard.clone() };
-        match Handle::try_current() {
-            Ok(runtime) if count < LEAVING_MOST => {
-                // A runtime that ends may drop it unseen: it is removed in any case.
-                runtime.spawn_blocking(move || drop(leaving));
-            }
-            _ => drop(leaving),
+        if count < LEAVING_MOST && Handle::try_current().is_ok() {
+            // Where there is no thread for it, it is removed here.
+            run_apart(move || drop(leaving));
         }
     }
 }
@@ -108,7 +116,6 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        LEAVING.fetch_sub(1, Ordering::Relaxed);
         // It follows no link, whatever the program has put there. Mostly it is empty.
         let removed = std::fs::remove_dir(&self.path);
         match removed.or_else(|_| std::fs::remove_dir_all(&self.path)) {
@@ -118,6 +125,7 @@ impl Drop for Leaving {
                 tracing::warn!(path, %error, "temporary files of a worker cannot be removed");
             }
         }
+        LEAVING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -148,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_has_the_bit_of_its_group_is_used() {
+        let guard = guard();
+        let ahead = spare(&guard);
+        std::fs::set_permissions(&ahead, Permissions::from_mode(0o2700)).expect("it is ours");
+        assert_eq!(ScratchDir::make(&guard, None).expect("a directory").path(), ahead);
+    }
+
+    #[test]
     fn what_was_put_in_the_place_of_a_directory_made_ahead_is_not_used() {
         let guard = guard();
         let put: [fn(&Path) -> io::Result<()>; 3] = [
@@ -160,6 +176,7 @@ mod tests {
             std::fs::remove_dir(&ahead).expect("it is empty");
             put(&ahead).expect("nothing is there");
             let made = ScratchDir::make(&guard, None).expect("a directory");
+            assert!(!ahead.is_dir() || ahead.is_symlink(), "an empty directory is not left behind");
             std::fs::remove_file(&ahead).or_else(|_| std::fs::remove_dir(&ahead)).ok();
             assert!(made.path() != ahead && is_sound(made.path()), "{made:?}");
         }
