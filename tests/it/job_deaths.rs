@@ -10,13 +10,15 @@ use crate::jobs::{ASYNC, in_file, kept_file, noting};
 use crate::support::{Server, pause, whole_machine};
 
 const CLIENTS: usize = 8;
+/// What each asks for in a round at most: an idle machine accepts a hundred times what it can do.
+const ASKED_MOST: usize = 24;
 
 /// Every job that was accepted, with the question of each.
 type Promised = Mutex<BTreeMap<String, String>>;
 
-/// Asks for jobs until the server is gone.
+/// Asks for jobs until the server is gone, or it was enough.
 fn ask_for_jobs(server: &Server, name: &str, stop: &AtomicBool, promised: &Promised) {
-    for number in 0.. {
+    for number in 0..ASKED_MOST {
         if stop.load(Ordering::Relaxed) {
             return;
         }
