@@ -46,8 +46,8 @@ const KINDS: &[(&str, &str)] =
 /// A call, counted only in the thread that serves it.
 const CALL_IN_THREAD: &str = "call, serving thread";
 
-/// The same call of a route that also makes jobs, while there are none. Another thread looks each second
-/// for jobs that are over, which has nothing to do with calls.
+/// A call of a route that also makes jobs, while there are no jobs. It is counted in the serving thread
+/// only: another thread looks for ended jobs each second, however many calls there are.
 const WITH_JOBS: &str = "call with jobs, serving thread";
 
 /// It may cost this many hundredths more than a call of a route that makes none.
@@ -187,7 +187,7 @@ fn release_binary() -> PathBuf {
     target.join("release/httpipe")
 }
 
-/// The same server with a file of jobs, and a route of calls that makes them.
+/// The configuration with a file of jobs, whose route for calls also makes jobs.
 fn with_jobs() -> String {
     let (pool, route) = ("[pool.main]\n", "match = \"GET /call?num={num:int}\"\n");
     let with_file = CONFIGURATION.replace(pool, &format!("[jobs]\n\n{pool}share = 1\n"));

@@ -129,7 +129,7 @@ impl JobBoard {
     fn change_next<T>(&self, change: impl FnOnce(&mut HashMap<Arc<str>, PoolTurns>) -> T) -> T {
         let mut posted = self.lock();
         let result = change(&mut posted.next);
-        // Under the lock, so that whoever reads the new number finds what has changed.
+        // Under the lock: a reader of the new number finds the change.
         self.changes.fetch_add(1, Ordering::Release);
         result
     }
