@@ -1,6 +1,6 @@
 """Costs must grow as the work does and no faster: httpipe alone, with more and more of one thing.
 
-Each record is one point: what grows, how far, and what a request costs there.
+Each record is one point of one round: what grows, how far, and what a request costs there.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import load, places
 from harness.parties import WORKERS, Party
 from harness.processes import spent
-from harness.scenarios import Running, attempt
+from harness.scenarios import Running, attempt, turned
 
 CONNECTIONS = [1, 8, 64, 1000, 10_000]
 IDLE = [0, 1000, 10_000]
@@ -77,18 +77,20 @@ def growth(options):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     connections = [count for count in CONNECTIONS if count + 100 <= most]
-    for what, sizes, measure in [
-        ("busy connections", connections, busy),
-        ("idle connections beside 64", [n for n in IDLE if n + 200 <= most], beside_idle),
-        ("calls that wait in the queue", [n for n in WAITING if n + 100 <= most], waiting),
-        ("workers, 64 connections", WORKERS_MOST, workers),
-        ("bytes each way, 8 connections", BODIES, bodies),
-        ("kept answers, 64 connections", KEPT[:-1] if options.quick else KEPT, kept),
+    for what, sizes, measure, rounds in [
+        ("busy connections", connections, busy, 1),
+        ("idle connections beside 64", [n for n in IDLE if n + 200 <= most], beside_idle, 1),
+        ("calls that wait in the queue", [n for n in WAITING if n + 100 <= most], waiting, 1),
+        # They are compared with each other, and one run is not like the next.
+        ("workers, 64 connections", WORKERS_MOST, workers, options.rounds),
+        ("bytes each way, 8 connections", BODIES, bodies, 1),
+        ("kept answers, 64 connections", KEPT[:-1] if options.quick else KEPT, kept, 1),
     ]:
-        for size in sizes:
-            found = attempt(f"growth: {what}, {size}", lambda: measure(size, options))
+        for round_, size in [(round_, size) for round_ in range(rounds) for size in turned(sizes, round_)]:
+            name = f"growth: {what}, {size}, {round_ + 1}/{rounds}"
+            found = attempt(name, lambda: measure(size, options))
             if found:
-                yield {"what": what, "size": size, **found}
+                yield {"what": what, "size": size, "round": round_, **found}
 
 
 def ended(running, result):

@@ -212,7 +212,7 @@ def growth(records):
             shown(record["server_mb"]),
             f"{record['not_ok'] + record['failed']}",
         ]
-        for record in records
+        for record in points(records)
     ]
     names = ["what grows", "to", "requests/s", "p50 / p99 ms", "CPU µs a request"]
     names += ["server only", "server MB", "not 200"]
@@ -269,10 +269,22 @@ def quadratic_power(what):
     return 2 if what.startswith("bytes") else 1
 
 
+def points(records):
+    """One record for each point: the medians of its rounds, and all answers that were not 200."""
+    by_point = {}
+    for record in records:
+        by_point.setdefault((record["what"], record["size"]), []).append(record)
+    names = ["rps", "p50_ms", "p99_ms", "cpu_us", "server_cpu_us", "server_mb"]
+    for (what, size), of_it in by_point.items():
+        found = {name: mid([it[name] for it in of_it if it[name] is not None]) for name in names}
+        failed = {name: sum(it[name] for it in of_it) for name in ["not_ok", "failed"]}
+        yield {"what": what, "size": size} | found | failed
+
+
 def curves(records):
     """(size, CPU per request) for everything that grows, without size 0, which has no ratio."""
     found = {}
-    for record in records:
+    for record in points(records):
         if record["size"] > 0:
             found.setdefault(record["what"], []).append((record["size"], record["cpu_us"]))
     return found

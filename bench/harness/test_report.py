@@ -138,6 +138,14 @@ class APromise(unittest.TestCase):
 
 
 class Growth(unittest.TestCase):
+    def test_is_a_ratio_within_each_round_and_a_median_in_the_table(self):
+        costs = [(2, 0, 10.0), (16, 0, 20.0), (16, 1, 90.0), (2, 1, 30.0), (2, 2, 40.0)]
+        what = "workers, 64 connections"
+        records = [growing(what, size, cost) | {"round": round_} for size, round_, cost in costs]
+        self.assertEqual(next(promises.growth(records)).values, [2.0, 3.0])
+        self.assertEqual(sections.curves(records), {what: [(2, 30.0), (16, 55.0)]})
+        self.assertIn("| 2 | 1,000 |", sections.growth(records))
+
     def test_is_quadratic_where_each_request_costs_more_the_more_there_are(self):
         steady = [growing("workers", size, 10.0) for size in [1, 10, 100]]
         self.assertEqual(sections.powers(steady), [["workers", "0.00", "no"]])
