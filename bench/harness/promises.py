@@ -5,7 +5,7 @@ taken of the ratios. A row whose scenario did not run says so and is not left ou
 """
 
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 
 from harness.parties import PARTIES
 
@@ -45,6 +45,7 @@ def promises(records, peers):
     yield from short(records.get("short", []), peers)
     yield from mix(records.get("mix", []))
     yield from threads(records.get("threads", []))
+    yield from slowest(records.get("table", []), peers)
     yield from memory(records.get("table", []))
     yield from growth(records.get("growth", []))
 
@@ -93,25 +94,30 @@ def limits(pinned, cache):
 
 
 def short(records, peers):
-    by_round = {}
-    for record in records:
-        if record["long"] == 2:
-            by_round.setdefault(record["round"], {})[record["party"]] = record["p50_ms"]
-    rounds = [found for found in by_round.values() if "httpipe-elastic" in found]
-    ours = [found["httpipe-elastic"] for found in rounds]
+    beside_two = [record for record in records if record["long"] == 2]
+    waits = each_round(beside_two, "p50_ms")
+    ours = [found["httpipe-elastic"] for found in waits if "httpipe-elastic" in found]
     yield Promise("20 short calls beside 2 long ones, 2..8 workers: p50", ours, 5, " ms")
-    ratios = {
-        key: [found["httpipe-elastic"] / found[key] for found in rounds if key in found]
-        for key in peers
-    }
-    nearest, values = highest(ratios)
-    name = PARTIES[nearest].name if nearest else "each"
+    name, values = against_best("httpipe-elastic", waits, peers)
     yield Promise(f"… against the best peer ({name})", values, 1)
     for key, how in [("httpipe-many", ""), ("httpipe-at-once", ", all of them at once")]:
         of_it = [record for record in records if record["party"] == key]
+        about = f"… beside 50 long ones, 2..64 workers{how}"
         for what, name, limit in [("p50", "p50_ms", 20), ("longest", "max_ms", 200)]:
-            found = [record[name] for record in of_it]
-            yield Promise(f"… beside 50 long ones, 2..64 workers{how}: {what}", found, limit, " ms")
+            yield Promise(f"{about}: {what}", [record[name] for record in of_it], limit, " ms")
+        what = f"{about}: all 50 are done, against 25 times two of them"
+        yield Promise(what, long_done(of_it, beside_two), 1.05)
+
+
+def long_done(many, beside_two):
+    """How long it took until all long calls were done, against pair after pair of them: that is
+    what they take where nothing is started for them and nobody steps back."""
+    pair = {it["round"]: mean(it["long_ms"]) for it in beside_two if it["party"] == "httpipe-elastic"}
+    return [
+        max(record["long_ms"]) / (pair[record["round"]] * len(record["long_ms"]) / 2)
+        for record in many
+        if record["round"] in pair
+    ]
 
 
 def mix(records):
@@ -152,6 +158,16 @@ def growth(records):
     yield Promise("CPU of the server for 1 MB each way", found, 700, " µs")
 
 
+def slowest(table, peers):
+    """The calls of which there is one in a thousand, in the same rounds as those of the peers."""
+    runs = [record for record in table if record["kind"] == "run" and record["work"] == "echo"]
+    for count in [8, 64, 256]:
+        of_it = each_round([run for run in runs if run["connections"] == count], "p999_ms")
+        name, values = against_best("httpipe", of_it, peers)
+        what = f"p99.9 at {count} connections, echo, against the best peer ({name})"
+        yield Promise(what, values, 1)
+
+
 def memory(table):
     ours = [record for record in table if record["party"] == "httpipe"]
     starts = [record for record in ours if record["kind"] == "start"]
@@ -162,6 +178,24 @@ def memory(table):
     ]:
         values = [start[value] for start in starts]
         yield Promise(f"resident memory of the server process, {when}", values, limit, " MB")
+
+
+def each_round(records, value):
+    """The value of each party, for every round."""
+    found = {}
+    for record in records:
+        found.setdefault(record["round"], {})[record["party"]] = record[value]
+    return list(found.values())
+
+
+def against_best(ours, rounds_, peers):
+    """The name of the peer that is hardest to beat, and our value against its in each round."""
+    ratios = {
+        key: [found[ours] / found[key] for found in rounds_ if ours in found and key in found]
+        for key in peers
+    }
+    nearest, values = highest(ratios)
+    return PARTIES[nearest].name if nearest else "each", values
 
 
 def highest(lists):

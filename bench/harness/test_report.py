@@ -23,11 +23,13 @@ def visit(party, cpu_us):
     memory = {"server_idle_mb": 5, "idle_pss_mb": 5, "pss_mb": 9, "server_after_mb": 8}
     truth = {"asked": 800, "wrong": 0, "unanswered": 0}
     start = {"kind": "start", "first_answer_ms": 9, "processes": 4, **memory, **truth}
-    return [start | about, {"kind": "run", "connections": 256, **run(cpu_us=cpu_us)} | about]
+    counts = [8, 64, 256]
+    runs = [{"kind": "run", "connections": it, **run(cpu_us=cpu_us)} | about for it in counts]
+    return [start | about, *runs]
 
 
 def burst(party, round_, p50_ms):
-    took = {"p50_ms": p50_ms, "max_ms": p50_ms, "long_ms": [1000.0]}
+    took = {"p50_ms": p50_ms, "max_ms": p50_ms, "long_ms": [1000.0, 2000.0]}
     return {"party": party, "round": round_, "long": 2, "fib": 30, **took}
 
 
@@ -90,7 +92,7 @@ class TheDocument(unittest.TestCase):
     def test_says_what_was_not_measured(self):
         results = everything()
         results["records"] = {}
-        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 29)
+        self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 34)
 
     def test_says_where_a_peer_is_better(self):
         results = everything()
@@ -135,6 +137,26 @@ class APromise(unittest.TestCase):
         records.append(burst("granian-wsgi", 0, 1.0))
         rows = list(promises.short(records, sections.PEERS))
         self.assertEqual((rows[1].values, rows[1].is_kept()), ([2.0], False))
+
+    def test_compares_the_slowest_calls_with_the_best_peer_of_the_same_round(self):
+        def visited(party, round_, p999_ms):
+            about = {"kind": "run", "party": party, "work": "echo", "connections": 64}
+            return about | {"round": round_, "p999_ms": p999_ms}
+
+        table = [visited("httpipe", 0, 2.0), visited("flask", 0, 90.0), visited("uvicorn", 0, 4.0)]
+        table += [visited("uvicorn", 1, 6.0), visited("httpipe", 1, 9.0)]
+        # Of a peer's round without ours nothing can be said.
+        table.append(visited("uvicorn", 2, 1.0))
+        few, some, many = promises.slowest(table, sections.PEERS)
+        self.assertEqual((few.values, some.values, many.values), ([], [0.5, 1.5], []))
+        self.assertIn("uvicorn", some.what)
+
+    def test_compares_all_long_calls_with_pairs_of_them_in_the_same_round(self):
+        beside_two = [burst("httpipe-elastic", 0, 1.0), burst("httpipe-elastic", 1, 1.0)]
+        many = burst("httpipe-many", 0, 1.0) | {"long_ms": [1000.0, 2000.0, 3000.0, 3300.0]}
+        many |= {"long": 50}
+        done = [it for it in promises.short([*beside_two, many], []) if "are done" in it.what]
+        self.assertEqual([it.values for it in done], [[1.1], []])
 
 
 class Growth(unittest.TestCase):
