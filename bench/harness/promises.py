@@ -50,10 +50,15 @@ def promises(records, peers):
     yield from growth(records.get("growth", []))
 
 
+def ratios_of(pairs, mine, theirs, value="cpu_us"):
+    """One ratio for each pair of these two that was measured."""
+    fitting = [pair for pair in pairs if (pair["mine"], pair["theirs"]) == (mine, theirs)]
+    return [pair["a"][value] / pair["b"][value] for pair in fitting]
+
+
 def against_peers(pairs):
     def cpu(theirs, mine="httpipe", value="cpu_us"):
-        fitting = [pair for pair in pairs if (pair["mine"], pair["theirs"]) == (mine, theirs)]
-        return [pair["a"][value] / pair["b"][value] for pair in fitting]
+        return ratios_of(pairs, mine, theirs, value)
 
     mode, granian = highest({key: cpu(key) for key in PARTIES if key.startswith("granian")})
     best = PARTIES[mode].name if mode else "granian, its best mode"

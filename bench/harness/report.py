@@ -127,7 +127,22 @@ def promised(results):
     rows = [promise.row() for promise in promises.promises(results["records"], PEERS)]
     return (
         "## What is promised\n\nMedians; a ratio is taken within each interleaved pair, and the"
-        " lowest and the highest of them show how steady it is.\n\n" + grid(promises.NAMES, rows)
+        " lowest and the highest of them show how steady it is.\n\n"
+        + grid(promises.NAMES, rows)
+        + least(results["records"].get("pairs", []))
+    )
+
+
+def least(pairs):
+    """What a server spends that does nothing but HTTP and the pipe."""
+    against = {theirs: promises.ratios_of(pairs, "hyper-pipe", theirs) for theirs in ["uvicorn", "hyper-fixed"]}
+    if not all(against.values()):
+        return ""
+    return (
+        "\n\nHyper and a pipe to the same script, with neither check, count, limit nor log"
+        " (`bench/probes/src/bin/hyper-pipe.rs`), measured in the same way, cost"
+        f" {mid(against['uvicorn']):.2f} times the CPU of uvicorn and {mid(against['hyper-fixed']):.2f} times that"
+        " of the fixed hyper answer. So much is left of these promises for all that httpipe adds."
     )
 
 

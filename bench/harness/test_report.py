@@ -94,6 +94,12 @@ class TheDocument(unittest.TestCase):
         results["records"] = {}
         self.assertEqual(report.markdown(results).count(promises.NOT_MEASURED), 34)
 
+    def test_says_what_the_least_server_costs(self):
+        self.assertIn("cost 0.50 times the CPU of uvicorn and 0.50 times", report.markdown(everything()))
+        results = everything()
+        results["records"]["pairs"] = [pair for pair in results["records"]["pairs"] if pair["mine"] == "httpipe"]
+        self.assertNotIn("cost 0.50 times", report.markdown(results))
+
     def test_says_where_a_peer_is_better(self):
         results = everything()
         self.assertIn("- Nowhere in what was measured here.", report.markdown(results))
