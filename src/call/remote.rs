@@ -17,7 +17,7 @@ use crate::base::{Failure, Word};
 use crate::cache::{Cache, Scope};
 
 /// Most groups of messages of one gateway that wait for the desk. Further ones wait where they were
-/// made, at most one message a request.
+/// made: at most two messages for each request that somebody still waits for.
 const WAITING_MAX: usize = 64;
 /// Most answers that wait for one thread to fetch them; the next one waits where it was made.
 const ANSWERS_MAX: usize = 4096;
@@ -96,7 +96,13 @@ impl Crossing {
             self.departure.notify_one();
         }
         match leaving.iter_mut().find(|(other, _)| other.same_channel(desk)) {
-            Some((_, messages)) => messages.push(message),
+            Some((_, messages)) => {
+                if messages.len() == messages.capacity() {
+                    // So what waits for a busy desk is at most twice what somebody still wants.
+                    messages.retain(|message| !message.is_unwanted());
+                }
+                messages.push(message);
+            }
             None => leaving.push((desk.clone(), vec![message])),
         }
     }
@@ -145,6 +151,14 @@ impl DeskSender {
 }
 
 impl DeskMessage {
+    /// Returns true if whoever sent it has left.
+    fn is_unwanted(&self) -> bool {
+        match self {
+            Self::Call { answer, .. } => answer.is_closed(),
+            Self::Tell { result, .. } => result.is_closed(),
+        }
+    }
+
     /// Answers a message that no desk will read, because the server ends.
     fn refuse(self) {
         // A caller that has just left misses nothing.
@@ -165,6 +179,8 @@ async fn serve(gateway: Gateway, mut groups: mpsc::Receiver<Vec<DeskMessage>>) {
                     // A caller that has just left misses nothing.
                     result.send(desk.tell(pool, &word)).ok();
                 }
+                // Its caller left on the way.
+                DeskMessage::Call { answer, .. } if answer.is_closed() => {}
                 DeskMessage::Call { request, answer, back } => {
                     let gateway = gateway.clone();
                     desk.tasks.spawn_local(answer_unless_left(gateway, request, answer, back));
@@ -213,5 +229,29 @@ mod tests {
             assert!(matches!(tell().await, Ok(Err(Failure::Draining))));
         };
         LocalSet::new().run_until(crossed).await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_busy_desk_is_not_kept_for_those_who_left() {
+        let waiting = async {
+            let crossing = Crossing::open();
+            let (desk, _busy) = mpsc::channel(WAITING_MAX);
+            let mut stays = Vec::new();
+            for turn in 0..10_000 {
+                let (result, told) = oneshot::channel();
+                let word = Word { text: Question::plain("a"), errand: Errand::Tell };
+                crossing.leave(&desk, DeskMessage::Tell { pool: 0, word: Box::new(word), result });
+                // All others leave at once.
+                if turn % 1_000 == 0 {
+                    stays.push(told);
+                }
+            }
+            let leaving = crossing.leaving.take();
+            let kept: Vec<_> = leaving.iter().flat_map(|(_, messages)| messages).collect();
+            let wanted = kept.iter().filter(|message| !message.is_unwanted()).count();
+            assert_eq!(wanted, stays.len());
+            assert!(kept.len() <= 4 * stays.len(), "{} wait", kept.len());
+        };
+        LocalSet::new().run_until(waiting).await;
     }
 }
