@@ -35,6 +35,10 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 const REMOVALS: usize = 20;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
+/// Most directories that are made ahead: where each call is a process of its own, the next one starts while the
+/// place of the last is not filled yet.
+const SPARES_MOST: usize = 2;
+
 /// The server's connection to its guard process, and its list of the children that are workers.
 ///
 /// Clones share one connection. A guard that died is replaced by [`Guard::keep`], which sees its
@@ -50,17 +54,8 @@ struct Shared {
     state: Mutex<GuardState>,
     /// A fork is over, so strangers that were held back may be reaped.
     fork_over: Notify,
-    spare: Mutex<SpareDir>,
-}
-
-/// A directory for temporary files that is made before a worker needs one.
-#[derive(Debug, Default)]
-enum SpareDir {
-    #[default]
-    None,
-    /// Somebody makes it.
-    Coming,
-    Ready(PathBuf),
+    /// Directories for temporary files that were made before a worker needs one.
+    spares: Mutex<Vec<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -111,8 +106,8 @@ impl Guard {
         let connection = Connection::start(&binary)?;
         let (left, forks) = (LeftBehind::default(), OpenForks::default());
         let state = Mutex::new(GuardState { connection: Some(connection), left, forks });
-        let (fork_over, spare) = (Notify::new(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { binary, state, fork_over, spare }) })
+        let (fork_over, spares) = (Notify::new(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { binary, state, fork_over, spares }) })
     }
 
     /// Returns the binary that guard and shim are run from.
@@ -231,32 +226,23 @@ impl Guard {
         }
     }
 
-    /// Returns the directory that was made ahead, if there is one.
+    /// Returns a directory that was made ahead, if there is one.
     pub(super) fn take_spare(&self) -> Option<PathBuf> {
-        let mut spare = self.spare();
-        let SpareDir::Ready(path) = &mut *spare else { return None };
-        let path = std::mem::take(path);
-        *spare = SpareDir::None;
-        Some(path)
+        self.spares().pop()
     }
 
-    /// Returns true if there is no directory ahead. Who asks then makes one ([`Guard::keep_spare`]).
+    /// Returns true if there is room for another directory that is made ahead.
     pub(super) fn wants_spare(&self) -> bool {
-        let mut spare = self.spare();
-        let wants = matches!(*spare, SpareDir::None);
-        if wants {
-            *spare = SpareDir::Coming;
-        }
-        wants
+        self.spares().len() < SPARES_MOST
     }
 
-    /// Keeps a directory that was made ahead; `None`: it could not be made.
-    pub(super) fn keep_spare(&self, path: Option<PathBuf>) {
-        *self.spare() = path.map_or(SpareDir::None, SpareDir::Ready);
+    /// Keeps a directory that was made ahead.
+    pub(super) fn keep_spare(&self, path: PathBuf) {
+        self.spares().push(path);
     }
 
-    fn spare(&self) -> MutexGuard<'_, SpareDir> {
-        self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spares(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.shared.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a control group that must go with the server.
@@ -319,8 +305,7 @@ impl Guard {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let spare = self.spare.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let SpareDir::Ready(path) = spare {
+        for path in self.spares.get_mut().unwrap_or_else(PoisonError::into_inner) {
             // Nobody has used it.
             std::fs::remove_dir(path).ok();
         }

@@ -31,6 +31,7 @@ mod scratch;
 pub mod shim;
 pub mod spawn;
 pub mod stderr;
+mod sweeper;
 pub mod traced;
 pub mod turn;
 pub mod usage;

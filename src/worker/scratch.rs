@@ -1,28 +1,30 @@
 //! The directory for the temporary files of a program in a sandbox.
 //!
 //! To remove one can take milliseconds, as on a file system that tells its disk at once what is free (`discard`). So
-//! another thread removes it, and makes the next one before a worker needs it.
+//! another thread removes it, and makes one for a later worker at once.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::geteuid;
 use tokio::runtime::Handle;
 
 use super::child::Owner;
 use super::guard::Guard;
+use super::sweeper::Sweeper;
 
 /// Only its user may enter one.
 const MODE: u32 = 0o700;
-/// How many may be removed at a time by threads of their own. One more is removed at once, while its server
-/// waits.
-const LEAVING_MOST: usize = 16;
 
-/// How many are being removed.
-static LEAVING: AtomicUsize = AtomicUsize::new(0);
+/// Removes directories that nobody uses.
+static SWEEPER: Sweeper<Leaving> = Sweeper::new(|leaving: Leaving| {
+    let guard = leaving.guard.clone();
+    drop(leaving);
+    // Most workers that end are followed by another.
+    make_ahead(&guard);
+});
 
 /// A directory that only one user can enter. Dropping it removes it with all that is in it; if the
 /// server ends before, the guard does.
@@ -47,7 +49,6 @@ impl ScratchDir {
         });
         let path = ready.map_or_else(|| new_directory(guard), Ok)?;
         let made = Self { path, guard: guard.clone() };
-        make_ahead(guard);
         if let Some(Owner { user, group }) = owner {
             std::os::unix::fs::lchown(&made.path, Some(user), Some(group))?;
         }
@@ -81,29 +82,20 @@ fn is_sound(path: &Path) -> bool {
     })
 }
 
-/// Lets another thread make the directory of the next worker, unless it is there or on its way.
+/// Makes the directories of the next workers, if they can be made.
 fn make_ahead(guard: &Guard) {
-    if Handle::try_current().is_ok() && guard.wants_spare() {
-        let maker = guard.clone();
-        if !run_apart(move || maker.keep_spare(new_directory(&maker).ok())) {
-            guard.keep_spare(None);
-        }
+    while guard.wants_spare() {
+        let Ok(path) = new_directory(guard) else { return };
+        guard.keep_spare(path);
     }
-}
-
-/// Runs this on a thread of its own, which no stop waits for. Returns false, with the work dropped, if the
-/// system has no thread left.
-fn run_apart(work: impl FnOnce() + Send + 'static) -> bool {
-    std::thread::Builder::new().name("scratch".to_owned()).spawn(work).is_ok()
 }
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        let count = LEAVING.fetch_add(1, Ordering::Relaxed);
         let leaving = Leaving { path: std::mem::take(&mut self.path), guard: self.guard.clone() };
-        if count < LEAVING_MOST && Handle::try_current().is_ok() {
-            // Where there is no thread for it, it is removed here.
-            run_apart(move || drop(leaving));
+        if Handle::try_current().is_ok() {
+            // What is given back is removed here.
+            SWEEPER.give(leaving).ok();
         }
     }
 }
@@ -125,23 +117,23 @@ impl Drop for Leaving {
                 tracing::warn!(path, %error, "temporary files of a worker cannot be removed");
             }
         }
-        LEAVING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn guard() -> Guard {
         Guard::start("/bin/true").expect("a process")
     }
 
-    /// Makes a directory ahead, as another thread does.
+    /// Makes a directory ahead.
     fn spare(guard: &Guard) -> PathBuf {
-        assert!(guard.wants_spare() && !guard.wants_spare(), "one is enough");
         let path = new_directory(guard).expect("a directory");
-        guard.keep_spare(Some(path.clone()));
+        guard.keep_spare(path.clone());
         path
     }
 
@@ -179,6 +171,23 @@ mod tests {
             assert!(!ahead.is_dir() || ahead.is_symlink(), "an empty directory is not left behind");
             std::fs::remove_file(&ahead).or_else(|_| std::fs::remove_dir(&ahead)).ok();
             assert!(made.path() != ahead && is_sound(made.path()), "{made:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_server_another_thread_removes_it_and_makes_those_of_the_next_workers() {
+        let guard = guard();
+        let made = ScratchDir::make(&guard, None).expect("a directory");
+        std::fs::write(made.path().join("left"), "").expect("it is ours");
+        let path = made.path().to_owned();
+        let server = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let inside = server.enter();
+        drop(made);
+        drop(inside);
+        let begun = Instant::now();
+        while path.exists() || guard.wants_spare() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{path:?} {guard:?}");
+            std::thread::yield_now();
         }
     }
 
