@@ -57,6 +57,16 @@ impl Answers {
         }
     }
 
+    /// Judges an answer that is not large at once; `None`: it is large.
+    pub(super) fn judge_small(
+        &self,
+        question: &Bytes,
+        answer: &Bytes,
+        proven: bool,
+    ) -> Option<Verdict> {
+        (answer.len() <= LARGE).then(|| self.judge.judge(question, answer.clone(), proven))
+    }
+
     /// Judges an answer; see [`Judge::judge`]. A large one is judged on another thread, and moves
     /// `now` on.
     pub(super) async fn judge(
@@ -66,8 +76,8 @@ impl Answers {
         answer: &Bytes,
         proven: bool,
     ) -> Verdict {
-        if answer.len() <= LARGE {
-            return self.judge.judge(question, answer.clone(), proven);
+        if let Some(verdict) = self.judge_small(question, answer, proven) {
+            return verdict;
         }
         let (judge, question, answer) = (Arc::clone(&self.judge), question.clone(), answer.clone());
         let verdict = apart(move || judge.judge(&question, answer, proven)).await;

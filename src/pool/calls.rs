@@ -79,8 +79,12 @@ impl<P> CallBook<P> {
     /// Returns how long it has waited and worked until now.
     pub(super) fn timing(&self, now: Instant) -> Timing {
         let given = self.given.unwrap_or(now);
+        // Most calls do not wait, and to see that costs less than to take the times from each other.
+        let waits = given != self.accepted;
         Timing {
-            queue: given.saturating_duration_since(self.accepted),
+            queue: waits
+                .then(|| given.saturating_duration_since(self.accepted))
+                .unwrap_or_default(),
             work: now.saturating_duration_since(given),
             call: Some(self.id),
             worker: self.worker,

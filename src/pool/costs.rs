@@ -11,14 +11,14 @@ use super::state::State;
 impl<P> State<P> {
     /// The estimates learn from a call that a worker has answered.
     pub(super) fn learn(&mut self, now: Instant, released: &Released) {
-        self.estimate.finished(released.until.saturating_duration_since(released.busy_since));
+        self.estimate.finished(released.busy.time());
         if released.was_head || !self.rules.in_order {
-            let ran = now.saturating_duration_since(released.ran_since);
+            let ran = released.busy.or(released.ran_since, now);
             self.estimate.took(ran);
             self.estimate.served(if self.rules.in_order {
                 ran
             } else {
-                now.saturating_duration_since(released.given)
+                released.busy.or(released.given, now)
             });
         }
     }
@@ -26,7 +26,9 @@ impl<P> State<P> {
     /// The tenant of a call that left a worker pays for the time that the call took up.
     pub(super) fn settle_charge(&mut self, released: &Released) {
         let Some(charge) = released.charge else { return };
-        let took = self.rules.took(released.until, released.given, released.busy_since);
+        let busy = released.busy;
+        let since = self.rules.took_since(released.given, busy.since());
+        let took = busy.or(since, busy.until());
         self.line.settle(charge, Some(took), self.usual());
     }
 

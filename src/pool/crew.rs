@@ -4,17 +4,21 @@
 //! the list of free workers and the census always fit the workers.
 
 mod busy;
+mod census;
 mod check;
 mod held;
 mod looks;
 mod owed;
 mod reserved;
+mod span;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::busy::Busy;
+pub(super) use self::census::Census;
 pub(super) use self::held::{GivenUp, Held};
+use self::span::Span;
 use super::alarms::Alarms;
 use super::line::Charge;
 use super::rules::Rules;
@@ -158,23 +162,13 @@ pub(super) struct Released {
     pub(super) ran_since: Instant,
     /// When the worker was given it.
     pub(super) given: Instant,
-    /// When the worker had last finished another call.
-    pub(super) busy_since: Instant,
-    /// Until when the worker worked on it: until now, or for its part of the time of a group.
-    pub(super) until: Instant,
+    /// Since the worker had last finished another call, and for as long as it worked on this one: until
+    /// now, or for its part of the time of a group.
+    pub(super) busy: Span,
     /// What its tenant has paid for it; `None` for background work.
     pub(super) charge: Option<Charge>,
     /// The worker holds nothing now; whether it stays.
     pub(super) freed: Option<Stay>,
-}
-
-/// How many workers are in which state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Census {
-    /// Neither leaving nor to be replaced.
-    pub(super) counted: usize,
-    pub(super) starting: usize,
-    pub(super) serving: usize,
 }
 
 /// The lesser of two times, where the one before grows a little, so that a lasting change shows.
@@ -246,22 +240,6 @@ impl Crew {
     /// Returns true if any worker serves.
     pub(super) fn serves(&self) -> bool {
         self.workers.values().any(|book| book.phase == Phase::Serving)
-    }
-
-    /// Returns how many workers are in which state.
-    pub(super) fn census(&mut self) -> Census {
-        let census = self.census.unwrap_or_else(|| self.count());
-        *self.census.insert(census)
-    }
-
-    fn count(&self) -> Census {
-        let mut census = Census::default();
-        for book in self.workers.values() {
-            census.counted += usize::from(book.counts());
-            census.starting += usize::from(book.phase == Phase::Starting);
-            census.serving += usize::from(book.phase == Phase::Serving);
-        }
-        census
     }
 
     /// Notes whether a worker is free, at the end of a settling.
@@ -384,8 +362,8 @@ impl Crew {
     ) -> Option<Released> {
         let book = self.workers.get_mut(&worker)?;
         let place = book.held.iter().position(|held| held.id == id)?;
-        let held = book.held.remove(place)?;
         let was_head = place == 0;
+        let held = if was_head { book.held.pop_front() } else { book.held.remove(place) }?;
         let is_last = book.held.is_empty();
         let until = match u32::try_from(book.held.len()) {
             Ok(others @ 1..) if shares => {
@@ -399,8 +377,7 @@ impl Crew {
             had_stepped_back: was_head && std::mem::take(&mut book.stepped_back) > 0,
             ran_since: if was_head { book.head_since } else { held.given },
             given: held.given,
-            busy_since: std::mem::replace(&mut book.busy_since, until),
-            until,
+            busy: Span::new(std::mem::replace(&mut book.busy_since, until), until),
             charge: held.charge,
             freed: None,
         };

@@ -12,8 +12,8 @@ use super::links::Link;
 use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, WorkerId};
 use crate::observe::metrics::CallOutcome;
 use crate::sync::bulk::apart;
-use crate::wire::{CANCELLED_UNASKED, Share, Verdict};
-use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes, Silence, shown};
+use crate::wire::Share;
+use crate::worker::pipes::{Fault, Heard, OutOfStep, Pipes, Silence};
 use crate::worker::usage;
 
 /// How often to look at the memory of workers, because the kernel does not tell when it grows.
@@ -321,7 +321,9 @@ impl Pool {
             self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
             progress = pipes.take_progress();
         }
-        self.pass_progress_on(now, link, progress);
+        if !progress.is_empty() {
+            self.pass_progress_on(now, link, progress);
+        }
         let verdict = match step {
             // Any of these answers may be the one too many, so none is handed out.
             Err(out) if !self.answers.are_proven => {
@@ -373,7 +375,12 @@ impl Pool {
                 continue;
             }
             let call = heard.call;
-            let (good, result) = match self.judge(now, link, heard).await {
+            // Most answers are not large, and no future is made for them.
+            let judged = match self.judge_small(link, &heard) {
+                Some(judged) => judged,
+                None => self.judge(now, link, heard).await,
+            };
+            let (good, result) = match judged {
                 Ok(judged) => judged,
                 Err(detail) => return Some(detail),
             };
@@ -383,53 +390,6 @@ impl Pool {
             }
         }
         None
-    }
-
-    /// Judges a whole answer. Returns true for a good one, and the result of its call.
-    ///
-    /// # Errors
-    ///
-    /// Why the answer may belong to another call.
-    pub(super) async fn judge(
-        &self,
-        now: &mut Instant,
-        link: &Link,
-        heard: Heard,
-    ) -> Result<(bool, Result<Reply, Failure>), String> {
-        let Heard { call, answer, question, proven, .. } = heard;
-        let unfit = |detail: &str| {
-            let why = format!("{detail}{}", self.answers.judge.patterns());
-            self.report_bad_answer(link, &why, &shown(&answer), question.len(), "");
-            Ok((false, Err(Failure::BadAnswer { detail: detail.into() })))
-        };
-        match self.answers.judge(now, &question, &answer, proven).await {
-            Verdict::Good(reply) => Ok((true, Ok(reply))),
-            Verdict::ProgramError(failure) => Ok((true, Err(failure))),
-            Verdict::Cancelled if !self.state.borrow().is_awaited(call) => {
-                Ok((true, Err(Failure::Cancelled)))
-            }
-            Verdict::Cancelled => unfit(CANCELLED_UNASKED),
-            Verdict::Unfit { detail } => unfit(&detail),
-            Verdict::Doubtful { detail } => {
-                let (said, patterns) = (shown(&answer), self.answers.judge.patterns());
-                let bytes = question.len();
-                link.note(format!("{detail}: {said}{patterns}; the question has {bytes} bytes"));
-                Err(detail)
-            }
-        }
-    }
-
-    /// Logs why an answer was refused, with what the worker wrote.
-    pub(super) fn report_bad_answer(
-        &self,
-        link: &Link,
-        why: &str,
-        said: &str,
-        question_bytes: usize,
-        hint: &str,
-    ) {
-        let (pool, worker) = (self.name(), link.worker.0);
-        tracing::warn!(pool, worker, why, said, question_bytes, hint, "bad answer");
     }
 
     pub(super) fn out_of_step(

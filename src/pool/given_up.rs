@@ -50,7 +50,7 @@ impl<P> State<P> {
             let Some(released) = self.crew.give_up(now, worker, *id) else { continue };
             self.push(Action::GiveUp { worker, call: *id });
             if released.charge.is_some() {
-                self.estimate.finished(now.saturating_duration_since(released.busy_since));
+                self.estimate.finished(released.busy.time());
             }
             let after = self.timeout_of(*id);
             self.settle_charge(&released);

@@ -279,6 +279,9 @@ impl Link {
     /// Ready when all readers keep up.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut gates = self.gates.borrow_mut();
+        if gates.is_empty() {
+            return Poll::Ready(());
+        }
         gates.retain(|gate| !gate.is_over());
         let is_shut = |gate: &PartGate| gate.poll_room(context).is_pending();
         if gates.iter().any(is_shut) { Poll::Pending } else { Poll::Ready(()) }

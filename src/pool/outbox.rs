@@ -1,7 +1,7 @@
 //! Where the pool puts the one outcome of a call, for its caller to pick up.
 
 use std::cell::RefCell;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use crate::base::Outcome;
 
@@ -9,8 +9,8 @@ use crate::base::Outcome;
 /// the call.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    pub(super) outcome: RefCell<Option<Outcome>>,
-    pub(super) waker: RefCell<Option<Waker>>,
+    outcome: RefCell<Option<Outcome>>,
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Outbox {
@@ -19,6 +19,21 @@ impl Outbox {
         self.outcome.borrow_mut().get_or_insert(outcome);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
+        }
+    }
+
+    /// Takes the outcome out; `None` if there is none yet, or it was taken.
+    pub(super) fn take(&self) -> Option<Outcome> {
+        let mut outcome = self.outcome.borrow_mut();
+        // An outcome is long, and to take one that is not there would move as much.
+        if outcome.is_none() { None } else { outcome.take() }
+    }
+
+    /// Makes [`Outbox::put`] wake this task.
+    pub(super) fn wakes(&self, context: &Context<'_>) {
+        match &mut *self.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
         }
     }
 }

@@ -64,15 +64,11 @@ impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = self.entry.outbox.outcome.borrow_mut().take();
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = self.entry.outbox.take() {
             self.at = At::Nowhere;
             return Poll::Ready(outcome);
         }
-        match &mut *self.entry.outbox.waker.borrow_mut() {
-            Some(waker) => waker.clone_from(context.waker()),
-            empty => *empty = Some(context.waker().clone()),
-        }
+        self.entry.outbox.wakes(context);
         Poll::Pending
     }
 }
@@ -81,6 +77,6 @@ impl Drop for Pending {
     fn drop(&mut self) {
         self.abandon();
         // An answer in parts that was not picked up must not hold its worker back.
-        self.entry.outbox.outcome.borrow_mut().take();
+        drop(self.entry.outbox.take());
     }
 }

@@ -71,8 +71,12 @@ impl Rules {
     /// it, `busy_since` when the worker had last finished another one. Where a worker has several
     /// calls at work, each takes up one of its places.
     pub(super) fn took(&self, now: Instant, given: Instant, busy_since: Instant) -> Duration {
-        let since = if self.takes_one() { given.max(busy_since) } else { given };
-        now.saturating_duration_since(since)
+        now.saturating_duration_since(self.took_since(given, busy_since))
+    }
+
+    /// Since when a call has taken up a worker's time, see [`Rules::took`].
+    pub(super) fn took_since(&self, given: Instant, busy_since: Instant) -> Instant {
+        if self.takes_one() { given.max(busy_since) } else { given }
     }
 
     /// A worker with this many calls that were given up takes no more.

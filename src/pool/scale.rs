@@ -138,6 +138,13 @@ impl<P> State<P> {
         (impatient, next)
     }
 
+    /// Stops a worker, unless it is leaving already.
+    pub(super) fn stop_worker(&mut self, worker: WorkerId, reason: StopReason) {
+        if self.crew.leave(worker) {
+            self.push(Action::Stop(worker, reason));
+        }
+    }
+
     fn start(&mut self, now: Instant) {
         let worker = self.crew.start(now, &self.rules, &mut self.alarms);
         self.push(Action::Start(worker));

@@ -371,6 +371,9 @@ impl<P> State<P> {
 
     /// Draws the consequences of the last events; see the top of this file.
     pub fn settle(&mut self, now: Instant) {
+        if self.is_calm() {
+            return self.crew.look(now);
+        }
         // A tick may come late. Even then no worker gets a call that has waited too long.
         self.expire_waits(now);
         if self.background.waits() {
@@ -479,13 +482,6 @@ impl<P> State<P> {
                 self.retire_due();
             }
             Stay::Kept => self.note_idle(now),
-        }
-    }
-
-    /// Stops a worker, unless it is leaving already.
-    pub(super) fn stop_worker(&mut self, worker: WorkerId, reason: StopReason) {
-        if self.crew.leave(worker) {
-            self.actions.push(Action::Stop(worker, reason));
         }
     }
 

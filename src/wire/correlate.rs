@@ -63,7 +63,10 @@ enum Rule {
 #[derive(Debug)]
 struct OpenCall<T> {
     token: T,
-    question: Question,
+    /// The text of its question.
+    question: Bytes,
+    /// The nonce of its question.
+    nonce: Option<Bytes>,
     /// The number that stands before the question (`tag`) or is its `id` (`json-id`).
     tag: u64,
     /// The caller's `id` (`json-id`).
@@ -172,10 +175,10 @@ impl<T: Clone> Correlator<T> {
             }
         }
         self.last_tag = tag;
-        let question = question.clone();
         self.calls.push_back(OpenCall {
             token,
-            question,
+            question: question.text.clone(),
+            nonce: question.nonce.clone(),
             tag,
             own_id,
             is_given_up: false,
@@ -193,7 +196,7 @@ impl<T: Clone> Correlator<T> {
         match &self.rule {
             Rule::Order => self.answered(0, message, false),
             Rule::Echo(shapes) => {
-                let questions = self.calls.iter().map(|call| &call.question.text);
+                let questions = self.calls.iter().map(|call| &call.question);
                 if let Some(told) = self.told_by_echo(&questions, &message) {
                     return told;
                 }
@@ -257,8 +260,8 @@ impl<T: Clone> Correlator<T> {
         if !self.calls[place].is_given_up {
             return place;
         }
-        let question = &self.calls[place].question.text;
-        let is_wanted = |call: &OpenCall<T>| !call.is_given_up && call.question.text == *question;
+        let question = &self.calls[place].question;
+        let is_wanted = |call: &OpenCall<T>| !call.is_given_up && call.question == *question;
         self.calls.iter().position(is_wanted).unwrap_or(place)
     }
 
@@ -269,7 +272,7 @@ impl<T: Clone> Correlator<T> {
 
     /// The nonce of the oldest call, for [`super::Decoder::next`].
     pub fn oldest_nonce(&self) -> Option<&[u8]> {
-        self.calls.front()?.question.nonce.as_deref()
+        self.calls.front()?.nonce.as_deref()
     }
 
     /// How many calls have no answer yet.
@@ -328,11 +331,11 @@ impl<T: Clone> Correlator<T> {
         if share == Share::Part {
             let call = &mut self.calls[place];
             call.has_begun = true;
-            let (token, question) = (call.token.clone(), call.question.text.clone());
+            let (token, question) = (call.token.clone(), call.question.clone());
             return Received::Answer { token, text, question, proven, share };
         }
         let call = self.calls.remove(place).expect("the place was found in the books");
-        Received::Answer { token: call.token, text, question: call.question.text, proven, share }
+        Received::Answer { token: call.token, text, question: call.question, proven, share }
     }
 
     /// Gives a call up: its answer is no longer wanted, and is [`Received::Late`] when it comes.

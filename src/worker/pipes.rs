@@ -14,6 +14,7 @@ mod words;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -171,14 +172,18 @@ impl Pipes {
         if !self.incoming.is_empty() {
             return Silence::Broken(self.incoming.split().freeze());
         }
-        let mut bytes = [0; 512];
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.stdout, &mut bytes)) {
-            Ok(0) => Silence::Closed,
-            Ok(count) => {
+        let mut bytes = [MaybeUninit::<u8>::uninit(); 512];
+        let read = rustix::io::retry_on_intr(|| {
+            let (read, _) = rustix::io::read(&self.stdout, &mut bytes)?;
+            Ok((!read.is_empty()).then(|| Bytes::copy_from_slice(read)))
+        });
+        match read {
+            Ok(None) => Silence::Closed,
+            Ok(Some(read)) => {
                 if let Some(listener) = &self.listener {
-                    listener.read(&bytes[..count]);
+                    listener.read(&read);
                 }
-                Silence::Broken(Bytes::copy_from_slice(&bytes[..count]))
+                Silence::Broken(read)
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Silence::Kept,
             Err(_) => Silence::Closed,

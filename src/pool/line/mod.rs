@@ -64,6 +64,11 @@ impl Line {
         self.bytes
     }
 
+    /// Returns true if the last look found that no call waits, and none has joined since.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
     /// Returns true if the queue of any tenant stands.
     pub(super) fn is_overloaded(&self) -> bool {
         self.ring.overloaded() > 0

@@ -79,6 +79,11 @@ impl<T: Clone> Correlator<T> {
         }
     }
 
+    /// Returns true if questions of the worker wait for [`Correlator::take_refusals`].
+    pub fn has_refusals(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
     /// Returns the answers to questions of the worker that nobody answers any longer.
     pub fn take_refusals(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.refusals)

@@ -18,7 +18,7 @@ impl<T: Clone> Correlator<T> {
     /// Returns how far a call is, if this message about the call at this place says so.
     pub(super) fn told(&self, place: usize, text: &[u8]) -> Option<Received<T>> {
         let call = &self.calls[place];
-        let progress = progress::read(self.progress.as_ref()?, &call.question.text, text)?;
+        let progress = progress::read(self.progress.as_ref()?, &call.question, text)?;
         if call.is_given_up {
             return Some(Received::Late { ended: None });
         }

@@ -83,6 +83,9 @@ impl Pipes {
 
     /// Answers the questions of the worker that nobody else will answer, so that it waits for none.
     pub(super) fn refuse(&mut self) {
+        if !self.correlator.has_refusals() {
+            return;
+        }
         for reply in self.correlator.take_refusals() {
             // It does no harm if this is lost, because the worker asks without reading.
             self.tell(&Question::plain(reply)).ok();
