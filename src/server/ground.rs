@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio_util::task::TaskTracker;
 
-use super::{FEW, ServeError, descriptors, system};
+use super::{FEW, ServeError, descriptors, heap, system};
 use crate::base::WorkerCount;
 use crate::config::{Config, ConfigSource};
 use crate::observe::log::Log;
@@ -21,6 +21,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Makes this process one that can have workers. Comes before all else.
 pub(super) fn prepare(config: &Config) -> Result<(), ServeError> {
+    heap::keep_freed();
     reaper::expect_children();
     reaper::outlive_full_files();
     descriptors::provide(config).map_err(ServeError::Descriptors)

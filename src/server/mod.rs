@@ -16,6 +16,7 @@ mod certificates;
 mod descriptors;
 mod diagnoses;
 mod ground;
+mod heap;
 mod job_desk;
 mod job_feed;
 mod job_progress;

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::asides::Asides;
 use super::cancelled::CancelledIds;
@@ -23,6 +23,7 @@ use super::encode::Encoder;
 use super::json_id::{self, MessageReader, OwnId, ReadMessage, Unusable, WorkerMessage, number};
 use super::kinds;
 use super::ours::put_ours;
+use super::outgoing::QuestionSink;
 use super::progress;
 use super::received::{Received, Refused, Share};
 use crate::base::Question;
@@ -146,20 +147,20 @@ impl<T: Clone> Correlator<T> {
         token: T,
         question: &Question,
         encoder: &Encoder,
-        out: &mut BytesMut,
+        out: &mut impl QuestionSink,
     ) -> Result<(), Refused> {
         let nonce = question.nonce.as_deref();
         let tag = self.last_tag + 1;
         let mut own_id = OwnId::Absent;
         let mut asides = None;
         match &self.rule {
-            Rule::Order | Rule::Echo(_) => encoder.encode(b"", &question.text, nonce, out)?,
+            Rule::Order | Rule::Echo(_) => encoder.put(b"", &question.text, nonce, out)?,
             Rule::Tag => {
                 let mut digits = itoa::Buffer::new();
                 let digits = digits.format(tag).as_bytes();
                 let mut prefix = [b' '; 21];
                 prefix[..digits.len()].copy_from_slice(digits);
-                encoder.encode(&prefix[..=digits.len()], &question.text, nonce, out)?;
+                encoder.put(&prefix[..=digits.len()], &question.text, nonce, out)?;
             }
             Rule::JsonId(names) => {
                 let find = || IdPlaces::of(&question.text, &names.send, self.passes_asides);
@@ -167,7 +168,7 @@ impl<T: Clone> Correlator<T> {
                     Some(places) => Cow::Borrowed(&**places),
                     None => Cow::Owned(find().map_err(Refused::Unfit)?),
                 };
-                let write = |pieces: &[&[u8]]| encoder.encode_all(pieces, nonce, out);
+                let write = |pieces: &[&[u8]]| encoder.encode_all(pieces, nonce, out.joined());
                 let own = put_ours(&question.text, &places, (&names.send, tag), write)?;
                 own_id = own.id;
                 let listener = question.listener.clone().filter(|_| self.passes_asides);
@@ -445,6 +446,7 @@ fn says_more(part: &[u8]) -> Result<bool, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,8 +3,9 @@
 //! Pure: the bytes of a question were checked before (`Framing::unsendable`). Only its length can
 //! still be wrong here.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::outgoing::QuestionSink;
 use super::sentinel::Sentinel;
 use crate::config::Framing;
 
@@ -79,6 +80,30 @@ impl Encoder {
         self.encode_all(&[prefix, text], nonce, out)
     }
 
+    /// Puts one question as [`Encoder::encode`] appends it.
+    ///
+    /// # Errors
+    ///
+    /// `TooLong`; then nothing is put.
+    #[inline]
+    pub fn put(
+        &self,
+        prefix: &[u8],
+        text: &Bytes,
+        nonce: Option<&[u8]>,
+        out: &mut impl QuestionSink,
+    ) -> Result<(), TooLong> {
+        if !out.is_apart(text) {
+            return self.encode(prefix, text, nonce, out.joined());
+        }
+        let length = self.checked_length(&[prefix, text])?;
+        self.begin(length, out.joined());
+        out.joined().extend_from_slice(prefix);
+        out.put_apart(text);
+        self.end(length, nonce, out.joined());
+        Ok(())
+    }
+
     /// Appends one question, given in pieces, as [`Encoder::encode`] does.
     ///
     /// # Errors
@@ -90,23 +115,21 @@ impl Encoder {
         nonce: Option<&[u8]>,
         out: &mut BytesMut,
     ) -> Result<(), TooLong> {
-        let length = pieces.iter().map(|piece| piece.len()).sum();
-        if length > self.limit {
-            return Err(TooLong { limit: self.limit });
-        }
+        let length = self.checked_length(pieces)?;
         out.reserve(length + 32);
         self.begin(length, out);
         for piece in pieces {
             out.extend_from_slice(piece);
         }
-        match &self.frame {
-            Frame::Ended(end) => out.extend_from_slice(end),
-            Frame::Block => out.extend_from_slice(if length == 0 { b"\n" } else { b"\n\n" }),
-            Frame::Until(sentinel) => sentinel.write(nonce.unwrap_or_default(), out),
-            Frame::Netstring => out.put_u8(b','),
-            Frame::U16 | Frame::U32 | Frame::U32le | Frame::ContentLength => {}
-        }
+        self.end(length, nonce, out);
         Ok(())
+    }
+
+    /// Returns the length of a question, unless it is too long.
+    #[inline]
+    fn checked_length(&self, pieces: &[&[u8]]) -> Result<usize, TooLong> {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        if length > self.limit { Err(TooLong { limit: self.limit }) } else { Ok(length) }
     }
 
     fn begin(&self, length: usize, out: &mut BytesMut) {
@@ -125,6 +148,17 @@ impl Encoder {
                 out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
                 out.extend_from_slice(b"\r\n\r\n");
             }
+        }
+    }
+
+    #[inline]
+    fn end(&self, length: usize, nonce: Option<&[u8]>, out: &mut BytesMut) {
+        match &self.frame {
+            Frame::Ended(end) => out.extend_from_slice(end),
+            Frame::Block => out.extend_from_slice(if length == 0 { b"\n" } else { b"\n\n" }),
+            Frame::Until(sentinel) => sentinel.write(nonce.unwrap_or_default(), out),
+            Frame::Netstring => out.put_u8(b','),
+            Frame::U16 | Frame::U32 | Frame::U32le | Frame::ContentLength => {}
         }
     }
 }

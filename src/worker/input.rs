@@ -1,6 +1,6 @@
 //! Our end of a worker's stdin, which may end after one question.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +12,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use super::wide::Width;
+
+/// How many pieces one write takes: those of one large question are three.
+const PIECES: usize = 4;
 
 /// Our end of a worker's stdin.
 #[derive(Debug)]
@@ -41,6 +44,22 @@ impl Input {
     ) -> Poll<io::Result<usize>> {
         match &mut self.pipe {
             Some(pipe) => Pin::new(pipe).poll_write(context, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Writes once of several pieces, as [`Input::poll_write`] does of one.
+    pub(super) fn poll_write_pieces<'a>(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+        }
+        match &mut self.pipe {
+            Some(pipe) => Pin::new(pipe).poll_write_vectored(context, &slices),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }

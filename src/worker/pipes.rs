@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
@@ -34,7 +34,7 @@ use super::wide::{USUAL, Width};
 use crate::base::{CallId, Progress, Question};
 use crate::config::{Framing, WireSettings};
 use crate::sync::bulk::LARGE;
-use crate::wire::{Correlator, Decoder, Encoder, ReadMessage, Received, Refused, Share};
+use crate::wire::{Correlator, Decoder, Encoder, Outgoing, ReadMessage, Received, Refused, Share};
 use packets::Packets;
 
 /// Room for the next read: a pipe holds this much by default.
@@ -63,10 +63,12 @@ pub struct Pipes {
     /// Whatever is read is a part of an answer that ends with its turn.
     passes_on: bool,
     packets: Option<Packets>,
-    outgoing: BytesMut,
+    outgoing: Outgoing,
     /// `outgoing` has grown beyond [`KEPT_ROOM`].
     is_outgoing_large: bool,
     incoming: BytesMut,
+    /// The length of the last large message that was read.
+    last_large: usize,
     mark: Mark,
     /// All bytes that were put into `outgoing` so far.
     asked: u64,
@@ -108,9 +110,11 @@ impl Pipes {
             decoder: Decoder::new(&wire.framing.reply, wire.written_max),
             correlator: Correlator::new(wire).counting_from(fastrand::u64(IDS_BEGIN)),
             passes_on: wire.framing.reply == Framing::Turn && wire.stream.is_some(),
-            outgoing: BytesMut::new(),
+            // Packets are found again by what they begin with.
+            outgoing: if wire.takes_back { Outgoing::in_one_place() } else { Outgoing::default() },
             is_outgoing_large: false,
             incoming: BytesMut::new(),
+            last_large: 0,
             mark: Mark::of(&wire.framing.reply),
             asked: 0,
             written: 0,
@@ -194,14 +198,13 @@ impl Pipes {
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let next = self.next_write()?;
-            match ready!(self.input.poll_write(context, &self.outgoing[..next])) {
+            let written = match self.outgoing.whole() {
+                Some(whole) => self.input.poll_write(context, &whole[..next]),
+                None => self.input.poll_write_pieces(context, self.outgoing.pieces()),
+            };
+            match ready!(written) {
                 Ok(count) => {
-                    if let Some(listener) = &self.listener {
-                        let written = self.written..self.written + count as u64;
-                        let begins = |(_, begin): &&(CallId, u64)| written.contains(begin);
-                        let call = self.begins.iter().find(begins).map(|(call, _)| *call);
-                        listener.wrote(&self.outgoing[..count], call);
-                    }
+                    self.tell_written(count);
                     self.outgoing.advance(count);
                     self.note_written(next - count);
                     self.written += count as u64;
@@ -215,9 +218,27 @@ impl Pipes {
             self.input.end();
         }
         if std::mem::take(&mut self.is_outgoing_large) {
-            self.outgoing = BytesMut::new();
+            self.outgoing.release();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Tells the listener what of `outgoing` was written.
+    #[inline]
+    fn tell_written(&self, count: usize) {
+        let Some(listener) = &self.listener else { return };
+        let (mut begin, mut left) = (self.written, count);
+        for piece in self.outgoing.pieces() {
+            let piece = &piece[..left.min(piece.len())];
+            if piece.is_empty() {
+                continue;
+            }
+            let end = begin + piece.len() as u64;
+            let begins = |(_, at): &&(CallId, u64)| (begin..end).contains(at);
+            let call = self.begins.iter().find(begins).map(|(call, _)| *call);
+            listener.wrote(piece, call);
+            (begin, left) = (end, left - piece.len());
+        }
     }
 
     /// Reads once. Ready with 0 at the end of the worker's output.
@@ -274,7 +295,7 @@ impl Pipes {
             let nonce = self.correlator.oldest_nonce();
             let Some(message) = self.decoder.next(&mut self.incoming, nonce)? else { break };
             if message.len() > KEPT_ROOM {
-                self.incoming = BytesMut::from(&self.incoming[..]);
+                self.let_go(message.len());
             }
             if self.correlator.is_empty() && !self.correlator.may_speak() {
                 return Err(self.unasked(&message));
@@ -383,7 +404,7 @@ impl Pipes {
                 return Ok(None);
             };
             if message.len() > KEPT_ROOM {
-                self.incoming = BytesMut::from(&self.incoming[..]);
+                self.let_go(message.len());
             }
             let Some(told) = self.correlator.told_of_oldest(&message) else {
                 return Ok(Some(message));

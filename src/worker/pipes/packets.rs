@@ -11,6 +11,7 @@ use bytes::Buf as _;
 
 use super::Pipes;
 use crate::base::CallId;
+use crate::wire::QuestionSink as _;
 
 /// The most bytes that are one packet.
 const PACKET_MOST: usize = 4096;
@@ -47,7 +48,7 @@ impl Pipes {
         if packets.unfinished > 0 {
             return Ok(packets.unfinished);
         }
-        let size = size_of_first(&self.outgoing);
+        let size = size_of_first(self.outgoing.whole().unwrap_or_default());
         let is_packet = size <= PACKET_MOST;
         if packets.are_on != is_packet {
             self.input.send_packets(is_packet)?;
@@ -127,7 +128,7 @@ impl Pipes {
         }
         let mut unread = self.input.take_unread();
         self.written -= unread.len() as u64;
-        unread.extend_from_slice(&self.outgoing);
+        unread.extend_from_slice(self.outgoing.whole().unwrap_or_default());
         self.outgoing.clear();
         self.asked = self.written;
         let first = self.correlator.oldest().copied();
@@ -143,7 +144,7 @@ impl Pipes {
                 }
                 // The first call, or what it must know of one that it has: nobody waits for that.
                 _ => {
-                    self.outgoing.extend_from_slice(message);
+                    self.outgoing.joined().extend_from_slice(message);
                     self.asked += message.len() as u64;
                 }
             }

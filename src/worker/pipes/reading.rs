@@ -1,7 +1,12 @@
 //! How much is read at once of what a worker wrote.
 
+use bytes::BytesMut;
+
 use super::super::wide::WIDE;
 use super::{Pipes, READ_ROOM, READ_ROOM_LEAST};
+
+/// For how much room is made at once, because the last large message had it.
+const EXPECTED_MOST: usize = 4 << 20;
 
 impl Pipes {
     /// Makes room for the next read: as much as waits to be read of a message that is long already.
@@ -11,8 +16,16 @@ impl Pipes {
             self.width.widen(&self.stdout);
             let waits = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
             room = usize::try_from(waits).unwrap_or(WIDE).clamp(READ_ROOM, WIDE);
+            // A message as long as the last one then needs no more room, and is not moved again.
+            room = room.max((self.last_large + READ_ROOM).saturating_sub(self.incoming.len()));
         }
         self.incoming.reserve(room);
+    }
+
+    /// Lets go of the memory that a message of this length was read into, which is the message's now.
+    pub(super) fn let_go(&mut self, length: usize) {
+        self.last_large = length.min(EXPECTED_MOST);
+        self.incoming = BytesMut::from(&self.incoming[..]);
     }
 
     /// Reads once, with a system call, without asking the runtime whether there is anything. For a

@@ -21,7 +21,7 @@ impl Pipes {
     /// Queues a message that is not answered.
     pub fn say(&mut self, said: &Question) -> Result<(), Refused> {
         let before = self.outgoing.len();
-        self.encoder.encode(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
+        self.encoder.put(b"", &said.text, said.nonce.as_deref(), &mut self.outgoing)?;
         self.note_queued(before);
         self.asked += (self.outgoing.len() - before) as u64;
         Ok(())
