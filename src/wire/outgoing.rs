@@ -72,6 +72,16 @@ impl Outgoing {
         self.pieces.iter().map(|piece| &piece[..]).chain([&self.joined[..]])
     }
 
+    /// Returns a copy of the first `count` bytes.
+    pub fn first(&self, count: usize) -> Vec<u8> {
+        let mut first = Vec::with_capacity(count);
+        for piece in self.pieces() {
+            let left = count - first.len();
+            first.extend_from_slice(&piece[..left.min(piece.len())]);
+        }
+        first
+    }
+
     /// Drops the first `count` bytes, which were written.
     #[inline]
     pub fn advance(&mut self, mut count: usize) {
@@ -155,6 +165,8 @@ mod tests {
                 (before - written, before - written)
             );
             assert!(all.ends_with(&shown(&outgoing)));
+            let begin = outgoing.first(outgoing.len() - 1);
+            assert_eq!(begin, shown(&outgoing).as_bytes()[..outgoing.len() - 1]);
         }
         outgoing.put_apart(&large);
         outgoing.clear();

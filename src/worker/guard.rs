@@ -228,7 +228,9 @@ impl Guard {
 
     /// Returns a directory that was made ahead, if there is one.
     pub(super) fn take_spare(&self) -> Option<PathBuf> {
-        self.spares().pop()
+        let mut spares = self.spares();
+        // The oldest, so that none lies there for long.
+        (!spares.is_empty()).then(|| spares.remove(0))
     }
 
     /// Returns true if there is room for another directory that is made ahead.

@@ -227,17 +227,13 @@ impl Pipes {
     #[inline]
     fn tell_written(&self, count: usize) {
         let Some(listener) = &self.listener else { return };
-        let (mut begin, mut left) = (self.written, count);
-        for piece in self.outgoing.pieces() {
-            let piece = &piece[..left.min(piece.len())];
-            if piece.is_empty() {
-                continue;
-            }
-            let end = begin + piece.len() as u64;
-            let begins = |(_, at): &&(CallId, u64)| (begin..end).contains(at);
-            let call = self.begins.iter().find(begins).map(|(call, _)| *call);
-            listener.wrote(piece, call);
-            (begin, left) = (end, left - piece.len());
+        let written = self.written..self.written + count as u64;
+        let begins = |(_, begin): &&(CallId, u64)| written.contains(begin);
+        let call = self.begins.iter().find(begins).map(|(call, _)| *call);
+        match self.outgoing.whole() {
+            Some(whole) => listener.wrote(&whole[..count], call),
+            // Who looks is to see what stands before a large question together with it.
+            None => listener.wrote(&self.outgoing.first(count), call),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::geteuid;
 use tokio::runtime::Handle;
@@ -18,13 +19,17 @@ use super::sweeper::Sweeper;
 /// Only its user may enter one.
 const MODE: u32 = 0o700;
 
+/// How many that are not empty are removed at a time by threads of their own.
+const FULL_MOST: usize = 16;
+
 /// Removes directories that nobody uses.
 static SWEEPER: Sweeper<Leaving> = Sweeper::new(|leaving: Leaving| {
-    let guard = leaving.guard.clone();
-    drop(leaving);
     // Most workers that end are followed by another.
-    make_ahead(&guard);
+    make_ahead(&leaving.guard);
+    sweep(leaving);
 });
+/// How many are being removed by threads of their own.
+static FULL: AtomicUsize = AtomicUsize::new(0);
 
 /// A directory that only one user can enter. Dropping it removes it with all that is in it; if the
 /// server ends before, the guard does.
@@ -64,11 +69,14 @@ impl ScratchDir {
 fn new_directory(guard: &Guard) -> io::Result<PathBuf> {
     // Nobody can know the name before, and a link that is there already is an error.
     let name = format!("httpipe-{:032x}", fastrand::u128(..));
-    let path = std::env::temp_dir().join(name);
-    DirBuilder::new().mode(MODE).create(&path)?;
     // Rules are about the directory that a path leads to.
-    let path = path.canonicalize()?;
+    let path = std::env::temp_dir().canonicalize()?.join(name);
+    // Before it is there: the server may end at any moment.
     guard.note_scratch(&path);
+    if let Err(error) = DirBuilder::new().mode(MODE).create(&path) {
+        guard.forget_scratch(&path);
+        return Err(error);
+    }
     Ok(path)
 }
 
@@ -87,6 +95,36 @@ fn make_ahead(guard: &Guard) {
     while guard.wants_spare() {
         let Ok(path) = new_directory(guard) else { return };
         guard.keep_spare(path);
+    }
+}
+
+/// Removes a directory. What a program has left in one may be much, and is to hold up no other: another thread
+/// removes it then.
+fn sweep(leaving: Leaving) {
+    let is_empty = std::fs::read_dir(&leaving.path).map_or(true, |mut left| left.next().is_none());
+    if is_empty {
+        return;
+    }
+    let Some(place) = FullPlace::take() else { return };
+    let thread = std::thread::Builder::new().name("sweeper".to_owned());
+    // Where there is no thread for it, it is removed here.
+    thread.spawn(move || drop((leaving, place))).ok();
+}
+
+/// The right to one more thread that removes what is not empty.
+struct FullPlace;
+
+impl FullPlace {
+    fn take() -> Option<Self> {
+        // One that is too much is given back at once.
+        let count = FULL.fetch_add(1, Ordering::Relaxed);
+        Some(Self).filter(|_| count < FULL_MOST)
+    }
+}
+
+impl Drop for FullPlace {
+    fn drop(&mut self) {
+        FULL.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

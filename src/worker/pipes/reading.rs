@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::super::wide::WIDE;
-use super::{Pipes, READ_ROOM, READ_ROOM_LEAST};
+use super::{KEPT_ROOM, Pipes, READ_ROOM, READ_ROOM_LEAST};
 
 /// For how much room is made at once, because the last large message had it.
 const EXPECTED_MOST: usize = 4 << 20;
@@ -16,8 +16,11 @@ impl Pipes {
             self.width.widen(&self.stdout);
             let waits = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
             room = usize::try_from(waits).unwrap_or(WIDE).clamp(READ_ROOM, WIDE);
-            // A message as long as the last one then needs no more room, and is not moved again.
-            room = room.max((self.last_large + READ_ROOM).saturating_sub(self.incoming.len()));
+            // A message as long as the last one then needs no more room, and is not moved again. So much
+            // room is made only for what is let go of with its message.
+            if self.incoming.len() >= KEPT_ROOM {
+                room = room.max((self.last_large + READ_ROOM).saturating_sub(self.incoming.len()));
+            }
         }
         self.incoming.reserve(room);
     }
