@@ -34,7 +34,7 @@ use super::http1;
 use super::http2::{self, CALM_DOWN, FramedStream, GO_AWAY, H2Streams};
 use super::refusal::{Refusal, last_words};
 use super::request_body::RequestBody;
-use super::resting::Serving;
+use super::resting::{Serving, Unserved};
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Overdue, Patience, Watch};
 use super::{Drain, Permit, now};
@@ -45,7 +45,7 @@ use crate::sync::seldom::Seldom;
 #[derive(Debug)]
 enum End {
     /// It was served to its end. An error is the caller's fault.
-    Served(hyper::Result<()>),
+    Served(Result<(), Unserved>),
     /// The caller closed its side while a request was still being served.
     Left,
     /// A limit was passed.
@@ -110,7 +110,7 @@ async fn serve_http1<C, S, B>(
 ) where
     C: Conduit + Unpin,
     S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
-    B: Body + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let patience = Patience::of(limits);
@@ -206,7 +206,7 @@ async fn conclude(end: End, conduit: impl Conduit, watch: &Watch) {
 /// ended. A connection that never sent a byte has no head.
 fn refusal(end: &End, watch: &Watch) -> Option<Refusal> {
     match end {
-        End::Served(Err(error)) => {
+        End::Served(Err(Unserved(Some(error)))) => {
             // hyper says nothing to an HTTP/2 preface, so nothing was withheld then.
             let refusal = Refusal::of_error(error)?;
             Some(watch.withheld().unwrap_or(refusal))

@@ -1,11 +1,13 @@
-//! HTTP/1 on a connection, as hyper serves it.
+//! HTTP/1 on a connection: requests without a body as `bodiless` serves them, and whatever else comes as
+//! hyper does.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,10 +17,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use super::bodiless::{self, BodilessEnd};
 use super::conduit::Conduit;
 use super::now;
 use super::request_body::RequestBody;
-use super::resting::{Awake, Http1, Serving};
+use super::resting::{Awake, Http1, Serving, Unserved};
 use super::watch::Watch;
 use super::watched::WatchedStream;
 use crate::config::LimitSettings;
@@ -26,7 +29,15 @@ use crate::config::LimitSettings;
 /// Least room for reads and writes: what hyper reads of a large body at once.
 const BUFFER_LEAST: usize = 64 << 10;
 
-impl<I, S, B> Serving for http1::Connection<I, S>
+/// A connection that hyper serves, without its many type parameters.
+trait HyperServed: Future<Output = hyper::Result<()>> + Unpin {
+    fn close_when_idle(&mut self);
+
+    /// Ends it, and returns what it has read and not served.
+    fn into_unread(self) -> Bytes;
+}
+
+impl<I, S, B> HyperServed for http1::Connection<I, S>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<Incoming, ResBody = B>,
@@ -34,21 +45,87 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn close_when_idle(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close_when_idle(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+
+    fn into_unread(self) -> Bytes {
+        self.into_parts().read_buf
     }
 }
 
-impl<I, S, B> Awake for http1::Connection<I, S>
+/// Serves a connection without hyper until something comes that is for hyper. `make` makes what serves
+/// it then.
+struct Http1Server<'a, C, H, M> {
+    conduit: C,
+    watch: Rc<Watch>,
+    make: Rc<M>,
+    /// It is to end once it is idle.
+    closing: Rc<Cell<bool>>,
+    by: ServedBy<'a, H>,
+}
+
+enum ServedBy<'a, H> {
+    Us(Pin<Box<dyn Future<Output = BodilessEnd> + 'a>>),
+    Hyper(Box<H>),
+}
+
+impl<C, H, M> Future for Http1Server<'_, C, H, M>
 where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    C: Conduit + Unpin,
+    H: HyperServed,
+    M: Fn(WatchedStream<C>) -> H,
+{
+    type Output = Result<(), Unserved>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.by {
+                ServedBy::Hyper(connection) => {
+                    return Pin::new(connection).poll(context).map_err(Unserved::from);
+                }
+                ServedBy::Us(served) => match ready!(served.as_mut().poll(context)) {
+                    BodilessEnd::Over(served) => return Poll::Ready(served),
+                    BodilessEnd::Other(unread) => {
+                        let (conduit, watch) = (self.conduit.clone(), Rc::clone(&self.watch));
+                        let mut connection = (self.make)(WatchedStream { conduit, watch, unread });
+                        if self.closing.get() {
+                            connection.close_when_idle();
+                        }
+                        self.by = ServedBy::Hyper(Box::new(connection));
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl<C, H, M> Serving for Http1Server<'_, C, H, M>
+where
+    C: Conduit + Unpin,
+    H: HyperServed,
+    M: Fn(WatchedStream<C>) -> H,
+{
+    fn close_when_idle(mut self: Pin<&mut Self>) {
+        self.closing.set(true);
+        if let ServedBy::Hyper(connection) = &mut self.by {
+            connection.close_when_idle();
+        }
+    }
+}
+
+impl<C, H, M> Awake for Http1Server<'_, C, H, M>
+where
+    C: Conduit + Unpin,
+    H: HyperServed,
+    M: Fn(WatchedStream<C>) -> H,
 {
     fn into_unread(self) -> Bytes {
-        self.into_parts().read_buf
+        match self.by {
+            // It leaves nothing unserved that it has read.
+            ServedBy::Us(_) => Bytes::new(),
+            ServedBy::Hyper(connection) => connection.into_unread(),
+        }
     }
 }
 
@@ -63,11 +140,12 @@ pub(super) fn serve<'a, C, S, B>(
 where
     C: Conduit + Unpin + 'a,
     S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
-    B: Body + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let header_most = usize::try_from(limits.header.0).unwrap_or(usize::MAX);
     let builder = builder(limits, C::LEAVING_IS_READ);
-    Http1::new(conduit, watch, move |io: WatchedStream<C>| {
+    let by_hyper = Rc::new(move |io: WatchedStream<C>| {
         let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(io.conduit.writer()));
         let answer = move |request: Request<Incoming>| {
             let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
@@ -94,6 +172,18 @@ where
             }
         };
         builder.serve_connection(TokioIo::new(io), service_fn(answer))
+    });
+    Http1::new(conduit, watch, move |io: WatchedStream<C>| {
+        let (conduit, watch) = (io.conduit.clone(), Rc::clone(&io.watch));
+        let (closing, make) = (Rc::default(), Rc::clone(&by_hyper));
+        let by = if C::CAN_REST && io.unread.is_empty() {
+            let (conduit, watch) = (conduit.clone(), Rc::clone(&watch));
+            let closing = Rc::clone(&closing);
+            ServedBy::Us(Box::pin(bodiless::serve(conduit, watch, header_most, closing, service)))
+        } else {
+            ServedBy::Hyper(Box::new(by_hyper(io)))
+        };
+        Http1Server { conduit, watch, make, closing, by }
     })
 }
 

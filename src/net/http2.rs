@@ -33,7 +33,7 @@ use super::calm::Calm;
 use super::conduit::Conduit;
 use super::now;
 use super::request_body::{RequestBody, UnreadBody};
-use super::resting::Serving;
+use super::resting::{Serving, Unserved};
 use super::watch::Watch;
 use crate::config::LimitSettings;
 
@@ -293,13 +293,12 @@ impl<C> Drop for Multiplexed<'_, C> {
 }
 
 impl<C: Future<Output = hyper::Result<()>>> Future for Multiplexed<'_, C> {
-    type Output = hyper::Result<()>;
+    type Output = Result<(), Unserved>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Unserved>> {
         loop {
-            let polled = self.connection.as_mut().poll(context);
-            if polled.is_ready() {
-                return polled;
+            if let Poll::Ready(served) = self.connection.as_mut().poll(context) {
+                return Poll::Ready(served.map_err(Unserved::from));
             }
             let begun = std::mem::take(&mut *self.streams.begun.borrow_mut());
             self.running.extend(begun);

@@ -5,16 +5,19 @@
 //! `tls`, an [`Entrance`] makes them secure before, and they may speak HTTP/2.
 
 pub mod accept;
+mod bodiless;
 #[cfg(feature = "tls")]
 mod calm;
 mod conduit;
 pub mod conformance;
 pub mod connection;
+mod date;
 mod drain;
 pub mod entrance;
 pub mod fields;
 #[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
 mod handshake;
+mod head;
 mod http1;
 #[cfg(feature = "tls")]
 mod http2;

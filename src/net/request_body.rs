@@ -28,6 +28,11 @@ impl UnreadBody {
 }
 
 impl RequestBody {
+    /// No body.
+    pub(super) fn none() -> Self {
+        Self { body: None, unread: None }
+    }
+
     /// A body whose unread rest is dropped.
     pub(super) fn new(body: Incoming) -> Self {
         Self { body: Some(body), unread: None }

@@ -12,8 +12,18 @@ use super::conduit::Conduit;
 use super::watch::Watch;
 use super::watched::WatchedStream;
 
-/// A connection that hyper serves, without its many type parameters.
-pub(super) trait Serving: Future<Output = hyper::Result<()>> {
+/// Why a connection could not be served to its end; with what hyper says, if it was hyper's.
+#[derive(Debug)]
+pub(super) struct Unserved(pub(super) Option<hyper::Error>);
+
+impl From<hyper::Error> for Unserved {
+    fn from(error: hyper::Error) -> Self {
+        Self(Some(error))
+    }
+}
+
+/// A connection that is served, without its many type parameters.
+pub(super) trait Serving: Future<Output = Result<(), Unserved>> {
     /// Ends the connection now if it is idle, else after the current response.
     fn close_when_idle(self: Pin<&mut Self>);
 
@@ -55,9 +65,9 @@ where
     M: Fn(WatchedStream<C>) -> K + Unpin,
     K: Awake,
 {
-    type Output = hyper::Result<()>;
+    type Output = Result<(), Unserved>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Unserved>> {
         if let Some(awake) = &mut self.awake {
             return Pin::new(&mut **awake).poll(context);
         }
@@ -114,9 +124,9 @@ mod tests {
     struct Played(Bytes);
 
     impl Future for Played {
-        type Output = hyper::Result<()>;
+        type Output = Result<(), Unserved>;
 
-        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Unserved>> {
             Poll::Pending
         }
     }

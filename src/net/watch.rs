@@ -151,6 +151,11 @@ impl Watch {
         self.is_at_once.set(false);
     }
 
+    /// Returns when the head was complete if nothing was waited for since, else the time now.
+    pub(super) fn moment(&self, now: impl FnOnce() -> Instant) -> Instant {
+        if self.is_at_once.get() { self.last.get() } else { now() }
+    }
+
     /// Notes that only the end of the connection will end the response that begins.
     pub(super) fn ends_by_close(&self) {
         self.ends_by_close.set(true);
@@ -179,7 +184,7 @@ impl Watch {
         if self.phase.get() != ConnectionPhase::Answered {
             return false;
         }
-        let now = if self.is_at_once.get() { self.last.get() } else { now() };
+        let now = self.moment(now);
         self.phase.set(ConnectionPhase::Idle(now));
         self.last.set(now);
         self.seat.waits(now);

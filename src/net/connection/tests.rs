@@ -18,6 +18,7 @@ use crate::config::PerAddressSettings;
 use crate::net::fields::HeadFields;
 use crate::net::{Stream, conformance, refusal};
 
+mod both_ways;
 mod hostile;
 #[cfg(feature = "tls")]
 mod multiplexed;

@@ -1,0 +1,203 @@
+//! The head of a request that is served without hyper, and the head of its response. Both are as hyper
+//! reads and writes them; a test beside `bodiless` compares them.
+//!
+//! Pure: the date is an argument.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Request, StatusCode, Uri};
+use httparse::Status;
+
+/// A head with more fields is left to hyper.
+const FIELDS_MOST: usize = 64;
+
+/// The head of a request without a body.
+#[derive(Debug)]
+pub(super) struct BodilessHead {
+    pub(super) parts: Parts,
+    /// The caller wants the connection to end with the response.
+    pub(super) closes: bool,
+}
+
+/// How a response says where its body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    /// There is no body.
+    Nothing,
+    /// It has so many bytes, at least one.
+    Known(u64),
+    /// It comes in chunks.
+    Chunks,
+}
+
+/// Reads the head of a GET or HEAD over HTTP/1.1 that is all of these bytes. `None`: it is something
+/// else, or says something that concerns more than its own answer; hyper reads it again.
+pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
+    let mut room = [const { MaybeUninit::uninit() }; FIELDS_MOST];
+    let mut found = httparse::Request::new(&mut []);
+    let parsed = found.parse_with_uninit_headers(text, &mut room);
+    if parsed != Ok(Status::Complete(text.len())) || found.version != Some(1) {
+        return None;
+    }
+    let method = match found.method? {
+        "GET" => Method::GET,
+        "HEAD" => Method::HEAD,
+        _ => return None,
+    };
+    let target = text.slice_ref(found.path?.as_bytes());
+    let mut headers = HeaderMap::with_capacity(found.headers.len());
+    let mut closes = false;
+    for field in found.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        match name {
+            CONTENT_LENGTH | TRANSFER_ENCODING | EXPECT | UPGRADE => return None,
+            CONNECTION if field.value.eq_ignore_ascii_case(b"close") => closes = true,
+            CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            CONNECTION => return None,
+            _ => {}
+        }
+        headers.append(name, HeaderValue::from_maybe_shared(text.slice_ref(field.value)).ok()?);
+    }
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = method;
+    parts.uri = Uri::from_maybe_shared(target).ok()?;
+    parts.headers = headers;
+    Some(BodilessHead { parts, closes })
+}
+
+/// Writes the head of a response. `is_head`: it answers HEAD. `closes`: the connection ends with it.
+/// Returns whether the connection ends with it, which the response may want, too.
+pub(super) fn write(
+    to: &mut Vec<u8>,
+    (status, headers): (StatusCode, &HeaderMap),
+    length: BodyLength,
+    is_head: bool,
+    closes: bool,
+    write_date: impl FnOnce(&mut Vec<u8>),
+) -> bool {
+    write_status(to, status);
+    let (mut has_length, mut has_date, mut says_close) = (false, false, false);
+    for (name, value) in headers {
+        match *name {
+            CONTENT_LENGTH => has_length = true,
+            DATE => has_date = true,
+            CONNECTION => says_close |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+            _ => {}
+        }
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            to.extend_from_slice(part);
+        }
+    }
+    if closes && !says_close {
+        to.extend_from_slice(b"connection: close\r\n");
+    }
+    let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match length {
+        _ if has_length || has_none => {}
+        BodyLength::Nothing | BodyLength::Chunks if is_head => {}
+        BodyLength::Nothing => to.extend_from_slice(b"content-length: 0\r\n"),
+        BodyLength::Known(length) => {
+            to.extend_from_slice(b"content-length: ");
+            to.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            to.extend_from_slice(b"\r\n");
+        }
+        BodyLength::Chunks => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    if !has_date {
+        to.extend_from_slice(b"date: ");
+        write_date(to);
+        to.extend_from_slice(b"\r\n");
+    }
+    to.extend_from_slice(b"\r\n");
+    closes || says_close
+}
+
+fn write_status(to: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    let reason = status.canonical_reason().unwrap_or("<none>");
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        to.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Writes what stands before a chunk of so many bytes.
+pub(super) fn write_chunk_size(to: &mut Vec<u8>, length: usize) {
+    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        to.push(b"0123456789ABCDEF"[length >> (4 * place) & 0xf]);
+    }
+    to.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Option<BodilessHead> {
+        super::read(&Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_whole_head_without_a_body_is_read() {
+        let head = read("GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a:  2 \r\nEmpty:\r\n\r\n");
+        let BodilessHead { parts, closes } = head.expect("it is one");
+        assert_eq!((parts.method, parts.uri.to_string()), (Method::GET, "/a?b=c".to_owned()));
+        let fields: Vec<_> = parts.headers.iter().map(|(name, it)| (name.as_str(), it)).collect();
+        let value = HeaderValue::from_static;
+        let expected = [
+            ("host", &value("x")),
+            ("x-a", &value("1")),
+            ("x-a", &value("2")),
+            ("empty", &value("")),
+        ];
+        assert_eq!(fields, expected);
+        assert!(!closes && parts.extensions.is_empty());
+        let last = read("HEAD / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n");
+        let last = last.expect("it is one");
+        assert!(last.closes && last.parts.method == Method::HEAD);
+    }
+
+    #[test]
+    fn whatever_is_more_or_less_is_left_to_hyper() {
+        for text in [
+            "",
+            "GET / HTTP/1.1\r\nHost: x\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\nG",
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: x\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "get / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+            "GET /\u{7f} HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+        ] {
+            assert!(read(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_chunk_is_hexadecimal() {
+        for (length, text) in [(1, "1\r\n"), (0x1f, "1F\r\n"), (0xabcdef, "ABCDEF\r\n")] {
+            let mut to = Vec::new();
+            write_chunk_size(&mut to, length);
+            assert_eq!(to, text.as_bytes());
+        }
+    }
+}
