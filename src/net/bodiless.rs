@@ -19,7 +19,7 @@ use hyper::body::Body;
 use tokio::io::ReadBuf;
 
 use super::conduit::Conduit;
-use super::head::{self, BodilessHead, BodyLength};
+use super::head::{self, BodilessHead, BodyLength, WrittenHead};
 use super::request_body::RequestBody;
 use super::resting::Unserved;
 use super::watch::Watch;
@@ -125,19 +125,28 @@ struct Sending<'a, C> {
     text: Vec<u8>,
 }
 
-impl<C> Drop for Sending<'_, C> {
-    fn drop(&mut self) {
+impl<C> Sending<'_, C> {
+    /// Leaves the room for what is written to others.
+    fn put_down(&mut self) {
         let mut text = std::mem::take(&mut self.text);
-        if text.capacity() <= 2 * WRITTEN_AT {
+        if (1..=2 * WRITTEN_AT).contains(&text.capacity()) {
             text.clear();
             DRAFT.set(text);
         }
     }
 }
 
+impl<C> Drop for Sending<'_, C> {
+    fn drop(&mut self) {
+        self.put_down();
+    }
+}
+
 impl<'a, C: Conduit> Sending<'a, C> {
     fn begin(conduit: &'a C, watch: &'a Watch) -> Self {
-        Self { conduit, watch, text: DRAFT.take() }
+        let text = DRAFT.take();
+        debug_assert!(text.is_empty(), "nobody gets what was meant for another");
+        Self { conduit, watch, text }
     }
 
     /// Sends a response. Returns whether the connection ends with it.
@@ -155,9 +164,10 @@ impl<'a, C: Conduit> Sending<'a, C> {
         let lines = (response.status(), response.headers());
         let moment = self.watch.moment(now);
         let write_date = |to: &mut Vec<u8>| date::write(to, moment);
-        let ends = head::write(&mut self.text, lines, length, is_head, closes, write_date);
-        if !is_head {
-            self.send_body(response.body_mut(), length == BodyLength::Chunks).await?;
+        let head = head::write(&mut self.text, lines, length, is_head, closes, write_date);
+        let WrittenHead { body, ends } = head.ok_or(Unserved(None))?;
+        if let Some(length) = body {
+            self.send_body(response.body_mut(), length).await?;
         }
         self.watch.answered();
         self.flush().await?;
@@ -165,10 +175,17 @@ impl<'a, C: Conduit> Sending<'a, C> {
         Ok(ends)
     }
 
-    async fn send_body<B>(&mut self, body: &mut B, in_chunks: bool) -> Result<(), Unserved>
+    /// Sends a body as its head has announced it. One that is longer or shorter ends the connection.
+    async fn send_body<B>(&mut self, body: &mut B, length: BodyLength) -> Result<(), Unserved>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let in_chunks = length == BodyLength::Chunks;
+        let mut left = match length {
+            BodyLength::Nothing => 0,
+            BodyLength::Known(length) => length,
+            BodyLength::Chunks => u64::MAX,
+        };
         while !body.is_end_stream() {
             let polled = poll_fn(|context| Poll::Ready(Pin::new(&mut *body).poll_frame(context)));
             let frame = match polled.await {
@@ -176,6 +193,8 @@ impl<'a, C: Conduit> Sending<'a, C> {
                 Poll::Pending => {
                     self.flush().await?;
                     self.watch.takes_time();
+                    // The next piece may be long in coming.
+                    self.put_down();
                     poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
                 }
             };
@@ -187,6 +206,7 @@ impl<'a, C: Conduit> Sending<'a, C> {
                     if let Ok(piece) = frame.into_data()
                         && !piece.is_empty()
                     {
+                        left = left.checked_sub(piece.len() as u64).ok_or(Unserved(None))?;
                         self.put(&piece, in_chunks).await?;
                     }
                 }
@@ -194,12 +214,17 @@ impl<'a, C: Conduit> Sending<'a, C> {
         }
         if in_chunks {
             self.text.extend_from_slice(b"0\r\n\r\n");
+        } else if left > 0 {
+            return Err(Unserved(None));
         }
         Ok(())
     }
 
     /// Adds a piece of the body.
     async fn put(&mut self, piece: &[u8], in_chunks: bool) -> Result<(), Unserved> {
+        if self.text.capacity() == 0 {
+            self.text = DRAFT.take();
+        }
         if in_chunks {
             head::write_chunk_size(&mut self.text, piece.len());
         }

@@ -36,6 +36,15 @@ pub(super) enum BodyLength {
     Chunks,
 }
 
+/// What the head of a response has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WrittenHead {
+    /// How the body goes. `None`: there is none, whatever the response has.
+    pub(super) body: Option<BodyLength>,
+    /// The connection ends with the response.
+    pub(super) ends: bool,
+}
+
 /// Reads the head of a GET or HEAD over HTTP/1.1 that is all of these bytes. `None`: it is something
 /// else, or says something that concerns more than its own answer; hyper reads it again.
 pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
@@ -71,8 +80,9 @@ pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
     Some(BodilessHead { parts, closes })
 }
 
-/// Writes the head of a response. `is_head`: it answers HEAD. `closes`: the connection ends with it.
-/// Returns whether the connection ends with it, which the response may want, too.
+/// Writes the head of a response. `is_head`: it answers HEAD. `closes`: the connection ends with it, which the
+/// response may want, too. `length`: that of its body, if its header says nothing else. `None`: there is no saying
+/// where such a response ends.
 pub(super) fn write(
     to: &mut Vec<u8>,
     (status, headers): (StatusCode, &HeaderMap),
@@ -80,14 +90,18 @@ pub(super) fn write(
     is_head: bool,
     closes: bool,
     write_date: impl FnOnce(&mut Vec<u8>),
-) -> bool {
+) -> Option<WrittenHead> {
+    if status.is_informational() {
+        return None;
+    }
     write_status(to, status);
-    let (mut has_length, mut has_date, mut says_close) = (false, false, false);
+    let (mut said, mut has_date, mut says_close) = (None, false, false);
     for (name, value) in headers {
         match *name {
-            CONTENT_LENGTH => has_length = true,
+            CONTENT_LENGTH if said.is_none() => said = Some(value.to_str().ok()?.parse().ok()?),
+            CONTENT_LENGTH | TRANSFER_ENCODING => return None,
             DATE => has_date = true,
-            CONNECTION => says_close |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+            CONNECTION => says_close |= closes_connection(value),
             _ => {}
         }
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -99,7 +113,7 @@ pub(super) fn write(
     }
     let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     match length {
-        _ if has_length || has_none => {}
+        _ if said.is_some() || has_none => {}
         BodyLength::Nothing | BodyLength::Chunks if is_head => {}
         BodyLength::Nothing => to.extend_from_slice(b"content-length: 0\r\n"),
         BodyLength::Known(length) => {
@@ -115,7 +129,14 @@ pub(super) fn write(
         to.extend_from_slice(b"\r\n");
     }
     to.extend_from_slice(b"\r\n");
-    closes || says_close
+    let body = (!is_head && !has_none).then(|| said.map_or(length, BodyLength::Known));
+    Some(WrittenHead { body, ends: closes || says_close })
+}
+
+/// Returns true if this field of a connection says that it is to end.
+fn closes_connection(value: &HeaderValue) -> bool {
+    let mut options = value.as_bytes().split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 fn write_status(to: &mut Vec<u8>, status: StatusCode) {
@@ -190,6 +211,43 @@ mod tests {
         ] {
             assert!(read(text).is_none(), "{text:?}");
         }
+    }
+
+    fn written(
+        status: u16,
+        fields: &[(&'static str, &'static str)],
+    ) -> Option<(WrittenHead, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let mut to = Vec::new();
+        let status = StatusCode::from_u16(status).expect("a status");
+        let lines = (status, &headers);
+        let head = write(&mut to, lines, BodyLength::Chunks, false, false, |_| ())?;
+        Some((head, String::from_utf8(to).expect("ASCII")))
+    }
+
+    #[test]
+    fn a_length_that_the_response_says_itself_holds() {
+        let (head, text) = written(200, &[("content-length", "5")]).expect("it ends");
+        assert_eq!(head, WrittenHead { body: Some(BodyLength::Known(5)), ends: false });
+        assert!(!text.contains("chunked"), "{text}");
+        let (head, _) = written(200, &[("connection", "a, Close")]).expect("it ends");
+        assert_eq!(head, WrittenHead { body: Some(BodyLength::Chunks), ends: true });
+        assert_eq!(written(204, &[]).expect("it ends").0.body, None);
+    }
+
+    #[test]
+    fn a_response_whose_end_nobody_could_find_is_not_written() {
+        for fields in [
+            &[("transfer-encoding", "chunked")][..],
+            &[("content-length", "5"), ("content-length", "6")],
+            &[("content-length", "+5 ")],
+        ] {
+            assert_eq!(written(200, fields), None, "{fields:?}");
+        }
+        assert_eq!(written(103, &[]), None);
     }
 
     #[test]

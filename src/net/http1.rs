@@ -88,10 +88,7 @@ where
                     BodilessEnd::Over(served) => return Poll::Ready(served),
                     BodilessEnd::Other(unread) => {
                         let (conduit, watch) = (self.conduit.clone(), Rc::clone(&self.watch));
-                        let mut connection = (self.make)(WatchedStream { conduit, watch, unread });
-                        if self.closing.get() {
-                            connection.close_when_idle();
-                        }
+                        let connection = (self.make)(WatchedStream { conduit, watch, unread });
                         self.by = ServedBy::Hyper(Box::new(connection));
                     }
                 },

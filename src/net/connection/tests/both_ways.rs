@@ -63,13 +63,13 @@ impl Conduit for HypersConduit {
 }
 
 /// A body that waits before each of its pieces.
-struct Pieces {
+struct PieceBody {
     pieces: VecDeque<io::Result<Bytes>>,
     length: Option<u64>,
     waits: bool,
 }
 
-impl Pieces {
+impl PieceBody {
     fn of(pieces: impl IntoIterator<Item = io::Result<Bytes>>, length: Option<u64>) -> Self {
         Self { pieces: pieces.into_iter().collect(), length, waits: true }
     }
@@ -81,7 +81,7 @@ impl Pieces {
     }
 }
 
-impl Body for Pieces {
+impl Body for PieceBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -106,11 +106,13 @@ impl Body for Pieces {
     }
 }
 
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 12] = [
     "/text",
     "/empty",
     "/nothing",
     "/unchanged",
+    "/nothing-more",
+    "/listed",
     "/odd",
     "/fields",
     "/last",
@@ -119,20 +121,23 @@ const PATHS: [&str; 10] = [
     "/broken",
 ];
 
-fn answer_to(path: &str) -> Response<Pieces> {
+fn answer_to(path: &str) -> Response<PieceBody> {
     let part = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
     let long = || Bytes::from(vec![b'x'; 200_000]);
     let body = match path {
-        "/nothing" | "/unchanged" | "/empty" => Pieces::whole(""),
-        "/long" => Pieces::whole(long()),
-        "/parts" => Pieces::of([part("a"), Ok(long()), part("bc"), part("d")], None),
-        "/broken" => Pieces::of([part("a"), Err(io::Error::other("it broke"))], None),
-        _ => Pieces::whole(path.to_owned()),
+        "/nothing" | "/unchanged" | "/empty" => PieceBody::whole(""),
+        "/long" => PieceBody::whole(long()),
+        "/parts" => PieceBody::of([part("a"), Ok(long()), part("bc"), part("d")], None),
+        "/too-long" | "/too-short" => PieceBody::of([part("a"), part("bcd")], None),
+        "/broken" => PieceBody::of([part("a"), Err(io::Error::other("it broke"))], None),
+        _ => PieceBody::whole(path.to_owned()),
     };
     let response = Response::builder();
     let response = match path {
         "/nothing" => response.status(204).header("x-a", "1"),
         "/unchanged" => response.status(304).header("etag", "\"1\""),
+        "/nothing-more" => response.status(204),
+        "/listed" => response.header("connection", "keep-alive, Close"),
         "/odd" => response.status(499),
         "/fields" => response
             .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
@@ -141,6 +146,8 @@ fn answer_to(path: &str) -> Response<Pieces> {
             .header("set-cookie", "b=2")
             .header("x-empty", ""),
         "/last" => response.header("connection", "close"),
+        "/too-long" => response.header("content-length", "2"),
+        "/too-short" => response.header("content-length", "5"),
         _ => response.header("content-type", "text/plain"),
     };
     response.body(body).expect("a response")
@@ -249,4 +256,26 @@ fn what_is_served_without_hyper_is_served_as_by_hyper() {
             local(async { (exchange(false, &request).await, exchange(true, &request).await) });
         assert_eq!(ours, hypers, "{}", String::from_utf8_lossy(&request));
     }
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_was_said_ends_the_connection() {
+    for (path, sent) in [("/too-long", "a"), ("/too-short", "abcd")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (asked, got) = local(exchange(false, request.as_bytes()));
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        let body = got.rsplit_once("\n\n").map(|(_, body)| body);
+        assert!(body.is_some_and(|body| sent.starts_with(body)), "{got}");
+    }
+}
+
+#[test]
+fn an_answer_that_waits_for_its_next_part_leaves_the_room_to_others() {
+    let parts = "GET /parts HTTP/1.1\r\nHost: a\r\n\r\n";
+    let text = "GET /text HTTP/1.1\r\nHost: a\r\n\r\n";
+    let both = local(async {
+        tokio::join!(exchange(false, parts.as_bytes()), exchange(false, text.as_bytes()))
+    });
+    let alone = |request: &str| local(exchange(false, request.as_bytes()));
+    assert_eq!(both, (alone(parts), alone(text)));
 }
