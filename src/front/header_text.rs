@@ -5,10 +5,14 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::base::units::in_millis;
+use crate::base::{AwayTime, Timing};
 use crate::sync::pieces;
 
+/// What the header of a response without a call says of its time.
+pub(super) const NO_TIME: &str = "queue;dur=0.000, work;dur=0.000";
+
 /// A header value made of short texts and numbers, without the cost of formatting.
-pub(super) struct HeaderText<'a>(&'a mut Vec<u8>);
+pub(super) struct HeaderText<'a>(pub(super) &'a mut Vec<u8>);
 
 impl HeaderText<'_> {
     /// Makes the value that `write` writes.
@@ -36,5 +40,17 @@ impl HeaderText<'_> {
         let (whole, behind) = in_millis(time);
         self.number(whole);
         self.bytes(&behind);
+    }
+
+    /// Adds the value of `Server-Timing`.
+    pub(super) fn timing(&mut self, timing: Timing) {
+        self.text("queue;dur=");
+        self.millis(timing.queue);
+        if let Some(AwayTime { way_us: way @ 1.., .. }) = timing.away {
+            self.text(", spread;dur=");
+            self.millis(Duration::from_micros(way.into()));
+        }
+        self.text(", work;dur=");
+        self.millis(timing.work);
     }
 }

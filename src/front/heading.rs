@@ -11,8 +11,9 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::header_text::HeaderText;
+use super::header_text::{HeaderText, NO_TIME};
 use super::request::X_REQUEST_ID;
+use crate::base::Timing;
 use crate::config::RouteAction;
 
 /// How long a call waited and worked.
@@ -22,8 +23,9 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 
 /// How many fields [`common`] has.
 const COMMON: usize = 3;
-/// What the header of a response without a call says of its time.
-const NO_TIME: &str = "queue;dur=0.000, work;dur=0.000";
+/// How many of them [`put_own`] puts in, and how many [`put_age`].
+const OWN: usize = 2;
+const OF_AGE: usize = 3;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The beginnings of the responses of a route.
@@ -43,6 +45,17 @@ pub(super) struct Heading {
     new: HeaderMap,
     /// With the fields of a kept answer; `None`: the route keeps none.
     kept: Option<HeaderMap>,
+    /// The fields behind those of the response itself, as HTTP/1.1 has them.
+    written: Vec<u8>,
+    written_kept: Option<WrittenKept>,
+}
+
+/// The heading of a kept answer, as HTTP/1.1 has it.
+#[derive(Debug)]
+pub(super) struct WrittenKept {
+    /// The fields before those of its age, and those behind.
+    before: Vec<u8>,
+    behind: Vec<u8>,
 }
 
 /// The headings of all routes. Many routes share theirs.
@@ -86,7 +99,12 @@ impl Heading {
             kept.insert(header::CACHE_CONTROL, max_age(ttl));
             kept
         });
-        Self { content_type, new, kept }
+        let written = lines(new.iter().skip(OWN));
+        let written_kept = kept.as_ref().map(|kept| WrittenKept {
+            before: lines(kept.iter().take(COMMON).skip(OWN)),
+            behind: lines(kept.iter().skip(COMMON + OF_AGE)),
+        });
+        Self { content_type, new, kept, written, written_kept }
     }
 
     /// Returns the beginning of a response.
@@ -98,6 +116,66 @@ impl Heading {
     pub(super) fn begin_kept(&self) -> HeaderMap {
         self.kept.as_ref().unwrap_or(&self.new).clone()
     }
+
+    /// Writes what [`Self::begin`] returns, with the time of its call and the id of its request.
+    pub(super) fn write(&self, to: &mut Vec<u8>, timing: Timing, id: &str) {
+        write_own(to, timing, id);
+        to.extend_from_slice(&self.written);
+    }
+
+    /// Returns what writes what [`Self::begin_kept`] returns; `None`: the route keeps none.
+    pub(super) fn written_kept(&self) -> Option<&WrittenKept> {
+        self.written_kept.as_ref()
+    }
+}
+
+impl WrittenKept {
+    /// Writes the heading with the time of its call, the id of its request, its age, what the cache did,
+    /// and its tag.
+    pub(super) fn write(
+        &self,
+        to: &mut Vec<u8>,
+        (timing, id): (Timing, &str),
+        [age, status, etag]: [&[u8]; OF_AGE],
+    ) {
+        write_own(to, timing, id);
+        let parts: [&[u8]; 9] = [
+            &self.before,
+            b"age: ",
+            age,
+            b"\r\ncache-status: ",
+            status,
+            b"\r\netag: ",
+            etag,
+            b"\r\n",
+            &self.behind,
+        ];
+        to.reserve(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            to.extend_from_slice(part);
+        }
+    }
+}
+
+/// Writes what [`put_own`] puts in.
+fn write_own(to: &mut Vec<u8>, timing: Timing, id: &str) {
+    to.extend_from_slice(b"server-timing: ");
+    if timing == Timing::default() {
+        to.extend_from_slice(NO_TIME.as_bytes());
+    } else {
+        HeaderText(to).timing(timing);
+    }
+    to.extend_from_slice(b"\r\nx-request-id: ");
+    to.extend_from_slice(id.as_bytes());
+    to.extend_from_slice(b"\r\n");
+}
+
+/// Writes fields as HTTP/1.1 has them.
+fn lines<'a>(fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Vec<u8> {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+    };
+    fields.flat_map(line).collect()
 }
 
 /// The fields of every response. The id of its request must be put in, and the times of its call if

@@ -76,7 +76,7 @@ use crate::config::{
 };
 use crate::gate::KeyGate;
 use crate::net::fields::HeadFields;
-use crate::net::{Caller, Refusal, conformance};
+use crate::net::{Arrival, Caller, Refusal, conformance};
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{CallerMetrics, Metrics, RouteMetrics};
 use crate::sync::memory::Memory;
@@ -197,14 +197,14 @@ impl Front {
         self.docs.as_ref()?.page()
     }
 
-    /// Answers one request of this caller, whose head ended at `received`. Never fails: what goes
-    /// wrong becomes a response.
+    /// Answers one request of this caller. Never fails: what goes wrong becomes a response. The beginning
+    /// of one is written where its arrival says so, if it is like most.
     pub async fn handle<B, C>(
         self: &Arc<Self>,
         calls: &C,
         request: Request<B>,
         caller: &Caller,
-        received: Instant,
+        Arrival { at: received, written }: Arrival<'_>,
     ) -> Response<FrontBody>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
@@ -247,7 +247,9 @@ impl Front {
             || !incoming.was_read_whole()
             || sound.is_err()
             || matches!(said.failure(), Some(Failure::Draining));
-        let manner = Manner { request_id, head: head.method == Method::HEAD, close };
+        // What says less than these has a map.
+        let written = written.filter(|_| head.method == Method::GET && !close && !fields.has_tags);
+        let manner = Manner { request_id, head: head.method == Method::HEAD, close, written };
         let mut response = self.finish((&head, &fields), sender, &said, manner, received);
         if let Some(session) = incoming.new_session.take()
             && response.status().is_success()
@@ -270,7 +272,7 @@ impl Front {
             Refusal::HeadTooLarge => Failure::HeadersTooLarge,
         };
         let id = self.ids.next();
-        let manner = Manner { request_id: id.as_str(), head: false, close: true };
+        let manner = Manner { request_id: id.as_str(), head: false, close: true, written: None };
         let response = response::of_failure(&failure, Timing::default(), manner);
         let account = Account {
             at: Instant::now(),

@@ -22,9 +22,10 @@ use super::job_said::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::preference::PREFERENCE_APPLIED;
 use super::problem::ProblemDocument;
-use crate::base::{AwayTime, Failure, Reply, ReplyForm, Timing};
+use crate::base::{Failure, Reply, ReplyForm, Timing};
 use crate::cache::Stored;
 use crate::call::{Answer, CacheUse};
+use crate::net::WrittenHead;
 use crate::openapi::page::{HTML, POLICY};
 use crate::sync::pieces;
 
@@ -115,6 +116,8 @@ pub struct Manner<'a> {
     pub head: bool,
     /// The connection ends with it.
     pub close: bool,
+    /// Where its head may be written if it is like most; `None`: it is made as a map.
+    pub written: Option<&'a WrittenHead>,
 }
 
 /// The response to a failure.
@@ -143,6 +146,10 @@ pub fn of_options(allow: &str, manner: Manner<'_>) -> Response<FrontBody> {
 
 /// The response of a route with a fixed answer.
 pub fn of_text(text: &Bytes, headings: &Headings, manner: Manner<'_>) -> Response<FrontBody> {
+    if let Some(to) = manner.written {
+        to.begin(|to| headings.plain.write(to, Timing::default(), manner.request_id));
+        return Response::new(FrontBody::whole(text.clone()));
+    }
     let response = begun(headings.plain.begin(), text.clone());
     finish(response, Timing::default(), manner)
 }
@@ -260,6 +267,9 @@ pub fn of_answer(
     now: Instant,
     manner: Manner<'_>,
 ) -> Response<FrontBody> {
+    if let Some(response) = written(answer, headings, now, manner) {
+        return response;
+    }
     let mut response = match &answer.result {
         Ok(reply) => of_reply(reply, answer.cache.as_ref(), headings, request, manner),
         Err(failure) => of_failure(failure, answer.timing, manner),
@@ -283,6 +293,33 @@ pub fn of_answer(
         Ok(_) => finish(response, answer.timing, manner),
         Err(_) => response,
     }
+}
+
+/// Writes the head of an answer that is as most are, and returns the response to it.
+fn written(
+    answer: &Answer,
+    headings: &Headings,
+    now: Instant,
+    manner: Manner<'_>,
+) -> Option<Response<FrontBody>> {
+    let (to, reply) = (manner.written?, answer.result.as_ref().ok()?);
+    let heading = match reply.form {
+        ReplyForm::Plain => &headings.plain,
+        ReplyForm::Json => &headings.json,
+        ReplyForm::Http { .. } | ReplyForm::Parts(..) => return None,
+    };
+    let (timing, id) = (answer.timing, manner.request_id);
+    match &answer.cache {
+        None => to.begin(|to| heading.write(to, timing, id)),
+        Some(CacheUse::Hit(stored)) => {
+            let kept = heading.written_kept()?;
+            let [age, status] = age_fields(stored, now);
+            let fields = [&*age, &*status, &*stored.etag];
+            to.begin(|to| kept.write(to, (timing, id), fields));
+        }
+        Some(_) => return None,
+    }
+    Some(Response::new(FrontBody::whole(reply.body.clone())))
 }
 
 fn of_reply(
@@ -367,7 +404,7 @@ fn finish(
         }
     }
     let headers = response.headers_mut();
-    let time = (timing != Timing::default()).then(|| server_timing(timing));
+    let time = (timing != Timing::default()).then(|| HeaderText::value(|it| it.timing(timing)));
     let id = HeaderValue::from_maybe_shared(pieces::copied(manner.request_id.as_bytes()));
     put_own(headers, time, id.unwrap_or_else(|_| HeaderValue::from_static("")));
     if manner.close {
@@ -376,23 +413,16 @@ fn finish(
     response
 }
 
-fn server_timing(timing: Timing) -> HeaderValue {
-    HeaderText::value(|it| {
-        it.text("queue;dur=");
-        it.millis(timing.queue);
-        if let Some(AwayTime { way_us: way @ 1.., .. }) = timing.away {
-            it.text(", spread;dur=");
-            it.millis(Duration::from_micros(way.into()));
-        }
-        it.text(", work;dur=");
-        it.millis(timing.work);
-    })
-}
-
 /// The values of `Age` and `Cache-Status` of a kept answer.
 fn of_age(ttl: Duration, age: Duration) -> [Bytes; 2] {
     let (age, left) = (age.as_secs(), ttl.saturating_sub(age).as_secs());
     [age.to_string().into(), format!("httpipe; hit; ttl={left}").into()]
+}
+
+/// What the header of a kept answer says of its age now.
+fn age_fields(stored: &Stored, now: Instant) -> [Bytes; 2] {
+    let age = now.saturating_duration_since(stored.since);
+    stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age))
 }
 
 /// Adds the fields of a response that the cache served, and returns the kept answer, if any.
@@ -405,8 +435,7 @@ fn add_cache_fields<'a>(
 ) -> Option<&'a Stored> {
     let (stored, status) = match cache {
         CacheUse::Hit(stored) => {
-            let age = now.saturating_duration_since(stored.since);
-            let [age, status] = stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age));
+            let [age, status] = age_fields(stored, now);
             let fields = [age, status, stored.etag.clone()].map(shared);
             // The program may have written the header.
             let Err([age, status, _]) = put_age(headers, fields) else { return Some(stored) };

@@ -22,6 +22,7 @@ use crate::call::CacheUse;
 use crate::call::Request as Asking;
 use crate::config::JobRules;
 use crate::jobs::forgetful_desk;
+use crate::net::WrittenHead;
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
     let mut route = route(path, parameters);
@@ -111,7 +112,7 @@ async fn ask_with(
         request = request.header(*name, *value);
     }
     let request = request.body(body).expect("a request");
-    let response = front.handle(calls, request, &caller(), Instant::now()).await;
+    let response = front.handle(calls, request, &caller(), Arrival::at(Instant::now())).await;
     let (head, body) = response.into_parts();
     let body = match body {
         FrontBody::Empty => Bytes::new(),
@@ -312,7 +313,8 @@ async fn methods_are_answered_as_http_has_it() {
 #[tokio::test]
 async fn a_request_without_one_host_is_refused() {
     let request = Request::builder().uri("/x").body(Pieces::of(&[])).expect("a request");
-    let response = fib().handle(&Echo::default(), request, &caller(), Instant::now()).await;
+    let response =
+        fib().handle(&Echo::default(), request, &caller(), Arrival::at(Instant::now())).await;
     assert_eq!(response.status(), 400);
     let twice = [("host", "other")];
     let told = ask_with(&fib(), &Echo::default(), "GET /x", &twice, Pieces::of(&[])).await;
@@ -350,8 +352,8 @@ async fn a_fault_of_ours_is_an_answer_that_says_nothing() {
     assert!(!told.body.contains("panic"), "{}", told.body);
 }
 
-#[tokio::test]
-async fn a_kept_answer_is_served_with_its_age_and_tag() {
+/// An answer that was kept a minute ago for an hour.
+fn kept() -> Answer {
     let body = Bytes::from_static(b"55");
     let stored = Arc::new(Stored {
         reply: Reply { body, form: ReplyForm::Json },
@@ -361,12 +363,82 @@ async fn a_kept_answer_is_served_with_its_age_and_tag() {
         lent: crate::sync::memory::Lent::default(),
         age_fields: AgeFields::default(),
     });
-    let kept = Answer {
+    Answer {
         result: Ok(stored.reply.clone()),
         timing: Timing::default(),
         cache: Some(CacheUse::Hit(stored)),
+    }
+}
+
+/// Asks, and returns the fields of the head, and which of them were written.
+async fn fields_of(
+    front: &Arc<Front>,
+    calls: &Echo,
+    request: Request<Pieces>,
+    written: Option<&WrittenHead>,
+) -> Vec<String> {
+    let arrival = Arrival { at: Instant::now(), written };
+    let response = front.handle(calls, request, &caller(), arrival).await;
+    let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        format!("{name}: {}\r\n", value.to_str().expect("text"))
     };
-    let calls = Echo { told: Some(kept), ..Echo::default() };
+    response.headers().iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_head_is_written_as_its_map_would_be() {
+    let front = front(vec![
+        cached(calling("GET /kept", &[], "{method}")),
+        calling("GET /called", &[], "{method}"),
+        fixed("GET /fixed"),
+    ]);
+    let away = Some(AwayTime { host: NodeId(1 << 96).tag(), way_us: 345 });
+    let work = Duration::from_micros(2_345);
+    let of_call = |form, away| Answer {
+        result: Ok(Reply { body: "1".into(), form }),
+        timing: Timing { work, away, ..Timing::default() },
+        cache: None,
+    };
+    let header = |name: &str| (name.to_owned(), "x".to_owned());
+    let of_program = ReplyForm::Http { status: 201, headers: vec![header("x-a")] };
+    let failed = Answer { result: Err(Failure::Poisonous), ..kept() };
+    let missed = Answer { cache: Some(CacheUse::Miss(None)), ..kept() };
+    for (told, target, is_written) in [
+        (kept(), "GET /kept", true),
+        (kept(), "HEAD /kept", false),
+        (kept(), "GET /called", false),
+        (missed, "GET /kept", false),
+        (failed, "GET /kept", false),
+        (of_call(ReplyForm::Plain, None), "GET /called", true),
+        (of_call(ReplyForm::Json, away), "GET /called", true),
+        (of_call(of_program, None), "GET /called", false),
+        (kept(), "GET /fixed", true),
+        (kept(), "GET /nowhere", false),
+    ] {
+        let calls = Echo { told: Some(told), ..Echo::default() };
+        let request = |tag: Option<&str>| {
+            let (method, path) = target.split_once(' ').expect("a method and a path");
+            let request = Request::builder().method(method).uri(path).header("host", "test");
+            let request = request.header("x-request-id", "same");
+            let request = tag.into_iter().fold(request, |it, tag| it.header("if-none-match", tag));
+            request.body(Pieces::of(&[])).expect("a request")
+        };
+        let of_map = fields_of(&front, &calls, request(None), None).await.concat();
+        let written = WrittenHead::default();
+        let behind = fields_of(&front, &calls, request(None), Some(&written)).await.concat();
+        let text = String::from_utf8(written.into_text()).expect("text");
+        assert_eq!(text.is_empty(), !is_written, "{target}");
+        let fields = text.strip_prefix("HTTP/1.1 200 OK\r\n").unwrap_or_default();
+        assert_eq!(format!("{fields}{behind}"), of_map, "{target}");
+        let known = WrittenHead::default();
+        fields_of(&front, &calls, request(Some("*")), Some(&known)).await;
+        assert_eq!(known.into_text(), b"", "{target}: its status may be another");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_answer_is_served_with_its_age_and_tag() {
+    let calls = Echo { told: Some(kept()), ..Echo::default() };
     let front = front(vec![cached(calling("GET /fib", &[("num", int())], "{num}"))]);
     let told = ask(&front, &calls, "GET /fib?num=10").await;
     assert_eq!((told.status, &*told.body), (200, "55"));
@@ -503,7 +575,7 @@ async fn converse(requests: &str) -> String {
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let (front, calls) = (fib(), Echo::default());
     let service = hyper::service::service_fn(|request| async {
-        let response = front.handle(&calls, request, &caller(), Instant::now()).await;
+        let response = front.handle(&calls, request, &caller(), Arrival::at(Instant::now())).await;
         Ok::<_, std::convert::Infallible>(response)
     });
     let io = hyper_util::rt::TokioIo::new(theirs);

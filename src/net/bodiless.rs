@@ -11,15 +11,15 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use hyper::body::Body;
 use tokio::io::ReadBuf;
 
+use super::arrival::{self, Arrival, WrittenHead};
 use super::conduit::Conduit;
-use super::head::{self, BodilessHead, BodyLength, WrittenHead};
+use super::head::{self, BodilessHead, BodyLength, HeadSaid};
 use super::request_body::RequestBody;
 use super::resting::Unserved;
 use super::watch::Watch;
@@ -32,11 +32,6 @@ const HEAD_MOST: usize = 8 << 10;
 const COPIED_MOST: usize = 8 << 10;
 /// So many bytes are written at once, even if more follow.
 const WRITTEN_AT: usize = 16 << 10;
-
-thread_local! {
-    /// Where responses are written before they are sent; empty while one is.
-    static DRAFT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// How the service of a connection ended.
 #[derive(Debug)]
@@ -58,7 +53,7 @@ pub(super) async fn serve<C, S, B>(
 ) -> BodilessEnd
 where
     C: Conduit,
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
@@ -68,10 +63,11 @@ where
             Err(end) => return end,
         };
         let is_head = parts.method == Method::HEAD;
-        let since = watch.called(now);
+        let written = WrittenHead::default();
         let mut response = {
-            let mut answering =
-                pin!(service(Request::from_parts(parts, RequestBody::none()), since));
+            let arrival = Arrival { at: watch.called(now), written: Some(&written) };
+            let request = Request::from_parts(parts, RequestBody::none());
+            let mut answering = pin!(service(request, arrival));
             poll_fn(|context| {
                 let polled = answering.as_mut().poll(context);
                 if polled.is_pending() {
@@ -82,8 +78,8 @@ where
             .await
         };
         let closes = closes || closing.get();
-        let mut sending = Sending::begin(&conduit, &watch);
-        match sending.send(&mut response, is_head, closes).await {
+        let mut sending = Sending { conduit: &conduit, watch: &watch, text: written.into_text() };
+        match pin!(sending.send(&mut response, is_head, closes)).await {
             Ok(true) => return BodilessEnd::Over(Ok(())),
             Ok(false) => {}
             Err(unserved) => return BodilessEnd::Over(Err(unserved)),
@@ -121,18 +117,14 @@ fn poll_head(
 struct Sending<'a, C> {
     conduit: &'a C,
     watch: &'a Watch,
-    /// What is to be written next.
+    /// What is to be written next; at first the beginning of the head, or nothing.
     text: Vec<u8>,
 }
 
 impl<C> Sending<'_, C> {
     /// Leaves the room for what is written to others.
     fn put_down(&mut self) {
-        let mut text = std::mem::take(&mut self.text);
-        if (1..=2 * WRITTEN_AT).contains(&text.capacity()) {
-            text.clear();
-            DRAFT.set(text);
-        }
+        arrival::give_back(std::mem::take(&mut self.text));
     }
 }
 
@@ -142,13 +134,7 @@ impl<C> Drop for Sending<'_, C> {
     }
 }
 
-impl<'a, C: Conduit> Sending<'a, C> {
-    fn begin(conduit: &'a C, watch: &'a Watch) -> Self {
-        let text = DRAFT.take();
-        debug_assert!(text.is_empty(), "nobody gets what was meant for another");
-        Self { conduit, watch, text }
-    }
-
+impl<C: Conduit> Sending<'_, C> {
     /// Sends a response. Returns whether the connection ends with it.
     async fn send<B: Body<Data = Bytes> + Unpin>(
         &mut self,
@@ -165,9 +151,9 @@ impl<'a, C: Conduit> Sending<'a, C> {
         let moment = self.watch.moment(now);
         let write_date = |to: &mut Vec<u8>| date::write(to, moment);
         let head = head::write(&mut self.text, lines, length, is_head, closes, write_date);
-        let WrittenHead { body, ends } = head.ok_or(Unserved(None))?;
+        let HeadSaid { body, ends } = head.ok_or(Unserved(None))?;
         if let Some(length) = body {
-            self.send_body(response.body_mut(), length).await?;
+            pin!(self.send_body(response.body_mut(), length)).await?;
         }
         self.watch.answered();
         self.flush().await?;
@@ -223,7 +209,7 @@ impl<'a, C: Conduit> Sending<'a, C> {
     /// Adds a piece of the body.
     async fn put(&mut self, piece: &[u8], in_chunks: bool) -> Result<(), Unserved> {
         if self.text.capacity() == 0 {
-            self.text = DRAFT.take();
+            self.text = arrival::room();
         }
         if in_chunks {
             head::write_chunk_size(&mut self.text, piece.len());

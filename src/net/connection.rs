@@ -19,12 +19,12 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Body;
 
+use super::arrival::Arrival;
 use super::conduit::{Conduit, PlainConduit};
 use super::entrance::Entered;
 #[cfg(feature = "tls")]
@@ -59,7 +59,8 @@ enum End {
 /// Serves one connection to its end.
 ///
 /// `service` is called with each request and the time of its head's last byte; for a pipelined
-/// request, the time when the request before it was answered. Its future is dropped as soon as
+/// request, the time when the request before it was answered. It may write the beginning of a response
+/// where that is possible. Its future is dropped as soon as
 /// the caller leaves. It reads the body itself, within limits of its own; what it leaves unread
 /// ends the connection after the response. Requests that it gets are well-formed, but must still
 /// pass [`conformance::check`](super::conformance::check).
@@ -73,7 +74,7 @@ pub async fn serve<S, B>(
     refuse: impl Fn(Refusal) -> Response<Bytes>,
     drain: Drain,
 ) where
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -109,7 +110,7 @@ async fn serve_http1<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -145,7 +146,7 @@ async fn serve_http2<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {

@@ -14,6 +14,8 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
 use httparse::Status;
 
+/// The first line of most responses.
+pub(super) const STATUS_OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
 /// A head with more fields is left to hyper.
 const FIELDS_MOST: usize = 64;
 
@@ -38,7 +40,7 @@ pub(super) enum BodyLength {
 
 /// What the head of a response has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WrittenHead {
+pub(super) struct HeadSaid {
     /// How the body goes. `None`: there is none, whatever the response has.
     pub(super) body: Option<BodyLength>,
     /// The connection ends with the response.
@@ -80,9 +82,9 @@ pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
     Some(BodilessHead { parts, closes })
 }
 
-/// Writes the head of a response. `is_head`: it answers HEAD. `closes`: the connection ends with it, which the
-/// response may want, too. `length`: that of its body, if its header says nothing else. `None`: there is no saying
-/// where such a response ends.
+/// Writes the head of a response, or the rest of it if it has begun, with status 200. `is_head`: it answers HEAD.
+/// `closes`: the connection ends with it, which the response may want, too. `length`: that of its body, if its header
+/// says nothing else. `None`: there is no saying where such a response ends.
 pub(super) fn write(
     to: &mut Vec<u8>,
     (status, headers): (StatusCode, &HeaderMap),
@@ -90,11 +92,14 @@ pub(super) fn write(
     is_head: bool,
     closes: bool,
     write_date: impl FnOnce(&mut Vec<u8>),
-) -> Option<WrittenHead> {
-    if status.is_informational() {
+) -> Option<HeadSaid> {
+    let has_begun = !to.is_empty();
+    if status.is_informational() || has_begun && status != StatusCode::OK {
         return None;
     }
-    write_status(to, status);
+    if !has_begun {
+        write_status(to, status);
+    }
     let (mut said, mut has_date, mut says_close) = (None, false, false);
     for (name, value) in headers {
         match *name {
@@ -130,7 +135,7 @@ pub(super) fn write(
     }
     to.extend_from_slice(b"\r\n");
     let body = (!is_head && !has_none).then(|| said.map_or(length, BodyLength::Known));
-    Some(WrittenHead { body, ends: closes || says_close })
+    Some(HeadSaid { body, ends: closes || says_close })
 }
 
 /// Returns true if this field of a connection says that it is to end.
@@ -141,7 +146,7 @@ fn closes_connection(value: &HeaderValue) -> bool {
 
 fn write_status(to: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
-        to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        to.extend_from_slice(STATUS_OK);
         return;
     }
     let reason = status.canonical_reason().unwrap_or("<none>");
@@ -213,10 +218,7 @@ mod tests {
         }
     }
 
-    fn written(
-        status: u16,
-        fields: &[(&'static str, &'static str)],
-    ) -> Option<(WrittenHead, String)> {
+    fn written(status: u16, fields: &[(&'static str, &'static str)]) -> Option<(HeadSaid, String)> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
@@ -231,10 +233,10 @@ mod tests {
     #[test]
     fn a_length_that_the_response_says_itself_holds() {
         let (head, text) = written(200, &[("content-length", "5")]).expect("it ends");
-        assert_eq!(head, WrittenHead { body: Some(BodyLength::Known(5)), ends: false });
+        assert_eq!(head, HeadSaid { body: Some(BodyLength::Known(5)), ends: false });
         assert!(!text.contains("chunked"), "{text}");
         let (head, _) = written(200, &[("connection", "a, Close")]).expect("it ends");
-        assert_eq!(head, WrittenHead { body: Some(BodyLength::Chunks), ends: true });
+        assert_eq!(head, HeadSaid { body: Some(BodyLength::Chunks), ends: true });
         assert_eq!(written(204, &[]).expect("it ends").0.body, None);
     }
 
@@ -248,6 +250,9 @@ mod tests {
             assert_eq!(written(200, fields), None, "{fields:?}");
         }
         assert_eq!(written(103, &[]), None);
+        let lines = (StatusCode::CREATED, &HeaderMap::new());
+        let begun = &mut STATUS_OK.to_vec();
+        assert_eq!(write(begun, lines, BodyLength::Chunks, false, false, |_| ()), None);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
@@ -17,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use super::arrival::Arrival;
 use super::bodiless::{self, BodilessEnd};
 use super::conduit::Conduit;
 use super::now;
@@ -126,8 +126,7 @@ where
     }
 }
 
-/// Serves HTTP/1 over a connection. `service` is called with each request and the time of its
-/// head's last byte.
+/// Serves HTTP/1 over a connection. `service` is called with each request and its arrival.
 pub(super) fn serve<'a, C, S, B>(
     conduit: C,
     watch: Rc<Watch>,
@@ -136,7 +135,7 @@ pub(super) fn serve<'a, C, S, B>(
 ) -> impl Serving + use<'a, C, S, B>
 where
     C: Conduit + Unpin + 'a,
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -146,11 +145,11 @@ where
         let (watch, writer) = (Rc::clone(&io.watch), Rc::clone(io.conduit.writer()));
         let answer = move |request: Request<Incoming>| {
             let (watch, writer) = (Rc::clone(&watch), Rc::clone(&writer));
-            let since = watch.called(now);
+            let arrival = Arrival::at(watch.called(now));
             let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
             async move {
                 let response = {
-                    let mut answering = pin!(service(request.map(RequestBody::new), since));
+                    let mut answering = pin!(service(request.map(RequestBody::new), arrival));
                     poll_fn(|context| {
                         let polled = answering.as_mut().poll(context);
                         if polled.is_pending() {

@@ -29,6 +29,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::arrival::Arrival;
 use super::calm::Calm;
 use super::conduit::Conduit;
 use super::now;
@@ -325,7 +326,7 @@ where
     }
 }
 
-/// Serves HTTP/2 over these bytes. `service` is called with each request and the time of its head.
+/// Serves HTTP/2 over these bytes. `service` is called with each request and its arrival.
 pub(super) fn serve<'a, I, S, B>(
     io: I,
     limits: &LimitSettings,
@@ -334,7 +335,7 @@ pub(super) fn serve<'a, I, S, B>(
 ) -> impl Serving + use<'a, I, S, B>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'a,
-    S: AsyncFn(Request<RequestBody>, Instant) -> Response<B>,
+    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -345,7 +346,7 @@ where
         async move {
             let unread = Rc::new(UnreadBody::default());
             let request = as_http1(request).map(|body| RequestBody::kept(body, &unread));
-            let response = service(request, received).await;
+            let response = service(request, Arrival::at(received)).await;
             if let Some(body) = unread.take() {
                 streams.read_on(body);
             }

@@ -5,6 +5,7 @@
 //! `tls`, an [`Entrance`] makes them secure before, and they may speak HTTP/2.
 
 pub mod accept;
+mod arrival;
 mod bodiless;
 #[cfg(feature = "tls")]
 mod calm;
@@ -38,6 +39,7 @@ mod watched;
 use std::time::Instant;
 
 pub use accept::Permit;
+pub use arrival::{Arrival, WrittenHead};
 pub use drain::Drain;
 pub use entrance::Entrance;
 pub use listen::Listener;

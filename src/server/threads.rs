@@ -1,6 +1,7 @@
 //! The threads that own connections, and which of them gets the next connection.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use super::app::{RemoteGeneration, Server};
 use super::ground::local_runtime;
 use crate::call::Crossing;
 use crate::config::LimitSettings;
-use crate::net::{Accepted, Drain, Entrance, Permit, Stream, connection};
+use crate::net::{Accepted, Arrival, Drain, Entrance, Permit, Stream, connection};
 
 /// Most connections that wait for one thread to take them.
 const WAITING_MAX: usize = 1024;
@@ -129,11 +130,11 @@ impl Threads {
             let entered =
                 server.entrance().enter(stream, is_guarded, &permit, &limits, &drain).await;
             let Some((entered, caller)) = entered else { return };
-            let service = async |request, received| {
+            let service = async |request, arrival: Arrival<'_>| {
                 let counted = active.enter();
                 let current = server.current();
                 let (front, gateway) = (&current.front, &current.gateway);
-                let response = front.handle(gateway, request, &caller, received).await;
+                let response = pin!(front.handle(gateway, request, &caller, arrival)).await;
                 drop(counted);
                 response
             };
@@ -165,11 +166,11 @@ async fn serve_connections(mut receive: mpsc::Receiver<Moved>, shared: ThreadSha
         shared.drain.spawn_local(async move {
             let entered = entrance.enter(stream, is_guarded, &permit, &limits, &drain).await;
             let Some((entered, caller)) = entered else { return };
-            let service = async |request, received| {
+            let service = async |request, arrival: Arrival<'_>| {
                 let counted = active.enter();
                 let RemoteGeneration { front, gateway } = generations.borrow().clone();
                 let gateway = gateway.by(&crossing);
-                let response = front.handle(&gateway, request, &caller, received).await;
+                let response = pin!(front.handle(&gateway, request, &caller, arrival)).await;
                 drop(counted);
                 response
             };

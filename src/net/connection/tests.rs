@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -83,7 +83,7 @@ impl Server {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (limits, drain, saw) = (limits.clone(), tasks.clone(), Rc::clone(&saw));
                 tasks.spawn_local(async move {
-                    let service = async |request, _| answer(request, &saw).await;
+                    let service = async |request, _: Arrival<'_>| answer(request, &saw).await;
                     let permit = Permit::only();
                     serve(
                         Stream::Tcp(stream).into(),
@@ -389,7 +389,7 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
     let (stream, permit) = accepted.recv().unwrap();
     local(async {
         let seen = Seen::default();
-        let service = async |request, _| answer(request, &seen).await;
+        let service = async |request, _: Arrival<'_>| answer(request, &seen).await;
         let stream = stream.open().unwrap();
         serve(stream.into(), &permit, &limits(), service, refusal::bare, drain.clone()).await;
     });

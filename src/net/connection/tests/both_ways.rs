@@ -9,6 +9,7 @@ use tokio::io::ReadBuf;
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::net::WrittenHead;
 use crate::net::conduit::Conduit;
 use crate::net::stream::{Reader, Writer};
 
@@ -106,7 +107,7 @@ impl Body for PieceBody {
     }
 }
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     "/text",
     "/empty",
     "/nothing",
@@ -115,13 +116,14 @@ const PATHS: [&str; 12] = [
     "/listed",
     "/odd",
     "/fields",
+    "/begun",
     "/last",
     "/long",
     "/parts",
     "/broken",
 ];
 
-fn answer_to(path: &str) -> Response<PieceBody> {
+fn answer_to(path: &str, written: Option<&WrittenHead>) -> Response<PieceBody> {
     let part = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
     let long = || Bytes::from(vec![b'x'; 200_000]);
     let body = match path {
@@ -145,6 +147,16 @@ fn answer_to(path: &str) -> Response<PieceBody> {
             .header("x-b", "2")
             .header("set-cookie", "b=2")
             .header("x-empty", ""),
+        "/begun" => {
+            let begin = |written: &WrittenHead| {
+                written.begin(|to| to.extend_from_slice(b"x-a: 1\r\nx-b: 2\r\n"));
+            };
+            let response = match written.map(begin) {
+                Some(()) => response,
+                None => response.header("x-a", "1").header("x-b", "2"),
+            };
+            response.header("x-c", "3")
+        }
         "/last" => response.header("connection", "close"),
         "/too-long" => response.header("content-length", "2"),
         "/too-short" => response.header("content-length", "5"),
@@ -157,14 +169,14 @@ fn answer_to(path: &str) -> Response<PieceBody> {
 async fn exchange(by_hyper: bool, request: &[u8]) -> (Vec<String>, String) {
     let (mut caller, stream) = UnixStream::pair().expect("sockets");
     let (asked, changed) = (RefCell::new(Vec::new()), Notify::new());
-    let service = async |request: Request<RequestBody>, _| {
+    let service = async |request: Request<RequestBody>, arrival: Arrival<'_>| {
         let (head, body) = request.into_parts();
         let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
         let path = head.uri.path().to_owned();
         let Parts { method, uri, version, headers, .. } = head;
         asked.borrow_mut().push(format!("{method} {uri:?} {version:?} {headers:?} {length}"));
         changed.notify_one();
-        answer_to(&path)
+        answer_to(&path, arrival.written)
     };
     let permit = Permit::only();
     let (limits, drain) = (limits(), Drain::new());
