@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::header_text::{HeaderText, NO_TIME};
 use super::request::X_REQUEST_ID;
 use crate::base::Timing;
+use crate::cache::Stored;
 use crate::config::RouteAction;
 
 /// How long a call waited and worked.
@@ -230,6 +232,18 @@ pub(super) fn put_age(
         }
         _ => Err([age, status, etag]),
     }
+}
+
+/// The values of `Age` and `Cache-Status` of a kept answer.
+pub(super) fn of_age(ttl: Duration, age: Duration) -> [Bytes; 2] {
+    let (age, left) = (age.as_secs(), ttl.saturating_sub(age).as_secs());
+    [age.to_string().into(), format!("httpipe; hit; ttl={left}").into()]
+}
+
+/// What the header of a kept answer says of its age now.
+pub(super) fn age_fields(stored: &Stored, now: Instant) -> [Bytes; 2] {
+    let age = now.saturating_duration_since(stored.since);
+    stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age))
 }
 
 /// How long others may keep an answer.

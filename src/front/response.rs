@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -17,7 +17,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::batch::lines::BatchBody;
 use super::docs::{Docs, ShownBody};
 use super::header_text::HeaderText;
-use super::heading::{CACHE_STATUS, Heading, Headings, common, max_age, put_age, put_own};
+use super::heading::{
+    CACHE_STATUS, Heading, Headings, age_fields, common, max_age, of_age, put_age, put_own,
+};
 use super::job_said::{JobBody, JobSaid};
 use super::parts::{BrokenOff, PartsBody, Style};
 use super::preference::PREFERENCE_APPLIED;
@@ -314,8 +316,7 @@ fn written(
         Some(CacheUse::Hit(stored)) => {
             let kept = heading.written_kept()?;
             let [age, status] = age_fields(stored, now);
-            let fields = [&*age, &*status, &*stored.etag];
-            to.begin(|to| kept.write(to, (timing, id), fields));
+            to.begin(|to| kept.write(to, (timing, id), [&*age, &*status, &*stored.etag]));
         }
         Some(_) => return None,
     }
@@ -411,18 +412,6 @@ fn finish(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// The values of `Age` and `Cache-Status` of a kept answer.
-fn of_age(ttl: Duration, age: Duration) -> [Bytes; 2] {
-    let (age, left) = (age.as_secs(), ttl.saturating_sub(age).as_secs());
-    [age.to_string().into(), format!("httpipe; hit; ttl={left}").into()]
-}
-
-/// What the header of a kept answer says of its age now.
-fn age_fields(stored: &Stored, now: Instant) -> [Bytes; 2] {
-    let age = now.saturating_duration_since(stored.since);
-    stored.age_fields.at(age.as_secs(), || of_age(stored.ttl, age))
 }
 
 /// Adds the fields of a response that the cache served, and returns the kept answer, if any.
