@@ -17,7 +17,7 @@ use crate::base::{Failure, Word};
 use crate::cache::{Cache, Scope};
 
 /// Most groups of messages of one gateway that wait for the desk. Further ones wait where they were
-/// made: at most two messages for each request that somebody still waits for.
+/// made: all words, and at most some calls for each that somebody still waits for.
 const WAITING_MAX: usize = 64;
 /// Most answers that wait for one thread to fetch them; the next one waits where it was made.
 const ANSWERS_MAX: usize = 4096;

@@ -60,12 +60,11 @@ pub(super) fn room() -> Vec<u8> {
     text
 }
 
-/// Keeps the room of a text for the next one.
+/// Keeps the room of a text for the next one, unless there is more already.
 pub(super) fn give_back(mut text: Vec<u8>) {
-    if (1..=KEPT_MOST).contains(&text.capacity()) {
-        text.clear();
-        DRAFT.set(text);
-    }
+    let kept = DRAFT.take();
+    text.clear();
+    DRAFT.set(if (kept.capacity()..=KEPT_MOST).contains(&text.capacity()) { text } else { kept });
 }
 
 #[cfg(test)]

@@ -122,6 +122,13 @@ struct Sending<'a, C> {
 }
 
 impl<C> Sending<'_, C> {
+    /// Takes room for what is written, if it has none.
+    fn take_up(&mut self) {
+        if self.text.capacity() == 0 {
+            self.text = arrival::room();
+        }
+    }
+
     /// Leaves the room for what is written to others.
     fn put_down(&mut self) {
         arrival::give_back(std::mem::take(&mut self.text));
@@ -199,6 +206,7 @@ impl<C: Conduit> Sending<'_, C> {
             }
         }
         if in_chunks {
+            self.take_up();
             self.text.extend_from_slice(b"0\r\n\r\n");
         } else if left > 0 {
             return Err(Unserved(None));
@@ -208,9 +216,7 @@ impl<C: Conduit> Sending<'_, C> {
 
     /// Adds a piece of the body.
     async fn put(&mut self, piece: &[u8], in_chunks: bool) -> Result<(), Unserved> {
-        if self.text.capacity() == 0 {
-            self.text = arrival::room();
-        }
+        self.take_up();
         if in_chunks {
             head::write_chunk_size(&mut self.text, piece.len());
         }

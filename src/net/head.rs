@@ -67,10 +67,9 @@ pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
     for field in found.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         match name {
-            CONTENT_LENGTH | TRANSFER_ENCODING | EXPECT | UPGRADE => return None,
             CONNECTION if field.value.eq_ignore_ascii_case(b"close") => closes = true,
             CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
-            CONNECTION => return None,
+            CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING | EXPECT | UPGRADE => return None,
             _ => {}
         }
         headers.append(name, HeaderValue::from_maybe_shared(text.slice_ref(field.value)).ok()?);
@@ -103,7 +102,7 @@ pub(super) fn write(
     let (mut said, mut has_date, mut says_close) = (None, false, false);
     for (name, value) in headers {
         match *name {
-            CONTENT_LENGTH if said.is_none() => said = Some(value.to_str().ok()?.parse().ok()?),
+            CONTENT_LENGTH if said.is_none() => said = Some(digits(value)?),
             CONTENT_LENGTH | TRANSFER_ENCODING => return None,
             DATE => has_date = true,
             CONNECTION => says_close |= closes_connection(value),
@@ -136,6 +135,12 @@ pub(super) fn write(
     to.extend_from_slice(b"\r\n");
     let body = (!is_head && !has_none).then(|| said.map_or(length, BodyLength::Known));
     Some(HeadSaid { body, ends: closes || says_close })
+}
+
+/// Returns the number that this value is, which is digits and nothing else.
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Returns true if this field of a connection says that it is to end.
@@ -245,7 +250,8 @@ mod tests {
         for fields in [
             &[("transfer-encoding", "chunked")][..],
             &[("content-length", "5"), ("content-length", "6")],
-            &[("content-length", "+5 ")],
+            &[("content-length", "+5")],
+            &[("content-length", "")],
         ] {
             assert_eq!(written(200, fields), None, "{fields:?}");
         }
@@ -257,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_chunk_is_hexadecimal() {
-        for (length, text) in [(1, "1\r\n"), (0x1f, "1F\r\n"), (0xabcdef, "ABCDEF\r\n")] {
+        for (length, text) in [(1, "1\r\n"), (0x1f, "1F\r\n"), (0xab_cdef, "ABCDEF\r\n")] {
             let mut to = Vec::new();
             write_chunk_size(&mut to, length);
             assert_eq!(to, text.as_bytes());

@@ -80,11 +80,13 @@ impl<P> CallBook<P> {
     pub(super) fn timing(&self, now: Instant) -> Timing {
         let given = self.given.unwrap_or(now);
         // Most calls do not wait, and to see that costs less than to take the times from each other.
-        let waits = given != self.accepted;
+        let queue = if given == self.accepted {
+            Duration::ZERO
+        } else {
+            given.saturating_duration_since(self.accepted)
+        };
         Timing {
-            queue: waits
-                .then(|| given.saturating_duration_since(self.accepted))
-                .unwrap_or_default(),
+            queue,
             work: now.saturating_duration_since(given),
             call: Some(self.id),
             worker: self.worker,

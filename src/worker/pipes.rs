@@ -182,7 +182,6 @@ impl Pipes {
             Ok((!read.is_empty()).then(|| Bytes::copy_from_slice(read)))
         });
         match read {
-            Ok(None) => Silence::Closed,
             Ok(Some(read)) => {
                 if let Some(listener) = &self.listener {
                     listener.read(&read);
@@ -190,7 +189,7 @@ impl Pipes {
                 Silence::Broken(read)
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Silence::Kept,
-            Err(_) => Silence::Closed,
+            Ok(None) | Err(_) => Silence::Closed,
         }
     }
 

@@ -70,7 +70,8 @@ fn new_directory(guard: &Guard) -> io::Result<PathBuf> {
     // Nobody can know the name before, and a link that is there already is an error.
     let name = format!("httpipe-{:032x}", fastrand::u128(..));
     // Rules are about the directory that a path leads to.
-    let path = std::env::temp_dir().canonicalize()?.join(name);
+    let place = std::path::absolute(std::env::temp_dir().join("."))?.canonicalize()?;
+    let path = place.join(name);
     // Before it is there: the server may end at any moment.
     guard.note_scratch(&path);
     if let Err(error) = DirBuilder::new().mode(MODE).create(&path) {
@@ -101,8 +102,7 @@ fn make_ahead(guard: &Guard) {
 /// Removes a directory. What a program has left in one may be much, and is to hold up no other: another thread
 /// removes it then.
 fn sweep(leaving: Leaving) {
-    let is_empty = std::fs::read_dir(&leaving.path).map_or(true, |mut left| left.next().is_none());
-    if is_empty {
+    if leaving.is_removed_at_once() {
         return;
     }
     let Some(place) = FullPlace::take() else { return };
@@ -144,12 +144,28 @@ struct Leaving {
     guard: Guard,
 }
 
+impl Leaving {
+    /// Removes it if it is empty, as it mostly is. Follows no link, whatever the program has put there.
+    fn is_removed_at_once(&self) -> bool {
+        let is_removed = std::fs::remove_dir(&self.path).is_ok();
+        if is_removed {
+            self.guard.forget_scratch(&self.path);
+        }
+        is_removed
+    }
+}
+
 impl Drop for Leaving {
     fn drop(&mut self) {
-        // It follows no link, whatever the program has put there. Mostly it is empty.
-        let removed = std::fs::remove_dir(&self.path);
-        match removed.or_else(|_| std::fs::remove_dir_all(&self.path)) {
+        if self.is_removed_at_once() {
+            return;
+        }
+        match std::fs::remove_dir_all(&self.path) {
             Ok(()) => self.guard.forget_scratch(&self.path),
+            // It was removed at once.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.guard.forget_scratch(&self.path);
+            }
             Err(error) => {
                 let path = self.path.display().to_string();
                 tracing::warn!(path, %error, "temporary files of a worker cannot be removed");

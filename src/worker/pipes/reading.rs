@@ -18,7 +18,7 @@ impl Pipes {
             room = usize::try_from(waits).unwrap_or(WIDE).clamp(READ_ROOM, WIDE);
             // A message as long as the last one then needs no more room, and is not moved again. So much
             // room is made only for what is let go of with its message.
-            if self.incoming.len() >= KEPT_ROOM {
+            if self.incoming.len() >= KEPT_ROOM + READ_ROOM {
                 room = room.max((self.last_large + READ_ROOM).saturating_sub(self.incoming.len()));
             }
         }

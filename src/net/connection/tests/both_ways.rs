@@ -239,7 +239,7 @@ fn what_is_served_without_hyper_is_served_as_by_hyper() {
         requests.push(format!("GET /text HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into());
     }
     let mut many = "GET /text HTTP/1.1\r\nHost: a\r\n".to_owned();
-    (0..65).for_each(|number| many.push_str(&format!("X-{number}: {number}\r\n")));
+    many.extend((0..65).map(|number| format!("X-{number}: {number}\r\n")));
     let long = format!("GET /text?{} HTTP/1.1\r\nHost: a\r\n\r\n", "q".repeat(9_000));
     requests.extend([many.clone() + "\r\n", many.repeat(2) + "\r\n", long].map(String::into_bytes));
     requests.extend(
