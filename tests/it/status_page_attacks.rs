@@ -138,13 +138,20 @@ fn forty_pools_and_very_many_workers_take_little_of_the_browser() {
             }
         });
         pause(Duration::from_secs(2), "the page is laid out");
-        let before = browser.measure("TaskDuration");
-        let watch = Stopwatch::start();
-        pause(Duration::from_secs(6), "the page draws itself six times");
-        let took = browser.measure("TaskDuration") - before;
-        let share = took / watch.took().time.as_secs_f64();
+        let share = || {
+            let before = browser.measure("TaskDuration");
+            let watch = Stopwatch::start();
+            pause(Duration::from_secs(6), "the page draws itself six times");
+            let took = browser.measure("TaskDuration") - before;
+            took / watch.took().time.as_secs_f64()
+        };
+        // What else the machine does can only make it more.
+        let mut shares = vec![share()];
+        while shares.len() < 3 && shares[shares.len() - 1] >= 0.05 {
+            shares.push(share());
+        }
         drop(over);
-        assert!(share < 0.05, "{share} of a processor");
+        assert!(shares.iter().any(|share| *share < 0.05), "{shares:?} of a processor");
     });
     assert_eq!(browser.complaints(), [""; 0]);
 }
