@@ -137,7 +137,8 @@ fn a_socket_file_speaks_plain_http() {
     }
     let plan = Server::with("workers = 1").prepare_with(&make("one", 30)).top(&pair("one"));
     let server = plan.top("listen = [\"unix:socket\"]").start_mute("unix:socket", "127.0.0.1:1");
-    server.wait_until("it listens", |server| server.has("socket"));
+    // The file is there before anybody may connect.
+    server.wait_for_log("\"message\":\"listening on");
     let path = format!("unix:{}", server.dir().join("socket").display());
     assert_eq!(Client::of(&path).post("/", "a").status, 200);
 }
