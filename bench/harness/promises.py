@@ -164,7 +164,7 @@ def growth(records):
 
 
 def slowest(table, peers):
-    """The calls of which there is one in a thousand, in the same rounds as those of the peers."""
+    """The p99.9 against that of the best peer, within each round."""
     runs = [record for record in table if record["kind"] == "run" and record["work"] == "echo"]
     for count in [8, 64, 256]:
         of_it = each_round([run for run in runs if run["connections"] == count], "p999_ms")

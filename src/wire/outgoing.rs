@@ -104,7 +104,7 @@ impl Outgoing {
         self.joined.clear();
     }
 
-    /// Gives back the memory of the joined texts, of which none are left.
+    /// Gives back the memory that small texts were joined in. None of them may wait to be written.
     pub fn release(&mut self) {
         debug_assert!(self.joined.is_empty());
         self.joined = BytesMut::new();

@@ -13,7 +13,7 @@ use crate::net::WrittenHead;
 use crate::net::conduit::Conduit;
 use crate::net::stream::{Reader, Writer};
 
-/// A conduit of which hyper serves everything.
+/// A connection that is served by hyper alone.
 #[derive(Clone)]
 struct HypersConduit(PlainConduit);
 
