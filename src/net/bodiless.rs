@@ -67,15 +67,7 @@ where
         let mut response = {
             let arrival = Arrival { at: watch.called(now), written: Some(&written) };
             let request = Request::from_parts(parts, RequestBody::none());
-            let mut answering = pin!(service(request, arrival));
-            poll_fn(|context| {
-                let polled = answering.as_mut().poll(context);
-                if polled.is_pending() {
-                    watch.takes_time();
-                }
-                polled
-            })
-            .await
+            watch.answering(pin!(service(request, arrival))).await
         };
         let closes = closes || closing.get();
         let mut sending = Sending { conduit: &conduit, watch: &watch, text: written.into_text() };

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -148,17 +147,8 @@ where
             let arrival = Arrival::at(watch.called(now));
             let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
             async move {
-                let response = {
-                    let mut answering = pin!(service(request.map(RequestBody::new), arrival));
-                    poll_fn(|context| {
-                        let polled = answering.as_mut().poll(context);
-                        if polled.is_pending() {
-                            watch.takes_time();
-                        }
-                        polled
-                    })
-                    .await
-                };
+                let answering = pin!(service(request.map(RequestBody::new), arrival));
+                let response = watch.answering(answering).await;
                 if is_old && response.body().size_hint().exact().is_none() {
                     watch.ends_by_close();
                     writer.reset_by_kernel(true);

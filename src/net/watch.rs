@@ -6,6 +6,8 @@
 //! at one request at a time.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,6 +151,20 @@ impl Watch {
     /// Notes that the service, or the body of its response, waits for something.
     pub(super) fn takes_time(&self) {
         self.is_at_once.set(false);
+    }
+
+    /// Returns a future that waits for the response of the service, and notes whether that takes time.
+    pub(super) fn answering<F: Future>(
+        &self,
+        mut service: Pin<&mut F>,
+    ) -> impl Future<Output = F::Output> {
+        poll_fn(move |context| {
+            let polled = service.as_mut().poll(context);
+            if polled.is_pending() {
+                self.takes_time();
+            }
+            polled
+        })
     }
 
     /// Returns when the head was complete if nothing was waited for since, else the time now.
