@@ -275,26 +275,19 @@ fn failed(failure: Failure) -> Answer {
 }
 
 #[cfg(test)]
+mod testing;
+
+#[cfg(test)]
 mod tests {
+    use super::testing::asking;
     use super::*;
-    use crate::base::{Question, Tenant};
+    use crate::base::Question;
 
     /// A nonce is different in each call, and no answer would be found under it.
     #[test]
     fn answers_are_kept_under_the_question_without_its_nonce() {
         let mut keep = Keep { question: None, ttl: Duration::ZERO, kept: None };
-        let call = Call {
-            route: RouteId(0),
-            question: Question { nonce: Some("n1".into()), ..Question::plain("a n1") },
-            idempotent: true,
-            caller_deadline: None,
-            own_name: None,
-            tenant: Tenant::ANONYMOUS,
-            hold: None,
-            class: Class::default(),
-            timeout: None,
-        };
-        let request = Request { pool: 0, call, keep: None, claim: None, asked: None };
+        let request = asking(Question { nonce: Some("n1".into()), ..Question::plain("a n1") });
         assert_eq!(question_of(&request, &keep), "a n1");
         keep.question = Some("a".into());
         assert_eq!(question_of(&request, &keep), "a");

@@ -207,8 +207,9 @@ async fn answer_unless_left(
 mod tests {
     use tokio::task::LocalSet;
 
+    use super::super::testing::asking;
     use super::*;
-    use crate::base::{Call, Class, Errand, Question, RouteId, Tenant};
+    use crate::base::{Errand, Question};
 
     #[tokio::test]
     async fn what_leaves_in_one_turn_crosses_together_and_is_refused_at_the_end() {
@@ -238,7 +239,8 @@ mod tests {
             let mut stays = Vec::new();
             for turn in 0..10_000 {
                 let (answer, answered) = oneshot::channel();
-                let (request, back) = (Box::new(request()), crossing.back.clone());
+                let (request, back) =
+                    (Box::new(asking(Question::plain("a"))), crossing.back.clone());
                 crossing.leave(&desk, DeskMessage::Call { request, answer, back });
                 // All others leave at once.
                 if turn % 1_000 == 0 {
@@ -252,20 +254,5 @@ mod tests {
             assert!(kept.len() <= 8 * stays.len(), "{} wait", kept.len());
         };
         LocalSet::new().run_until(waiting).await;
-    }
-
-    fn request() -> Request {
-        let call = Call {
-            route: RouteId(0),
-            question: Question::plain("a"),
-            idempotent: true,
-            caller_deadline: None,
-            own_name: None,
-            tenant: Tenant::ANONYMOUS,
-            hold: None,
-            class: Class::default(),
-            timeout: None,
-        };
-        Request { pool: 0, call, keep: None, claim: None, asked: None }
     }
 }

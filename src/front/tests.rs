@@ -1,8 +1,9 @@
 //! Requests from start to end, against calls that a test answers itself.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
@@ -16,13 +17,18 @@ use super::routes::tests::fixed;
 use super::testing::{Pieces, call, config};
 use super::*;
 use crate::base::parameter::ParameterKind;
-use crate::base::{AwayTime, NodeId, Reply, ReplyForm, Word};
+use crate::base::{AwayTime, NodeId, Rate, Reply, ReplyForm, Word};
 use crate::cache::{AgeFields, Stored};
 use crate::call::CacheUse;
 use crate::call::Request as Asking;
-use crate::config::JobRules;
+use crate::config::callers::AnonymousSettings;
+use crate::config::{CallersSettings, JobRules};
+use crate::gate::GateCounts;
 use crate::jobs::forgetful_desk;
 use crate::net::WrittenHead;
+
+/// A page of another site.
+const PAGE: &str = "https://page.example";
 
 fn calling(path: &str, parameters: &[(&str, ParameterKind)], send: &str) -> RouteSettings {
     let mut route = route(path, parameters);
@@ -38,10 +44,29 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
 }
 
 fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
-    let memory = Memory::new(256 << 20);
-    let config = config(routes);
-    let limits = config.limits.clone();
-    Arc::new(Front::new(&config, limits, &Metrics::new(), AccessLog::off(), memory))
+    Arc::new(front_of(&config(routes)))
+}
+
+fn front_of(config: &Config) -> Front {
+    let (limits, memory) = (config.limits.clone(), Memory::new(256 << 20));
+    Front::new(config, limits, &Metrics::new(), AccessLog::off(), memory)
+}
+
+/// A front that lets each caller ask ten times a minute, and whose clock stands still.
+fn counting_front(routes: Vec<RouteSettings>) -> Arc<Front> {
+    let rate = Rate::from_str("10/1m").expect("a rate");
+    let anonymous = Some(AnonymousSettings { rate: Some(rate), calls: None });
+    let settings = CallersSettings { anonymous, ..CallersSettings::default() };
+    let not_yet = Instant::now() + Duration::from_hours(1);
+    let counts = GateCounts::new(not_yet, &Memory::new(256 << 20));
+    Arc::new(front_of(&config(routes)).guarded(KeyGate::new(&settings, &counts)))
+}
+
+/// A front whose answers pages of [`PAGE`] may read.
+fn front_for_pages(routes: Vec<RouteSettings>) -> Arc<Front> {
+    let cors = Some(Arc::new(Cors::Listed(HashSet::from([PAGE.into()]))));
+    let routes = routes.into_iter().map(|route| RouteSettings { cors: cors.clone(), ..route });
+    Arc::new(front_of(&Config { cors: cors.clone(), ..config(routes.collect()) }))
 }
 
 /// Answers calls with the questions themselves, and remembers them.
@@ -387,11 +412,30 @@ async fn fields_of(
 
 #[tokio::test]
 async fn a_head_is_written_as_its_map_would_be() {
-    let front = front(vec![
-        cached(calling("GET /kept", &[], "{method}")),
-        calling("GET /called", &[], "{method}"),
-        fixed("GET /fixed"),
-    ]);
+    heads_are_written_as_maps(front, "").await;
+}
+
+#[tokio::test]
+async fn a_head_is_written_as_its_map_would_be_behind_a_gate() {
+    let left = "ratelimit-policy: \"requests\";q=10;w=60\r\nratelimit: \"requests\";r=9;t=6\r\n";
+    heads_are_written_as_maps(counting_front, left).await;
+}
+
+#[tokio::test]
+async fn a_head_is_written_as_its_map_would_be_for_a_page_of_another_site() {
+    let may = "access-control-allow-origin: https://page.example\r\n";
+    heads_are_written_as_maps(front_for_pages, may).await;
+}
+
+/// Looks at the heads of a front that `make` makes anew for each request. All of them have `shared`.
+async fn heads_are_written_as_maps(make: fn(Vec<RouteSettings>) -> Arc<Front>, shared: &str) {
+    let front = || {
+        make(vec![
+            cached(calling("GET /kept", &[], "{method}")),
+            calling("GET /called", &[], "{method}"),
+            fixed("GET /fixed"),
+        ])
+    };
     let away = Some(AwayTime { host: NodeId(1 << 96).tag(), way_us: 345 });
     let work = Duration::from_micros(2_345);
     let of_call = |form, away| Answer {
@@ -419,19 +463,20 @@ async fn a_head_is_written_as_its_map_would_be() {
         let request = |tag: Option<&str>| {
             let (method, path) = target.split_once(' ').expect("a method and a path");
             let request = Request::builder().method(method).uri(path).header("host", "test");
-            let request = request.header("x-request-id", "same");
+            let request = request.header("x-request-id", "same").header("origin", PAGE);
             let request = tag.into_iter().fold(request, |it, tag| it.header("if-none-match", tag));
             request.body(Pieces::of(&[])).expect("a request")
         };
-        let of_map = fields_of(&front, &calls, request(None), None).await.concat();
+        let of_map = fields_of(&front(), &calls, request(None), None).await.concat();
+        assert!(of_map.contains(shared), "{target}: {of_map}");
         let written = WrittenHead::default();
-        let behind = fields_of(&front, &calls, request(None), Some(&written)).await.concat();
+        let behind = fields_of(&front(), &calls, request(None), Some(&written)).await.concat();
         let text = String::from_utf8(written.into_text()).expect("text");
         assert_eq!(text.is_empty(), !is_written, "{target}");
         let fields = text.strip_prefix("HTTP/1.1 200 OK\r\n").unwrap_or_default();
         assert_eq!(format!("{fields}{behind}"), of_map, "{target}");
         let known = WrittenHead::default();
-        fields_of(&front, &calls, request(Some("*")), Some(&known)).await;
+        fields_of(&front(), &calls, request(Some("*")), Some(&known)).await;
         assert_eq!(known.into_text(), b"", "{target}: its status may be another");
     }
 }
