@@ -116,7 +116,7 @@ impl Pool {
                 }
             }
         }
-        let (process, streams) = spawn(&settings.program.launch, guard)?;
+        let (process, streams) = spawn(&settings.program.launch, guard).await?;
         Ok(Made { process, streams, is_forked: false })
     }
 
@@ -206,7 +206,7 @@ async fn load(
 ) -> Result<(ForkServer, Loaded, JoinHandle<()>), String> {
     let settings = pool.settings();
     let launch = &settings.program.launch;
-    let started = ForkServer::start_functions(launch, &pool.services.guard);
+    let started = ForkServer::start_functions(launch, &pool.services.guard).await;
     let Started { server, stderr, token } =
         started.map_err(|error| format!("it could not be started: {error}"))?;
     let words = LastWords::of_fork_server(settings.name.as_str().into(), &token);

@@ -1,8 +1,8 @@
 //! Builds everything from a configuration, keeps it running, and takes it down again.
 //!
 //! One thread owns the pools, the admin listener and the signals, and connections besides;
-//! further threads own connections only. The first lives as long as the server, because the
-//! kernel ends a worker with the thread that started it.
+//! further threads own connections only. The first lives as long as the server, because it may
+//! have to make a worker itself (`worker::starter`), and the kernel kills a worker when the thread that made it ends.
 
 mod about;
 mod active;

@@ -16,7 +16,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
-use super::fence::LaidFence;
+use super::births::ChildId;
+use super::fence::{self, LaidFence};
 use rustix::process::{Pid, Resource, getpid, getrlimit};
 
 /// Room for the few calls that the child makes, and for a signal frame of a large processor.
@@ -111,7 +112,7 @@ pub(super) fn uncover_environment() {
 
 /// A child that is about to be made.
 #[derive(Debug)]
-pub(super) struct NewChild<'a> {
+pub(super) struct NewChild {
     /// The program.
     pub(super) program: Image,
     /// The shim, which has to become the same program.
@@ -121,13 +122,13 @@ pub(super) struct NewChild<'a> {
     /// Where the program runs.
     pub(super) dir: CString,
     /// Its standard streams.
-    pub(super) streams: &'a TheirEnds,
+    pub(super) streams: TheirEnds,
     /// The soft limit of open files that it gets, if that is less than ours; 0: ours.
     pub(super) files: u64,
     /// It keeps its user even if it is set-uid, and leaves no core file.
     pub(super) keeps_user: bool,
-    /// The fence of a sandbox. If it could not be laid, the shim says why.
-    pub(super) fence: io::Result<Option<LaidFence>>,
+    /// What the fence around it is about; `None`: there is no fence, or the shim raises it.
+    pub(super) fence: Option<fence::Spec>,
     /// The shim must make the program of it.
     pub(super) needs_shim: bool,
     /// The program is another one, which runs the shim.
@@ -167,7 +168,7 @@ impl Image {
     }
 }
 
-impl NewChild<'_> {
+impl NewChild {
     /// Makes of it a child that becomes another program, which runs the shim: that raises the fence.
     /// `words` are the first arguments of that program, its name included.
     pub(super) fn below<'b>(
@@ -178,12 +179,15 @@ impl NewChild<'_> {
         let mut image = Image::new(program, words)?;
         image.arguments.push(self.shim.path.clone());
         image.arguments.extend_from_slice(&self.shim.arguments[1..]);
-        Ok(Self { program: image, fence: Ok(None), needs_shim: false, is_below: true, ..self })
+        Ok(Self { program: image, fence: None, needs_shim: false, is_below: true, ..self })
     }
 
-    /// Makes the child. Must be called on a thread that lives as long as the server: the kernel
-    /// kills the child when that thread ends.
-    pub(super) fn begin(&self) -> io::Result<Pid> {
+    /// Makes the child. The kernel kills it when the thread that calls this ends. `is_filtered`: that thread has the
+    /// filter of system calls of the fence, and so the child has it, too. `id`: where the kernel writes
+    /// its process id.
+    pub(super) fn begin(&self, id: &ChildId, is_filtered: bool) -> io::Result<Pid> {
+        // If it cannot be laid, the shim says why.
+        let fence = self.fence.as_ref().map(|spec| fence::lay(spec, is_filtered)).transpose();
         let [arguments, shim_arguments, hidden] =
             [&self.program.arguments, &self.shim.arguments, &self.environment.0].map(|it| list(it));
         let bare = if self.is_below { Vec::new() } else { self.environment.bare() };
@@ -200,10 +204,12 @@ impl NewChild<'_> {
             server: getpid().as_raw_pid(),
             files: lower_limit(self.files),
             keeps_user: self.keeps_user,
-            fence: self.fence.as_ref().ok().and_then(Option::as_ref),
-            needs_shim: self.needs_shim || self.fence.is_err(),
+            fence: fence.as_ref().ok().and_then(Option::as_ref),
+            needs_shim: self.needs_shim || fence.is_err(),
         };
-        run(&orders)
+        let child = run(&orders, id);
+        debug_assert!(child.as_ref().is_ok_and(|child| id.is(*child)) || child.is_err());
+        child
     }
 }
 
@@ -231,19 +237,19 @@ fn lower_limit(files: u64) -> Option<libc::rlimit> {
 
 /// Makes the child, with all signals blocked: no handler of ours may run in it.
 #[expect(unsafe_code, reason = "no safe call makes a process that shares memory")]
-fn run(orders: &Orders<'_>) -> io::Result<Pid> {
+fn run(orders: &Orders<'_>, id: &ChildId) -> io::Result<Pid> {
     let mut stack = vec![0_u128; STACK / size_of::<u128>()];
     // SAFETY: both sets are written before they are read. The child gets a stack of its own, which
     // lives until the child has another image or has ended: `CLONE_VFORK` keeps this thread from
-    // going on before. It reads `orders`, which lives as long.
+    // going on before. It reads `orders`, which lives as long. The place of its id does, too.
     unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
         let orders = ptr::from_ref(orders).cast_mut().cast::<c_void>();
-        let id = libc::clone(live, top, flags, orders);
+        let id = libc::clone(live, top, flags, orders, id.place());
         let error = io::Error::last_os_error();
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
         if id > 0 { Pid::from_raw(id).ok_or(error) } else { Err(error) }

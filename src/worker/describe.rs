@@ -67,7 +67,7 @@ async fn ask(
     limit: Duration,
 ) -> Result<Vec<u8>, NotDescribed> {
     let (process, Streams { stdin, stdout, stderr, token }) =
-        spawn(launch, guard).map_err(|error| cannot_start(&error))?;
+        spawn(launch, guard).await.map_err(|error| cannot_start(&error))?;
     let words = LastWords::unlogged(&token);
     let mut pump =
         StderrReading { reading: Box::pin(pump(stderr, words.clone())), are_over: false };

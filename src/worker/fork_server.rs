@@ -22,9 +22,10 @@ use super::ending::wait;
 use super::guard::Guard;
 use super::own::{self, Token};
 use super::packets::Packets;
-use super::process::{Exit, Process};
+use super::process::{Exit, Leader, Process};
 use super::reaper;
 use super::spawn::{Streams, non_blocking, open_streams_for};
+use super::starter;
 use crate::config::LaunchSettings;
 use crate::python::{FORK_SERVER, loop_text, read_description};
 
@@ -78,8 +79,7 @@ pub enum NotForked {
 
 impl ForkServer {
     /// Starts a process that becomes a fork server once it is told what to [load](Self::load).
-    /// Must be called where [`spawn`](super::spawn::spawn) may be.
-    pub fn start(launch: &LaunchSettings, guard: &Guard) -> io::Result<Started> {
+    pub async fn start(launch: &LaunchSettings, guard: &Guard) -> io::Result<Started> {
         if !reaper::adopt() {
             return Err(io::Error::other("the kernel does not let the server adopt workers"));
         }
@@ -91,19 +91,17 @@ impl ForkServer {
         let theirs = TheirEnds { stdin: theirs, stdout, stderr: their_stderr };
         owner(launch).map_or(Ok(()), |owner| theirs.give_to(owner))?;
         let belongings = Belongings::make(launch, guard)?;
-        let child = own::new_child(guard.binary(), launch, &token, &theirs, belongings.places())?;
-        let id = guard.register(|| child.begin())?;
-        drop(theirs);
-        let process = Process::adopt(id, guard, belongings)?;
+        let child = own::new_child(guard.binary(), launch, &token, theirs, belongings.places())?;
+        let process = Process::adopt(starter::start(child, guard).await?, belongings)?;
         let launch = launch.clone();
         Ok(Started { server: Self { process, control, launch }, stderr, token })
     }
 
     /// Starts the fork server of a pool of functions, whose workers `launch` starts.
-    pub fn start_functions(launch: &LaunchSettings, guard: &Guard) -> io::Result<Started> {
+    pub async fn start_functions(launch: &LaunchSettings, guard: &Guard) -> io::Result<Started> {
         let mut launch = launch.clone();
         launch.arguments.push(FORK_SERVER.to_owned());
-        Self::start(&launch, guard)
+        Self::start(&launch, guard).await
     }
 
     /// Waits until the functions are loaded. Has no time limit of its own.
@@ -247,6 +245,5 @@ fn adopt(id: Pid, guard: &Guard) -> Result<Process, NotForked> {
     if !is_our_child || guard.knows(id) || getpgid(Some(id)) != Ok(id) {
         return Err(NotForked::Lost("names a process that is none of its workers"));
     }
-    let id = guard.register(|| Ok(id))?;
-    Ok(Process::adopt(id, guard, Belongings::default())?)
+    Ok(Process::adopt(Leader::register(id, guard), Belongings::default())?)
 }

@@ -29,7 +29,7 @@ pub async fn try_fork(settings: &PoolSettings, guard: &Guard) -> Result<ForkTime
     if python.fork == Some(false) {
         return Err("`fork` is false".to_owned());
     }
-    let started = ForkServer::start_functions(&settings.program.launch, guard);
+    let started = ForkServer::start_functions(&settings.program.launch, guard).await;
     let Started { server, stderr, token } = started.map_err(|error| error.to_string())?;
     // A program that writes much would wait for ever if nobody read it.
     let words = LastWords::unlogged(&token);

@@ -6,7 +6,7 @@
 //! of temporary files was made, `<PATH` when it was removed; `{PATH` and `}PATH` are about control groups. When the pipe ends, for whatever reason
 //! the server ended, the guard kills every group and removes every directory that is left on its list.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::os::fd::OwnedFd;
@@ -23,6 +23,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use super::births::{Births, ChildId};
 use super::ending::{end_of, has_ended, watched};
 use super::own::{self, start_guard};
 use super::shim;
@@ -42,7 +43,7 @@ const SPARES_MOST: usize = 2;
 /// The server's connection to its guard process, and its list of the children that are workers.
 ///
 /// Clones share one connection. A guard that died is replaced by [`Guard::keep`], which sees its
-/// end, or when the next worker starts or ends.
+/// end, or when the next worker ends.
 #[derive(Clone, Debug)]
 pub struct Guard {
     shared: Arc<Shared>,
@@ -62,7 +63,7 @@ struct Shared {
 struct GuardState {
     connection: Option<Connection>,
     left: LeftBehind,
-    forks: OpenForks,
+    births: Births,
 }
 
 /// What must go with the server.
@@ -73,21 +74,17 @@ struct LeftBehind {
     memory_groups: BTreeSet<PathBuf>,
 }
 
-/// The forks whose worker is not on the list yet, and the ended children that may be theirs.
-#[derive(Debug, Default)]
-struct OpenForks {
-    /// How many forks have begun.
-    begun: u64,
-    /// Those of them that are still open, by number.
-    open: BTreeSet<u64>,
-    /// Children that were seen to have ended, each with `begun` at that time.
-    ended: HashMap<Pid, u64>,
-}
-
 /// A fork is open as long as this lives.
 #[derive(Debug)]
 pub(super) struct OpenFork {
     number: u64,
+    guard: Guard,
+}
+
+/// A child is being made as long as this lives. Before this goes, the child is put on the list, if there is one.
+#[derive(Debug)]
+pub(super) struct Start {
+    id: ChildId,
     guard: Guard,
 }
 
@@ -104,8 +101,8 @@ impl Guard {
     pub fn start(binary: impl Into<PathBuf>) -> io::Result<Self> {
         let binary = binary.into();
         let connection = Connection::start(&binary)?;
-        let (left, forks) = (LeftBehind::default(), OpenForks::default());
-        let state = Mutex::new(GuardState { connection: Some(connection), left, forks });
+        let (left, births) = (LeftBehind::default(), Births::default());
+        let state = Mutex::new(GuardState { connection: Some(connection), left, births });
         let (fork_over, spares) = (Notify::new(), Mutex::default());
         Ok(Self { shared: Arc::new(Shared { binary, state, fork_over, spares }) })
     }
@@ -121,7 +118,7 @@ impl Guard {
     }
 
     /// Starts another guard as soon as one has died, until it is cancelled. Without it, nobody would
-    /// notice until the next worker starts or ends, and what workers start could outlive the server.
+    /// notice until the next worker ends, and what workers start could outlive the server.
     pub async fn keep(&self) {
         loop {
             match self.end() {
@@ -155,23 +152,29 @@ impl Guard {
         }
     }
 
-    /// Starts a worker and puts its group on the list. `start` returns the process id of a new
-    /// child that leads its own group, however it made it. Both happen under the lock, so that
-    /// [`Guard::reap_stranger`] never sees a worker that is not on the list.
-    pub(super) fn register(&self, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
+    /// Notes that a worker is about to be made by a thread of the server. It counts as a worker from the
+    /// moment at which the kernel makes it.
+    pub(super) fn begin_start(&self) -> Start {
+        Start { id: self.lock().births.begin_start(), guard: self.clone() }
+    }
+
+    /// Puts the group of a new worker on the list. The worker is a child that leads it. A guard that has died is not
+    /// replaced by the thread that calls this, since it would have the filter of that thread: [`Guard::keep`]
+    /// does it, or what is told next, and the next guard is told the whole list.
+    pub(super) fn register(&self, id: Pid) {
         let mut state = self.lock();
-        let id = start()?;
         state.left.groups.insert(id);
-        state.forks.ended.remove(&id);
-        self.tell(&mut state, &line('+', id));
-        Ok(id)
+        state.births.is_listed(id);
+        if let Some(connection) = &state.connection {
+            connection.write(&line('+', id)).ok();
+        }
     }
 
     /// Notes that a fork server is about to make a worker. The worker becomes our child before we
     /// know its id: until the fork is over, a child that ends may be that worker, and
     /// [`Guard::reap_stranger`] leaves it alone.
     pub(super) fn open_fork(&self) -> OpenFork {
-        let number = self.lock().forks.begin();
+        let number = self.lock().births.begin_fork();
         OpenFork { number, guard: self.clone() }
     }
 
@@ -180,9 +183,9 @@ impl Guard {
         self.shared.fork_over.notified().await;
     }
 
-    /// Returns true if this child is on the list.
+    /// Returns true if this child is on the list, or is about to be.
     pub(super) fn knows(&self, id: Pid) -> bool {
-        self.lock().left.groups.contains(&id)
+        self.lock().knows(id)
     }
 
     /// Takes a group off the list and reaps its leader with `reap`. The kernel may give the id to
@@ -199,10 +202,10 @@ impl Guard {
     pub(super) fn reap_stranger(&self, id: Pid) -> bool {
         let mut state = self.lock();
         let guard = state.connection.as_ref().map(|connection| Pid::from_child(&connection.child));
-        if guard == Some(id) || state.left.groups.contains(&id) {
+        if guard == Some(id) || state.knows(id) {
             return false;
         }
-        if !has_ended(id) || state.forks.may_have_made(id) {
+        if !has_ended(id) || state.births.may_have_forked(id) {
             return false;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -314,33 +317,28 @@ impl Drop for Shared {
     }
 }
 
-impl OpenForks {
-    fn begin(&mut self) -> u64 {
-        self.begun += 1;
-        self.open.insert(self.begun);
-        self.begun
+impl GuardState {
+    fn knows(&self, id: Pid) -> bool {
+        self.left.groups.contains(&id) || self.births.is_start(id)
     }
+}
 
-    /// Returns true if this child, which has ended and is on no list, may be the worker of a fork
-    /// that is open. A fork that began after the child was seen to have ended has not made it, so
-    /// no child is held back for ever however many forks follow each other.
-    fn may_have_made(&mut self, id: Pid) -> bool {
-        let Some(oldest) = self.open.first() else {
-            self.ended.clear();
-            return false;
-        };
-        let begun = *self.ended.entry(id).or_insert(self.begun);
-        if *oldest <= begun {
-            return true;
-        }
-        self.ended.remove(&id);
-        false
+impl Start {
+    /// Returns where the kernel is to write the process id of the child.
+    pub(super) fn id(&self) -> &ChildId {
+        &self.id
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        self.guard.lock().births.end_start(&self.id);
     }
 }
 
 impl Drop for OpenFork {
     fn drop(&mut self) {
-        self.guard.lock().forks.open.remove(&self.number);
+        self.guard.lock().births.end_fork(self.number);
         self.guard.shared.fork_over.notify_one();
     }
 }
@@ -495,6 +493,22 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_is_being_made_is_no_stranger() {
+        let guard = Guard::start("/bin/true").expect("a process");
+        let mut child = own::command(Path::new("/bin/true")).spawn().expect("a process");
+        let id = Pid::from_child(&child);
+        let start = guard.begin_start();
+        start.id().set(id);
+        while !has_ended(id) {
+            std::thread::yield_now();
+        }
+        assert!(guard.knows(id) && !guard.reap_stranger(id));
+        drop(start);
+        assert!(!guard.knows(id) && guard.reap_stranger(id));
+        assert!(child.wait().is_err(), "nothing is left of it");
+    }
+
+    #[test]
     fn a_directory_is_known_until_it_is_removed() {
         let mut left = LeftBehind::default();
         for line in [">/tmp/a", ">/tmp/b", "</tmp/a", ">tmp", ">", "<"] {
@@ -506,23 +520,6 @@ mod tests {
         }
         assert_eq!(left.memory_groups, BTreeSet::from([PathBuf::from("/sys/b")]));
         assert_eq!(left.scratch.len(), 1);
-    }
-
-    #[test]
-    fn an_ended_child_is_held_back_for_the_forks_that_may_have_made_it_and_no_others() {
-        let mut forks = OpenForks::default();
-        let child = |raw| Pid::from_raw(raw).expect("not zero");
-        assert!(!forks.may_have_made(child(7)), "no fork is open");
-        let first = forks.begin();
-        assert!(forks.may_have_made(child(7)));
-        // Forks follow each other, and one is always open.
-        let second = forks.begin();
-        assert!(forks.may_have_made(child(7)) && forks.may_have_made(child(8)));
-        forks.open.remove(&first);
-        assert!(!forks.may_have_made(child(7)), "it had ended before the second began");
-        assert!(forks.may_have_made(child(8)));
-        forks.open.remove(&second);
-        assert!(!forks.may_have_made(child(8)) && forks.ended.is_empty());
     }
 
     #[test]

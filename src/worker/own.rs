@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::process::DumpableBehavior;
 
 use super::child::{self, ChildEnvironment, Image, NewChild, TheirEnds};
-use super::fence::{self, LaidFence};
+use super::fence;
 use crate::config::{Fence, LaunchSettings};
 
 /// The first argument that makes our binary the shim.
@@ -101,13 +101,13 @@ pub(super) struct WorkerPlaces<'a> {
 }
 
 /// Lays out the child that becomes a program with these streams.
-pub(super) fn new_child<'a>(
+pub(super) fn new_child(
     binary: &Path,
     launch: &LaunchSettings,
     token: &Token,
-    streams: &'a TheirEnds,
+    streams: TheirEnds,
     places: WorkerPlaces<'_>,
-) -> io::Result<NewChild<'a>> {
+) -> io::Result<NewChild> {
     let files = FILES_AT_START.load(Ordering::Relaxed);
     let (server, limit) = (std::process::id().to_string(), files.to_string());
     let WorkerPlaces { scratch, group } = places;
@@ -117,7 +117,9 @@ pub(super) fn new_child<'a>(
         None => Vec::new(),
     };
     allowed.extend(group.map(fence::group_word));
-    let needs_shim = group.is_some() || sandbox.is_some_and(|(sandbox, _)| sandbox.user.is_some());
+    let fence = sandbox.and_then(|_| fence::read(allowed.iter().cloned()));
+    let needs_shim = group.is_some()
+        || sandbox.is_some_and(|(sandbox, _)| sandbox.user.is_some() || fence.is_none());
     let count = allowed.len().to_string();
     let (keeps_user, first) = match (&launch.fence, sandbox) {
         (Fence::Off, _) => (false, NO_FENCE),
@@ -146,19 +148,10 @@ pub(super) fn new_child<'a>(
         streams,
         files,
         keeps_user,
-        fence: if needs_shim { Ok(None) } else { laid(&allowed) },
+        fence: fence.filter(|_| !needs_shim),
         needs_shim,
         is_below: false,
     })
-}
-
-/// Lays out the fence that these words are about; `None`: there is none.
-fn laid(words: &[OsString]) -> io::Result<Option<LaidFence>> {
-    if words.is_empty() {
-        return Ok(None);
-    }
-    let spec = fence::read(words.iter().cloned());
-    spec.map(|spec| fence::lay(&spec)).transpose()
 }
 
 /// The signals that end a server, or stop it. They must not reach the guard.

@@ -55,21 +55,20 @@ pub enum Exit {
     NotRun(String),
 }
 
-/// A child that has not been reaped, so its process id is still its own.
+/// A child that has not been reaped, so its process id is still its own. It leads a group, which the guard knows.
+///
+/// Dropping it kills the group and reaps it, on a thread of its own if that takes time.
 #[derive(Debug)]
-struct Leader {
+pub(super) struct Leader {
     id: Pid,
     guard: Guard,
     reaped: bool,
 }
 
 impl Process {
-    /// Takes over a child of this process that leads its own group and that `guard` knows. A
-    /// child that cannot be watched is killed and reaped.
-    pub(super) fn adopt(id: Pid, guard: &Guard, belongings: Belongings) -> io::Result<Self> {
-        // From here on a failure drops the leader, which kills and reaps it.
-        let leader = Leader { id, guard: guard.clone(), reaped: false };
-        let ending = watched(end_of(id)?, Interest::READABLE)?;
+    /// Takes over a child. One that cannot be watched is killed and reaped.
+    pub(super) fn adopt(leader: Leader, belongings: Belongings) -> io::Result<Self> {
+        let ending = watched(end_of(leader.id)?, Interest::READABLE)?;
         Ok(Self { ending, leader, used: Arc::default(), belongings })
     }
 
@@ -138,6 +137,12 @@ impl fmt::Display for Exit {
 }
 
 impl Leader {
+    /// Takes over a child of this process that leads its own group and is not on the list of the guard yet.
+    pub(super) fn register(id: Pid, guard: &Guard) -> Self {
+        guard.register(id);
+        Self { id, guard: guard.clone(), reaped: false }
+    }
+
     fn signal(&self, signal: Signal) {
         // The leader is not reaped, so no other group has this id. If no member of the group may
         // be signalled, there is nothing to do.

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::child::Owner;
 use super::guard::Guard;
-use super::sweeper::Sweeper;
+use super::lasting::LastingThread;
 
 /// Only its user may enter one.
 const MODE: u32 = 0o700;
@@ -23,7 +23,7 @@ const MODE: u32 = 0o700;
 const FULL_MOST: usize = 16;
 
 /// Removes directories that nobody uses.
-static SWEEPER: Sweeper<Leaving> = Sweeper::new(|leaving: Leaving| {
+static SWEEPER: LastingThread<Leaving> = LastingThread::new("sweeper", |leaving: Leaving| {
     // Most workers that end are followed by another.
     make_ahead(&leaving.guard);
     sweep(leaving);

@@ -78,7 +78,7 @@ impl TheirFence {
             Self::Usual => return Ok(Some(Laid { fence: None, user: None })),
             Self::Sandbox(spec) => spec,
         };
-        let lay = || fence::lay(spec).map_err(|error| fence::why_none(None, &error));
+        let lay = || fence::lay(spec, false).map_err(|error| fence::why_none(None, &error));
         let laid = if spec.open { None } else { Some(lay()?) };
         if let Some(group) = &spec.group {
             let cannot = |error: io::Error| {

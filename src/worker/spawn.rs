@@ -26,6 +26,7 @@ use super::ending::watched;
 use super::guard::Guard;
 use super::own::{self, Token};
 use super::process::Process;
+use super::starter;
 use crate::config::LaunchSettings;
 
 /// Our ends of a worker's streams, non-blocking.
@@ -42,21 +43,17 @@ pub struct Streams {
     pub token: Token,
 }
 
-/// Starts a program. Must be called inside a runtime, on a thread that lives as long as the
-/// server: the kernel kills the process when that thread ends.
+/// Starts a program. Dropping the future leaves no process.
 ///
 /// A program that cannot be run is no error here: the process then ends with code 126 or 127, and
 /// its stderr says why (`stderr::LastWords::explain`).
-pub fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
+pub async fn spawn(launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
     let (theirs, streams) = open_streams_for(launch)?;
     let belongings = Belongings::make(launch, guard)?;
-    let child =
-        own::new_child(guard.binary(), launch, &streams.token, &theirs, belongings.places())?;
-    let id = guard.register(|| child.begin())?;
-    // Our copies of the worker's ends must go, or we would never see the end of its output.
-    drop(theirs);
-    let process = Process::adopt(id, guard, belongings)?;
-    Ok((process, streams))
+    let (binary, token) = (guard.binary(), &streams.token);
+    let child = own::new_child(binary, launch, token, theirs, belongings.places())?;
+    let leader = starter::start(child, guard).await?;
+    Ok((Process::adopt(leader, belongings)?, streams))
 }
 
 /// Makes the streams of a worker of this program.

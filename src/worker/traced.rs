@@ -10,6 +10,7 @@ use super::own;
 use super::process::Process;
 use super::scratch::ScratchDir;
 use super::spawn::{Streams, open_streams_for};
+use super::starter;
 use crate::config::LaunchSettings;
 
 /// The calls of a program that failed, as `strace` writes them.
@@ -38,17 +39,21 @@ impl FailedCalls {
 
     /// Starts a program as [`spawn`](super::spawn::spawn) does. Its process is the one that is
     /// returned; the tool is a descendant of it.
-    pub fn spawn(&self, launch: &LaunchSettings, guard: &Guard) -> io::Result<(Process, Streams)> {
+    pub async fn spawn(
+        &self,
+        launch: &LaunchSettings,
+        guard: &Guard,
+    ) -> io::Result<(Process, Streams)> {
         let (theirs, streams) = open_streams_for(launch)?;
         let belongings = Belongings::make(launch, guard)?;
         // The tool is another program, for which `/proc/self/exe` is itself.
         let binary = guard.binary().canonicalize()?;
-        let child = own::new_child(&binary, launch, &streams.token, &theirs, belongings.places())?;
+        let child = own::new_child(&binary, launch, &streams.token, theirs, belongings.places())?;
         let file = self.file();
         let words = ["strace", "-D", "-f", "-qq", "-Z", "-s", "256", "-e", "signal=none", "-o"];
         let words = words.into_iter().map(OsStr::new).chain([file.as_os_str()]);
-        let id = guard.register(|| child.below(self.strace.as_os_str(), words)?.begin())?;
-        drop(theirs);
-        Ok((Process::adopt(id, guard, belongings)?, streams))
+        let child = child.below(self.strace.as_os_str(), words)?;
+        let leader = starter::start(child, guard).await?;
+        Ok((Process::adopt(leader, belongings)?, streams))
     }
 }

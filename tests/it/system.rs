@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::support::{Server, can_inject, pause};
 
-/// The thread that does everything, and the one that writes the log.
+/// The thread that does nearly everything, the one that makes processes, and the one that writes the log.
 const MAIN: &str = "httpipe";
+const STARTER: &str = "starter";
 const LOG: &str = "httpipe-log";
 
 /// Short waits, so that a pool without workers says so soon.
@@ -20,7 +21,7 @@ fn no_process_can_be_made(error: &str) {
     }
     let server = Server::with(KEYS).start();
     assert_eq!(server.answers("before").body, "before");
-    let fault = server.inject(MAIN, &format!("clone,clone3,vfork,fork:error={error}"));
+    let fault = server.inject(STARTER, &format!("clone,clone3,vfork,fork:error={error}"));
     assert_eq!(server.answers("crash").code(), "worker_lost");
     server.wait_until("callers are told that there is no worker", |s| {
         let answer = s.answers("meanwhile");
@@ -42,6 +43,47 @@ fn no_more_processes() {
 #[test]
 fn no_memory_for_a_process() {
     no_process_can_be_made("ENOMEM");
+}
+
+/// Two pools, each with a worker.
+const TWO: &str = r#"
+[pool.one]
+command = ["$httpipe", "demo-worker"]
+workers = 1
+
+[pool.two]
+command = ["$httpipe", "demo-worker"]
+workers = 1
+
+[[route]]
+match = "POST /one"
+pool = "one"
+
+[[route]]
+match = "POST /two"
+pool = "two"
+"#;
+
+#[test]
+fn a_process_that_takes_long_to_make_holds_up_no_caller_of_another_pool() {
+    if !can_inject() {
+        return;
+    }
+    let server = Server::config(TWO).start();
+    let ready = |pool: &str| format!("httpipe_workers{{pool=\"{pool}\",state=\"ready\"}}");
+    assert_eq!(server.client().post("/one", "hello").body, "hello");
+    let slow = server.inject(STARTER, "clone:delay_enter=30000000");
+    assert_eq!(server.client().post("/one", "crash").code(), "worker_lost");
+    server.wait_until("the process is being made", |s| s.makes_process(STARTER));
+    for _ in 0..20 {
+        assert_eq!(server.client().post("/two", "hello").body, "hello");
+    }
+    // Its end takes the lock under which workers are put on the list.
+    assert_eq!(server.client().post("/two", "crash").code(), "worker_lost");
+    assert_eq!(server.admin().get("/live").status, 200);
+    assert_eq!(server.metric(&ready("one")), 0.0, "all that was while the process was made");
+    slow.end();
+    server.wait_until("it is made", |s| s.client().post("/one", "hello").body == "hello");
 }
 
 #[test]

@@ -67,14 +67,14 @@ async fn name_arguments_and_directory_are_as_told() {
 #[tokio::test]
 async fn a_program_leads_its_own_group() {
     let (process, streams) =
-        spawn(&shell("cut -d' ' -f5 /proc/$$/stat; read wait"), &guard()).expect("starts");
+        spawn(&shell("cut -d' ' -f5 /proc/$$/stat; read wait"), &guard()).await.expect("starts");
     let group = read_line(&streams.stdout).await;
     assert_eq!(group.trim(), process.id().to_string());
 }
 
 #[tokio::test]
 async fn stdin_reaches_it_and_its_end_is_seen() {
-    let (process, streams) = spawn(&shell("exec cat"), &guard()).expect("starts");
+    let (process, streams) = spawn(&shell("exec cat"), &guard()).await.expect("starts");
     rustix::io::write(streams.stdin.get_ref(), b"some words\n").expect("room in the pipe");
     drop(streams.stdin);
     assert_eq!(read_to_end(&streams.stdout).await, "some words\n");
@@ -86,7 +86,7 @@ async fn stdin_reaches_it_and_its_end_is_seen() {
 async fn a_terminal_neither_echoes_nor_changes_bytes() {
     let mut launch = shell("test -t 1 && printf 'a\\nb\\tc\\r\\n\\003\\004'; stty -a <&1 >&2");
     launch.tty = true;
-    let (process, streams) = spawn(&launch, &guard()).expect("starts");
+    let (process, streams) = spawn(&launch, &guard()).await.expect("starts");
     let modes = read_to_end(&streams.stderr).await;
     assert_eq!(read_to_end(&streams.stdout).await, "a\nb\tc\r\n\u{3}\u{4}");
     assert!(modes.contains("-echo ") && modes.contains("-icanon"), "{modes}");
@@ -230,8 +230,8 @@ async fn making_a_process_changes_nothing_of_the_server() {
 #[tokio::test]
 async fn every_process_has_a_token_of_its_own() {
     let guard = guard();
-    let (_one_process, one) = spawn(&shell("read wait"), &guard).expect("starts");
-    let (_two_process, two) = spawn(&shell("read wait"), &guard).expect("starts");
+    let (_one_process, one) = spawn(&shell("read wait"), &guard).await.expect("starts");
+    let (_two_process, two) = spawn(&shell("read wait"), &guard).await.expect("starts");
     assert_ne!(one.token, two.token);
 }
 

@@ -11,12 +11,13 @@ use httpipe::testing::worker::spawn::spawn;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    guard, helper, is_role, read_line, run, runs, shell, state, wait_until,
+    descriptors, guard, helper, is_role, read_line, run, runs, shell, state, wait_until,
     with_every_limit_of_descriptors,
 };
 
 const WITH_ONE_WORKER: &str = "death::role_of_a_server_with_one_worker";
 const LOST_ITS_GUARD: &str = "death::role_of_a_server_that_lost_its_guard";
+const IMPATIENT: &str = "death::role_of_a_server_that_does_not_wait";
 const WITHOUT_DESCRIPTORS: &str = "death::role_of_a_server_without_descriptors";
 
 #[tokio::test]
@@ -28,7 +29,7 @@ async fn the_exit_is_the_code_or_the_signal() {
 #[tokio::test]
 async fn no_zombie_is_left_by_reaping() {
     let guard = guard();
-    let (process, _streams) = spawn(&shell("exit 0"), &guard).expect("starts");
+    let (process, _streams) = spawn(&shell("exit 0"), &guard).await.expect("starts");
     let id = process.id();
     process.ended().await;
     assert_eq!(state(id), Some('Z'), "it is not reaped before we say so");
@@ -40,7 +41,7 @@ async fn no_zombie_is_left_by_reaping() {
 async fn dropping_a_process_kills_and_reaps_it_and_its_group() {
     let guard = guard();
     let script = "sleep 1000 & echo $!; trap '' TERM; wait";
-    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).await.expect("starts");
     let id = process.id();
     let other = read_line(&streams.stdout).await.trim().parse().expect("a number");
     drop(process);
@@ -52,7 +53,7 @@ async fn dropping_a_process_kills_and_reaps_it_and_its_group() {
 async fn reaping_kills_what_is_left_of_the_group() {
     let guard = guard();
     let script = "sleep 1000 & echo $!; exit 3";
-    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).await.expect("starts");
     let other = read_line(&streams.stdout).await.trim().parse().expect("a number");
     process.ended().await;
     assert!(runs(other));
@@ -64,7 +65,7 @@ async fn reaping_kills_what_is_left_of_the_group() {
 async fn a_guard_whose_workers_were_all_reaped_ends_with_its_last_user() {
     let guard = guard();
     let id = guard.id().expect("a guard");
-    let (process, _streams) = spawn(&shell("exit 0"), &guard).expect("starts");
+    let (process, _streams) = spawn(&shell("exit 0"), &guard).await.expect("starts");
     process.ended().await;
     process.reap();
     drop(guard);
@@ -74,7 +75,7 @@ async fn a_guard_whose_workers_were_all_reaped_ends_with_its_last_user() {
 #[tokio::test]
 async fn role_of_a_server_with_one_worker() {
     if is_role(WITH_ONE_WORKER) {
-        serve(|_| {}).await;
+        serve(async |_| {}).await;
     }
 }
 
@@ -83,14 +84,14 @@ async fn role_of_a_server_that_lost_its_guard() {
     if !is_role(LOST_ITS_GUARD) {
         return;
     }
-    serve(|guard| {
+    serve(async |guard| {
         let dead = guard.id().expect("a guard");
         send(dead, Signal::KILL);
         wait_until("the end of the guard", || !runs(dead));
-        // The server notices it when the next worker starts.
-        let (second, _streams) = spawn(&shell("exec cat"), guard).expect("starts");
+        // The server notices it when the next worker ends.
+        let (second, _streams) = spawn(&shell("exec cat"), guard).await.expect("starts");
         drop(second);
-        assert_ne!(guard.id().expect("another guard"), dead);
+        wait_until("another guard", || guard.id().is_some_and(|guard| guard != dead));
         assert_eq!(state(dead), None, "the dead one is reaped");
     })
     .await;
@@ -98,12 +99,12 @@ async fn role_of_a_server_that_lost_its_guard() {
 
 /// Runs a worker that ignores the end of its stdin, with a child in its group. Prints all ids, and
 /// never returns.
-async fn serve(then: impl FnOnce(&Guard)) {
+async fn serve(then: impl AsyncFnOnce(&Guard)) {
     let guard = guard();
     let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec sleep 1000";
-    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).await.expect("starts");
     let other = read_line(&streams.stdout).await;
-    then(&guard);
+    then(&guard).await;
     let guard_id = guard.id().expect("a guard");
     // Not with `print`, which the test harness captures.
     let news = format!("ids {} {guard_id} {other}", process.id());
@@ -188,13 +189,53 @@ fn a_guard_that_died_is_replaced_and_told_everything() {
 }
 
 #[tokio::test]
+async fn role_of_a_server_that_does_not_wait() {
+    if !is_role(IMPATIENT) {
+        return;
+    }
+    let guard = guard();
+    let launch = shell("exec sleep 1000");
+    drop(spawn(&launch, &guard).await.expect("starts"));
+    let own = guard.id().expect("a guard");
+    let is_alone = || children() == [own];
+    wait_until("only the guard is left", is_alone);
+    let before = descriptors();
+    let (mut started, mut given_up) = (0, 0);
+    for patience in 0..300 {
+        tokio::select! {
+            biased;
+            process = spawn(&launch, &guard) => {
+                drop(process.expect("starts"));
+                started += 1;
+            }
+            () = moments(patience % 60) => given_up += 1,
+        }
+    }
+    assert!(given_up > 10, "{started} started, {given_up} given up");
+    wait_until("only the guard is left again", is_alone);
+    wait_until("nothing is open", || descriptors() == before);
+}
+
+/// Lets others run so many times.
+async fn moments(count: u32) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_start_that_nobody_waits_for_leaves_nothing_behind() {
+    helper(IMPATIENT).succeeds();
+}
+
+#[tokio::test]
 async fn role_of_a_server_without_descriptors() {
     if !is_role(WITHOUT_DESCRIPTORS) {
         return;
     }
     let guard = guard();
     with_every_limit_of_descriptors(
-        async || spawn(&shell("exec cat"), &guard),
+        async || spawn(&shell("exec cat"), &guard).await,
         || {
             let own = guard.id().expect("a guard");
             wait_until("only the guard is left", || children() == [own]);

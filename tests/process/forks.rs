@@ -265,7 +265,7 @@ async fn a_fork_server_that_names_a_strange_process_is_given_up() {
 #[tokio::test]
 async fn a_process_that_another_has_made_is_never_taken_for_a_forked_worker() {
     let guard = guard();
-    let (worker, _streams) = spawn(&shell("exec sleep 1000"), &guard).expect("starts");
+    let (worker, _streams) = spawn(&shell("exec sleep 1000"), &guard).await.expect("starts");
     let run = |script: &str| {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(1000);
 #[tokio::test]
 async fn a_program_is_told_to_leave_and_its_own_exit_is_seen() {
     let script = "trap 'exit 5' TERM; echo up; while :; do read line || :; done";
-    let (process, streams) = spawn(&shell(script), &guard()).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard()).await.expect("starts");
     read_line(&streams.stdout).await;
     assert_eq!(kill::stop(process, streams.stdin, LONG).await, Exit::Code(5));
 }
@@ -22,7 +22,7 @@ async fn a_program_is_told_to_leave_and_its_own_exit_is_seen() {
 #[tokio::test]
 async fn a_program_that_stays_is_killed_after_the_grace_with_its_group() {
     let script = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
-    let (process, streams) = spawn(&shell(script), &guard()).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard()).await.expect("starts");
     let other = read_line(&streams.stdout).await.trim().parse().expect("a number");
     let start = Instant::now();
     let exit = kill::stop(process, streams.stdin, Duration::from_millis(100)).await;
@@ -33,7 +33,8 @@ async fn a_program_that_stays_is_killed_after_the_grace_with_its_group() {
 
 #[tokio::test]
 async fn a_stopped_program_can_be_killed() {
-    let (process, streams) = spawn(&shell("echo up; kill -STOP $$"), &guard()).expect("starts");
+    let (process, streams) =
+        spawn(&shell("echo up; kill -STOP $$"), &guard()).await.expect("starts");
     read_line(&streams.stdout).await;
     wait_until("the stop", || state(process.id()) == Some('T'));
     assert_eq!(kill::kill_now(process).await, Exit::Signal(9));
@@ -60,11 +61,11 @@ async fn role_of_a_reaper() {
     reaper::expect_children();
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).expect("allowed");
     let guard = guard();
-    let (worker, _streams) = spawn(&shell("exit 6"), &guard).expect("starts");
+    let (worker, _streams) = spawn(&shell("exit 6"), &guard).await.expect("starts");
     worker.ended().await;
     // The orphan is killed with the group when its parent is reaped, and becomes our zombie.
     let script = "sleep 1000 & echo $!";
-    let (parent, streams) = spawn(&shell(script), &guard).expect("starts");
+    let (parent, streams) = spawn(&shell(script), &guard).await.expect("starts");
     let orphan = read_line(&streams.stdout).await.trim().parse().expect("a number");
     parent.ended().await;
     parent.reap();

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{guard, moment, shell, state, wait_until};
 
 /// Starts a program, and somebody who looks at it.
-fn started(script: &str) -> (Process, Streams, Watcher) {
-    let (process, streams) = spawn(&shell(script), &guard()).expect("the shim starts");
+async fn started(script: &str) -> (Process, Streams, Watcher) {
+    let (process, streams) = spawn(&shell(script), &guard()).await.expect("the shim starts");
     let (stdin, stdout) = (streams.stdin.get_ref(), streams.stdout.get_ref());
     let watcher = Watcher::new(process.id(), stdin, stdout);
     (process, streams, watcher)
@@ -29,7 +29,7 @@ struct Asked {
 
 impl Asked {
     async fn start(script: &str) -> Self {
-        let (process, streams, watcher) = started(script);
+        let (process, streams, watcher) = started(script).await;
         let mut asked = Self { _process: process, streams, watcher };
         let mut start = Start::new(Instant::now(), Duration::from_secs(20));
         loop {
@@ -191,7 +191,7 @@ async fn a_program_that_works_or_sleeps_is_not_seen_to_wait() {
         "exec cat <&-",
         "cat /dev/null; sleep 9",
     ] {
-        let (_process, _streams, mut watcher) = started(program);
+        let (_process, _streams, mut watcher) = started(program).await;
         for _ in 0..200 {
             let look = watcher.look();
             assert!(!matches!(look, Look::Waits | Look::MayWait { .. }), "{program}: {look:?}");
@@ -239,7 +239,7 @@ threading.Thread(target=wait).start()
 lock.acquire(); sys.stdin.read()'",
         go.display()
     );
-    let (_process, _streams, mut watcher) = started(&program);
+    let (_process, _streams, mut watcher) = started(&program).await;
     for _ in 0..400 {
         assert!(!matches!(watcher.look(), Look::Waits | Look::MayWait { .. }));
         moment().await;
@@ -256,7 +256,7 @@ import threading, sys
 lock = threading.Lock(); lock.acquire()
 for _ in range(100): threading.Thread(target=lock.acquire, daemon=True).start()
 sys.stdin.read()'";
-    let (process, _streams, mut watcher) = started(program);
+    let (process, _streams, mut watcher) = started(program).await;
     wait_until("all of its threads are parked", || watcher.look() == Look::Waits);
     let open = std::fs::read_dir("/proc/self/fd").expect("readable").flatten();
     let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
@@ -272,7 +272,7 @@ async fn a_pipe_of_somebody_else_is_not_taken_for_the_questions() {
     let program = "exec python3 -uc '
 import os
 read, write = os.pipe(); os.dup2(read, 0); os.read(0, 1)'";
-    let (_process, _streams, mut watcher) = started(program);
+    let (_process, _streams, mut watcher) = started(program).await;
     for _ in 0..300 {
         assert_eq!(watcher.look(), Look::Works);
         moment().await;
@@ -288,7 +288,7 @@ read, write = os.pipe(); byte = bytearray(1)
 while True:
     os.readv(0, [byte])
     if byte == b\"x\": os.dup2(read, 0)'";
-    let (_process, streams, mut watcher) = started(program);
+    let (_process, streams, mut watcher) = started(program).await;
     for question in ["a", "b", "c", "x"] {
         while watcher.look() != Look::Waits {
             moment().await;
@@ -312,7 +312,7 @@ def pass_on(take, give):
 threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
 threading.Thread(target=pass_on, args=(b, a), daemon=True).start()
 os.write(a[1], b\"x\"); print(\"begun\"); sys.stdin.read()'";
-    let (_process, streams, mut watcher) = started(program);
+    let (_process, streams, mut watcher) = started(program).await;
     let mut begun = [0; 16];
     while rustix::io::read(streams.stdout.get_ref(), &mut begun).is_err() {
         moment().await;
@@ -340,7 +340,7 @@ ctypes.CDLL(None).syscall(60, 0)'";
 
 #[tokio::test]
 async fn a_process_that_is_not_ours_to_see_is_hidden() {
-    let (_process, ours, _) = started("exec sleep 9");
+    let (_process, ours, _) = started("exec sleep 9").await;
     // The kernel shows nothing of its own threads, as it shows nothing of another user's.
     let mut watcher = Watcher::new(u32::MAX, ours.stdin.get_ref(), ours.stdout.get_ref());
     assert_eq!(watcher.look(), Look::Hidden);
@@ -448,7 +448,7 @@ for line in sys.stdin:
 async fn a_process_of_the_group_belongs_to_its_worker_without_its_parent() {
     assert!(httpipe::testing::worker::reaper::adopt());
     let program = "(sleep 99 <&- >&- 2>&- &); exec cat";
-    let (_process, _streams, mut watcher) = started(program);
+    let (_process, _streams, mut watcher) = started(program).await;
     let expected = Look::MayWait { reads: true, runs: false };
     wait_until("it belongs to the worker", || watcher.look() == expected);
 }
@@ -459,7 +459,7 @@ async fn a_process_without_its_parent_is_found_behind_one_that_never_rests() {
     assert!(httpipe::testing::worker::reaper::adopt());
     let program = "exec 3<&0; exec <&-; i=0; while :; do
     i=$((i + 1)); if [ $i = 100000 ]; then (cat <&3 3<&- &) fi; done";
-    let (_process, _streams, mut watcher) = started(program);
+    let (_process, _streams, mut watcher) = started(program).await;
     let expected = Look::MayWait { reads: true, runs: true };
     wait_until("the reader is found", || watcher.look() == expected);
 }
@@ -480,7 +480,7 @@ while True: print(input())'";
 /// It was stopped in its read, which is all that a quick look shows.
 #[tokio::test]
 async fn a_process_that_is_stopped_after_its_read_is_not_seen_to_wait() {
-    let (process, streams, mut watcher) = started("exec cat");
+    let (process, streams, mut watcher) = started("exec cat").await;
     while watcher.look_closely() != Look::Waits {
         moment().await;
     }

@@ -44,7 +44,7 @@ pub(crate) async fn described(
     let target = format!("{}:answer", program.0.display());
     launch.arguments = vec!["-c".into(), BOOT.into(), target, "fork_server".into()];
     launch.env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
-    let Started { server, .. } = ForkServer::start(&launch, guard).expect("starts");
+    let Started { server, .. } = ForkServer::start(&launch, guard).await.expect("starts");
     let loaded = tokio::time::timeout(LONG, server.load(&[worker.as_bytes()])).await;
     let description = loaded.expect("in time").expect("a description");
     (server, String::from_utf8(description).expect("text"))

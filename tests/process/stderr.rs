@@ -13,7 +13,7 @@ use crate::support::{guard, read_line, shell};
 
 /// Runs a program to its end. Returns its last words and its exit.
 async fn complaints(launch: &LaunchSettings) -> (Vec<String>, Exit) {
-    let (process, streams) = spawn(launch, &guard()).expect("starts");
+    let (process, streams) = spawn(launch, &guard()).await.expect("starts");
     drop(streams.stdin);
     let words = LastWords::new("calc".into(), WorkerId(1), &streams.token);
     pump(streams.stderr, words.clone()).await;
@@ -49,7 +49,7 @@ async fn a_flood_on_stderr_never_stops_the_program() {
 async fn a_stranger_that_holds_stderr_does_not_hold_the_end_of_the_worker() {
     let guard = guard();
     let script = "setsid sh -c 'echo $$ >&2; echo $$; exec sleep 1000 >/dev/null' & exec cat";
-    let (process, streams) = spawn(&shell(script), &guard).expect("starts");
+    let (process, streams) = spawn(&shell(script), &guard).await.expect("starts");
     let stranger = read_line(&streams.stdout).await;
     let words = LastWords::new("calc".into(), WorkerId(1), &streams.token);
     let exit = {

@@ -44,7 +44,7 @@ pub(crate) struct Outcome {
 
 /// Runs a program to its end.
 pub(crate) async fn run(launch: &LaunchSettings) -> Outcome {
-    let (process, streams) = spawn(launch, &guard()).expect("the shim starts");
+    let (process, streams) = spawn(launch, &guard()).await.expect("the shim starts");
     drop(streams.stdin);
     let stdout = read_to_end(&streams.stdout).await;
     let stderr = read_to_end(&streams.stderr).await;

@@ -51,10 +51,10 @@ pub(super) struct TrialContext {
 
 impl TrialContext {
     /// Starts a worker.
-    fn spawn(&self, launch: &LaunchSettings) -> io::Result<(Process, Streams)> {
+    async fn spawn(&self, launch: &LaunchSettings) -> io::Result<(Process, Streams)> {
         match &self.traced {
-            None => spawn(launch, &self.guard),
-            Some(calls) => calls.spawn(launch, &self.guard),
+            None => spawn(launch, &self.guard).await,
+            Some(calls) => calls.spawn(launch, &self.guard).await,
         }
     }
 }
@@ -78,7 +78,7 @@ pub(super) async fn try_one(
     context: &TrialContext,
 ) -> io::Result<Record> {
     let born = Instant::now();
-    let (process, streams) = context.spawn(&settings.program.launch)?;
+    let (process, streams) = context.spawn(&settings.program.launch).await?;
     let words = LastWords::new(settings.name.as_str().into(), WorkerId(0), &streams.token);
     let Streams { stdin, stdout, stderr, .. } = streams;
     let pump = context.tasks.spawn_local(pump(stderr, words.clone()));

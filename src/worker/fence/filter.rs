@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::OnceLock;
 
-use super::spec::Spec;
-
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Option<u32> = Some(0xC000_003E);
 #[cfg(target_arch = "aarch64")]
@@ -106,15 +104,20 @@ pub(super) struct Filter(&'static [libc::sock_filter]);
 static FILTERS: [OnceLock<Vec<libc::sock_filter>>; 2] = [OnceLock::new(), OnceLock::new()];
 
 impl Filter {
-    pub(super) fn new(spec: &Spec) -> io::Result<Self> {
+    /// The filter of programs that may use the network, or may not.
+    ///
+    /// # Errors
+    ///
+    /// This processor numbers its system calls in a way that is not known here.
+    pub(super) fn new(network: bool) -> io::Result<Self> {
         let Some(architecture) = ARCHITECTURE else {
             return Err(io::Error::other("system calls are not filtered on this processor"));
         };
-        let steps = &FILTERS[usize::from(spec.network)];
-        Ok(Self(steps.get_or_init(|| filter(spec.network, architecture))))
+        let steps = &FILTERS[usize::from(network)];
+        Ok(Self(steps.get_or_init(|| filter(network, architecture))))
     }
 
-    /// Installs it for this process and its descendants. Must come after `no_new_privs`. Returns false
+    /// Installs it for this thread, and for all that it makes from now on. Must come after `no_new_privs`. Returns false
     /// if the kernel refuses.
     #[expect(unsafe_code, reason = "there is no safe call")]
     pub(super) fn install(&self) -> bool {
@@ -166,7 +169,7 @@ struct FilterStep(usize);
 
 /// A filter that is written from its end, since jumps only lead forward: where they lead to is there already, and
 /// one answer serves all that have it. What is no jump and no answer goes on at the step that was put before it. The
-/// kernel compiles each step at each start of a worker.
+/// kernel checks and compiles each step.
 #[derive(Default)]
 struct FromEnd {
     steps: Vec<libc::sock_filter>,
@@ -316,7 +319,7 @@ mod tests {
         assert!((0..1_000).all(|call| steps(false, ARCHITECTURE, call, [0; 3]).1 <= 14));
     }
 
-    /// The kernel compiles each step at each start of a worker.
+    /// The kernel checks and compiles each step.
     #[test]
     fn calls_that_follow_each_other_share_their_steps_and_all_share_the_answers() {
         assert!(filter(false, ARCHITECTURE).len() <= 80, "{}", filter(false, ARCHITECTURE).len());

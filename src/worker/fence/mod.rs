@@ -1,5 +1,5 @@
-//! The fence around a program in a sandbox, which is raised just before a process becomes the program.
-//! All that the program starts is inside, too.
+//! The fence around a program in a sandbox, which is raised just before a process becomes the program. (A child may
+//! have the filter of system calls from the thread that makes it.) All that the program starts is inside, too.
 //!
 //! Landlock says which files it may use (`landlock`), a filter which system calls (`filter`). Neither
 //! needs a privilege, and neither can be taken down again. What they need is laid out before, because
@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::process::{Gid, Resource, Uid, getrlimit};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 pub(super) use spec::{Spec, UserIds, group_word, read, words};
 
@@ -23,7 +23,8 @@ pub(super) use spec::{Spec, UserIds, group_word, read, words};
 pub(super) struct LaidFence {
     limits: Vec<(libc::__rlimit_resource_t, libc::rlimit)>,
     rules: OwnedFd,
-    filter: filter::Filter,
+    /// `None`: the process has it already.
+    filter: Option<filter::Filter>,
 }
 
 /// Which part of a fence could not be raised; the error is in `errno`.
@@ -35,8 +36,8 @@ pub(super) enum FenceGap {
     Calls,
 }
 
-/// Lays out a fence.
-pub(super) fn lay(spec: &Spec) -> io::Result<LaidFence> {
+/// Lays out a fence. `is_filtered`: who raises it has the filter of system calls already, from the thread that made it.
+pub(super) fn lay(spec: &Spec, is_filtered: bool) -> io::Result<LaidFence> {
     let limits = [
         (libc::RLIMIT_CORE, Resource::Core, Some(0)),
         (libc::RLIMIT_DATA, Resource::Data, spec.memory.filter(|_| spec.group.is_none())),
@@ -48,8 +49,16 @@ pub(super) fn lay(spec: &Spec) -> io::Result<LaidFence> {
         let most = getrlimit(resource).maximum.map_or(most?, |now| now.min(most.unwrap_or(now)));
         Some((number, libc::rlimit { rlim_cur: most, rlim_max: most }))
     });
-    let (rules, filter) = (landlock::rules(spec)?, filter::Filter::new(spec)?);
-    Ok(LaidFence { limits: limits.collect(), rules, filter })
+    let filter = if is_filtered { None } else { Some(filter::Filter::new(spec.network)?) };
+    Ok(LaidFence { limits: limits.collect(), rules: landlock::rules(spec)?, filter })
+}
+
+/// Gives this thread the filter of system calls of a sandbox: with a network or without one. All processes and
+/// threads that it makes from now on have it, too, and nothing takes it away again, so the thread must do nothing
+/// else. Returns false if the kernel refuses.
+pub(super) fn filter_thread(network: bool) -> bool {
+    let filter = filter::Filter::new(network);
+    filter.is_ok_and(|filter| set_no_new_privs(true).is_ok() && filter.install())
 }
 
 impl LaidFence {
@@ -75,7 +84,8 @@ impl LaidFence {
         if !landlock::enforce(&self.rules) {
             return Err(FenceGap::Files);
         }
-        if self.filter.install() { Ok(()) } else { Err(FenceGap::Calls) }
+        let is_filtered = self.filter.as_ref().is_none_or(filter::Filter::install);
+        if is_filtered { Ok(()) } else { Err(FenceGap::Calls) }
     }
 }
 

@@ -79,6 +79,25 @@ fn a_program_in_a_sandbox_is_kept_to_itself() {
     assert_eq!(server.answers("1 + 1").body, "2", "the server is well");
 }
 
+/// How many filters of system calls a process has.
+const FILTERS: &str = "open('/proc/self/status').read().split('Seccomp_filters:')[1].split()[0]";
+
+/// The kernel checks and compiles a filter each time that one is installed.
+#[test]
+fn the_filter_is_installed_once_for_all_workers_and_the_server_has_none() {
+    let Some(plan) = sandboxed("workers = 2\nsandbox = true") else { return };
+    let server = plan.start();
+    // Since Linux 5.10 the kernel tells how many there are.
+    let [Some(main), Some(starter)] = ["httpipe", "starter-fenced"].map(|it| server.filters_of(it))
+    else {
+        return;
+    };
+    assert_eq!(starter, main + 1);
+    assert_eq!(server.answers(FILTERS).body, starter.to_string(), "a worker has installed none");
+    let ours = shell(&format!("python3 -c \"print({FILTERS})\"")).1;
+    assert_eq!(ours.trim(), main.to_string(), "the server has as many as who started it");
+}
+
 /// What a server keeps beside the directory of its program, which is `program`.
 const KEPT: [&str; 4] = ["keys.toml", "token", "httpipe.toml", "alice"];
 

@@ -58,6 +58,24 @@ pub(super) fn threads(id: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
+/// Returns the id of the thread of this name in this process.
+pub(super) fn thread(id: u32, name: &str) -> Option<u32> {
+    threads(id).into_iter().find_map(|(thread, its_name)| (its_name == name).then_some(thread))
+}
+
+/// Returns the number of the system call that a thread is in; `None`: it is in none.
+pub(super) fn system_call(thread: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// Returns how many filters of system calls a thread has; `None`: the kernel does not tell.
+pub(super) fn filters(thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+    line?.trim().parse().ok()
+}
+
 /// Returns how many times threads of this process went to sleep by themselves so far: each is
 /// followed by a waking.
 pub(super) fn wakings(id: u32) -> u64 {

@@ -115,6 +115,18 @@ impl Server {
         processes::threads(self.id).into_iter().map(|(_, name)| name).collect()
     }
 
+    /// Returns true if its thread of this name is about to make a process.
+    pub(crate) fn makes_process(&self, thread: &str) -> bool {
+        let clone = if cfg!(target_arch = "x86_64") { 56 } else { 220 };
+        processes::thread(self.id, thread).and_then(processes::system_call) == Some(clone)
+    }
+
+    /// Returns how many filters of system calls its thread of this name has; `None`: the kernel does not tell.
+    pub(crate) fn filters_of(&self, thread: &str) -> Option<u32> {
+        let thread = processes::thread(self.id, thread);
+        processes::filters(thread.unwrap_or_else(|| panic!("{:?}", self.threads())))
+    }
+
     /// Returns how many times its threads went to sleep by themselves so far.
     pub(crate) fn wakings(&self) -> u64 {
         processes::wakings(self.id)

@@ -15,9 +15,7 @@ impl SystemFault {
     /// takes it, for instance `accept4:error=EMFILE`.
     #[expect(clippy::disallowed_methods, reason = "tests make the system fail from outside")]
     pub(super) fn new(process: u32, thread: &str, what: &str) -> Self {
-        let thread = processes::threads(process)
-            .into_iter()
-            .find_map(|(id, name)| (name == thread).then_some(id))
+        let thread = processes::thread(process, thread)
             .unwrap_or_else(|| panic!("no thread {thread:?} in {process}"));
         let strace = Command::new("strace")
             .args(["-qq", "-o", "/dev/null", "-e", &format!("inject={what}")])

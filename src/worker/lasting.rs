@@ -1,27 +1,29 @@
-//! A thread that does what takes long and what nobody waits for, one piece of work after the other.
+//! A thread that does what takes long, one piece of work after the other, so that the thread that serves callers need not.
 //!
 //! It begins with the first piece and then stays: to start a thread costs more than most of its work, also those
 //! that run, since all share the memory that its stack is taken from and given back to. No stop of the server waits
 //! for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-/// Most pieces of work that wait. A server that makes more than its thread can do does one itself, and so is held
-/// back; until then a hundred workers may end at once.
+/// Most pieces of work that wait for one thread. Who has more is to do it itself, and so is held back; until then a
+/// hundred workers may end or start at once.
 const WAITING_MOST: usize = 256;
 
 /// The thread, and the pieces of work that wait for it. One that it cannot do is dropped, so dropping must do what may not
 /// be left out.
-pub(super) struct Sweeper<Work> {
+pub(super) struct LastingThread<Work> {
+    name: &'static str,
     line: Mutex<Option<SyncSender<Work>>>,
     run: fn(Work),
 }
 
-impl<Work: Send + 'static> Sweeper<Work> {
-    /// A thread that will do this with each piece.
-    pub(super) const fn new(run: fn(Work)) -> Self {
-        Self { line: Mutex::new(None), run }
+impl<Work: Send + 'static> LastingThread<Work> {
+    /// A thread of this name, which will do this with each piece.
+    pub(super) const fn new(name: &'static str, run: fn(Work)) -> Self {
+        Self { name, line: Mutex::new(None), run }
     }
 
     /// Gives the thread a piece of work, and starts the thread if there is none.
@@ -31,30 +33,26 @@ impl<Work: Send + 'static> Sweeper<Work> {
     /// The work itself, if too much waits already or if the system has no thread left.
     pub(super) fn give(&self, work: Work) -> Result<(), Work> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let work = match &*line {
-            None => work,
-            Some(thread) => match thread.try_send(work) {
-                // It was lost to a panic.
-                Err(TrySendError::Disconnected(work)) => work,
-                Err(TrySendError::Full(work)) => return Err(work),
-                Ok(()) => return Ok(()),
-            },
-        };
-        let (sender, receiver) = sync_channel(WAITING_MOST);
-        let run = self.run;
-        let thread = std::thread::Builder::new().name("sweeper".to_owned());
-        if thread.spawn(move || run_all(run, &receiver)).is_err() {
-            *line = None;
-            return Err(work);
+        if line.is_none() {
+            let (sender, receiver) = sync_channel(WAITING_MOST);
+            let run = self.run;
+            let thread = std::thread::Builder::new().name(self.name.to_owned());
+            let is_there = thread.spawn(move || run_all(run, &receiver)).is_ok();
+            *line = is_there.then_some(sender);
         }
-        let given = sender.try_send(work);
-        *line = Some(sender);
-        given.map_err(|(TrySendError::Full(work) | TrySendError::Disconnected(work))| work)
+        let Some(thread) = &*line else { return Err(work) };
+        let refused = |(TrySendError::Full(work) | TrySendError::Disconnected(work))| work;
+        thread.try_send(work).map_err(refused)
     }
 }
 
+/// Runs for good. A fault in one piece is told where all faults are, and ends nothing else: the kernel would kill
+/// what this thread has started.
 fn run_all<Work>(run: fn(Work), line: &Receiver<Work>) {
-    line.iter().for_each(run);
+    for work in line {
+        // What a fault leaves half done belongs to the piece.
+        catch_unwind(AssertUnwindSafe(|| run(work))).ok();
+    }
 }
 
 #[cfg(test)]
@@ -87,10 +85,10 @@ mod tests {
 
     #[test]
     fn one_thread_does_all() {
-        let sweeper = Sweeper::new(run);
+        let lasting = LastingThread::new("lasting", run);
         let (told, done) = channel();
         for number in 0..3 {
-            assert!(sweeper.give(Piece { told: told.clone(), number, gate: None }).is_ok());
+            assert!(lasting.give(Piece { told: told.clone(), number, gate: None }).is_ok());
         }
         let done: Vec<_> = (0..3).map(|_| done.recv().expect("it is done")).collect();
         assert_eq!(done.iter().map(|it| it.0).collect::<Vec<_>>(), [0, 1, 2]);
@@ -99,14 +97,14 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_given_back() {
-        let sweeper = Sweeper::new(run);
+        let lasting = LastingThread::new("lasting", run);
         let (told, done) = channel();
         let (open, gate) = channel();
         let piece = |number, gate| Piece { told: told.clone(), number, gate };
-        assert!(sweeper.give(piece(0, Some(gate))).is_ok());
+        assert!(lasting.give(piece(0, Some(gate))).is_ok());
         let most = u32::try_from(WAITING_MOST).expect("few");
         // The first may be with the thread, or wait as well.
-        let back = (1..).find_map(|number| sweeper.give(piece(number, None)).err());
+        let back = (1..).find_map(|number| lasting.give(piece(number, None)).err());
         let back = back.expect("a line has an end");
         assert!([most, most + 1].contains(&back.number), "{}", back.number);
         open.send(()).expect("the thread waits");
@@ -116,18 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_lost_loses_no_work_and_another_takes_its_place() {
-        let sweeper = Sweeper::new(run);
+    fn a_fault_in_one_piece_ends_no_thread_and_loses_no_other_piece() {
+        let lasting = LastingThread::new("lasting", run);
         let (told, done) = channel();
         let (open, gate) = channel();
         let piece = |number, gate| Piece { told: told.clone(), number, gate };
-        assert!(sweeper.give(piece(0, Some(gate))).is_ok());
-        assert!(sweeper.give(piece(1, None)).is_ok());
+        assert!(lasting.give(piece(0, Some(gate))).is_ok());
+        assert!(lasting.give(piece(1, None)).is_ok());
         drop(open);
-        let lost = [(); 2].map(|()| done.recv().expect("it is dropped"));
-        assert_eq!([lost[0].0, lost[1].0], [0, 1]);
-        assert!(sweeper.give(piece(2, None)).is_ok());
-        let (number, thread) = done.recv().expect("it is done");
-        assert!(number == 2 && thread != lost[0].1, "{number}");
+        let done = [(); 2].map(|()| done.recv().expect("it is dropped"));
+        assert_eq!([done[0].0, done[1].0], [0, 1]);
+        assert_eq!(done[0].1, done[1].1);
     }
 }
