@@ -1,8 +1,10 @@
 """Costs must grow as the work does and no faster: httpipe alone, with more and more of one thing.
 
-Each record is one point of one round: what grows, how far, and what a request costs there.
+Each record is one point of one round: what grows, how far, and what a request costs there. Bodies
+also go through the least server that does the same, right before or after httpipe.
 """
 
+import contextlib
 import os
 import re
 import resource
@@ -13,8 +15,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from harness import load, places
-from harness.parties import WORKERS, Party
+from harness import load, places, promises
+from harness.parties import KEEPS_FREED, WORKERS, Party
 from harness.processes import spent
 from harness.scenarios import Running, attempt, turned
 
@@ -22,6 +24,7 @@ CONNECTIONS = [1, 8, 64, 1000, 10_000]
 IDLE = [0, 1000, 10_000]
 WORKERS_MOST = [1, 2, 16, 64, 256]
 BODIES = [100, 1000, 10_000, 100_000, 1_000_000, 16 * 2**20]
+COMPARED_BODIES = [100, 100_000, 1_000_000]
 KEPT = [1, 100, 10_000, 1_000_000]
 WAITING = [10, 100, 1000, 10_000]
 
@@ -73,24 +76,49 @@ def server(work="echo", workers=2, route="", bodies=False):
     return (Bodies if bodies else Party)("httpipe", commands)
 
 
+def hyper_body(_, port, __):
+    return [[places.PROBES / "hyper-body", port, 2, "cat"]]
+
+
+# One call in a worker: so has httpipe it where nothing shows which question an answer is for, as with `cat`.
+LEAST_FOR_BODIES = Bodies("hyper and two pipes, nothing checked", hyper_body, env=KEEPS_FREED)
+
+
 def growth(options):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     connections = [count for count in CONNECTIONS if count + 100 <= most]
-    for what, sizes, measure, rounds in [
-        ("busy connections", connections, busy, 1),
-        ("idle connections beside 64", [n for n in IDLE if n + 200 <= most], beside_idle, 1),
-        ("calls that wait in the queue", [n for n in WAITING if n + 100 <= most], waiting, 1),
+    for kinds, rounds in [
+        ([("busy connections", connections, busy)], 1),
+        ([("idle connections beside 64", [n for n in IDLE if n + 200 <= most], beside_idle)], 1),
+        ([("calls that wait in the queue", [n for n in WAITING if n + 100 <= most], waiting)], 1),
         # They are compared with each other, and one run is not like the next.
-        ("workers, 64 connections", WORKERS_MOST, workers, options.rounds),
-        ("bytes each way, 8 connections", BODIES, bodies, 1),
-        ("kept answers, 64 connections", KEPT[:-1] if options.quick else KEPT, kept, 1),
+        ([("workers, 64 connections", WORKERS_MOST, workers)], options.rounds),
+        (
+            [
+                (promises.EACH_WAY, BODIES, bodies),
+                (promises.EACH_WAY_LEAST, COMPARED_BODIES, bodies_of_least),
+            ],
+            options.rounds,
+        ),
+        ([("kept answers, 64 connections", KEPT[:-1] if options.quick else KEPT, kept)], 1),
     ]:
-        for round_, size in [(round_, size) for round_ in range(rounds) for size in turned(sizes, round_)]:
+        for round_, size, what, measure in visits(kinds, rounds):
             name = f"growth: {what}, {size}, {round_ + 1}/{rounds}"
             found = attempt(name, lambda: measure(size, options))
             if found:
                 yield {"what": what, "size": size, "round": round_, **found}
+
+
+def visits(kinds, rounds):
+    """What is measured, in its order. Kinds that grow together follow each other at each size, so
+    that they can be compared, and another one begins each round."""
+    every = dict.fromkeys(size for _, sizes, _ in kinds for size in sizes)
+    for round_ in range(rounds):
+        for size in turned(list(every), round_):
+            for what, sizes, measure in turned(kinds, round_):
+                if size in sizes:
+                    yield round_, size, what, measure
 
 
 def ended(running, result):
@@ -204,7 +232,18 @@ def workers(count, options):
 
 
 def bodies(size, options):
-    with Running(server(bodies=True), "body") as running:
+    return through(server(bodies=True), size, options)
+
+
+def bodies_of_least(size, options):
+    return through(LEAST_FOR_BODIES, size, options)
+
+
+def through(party, size, options):
+    """Bodies of this size, there and back. That they come back whole is checked once: wrk only counts."""
+    with Running(party, "body") as running:
+        with contextlib.closing(load.connected(party, running.port)) as connection:
+            load.ask(connection, party, "body", size)
         text = load.script(running.party, "body", nums=[size])
         running.load(8, options, seconds=1, text=text)
         # Calls under way at the end have cost something but do not count, so there must be many

@@ -258,6 +258,13 @@ PARTIES = {
     "hyper-fixed": Party("hyper, no work", hyper_fixed, fixed=FIXED, is_limit=True),
 }
 
+# For a server that lives from glibc's allocator: it keeps what was freed, as httpipe does
+# (`src/server/heap.rs`), or each large body would cost page faults.
+KEEPS_FREED = {
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+}
+
 # Variants of httpipe that only one scenario has.
 LEAST = Party("hyper and a pipe, nothing checked", hyper_pipe)
 FUNCTION = Party("httpipe, a function", functions)

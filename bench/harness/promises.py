@@ -5,11 +5,14 @@ taken of the ratios. A row whose scenario did not run says so and is not left ou
 """
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean, median
 
 from harness.parties import PARTIES
 
 NOT_MEASURED = "not measured"
+# What grows in the records of bodies: through httpipe, and through the least server that does the same.
+EACH_WAY, EACH_WAY_LEAST = "bytes each way, 8 connections", "bytes each way, the least such server"
 
 
 @dataclass
@@ -143,10 +146,7 @@ def threads(records):
 
 
 def growth(records):
-    def by_round(what, size, name):
-        fitting = [it for it in records if (it["what"], it["size"]) == (what, size)]
-        # Results that were kept from before there were rounds are of one.
-        return {record.get("round", 0): record[name] for record in fitting}
+    by_round = partial(grown, records)
 
     def values(what, size, name):
         return list(by_round(what, size, name).values())
@@ -159,8 +159,24 @@ def growth(records):
     for what, limit in [("idle connections beside 64", 90), ("busy connections", 140)]:
         found = values(what, 10_000, "server_mb")
         yield Promise(f"memory of the server with 10,000 {what}", found, limit, " MB")
-    found = values("bytes each way, 8 connections", 1_000_000, "server_cpu_us")
+    found = values(EACH_WAY, 1_000_000, "server_cpu_us")
     yield Promise("CPU of the server for 1 MB each way", found, 700, " µs")
+
+
+def grown(records, what, size, name):
+    """A value of this point of growth in each round."""
+    fitting = [it for it in records if (it["what"], it["size"]) == (what, size)]
+    # Results that were kept from before there were rounds are of one.
+    return {record.get("round", 0): record[name] for record in fitting}
+
+
+def against_least(records, size):
+    """What the least server that does the same as httpipe spends on a body of this size in each round,
+    and how many times that httpipe spends."""
+    least = grown(records, EACH_WAY_LEAST, size, "server_cpu_us")
+    ours = grown(records, EACH_WAY, size, "server_cpu_us")
+    ratios = [cost / least[round_] for round_, cost in ours.items() if round_ in least]
+    return list(least.values()), ratios
 
 
 def slowest(table, peers):

@@ -217,8 +217,8 @@ def growth(records):
     names = ["what grows", "to", "requests/s", "p50 / p99 ms", "CPU µs a request"]
     names += ["server only", "server MB", "not 200"]
     return (
-        "## How costs grow\n\nhttpipe alone, with two workers unless noted otherwise."
-        " Memory is that of the server itself.\n\n" + grid(names, rows) + "\n\n"
+        "## How costs grow\n\nhttpipe alone, with two workers unless noted otherwise. The least such server is"
+        " hyper and two pipes that check nothing (`bench/probes/src/bin/hyper-body.rs`). Memory is that of the server itself.\n\n" + grid(names, rows) + "\n\n"
         "How the CPU of one request grows, as a power of what grows, over the steepest tenfold"
         " step or more. 0 is none at all, a quadratic cost would be 1; for bytes, where the work"
         " itself grows, it would be 2.\n\n" + grid(["what grows", "power", "quadratic"], powers(records))

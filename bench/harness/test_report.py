@@ -65,7 +65,8 @@ def everything():
         "growth": [growing("workers, 64 connections", size, 10.0) for size in [2, 16, 64, 256]]
         + [growing("idle connections beside 64", 10_000, 10.0)]
         + [growing("busy connections", 10_000, 10.0)]
-        + [growing("bytes each way, 8 connections", 1_000_000, 10.0)],
+        + [growing(promises.EACH_WAY, 1_000_000, 10.0) | {"server_cpu_us": 9.0}]
+        + [growing(promises.EACH_WAY_LEAST, 1_000_000, 8.0) | {"server_cpu_us": 6.0}],
         "seed": [{key: {"seconds": 1.0} for key in ASKED}],
         "books": [growing("the pool's books alone", 1, 0.2)],
     }
@@ -99,6 +100,13 @@ class TheDocument(unittest.TestCase):
         results = everything()
         results["records"]["pairs"] = [pair for pair in results["records"]["pairs"] if pair["mine"] == "httpipe"]
         self.assertNotIn("cost 0.50 times", report.markdown(results))
+
+    def test_says_what_the_least_server_takes_for_large_bodies(self):
+        text = report.markdown(everything())
+        self.assertIn("take 6 µs of the server's CPU, and httpipe takes 1.50 times", text)
+        results = everything()
+        results["records"]["growth"].pop()
+        self.assertNotIn("hyper and two pipes with", report.markdown(results))
 
     def test_says_where_a_peer_is_better(self):
         results = everything()
@@ -173,6 +181,18 @@ class Growth(unittest.TestCase):
         self.assertEqual(next(promises.growth(records)).values, [2.0, 3.0])
         self.assertEqual(sections.curves(records), {what: [(2, 30.0), (16, 55.0)]})
         self.assertIn("| 2 | 1,000 |", sections.growth(records))
+
+    def test_of_bodies_is_compared_with_the_least_server_within_each_round(self):
+        costs = [(promises.EACH_WAY, 0, 20.0), (promises.EACH_WAY_LEAST, 0, 10.0)]
+        costs += [(promises.EACH_WAY_LEAST, 1, 30.0), (promises.EACH_WAY, 1, 90.0)]
+        # Of a round without the other nothing can be said.
+        costs += [(promises.EACH_WAY, 2, 5.0)]
+        records = [
+            growing(what, 1000, 1.0) | {"round": round_, "server_cpu_us": cost}
+            for what, round_, cost in costs
+        ]
+        self.assertEqual(promises.against_least(records, 1000), ([10.0, 30.0], [2.0, 3.0]))
+        self.assertEqual(promises.against_least(records, 100), ([], []))
 
     def test_is_quadratic_where_each_request_costs_more_the_more_there_are(self):
         steady = [growing("workers", size, 10.0) for size in [1, 10, 100]]
