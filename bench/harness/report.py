@@ -153,7 +153,7 @@ def least_for_bodies(growth):
     if not ratios:
         return ""
     return (
-        "\n\nOf 1 MB each way, hyper and two pipes with neither check, count, limit nor log"
+        "\n\nFor 1 MB each way, hyper and two pipes with neither check, count, limit nor log"
         " (`bench/probes/src/bin/hyper-body.rs`; one call in a worker, as httpipe has it there) take"
         f" {mid(costs):,.0f} µs of the server's CPU, and httpipe takes {mid(ratios):.2f} times what they take in the"
         " same round. With that the goal for 1 MB is to be compared."
