@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use self::access::{AdminGate, Who};
 use self::audience::Audience;
@@ -33,7 +33,7 @@ pub use self::page_body::PageBody;
 use self::paths::{Deed, Page};
 use crate::base::WorkerId;
 use crate::config::{Hosts, Secret};
-use crate::net::Caller;
+use crate::net::{Caller, RequestHead};
 use crate::observe::metrics::{Denial, Metrics, OperatorAction, text};
 use crate::observe::tap::Tap;
 use crate::report::{About, Status, WorkerRecord};
@@ -144,16 +144,15 @@ impl<O: Operator> Admin<O> {
         AdminGate::new(self.operator.token(), self.key.clone())
     }
 
-    /// Answers one request, without reading its body.
-    pub async fn handle<B>(&self, request: Request<B>, caller: &Caller) -> PageResponse {
-        let (request, _) = request.into_parts();
-        if let Some(file) = page::file(&request) {
+    /// Answers one request with this head, without reading its body.
+    pub async fn handle(&self, request: &RequestHead, caller: &Caller) -> PageResponse {
+        if let Some(file) = page::file(request) {
             return file;
         }
         let page = Page::at(request.uri.path());
         let need = page.as_ref().map_or(access::Need::Look, Page::need);
         let hosts = self.operator.hosts();
-        let who = match self.gate().check(need, &request, &hosts, caller.is_guarded) {
+        let who = match self.gate().check(need, request, &hosts, caller.is_guarded) {
             Ok(who) => who,
             Err(denial) => {
                 self.metrics.admin_denied(denial);
@@ -389,6 +388,7 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 mod tests {
     use std::time::Duration;
 
+    use http::Request;
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -515,7 +515,8 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let (head, body) = admin.handle(request, &caller).await.into_parts();
+            let (request, ()) = request.into_parts();
+            let (head, body) = admin.handle(&request, &caller).await.into_parts();
             let body = body.collect().await.expect("cannot fail").to_bytes();
             let header =
                 |name| head.headers.get(name).map(|v| v.to_str().expect("text").to_owned());

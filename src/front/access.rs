@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::body::random;
 use super::sender::RequestSender;
 use crate::base::{Failure, Timing};
-use crate::observe::log::{AccessLine, AccessLog};
+use crate::observe::log::{AccessLine, AccessLog, KnownText};
 
 /// How many bytes of a path the log shows at most.
 const PATH_MAX: usize = 1024;
@@ -46,7 +46,7 @@ pub struct Account<'a> {
     /// The status of the response; `None`: the caller left before there was one.
     pub status: Option<u16>,
     /// The match text of the route, or `none`.
-    pub label: &'a str,
+    pub label: &'a KnownText,
     /// From the end of the request's head.
     pub duration: Duration,
     /// The length of the response's body.

@@ -37,6 +37,10 @@ impl HeaderText<'_> {
 
     /// Adds a time in milliseconds, with three decimals.
     pub(super) fn millis(&mut self, time: Duration) {
+        // Most calls do not wait.
+        if time.is_zero() {
+            return self.text("0.000");
+        }
         let (whole, behind) = in_millis(time);
         self.number(whole);
         self.bytes(&behind);

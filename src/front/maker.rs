@@ -40,27 +40,30 @@ impl Front {
         bytes: &Bytes,
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if bytes.len() <= LARGE {
-            return self.made_here(matched, bytes, make);
+        match self.made_here(matched, bytes, make) {
+            Some(made) => made,
+            None => Box::pin(self.made_apart(matched, bytes, make)).await,
         }
-        Box::pin(self.made_apart(matched, bytes, make)).await
     }
 
-    /// Makes something of a small body.
-    #[inline]
+    /// Makes something of a body at once, which needs no future; `None`: it is large.
     pub(super) fn made_here<T>(
         &self,
         matched: Matched<'_>,
         bytes: &Bytes,
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    ) -> Option<Result<T, Failure>> {
+        if bytes.len() > LARGE {
+            return None;
+        }
         let Matched { route, call, head, caller_deadline, sender, .. } = matched;
         let wire = &self.pools[call.pool].program.wire;
         let visitor = sender.visitor;
-        make(&Maker { route, call, wire, head, caller_deadline, visitor }, bytes)
+        Some(make(&Maker { route, call, wire, head, caller_deadline, visitor }, bytes))
     }
 
-    async fn made_apart<T: Send + 'static>(
+    /// Makes something of a large body, on a thread of its own.
+    pub(super) async fn made_apart<T: Send + 'static>(
         &self,
         matched: Matched<'_>,
         bytes: &Bytes,

@@ -38,9 +38,9 @@ mod open;
 mod panics;
 mod preference;
 mod said;
+mod short_list;
 mod way;
 
-use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 
 use self::access::{Account, RequestId, RequestIds};
 use self::cors::Reads;
@@ -71,13 +71,13 @@ use crate::base::{Failure, Timing};
 use crate::call::{Answer, Calls};
 use crate::config::callers::route_name;
 use crate::config::{
-    CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, SendShape,
-    WhoMayAsk, WireSettings,
+    CallSettings, Config, Cors, LimitSettings, PoolSettings, RouteAction, RouteSettings, WhoMayAsk,
+    WireSettings,
 };
 use crate::gate::KeyGate;
 use crate::net::fields::HeadFields;
 use crate::net::{Arrival, Caller, Refusal, conformance};
-use crate::observe::log::AccessLog;
+use crate::observe::log::{AccessLog, KnownText};
 use crate::observe::metrics::{CallerMetrics, Metrics, RouteMetrics};
 use crate::sync::memory::Memory;
 
@@ -91,6 +91,8 @@ pub struct Front {
     limits: LimitSettings,
     /// Counts requests without a route.
     none: RouteMetrics,
+    /// The label of requests without a route.
+    no_label: KnownText,
     access: AccessLog,
     /// For the bodies and answers of all connections.
     memory: Arc<Memory>,
@@ -117,12 +119,15 @@ pub struct Front {
 #[derive(Debug)]
 struct Served {
     settings: Arc<RouteSettings>,
+    label: KnownText,
     metrics: RouteMetrics,
     headings: Arc<Headings>,
     /// The answer of a route with a fixed one.
     text: Bytes,
     /// The route passes JSON-RPC bodies on as they are.
     json_rpc: bool,
+    /// The body is a part of the question, or may hold parameters.
+    uses_body: bool,
     reads: Reads,
     /// What the routes of a key call it: method and path.
     name: Box<str>,
@@ -147,11 +152,14 @@ impl Front {
                 RouteAction::Call(call) => (Some(&*config.pools[call.pool].name), String::new()),
             };
             Served {
+                label: KnownText::new(&route.label),
                 metrics: metrics.route(&route.label, pool),
                 headings: headings.of_route(&route.action),
                 text: text.into(),
                 json_rpc: matches!(&route.action, RouteAction::Call(call)
                     if call.passes_json_rpc_on(&config.pools[call.pool].program.wire)),
+                uses_body: matches!(&route.action, RouteAction::Call(call)
+                    if question::may_use_body(route, call)),
                 reads: Reads::of(route, reads_keys),
                 name: route_name(&route.label).unwrap_or_default().into(),
                 settings: Arc::new(route.clone()),
@@ -163,6 +171,7 @@ impl Front {
             pools: config.pools.clone(),
             limits,
             none: metrics.route("none", None),
+            no_label: KnownText::new("none"),
             access,
             memory,
             gate: None,
@@ -202,7 +211,8 @@ impl Front {
     pub async fn handle<B, C>(
         self: &Arc<Self>,
         calls: &C,
-        request: Request<B>,
+        head: &Parts,
+        body: B,
         caller: &Caller,
         Arrival { at: received, written }: Arrival<'_>,
     ) -> Response<FrontBody>
@@ -210,20 +220,19 @@ impl Front {
         B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
         C: Calls + Clone + 'static,
     {
-        let (head, body) = request.into_parts();
         let fields = HeadFields::of(&head.headers);
         let own_id = request::own_request_id(fields.request_id);
         let made_id = own_id.is_none().then(|| self.ids.next());
         let made_id = made_id.as_ref().map(RequestId::as_str);
         let request_id = own_id.or(made_id).expect("one of both is there");
         let (visitor, refused) = match &self.gate {
-            Some(gate) => self.receive(gate, &head, caller, received),
+            Some(gate) => self.receive(gate, head, caller, received),
             None => (None, None),
         };
         let sender = RequestSender { caller, visitor: visitor.as_ref() };
         let draining = self.ending.is_draining();
-        let mut incoming = Incoming::new(&head, fields, body, received, request_id);
-        let sound = conformance::check(&head, &fields);
+        let mut incoming = Incoming::new(head, fields, body, received, request_id);
+        let sound = conformance::check(head, &fields);
         let said = if let Some(failure) = refused {
             Said::Failure(None, failure)
         } else if draining {
@@ -232,7 +241,7 @@ impl Front {
             Said::Failure(None, Failure::BadRequest { detail: detail.into() })
         } else {
             let mut open =
-                Open { front: self, head: &head, sender, request_id, received, is_answered: false };
+                Open { front: self, head, sender, request_id, received, is_answered: false };
             let answering = pin!(self.answer(calls, &mut incoming, (sender, request_id)));
             let mut said = unless_panic(answering).await.unwrap_or_else(|| {
                 tracing::error!(request_id, "a request ended in a fault of the server");
@@ -250,7 +259,7 @@ impl Front {
         // What says less than these has a map.
         let written = written.filter(|_| head.method == Method::GET && !close && !fields.has_tags);
         let manner = Manner { request_id, head: head.method == Method::HEAD, close, written };
-        let mut response = self.finish((&head, &fields), sender, &said, manner, received);
+        let mut response = self.finish((head, &fields), sender, &said, manner, received);
         if let Some(session) = incoming.new_session.take()
             && response.status().is_success()
         {
@@ -279,7 +288,7 @@ impl Front {
             method: "-",
             path: "-",
             status: Some(response.status().as_u16()),
-            label: "none",
+            label: &self.no_label,
             duration: Duration::ZERO,
             bytes: response.body().length(),
             sender: RequestSender { caller, visitor: None },
@@ -303,14 +312,13 @@ impl Front {
         B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
         C: Calls + Clone + 'static,
     {
-        let head = incoming.head;
+        let (head, memory) = (incoming.head, self.memory_of(sender));
         let (index, call) = match self.way(head, incoming.fields.marks, sender) {
             Way::Call(index, call) => (index, call),
             Way::Text(index) => return Said::Text(index),
             Way::Said(said) => return *said,
             Way::Job(jobs, path) => {
-                let visit = (sender, self.memory_of(sender));
-                return Box::pin(jobs.attend(path, head, visit, incoming.request_id)).await;
+                return Box::pin(jobs.attend(path, head, (sender, memory), request_id)).await;
             }
             Way::Nowhere => return Box::pin(self.unrouted(head)).await,
         };
@@ -318,17 +326,19 @@ impl Front {
         if call.items.is_some()
             && let Some(form) = batch::form_of(&head.headers, route)
         {
-            let batch = self.batch(calls, incoming, (index, form), (sender, request_id));
-            match Box::pin(batch).await {
-                Ok(Some(batch)) => return Said::Items(index, RefCell::new(Some(Box::new(batch)))),
-                Ok(None) => {}
-                Err(failure) => return Said::Failure(Some(index), failure),
+            let items = self.items(calls, incoming, (index, form), (sender, request_id));
+            if let Some(said) = Box::pin(items).await {
+                return said;
             }
         }
-        let memory = self.memory_of(sender);
         // Nothing is waited for, so the call is made at this moment.
         let asked = incoming.was_read_whole().then_some(incoming.received());
-        let read = self.read(route, call, incoming, memory).await;
+        let at_hand = incoming.at_hand(self.routes[index].uses_body);
+        let read = match (incoming.caller_deadline(), at_hand) {
+            (Ok(deadline), Some(bytes)) => Ok((bytes, deadline)),
+            (Ok(deadline), None) => Box::pin(self.read(incoming, memory, deadline)).await,
+            (Err(failure), _) => Err(failure),
+        };
         let (bytes, caller_deadline) = match read {
             Ok(read) => read,
             Err(failure) => return Said::Failure(Some(index), failure),
@@ -347,7 +357,10 @@ impl Front {
         if self.routes[index].json_rpc {
             return Box::pin(self.converse(calls, matched, &bytes)).await;
         }
-        let made = self.made(matched, &bytes, maker::asking).await;
+        let made = match self.made_here(matched, &bytes, maker::asking) {
+            Some(made) => made,
+            None => Box::pin(self.made_apart(matched, &bytes, maker::asking)).await,
+        };
         match made.and_then(|asking| maker::held(asking, bytes, memory)) {
             Ok(asking) if call.jobs.is_some() && incoming.fields.has_preferences => {
                 Box::pin(self.asked(calls, matched, asking)).await
@@ -377,27 +390,14 @@ impl Front {
         &self.pools[call.pool].program.wire
     }
 
-    /// Reads the body, if the route uses it, and when the caller stops waiting.
+    /// Reads the body. Returns when its caller stops waiting, too.
     async fn read<B: hyper::body::Body<Data = Bytes> + Unpin>(
         &self,
-        route: &RouteSettings,
-        call: &CallSettings,
         incoming: &mut Incoming<'_, B>,
         memory: &Arc<Memory>,
+        deadline: Option<Instant>,
     ) -> Result<(Bytes, Option<Instant>), Failure> {
-        let caller_deadline = incoming.caller_deadline()?;
-        let uses_body = question::uses_body(&call.send);
-        let may_hold_parameters =
-            matches!(call.send, SendShape::Json) || route.parameters.iter().any(|it| !it.in_path);
-        let bytes = if uses_body || may_hold_parameters {
-            match incoming.read_already() {
-                Some(bytes) => bytes,
-                None => Box::pin(incoming.read(&self.limits, memory, caller_deadline)).await?,
-            }
-        } else {
-            Bytes::new()
-        };
-        Ok((bytes, caller_deadline))
+        Ok((incoming.read(&self.limits, memory, deadline).await?, deadline))
     }
 
     /// Makes the response of what most requests are not answered with.
@@ -463,6 +463,7 @@ impl Front {
             self.permit(&mut response, said, head);
         }
         let status = response.status().as_u16();
+        manner.written.inspect(|written| written.note_made(now));
         let metrics = route.map_or(&self.none, |served| &served.metrics);
         let duration = now.saturating_duration_since(received);
         metrics.request(status, duration);
@@ -470,7 +471,7 @@ impl Front {
             metrics.cache(said::result_of(cache));
         }
         if self.access.is_on() && said.has_ended() {
-            let label = route.map_or("none", |served| &served.settings.label);
+            let label = route.map_or(&self.no_label, |served| &served.label);
             let bytes = response.body().length();
             let (method, path) = (head.method.as_str(), head.uri.path());
             let (status, request_id) = (Some(status), manner.request_id);

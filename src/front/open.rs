@@ -27,8 +27,8 @@ impl Drop for Open<'_> {
             return;
         }
         let label = match front.table.find(head.method.as_str(), head.uri.path()) {
-            Found::Route(index) => &front.routes[index].settings.label,
-            _ => "none",
+            Found::Route(index) => &front.routes[index].label,
+            _ => &front.no_label,
         };
         let at = Instant::now();
         let account = Account {

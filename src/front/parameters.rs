@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::multipart::{Part, parts};
 use super::routes::path_values;
+use super::short_list::ShortList;
 use crate::base::Failure;
 use crate::base::parameter::{Parameter, ParameterKind, Value, compact_value};
 use crate::config::RouteSettings;
@@ -93,9 +94,9 @@ impl<'a> Body<'a> {
 pub fn declared<'a>(
     route: &'a RouteSettings,
     sources: Sources<'a>,
-) -> Result<Vec<Value<'a>>, Failure> {
-    let mut given = Gathered { parameters: &route.parameters, values: vec![] };
-    given.values.resize(route.parameters.len(), None);
+) -> Result<ShortList<Value<'a>>, Failure> {
+    let values = ShortList::of(None, route.parameters.len());
+    let mut given = Gathered { parameters: &route.parameters, values };
     if route.parameters.iter().any(|parameter| parameter.in_path) {
         for (index, segment) in path_values(route, sources.path) {
             given.take(index, decode(segment, false).map(Found::Text))?;
@@ -116,11 +117,9 @@ pub fn declared<'a>(
         Body::Other if !parameter.in_path => unsupported_body(),
         _ => missing(parameter),
     };
-    // Made of the parts of this one list, without another.
-    let found = given.values.into_iter().enumerate();
-    found
-        .map(|(index, value)| (&route.parameters[index], value))
-        .map(|(parameter, value)| match (value, &parameter.default) {
+    given.values.try_map(|index, value| {
+        let parameter = &route.parameters[index];
+        match (value, &parameter.default) {
             (Some(found), _) => found
                 .value(&parameter.kind)
                 .map_err(|expected| bad(parameter, &format!("`{}` {expected}", parameter.key))),
@@ -129,8 +128,8 @@ pub fn declared<'a>(
             }
             (None, Some(default)) => Ok(Value::Text(default.into())),
             (None, None) => Err(missing(parameter)),
-        })
-        .collect()
+        }
+    })
 }
 
 /// Returns all parameters of a request as members of a JSON object, in the order of the request:
@@ -223,7 +222,7 @@ impl<'a> Found<'a> {
 /// The values found so far.
 struct Gathered<'a> {
     parameters: &'a [Parameter],
-    values: Vec<Option<Found<'a>>>,
+    values: ShortList<Option<Found<'a>>>,
 }
 
 impl<'a> Gathered<'a> {
@@ -309,6 +308,7 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Splits a text at the first `sign`. Without one, the second half is empty.
+#[inline]
 fn divide(text: &str, sign: u8) -> (&str, &str) {
     let place = match text.len() {
         ..=SHORT => text.bytes().position(|byte| byte == sign),
@@ -325,25 +325,37 @@ const SHORT: usize = 32;
 /// # Errors
 ///
 /// What is wrong, as the end of a sentence about the value.
+#[inline]
 pub(in crate::front) fn decode(
     text: &str,
     plus_is_space: bool,
 ) -> Result<Cow<'_, str>, &'static str> {
-    match decode_bytes(text, plus_is_space)? {
-        Cow::Borrowed(_) => Ok(Cow::Borrowed(text)),
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "is not UTF-8"),
+    if has_no_signs(text) {
+        return Ok(Cow::Borrowed(text));
     }
+    let bytes = decoded(text, plus_is_space)?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "is not UTF-8")
 }
 
 /// Decodes as [`decode`] does, to what may be no text.
 fn decode_bytes(text: &str, plus_is_space: bool) -> Result<Cow<'_, [u8]>, &'static str> {
-    let is_plain = match text.len() {
-        ..=SHORT => !text.bytes().any(|byte| matches!(byte, b'%' | b'+')),
-        _ => memchr::memchr2(b'%', b'+', text.as_bytes()).is_none(),
-    };
-    if is_plain {
+    if has_no_signs(text) {
         return Ok(Cow::Borrowed(text.as_bytes()));
     }
+    decoded(text, plus_is_space).map(Cow::Owned)
+}
+
+/// Returns true if a text has nothing that is decoded.
+#[inline]
+fn has_no_signs(text: &str) -> bool {
+    match text.len() {
+        ..=SHORT => !text.bytes().any(|byte| matches!(byte, b'%' | b'+')),
+        _ => memchr::memchr2(b'%', b'+', text.as_bytes()).is_none(),
+    }
+}
+
+/// Decodes a text that has something to be decoded.
+fn decoded(text: &str, plus_is_space: bool) -> Result<Vec<u8>, &'static str> {
     let has_spaces = plus_is_space && text.contains('+');
     let spaced = if has_spaces { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     let mut after_each = spaced.split('%').skip(1);
@@ -352,7 +364,7 @@ fn decode_bytes(text: &str, plus_is_space: bool) -> Result<Cow<'_, [u8]>, &'stat
     if !after_each.all(is_hex) {
         return Err("holds a `%` without two hexadecimal digits");
     }
-    Ok(Cow::Owned(percent_decode_str(&spaced).collect()))
+    Ok(percent_decode_str(&spaced).collect())
 }
 
 fn form_text(bytes: &[u8]) -> Result<&str, Failure> {
@@ -524,7 +536,7 @@ pub(super) mod tests {
             Value::Text(text) => text.into_owned(),
             Value::File(bytes) => panic!("{bytes:?} is a file"),
         };
-        declared(route, sources).map(|values| values.into_iter().map(text).collect())
+        declared(route, sources).map(|values| values.iter().cloned().map(text).collect())
     }
 
     fn code<T: fmt::Debug>(result: Result<T, Failure>) -> &'static str {
@@ -670,7 +682,7 @@ pub(super) mod tests {
             let bytes = form(parts);
             let body = Body::of(Some(FORM), &bytes);
             let values = declared(&route, Sources { path: "/f", query, body });
-            values.map(|values| format!("{values:?}"))
+            values.map(|values| format!("{:?}", &*values))
         };
         let parts: &[(&str, &[u8])] =
             &[("name=f; filename=x", b"\r\n\0\xff"), ("name=n", b"007"), ("name=x", b"\xff")];
@@ -696,7 +708,10 @@ pub(super) mod tests {
     #[test]
     fn a_file_may_come_as_a_value_of_any_other_source() {
         let route = route("POST /f", &[("f", file())]);
-        let read = |query, body| declared(&route, Sources { path: "/f", query, body });
+        let read = |query, body| {
+            let values = declared(&route, Sources { path: "/f", query, body });
+            values.map(|values| values.to_vec())
+        };
         let is = |bytes: &'static [u8]| Ok(vec![Value::File(Cow::Borrowed(bytes))]);
         assert_eq!(read("f=%ff+%00", Body::Nothing), is(b"\xff \0"));
         assert_eq!(read("f=abc", Body::Nothing), is(b"abc"));

@@ -71,6 +71,13 @@ pub fn uses_body(send: &SendShape) -> bool {
     }
 }
 
+/// Returns true if the body is part of the question, or may hold parameters.
+pub(super) fn may_use_body(route: &RouteSettings, call: &CallSettings) -> bool {
+    uses_body(&call.send)
+        || matches!(call.send, SendShape::Json)
+        || route.parameters.iter().any(|it| !it.in_path)
+}
+
 /// Returns true if a question needs a nonce.
 pub fn uses_nonce(send: &SendShape) -> bool {
     matches!(send, SendShape::Template(template) if template.has_nonce())

@@ -12,7 +12,7 @@ use super::job_said::JobSaid;
 use crate::base::{Failure, ReplyForm, Timing};
 use crate::call::{Answer, CacheUse};
 use crate::observe::metrics::CacheResult;
-use crate::sync::memory::{Exhausted, Memory};
+use crate::sync::memory::{Exhausted, Memory, SMALL};
 
 /// What a request is answered with. Numbers are indices of routes. What is rare is in a box, because
 /// each of these is moved about.
@@ -58,6 +58,8 @@ impl Said {
                         (ReplyForm::Parts(_, parts), _) => {
                             parts.count_in(memory.reservation()).map(|()| Bytes::new())
                         }
+                        // Such a piece is not counted.
+                        _ if reply.body.len() <= SMALL => return,
                         (_, Some(stored)) => memory.lend(&stored.lent, &stored.reply.body),
                         (_, None) => memory.hold(std::mem::take(&mut reply.body)),
                     };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use http::Request;
 use http::header::{self, HeaderMap};
 use hyper::body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -124,6 +125,21 @@ impl Told {
     }
 }
 
+/// Lets the front answer a request that has just come. The beginning of the response may be written.
+async fn handle<B>(
+    front: &Arc<Front>,
+    calls: &Echo,
+    request: Request<B>,
+    written: Option<&WrittenHead>,
+) -> Response<FrontBody>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin + 'static,
+{
+    let (head, body) = request.into_parts();
+    let arrival = Arrival { at: Instant::now(), written };
+    front.handle(calls, &head, body, &caller(), arrival).await
+}
+
 async fn ask_with(
     front: &Arc<Front>,
     calls: &Echo,
@@ -137,7 +153,7 @@ async fn ask_with(
         request = request.header(*name, *value);
     }
     let request = request.body(body).expect("a request");
-    let response = front.handle(calls, request, &caller(), Arrival::at(Instant::now())).await;
+    let response = handle(front, calls, request, None).await;
     let (head, body) = response.into_parts();
     let body = match body {
         FrontBody::Empty => Bytes::new(),
@@ -338,8 +354,7 @@ async fn methods_are_answered_as_http_has_it() {
 #[tokio::test]
 async fn a_request_without_one_host_is_refused() {
     let request = Request::builder().uri("/x").body(Pieces::of(&[])).expect("a request");
-    let response =
-        fib().handle(&Echo::default(), request, &caller(), Arrival::at(Instant::now())).await;
+    let response = handle(&fib(), &Echo::default(), request, None).await;
     assert_eq!(response.status(), 400);
     let twice = [("host", "other")];
     let told = ask_with(&fib(), &Echo::default(), "GET /x", &twice, Pieces::of(&[])).await;
@@ -402,8 +417,7 @@ async fn fields_of(
     request: Request<Pieces>,
     written: Option<&WrittenHead>,
 ) -> Vec<String> {
-    let arrival = Arrival { at: Instant::now(), written };
-    let response = front.handle(calls, request, &caller(), arrival).await;
+    let response = handle(front, calls, request, written).await;
     let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
         format!("{name}: {}\r\n", value.to_str().expect("text"))
     };
@@ -620,7 +634,7 @@ async fn converse(requests: &str) -> String {
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let (front, calls) = (fib(), Echo::default());
     let service = hyper::service::service_fn(|request| async {
-        let response = front.handle(&calls, request, &caller(), Arrival::at(Instant::now())).await;
+        let response = handle(&front, &calls, request, None).await;
         Ok::<_, std::convert::Infallible>(response)
     });
     let io = hyper_util::rt::TokioIo::new(theirs);

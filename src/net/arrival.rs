@@ -26,7 +26,10 @@ pub struct Arrival<'a> {
 /// The beginning of a response as HTTP/1.1 has it. To write fields that are mostly the same each time
 /// costs a fraction of putting them into a map from which they are written then.
 #[derive(Debug, Default)]
-pub struct WrittenHead(RefCell<Vec<u8>>);
+pub struct WrittenHead {
+    text: RefCell<Vec<u8>>,
+    made_at: Cell<Option<Instant>>,
+}
 
 impl Arrival<'_> {
     /// At this time; its response is not written.
@@ -43,12 +46,22 @@ impl WrittenHead {
         let mut text = room();
         text.extend_from_slice(head::STATUS_OK);
         write(&mut text);
-        self.0.replace(text);
+        self.text.replace(text);
+    }
+
+    /// Notes that the response was made at this time.
+    pub fn note_made(&self, at: Instant) {
+        self.made_at.set(Some(at));
+    }
+
+    /// Returns when the response was made; `None`: nobody knows.
+    pub(super) fn made_at(&self) -> Option<Instant> {
+        self.made_at.get()
     }
 
     /// Returns what was written; nothing if nothing was.
     pub fn into_text(self) -> Vec<u8> {
-        let text = self.0.into_inner();
+        let text = self.text.into_inner();
         if text.is_empty() { room() } else { text }
     }
 }

@@ -13,17 +13,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use hyper::body::Body;
 use tokio::io::ReadBuf;
 
 use super::arrival::{self, Arrival, WrittenHead};
 use super::conduit::Conduit;
-use super::head::{self, BodilessHead, BodyLength, HeadSaid};
+use super::head::{self, BodyLength, HeadSaid};
 use super::request_body::RequestBody;
 use super::resting::Unserved;
 use super::watch::Watch;
-use super::{date, now};
+use super::{RequestHead, date, now};
 use crate::sync::pieces;
 
 /// Most bytes of a head.
@@ -32,6 +32,11 @@ const HEAD_MOST: usize = 8 << 10;
 const COPIED_MOST: usize = 8 << 10;
 /// So many bytes are written at once, even if more follow.
 const WRITTEN_AT: usize = 16 << 10;
+
+thread_local! {
+    /// A head without a target and fields, for the next request.
+    static SPARE: Cell<Option<Box<RequestHead>>> = const { Cell::new(None) };
+}
 
 /// How the service of a connection ended.
 #[derive(Debug)]
@@ -53,22 +58,25 @@ pub(super) async fn serve<C, S, B>(
 ) -> BodilessEnd
 where
     C: Conduit,
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
         let read = poll_fn(|context| poll_head(context, &conduit, &watch, header_most, &closing));
-        let BodilessHead { parts, closes } = match read.await {
-            Ok(head) => head,
+        let (head, closes) = match read.await {
+            Ok(read) => read,
             Err(end) => return end,
         };
-        let is_head = parts.method == Method::HEAD;
         let written = WrittenHead::default();
         let mut response = {
             let arrival = Arrival { at: watch.called(now), written: Some(&written) };
-            let request = Request::from_parts(parts, RequestBody::none());
-            watch.answering(pin!(service(request, arrival))).await
+            watch.answering(pin!(service(&head, RequestBody::none(), arrival))).await
         };
+        let is_head = head.method == Method::HEAD;
+        put_away(head);
+        if let Some(at) = written.made_at() {
+            watch.made(at);
+        }
         let closes = closes || closing.get();
         let mut sending = Sending { conduit: &conduit, watch: &watch, text: written.into_text() };
         match pin!(sending.send(&mut response, is_head, closes)).await {
@@ -79,14 +87,21 @@ where
     }
 }
 
-/// Waits for a head.
+/// Empties a head, and keeps it for the next request: most of its cost is the room of its fields.
+fn put_away(mut head: Box<RequestHead>) {
+    head.headers.clear();
+    head.uri = Uri::default();
+    SPARE.set(Some(head));
+}
+
+/// Waits for a head, and reads it. Returns whether the connection ends with its response, too.
 fn poll_head(
     context: &mut Context<'_>,
     conduit: &impl Conduit,
     watch: &Watch,
     header_most: usize,
     closing: &Cell<bool>,
-) -> Poll<Result<BodilessHead, BodilessEnd>> {
+) -> Poll<Result<(Box<RequestHead>, bool), BodilessEnd>> {
     if closing.get() {
         return Poll::Ready(Err(BodilessEnd::Over(Ok(()))));
     }
@@ -101,8 +116,9 @@ fn poll_head(
     }
     watch.received(now);
     let text = pieces::copied(buffer.filled());
-    let head = if text.len() <= header_most { head::read(&text) } else { None };
-    Poll::Ready(head.ok_or(BodilessEnd::Other(text)))
+    let mut head = SPARE.take().unwrap_or_else(|| Box::new(Request::new(()).into_parts().0));
+    let closes = if text.len() <= header_most { head::read(&text, &mut head) } else { None };
+    Poll::Ready(closes.map(|closes| (head, closes)).ok_or(BodilessEnd::Other(text)))
 }
 
 /// A response that is being sent.

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Body;
 
 use super::arrival::Arrival;
@@ -37,7 +37,7 @@ use super::request_body::RequestBody;
 use super::resting::{Serving, Unserved};
 use super::waits::{linger, makes_room, overdue};
 use super::watch::{Overdue, Patience, Watch};
-use super::{Drain, Permit, now};
+use super::{Drain, Permit, RequestHead, now};
 use crate::config::LimitSettings;
 use crate::sync::seldom::Seldom;
 
@@ -74,7 +74,7 @@ pub async fn serve<S, B>(
     refuse: impl Fn(Refusal) -> Response<Bytes>,
     drain: Drain,
 ) where
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -110,7 +110,7 @@ async fn serve_http1<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -146,7 +146,7 @@ async fn serve_http2<C, S, B>(
     drain: Drain,
 ) where
     C: Conduit + Unpin,
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {

@@ -10,22 +10,15 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::request::Parts;
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use httparse::Status;
+
+use super::RequestHead;
 
 /// The first line of most responses.
 pub(super) const STATUS_OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
 /// A head with more fields is left to hyper.
 const FIELDS_MOST: usize = 64;
-
-/// The head of a request without a body.
-#[derive(Debug)]
-pub(super) struct BodilessHead {
-    pub(super) parts: Parts,
-    /// The caller wants the connection to end with the response.
-    pub(super) closes: bool,
-}
 
 /// How a response says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +40,23 @@ pub(super) struct HeadSaid {
     pub(super) ends: bool,
 }
 
-/// Reads the head of a GET or HEAD over HTTP/1.1 that is all of these bytes. `None`: it is something
-/// else, or says something that concerns more than its own answer; hyper reads it again.
-pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
+/// Reads the head of a GET or HEAD over HTTP/1.1 that is all of these bytes into an empty one. Returns
+/// whether the caller wants the connection to end with the response. `None`: it is something else, or
+/// says something that concerns more than its own answer; hyper reads it again.
+pub(super) fn read(text: &Bytes, head: &mut RequestHead) -> Option<bool> {
     let mut room = [const { MaybeUninit::uninit() }; FIELDS_MOST];
     let mut found = httparse::Request::new(&mut []);
     let parsed = found.parse_with_uninit_headers(text, &mut room);
     if parsed != Ok(Status::Complete(text.len())) || found.version != Some(1) {
         return None;
     }
-    let method = match found.method? {
+    head.method = match found.method? {
         "GET" => Method::GET,
         "HEAD" => Method::HEAD,
         _ => return None,
     };
-    let target = text.slice_ref(found.path?.as_bytes());
-    let mut headers = HeaderMap::with_capacity(found.headers.len());
+    head.uri = Uri::from_maybe_shared(text.slice_ref(found.path?.as_bytes())).ok()?;
+    head.headers.reserve(found.headers.len());
     let mut closes = false;
     for field in found.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
@@ -72,13 +66,10 @@ pub(super) fn read(text: &Bytes) -> Option<BodilessHead> {
             CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING | EXPECT | UPGRADE => return None,
             _ => {}
         }
-        headers.append(name, HeaderValue::from_maybe_shared(text.slice_ref(field.value)).ok()?);
+        let value = HeaderValue::from_maybe_shared(text.slice_ref(field.value)).ok()?;
+        head.headers.append(name, value);
     }
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = method;
-    parts.uri = Uri::from_maybe_shared(target).ok()?;
-    parts.headers = headers;
-    Some(BodilessHead { parts, closes })
+    Some(closes)
 }
 
 /// Writes the head of a response, or the rest of it if it has begun, with status 200. `is_head`: it answers HEAD.
@@ -171,18 +162,23 @@ pub(super) fn write_chunk_size(to: &mut Vec<u8>, length: usize) {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
-    fn read(text: &'static str) -> Option<BodilessHead> {
-        super::read(&Bytes::from_static(text.as_bytes()))
+    /// Reads a head. Returns whether the caller wants the connection to end, too.
+    fn read(text: &'static str) -> Option<(RequestHead, bool)> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        let closes = super::read(&Bytes::from_static(text.as_bytes()), &mut head)?;
+        Some((head, closes))
     }
 
     #[test]
     fn a_whole_head_without_a_body_is_read() {
         let head = read("GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a:  2 \r\nEmpty:\r\n\r\n");
-        let BodilessHead { parts, closes } = head.expect("it is one");
-        assert_eq!((parts.method, parts.uri.to_string()), (Method::GET, "/a?b=c".to_owned()));
-        let fields: Vec<_> = parts.headers.iter().map(|(name, it)| (name.as_str(), it)).collect();
+        let (head, closes) = head.expect("it is one");
+        assert_eq!((head.method, head.uri.to_string()), (Method::GET, "/a?b=c".to_owned()));
+        let fields: Vec<_> = head.headers.iter().map(|(name, it)| (name.as_str(), it)).collect();
         let value = HeaderValue::from_static;
         let expected = [
             ("host", &value("x")),
@@ -191,10 +187,10 @@ mod tests {
             ("empty", &value("")),
         ];
         assert_eq!(fields, expected);
-        assert!(!closes && parts.extensions.is_empty());
+        assert!(!closes && head.extensions.is_empty());
         let last = read("HEAD / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n");
-        let last = last.expect("it is one");
-        assert!(last.closes && last.parts.method == Method::HEAD);
+        let (last, closes) = last.expect("it is one");
+        assert!(closes && last.method == Method::HEAD);
     }
 
     #[test]

@@ -18,11 +18,11 @@ use hyper_util::rt::TokioIo;
 use super::arrival::Arrival;
 use super::bodiless::{self, BodilessEnd};
 use super::conduit::Conduit;
-use super::now;
 use super::request_body::RequestBody;
 use super::resting::{Awake, Http1, Serving, Unserved};
 use super::watch::Watch;
 use super::watched::WatchedStream;
+use super::{RequestHead, now};
 use crate::config::LimitSettings;
 
 /// Least room for reads and writes: what hyper reads of a large body at once.
@@ -134,7 +134,7 @@ pub(super) fn serve<'a, C, S, B>(
 ) -> impl Serving + use<'a, C, S, B>
 where
     C: Conduit + Unpin + 'a,
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -147,7 +147,8 @@ where
             let arrival = Arrival::at(watch.called(now));
             let is_old = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
             async move {
-                let answering = pin!(service(request.map(RequestBody::new), arrival));
+                let (head, body) = request.into_parts();
+                let answering = pin!(service(&head, RequestBody::new(body), arrival));
                 let response = watch.answering(answering).await;
                 if is_old && response.body().size_hint().exact().is_none() {
                     watch.ends_by_close();

@@ -32,10 +32,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::arrival::Arrival;
 use super::calm::Calm;
 use super::conduit::Conduit;
-use super::now;
 use super::request_body::{RequestBody, UnreadBody};
 use super::resting::{Serving, Unserved};
 use super::watch::Watch;
+use super::{RequestHead, now};
 use crate::config::LimitSettings;
 
 /// Most streams of a connection at once.
@@ -335,7 +335,7 @@ pub(super) fn serve<'a, I, S, B>(
 ) -> impl Serving + use<'a, I, S, B>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'a,
-    S: AsyncFn(Request<RequestBody>, Arrival<'_>) -> Response<B>,
+    S: AsyncFn(&RequestHead, RequestBody, Arrival<'_>) -> Response<B>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -345,8 +345,9 @@ where
         let streams = Rc::clone(&shared);
         async move {
             let unread = Rc::new(UnreadBody::default());
-            let request = as_http1(request).map(|body| RequestBody::kept(body, &unread));
-            let response = service(request, Arrival::at(received)).await;
+            let (head, body) = as_http1(request).into_parts();
+            let body = RequestBody::kept(body, &unread);
+            let response = service(&head, body, Arrival::at(received)).await;
             if let Some(body) = unread.take() {
                 streams.read_on(body);
             }

@@ -42,6 +42,7 @@ pub use accept::Permit;
 pub use arrival::{Arrival, WrittenHead};
 pub use drain::Drain;
 pub use entrance::Entrance;
+pub use http::request::Parts as RequestHead;
 pub use listen::Listener;
 pub use refusal::Refusal;
 pub use stream::{Accepted, Caller, Stream};

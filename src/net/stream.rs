@@ -181,14 +181,15 @@ impl Writer {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(match self {
-                Self::Tcp(half) => AsRef::<TcpStream>::as_ref(half).poll_write_ready(context),
-                Self::Unix(half) => AsRef::<UnixStream>::as_ref(half).poll_write_ready(context),
-            })?;
+            // There mostly is room, so it is not waited for before.
             match self.try_write(parts) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
+            ready!(match self {
+                Self::Tcp(half) => AsRef::<TcpStream>::as_ref(half).poll_write_ready(context),
+                Self::Unix(half) => AsRef::<UnixStream>::as_ref(half).poll_write_ready(context),
+            })?;
         }
     }
 

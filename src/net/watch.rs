@@ -85,9 +85,10 @@ struct Flow {
 pub(super) struct Watch {
     flow: Flow,
     phase: Cell<ConnectionPhase>,
-    /// When the phase began or the head last grew. Once the head is complete, that is its end.
+    /// When the phase began or the head last grew. Once the head is complete, that is its end, or a
+    /// later moment at which the clock was read.
     last: Cell<Instant>,
-    /// Nothing was waited for since the head was complete, so no time worth measuring has passed.
+    /// Nothing was waited for since then, so no time worth measuring has passed.
     is_at_once: Cell<bool>,
     /// Only the end of the connection ends the response that is being sent.
     ends_by_close: Cell<bool>,
@@ -167,9 +168,19 @@ impl Watch {
         })
     }
 
-    /// Returns when the head was complete if nothing was waited for since, else the time now.
+    /// Notes that the response was made at this time, which is now or was just before.
+    pub(super) fn made(&self, at: Instant) {
+        self.last.set(at);
+        self.is_at_once.set(true);
+    }
+
+    /// Returns when the head was complete if nothing was waited for since, else the time now. It is the
+    /// same moment until something is waited for.
     pub(super) fn moment(&self, now: impl FnOnce() -> Instant) -> Instant {
-        if self.is_at_once.get() { self.last.get() } else { now() }
+        if !self.is_at_once.replace(true) {
+            self.last.set(now());
+        }
+        self.last.get()
     }
 
     /// Notes that only the end of the connection will end the response that begins.
@@ -431,6 +442,21 @@ mod tests {
         watch.flushed(|| clock.at(80));
         watch.wrote();
         assert_eq!(watch.timer_action(clock.at(150), PATIENCE), TimerAction::Look(clock.at(155)));
+    }
+
+    #[test]
+    fn one_look_at_the_clock_is_enough_until_something_is_waited_for() {
+        let (clock, watch) = new();
+        watch.received(|| clock.at(1));
+        watch.called(|| clock.at(1));
+        watch.takes_time();
+        assert_eq!(watch.moment(|| clock.at(5)), clock.at(5));
+        assert_eq!(watch.moment(|| unreachable!("it was read")), clock.at(5));
+        watch.takes_time();
+        watch.made(clock.at(7));
+        assert_eq!(watch.moment(|| unreachable!("it was told")), clock.at(7));
+        watch.takes_time();
+        assert_eq!(watch.moment(|| clock.at(9)), clock.at(9));
     }
 
     #[test]

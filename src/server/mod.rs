@@ -49,7 +49,7 @@ use crate::jobs::NotOpened;
 use crate::net::accept::{ConnectionLimit, accept};
 use crate::net::listen::{ListenError, Listener};
 use crate::net::per_address::AddressLimit;
-use crate::net::{Arrival, Drain, Stream, connection, refusal};
+use crate::net::{Arrival, Drain, RequestHead, Stream, connection, refusal};
 use crate::observe::log::{Log, LogError};
 use crate::pool::Services;
 use crate::systemd::{BadVariable, ServiceManager};
@@ -368,7 +368,8 @@ async fn serve_admin(listener: Listener, admin: Rc<Admin<AdminDesk>>, limits: Ar
         connections.spawn_local(async move {
             let caller = stream.caller(is_guarded);
             stream.break_when_unread(limits.write_timeout);
-            let service = async |request, _: Arrival<'_>| admin.handle(request, &caller).await;
+            let service =
+                async |head: &RequestHead, _, _: Arrival<'_>| admin.handle(head, &caller).await;
             connection::serve(stream.into(), &permit, &limits, service, refusal::bare, drain).await;
             drop(permit);
         });

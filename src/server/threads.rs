@@ -14,7 +14,7 @@ use super::app::{RemoteGeneration, Server};
 use super::ground::local_runtime;
 use crate::call::Crossing;
 use crate::config::LimitSettings;
-use crate::net::{Accepted, Arrival, Drain, Entrance, Permit, Stream, connection};
+use crate::net::{Accepted, Arrival, Drain, Entrance, Permit, RequestHead, Stream, connection};
 
 /// Most connections that wait for one thread to take them.
 const WAITING_MAX: usize = 1024;
@@ -130,13 +130,11 @@ impl Threads {
             let entered =
                 server.entrance().enter(stream, is_guarded, &permit, &limits, &drain).await;
             let Some((entered, caller)) = entered else { return };
-            let service = async |request, arrival: Arrival<'_>| {
-                let counted = active.enter();
+            let service = async |head: &RequestHead, body, arrival: Arrival<'_>| {
+                let _counted = active.enter();
                 let current = server.current();
                 let (front, gateway) = (&current.front, &current.gateway);
-                let response = pin!(front.handle(gateway, request, &caller, arrival)).await;
-                drop(counted);
-                response
+                pin!(front.handle(gateway, head, body, &caller, arrival)).await
             };
             let refuse = |refusal| server.current().front.refuse(refusal, &caller);
             connection::serve(entered, &permit, &limits, service, refuse, drain).await;
@@ -166,13 +164,11 @@ async fn serve_connections(mut receive: mpsc::Receiver<Moved>, shared: ThreadSha
         shared.drain.spawn_local(async move {
             let entered = entrance.enter(stream, is_guarded, &permit, &limits, &drain).await;
             let Some((entered, caller)) = entered else { return };
-            let service = async |request, arrival: Arrival<'_>| {
-                let counted = active.enter();
+            let service = async |head: &RequestHead, body, arrival: Arrival<'_>| {
+                let _counted = active.enter();
                 let RemoteGeneration { front, gateway } = generations.borrow().clone();
                 let gateway = gateway.by(&crossing);
-                let response = pin!(front.handle(&gateway, request, &caller, arrival)).await;
-                drop(counted);
-                response
+                pin!(front.handle(&gateway, head, body, &caller, arrival)).await
             };
             let refuse = |refusal| generations.borrow().front.refuse(refusal, &caller);
             connection::serve(entered, &permit, &limits, service, refuse, drain).await;

@@ -33,7 +33,7 @@ use super::access::Account;
 use super::incoming::{Incoming, Matched};
 use super::panics::unless_panic;
 use super::preference::Preference;
-use super::said::result_of;
+use super::said::{Said, result_of};
 use super::sender::RequestSender;
 use super::{Front, items, maker, question, request};
 use crate::base::{BatchId, Class, Failure};
@@ -66,13 +66,32 @@ struct Batch<C> {
 }
 
 impl Front {
+    /// Answers a request whose body may have items in this form; `None`: it has none, and the body is still
+    /// there to be read.
+    pub(super) async fn items<B, C>(
+        self: &Arc<Self>,
+        calls: &C,
+        incoming: &mut Incoming<'_, B>,
+        (index, form): (usize, BatchForm),
+        asked_by: (RequestSender<'_>, &str),
+    ) -> Option<Said>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+        C: Calls + Clone + 'static,
+    {
+        match self.batch(calls, incoming, (index, form), asked_by).await {
+            Ok(batch) => Some(Said::Items(index, RefCell::new(Some(Box::new(batch?))))),
+            Err(failure) => Some(Said::Failure(Some(index), failure)),
+        }
+    }
+
     /// Begins a batch, if the body of this request has items in this form. Else the body is still there to
     /// be read.
     ///
     /// # Errors
     ///
     /// Why the whole of it is refused.
-    pub(super) async fn batch<B, C>(
+    async fn batch<B, C>(
         self: &Arc<Self>,
         calls: &C,
         incoming: &mut Incoming<'_, B>,
@@ -315,7 +334,7 @@ impl<C> Drop for Batch<C> {
             method: self.head.method.as_str(),
             path: self.head.uri.path(),
             status: Some(200),
-            label: &self.front.routes[self.index].settings.label,
+            label: &self.front.routes[self.index].label,
             duration: at.saturating_duration_since(self.received),
             bytes: told.bytes,
             sender: RequestSender { caller: &self.caller, visitor: self.visitor.as_ref() },

@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +83,9 @@ impl Server {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (limits, drain, saw) = (limits.clone(), tasks.clone(), Rc::clone(&saw));
                 tasks.spawn_local(async move {
-                    let service = async |request, _: Arrival<'_>| answer(request, &saw).await;
+                    let service = async |head: &RequestHead, body, _: Arrival<'_>| {
+                        answer(Request::from_parts(head.clone(), body), &saw).await
+                    };
                     let permit = Permit::only();
                     serve(
                         Stream::Tcp(stream).into(),
@@ -389,7 +391,9 @@ fn a_unix_socket_and_another_thread_serve_the_same() {
     let (stream, permit) = accepted.recv().unwrap();
     local(async {
         let seen = Seen::default();
-        let service = async |request, _: Arrival<'_>| answer(request, &seen).await;
+        let service = async |head: &RequestHead, body, _: Arrival<'_>| {
+            answer(Request::from_parts(head.clone(), body), &seen).await
+        };
         let stream = stream.open().unwrap();
         serve(stream.into(), &permit, &limits(), service, refusal::bare, drain.clone()).await;
     });

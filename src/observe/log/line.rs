@@ -84,6 +84,20 @@ macro_rules! field {
 }
 pub(super) use field;
 
+/// A text that many lines have. It is looked at once whether it needs an escape.
+#[derive(Clone, Debug)]
+pub struct KnownText {
+    text: Box<str>,
+    is_plain: bool,
+}
+
+impl KnownText {
+    /// Looks at a text.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), is_plain: is_plain(text.as_bytes()) }
+    }
+}
+
 /// Writes one line into a buffer.
 #[derive(Debug)]
 pub(super) struct LogLine<'a> {
@@ -185,6 +199,16 @@ impl<'a> LogLine<'a> {
         self.value(value);
     }
 
+    /// Writes a text field as [`LogLine::text`] does.
+    #[inline]
+    pub(super) fn known(&mut self, name: impl Name, value: &KnownText) {
+        if self.format == Format::Json && value.is_plain {
+            self.bare(name, &value.text);
+        } else {
+            self.text(name, &value.text);
+        }
+    }
+
     #[inline]
     fn value(&mut self, value: &str) {
         let is_bare = |byte: u8| PLAIN[usize::from(byte)] && !matches!(byte, b' ' | b'=');
@@ -226,10 +250,13 @@ impl<'a> LogLine<'a> {
         self.name(name);
         let quote: &[u8] = if self.format == Format::Json { b"\"" } else { b"" };
         self.to.extend_from_slice(quote);
-        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
-        for place in (0..digits).rev() {
-            self.to.push(b"0123456789abcdef"[(value >> (4 * place)) as usize & 0xf]);
+        let (mut digits, mut begin, mut rest) = ([b'0'; 16], 16, value);
+        while rest > 0 || begin == 16 {
+            begin -= 1;
+            digits[begin] = b"0123456789abcdef"[rest as usize & 0xf];
+            rest >>= 4;
         }
+        self.to.extend_from_slice(&digits[begin..]);
         self.to.extend_from_slice(quote);
     }
 
@@ -256,6 +283,10 @@ impl<'a> LogLine<'a> {
     #[expect(clippy::inline_always, reason = "what is constant is known at the place of use")]
     pub(super) fn millis(&mut self, name: impl Name, value: Duration) {
         self.name(name);
+        // Most calls do not wait.
+        if value.is_zero() {
+            return self.to.extend_from_slice(b"0.000");
+        }
         let (whole, behind) = in_millis(value);
         self.to.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
         self.to.extend_from_slice(&behind);
@@ -509,6 +540,25 @@ mod tests {
             let line = line(Format::Text, |line| line.text("x", value));
             assert!(line.ends_with(&format!(" x={shown}\n")), "{line}");
         }
+    }
+
+    #[test]
+    fn a_known_text_is_written_as_any_other() {
+        for format in [Format::Text, Format::Json] {
+            for text in ["GET /fib", "a", "", "a\"b\n"] {
+                let known = line(format, |it| it.known("x", &KnownText::new(text)));
+                assert_eq!(known, line(format, |it| it.text("x", text)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_of_nothing_has_its_decimals_too() {
+        let line = line(Format::Text, |line| {
+            line.millis("a", Duration::ZERO);
+            line.millis("b", Duration::from_micros(7));
+        });
+        assert!(line.ends_with(" a=0.000 b=0.007\n"), "{line}");
     }
 
     #[test]

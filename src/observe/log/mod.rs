@@ -21,6 +21,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::file::OwnFile;
 use self::layer::EventLayer;
+pub use self::line::KnownText;
 use self::line::{Field, Format, LogLine, TimeText, field};
 pub use self::sink::Sink;
 use super::metrics::Metrics;
@@ -61,7 +62,7 @@ pub struct AccessLine<'a> {
     /// The response's status; `None`: the caller left before there was one.
     pub status: Option<u16>,
     /// The match text of the route, or `none`.
-    pub route: &'a str,
+    pub route: &'a KnownText,
     /// How many bytes the response's body has.
     pub bytes: u64,
     /// From the end of the request's head to the response.
@@ -227,7 +228,7 @@ fn whole(mut line: LogLine<'_>, access: &AccessLine<'_>) {
         Some(status) => line.number(field!("status"), status),
         None => line.text(field!("outcome"), "abandoned"),
     }
-    line.text(field!("route"), access.route);
+    line.known(field!("route"), access.route);
     line.number(field!("bytes"), access.bytes);
     line.millis(field!("duration_ms"), access.duration);
     if let Some(queue) = access.queue {
@@ -296,6 +297,8 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::sink::tests::Memory;
     use super::*;
     use crate::base::NodeId;
@@ -317,13 +320,15 @@ mod tests {
         memory.text()
     }
 
+    static ROUTE: LazyLock<KnownText> = LazyLock::new(|| KnownText::new("GET /fib"));
+
     fn line() -> AccessLine<'static> {
         AccessLine {
             at: Instant::now(),
             method: "GET",
             path: "/fib",
             status: Some(504),
-            route: "GET /fib",
+            route: &ROUTE,
             bytes: 15,
             duration: Duration::from_micros(1_234),
             queue: Some(Duration::from_micros(5)),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::task::Context;
 
-use http::request::Parts;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::ReadBuf;
 use tokio::net::UnixStream;
@@ -169,11 +168,10 @@ fn answer_to(path: &str, written: Option<&WrittenHead>) -> Response<PieceBody> {
 async fn exchange(by_hyper: bool, request: &[u8]) -> (Vec<String>, String) {
     let (mut caller, stream) = UnixStream::pair().expect("sockets");
     let (asked, changed) = (RefCell::new(Vec::new()), Notify::new());
-    let service = async |request: Request<RequestBody>, arrival: Arrival<'_>| {
-        let (head, body) = request.into_parts();
+    let service = async |head: &RequestHead, body: RequestBody, arrival: Arrival<'_>| {
         let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
         let path = head.uri.path().to_owned();
-        let Parts { method, uri, version, headers, .. } = head;
+        let RequestHead { method, uri, version, headers, .. } = head;
         asked.borrow_mut().push(format!("{method} {uri:?} {version:?} {headers:?} {length}"));
         changed.notify_one();
         answer_to(&path, arrival.written)
