@@ -15,7 +15,7 @@ use crate::sync::at_once::Hold;
 use crate::sync::parts;
 
 /// The text of one question, before framing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     /// The rendered `send` template, without what the framing adds.
     pub text: Bytes,

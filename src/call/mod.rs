@@ -225,10 +225,9 @@ impl Desk {
         Rc::new(Self { pools, routes, runs, item_runs, job_runs, elsewhere, tasks })
     }
 
-    fn submit(&self, now: Instant, request: Box<Request>) -> Pending {
-        let Request { pool, call, .. } = *request;
-        let metrics = self.route(call.route);
-        self.pools[pool].submit(now, call, metrics)
+    fn submit(&self, now: Instant, mut request: Box<Request>) -> Pending {
+        let metrics = self.route(request.call.route);
+        self.pools[request.pool].submit(now, &mut request.call, metrics)
     }
 
     /// The runs that a call of this class may join.
@@ -255,7 +254,7 @@ impl PoolHandle {
         Self(pool)
     }
 
-    fn submit(&self, now: Instant, call: Call, route: Arc<RouteMetrics>) -> Pending {
+    fn submit(&self, now: Instant, call: &mut Call, route: Arc<RouteMetrics>) -> Pending {
         self.0.submit(now, call, route)
     }
 

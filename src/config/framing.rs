@@ -142,6 +142,9 @@ impl fmt::Display for Matching {
     }
 }
 
+/// Up to this length in bytes, a plain loop is faster than `memchr`.
+const SHORT: usize = 32;
+
 impl Framing {
     /// Reads a framing as an operator writes it: `line`, `lines:3`, `until:> `.
     ///
@@ -224,8 +227,12 @@ impl Framing {
                 Some(if value[place] == 0 { "a NUL byte" } else { "a carriage return" })
             }
             Self::Line | Self::Lines(_) | Self::LastLine(_) | Self::Turn => {
-                let place = memchr::memchr3(b'\n', b'\r', 0, value)?;
-                Some(match value[place] {
+                let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0);
+                let place = match value.len() {
+                    ..=SHORT => value.iter().position(is_end),
+                    _ => memchr::memchr3(b'\n', b'\r', 0, value),
+                };
+                Some(match value[place?] {
                     b'\n' => "a line feed",
                     b'\r' => "a carriage return",
                     _ => "a NUL byte",

@@ -56,28 +56,32 @@ impl Pool {
     /// Lets the books decide what follows from the last event, and does it, until nothing more
     /// follows.
     pub(super) fn settle(self: &Rc<Self>, now: Instant) {
-        let mut actions = self.actions.take();
-        loop {
-            {
-                let mut state = self.state.borrow_mut();
-                state.settle(now);
-                state.move_actions(&mut actions);
-            }
-            let mut is_settled = true;
-            for action in actions.drain(..) {
-                is_settled &= !self.act(now, action);
-            }
-            if is_settled && !self.feed(now) {
-                break;
-            }
-        }
-        self.actions.replace(actions);
+        while self.settle_once(now) || self.feed(now) {}
         let mut state = self.state.borrow_mut();
         self.note_load(now, state.load());
         self.timer.bring_forward(state.next_deadline());
         if state.calls_open() == 0 {
             self.lifecycle.note_no_calls();
         }
+    }
+
+    /// Lets the books decide once, and does what they want. Returns true if that may have changed the
+    /// books.
+    fn settle_once(self: &Rc<Self>, now: Instant) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.settle(now);
+        if !state.wants_something() {
+            return false;
+        }
+        let mut actions = self.actions.take();
+        state.move_actions(&mut actions);
+        drop(state);
+        let mut has_changed = false;
+        for action in actions.drain(..) {
+            has_changed |= self.act(now, action);
+        }
+        self.actions.replace(actions);
+        has_changed
     }
 
     /// Settles the books in a moment, and not in the middle of what is done now.
@@ -313,17 +317,13 @@ impl Pool {
         step: Result<(), OutOfStep>,
     ) -> Option<ExitReason> {
         let mut now = Instant::now();
-        let mut progress = Vec::new();
         if let Some(pipes) = link.pipes.borrow_mut().as_mut() {
             if let Some(dropped) = pipes.take_dropped() {
                 self.count_dropped(dropped);
             }
             self.note_heard(now, link, !heard.is_empty(), &pipes.take_ended());
-            progress = pipes.take_progress();
         }
-        if !progress.is_empty() {
-            self.pass_progress_on(now, link, progress);
-        }
+        self.pass_progress_on(now, link);
         let verdict = match step {
             // Any of these answers may be the one too many, so none is handed out.
             Err(out) if !self.answers.are_proven => {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::outbox::Outbox;
 use super::terms::Terms;
-use crate::base::{Failure, Outcome, OwnName, PartSender, Progress, Question, Reply, Timing};
+use crate::base::{Call, Failure, Outcome, OwnName, PartSender, Progress, Question, Reply, Timing};
 use crate::observe::metrics::{CallOutcome, RouteMetrics};
 use crate::policy::Fingerprint;
 use crate::sync::at_once::Hold;
@@ -51,8 +51,14 @@ pub(super) enum Delivery {
 }
 
 impl Entry {
-    /// The entry of a call that keeps this hold until it has left the books. `terms` are those of a
-    /// background call.
+    /// The entry of a call, which takes its question, its name and its hold out of it. `terms` are those
+    /// of a background call.
+    pub(super) fn of(call: &mut Call, route: Arc<RouteMetrics>, terms: Option<Terms>) -> Payload {
+        let question = std::mem::take(&mut call.question);
+        Self::new(question, call.own_name.take(), route, call.hold.take(), terms)
+    }
+
+    /// The entry of a question that keeps this hold until its call has left the books.
     #[inline]
     pub(super) fn new(
         question: Question,

@@ -287,7 +287,7 @@ impl Pool {
     pub(super) fn submit_background(
         self: &Rc<Self>,
         now: Instant,
-        call: Call,
+        call: &mut Call,
         route: Arc<RouteMetrics>,
     ) -> Pending {
         let feeder = self.feeder.get_or_init(Box::default);
@@ -299,7 +299,7 @@ impl Pool {
             ticket: Rc::clone(&ticket),
             guest: Cell::new(None),
         };
-        let entry = Entry::new(call.question, call.own_name, route, call.hold, Some(terms));
+        let entry = Entry::of(call, route, Some(terms));
         if feeder.is_closed.get() {
             entry.refuse(Failure::Draining);
         } else {

@@ -19,6 +19,8 @@ pub(super) struct Lifecycle {
     worker_moved: Notify,
     /// The last user or the last call has gone.
     became_unused: Notify,
+    /// How many wait for that, or have given up waiting.
+    waiting: Cell<usize>,
     streams_over: Notify,
     /// The settings have changed, or the pool ends.
     adjusted: Notify,
@@ -45,19 +47,24 @@ impl Lifecycle {
         self.became_unused.notify_waiters();
     }
 
-    /// Wakes those who wait for the end of the last call.
+    /// Wakes those who wait for the end of the last call. Mostly there are none.
+    #[inline]
     pub(super) fn note_no_calls(&self) {
-        self.became_unused.notify_waiters();
+        if self.waiting.get() > 0 {
+            self.became_unused.notify_waiters();
+        }
     }
 
     /// Waits until no user is left and `has_calls` is false.
     pub(super) async fn wait_unused(&self, has_calls: impl Fn() -> bool) {
-        wait(&self.became_unused, || self.users.get() == 0 && !has_calls()).await;
+        self.wait_calls(|| self.users.get() > 0 || has_calls()).await;
     }
 
     /// Waits until `has_calls` is false.
     pub(super) async fn wait_calls(&self, has_calls: impl Fn() -> bool) {
+        self.waiting.update(|waiting| waiting + 1);
         wait(&self.became_unused, || !has_calls()).await;
+        self.waiting.update(|waiting| waiting - 1);
     }
 
     pub(super) fn stream_begins(&self) {

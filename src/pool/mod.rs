@@ -225,11 +225,11 @@ impl Pool {
     }
 
     /// Takes a call in. The future resolves to its one outcome. Dropping it means that the caller
-    /// has left.
+    /// has left. What is kept of the call is taken out of it, so that the rest is not moved.
     pub fn submit(
         self: &Rc<Self>,
         now: Instant,
-        mut call: Call,
+        call: &mut Call,
         route: Arc<RouteMetrics>,
     ) -> Pending {
         if call.class.is_background() {
@@ -239,7 +239,7 @@ impl Pool {
             // Two workers may be at work on the call, and a caller cannot tell what each says.
             call.question.listener = None;
         }
-        let entry = Entry::new(call.question, call.own_name, route, call.hold, None);
+        let entry = Entry::of(call, route, None);
         let new = NewCall {
             bytes: entry.question.text.len(),
             idempotent: call.idempotent,

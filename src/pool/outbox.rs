@@ -16,7 +16,12 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Puts the outcome in, unless the caller was told another one before (at its own deadline).
     pub(super) fn put(&self, outcome: Outcome) {
-        self.outcome.borrow_mut().get_or_insert(outcome);
+        let mut place = self.outcome.borrow_mut();
+        // An outcome is long: it is moved once, and not before it is known that it is wanted.
+        if place.is_none() {
+            *place = Some(outcome);
+        }
+        drop(place);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }

@@ -12,18 +12,16 @@ use tokio::sync::watch;
 use super::Pool;
 use super::links::Link;
 use crate::base::{CallId, Class, PartGate, Progress};
+use crate::worker::pipes::Pipes;
 
 /// The least time between two events of one call.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Pool {
-    /// Tells those who look at these calls how far they are.
-    pub(super) fn pass_progress_on(
-        self: &Rc<Self>,
-        now: Instant,
-        link: &Link,
-        told: Vec<(CallId, Progress)>,
-    ) {
+    /// Tells those who look at the calls of a worker how far these are, if it has said so.
+    pub(super) fn pass_progress_on(self: &Rc<Self>, now: Instant, link: &Link) {
+        let told = link.pipes.borrow_mut().as_mut().and_then(Pipes::take_progress);
+        let Some(told) = told else { return };
         for (call, progress) in told {
             let class = {
                 let state = self.state.borrow();

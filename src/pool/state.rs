@@ -130,6 +130,11 @@ impl<P> State<P> {
         self
     }
 
+    /// Returns true if there are actions.
+    pub fn wants_something(&self) -> bool {
+        !(self.actions.is_empty() && self.take_backs.is_empty())
+    }
+
     /// Moves the actions to the end of `to`, oldest first.
     pub fn move_actions(&mut self, to: &mut Vec<Action<P>>) {
         to.append(&mut self.actions);

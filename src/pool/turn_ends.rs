@@ -15,7 +15,7 @@ use crate::base::{CallId, ExitReason, Failure, Outcome, Reply, ReplyForm};
 use crate::observe::metrics::Dropping;
 use crate::worker::listener::StrayReason;
 use crate::worker::look::Look;
-use crate::worker::pipes::{Pipes, shown};
+use crate::worker::pipes::shown;
 use crate::worker::ready::question;
 use crate::worker::turn::{NoAnswer, Written};
 
@@ -45,8 +45,7 @@ impl Pool {
             }
             None => Ok(0),
         };
-        let progress = link.pipes.borrow_mut().as_mut().map(Pipes::take_progress);
-        self.pass_progress_on(now, link, progress.unwrap_or_default());
+        self.pass_progress_on(now, link);
         for part in parts {
             self.take_part(&mut now, link, part).await;
         }

@@ -39,6 +39,11 @@ enum Frame {
     ContentLength,
 }
 
+/// More than any frame takes, but for that of a sentinel.
+const FRAME_MOST: usize = 32;
+/// Room for this many bytes is made at once, so that it is not made for each question.
+const ROOM: usize = 1 << 10;
+
 impl Encoder {
     /// An encoder for `framing.send` of a pool with this `message_max`, in bytes.
     pub fn new(framing: &Framing, message_max: usize) -> Self {
@@ -116,7 +121,10 @@ impl Encoder {
         out: &mut BytesMut,
     ) -> Result<(), TooLong> {
         let length = self.checked_length(pieces)?;
-        out.reserve(length + 32);
+        let needed = length + FRAME_MOST;
+        if out.capacity() - out.len() < needed {
+            out.reserve(needed.max(ROOM));
+        }
         self.begin(length, out);
         for piece in pieces {
             out.extend_from_slice(piece);

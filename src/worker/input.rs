@@ -42,9 +42,15 @@ impl Input {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.pipe {
-            Some(pipe) => Pin::new(pipe).poll_write(context, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let Some(pipe) = &mut self.pipe else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        // There mostly is room, so it is not waited for before.
+        match pipe.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Pin::new(pipe).poll_write(context, bytes)
+            }
+            written => Poll::Ready(written),
         }
     }
 

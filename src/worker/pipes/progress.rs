@@ -4,9 +4,10 @@ use super::Pipes;
 use crate::base::{CallId, Progress};
 
 impl Pipes {
-    /// Returns how far calls are, of which the worker has said so since the last call of this function.
-    pub fn take_progress(&mut self) -> Vec<(CallId, Progress)> {
-        std::mem::take(&mut self.progress)
+    /// Returns how far calls are, of which the worker has said so since the last call of this function;
+    /// `None`: of none.
+    pub fn take_progress(&mut self) -> Option<Vec<(CallId, Progress)>> {
+        (!self.progress.is_empty()).then(|| std::mem::take(&mut self.progress))
     }
 
     /// Notes how far a call is. What was said of it before is forgotten, so a worker that says this
