@@ -82,10 +82,10 @@ impl<'a, B: Body<Data = Bytes> + Unpin> Incoming<'a, B> {
     /// Returns nothing if the body is not used, or the body if nothing of it is left to be read; `None`:
     /// it is to be read.
     pub(super) fn at_hand(&mut self, is_used: bool) -> Option<Bytes> {
-        match is_used {
-            false => Some(Bytes::new()),
-            true => self.read_whole.then(|| std::mem::take(&mut self.first)),
+        if !is_used {
+            return Some(Bytes::new());
         }
+        self.read_whole.then(|| std::mem::take(&mut self.first))
     }
 
     /// Reads the body within its limits. What was read before is gone.
