@@ -41,7 +41,7 @@ impl Front {
         make: fn(&Maker<'_>, &Bytes) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match self.made_here(matched, bytes, make) {
-            Some(made) => made,
+            Some(result) => result,
             None => Box::pin(self.made_apart(matched, bytes, make)).await,
         }
     }

@@ -33,8 +33,8 @@ impl<T> ShortList<T> {
         match self {
             Self::One(item) => make(0, item).map(ShortList::One),
             Self::Many(items) => {
-                let made = items.into_iter().enumerate().map(|(index, item)| make(index, item));
-                made.collect::<Result<_, E>>().map(ShortList::Many)
+                let each = items.into_iter().enumerate().map(|(index, item)| make(index, item));
+                each.collect::<Result<_, E>>().map(ShortList::Many)
             }
         }
     }
