@@ -42,8 +42,9 @@ async fn read_head(caller: &mut DuplexStream) {
 #[tokio::test(start_paused = true)]
 async fn streams_that_never_ran_go_with_their_connection() {
     let watch = Rc::new(Watch::new(now(), Seats::default().add(now()).1));
-    let service =
-        async |_, _: Arrival<'_>| -> Response<Full<Bytes>> { unreachable!("no stream runs") };
+    let service = async |_: &RequestHead, _, _: Arrival<'_>| -> Response<Full<Bytes>> {
+        unreachable!("no stream runs")
+    };
     let streams = H2Streams::new(watch);
     let left = Rc::downgrade(&streams);
     let (mut caller, io) = tokio::io::duplex(64 << 10);
@@ -59,7 +60,7 @@ async fn streams_that_never_ran_go_with_their_connection() {
 async fn a_connection_is_idle_since_the_end_of_its_last_stream() {
     let (second, began) = (Duration::from_secs(1), now());
     let watch = Rc::new(Watch::new(began, Seats::default().add(began).1));
-    let service = async |_, _: Arrival<'_>| Response::new(Full::new(Bytes::new()));
+    let service = async |_: &RequestHead, _, _: Arrival<'_>| Response::new(Full::new(Bytes::new()));
     let streams = H2Streams::new(Rc::clone(&watch));
     let (mut caller, io) = tokio::io::duplex(64 << 10);
     let served = pin!(http2::serve(io, &limits(), &streams, &service));
