@@ -457,7 +457,7 @@ impl Front {
             }
         };
         if let Some(visitor) = sender.visitor {
-            self.note(visitor, said.failure(), &head.headers, now, &mut response);
+            self.note(visitor, said.failure(), &head.headers, now, (manner.written, &mut response));
         }
         if self.has_cors {
             self.permit(&mut response, said, head);

@@ -16,7 +16,8 @@ use super::routes::Found;
 use super::{Front, FrontBody, cors};
 use crate::base::{Failure, Rate};
 use crate::gate::{KeyGate, ShownKey, Visitor};
-use crate::net::Caller;
+use crate::net::{Caller, WrittenHead};
+
 use crate::net::site::Marks;
 use crate::observe::metrics::Turned;
 
@@ -145,14 +146,17 @@ impl Front {
         failure: Option<&Failure>,
         request: &HeaderMap,
         now: Instant,
-        response: &mut Response<FrontBody>,
+        (written, response): (Option<&WrittenHead>, &mut Response<FrontBody>),
     ) {
         tell_the_way_in(response, failure, request);
         if let Some(gate) = &self.gate
             && !matches!(failure, Some(Failure::RateLimited { .. } | Failure::TooManyCalls { .. }))
             && let Some(left) = gate.left(visitor, now)
         {
-            tell_of_rate(response.headers_mut(), left.rate, left.count, left.whole_in);
+            let told = RateTold::new(left.rate, left.count, left.whole_in);
+            if !written.is_some_and(|head| head.extend(|to| told.write(to))) {
+                told.put(response.headers_mut());
+            }
         }
         let why = match failure {
             Some(Failure::Unauthorized) => Some(Turned::Unauthorized),
@@ -201,7 +205,7 @@ pub(super) fn tell_the_way_in<B>(
             }
         }
         Some(Failure::RateLimited { rate: Some(rate), retry_after }) => {
-            tell_of_rate(headers, *rate, 0, *retry_after);
+            RateTold::new(*rate, 0, *retry_after).put(headers);
         }
         Some(Failure::TooManyCalls { most }) => {
             let policy = format!("\"calls\";q={most};qu=\"concurrent-requests\"");
@@ -212,21 +216,51 @@ pub(super) fn tell_the_way_in<B>(
     }
 }
 
-/// Adds how many requests are allowed, how many of them are left, and when there are more.
-fn tell_of_rate(headers: &mut HeaderMap, rate: Rate, left: u64, until: Duration) {
-    let (count, period, until) =
-        (rate.count.get().into(), whole_seconds(rate.period), whole_seconds(until));
-    add(headers, RATE_LIMIT_POLICY, requests(["q=", ";w="], [count, period]));
-    add(headers, RATE_LIMIT, requests(["r=", ";t="], [left, until]));
+/// How many requests a caller may make, how many of them are left, and when there are more.
+struct RateTold {
+    /// How many in how many seconds.
+    policy: [u64; 2],
+    /// How many are left, and in how many seconds there are all.
+    left: [u64; 2],
+}
+
+impl RateTold {
+    fn new(rate: Rate, left: u64, until: Duration) -> Self {
+        let policy = [rate.count.get().into(), whole_seconds(rate.period)];
+        Self { policy, left: [left, whole_seconds(until)] }
+    }
+
+    /// Writes both fields as HTTP/1.1 has them.
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(b"ratelimit-policy: ");
+        requests(to, ["q=", ";w="], self.policy);
+        to.extend_from_slice(b"\r\nratelimit: ");
+        requests(to, ["r=", ";t="], self.left);
+        to.extend_from_slice(b"\r\n");
+    }
+
+    /// Puts both fields into a header.
+    fn put(&self, headers: &mut HeaderMap) {
+        for (name, names, numbers) in [
+            (RATE_LIMIT_POLICY, ["q=", ";w="], self.policy),
+            (RATE_LIMIT, ["r=", ";t="], self.left),
+        ] {
+            let mut text = Vec::new();
+            requests(&mut text, names, numbers);
+            headers.insert(name, HeaderValue::try_from(text).expect("digits, words and quotes"));
+        }
+    }
 }
 
 /// Writes two numbers about requests. Every answer to a caller with a rate has two such texts, and this takes
 /// half the time of `format!`.
-fn requests(names: [&str; 2], numbers: [u64; 2]) -> String {
-    let mut buffers = [itoa::Buffer::new(); 2];
-    let [first, second] = &mut buffers;
-    let (first, second) = (first.format(numbers[0]), second.format(numbers[1]));
-    ["\"requests\";", names[0], first, names[1], second].concat()
+fn requests(to: &mut Vec<u8>, names: [&str; 2], numbers: [u64; 2]) {
+    let mut digits = itoa::Buffer::new();
+    to.extend_from_slice(b"\"requests\";");
+    for (name, number) in names.into_iter().zip(numbers) {
+        to.extend_from_slice(name.as_bytes());
+        to.extend_from_slice(digits.format(number).as_bytes());
+    }
 }
 
 fn add(headers: &mut HeaderMap, name: HeaderName, value: String) {

@@ -49,6 +49,17 @@ impl WrittenHead {
         self.text.replace(text);
     }
 
+    /// Writes more fields behind those that it began with. Returns false if it has not begun: then the response
+    /// must have them.
+    pub fn extend(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut text = self.text.borrow_mut();
+        let has_begun = !text.is_empty();
+        if has_begun {
+            write(&mut text);
+        }
+        has_begun
+    }
+
     /// Notes that the response was made at this time.
     pub fn note_made(&self, at: Instant) {
         self.made_at.set(Some(at));
@@ -109,6 +120,16 @@ mod tests {
             let nothing = WrittenHead::default();
             assert_eq!(whole(nothing.into_text()), format!("HTTP/1.1 200 OK\r\n{rest}"));
         }
+    }
+
+    #[test]
+    fn only_what_has_begun_is_extended() {
+        let written = WrittenHead::default();
+        let extend = || written.extend(|to| to.extend_from_slice(b"x-b: 2\r\n"));
+        assert!(!extend());
+        written.begin(|to| to.extend_from_slice(b"x-a: 1\r\n"));
+        assert!(extend());
+        assert_eq!(written.into_text(), b"HTTP/1.1 200 OK\r\nx-a: 1\r\nx-b: 2\r\n");
     }
 
     #[test]

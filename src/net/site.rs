@@ -42,7 +42,8 @@ impl<'a> Marks<'a> {
         // That of CONNECT is where a tunnel would lead.
         let authority = head.uri.authority().filter(|_| head.method != Method::CONNECT);
         let authority = authority.map(http::uri::Authority::as_str);
-        let named = [self.host.map(shown), authority];
+        let host = self.host.filter(|host| !is_usual(host.as_bytes())).map(shown);
+        let named = [host, authority];
         named.into_iter().flatten().find(|host| !is_own(host, hosts)).map(Foreign::Host)
     }
 
@@ -74,6 +75,17 @@ impl<'a> Marks<'a> {
             }
             (None, site) => site.filter(|site| *site == "cross-site").map(|_| Foreign::Site),
         }
+    }
+}
+
+/// Returns true if this host is, with or without a port, one of the two names that almost every request has. They are
+/// names of every server.
+fn is_usual(host: &[u8]) -> bool {
+    let rest = host.strip_prefix(b"127.0.0.1").or_else(|| host.strip_prefix(b"localhost"));
+    match rest {
+        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        Some(rest) => rest.is_empty(),
+        None => false,
     }
 }
 
@@ -111,9 +123,7 @@ fn is_loopback_name(name: &str) -> bool {
     if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
-    // The two names that almost every request has come first.
-    matches!(name, "127.0.0.1" | "localhost")
-        || name.eq_ignore_ascii_case("localhost")
+    name.eq_ignore_ascii_case("localhost")
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
