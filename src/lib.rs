@@ -160,7 +160,7 @@ pub mod testing {
             pub use crate::worker::stderr::{LastWords, pump};
         }
         pub mod turn {
-            pub use crate::worker::turn::{NextLook, Over, Start, Turn};
+            pub use crate::worker::turn::{NextLook, Over, Start, Turn, TurnShape};
         }
     }
 }

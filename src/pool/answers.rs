@@ -57,17 +57,18 @@ impl Answers {
         }
     }
 
-    /// Judges an answer that is not large at once; `None`: it is large.
+    /// Judges an answer at once; `None`: it is large, and must be read for that.
     pub(super) fn judge_small(
         &self,
         question: &Bytes,
         answer: &Bytes,
         proven: bool,
     ) -> Option<Verdict> {
-        (answer.len() <= LARGE).then(|| self.judge.judge(question, answer.clone(), proven))
+        (answer.len() <= LARGE || self.judge.takes_all())
+            .then(|| self.judge.judge(question, answer.clone(), proven))
     }
 
-    /// Judges an answer; see [`Judge::judge`]. A large one is judged on another thread, and moves
+    /// Judges an answer; see [`Judge::judge`]. A large one that must be read is judged on another thread, and moves
     /// `now` on.
     pub(super) async fn judge(
         &self,

@@ -17,7 +17,7 @@ use crate::worker::listener::StrayReason;
 use crate::worker::look::Look;
 use crate::worker::pipes::shown;
 use crate::worker::ready::question;
-use crate::worker::turn::{NoAnswer, Written};
+use crate::worker::turn::{NoAnswer, TurnShape, Written};
 
 impl Pool {
     /// Handles what a worker wrote in its turn, from one read. Returns a reason if the worker must
@@ -162,7 +162,9 @@ impl Pool {
             let pipes = pipes.as_mut()?;
             let rest = pipes.take_rest();
             let is_silent = written.is_empty() && rest.is_empty();
-            let paired = written.answer(rest, turns.ends_answer).map(|answer| pipes.pair(answer));
+            let paired = written
+                .answer(rest, turns.shape == TurnShape::All)
+                .map(|answer| pipes.pair(answer));
             pipes.close_turn();
             (is_silent, paired)
         };
@@ -246,7 +248,7 @@ impl Pool {
             pipes.close_turn();
             pipes.take_rest()
         });
-        let answer = written.answer(rest.unwrap_or_default(), turns.ends_answer);
+        let answer = written.answer(rest.unwrap_or_default(), turns.shape == TurnShape::All);
         let settings = self.settings();
         let wanted = settings.program.start.probe.as_ref().and_then(|probe| probe.reply.as_ref());
         let is_right = answer.is_ok_and(|answer| match wanted {

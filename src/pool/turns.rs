@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use crate::base::{CallId, Question};
-use crate::config::{Framing, StreamEnd, WireSettings};
+use crate::config::{StreamEnd, WireSettings};
 use crate::wire::{Refused, Share};
 use crate::worker::look::{Look, Watcher};
 use crate::worker::pipes::{Heard, OutOfStep, Pipes};
-use crate::worker::turn::{NextLook, Over, Turn, Written};
+use crate::worker::turn::{NextLook, Over, Turn, TurnShape, Written};
 
 /// A worker that cannot be seen to wait rests after every this many questions. Extra output shows
 /// while it rests, so it is found within this many calls.
@@ -24,8 +24,7 @@ const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 #[derive(Debug)]
 pub(super) struct Turns {
     watcher: RefCell<Watcher>,
-    /// An answer ends with the turn and with nothing else.
-    pub(super) ends_answer: bool,
+    pub(super) shape: TurnShape,
     /// The parts of an answer end with the turn and with nothing else.
     pub(super) ends_stream: bool,
     now: RefCell<Now>,
@@ -56,7 +55,7 @@ impl Turns {
     pub(super) fn new(watcher: Watcher, wire: &WireSettings, uncertain: Option<Look>) -> Self {
         Self {
             watcher: RefCell::new(watcher),
-            ends_answer: wire.framing.reply == Framing::Turn,
+            shape: TurnShape::of(wire),
             ends_stream: wire.stream.as_ref().is_some_and(|stream| stream.end == StreamEnd::Turn),
             now: RefCell::default(),
             uncertain: Cell::new(0),
@@ -227,7 +226,7 @@ impl Turns {
 
     /// Notes that a worker was asked a question, or the probe.
     pub(super) fn begin(&self, now: Instant, call: CallId, is_probe: bool) {
-        let turn = Turn::new(now, self.ends_answer);
+        let turn = Turn::new(now, self.shape);
         let written = Written::default();
         *self.now.borrow_mut() = Now::Asked { call, turn, written, has_all_parts: false, is_probe };
     }

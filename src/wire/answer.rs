@@ -49,6 +49,11 @@ impl Judge {
         })
     }
 
+    /// Returns true if no answer can be refused, so that none is read.
+    pub fn takes_all(&self) -> bool {
+        self.error.is_none() && matches!(self.reply, ReplyShape::Plain)
+    }
+
     /// Judges the answer to `question`. `proven` says that the message itself shows which
     /// question it answers; see [`super::Received::Answer`].
     pub fn judge(&self, question: &[u8], answer: Bytes, proven: bool) -> Verdict {

@@ -98,14 +98,12 @@ impl Pipes {
         stdout: AsyncFd<OwnedFd>,
         wire: &WireSettings,
     ) -> io::Result<Self> {
-        // A worker that takes turns is looked at from the moment in which it has all of its question.
-        let width = || if wire.takes_turns { Width::Fixed } else { Width::default() };
         Ok(Self {
-            input: Input::new(stdin, wire.ends_with_answer(), width())?,
+            input: Input::new(stdin, wire.ends_with_answer(), Width::default())?,
             packets: wire.takes_back.then(Packets::default),
             // Not checked to be a pipe, because it may be a pseudo-terminal.
             stdout: pipe::Receiver::from_owned_fd_unchecked(stdout.into_inner())?,
-            width: if wire.stream.is_some() { Width::Fixed } else { width() },
+            width: if wire.stream.is_some() { Width::Fixed } else { Width::default() },
             encoder: Encoder::new(&wire.framing.send, wire.message_max),
             decoder: Decoder::new(&wire.framing.reply, wire.written_max),
             correlator: Correlator::new(wire).counting_from(fastrand::u64(IDS_BEGIN)),

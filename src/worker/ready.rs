@@ -8,10 +8,10 @@ use bytes::{Buf, Bytes};
 
 use super::look::{Look, Watcher};
 use super::pipes::{Heard, OutOfStep, Pipes, shown};
-use super::turn::{NextLook, Over, Start, Turn, Written};
+use super::turn::{NextLook, Over, Start, Turn, TurnShape, Written};
 use crate::base::json;
 use crate::base::{ByteRegex, CallId, Question};
-use crate::config::{Framing, PoolSettings, WireSettings};
+use crate::config::{PoolSettings, WireSettings};
 use crate::python::read_description;
 use crate::wire::Share;
 
@@ -246,8 +246,8 @@ impl Starting<'_> {
         if !wire.takes_turns {
             return answer(self.pipes, wire.message_max).await;
         }
-        let ends_answer = wire.framing.reply == Framing::Turn;
-        let mut turn = Turn::new(Instant::now(), ends_answer);
+        let shape = TurnShape::of(wire);
+        let mut turn = Turn::new(Instant::now(), shape);
         let mut written = Written::default();
         let mut parts = Vec::new();
         loop {
@@ -283,7 +283,7 @@ impl Starting<'_> {
         if wire.stream.is_some() {
             return Ok(joined(parts));
         }
-        written.answer(rest, ends_answer).map_err(|no| {
+        written.answer(rest, shape == TurnShape::All).map_err(|no| {
             let said: Vec<String> = no.written.iter().map(|message| shown(message)).collect();
             NotReady::OutOfStep(format!("{}: {}", no.detail, said.join(", then ")))
         })

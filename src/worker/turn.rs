@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::look::Look;
+use crate::config::{Framing, StreamEnd, WireSettings};
 
 /// How many looks follow an answer without a pause at least, because the program is about to read
 /// again.
@@ -48,12 +49,35 @@ pub struct Turn {
     written: Option<(Instant, Instant)>,
     /// Whole messages were written, not only bytes.
     is_answered: bool,
-    /// An answer ends with the turn and with nothing else.
-    ends_answer: bool,
+    shape: TurnShape,
     looks: u32,
     looked: Instant,
     /// Since when every look found that it may wait, and nothing was written.
     may_wait_since: Option<Instant>,
+}
+
+/// What a program writes in one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnShape {
+    /// An answer whose end shows, or parts of which the last one shows.
+    Whole,
+    /// Messages of which only the end of the turn shows the last.
+    Parts,
+    /// Bytes that end with the turn and with nothing else.
+    All,
+}
+
+impl TurnShape {
+    /// The shape of the turns of these programs.
+    pub fn of(wire: &WireSettings) -> Self {
+        if wire.framing.reply == Framing::Turn {
+            Self::All
+        } else if wire.stream.as_ref().is_some_and(|stream| stream.end == StreamEnd::Turn) {
+            Self::Parts
+        } else {
+            Self::Whole
+        }
+    }
 }
 
 /// How sure it is that a turn is over.
@@ -75,13 +99,13 @@ pub enum NextLook {
 }
 
 impl Turn {
-    /// A turn that begins now. `ends_answer`: an answer is all that is written in the turn.
-    pub fn new(now: Instant, ends_answer: bool) -> Self {
+    /// A turn that begins now.
+    pub fn new(now: Instant, shape: TurnShape) -> Self {
         Self {
             begun: now,
             written: None,
             is_answered: false,
-            ends_answer,
+            shape,
             looks: 0,
             looked: now,
             may_wait_since: None,
@@ -113,12 +137,14 @@ impl Turn {
             let pause = self.looked.duration_since(self.begun) / 4;
             return NextLook::At(self.looked + pause.clamp(SILENT_PAUSE, SILENT_PAUSE_MAX));
         };
+        // In the middle of an answer it writes, mostly. One that waits there has a fault, which is seen a moment later.
+        let is_unfinished = self.shape == TurnShape::Whole && !self.is_answered;
         let is_fresh = self.looked.saturating_duration_since(last) < AT_ONCE;
-        if is_fresh || self.looks < LOOKS_AT_ONCE {
+        if !is_unfinished && (is_fresh || self.looks < LOOKS_AT_ONCE) {
             return NextLook::Soon;
         }
         let pause = self.looked.saturating_duration_since(first) / 16;
-        NextLook::At(self.looked + pause.clamp(ANSWERED_PAUSE, ANSWERED_PAUSE_MAX))
+        NextLook::At(self.looked.max(last) + pause.clamp(ANSWERED_PAUSE, ANSWERED_PAUSE_MAX))
     }
 
     /// The program was looked at, with nothing of its output left to read. Returns how sure it is
@@ -135,7 +161,9 @@ impl Turn {
             Look::Works => false,
             Look::MayWait { runs: true, .. } => self.is_answered && still >= RUNNING_GRACE,
             // Without any sign of an answer, only a program that certainly waits has none.
-            Look::MayWait { .. } if self.ends_answer => self.written.is_some() && still >= STILL,
+            Look::MayWait { .. } if self.shape == TurnShape::All => {
+                self.written.is_some() && still >= STILL
+            }
             Look::MayWait { .. } | Look::Hidden => self.is_answered,
         };
         is_over.then_some(Over::Uncertain)
@@ -313,7 +341,7 @@ mod tests {
     #[test]
     fn a_program_that_waits_has_ended_its_turn_with_or_without_an_answer() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, false);
+        let mut turn = Turn::new(now, TurnShape::Whole);
         assert_eq!(turn.looked(now, Look::Works), None);
         assert_eq!(turn.looked(now, Look::Waits), Some(Over::Certain));
         turn.wrote(now, true);
@@ -322,9 +350,24 @@ mod tests {
     }
 
     #[test]
+    fn a_program_in_the_middle_of_its_answer_is_not_looked_at_at_once() {
+        let now = Instant::now();
+        let next = |shape, whole| {
+            let mut turn = Turn::new(now, shape);
+            turn.wrote(now + 3 * MILLISECOND, whole);
+            turn.next_look()
+        };
+        assert_eq!(next(TurnShape::Whole, false), NextLook::At(now + 4 * MILLISECOND));
+        assert_eq!(next(TurnShape::Whole, true), NextLook::Soon);
+        // Nothing but a look shows the end of these.
+        assert_eq!(next(TurnShape::Parts, false), NextLook::Soon);
+        assert_eq!(next(TurnShape::All, false), NextLook::Soon);
+    }
+
+    #[test]
     fn a_program_that_works_holds_its_answer_however_long() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, false);
+        let mut turn = Turn::new(now, TurnShape::Whole);
         turn.wrote(now, true);
         assert_eq!(turn.looked(now + 1000 * MILLISECOND, Look::Works), None);
     }
@@ -332,7 +375,7 @@ mod tests {
     #[test]
     fn a_clock_beside_the_reader_ends_no_turn_without_an_answer() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, false);
+        let mut turn = Turn::new(now, TurnShape::Whole);
         assert_eq!(turn.looked(now + 1000 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
         turn.wrote(now, false);
         assert_eq!(turn.looked(now + 1000 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
@@ -343,7 +386,7 @@ mod tests {
     #[test]
     fn a_thread_that_runs_beside_the_reader_holds_the_answer_for_a_while() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, false);
+        let mut turn = Turn::new(now, TurnShape::Whole);
         turn.wrote(now, true);
         assert_eq!(turn.looked(now + MILLISECOND, READS_BESIDE_WORK), None);
         assert_eq!(turn.looked(now + 20 * MILLISECOND, READS_BESIDE_WORK), None);
@@ -353,7 +396,7 @@ mod tests {
     #[test]
     fn an_answer_that_ends_with_its_turn_needs_a_still_program() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, true);
+        let mut turn = Turn::new(now, TurnShape::All);
         assert_eq!(turn.looked(now, READS_BESIDE_A_CLOCK), None);
         assert_eq!(turn.looked(now + 4 * MILLISECOND, READS_BESIDE_A_CLOCK), None);
         turn.wrote(now + 4 * MILLISECOND, false);
@@ -368,7 +411,7 @@ mod tests {
     #[test]
     fn an_empty_answer_needs_a_program_that_certainly_waits() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, true);
+        let mut turn = Turn::new(now, TurnShape::All);
         for seconds in 0..100 {
             let later = now + Duration::from_secs(seconds);
             assert_eq!(turn.looked(later, READS_BESIDE_A_CLOCK), None);
@@ -379,7 +422,7 @@ mod tests {
     #[test]
     fn looks_follow_an_answer_at_once_and_then_ever_more_slowly() {
         let begun = Instant::now();
-        let mut turn = Turn::new(begun, false);
+        let mut turn = Turn::new(begun, TurnShape::Whole);
         assert_eq!(turn.next_look(), NextLook::At(begun + SILENT_PAUSE));
         turn.wrote(begun, true);
         assert_eq!(turn.next_look(), NextLook::Soon, "it is about to read again");
@@ -406,7 +449,7 @@ mod tests {
     #[test]
     fn some_looks_follow_an_answer_at_once_however_long_they_take() {
         let begun = Instant::now();
-        let mut turn = Turn::new(begun, false);
+        let mut turn = Turn::new(begun, TurnShape::Whole);
         turn.wrote(begun, true);
         for look in 1..=LOOKS_AT_ONCE {
             assert_eq!(turn.next_look(), NextLook::Soon);
@@ -418,7 +461,7 @@ mod tests {
     #[test]
     fn looks_follow_each_write_anew_and_the_pauses_grow_from_the_first() {
         let begun = Instant::now();
-        let mut turn = Turn::new(begun, false);
+        let mut turn = Turn::new(begun, TurnShape::Whole);
         turn.wrote(begun, true);
         let again = begun + 320 * MILLISECOND;
         for _ in 0..LOOKS_AT_ONCE {
@@ -437,7 +480,7 @@ mod tests {
     #[test]
     fn what_follows_a_whole_message_takes_no_answer_back() {
         let now = Instant::now();
-        let mut turn = Turn::new(now, false);
+        let mut turn = Turn::new(now, TurnShape::Whole);
         turn.wrote(now, true);
         turn.wrote(now, false);
         assert_eq!(turn.looked(now, READS_BESIDE_A_CLOCK), Some(Over::Uncertain));
@@ -446,7 +489,7 @@ mod tests {
     #[test]
     fn a_silent_program_is_looked_at_within_a_quarter_of_its_time() {
         let begun = Instant::now();
-        let mut turn = Turn::new(begun, false);
+        let mut turn = Turn::new(begun, TurnShape::Whole);
         for _ in 0..20 {
             let NextLook::At(at) = turn.next_look() else { panic!("nothing was written") };
             let waited = at - begun;

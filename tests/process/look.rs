@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use httpipe::testing::worker::look::{Look, Watcher};
 use httpipe::testing::worker::process::Process;
 use httpipe::testing::worker::spawn::{Streams, spawn};
-use httpipe::testing::worker::turn::{Over, Start, Turn};
+use httpipe::testing::worker::turn::{Over, Start, Turn, TurnShape};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -44,7 +44,7 @@ impl Asked {
 
     /// Asks a question. Returns what the program writes in this turn, and how sure its end is.
     async fn ask(&mut self, question: &str) -> (String, Over) {
-        let turn = Turn::new(Instant::now(), true);
+        let turn = Turn::new(Instant::now(), TurnShape::All);
         rustix::io::write(self.streams.stdin.get_ref(), question.as_bytes()).expect("it reads");
         self.until_over(turn).await
     }

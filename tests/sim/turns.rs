@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use httpipe::testing::worker::look::Look;
-use httpipe::testing::worker::turn::{NextLook, Over, Turn};
+use httpipe::testing::worker::turn::{NextLook, Over, Turn, TurnShape};
 
 use super::number_from;
 
@@ -105,7 +105,7 @@ fn take_turn(
 ) -> (Over, Vec<Message>) {
     let at = |micros: u64| began + Duration::from_micros(micros);
     let asked = *now;
-    let mut turn = Turn::new(at(asked), false);
+    let mut turn = Turn::new(at(asked), TurnShape::Whole);
     let mut said: Vec<Message> = Vec::new();
     loop {
         let due = match turn.next_look() {

@@ -12,7 +12,7 @@ use crate::cli::check::record::TrialEnd;
 use crate::config::{ReplyShape, StreamEnd};
 use crate::wire::{Decoder, Received};
 use crate::worker::look::Look;
-use crate::worker::turn::{NextLook, Over, Turn, Written};
+use crate::worker::turn::{NextLook, Over, Turn, TurnShape, Written};
 
 /// The longest pause between two looks at a worker whose question is still being written.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ impl TriedWorker<'_> {
         asked: Instant,
         deadline: Instant,
     ) -> Result<TurnEnd, Failed> {
-        let mut turn = Turn::new(asked, self.ends_answer());
+        let mut turn = Turn::new(asked, TurnShape::of(&self.settings.program.wire));
         if !planned.is_answered {
             turn.wrote(asked, true);
         }
