@@ -16,7 +16,7 @@ pub(super) struct ChildId(Arc<AtomicI32>);
 /// What is being made: children by threads of the server, and forks by fork servers.
 #[derive(Debug, Default)]
 pub(super) struct Births {
-    /// Those of the children.
+    /// The children.
     starts: Vec<ChildId>,
     /// How many forks have begun.
     forks_begun: u64,

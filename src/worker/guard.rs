@@ -158,15 +158,16 @@ impl Guard {
         Start { id: self.lock().births.begin_start(), guard: self.clone() }
     }
 
-    /// Puts the group of a new worker on the list. The worker is a child that leads it. A guard that has died is not
-    /// replaced by the thread that calls this, since it would have the filter of that thread: [`Guard::keep`]
-    /// does it, or what is told next, and the next guard is told the whole list.
+    /// Puts the group of a new worker on the list. The worker is a child that leads it. A guard that does not take it
+    /// is ended, and not replaced by the thread that calls this, whose filter the next one would have:
+    /// [`Guard::keep`] starts that, or what is told next, and it is told the whole list.
     pub(super) fn register(&self, id: Pid) {
         let mut state = self.lock();
         state.left.groups.insert(id);
         state.births.is_listed(id);
-        if let Some(connection) = &state.connection {
-            connection.write(&line('+', id)).ok();
+        let is_lost = |connection: &Connection| connection.write(&line('+', id)).is_err();
+        if state.connection.as_ref().is_some_and(is_lost) {
+            state.connection = None;
         }
     }
 

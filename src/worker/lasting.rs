@@ -1,8 +1,7 @@
 //! A thread that does what takes long, one piece of work after the other, so that the thread that serves callers need not.
 //!
-//! It begins with the first piece and then stays: to start a thread costs more than most of its work, also those
-//! that run, since all share the memory that its stack is taken from and given back to. No stop of the server waits
-//! for it.
+//! It begins with the first piece and then stays. A thread for each piece would cost more than most of the work, and
+//! the other threads, too: all share the memory that a stack is taken from.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

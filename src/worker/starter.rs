@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -17,7 +18,7 @@ use super::guard::Guard;
 use super::lasting::LastingThread;
 use super::process::Leader;
 
-/// Makes children that no filter is for.
+/// Makes children outside of sandboxes.
 static STARTER: LastingThread<Order> =
     LastingThread::new("starter", |order| order.carry_out(false));
 /// Make children in a sandbox: without a network, and with it.
@@ -26,12 +27,16 @@ static FILTERED: [LastingThread<Order>; 2] = [
     LastingThread::new("starter-network", |order| order.carry_out(is_filtered(true))),
 ];
 
-/// A child to be made, for a thread that makes it.
+/// How long the end of a start is waited for that nobody needs any longer. What is made after that is ended by the
+/// thread that has made it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A child to be made, for a thread that makes it. Dropping it wakes who waits, whether there is a result or not.
 struct Order {
     child: Arc<Unmade>,
     guard: Guard,
-    result: Sender<io::Result<Leader>>,
-    /// There is a result.
+    result: Option<Sender<io::Result<Leader>>>,
+    /// There is a result, or will never be one.
     is_over: Arc<Notify>,
 }
 
@@ -43,10 +48,11 @@ struct Awaited {
     child: Arc<Unmade>,
     result: Receiver<io::Result<Leader>>,
     is_over: Arc<Notify>,
+    has_result: Cell<bool>,
 }
 
-/// Makes a child, and puts it on the list of the guard. Dropping the future leaves no process: it waits for
-/// a child that is being made at this moment.
+/// Makes a child, and puts it on the list of the guard. Dropping the future leaves no process: it waits a moment for
+/// a child that is being made just then.
 pub(super) async fn start(child: NewChild, guard: &Guard) -> io::Result<Leader> {
     let thread = match &child.fence {
         Some(fence) => &FILTERED[usize::from(fence.network)],
@@ -54,11 +60,12 @@ pub(super) async fn start(child: NewChild, guard: &Guard) -> io::Result<Leader> 
     };
     let (sender, result) = channel();
     let child = Arc::new(Unmade(Mutex::new(Some(child))));
-    let awaited = Awaited { child, result, is_over: Arc::default() };
+    let has_result = Cell::new(false);
+    let awaited = Awaited { child, result, is_over: Arc::default(), has_result };
     let order = Order {
         child: Arc::clone(&awaited.child),
         guard: guard.clone(),
-        result: sender,
+        result: Some(sender),
         is_over: Arc::clone(&awaited.is_over),
     };
     // Where there is no thread for it, or too much waits for that thread, this one makes it.
@@ -87,8 +94,17 @@ impl Order {
         let leader = make(&child, &self.guard, is_filtered);
         // Our copies of the worker's ends must go, or nobody would see the end of its output.
         drop(child);
-        // One that nobody waits for any longer is ended by this.
-        self.result.send(leader).ok();
+        if let Some(result) = &self.result {
+            // One that nobody waits for any longer is ended by this.
+            result.send(leader).ok();
+        }
+    }
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        // Before who waits is woken, who would wait for this, too.
+        drop(self.result.take());
         self.is_over.notify_one();
     }
 }
@@ -109,7 +125,10 @@ impl Awaited {
     async fn leader(&self) -> io::Result<Leader> {
         loop {
             match self.result.try_recv() {
-                Ok(leader) => return leader,
+                Ok(leader) => {
+                    self.has_result.set(true);
+                    return leader;
+                }
                 Err(TryRecvError::Empty) => self.is_over.notified().await,
                 Err(TryRecvError::Disconnected) => {
                     return Err(io::Error::other("the thread that starts programs has a fault"));
@@ -121,9 +140,10 @@ impl Awaited {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        if self.child.take().is_none() {
+        let has_begun = self.child.take().is_none();
+        if has_begun && !self.has_result.get() {
             // It is made already, or will be in a moment. What this receives is ended.
-            drop(self.result.recv());
+            drop(self.result.recv_timeout(PATIENCE));
         }
     }
 }
