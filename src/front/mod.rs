@@ -323,6 +323,8 @@ impl Front {
             Way::Nowhere => return Box::pin(self.unrouted(head)).await,
         };
         let route = &self.routes[index].settings;
+        // Then nothing is waited for, and the call is made at this moment.
+        let asked = incoming.was_read_whole().then_some(incoming.received());
         if call.items.is_some()
             && let Some(form) = batch::form_of(&head.headers, route)
         {
@@ -331,8 +333,6 @@ impl Front {
                 return said;
             }
         }
-        // Nothing is waited for, so the call is made at this moment.
-        let asked = incoming.was_read_whole().then_some(incoming.received());
         let at_hand = incoming.at_hand(self.routes[index].uses_body);
         let read = match (incoming.caller_deadline(), at_hand) {
             (Ok(deadline), Some(bytes)) => Ok((bytes, deadline)),

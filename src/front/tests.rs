@@ -44,6 +44,13 @@ fn cached(mut route: RouteSettings) -> RouteSettings {
     route
 }
 
+fn with_batches(mut route: RouteSettings) -> RouteSettings {
+    if let RouteAction::Call(call) = &mut route.action {
+        call.items = Some(10);
+    }
+    route
+}
+
 fn front(routes: Vec<RouteSettings>) -> Arc<Front> {
     Arc::new(front_of(&config(routes)))
 }
@@ -422,6 +429,17 @@ async fn fields_of(
         format!("{name}: {}\r\n", value.to_str().expect("text"))
     };
     response.headers().iter().map(line).collect()
+}
+
+/// The body tells whether it is a batch, so it is read before. A caller may be slow.
+#[tokio::test]
+async fn a_call_whose_body_was_waited_for_does_not_begin_before_the_body_was_there() {
+    let front = front(vec![with_batches(calling("POST /", &[("a", int())], "json"))]);
+    let calls = Echo::default();
+    let fields = [("content-type", "application/json"), ("content-length", "7")];
+    let told = ask_with(&front, &calls, "POST /", &fields, Pieces::of(&[b"{\"a\":", b"1}"])).await;
+    assert_eq!((told.status, &*told.body), (200, "{\"a\":1}"));
+    assert_eq!(calls.asked.borrow()[0].asked, None, "the clock tells");
 }
 
 #[tokio::test]
