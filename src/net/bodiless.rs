@@ -210,6 +210,11 @@ impl<C: Conduit> Sending<'_, C> {
                         left = left.checked_sub(piece.len() as u64).ok_or(Unserved(None))?;
                         self.put(&piece, in_chunks).await?;
                     }
+                    if in_chunks {
+                        // A caller who reads as fast as parts come must not keep this thread from all others.
+                        tokio::task::consume_budget().await;
+                        self.watch.takes_time();
+                    }
                 }
             }
         }

@@ -56,6 +56,9 @@ pub(super) fn read(text: &Bytes, head: &mut RequestHead) -> Option<bool> {
         _ => return None,
     };
     head.uri = Uri::from_maybe_shared(text.slice_ref(found.path?.as_bytes())).ok()?;
+    // Whatever was in this room before is of another request.
+    head.headers.clear();
+    head.extensions.clear();
     head.headers.reserve(found.headers.len());
     let mut closes = false;
     for field in found.headers.iter() {

@@ -190,6 +190,16 @@ mod tests {
             ("http://evil.example/", "localhost", true),
             ("http://localhost/", "localhost", false),
             ("http://localhost/", "evil.example", true),
+            // What only begins like the two usual names.
+            ("/", "localhost.evil.example", true),
+            ("/", "127.0.0.1.evil.example", true),
+            ("/", "localhost:80.evil.example", true),
+            ("/", "127.0.0.1:80:x", true),
+            ("/", "localhost:x", true),
+            ("/", "localhost]", true),
+            ("/", "localhost:", false),
+            ("/", "127.0.0.10", false),
+            ("/", "LOCALHOST:1", false),
         ] {
             assert_eq!(foreign(target, &[("host", host)], &hosts), is_foreign, "{target} {host}");
             assert!(!foreign(target, &[("host", host)], &Hosts::Any), "{target} {host}");
