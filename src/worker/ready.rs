@@ -281,7 +281,9 @@ impl Starting<'_> {
         let rest = self.pipes.take_rest();
         self.pipes.close_turn();
         if wire.stream.is_some() {
-            return Ok(joined(parts));
+            let is_ended = shape != TurnShape::Whole || has_last(&parts);
+            let unended = || NotReady::OutOfStep("it wrote an answer without its end".to_owned());
+            return is_ended.then(|| joined(parts)).ok_or_else(unended);
         }
         written.answer(rest, shape == TurnShape::All).map_err(|no| {
             let said: Vec<String> = no.written.iter().map(|message| shown(message)).collect();
@@ -298,13 +300,15 @@ impl Starting<'_> {
     ) -> Result<(), NotReady> {
         let mut is_whole = false;
         while let Some(message) = self.pipes.cut().map_err(out_of_step)? {
-            is_whole = true;
             if wire.stream.is_none() {
                 written.add(message);
-            } else if parts.last().is_none_or(|part| !part.share.is_last()) {
+            } else if !has_last(parts) {
                 parts.push(self.pipes.pair(message).map_err(out_of_step)?);
             }
+            // Where only the turn ends the parts, one of them is all that there may be.
+            is_whole = wire.stream.is_none() || wire.needs_turns() || has_last(parts);
         }
+        check_sum(parts, wire.message_max)?;
         turn.wrote(Instant::now(), is_whole);
         Ok(())
     }
@@ -316,14 +320,25 @@ async fn answer(pipes: &mut Pipes, most: usize) -> Result<Bytes, NotReady> {
     loop {
         read(pipes).await?;
         pipes.hear(&mut heard).map_err(out_of_step)?;
-        if heard.last().is_some_and(|message| message.share.is_last()) {
+        if has_last(&heard) {
             return Ok(joined(heard));
         }
-        let parts: usize = heard.iter().map(|part| part.answer.len() + PART_OVERHEAD).sum();
-        if parts > most.max(PARTS_LEAST) {
-            return Err(NotReady::OutOfStep("its answer in parts does not end".to_owned()));
-        }
+        check_sum(&heard, most)?;
     }
+}
+
+/// Returns true if the last part of an answer has come.
+fn has_last(parts: &[Heard]) -> bool {
+    parts.last().is_some_and(|part| part.share.is_last())
+}
+
+/// Refuses parts that are too large together.
+fn check_sum(parts: &[Heard], most: usize) -> Result<(), NotReady> {
+    let sum: usize = parts.iter().map(|part| part.answer.len() + PART_OVERHEAD).sum();
+    if sum > most.max(PARTS_LEAST) {
+        return Err(NotReady::OutOfStep("its answer in parts does not end".to_owned()));
+    }
+    Ok(())
 }
 
 fn out_of_step(out: OutOfStep) -> NotReady {

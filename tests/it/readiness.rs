@@ -73,6 +73,26 @@ fn an_answer_to_the_probe_whose_parts_do_not_end_is_given_up() {
     assert!(memory < 100, "{memory} MiB");
 }
 
+/// It writes nothing before it is asked.
+#[test]
+fn an_answer_to_the_probe_whose_parts_do_not_end_is_given_up_where_turns_are_taken() {
+    let keys = "workers = 1\nstream = \"until:END\"\nprobe = { send = \"1\" }";
+    let server = Server::with(keys).worker("sh -c 'read q; yes'").start_unready();
+    server.wait_for_log("its answer in parts does not end");
+    let memory = server.memory() >> 20;
+    assert!(memory < 100, "{memory} MiB");
+}
+
+/// What follows would be taken for the answer to the first call.
+#[test]
+fn an_answer_to_the_probe_without_its_last_part_makes_no_worker_ready() {
+    let keys = "workers = 1\nstream = \"until:END\"\nprobe = { send = \"1\" }";
+    let script = "while read q; do echo part; done";
+    let server = Server::with(keys).worker(&format!("sh -c '{script}'")).start_unready();
+    server.wait_for_log("it wrote an answer without its end");
+    assert_eq!(server.admin().get("/ready").status, 503);
+}
+
 /// Its callers wait for the start, which has its own time limit, longer than `queue.wait`.
 #[test]
 fn a_program_that_loads_is_starting_and_its_first_callers_wait() {
