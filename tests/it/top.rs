@@ -34,7 +34,7 @@ fn top_shows_pools_and_what_a_worker_is_at_and_leaves_the_terminal_as_it_was() {
     terminal.press("q");
     assert_eq!(terminal.exit_code(), 0);
     assert!(!terminal.is_raw());
-    assert!(terminal.written().ends_with(GIVEN_BACK), "{:?}", terminal.written());
+    terminal.wait_for_end(GIVEN_BACK);
     running.leave();
 }
 
@@ -70,7 +70,7 @@ fn whatever_ends_top_gives_the_terminal_back() {
         }
         assert_eq!(terminal.exit_code(), 0, "{end}");
         assert!(!terminal.is_raw(), "{end}");
-        assert!(terminal.written().ends_with(GIVEN_BACK), "{end}: {:?}", terminal.written());
+        terminal.wait_for_end(GIVEN_BACK);
     }
 }
 

@@ -75,6 +75,12 @@ impl Terminal {
         String::from_utf8_lossy(&written).into_owned()
     }
 
+    /// Waits until what was written ends like this: a program may end before all of it was read here.
+    pub(crate) fn wait_for_end(&self, end: &str) {
+        let ends = || self.written().ends_with(end).then_some(());
+        super::eventually(&format!("{end:?} is written last"), ends, || self.written());
+    }
+
     /// Returns the last whole picture without its colours, or what was written if there is none.
     pub(crate) fn picture(&self) -> String {
         let written = self.written();
