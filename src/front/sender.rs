@@ -16,9 +16,8 @@ use super::routes::Found;
 use super::{Front, FrontBody, cors};
 use crate::base::{Failure, Rate};
 use crate::gate::{KeyGate, ShownKey, Visitor};
-use crate::net::{Caller, WrittenHead};
-
 use crate::net::site::Marks;
+use crate::net::{Caller, WrittenHead};
 use crate::observe::metrics::Turned;
 
 /// The field with nothing but a key.

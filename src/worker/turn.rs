@@ -59,7 +59,7 @@ pub struct Turn {
 /// What a program writes in one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnShape {
-    /// An answer whose end shows, or parts of which the last one shows.
+    /// An answer that shows where it ends, in one piece or in parts.
     Whole,
     /// Messages of which only the end of the turn shows the last.
     Parts,
@@ -137,7 +137,7 @@ impl Turn {
             let pause = self.looked.duration_since(self.begun) / 4;
             return NextLook::At(self.looked + pause.clamp(SILENT_PAUSE, SILENT_PAUSE_MAX));
         };
-        // In the middle of an answer it writes, mostly. One that waits there has a fault, which is seen a moment later.
+        // A program that has begun its answer mostly writes on. One that waits instead has a fault, and is seen later.
         let is_unfinished = self.shape == TurnShape::Whole && !self.is_answered;
         let is_fresh = self.looked.saturating_duration_since(last) < AT_ONCE;
         if !is_unfinished && (is_fresh || self.looks < LOOKS_AT_ONCE) {
