@@ -42,7 +42,8 @@ pub(super) struct HeadSaid {
 
 /// Reads the head of a GET or HEAD over HTTP/1.1 that is all of these bytes into an empty one. Returns
 /// whether the caller wants the connection to end with the response. `None`: it is something else, or
-/// says something that concerns more than its own answer; hyper reads it again.
+/// says something that concerns more than its own answer; hyper reads it again. The head then holds some of its
+/// fields, and must be dropped.
 pub(super) fn read(text: &Bytes, head: &mut RequestHead) -> Option<bool> {
     let mut room = [const { MaybeUninit::uninit() }; FIELDS_MOST];
     let mut found = httparse::Request::new(&mut []);
@@ -56,9 +57,10 @@ pub(super) fn read(text: &Bytes, head: &mut RequestHead) -> Option<bool> {
         _ => return None,
     };
     head.uri = Uri::from_maybe_shared(text.slice_ref(found.path?.as_bytes())).ok()?;
-    // Whatever was in this room before is of another request.
-    head.headers.clear();
-    head.extensions.clear();
+    debug_assert!(
+        head.headers.is_empty() && head.extensions.is_empty(),
+        "no other request left any"
+    );
     head.headers.reserve(found.headers.len());
     let mut closes = false;
     for field in found.headers.iter() {
