@@ -21,7 +21,6 @@ mod given_up;
 mod group_world;
 mod grouped_call;
 mod groups;
-mod growing;
 mod looks;
 mod mixed;
 mod model;

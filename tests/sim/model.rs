@@ -1,10 +1,9 @@
 //! Calls, workers and the queue, as seen from outside of a pool.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use httpipe::testing::base::{CallId, TenantId, WorkerId};
-
-use super::growing::is_outgrown;
 
 /// The place of a call among all that arrived.
 pub(crate) type Serial = usize;
@@ -12,6 +11,7 @@ pub(crate) type Serial = usize;
 pub(crate) type Checked = Result<(), String>;
 
 const TARGET_LEAST: Duration = Duration::from_millis(5);
+const OUTGROWN: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(1);
 
 /// Why a call may fail in this step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(crate) struct Standing {
     above_since: Option<Instant>,
     pub(crate) is_long: bool,
     /// The oldest has waited so long that the newest goes first while workers are added.
-    pub(crate) is_outgrown: bool,
+    pub(crate) may_be_outgrown: bool,
 }
 
 impl Standing {
@@ -97,7 +97,8 @@ impl Standing {
         self.above_since = above.map(|above| self.above_since.unwrap_or(above));
         let is_long = self.above_since.is_some_and(|since| now >= since + wait / 2);
         self.is_long = self.above_since.is_some() && (self.is_long || is_long);
-        self.is_outgrown = is_outgrown(now, oldest, wait);
+        let waited = oldest.map(|accepted| now.duration_since(accepted));
+        self.may_be_outgrown = waited.is_some_and(|waited| OUTGROWN.contains(&waited));
     }
 }
 

@@ -11,7 +11,6 @@ use httpipe::testing::pool::actions::StopReason;
 use httpipe::testing::pool::rules::Rules;
 
 use super::floors::Pause;
-use super::growing::Growth;
 use super::model::{Ask, Blame, Checked, Inside, Model, Serial, Stage, Standing, ensure};
 use super::suspicion::Suspicion;
 
@@ -48,7 +47,6 @@ pub(crate) struct Oracle {
     /// How many workers were emptied.
     pub(crate) emptied: u64,
     pub(super) no_free_since: Option<Instant>,
-    pub(super) growth: Growth,
     /// Whether the queue of each tenant stands.
     standing: BTreeMap<TenantId, Standing>,
     pub(crate) suspicion: Suspicion,
@@ -81,7 +79,6 @@ impl Oracle {
             queue_wait_most,
             emptied: 0,
             no_free_since: Some(now),
-            growth: Growth::default(),
             standing: BTreeMap::new(),
             suspicion: Suspicion::of(kinds),
         }
@@ -222,7 +219,8 @@ impl Oracle {
     }
 
     /// Calls that were put back are given first, in their order; then the oldest of a tenant, or the
-    /// newest while its queue stands, and while workers are added for some of the time that it waits.
+    /// newest while its queue stands. While workers may be added it is either of them for a while, and
+    /// none between.
     fn judge_turn(&self, serial: Serial) -> Checked {
         let ask = &self.asks[serial];
         let standing = &self.standing[&ask.tenant];
@@ -238,16 +236,11 @@ impl Oracle {
                 is_newest &= other < serial;
             }
         }
-        let is_next = |grows: bool| {
-            let newest_first = standing.is_long || (grows && standing.is_outgrown);
-            if newest_first { is_newest } else { is_oldest }
-        };
-        let is_next = self.growth.is_on.map_or(is_next(true) || is_next(false), is_next);
-        ensure(is_next, || {
-            let growth = &self.growth;
+        let may_grow = self.rules.most > self.rules.least && standing.may_be_outgrown;
+        let is_next = if standing.is_long { is_newest } else { is_oldest };
+        ensure(is_next || (may_grow && is_newest), || {
             format!(
-                "call {serial} is given out of its turn, oldest {is_oldest}, newest {is_newest}, \
-                 {standing:?}, {growth:?}"
+                "call {serial} is given out of its turn, oldest {is_oldest}, newest {is_newest}"
             )
         })
     }

@@ -97,7 +97,7 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool, takes_back: bool) -> Rul
         _ => InFlight::Auto,
     };
     let millis = |rng: &mut Rng, few: &[u64]| Duration::from_millis(few[rng.usize(..few.len())]);
-    let rules = Rules {
+    Rules {
         processors: rng.usize(1..=4),
         least,
         most: least + rng.usize(0..=4),
@@ -115,18 +115,6 @@ pub(crate) fn draw_rules(rng: &mut Rng, in_order: bool, takes_back: bool) -> Rul
         recycle_age: [None, None, None, Some(Duration::from_secs(2))][rng.usize(..4)],
         share: 500,
         group: None,
-    };
-    if rng.u8(..8) > 0 {
-        return rules;
-    }
-    // A few add workers for as long as calls wait.
-    Rules {
-        most: least + rng.usize(20..=60),
-        queue_length: 60,
-        queue_wait: millis(rng, &[500, 5_000]),
-        recycle_calls: None,
-        recycle_age: None,
-        ..rules
     }
 }
 

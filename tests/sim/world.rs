@@ -184,11 +184,9 @@ impl World {
             for action in actions {
                 self.carry_out(action)?;
             }
-            self.oracle.note_growth();
             self.state.settle(self.oracle.now);
             actions = self.state.take_actions();
         }
-        self.oracle.note_growth();
         let is_whole = self.is_thorough || self.oracle.step.is_multiple_of(SPARSE);
         if is_whole {
             self.state.check()?;
@@ -223,7 +221,15 @@ impl World {
             Event::Leave(serial) => self.leave(serial),
             Event::Finish(worker, call) => self.finish(worker, call),
             Event::Started(worker) => {
-                self.oracle.ready(worker);
+                let step = self.oracle.step;
+                if let Some(model) = self.oracle.workers.get_mut(&worker)
+                    && model.stage == Stage::Starting
+                {
+                    model.stage = Stage::Serving;
+                    self.oracle.first_ready.get_or_insert(self.oracle.now);
+                    model.idle_since = now;
+                    model.used = step;
+                }
                 self.state.ready(now, worker);
                 Ok(())
             }
