@@ -144,7 +144,7 @@ def cpu(running, options):
 
 
 def starts(running, _options):
-    """Milliseconds of a call, each of which waits for the start of its process."""
+    """Milliseconds a call takes. Each call waits for the start of its process."""
     connection = load.connected(running.party, running.port)
     since = time.monotonic()
     for num in range(STARTS_A_TURN):

@@ -24,6 +24,7 @@ const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 #[derive(Debug)]
 pub(super) struct Turns {
     watcher: RefCell<Watcher>,
+    /// What the worker writes in one turn.
     pub(super) shape: TurnShape,
     /// The parts of an answer end with the turn and with nothing else.
     pub(super) ends_stream: bool,

@@ -61,7 +61,7 @@ pub struct Turn {
 pub enum TurnShape {
     /// An answer that shows where it ends, in one piece or in parts.
     Whole,
-    /// Messages of which only the end of the turn shows the last.
+    /// Messages; only the end of the turn shows which one was the last.
     Parts,
     /// Bytes that end with the turn and with nothing else.
     All,
